@@ -1,0 +1,9 @@
+"""Symbolic derivation of neural-network gradients from forward definitions in index notation."""
+
+from .derivation import Derivation
+from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
+from .facts import nonnegative, positive, sums_to, symmetric
+from .index import index, indices, size
+from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
+from .program import Equation, Program, Row, Step, Term
+from .tensor import tensor

@@ -1,0 +1,98 @@
+"""Canonical keys: two expressions get one key exactly when they differ in nothing but bound names.
+
+SymPy orders the arguments of ``Add`` and ``Mul`` by name, so a key sorts them by their own keys instead.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from sympy import Add, Expr, Mul, Number, Symbol
+
+from .index import Index, Size
+from .tensor import Read, Tensor
+
+
+def key(e, env=None) -> str:
+    """The canonical key of an expression; ``env`` maps indices to the labels that stand for them."""
+    env = env or {}
+    return _key(e, env, 0)
+
+
+def _key(e, env, depth) -> str:
+    if isinstance(e, Index):
+        return env.get(e) or f"i:{e.name}:{e.uid}:{_key(e.size, env, depth)}"
+    if isinstance(e, Size):
+        return f"s:{e.name}"
+    if isinstance(e, Symbol):
+        return f"y:{e.name}"
+    if isinstance(e, Number):
+        return str(e)
+    if isinstance(e, Tensor):
+        return f"t:{e.name}:{e.digest}"
+    binders = getattr(e, "binders", None)
+    if binders is not None:
+        env = dict(env)
+        sizes = []
+        for b in binders:
+            env[b] = f"%{depth}"
+            sizes.append(_key(b.size, env, depth))
+            depth += 1
+        return f"{type(e).__name__}<{','.join(sizes)}>({_key(e.body, env, depth)})"
+    parts = [_key(a, env, depth) for a in e.args]
+    if isinstance(e, (Add, Mul)):
+        parts.sort()
+    return f"{type(e).__name__}({','.join(parts)})"
+
+
+def term_key(term, env, with_coef=False) -> str:
+    """Canonical key of a :class:`~derive.program.Term`; like terms, in any bound names and order, share it."""
+    best = None
+    for order in _orders(term, env):
+        labels = dict(env)
+        labels.update({b: f"%{n}:{key(b.size)}" for n, b in enumerate(order)})
+        parts = sorted(key(f, labels) for f in term.fac)
+        rows = sorted(r.key(labels) for r in term.rows)
+        text = "|".join([",".join(labels[b] for b in order), "*".join(parts), "&".join(rows)])
+        best = text if best is None or text < best else best
+    return f"{key(term.coef)}${best}" if with_coef else best
+
+
+def _orders(term, env):
+    """Candidate orders of the bound indices: sorted by a refined signature, ties tried in every order."""
+    bnd = list(term.bnd)
+    if len(bnd) < 2:
+        return [bnd]
+    colour = {b: key(b.size) for b in bnd}
+    for _ in range(2):
+        labels = {**env, **{b: f"?{colour[b]}" for b in bnd}}
+        fresh = {}
+        for b in bnd:
+            mine = {**labels, b: "!"}
+            seen = sorted(key(f, mine) for f in term.fac if b in f.free_symbols)
+            seen += sorted(r.key(mine) for r in term.rows if b in r.free_symbols)
+            fresh[b] = f"{colour[b]}/{hash_text(''.join(seen))}"
+        colour = fresh
+    groups: dict[str, list[Index]] = {}
+    for b in bnd:
+        groups.setdefault(colour[b], []).append(b)
+    orders = [[]]
+    for c in sorted(groups):
+        tied = groups[c]
+        ways = permutations(tied) if len(tied) <= 4 else [tied]
+        orders = [o + list(w) for w in ways for o in orders] if len(tied) <= 4 else [o + tied for o in orders]
+        if len(orders) > 120:
+            orders = orders[:120]
+    return orders
+
+
+def hash_text(text: str) -> str:
+    import hashlib
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def expr_size(e: Expr) -> int:
+    """How many nodes an expression has (reads count as one)."""
+    if isinstance(e, Read) or not e.args:
+        return 1
+    return 1 + sum(expr_size(a) for a in e.args)

@@ -1,0 +1,84 @@
+"""Declared facts: what an author promises of an input, so that a named step may use it.
+
+A closed set.  Each fact has a text, a canonical key, a condition that ``kern.validate`` checks on real data, and a
+sampler that the exact and the numeric checks use to draw inputs that satisfy it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sympy import Expr, sympify
+
+from .errors import DeriveError, ShapeError
+from .index import Index, same_size
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Base: ``kind`` is one of positive, nonnegative, symmetric, sums_to."""
+
+    kind: str
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+    def text(self, tensor) -> str:
+        letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
+        read = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name
+        if self.kind == "symmetric":
+            return f"{tensor.name} is symmetric (declared)"
+        return f"{read} {'> 0' if self.kind == 'positive' else '>= 0'} (declared)"
+
+
+@dataclass(frozen=True)
+class SumsTo(Fact):
+    """``sum over one axis == value`` at every other index."""
+
+    value: Expr = None
+    index: Index = None
+
+    @property
+    def key(self) -> str:
+        return f"sums_to:{self.value}:{self.index.name}:{self.index.size}"
+
+    def axis(self, tensor) -> int:
+        """The position of the axis that is summed: the one declared with this index, else the only one of its size."""
+        if self.index in tensor.letters:
+            return tensor.letters.index(self.index)
+        fits = [n for n, a in enumerate(tensor.axes) if same_size(a, self.index.size)]
+        if len(fits) != 1:
+            raise ShapeError(f"{tensor.name}: sums_to({self.value}, {self.index}) names index {self.index} of size "
+                             f"{self.index.size}, which is not one axis of {tensor.name}{tuple(tensor.axes)}")
+        return fits[0]
+
+    def text(self, tensor) -> str:
+        letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
+        return f"sum over {self.index} of {tensor.name}[{letters}] = {self.value} (declared)"
+
+
+positive = Fact("positive")
+nonnegative = Fact("nonnegative")
+symmetric = Fact("symmetric")
+
+
+def sums_to(value, index: Index) -> SumsTo:
+    """The entries along ``index`` sum to ``value``: ``dv.tensor("y", b, k, facts=[dv.sums_to(1, k)])``."""
+    if not isinstance(index, Index):
+        raise DeriveError(f"sums_to({value}, {index}): the second argument is an index of the tensor")
+    return SumsTo("sums_to", sympify(value), index)
+
+
+def check_facts(tensor) -> None:
+    """Refuse facts outside the closed set or that do not fit the tensor."""
+    for f in tensor.facts:
+        if not isinstance(f, Fact):
+            raise DeriveError(f"tensor {tensor.name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
+                              f"dv.symmetric and dv.sums_to(value, index)")
+        if tensor.dtype != "float":
+            raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
+        if f.kind == "symmetric" and (tensor.rank != 2 or not same_size(*tensor.axes)):
+            raise ShapeError(f"tensor {tensor.name!r}: symmetric needs two axes of one size, not {tuple(tensor.axes)}")
+        if isinstance(f, SumsTo):
+            f.axis(tensor)
