@@ -1,0 +1,63 @@
+# make demo    a fresh machine to a trained, verified network
+# make test    environment, tests and doctests          make check   format, lint, types, tests, docs
+# make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
+# make bench   ratios against autodiff, side by side    make clean   everything that was made
+#
+# Needs python 3.11 or newer with venv; say PYTHON=/path/to/python to choose one.
+
+VENV   ?= .venv
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
+             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN     = $(VENV)/bin
+PY      = $(BIN)/python
+OUT    ?= out
+
+.PHONY: all demo test check lint format types docs golden bench clean
+all: test
+
+# One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
+$(VENV)/made:
+	@test -n "$(PYTHON)" || { echo "no python >= 3.11 found: install one, or say PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/with-%: $(VENV)/made pyproject.toml
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/with-train
+	$(PY) examples/digits_mlp.py --out $(OUT)/digits
+
+test: $(VENV)/with-test
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/with-dev lint types
+	$(PY) -m pytest $(ARGS)
+	$(MAKE) docs
+
+lint: $(VENV)/with-dev
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+format: $(VENV)/with-dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(VENV)/with-dev
+	$(PY) -m mypy
+
+docs: $(VENV)/with-docs
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
+golden: $(VENV)/with-test
+	UPDATE_GOLDEN=1 $(PY) -m pytest -q tests -k golden
+	@git --no-pager diff --stat -- tests/golden 2>/dev/null || true
+
+bench: $(VENV)/with-train
+	$(PY) -m benchmarks --out $(OUT)/bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(OUT) docs/_build docs/generated build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find derive numerics tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

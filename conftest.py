@@ -1,0 +1,49 @@
+"""Fixtures shared by the tests and the doctests."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are stated for the CPU
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parent
+
+
+@pytest.fixture(autouse=True)
+def _precision_is_local():
+    """A test that switches float64 on does not change the next one."""
+    jax = sys.modules.get("jax")
+    before = None if jax is None else jax.config.jax_enable_x64
+    yield
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.config.jax_enable_x64 != bool(before):
+        jax.config.update("jax_enable_x64", bool(before))
+
+
+@pytest.fixture
+def x64():
+    """Runs the test with float64 arrays."""
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of data sets named by ``DERIVE_DATA``; tests that need it are skipped where it is not set."""
+    found = os.environ.get("DERIVE_DATA")
+    if not found or not Path(found).is_dir():
+        pytest.skip("DERIVE_DATA names no folder")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The top of the checkout."""
+    return ROOT
