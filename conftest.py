@@ -1,7 +1,6 @@
 """Fixtures shared by the tests and the doctests."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,29 +8,24 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are stated for the CPU
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import jax  # noqa: E402  (after the variables that it reads when imported)
+
 ROOT = Path(__file__).resolve().parent
 
 
 @pytest.fixture(autouse=True)
 def _precision_is_local():
     """A test that switches float64 on does not change the next one."""
-    jax = sys.modules.get("jax")
-    before = None if jax is None else jax.config.jax_enable_x64
+    before = jax.config.jax_enable_x64
     yield
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.config.jax_enable_x64 != bool(before):
-        jax.config.update("jax_enable_x64", bool(before))
+    if jax.config.jax_enable_x64 != before:
+        jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture
 def x64():
-    """Runs the test with float64 arrays."""
-    import jax
-
-    before = jax.config.jax_enable_x64
+    """Runs the test with float64 arrays; switched off again above."""
     jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture(scope="session")
