@@ -1,0 +1,245 @@
+"""Terms and equations -> layout trees.
+
+Terms that are sums over the same letters are written under one sign, what all terms share is written once in front, a
+coefficient such as 1/B goes in front of a sum and under the rest, and conditions on summed letters go under the sign.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import sympy
+from sympy import Expr, Integer, Mul, Rational
+
+from ..index import Index, Size
+from ..program import Equation, Row, Term
+from ..tensor import Read
+from .expressions import Context, factor_rank, fraction_of, layout, read, relation, scalar_names
+from .layout import Big, Fence, Node, Num, Relation, Sum
+from .letters import open_scope
+from .names import Namer
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A term made ready: ``coef * prod(outer) * sum_{bnd: under} of alternatives``, each a sign and its factors."""
+
+    coef: Expr
+    outer: tuple[Expr, ...]
+    brackets: tuple[Row, ...]  # conditions on free letters only
+    bnd: tuple[Index, ...] = ()
+    under: tuple[Row, ...] = ()
+    inside: tuple[tuple[int, tuple[Expr, ...]], ...] = ()
+
+
+def equation_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]:
+    """The two sides of an equation."""
+    ctx = equation_context(eq, names or Namer())
+    lhs = read(Read(eq.tensor, *eq.idx), ctx)
+    if eq.reduce is None:
+        return lhs, terms_layout(eq.terms, eq.idx, ctx)
+    inner = ctx.bind(eq.over)
+    body = terms_layout(eq.terms, eq.idx, inner)
+    letters = tuple(inner.scope.letter(i) for i in eq.over)
+    return lhs, Big(eq.reduce, letters, conditions(eq.guards, inner), body)
+
+
+def equation_context(eq: Equation, names: Namer) -> Context:
+    """Free letters first; then the names that stand bare in the equation are not for bound letters."""
+    bare = set()
+    for t in eq.terms:
+        for part in (t.coef, *t.fac, *(s for r in t.rows for s in (r.lhs, r.rhs))):
+            bare |= scalar_names(part)
+    return Context(open_scope(eq.idx).reserve(bare), names)
+
+
+def terms_layout(terms, free, ctx: Context) -> Node:
+    """The layout of a sum of terms."""
+    if not terms:
+        return Num("0")
+    pieces = _merge([_piece(t) for t in terms])
+    if len(pieces) == 1:
+        sign, node = _piece_layout(pieces[0], free, ctx)
+        return node if sign > 0 else Sum(((-1, node),))
+    coef, shared, pieces = _common(pieces)
+    items = _positive_first([_piece_layout(p, free, ctx) for p in pieces])
+    body = Sum(tuple(items))
+    if coef == 1 and not shared:
+        return body
+    sign, number, above, below = _split(coef)
+    outer = [layout(f, ctx) for f in _ordered(shared, free)]
+    node = fraction_of(number, [layout(a, ctx) for a in above] + outer + [body], [layout(a, ctx) for a in below])
+    return node if sign > 0 else Sum(((-1, node),))
+
+
+def _piece(t: Term) -> Piece:
+    coef, factors = t.coef, []
+    for f in t.fac:
+        for a in Mul.make_args(f):
+            if a.atoms(Read) or any(not isinstance(s, Size) for s in a.free_symbols) or not a.is_Rational \
+                    and not a.free_symbols:
+                factors.append(a)
+            else:
+                coef = coef * a
+    bound = set(t.bnd)
+    under = tuple(r for r in t.rows if r.free_symbols & bound)
+    brackets = tuple(r for r in t.rows if r not in under)
+    if not bound:
+        return Piece(coef, tuple(factors), brackets)
+    outer = tuple(f for f in factors if not f.free_symbols & bound)
+    inner = tuple(f for f in factors if f.free_symbols & bound)
+    return Piece(coef, outer, brackets, t.bnd, under, ((1, inner),))
+
+
+def _merge(pieces: list[Piece]) -> list[Piece]:
+    """Write sums over the same letters under one sign where that reads better."""
+    done: list[Piece] = []
+    for p in pieces:
+        for n, q in enumerate(done):
+            joined = _joined(q, p) if p.bnd else None
+            if joined is not None:
+                done[n] = joined
+                break
+        else:
+            done.append(p)
+    return done
+
+
+def _joined(p: Piece, q: Piece) -> Piece | None:
+    if [(b.name, b.size) for b in p.bnd] != [(b.name, b.size) for b in q.bnd]:
+        return None
+    if Counter(p.outer) != Counter(q.outer) or p.brackets != q.brackets or q.coef not in (p.coef, -p.coef):
+        return None
+    same = dict(zip(q.bnd, p.bnd, strict=True))
+    if [r.xreplace(same) for r in q.under] != list(p.under):
+        return None
+    flip = 1 if q.coef == p.coef else -1
+    more = tuple((flip * s, tuple(f.xreplace(same) for f in fac)) for s, fac in q.inside)
+    shared = Counter(p.inside[0][1]) & Counter(more[0][1])
+    simple = all(len(fac) <= 1 for _, fac in p.inside + more)
+    if not (shared or simple or p.coef not in (1, -1)):
+        return None
+    return Piece(p.coef, p.outer, p.brackets, p.bnd, p.under, p.inside + more)
+
+
+def _common(pieces: list[Piece]):
+    """What all pieces share: a coefficient and factors, taken out of each."""
+    powers = [(p.coef / p.coef.as_coeff_Mul()[0]).as_powers_dict() for p in pieces]
+    coef = Integer(1)
+    for base in sorted(powers[0], key=sympy.sstr):
+        exponents = [p.get(base, 0) for p in powers]
+        if base != 1 and (all(e > 0 for e in exponents) or all(e < 0 for e in exponents)):
+            coef *= base ** min(exponents, key=abs)
+    numbers = [p.coef.as_coeff_Mul()[0] for p in pieces]
+    if len({abs(n) for n in numbers}) == 1:
+        coef *= abs(numbers[0])
+    if all(n < 0 for n in numbers):
+        coef = -coef
+    shared = Counter(pieces[0].outer)
+    for p in pieces[1:]:
+        shared &= Counter(p.outer)
+    factors = [f for f in dict.fromkeys(pieces[0].outer) for _ in range(shared[f])]
+    left = [Piece(p.coef / coef, _without(p.outer, shared), p.brackets, p.bnd, p.under, p.inside) for p in pieces]
+    return coef, factors, left
+
+
+def _without(factors, shared):
+    left, out = Counter(shared), []
+    for f in factors:
+        if left[f] > 0:
+            left[f] -= 1
+        else:
+            out.append(f)
+    return tuple(out)
+
+
+def _split(coef: Expr):
+    """Sign, positive number, and the size factors above and below the line."""
+    number, rest = sympy.factor_terms(coef).as_coeff_Mul()
+    if not isinstance(number, Rational):
+        number, rest = Integer(1), coef
+    above, below = sympy.fraction(rest)
+    return (-1 if number < 0 else 1, abs(number), [a for a in Mul.make_args(above) if a != 1],
+            [a for a in Mul.make_args(below) if a != 1])
+
+
+def _piece_layout(p: Piece, free, ctx: Context) -> tuple[int, Node]:
+    sign, number, above, below = _split(p.coef)
+    tail = None
+    if p.bnd:
+        inner = ctx.bind(p.bnd)
+        letters = tuple(inner.scope.letter(b) for b in p.bnd)
+        flip, body = _alternatives(p.inside, free, inner)
+        sign *= flip
+        tail = Big("sum", letters, conditions(p.under, inner), body)
+    sizes_above, up, down = [layout(a, ctx) for a in above], [], [layout(b, ctx) for b in below]
+    _place(_ordered(p.outer, free), ctx, up, down)
+    up += [Fence("iverson", c) for c in conditions(p.brackets, ctx)]
+    return sign, fraction_of(number, sizes_above + up, down, tail)
+
+
+def _place(factors, ctx, up, down):
+    for f in factors:
+        base, exponent = f.as_base_exp() if isinstance(f, sympy.Pow) else (f, Integer(1))
+        if exponent.is_Number and exponent.is_negative:
+            down.append(layout(base**-exponent, ctx))
+        else:
+            up.append(layout(f, ctx))
+
+
+def _alternatives(inside, free, ctx) -> tuple[int, Node]:
+    """What stands under one sum sign: shared factors times a bracket of what differs."""
+    shared = Counter(inside[0][1])
+    for _, factors in inside[1:]:
+        shared &= Counter(factors)
+    items = []
+    for sign, factors in inside:
+        up, down = [], []
+        _place(_ordered(factors if len(inside) == 1 else _without(factors, shared), free), ctx, up, down)
+        items.append((sign, fraction_of(Integer(1), up, down)))
+    if len(items) == 1:
+        return items[0]
+    flip = -1 if all(s < 0 for s, _ in items) else 1
+    body = Sum(tuple(_positive_first([(s * flip, n) for s, n in items])))
+    if not shared:
+        return flip, body
+    up, down = [], []
+    _place(_ordered(list(shared.elements()), free), ctx, up, down)
+    return flip, fraction_of(Integer(1), up + [body], down)
+
+
+def _positive_first(items):
+    """Begin with something positive, if there is anything; else keep the order."""
+    for n, (sign, _) in enumerate(items):
+        if sign > 0:
+            return [items[n]] + items[:n] + items[n + 1:]
+    return items
+
+
+def _ordered(factors, free):
+    """The order of factors a person would choose: by the first free letter each carries, plain reads before others."""
+    place = {i: n for n, i in enumerate(free)}
+
+    def rank(f):
+        carried = [place[s] for s in f.free_symbols if s in place]
+        plain = factor_rank(f)
+        return (plain if plain > 3 else 2, min(carried, default=-1))
+
+    return sorted(factors, key=rank)
+
+
+def conditions(rows, ctx: Context) -> tuple[Node, ...]:
+    """Rows as relations; ``0 <= e`` and ``e < N`` are joined to ``0 <= e < N``."""
+    left, out = list(rows), []
+    while left:
+        r = left.pop(0)
+        if r.op in ("<=", "<"):
+            mate = next((s for s in left if s.op in ("<=", "<") and sympy.expand(s.lhs - r.rhs) == 0), None)
+            if mate is not None:
+                left.remove(mate)
+                parts = tuple(layout(sympy.expand(e), ctx) for e in (r.lhs, r.rhs, mate.rhs))
+                out.append(Relation(parts, (r.op, mate.op)))
+                continue
+        out.append(relation(r.op, r.lhs, r.rhs, ctx))
+    return tuple(out)

@@ -1,0 +1,60 @@
+r"""Which symbol a tensor is shown as.
+
+    W          W            one letter, in italics
+    alpha      Greek        a Greek name is its letter
+    W1, W_out  W with a label, as a superscript, since subscripts are indices: W^{(1)}_{ik}, W^{out}_{ik}
+    lse        upright      several letters
+    dW         the adjoint of W, when the derivation says that it is one: \bar W, dW or \partial L / \partial W
+
+The text renderer always writes the name as it is in the program.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from .layout import Name
+
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
+    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
+    "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Upsilon": "Υ",
+    "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
+}
+ADJOINT_STYLES = ("bar", "partial", "d")
+
+
+def split_label(name: str) -> tuple[str, str]:
+    """``("W", "1")`` from W1 or W_1, ``("W", "out")`` from W_out, ``(name, "")`` otherwise."""
+    numbered = re.fullmatch(r"([^\W\d_]+)_?(\d+)", name)
+    if numbered:
+        return numbered.groups()
+    worded = re.fullmatch(r"([^\W\d_]|[^\W\d_]{2,})_([^\W\d_]{2,})", name)
+    if worded and (len(worded[1]) == 1 or worded[1] in GREEK):
+        return worded.groups()
+    return name, ""
+
+
+@dataclass(frozen=True)
+class Namer:
+    """How the tensors of one derivation are shown: ``adjoints`` maps an adjoint's name to what it is the adjoint of."""
+
+    adjoints: dict = field(default_factory=dict)
+    style: str = "bar"
+    loss: str = "L"
+
+    def name(self, tensor) -> Name:
+        primal = self.adjoints.get(tensor.name)
+        if primal is not None:
+            return Name(tensor.name, *split_label(primal), mark=self.style)
+        if tensor.definition is None and tensor.role == "computed" and re.fullmatch(r"d[^\W\d_]\d*", tensor.name):
+            return Name(tensor.name, *split_label(tensor.name[1:]), mark="d")  # an adjoint seen on its own
+        return Name(tensor.name, *split_label(tensor.name))
+
+    def is_partial(self, tensor) -> bool:
+        return self.style == "partial" and tensor.name in self.adjoints
+
+    def loss_name(self) -> Name:
+        return Name(self.loss, *split_label(self.loss))
