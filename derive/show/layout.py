@@ -226,3 +226,8 @@ def _nodes_in(value):
     elif isinstance(value, tuple):
         for v in value:
             yield from _nodes_in(v)
+
+
+def tall(node: Node) -> bool:
+    """Whether a formula is taller than a line, so that brackets around it must grow."""
+    return isinstance(node, (Fraction, Big, Cases, Partial)) or any(tall(c) for c in children(node))
