@@ -1,0 +1,1 @@
+"""Ratios of derived programs against autodiff, side by side in one run: ``make bench``."""

@@ -1,0 +1,20 @@
+"""``python -m benchmarks``: measure, print the table, keep the JSON; exit code 1 when a ratio is below its floor."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import depth, steps
+from .harness import machine, save, table
+
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder of the JSON")
+parser.add_argument("--quick", action="store_true", help="tiny sizes: is everything in order? (no measurement)")
+options = parser.parse_args()
+
+print("  ".join(f"{k} {v}" for k, v in machine().items()), flush=True)
+rows = steps.measure(options.quick) + depth.measure(options.quick)
+print(table(rows))
+print("a ratio above 1: the derived program is faster, or uses less. A/A: autodiff against itself.")
+print(f"wrote {save(rows, options.out)}")
+sys.exit(any(row.verdict not in ("", "ok") for row in rows) and not options.quick)

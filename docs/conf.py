@@ -1,0 +1,33 @@
+"""Sphinx settings: pages are Markdown, mathematics is MathML made at build time, warnings are errors (``make docs``)."""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent / "_ext")]
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+project = "derive"
+copyright = "2026, the derive authors"
+version = release = installed_version("derive-numerics")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "generated"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
+myst_dmath_double_inline = True
+myst_heading_anchors = 3
+html_math_renderer = "mathml"
+exclude_patterns = ["_build", "_ext"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_google_docstring = False
+napoleon_numpy_docstring = True
+napoleon_use_rtype = False
+default_role = "code"
+
+html_theme = "furo"
+html_title = "derive"
+html_static_path = ["_static"]
+html_show_sphinx = False
+html_copy_source = False
