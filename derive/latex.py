@@ -13,6 +13,7 @@ from .program import Equation
 from .show import layout as L
 from .show.equations import equation_layout
 from .show.expressions import expression
+from .show.matrix import matrix_layout
 from .show.names import GREEK, Namer
 from .text import plain
 
@@ -24,7 +25,7 @@ FUNCTIONS = {
     "erfc": r"\operatorname{erfc}", "sign": r"\operatorname{sign}", "loggamma": r"\log\Gamma", "digamma": r"\psi",
     "polygamma": r"\operatorname{polygamma}", "max": r"\max", "min": r"\min", "relu": r"\operatorname{relu}",
     "sigmoid": r"\sigma", "softplus": r"\operatorname{softplus}", "stop_gradient": r"\operatorname{stop}",
-    "mod": r"\operatorname{mod}",
+    "exp": r"\exp", "mod": r"\operatorname{mod}", "onehot": r"\operatorname{onehot}",
 }
 BIG = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
 FENCES = {"abs": (r"\lvert ", r"\rvert "), "floor": (r"\lfloor ", r"\rfloor "), "ceil": (r"\lceil ", r"\rceil "),
@@ -49,6 +50,12 @@ def equation_latex(eq: Equation, names: Namer | None = None) -> str:
     """LaTeX of an equation (math mode)."""
     lhs, rhs = equation_layout(eq, names)
     return f"{render(lhs)} = {render(rhs)}"
+
+
+def matrix_latex(eq: Equation, names: Namer | None = None) -> str | None:
+    """LaTeX of the matrix form (math mode), or None where there is none."""
+    form = matrix_layout(eq, names)
+    return form and f"{render(form[0])} = {render(form[1])}"
 
 
 def escape(text: str) -> str:
@@ -128,7 +135,7 @@ def _opens_max(node):
 
 def _product(node, tight):
     if node.op == "odot":
-        return r" \odot ".join(_wrapped(n, L.MUL) for n in node.items)
+        return r" \odot ".join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
     out = []
     for n, item in enumerate(node.items):
         least = L.BIG if n == len(node.items) - 1 else L.MUL
@@ -136,7 +143,8 @@ def _product(node, tight):
     glue = "" if tight and all(isinstance(i, (L.Num, L.Letter)) for i in node.items) else r" \, "
     text = out[0]
     for before, after, shown in zip(node.items, node.items[1:], out[1:]):
-        text += (r" \cdot " if isinstance(before, L.Num) and isinstance(after, L.Num) else glue) + shown
+        both_numbers = isinstance(before, L.Num) and isinstance(after, L.Num)
+        text += (r" \cdot " if both_numbers else " " if isinstance(after, L.Big) else glue) + shown
     return text
 
 

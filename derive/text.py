@@ -15,6 +15,7 @@ from .program import Equation, Step
 from .show import layout as L
 from .show.equations import equation_layout
 from .show.expressions import expression
+from .show.matrix import matrix_layout
 from .show.names import Namer
 
 SYMBOLS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -29,6 +30,12 @@ def equation_text(eq: Equation, names: Namer | None = None) -> str:
     """One line for an equation: ``dW[i,k] = sum_b x[b,i] dz[b,k]``."""
     lhs, rhs = equation_layout(eq, names)
     return f"{render(lhs)} = {render(rhs)}"
+
+
+def matrix_text(eq: Equation, names: Namer | None = None) -> str | None:
+    """The matrix form on one line, ``dW = x^T dz``, or None where there is none."""
+    form = matrix_layout(eq, names)
+    return form and f"{render(form[0])} = {render(form[1])}"
 
 
 def step_text(step: Step, names: Namer | None = None) -> str:
@@ -82,7 +89,7 @@ def _opens_max(node):
 
 def _product(node, tight):
     if node.op == "odot":
-        return " * ".join(_wrapped(n, L.POW) for n in node.items)
+        return " * ".join(_wrapped(n, L.MUL) if not isinstance(n, L.Product) else f"({render(n)})" for n in node.items)
     out = []
     for n, item in enumerate(node.items):
         ends = n == len(node.items) - 1
@@ -163,7 +170,7 @@ _TABLE = {
     L.Logic: _logic,
     L.Big: _big,
     L.Cases: _cases,
-    L.Transposed: lambda n, tight: f"{_wrapped(n.body, L.ATOM)}'",
+    L.Transposed: lambda n, tight: f"{_wrapped(n.body, L.ATOM)}^T",
     L.Ones: lambda n, tight: "1",
     L.Words: lambda n, tight: plain(n.text),
 }

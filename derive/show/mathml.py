@@ -1,0 +1,220 @@
+"""Presentation MathML: formulas that a browser draws by itself, with no script and no font to fetch."""
+
+from __future__ import annotations
+
+from html import escape
+
+from . import layout as L
+from .names import GREEK
+
+SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
+FUNCTIONS = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arsinh", "acosh": "arcosh", "atanh": "artanh",
+    "loggamma": "log Γ", "digamma": "ψ", "sigmoid": "σ", "stop_gradient": "stop",
+}
+BIG = {"sum": "∑", "max": "max", "argmax": "arg max"}
+FENCES = {"abs": ("|", "|"), "floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉"), "iverson": ("[", "]"), "round": ("(", ")")}
+THIN = '<mspace width="0.17em"/>'
+
+
+def math(node_text: str, display: bool = False) -> str:
+    """A complete ``<math>`` element."""
+    kind = ' display="block"' if display else ""
+    return f'<math xmlns="http://www.w3.org/1998/Math/MathML"{kind}><mrow>{node_text}</mrow></math>'
+
+
+def equation(lhs: L.Node, rhs: L.Node) -> str:
+    return f"{render(lhs)}<mo>=</mo>{render(rhs)}"
+
+
+def clean(text: str) -> str:
+    """Escaped, and without the control characters that XML does not allow."""
+    return escape("".join(c if c.isprintable() or c == " " else "�" for c in str(text)))
+
+
+def identifier(name: str) -> str:
+    shown = GREEK.get(name, name)
+    italic = len(shown) == 1
+    return f"<mi>{clean(shown)}</mi>" if italic else f'<mi mathvariant="normal">{clean(shown)}</mi>'
+
+
+def row(*parts: str) -> str:
+    return f"<mrow>{''.join(parts)}</mrow>"
+
+
+def op(symbol: str, **attributes) -> str:
+    extra = "".join(f' {k}="{v}"' for k, v in attributes.items())
+    return f"<mo{extra}>{symbol}</mo>"
+
+
+def render(node: L.Node) -> str:
+    return _TABLE[type(node)](node)
+
+
+def fence(body: L.Node, kind: str = "round") -> str:
+    left, right = FENCES[kind]
+    stretchy = "true" if L.tall(body) else "false"
+    return row(op(left, fence="true", form="prefix", stretchy=stretchy), render(body),
+               op(right, fence="true", form="postfix", stretchy=stretchy))
+
+
+def _wrapped(node, least):
+    return render(node) if node.prec >= least else fence(node)
+
+
+def _name(name: L.Name, below: str = "", extra: str = "") -> str:
+    base = identifier(name.base)
+    if name.mark == "bar":
+        base = f'<mover accent="true">{base}<mo stretchy="{str(len(name.base) > 1 and name.base not in GREEK).lower()}">' \
+               f"¯</mo></mover>"
+    elif name.mark == "d":
+        base = row('<mi mathvariant="normal">d</mi>', base)
+    label = ""
+    if name.label:
+        label = f"<mo>(</mo><mn>{clean(name.label)}</mn><mo>)</mo>" if name.label.isdigit() else \
+            f"<mtext>{clean(name.label)}</mtext>"
+    over = f"<mrow>{label}{extra}</mrow>" if label or extra else ""
+    if below and over:
+        return f"<msubsup>{base}<mrow>{below}</mrow>{over}</msubsup>"
+    if below:
+        return f"<msub>{base}<mrow>{below}</mrow></msub>"
+    return f"<msup>{base}{over}</msup>" if over else base
+
+
+def _subscript(idx) -> str:
+    simple = all(isinstance(i, L.Letter) and len(i.name) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx)
+    glue = '<mspace width="0.06em"/>' if simple else '<mo lspace="0" rspace="0.1em">,</mo>'
+    return glue.join(render(i) for i in idx)
+
+
+def _sum(node):
+    out = []
+    for n, (sign, item) in enumerate(node.items):
+        loose = item.prec <= L.ADD or (n < len(node.items) - 1 and _opens_max(item))
+        text = fence(item) if loose else render(item)
+        form = "infix" if out else "prefix"
+        out.append((op("−", form=form) if sign < 0 else op("+", form=form) if out else "") + text)
+    return row(*out)
+
+
+def _opens_max(node):
+    if isinstance(node, L.Product):
+        return _opens_max(node.items[-1])
+    return isinstance(node, L.Big) and node.op != "sum"
+
+
+def _product(node):
+    if node.op == "odot":
+        return row(op("⊙").join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
+    out = []
+    for n, item in enumerate(node.items):
+        if n:
+            numbers = isinstance(item, L.Num) and isinstance(node.items[n - 1], L.Num)
+            out.append(op("·") if numbers else THIN)
+        out.append(_wrapped(item, L.BIG if n == len(node.items) - 1 else L.MUL))
+    return row(*out)
+
+
+def _power(node):
+    base = node.base
+    labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
+    exponent = f"<mrow>{render(node.exponent)}</mrow>"
+    if not labelled and isinstance(base, L.Element):
+        return f"<msubsup>{_base_of(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
+    wrap = labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM
+    return f"<msup>{fence(base) if wrap else render(base)}{exponent}</msup>"
+
+
+def _base_of(name):
+    return _name(L.Name(name.raw, name.base, "", name.mark))
+
+
+def _exp(node):
+    if L.width(node.arg) <= 15 and not L.tall(node.arg):
+        return f"<msup><mi>e</mi><mrow>{render(node.arg)}</mrow></msup>"
+    return row('<mi mathvariant="normal">exp</mi>', fence(node.arg))
+
+
+def _apply(node):
+    name = f'<mi mathvariant="normal">{FUNCTIONS.get(node.fn, node.fn)}</mi>'
+    if len(node.args) == 1:
+        return row(name, fence(node.args[0]))
+    return row(name, op("(", stretchy="false"), op(",").join(render(a) for a in node.args), op(")", stretchy="false"))
+
+
+def _relation(node):
+    out = render(node.parts[0])
+    for symbol, part in zip(node.ops, node.parts[1:], strict=True):
+        out += op(SYMBOLS[symbol]) + render(part)
+    return row(out)
+
+
+def _logic(node):
+    if node.op == "not":
+        return row(op("¬"), fence(node.items[0]))
+    glue = op({"and": "∧", "or": "∨"}[node.op])
+    return row(glue.join(fence(i) if isinstance(i, L.Logic) and i.op != node.op else render(i) for i in node.items))
+
+
+def _big(node):
+    under = op(",").join(render(i) for i in node.letters)
+    if len(node.conditions) > 1:
+        lines = [under] + [render(c) for c in node.conditions]
+        under = '<mtable rowspacing="0.1em">' + "".join(f"<mtr><mtd>{line}</mtd></mtr>" for line in lines) + "</mtable>"
+    elif node.conditions:
+        under += op(":") + render(node.conditions[0])
+    symbol = op(BIG[node.op], movablelimits="false", largeop="true") if node.op == "sum" else \
+        op(BIG[node.op], movablelimits="false", form="prefix", rspace="0.17em")
+    return row(f"<munder>{symbol}<mrow>{under}</mrow></munder>", _wrapped(node.body, L.BIG))
+
+
+def _cases(node):
+    rows = "".join(f'<mtr><mtd class="l">{render(v)}</mtd><mtd class="l">'
+                   + ("<mtext>otherwise</mtext>" if c is None else f"<mtext>if </mtext>{render(c)}") + "</mtd></mtr>"
+                   for v, c in node.rows)
+    return row(op("{", fence="true", form="prefix", stretchy="true"), f"<mtable>{rows}</mtable>")
+
+
+def _number(node):
+    if node.text == "infinity":
+        return "<mi>∞</mi>"
+    mantissa, _, exponent = node.text.partition("e")
+    if not exponent:
+        return f"<mn>{clean(node.text)}</mn>"
+    power = f"<msup><mn>10</mn><mn>{int(exponent)}</mn></msup>".replace("-", "−")
+    return power if mantissa == "1" else row(f"<mn>{mantissa}</mn>", op("·"), power)
+
+
+def _transposed(node):
+    top = "<mo>⊤</mo>"
+    if isinstance(node.body, L.Name):
+        return _name(node.body, extra=top)
+    return f"<msup>{_wrapped(node.body, L.ATOM)}{top}</msup>"
+
+
+def _letter(node):
+    return identifier(node.name) if not node.primes else f"<msup>{identifier(node.name)}<mo>{'′' * node.primes}</mo></msup>"
+
+
+_TABLE = {
+    L.Num: _number,
+    L.Letter: _letter,
+    L.Name: _name,
+    L.Element: lambda n: _name(n.name, below=_subscript(n.idx)),
+    L.Partial: lambda n: f"<mfrac>{row(op('∂'), render(n.of))}{row(op('∂'), render(n.by))}</mfrac>",
+    L.Sum: _sum,
+    L.Product: _product,
+    L.Fraction: lambda n: f"<mfrac><mrow>{render(n.num)}</mrow><mrow>{render(n.den)}</mrow></mfrac>",
+    L.Power: _power,
+    L.Exp: _exp,
+    L.Root: lambda n: f"<msqrt>{render(n.arg)}</msqrt>",
+    L.Apply: _apply,
+    L.Fence: lambda n: fence(n.body, n.kind),
+    L.Relation: _relation,
+    L.Logic: _logic,
+    L.Big: _big,
+    L.Cases: _cases,
+    L.Transposed: _transposed,
+    L.Ones: lambda n: '<mn mathvariant="bold">𝟏</mn>',
+    L.Words: lambda n: f"<mtext>{clean(n.text)}</mtext>",
+}

@@ -1,0 +1,179 @@
+r"""The matrix form of an equation, where it has one.
+
+    dW[i,k] = sum_b x[b,i] dz[b,k]          dW = x^T dz
+    z[b,k]  = sum_i x[b,i] W[i,k] + c[k]    z  = x W + 1 c^T
+    dc[k]   = sum_b dz[b,k]                 dc = dz^T 1
+    da[b,l] = dh[b,l] (1 - h[b,l]^2)        da = dh * (1 - h * h)       (* is elementwise)
+
+Vectors are columns, 1 is a vector of ones, functions apply to each element.  An equation over more than two letters at
+once (a batch of matrices, a convolution, a recurrence) has no matrix form here, and none is invented.
+"""
+
+from __future__ import annotations
+
+import sympy
+from sympy import Add, Integer, Mul, Pow
+
+from ..index import Index, Size
+from ..nodes import Iverson
+from ..program import Equation, Term
+from ..tensor import Read
+from .equations import _positive_first, _split
+from .expressions import APPLIED, Context, fraction_of, join, layout, number
+from .layout import Apply, Name, Node, Num, Ones, Product, Sum, Transposed
+from .names import Namer
+
+
+class NoMatrixForm(Exception):
+    """Raised inside this module only, where an equation is not a matrix formula."""
+
+
+def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node] | None:
+    """The two sides of the matrix form, or None where there is none or it would say nothing new."""
+    if eq.reduce is not None or len(eq.idx) > 2 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
+        return None
+    form = _Form(Context(names=names or Namer()), *eq.idx, *(None,) * (2 - len(eq.idx)))
+    try:
+        items = _positive_first([form.term(t) for t in eq.terms])
+    except NoMatrixForm:
+        return None
+    if not form.telling or not items:
+        return None
+    rhs = _shared_coefficient(eq, form, items)
+    return form.names.name(eq.tensor), rhs
+
+
+def _shared_coefficient(eq, form, items):
+    """``(a - b) / B`` rather than ``a / B - b / B``."""
+    if len(items) == 1:
+        return items[0][1] if items[0][0] > 0 else Sum((items[0],))
+    first = eq.terms[0].coef
+    if first not in (1, -1) and all(t.coef in (first, -first) for t in eq.terms):
+        bare = [form.term(Term(t.coef / abs(first), t.fac, t.bnd, t.rows)) for t in eq.terms]
+        sign, coef, above, below = _split(abs(first))
+        return fraction_of(coef, [layout(a, form.ctx) for a in above] + [Sum(tuple(_positive_first(bare)))],
+                           [layout(b, form.ctx) for b in below])
+    return Sum(tuple(items))
+
+
+def _one_hot_row(t: Term) -> bool:
+    return not t.bnd and len(t.rows) == 1 and t.rows[0].op == "=="
+
+
+class _Form:
+    """Reads terms as matrices with rows ``row`` and columns ``col`` (None where there is no such axis)."""
+
+    def __init__(self, ctx: Context, row: Index | None, col: Index | None):
+        self.ctx, self.names, self.row, self.col = ctx, ctx.names, row, col
+        self.telling = False  # whether anything happened that the index form does not say as shortly
+
+    def term(self, t: Term) -> tuple[int, Node]:
+        sign, coef, above, below = _split(t.coef)
+        factors = [a for f in t.fac for a in Mul.make_args(f)]
+        factors += [Iverson(r.condition) for r in t.rows]
+        if not t.bnd:
+            body = [self.pointwise(factors, self.row, self.col)] if factors else []
+        else:
+            body = self.contraction(factors, t.bnd)
+        body = [b for b in body if b is not None]
+        return sign, fraction_of(coef, [layout(a, self.ctx) for a in above] + body,
+                                 [layout(b, self.ctx) for b in below])
+
+    def contraction(self, factors, bound) -> list[Node]:
+        self.telling = True
+        if len(bound) == 2 and self.row is None:
+            return [Transposed(Ones()), self.pointwise(factors, *bound), Ones()]
+        if len(bound) != 1:
+            raise NoMatrixForm
+        j = bound[0]
+        right_free = self.col if self.col is not None else None
+        left, right, shared = [], [], []
+        for f in factors:
+            free = {s for s in f.free_symbols if isinstance(s, Index)}
+            if self.row is not None and self.row in free and self.col not in free:
+                left.append(f)
+            elif self.col is not None and self.col in free and self.row not in free:
+                right.append(f)
+            elif free == {j}:
+                shared.append(f)
+            else:
+                raise NoMatrixForm
+        if self.row is None:
+            return self._inner(shared, j)
+        if right_free is None:
+            vector = self.pointwise(shared, j, None) if shared else Ones()
+            return [self.pointwise(left, self.row, j), vector]
+        if shared or not left or not right:
+            raise NoMatrixForm
+        return [self.pointwise(left, self.row, j), self.pointwise(right, j, self.col)]
+
+    def _inner(self, factors, j):
+        if len(factors) == 1 and isinstance(factors[0], Pow) and factors[0].exp == 2:
+            factors = [factors[0].base] * 2
+        if len(factors) == 1:
+            return [Transposed(Ones()), self.pointwise(factors, j, None)]
+        if len(factors) == 2:
+            return [Transposed(self.pointwise(factors[:1], j, None)), self.pointwise(factors[1:], j, None)]
+        raise NoMatrixForm
+
+    def pointwise(self, factors, row, col) -> Node:
+        """An elementwise product of factors, seen as a matrix."""
+        coef, nodes = Integer(1), []
+        for f in factors:
+            if f.is_Rational:
+                coef = coef * f
+            elif isinstance(f, Pow) and f.exp == 2:
+                nodes += [self.element(f.base, row, col)] * 2
+            else:
+                nodes.append(self.element(f, row, col))
+        if not nodes or coef.is_negative:
+            raise NoMatrixForm
+        if len(nodes) > 1:
+            self.telling = self.telling or col is not None
+            nodes = [Product(tuple(nodes), "odot")]
+        return nodes[0] if coef == 1 else fraction_of(coef, nodes, [])
+
+    def element(self, e, row, col) -> Node:
+        if isinstance(e, Read):
+            return self.read(e, row, col)
+        if isinstance(e, Add):
+            items = sorted((self.signed(a, row, col) for a in Add.make_args(e)),
+                           key=lambda s: (s[0] < 0, isinstance(s[1], Num)))
+            return Sum(tuple(items))
+        if e.is_Rational and e.is_positive:
+            return number(e)
+        if isinstance(e, sympy.exp):
+            return Apply("exp", (self.element(e.exp, row, col),))  # not the exponential of a matrix
+        if isinstance(e, Mul) or isinstance(e, Pow) and e.exp == 2:
+            return self.pointwise(list(Mul.make_args(e)), row, col)
+        if isinstance(e, Iverson) and isinstance(e.condition, sympy.Eq):
+            return self.one_hot(e.condition, row, col)
+        if APPLIED.get(type(e)) and len(e.args) == 1:
+            return Apply(APPLIED[type(e)], (self.element(e.args[0], row, col),))
+        if isinstance(e, Size):
+            return layout(e, self.ctx)
+        raise NoMatrixForm
+
+    def signed(self, e, row, col):
+        if e.could_extract_minus_sign():
+            return -1, self.element(-e, row, col)
+        return 1, self.element(e, row, col)
+
+    def read(self, r: Read, row, col) -> Node:
+        name: Name = self.names.name(r.tensor)
+        if r.idx == tuple(i for i in (row, col) if i is not None):
+            return name
+        if col is not None and r.idx == (col, row):
+            self.telling = True
+            return Transposed(name)
+        if col is not None and r.idx in ((row,), (col,)):
+            self.telling = True
+            return join([name, Transposed(Ones())] if r.idx == (row,) else [Ones(), Transposed(name)])
+        raise NoMatrixForm
+
+    def one_hot(self, condition, row, col) -> Node:
+        for letter, gathered in ((condition.lhs, condition.rhs), (condition.rhs, condition.lhs)):
+            if col is not None and letter == col and isinstance(gathered, Read) and gathered.idx == (row,):
+                self.telling = True
+                return Apply("onehot", (self.names.name(gathered.tensor),))
+        raise NoMatrixForm
