@@ -1,0 +1,338 @@
+"""Expressions to closures: one element of a factor, a row or an index, given the values of the indices.
+
+A closure takes the list of index values.  Expressions made of indices, sizes, integer tensors and rational numbers are
+evaluated exactly, as ints and Fractions (``exact``); all others in the field (``value``).  Arguments of functions become
+tuples of (rational, value) terms (``argument``), which is what the field's exp needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+from sympy import Add, Expr, Mul, Pow
+
+from ..errors import UnsupportedError
+from ..index import Index, Size
+from ..nodes import Iverson
+from ..primitives import FUNCTIONS
+from ..tensor import Read
+from .field import Undefined
+
+MAX_TERMS = 64  # an argument that expands to more terms than this is taken as one opaque term
+
+
+@dataclass
+class Array:
+    """A tensor's elements, flat and row-major; exact numbers for integers and booleans, field elements for floats."""
+
+    shape: tuple[int, ...]
+    data: list
+
+    def __getitem__(self, at):
+        at = at if isinstance(at, tuple) else (at,)
+        return self.data[self.offset(at)]
+
+    def offset(self, at) -> int:
+        n = 0
+        for i, size in zip(at, self.shape, strict=True):
+            n = n * size + i
+        return n
+
+    def positions(self):
+        """Every position, in order."""
+        out = [()]
+        for n in self.shape:
+            out = [(*at, i) for at in out for i in range(n)]
+        return out
+
+    def nested(self):
+        """Nested lists, as ``numpy.array`` takes them; the bare element for a scalar."""
+        data = list(self.data)
+        for n in reversed(self.shape[1:]):
+            data = [data[k:k + n] for k in range(0, len(data), n)]
+        return data if self.shape else data[0]
+
+
+def size_value(e: Expr, sizes) -> int | Fraction:
+    """A size expression as a number, the sizes bound by name."""
+    if e.is_Integer:
+        return int(e)
+    if e.is_Rational:
+        return Fraction(int(e.p), int(e.q))
+    if isinstance(e, Size):
+        return sizes[e.name]
+    if isinstance(e, Add):
+        return _plain(sum((size_value(a, sizes) for a in e.args), Fraction(0)))
+    if isinstance(e, Mul):
+        out = Fraction(1)
+        for a in e.args:
+            out *= size_value(a, sizes)
+        return _plain(out)
+    if isinstance(e, Pow) and e.exp.is_Integer:
+        return _plain(Fraction(size_value(e.base, sizes)) ** int(e.exp))
+    if isinstance(e, (sympy.floor, sympy.ceiling)):
+        v = size_value(e.args[0], sizes)
+        return v.__floor__() if isinstance(e, sympy.floor) else v.__ceil__()
+    raise UnsupportedError(f"the size {e}: sizes are made of names, whole numbers, sums, products, quotients and floor")
+
+
+def _plain(q):
+    return q.numerator if isinstance(q, Fraction) and q.denominator == 1 else q
+
+
+def is_exact(e: Expr) -> bool:
+    """Whether an expression is rational whatever the floats are: indices, sizes, integer reads and numbers."""
+    if isinstance(e, (Index, Size)) or e.is_Rational:
+        return True
+    if isinstance(e, Read):
+        return e.tensor.dtype != "float"
+    if isinstance(e, (Add, Mul)):
+        return all(is_exact(a) for a in e.args)
+    if isinstance(e, Pow):
+        return e.exp.is_Integer and is_exact(e.base)
+    if isinstance(e, Iverson):
+        return True
+    if isinstance(e, sympy.Piecewise):
+        return all(is_exact(v) for v, _ in e.args)
+    rule = FUNCTIONS.get(type(e).__name__)
+    return rule is not None and rule.rational is not None and all(is_exact(a) for a in e.args)
+
+
+class Compiler:
+    """Compiles expressions over one field, one binding of the sizes, and a dict of arrays that may still grow."""
+
+    def __init__(self, field, sizes: dict[str, int], arrays: dict[str, Array]):
+        self.F, self.sizes, self.arrays = field, sizes, arrays
+
+    # -- exact -----------------------------------------------------------------------------------------------------------
+
+    def exact(self, e: Expr, slots):
+        """A closure to an int or Fraction."""
+        if e.is_Integer:
+            n = int(e)
+            return lambda I: n
+        if e.is_Rational:
+            q = Fraction(int(e.p), int(e.q))
+            return lambda I: q
+        if isinstance(e, Index):
+            slot = slots[e]
+            return lambda I: I[slot]
+        if isinstance(e, Size):
+            n = self.sizes[e.name]
+            return lambda I: n
+        if isinstance(e, Read):
+            return self._read(e, slots)
+        if isinstance(e, Iverson):
+            holds = self.condition(e.condition, slots)
+            return lambda I: 1 if holds(I) else 0
+        if isinstance(e, sympy.Piecewise):
+            return self._piecewise(e, slots, self.exact, 0)
+        parts = [self.exact(a, slots) for a in e.args]
+        if isinstance(e, Add):
+            if len(parts) == 2:
+                a, b = parts
+                return lambda I: a(I) + b(I)
+            return lambda I: sum(p(I) for p in parts)
+        if isinstance(e, Mul):
+            return lambda I: _plain(_product(p(I) for p in parts))
+        if isinstance(e, Pow):
+            base, n = parts[0], int(e.exp)
+            return lambda I: _exact_power(base(I), n)
+        rule = FUNCTIONS.get(type(e).__name__)
+        if rule is None or rule.rational is None or e.has(sympy.Float):
+            raise UnsupportedError(f"{e}: not an exact expression of indices, sizes and integers")
+        return lambda I: _plain(Fraction(rule.rational(*(Fraction(p(I)) for p in parts))))
+
+    def _read(self, e: Read, slots):
+        name, arrays, is_float, zero = e.tensor.name, self.arrays, e.tensor.dtype == "float", self.F.zero
+        if not e.idx:
+            return lambda I: _present(arrays[name].data[0], name)
+        shape = arrays[name].shape
+        at = [self.exact(x, slots) for x in e.idx]
+
+        def read(I):
+            offset = 0
+            for f, n in zip(at, shape):
+                i = f(I)
+                if i < 0 or i >= n:
+                    if is_float:
+                        return zero
+                    raise Undefined(f"an integer read outside its tensor: {e} at {i}")
+                offset = offset * n + i
+            return _present(arrays[name].data[offset], name)
+        return read
+
+    # -- conditions ------------------------------------------------------------------------------------------------------
+
+    def condition(self, c, slots):
+        """A closure to a bool; comparisons of floats go by the field's sign of the difference."""
+        if c in (sympy.true, sympy.false):
+            truth = bool(c)
+            return lambda I: truth
+        if isinstance(c, (sympy.And, sympy.Or, sympy.Not)):
+            parts = [self.condition(a, slots) for a in c.args]
+            if isinstance(c, sympy.Not):
+                return lambda I: not parts[0](I)
+            quantifier = all if isinstance(c, sympy.And) else any
+            return lambda I: quantifier(p(I) for p in parts)
+        op = getattr(c, "rel_op", None)
+        if op is None:
+            raise UnsupportedError(f"the condition {c}: comparisons joined by And, Or and Not are accepted")
+        return self.relation(op, c.lhs, c.rhs, slots)
+
+    def relation(self, op, lhs, rhs, slots):
+        if is_exact(lhs) and is_exact(rhs):
+            a, b = self.exact(lhs, slots), self.exact(rhs, slots)
+            test = _RELATIONS[op]
+            return lambda I: test(a(I), b(I))
+        F, a, b = self.F, self.value(lhs, slots), self.value(rhs, slots)
+        if op in ("==", "!="):
+            wanted = op == "=="
+            return lambda I: (F.sign(F.sub(a(I), b(I))) == 0) == wanted
+        test = _RELATIONS[op]
+        return lambda I: test(F.sign(F.sub(a(I), b(I))), 0)
+
+    # -- field values ----------------------------------------------------------------------------------------------------
+
+    def value(self, e: Expr, slots):
+        """A closure to a field element."""
+        F = self.F
+        if is_exact(e):
+            return self._embed(self.exact(e, slots), constant=not e.atoms(Read, Index))
+        if isinstance(e, Read):
+            return self._read(e, slots)
+        if e.is_Float:
+            return self.value(sympy.Rational(str(e)), slots)
+        if e is sympy.pi:
+            return lambda I: F.pi
+        if e is sympy.E:
+            return lambda I: F.exp(((1, F.one),))
+        if isinstance(e, (Add, Mul)):
+            return _folded([self.value(a, slots) for a in e.args], F.add if isinstance(e, Add) else F.mul)
+        if isinstance(e, Pow):
+            return self._power(e, slots)
+        if isinstance(e, sympy.Piecewise):
+            return self._piecewise(e, slots, self.value, F.zero)
+        name = type(e).__name__
+        if name not in FUNCTIONS or not FUNCTIONS[name].nargs:
+            raise UnsupportedError(f"{e}: the function {name} is outside the closed set {', '.join(FUNCTIONS)}")
+        call, args = F.call, [self.argument(a, slots) for a in e.args]
+        if len(args) == 1:
+            arg = args[0]
+            return lambda I: call(name, arg(I))
+        return lambda I: call(name, *(a(I) for a in args))
+
+    def _embed(self, exact, constant):
+        rational = self.F.rational
+        if constant:
+            found = []
+            return lambda I: found[0] if found else (found.append(rational(exact(None))), found[0])[1]
+        return lambda I: rational(exact(I))
+
+    def _power(self, e, slots):
+        F, power = self.F, self.F.power
+        base = self.value(e.base, slots)
+        if is_exact(e.exp):
+            q = self.exact(e.exp, slots)
+            return lambda I: power(base(I), q(I))
+        y = self.value(e.exp, slots)
+        return lambda I: F.exp(((1, F.mul(y(I), F.log(base(I)))),))
+
+    def _piecewise(self, e, slots, compile_value, otherwise):
+        branches = [(self.condition(c, slots), compile_value(v, slots)) for v, c in e.args]
+
+        def choose(I):
+            for holds, v in branches:
+                if holds(I):
+                    return v(I)
+            return otherwise
+        return choose
+
+    def argument(self, e: Expr, slots):
+        """A closure to a tuple of (rational, value) terms that add up to ``e``."""
+        terms = []
+        for factors in additive_terms(e):
+            rational = [self.exact(f, slots) for f in factors if is_exact(f)]
+            floats = [self.value(f, slots) for f in factors if not is_exact(f)]
+            terms.append((rational, _folded(floats, self.F.mul) if floats else None))
+        if len(terms) == 1 and not terms[0][0]:
+            only = terms[0][1]
+            return lambda I: ((1, only(I)),)
+        one = self.F.one
+
+        def collect(I):
+            out = []
+            for rational, v in terms:
+                c = _product(f(I) for f in rational)
+                if c:
+                    out.append((c, one if v is None else v(I)))
+            return tuple(out)
+        return collect
+
+
+def additive_terms(e: Expr) -> list[list[Expr]]:
+    """The terms of the expanded expression, each a list of factors; products of sums are multiplied out."""
+    out = _expand(e)
+    return [list(Mul.make_args(e))] if out is None else out
+
+
+def _expand(e):
+    if isinstance(e, Add):
+        parts = [_expand(a) for a in e.args]
+        if any(p is None for p in parts) or sum(map(len, parts)) > MAX_TERMS:
+            return None
+        return [t for p in parts for t in p]
+    if isinstance(e, Pow) and e.exp.is_Integer and 1 < e.exp <= 4 and isinstance(e.base, Add):
+        e = Mul(*[e.base] * int(e.exp), evaluate=False)
+    if isinstance(e, Mul):
+        out = [[]]
+        for a in e.args:
+            part = _expand(a)
+            if part is None or len(out) * len(part) > MAX_TERMS:
+                return None
+            out = [t + u for t in out for u in part]
+        return out
+    return [[e]]
+
+
+def _folded(parts, op):
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        a, b = parts
+        return lambda I: op(a(I), b(I))
+    first, rest = parts[0], parts[1:]
+
+    def fold(I):
+        out = first(I)
+        for p in rest:
+            out = op(out, p(I))
+        return out
+    return fold
+
+
+def _product(factors):
+    out = 1
+    for f in factors:
+        out = out * f
+    return out
+
+
+def _exact_power(base, n):
+    if base == 0 and n < 0:
+        raise Undefined("division by zero in an index expression")
+    return base ** n if n >= 0 else _plain(Fraction(base) ** n)
+
+
+def _present(v, name):
+    if v is None:
+        raise Undefined(f"{name} is read before it is computed")
+    return v
+
+
+_RELATIONS = {
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
+    ">=": lambda a, b: a >= b, ">": lambda a, b: a > b,
+}

@@ -1,0 +1,449 @@
+"""Evaluate a program, element by element, over any field; written for clarity of meaning, at sizes like 2, 3, 5.
+
+The meaning is the one of :mod:`derive.program`: sums over the full range of their bound indices where the rows hold,
+total reads, the first maximiser of a max over the positions that exist, recurrences step by step in their direction.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from sympy import Mul
+
+from ..errors import DerivationError
+from ..index import Index
+from ..order import Scan, schedule
+from ..program import Equation, Program, Term
+from ..tensor import Read
+from .compile import Array, Compiler, additive_terms, is_exact, size_value
+from .field import RationalField, Undefined
+
+LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan"}
+
+
+def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
+    """Every tensor of a program, by name.
+
+    Parameters
+    ----------
+    program : Program
+    values : dict
+        Input name -> :class:`Array`, or nested lists of numbers (ints, Fractions, strings such as ``"1/3"``).
+    sizes : dict
+        Size name -> positive int.
+    field : optional
+        Where to compute; by default exact rationals, and 50-digit reals from the first irrational value on.
+
+    Returns
+    -------
+    dict of str to Array
+        ``.shape``, flat ``.data``, ``array[i, j]`` and ``.nested()``; inputs included.
+
+    Raises
+    ------
+    DerivationError
+        For a missing input, a wrong shape, or a value that does not exist (a division by zero); names the equation.
+
+    >>> import derive as dv
+    >>> from derive.program import Equation, Program, Term
+    >>> from sympy import Integer
+    >>> i, = dv.indices("i")
+    >>> x, y = dv.tensor("x", i), dv.tensor("y", role="state")
+    >>> from derive.tensor import Tensor
+    >>> s = Tensor("s", role="computed")
+    >>> total = Equation(s, (), (Term(Integer(1), (x[i]**2,), (i,)),))
+    >>> evaluate(Program((x,), (total,), (s,)), {"x": [1, "1/2", 3]}, {"I": 3})["s"].nested()
+    Fraction(41, 4)
+    """
+    machine = Machine(RationalField() if field is None else field, sizes)
+    for t in program.inputs:
+        if t.name not in values:
+            raise DerivationError(f"evaluate: no value for the input {t.name}; it needs {', '.join(x.name for x in program.inputs)}")
+        machine.put(t, values[t.name])
+    try:
+        machine.run(program)
+    except Undefined as e:
+        raise DerivationError(f"evaluate: {e}") from e
+    return machine.arrays
+
+
+class Machine:
+    """Arrays over one field and one binding of the sizes, and the equations run on them.
+
+    ``linear`` names the tensors whose elements are sums that an exp (or a sine) may take apart again; their terms are
+    registered with the field.
+    """
+
+    def __init__(self, field, sizes, linear=frozenset(), arrays=None):
+        self.F, self.sizes, self.linear = field, dict(sizes), linear
+        self.arrays: dict[str, Array] = {} if arrays is None else dict(arrays)
+        self.compiler = Compiler(field, self.sizes, self.arrays)
+
+    def shape(self, t) -> tuple[int, ...]:
+        return tuple(size_value(a, self.sizes) for a in t.axes)
+
+    def put(self, t, value) -> None:
+        """Bind an input from an Array or nested lists."""
+        if not isinstance(value, Array):
+            flat = _flat(value, self.shape(t), t.name)
+            if t.dtype == "float":
+                flat = [self.F.rational(Fraction(v)) for v in flat]
+            value = Array(self.shape(t), flat)
+        if value.shape != self.shape(t):
+            raise DerivationError(f"evaluate: {t.name} has shape {value.shape}, its axes are {self.shape(t)}")
+        self.arrays[t.name] = value
+
+    def run(self, program: Program) -> None:
+        if not self.linear:
+            self.linear = linear_tensors(program.equations)
+        for group in schedule(program):
+            self.run_group(group)
+
+    def run_group(self, group: Equation | Scan) -> None:
+        if isinstance(group, Scan):
+            self._scan(group)
+        else:
+            self.arrays[group.name] = self.result(group)
+
+    def result(self, e: Equation) -> Array:
+        """The right-hand side of an equation at every position of its left-hand side."""
+        shape = self.shape(e.tensor)
+        return Array(shape, self._fill(e, None, None))
+
+    def _scan(self, scan: Scan) -> None:
+        fills = []
+        for e in scan.equations:
+            shape = self.shape(e.tensor)
+            n = 1
+            for s in shape:
+                n *= s
+            self.arrays[e.name] = Array(shape, [None] * n)
+        for e in scan.equations:
+            fills.append((e, _Element(self, e)))
+        steps = range(self.shape(scan.equations[0].tensor)[scan.axis[scan.equations[0].name]])
+        for t in (steps if scan.direction > 0 else reversed(steps)):
+            for e, element in fills:
+                self._fill(e, (scan.axis[e.name], t), element)
+
+    def _fill(self, e, fixed, element):
+        element = element or _Element(self, e)
+        shape = self.shape(e.tensor)
+        ranges = [range(n) for n in shape]
+        if fixed is not None:
+            ranges[fixed[0]] = (fixed[1],)
+        data = self.arrays[e.name].data if fixed is not None else []
+        try:
+            for at in _positions(ranges):
+                v = element(at)
+                if fixed is None:
+                    data.append(v)
+                else:
+                    data[self.arrays[e.name].offset(at)] = v
+        except Undefined as error:
+            raise Undefined(f"{error} (in the equation of {e.name})") from error
+        return data
+
+
+def _positions(ranges):
+    if not ranges:
+        yield ()
+        return
+    for head in _positions(ranges[:-1]):
+        for i in ranges[-1]:
+            yield (*head, i)
+
+
+class _Element:
+    """One element of an equation, as a function of its position."""
+
+    def __init__(self, machine: Machine, e: Equation):
+        self.F = machine.F
+        order = [*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)]
+        self.slots = {i: n for n, i in enumerate(order)}
+        self.I = [0] * len(order)
+        self.rank = len(e.idx)
+        compiler, known = machine.compiler, set(e.idx)
+        size = lambda i: size_value(i.size, machine.sizes)  # noqa: E731
+        exact = e.tensor.dtype != "float"
+        if e.reduce is not None:
+            self.element = self._reduction(e, compiler, known, size)
+        elif exact:
+            self.element = self._exact_sum(e, compiler, known, size)
+        elif e.name in machine.linear:
+            self.element = self._registered_sum(e, compiler, known, size)
+        else:
+            self.element = self._sum(e, compiler, known, size)
+
+    def __call__(self, at):
+        self.I[:self.rank] = at
+        return self.element(self.I)
+
+    def _sum(self, e, compiler, known, size):
+        runs = [_product_sum(t, compiler, self.slots, known, size) for t in e.terms]
+        zero, add = self.F.zero, self.F.add
+
+        def element(I):
+            out = None
+            for run in runs:
+                v = run(I)
+                if v is not None:
+                    out = v if out is None else add(out, v)
+            return zero if out is None else out
+        return element
+
+    def _registered_sum(self, e, compiler, known, size):
+        F = self.F
+        visits = [_visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
+        arguments = [compiler.argument(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
+
+        def element(I):
+            arg = []
+            for visit, argument in zip(visits, arguments):
+                visit(I, lambda I, argument=argument: arg.extend(argument(I)))
+            value = F.total(arg)
+            F.register(value, arg)
+            return value
+        return element
+
+    def _exact_sum(self, e, compiler, known, size):
+        visits = [_visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
+        values = [compiler.exact(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
+
+        def element(I):
+            out = []
+            for visit, value in zip(visits, values):
+                visit(I, lambda I, value=value: out.append(value(I)))
+            return sum(out)
+        return element
+
+    def _reduction(self, e, compiler, known, size):
+        F = self.F
+        body = [Mul(t.coef, *t.fac, evaluate=False) for t in e.terms]
+        rows = [[compiler.relation(r.op, r.lhs, r.rhs, self.slots) for r in t.rows] for t in e.terms]
+        exact = all(is_exact(b) for b in body)
+        parts = [(compiler.exact if exact else compiler.value)(b, self.slots) for b in body]
+        zero, add = (0, lambda a, b: a + b) if exact else (F.zero, F.add)
+        larger = (lambda a, b: a > b) if exact else (lambda a, b: F.sign(F.sub(a, b)) > 0)
+        visit = _visitor(e.over, e.guards, compiler, self.slots, known, size, in_order=True)
+        at = [(self.slots[b], size(b)) for b in e.over]
+
+        def element(I):
+            best = []
+
+            def look(I):
+                v = zero
+                for checks, part in zip(rows, parts):
+                    if all(c(I) for c in checks):
+                        v = add(v, part(I))
+                if not best or larger(v, best[0]):
+                    position = 0
+                    for slot, n in at:
+                        position = position * n + I[slot]
+                    best[:] = [v, position]
+            visit(I, look)
+            if not best:
+                raise Undefined("a max over an empty window")
+            if e.reduce == "argmax":
+                return best[1] if e.tensor.dtype != "float" else F.rational(best[1])
+            return F.rational(best[0]) if exact and e.tensor.dtype == "float" else best[0]
+        return element
+
+
+# -- loops over the bound indices of one term ----------------------------------------------------------------------------
+
+def _plan(bnd, rows, compiler, slots, known, size, in_order=False):
+    """The order of the loops: a list of (slot, range or solver, checks, indices known after it).
+
+    An equality row with one unknown index, of unit or dividing coefficient, gives that index instead of a loop.
+    """
+    known, left, rows = set(known), list(bnd), list(rows)
+    compiled = {r: compiler.relation(r.op, r.lhs, r.rhs, slots) for r in rows}
+
+    def ready():
+        done = [r for r in rows if not (_indices(r) - known)]
+        for r in done:
+            rows.remove(r)
+        return [compiled[r] for r in done]
+
+    levels = [(None, None, None, ready(), frozenset(known))]
+    while left:
+        solved = None if in_order else _solvable(rows, left, known)
+        if solved is not None:
+            row, j = solved
+            rows.remove(row)
+            solver = compiler.exact(row.lhs - row.rhs, slots)
+        else:
+            wanted = {i for r in rows for i in _indices(r)}
+            j = left[0] if in_order else min(left, key=lambda i: (i not in wanted, size(i)))
+            solver = None
+        left.remove(j)
+        known.add(j)
+        levels.append((slots[j], size(j), solver, ready(), frozenset(known)))
+    return levels
+
+
+def _indices(row):
+    return {s for s in row.free_symbols if isinstance(s, Index)}
+
+
+def _solvable(rows, left, known):
+    for r in rows:
+        unknown = _indices(r) - known
+        if r.op == "==" and len(unknown) == 1:
+            j = next(iter(unknown))
+            if j in left and _is_linear(r.lhs - r.rhs, j):
+                return r, j
+    return None
+
+
+def _is_linear(e, j) -> bool:
+    """Whether j stands in sums and products with sizes and numbers only: not in a read, a floor or with an index."""
+    if e == j or j not in e.free_symbols:
+        return True
+    if e.is_Add:
+        return all(_is_linear(a, j) for a in e.args)
+    if e.is_Mul:
+        holding = [a for a in e.args if j in a.free_symbols]
+        rest = [a for a in e.args if j not in a.free_symbols]
+        return len(holding) == 1 and _is_linear(holding[0], j) and not any(a.atoms(Index, Read) for a in rest)
+    return False
+
+
+def _values_at(level, I):
+    """The values an index takes at one level."""
+    slot, n, solver = level[:3]
+    if solver is None:
+        return range(n)
+    I[slot] = 0
+    base = solver(I)
+    I[slot] = 1
+    slope = solver(I) - base
+    if slope == 0:
+        return range(n) if base == 0 else ()
+    j, rest = divmod(-base, slope)
+    return (int(j),) if rest == 0 and 0 <= j < n else ()
+
+
+def _visitor(bnd, rows, compiler, slots, known, size, in_order=False):
+    """``visit(I, leaf)`` calls ``leaf(I)`` for all values of the bound indices where the rows hold."""
+    levels = _plan(bnd, rows, compiler, slots, known, size, in_order)
+
+    def descend(depth, I, leaf):
+        if depth == len(levels):
+            leaf(I)
+            return
+        level = levels[depth]
+        slot, checks = level[0], level[3]
+        if slot is None:
+            if all(c(I) for c in checks):
+                descend(depth + 1, I, leaf)
+            return
+        for v in _values_at(level, I):
+            I[slot] = v
+            if all(c(I) for c in checks):
+                descend(depth + 1, I, leaf)
+    return lambda I, leaf: descend(0, I, leaf)
+
+
+def _product_sum(t: Term, compiler, slots, known, size):
+    """``coef * sum of products``; factors are multiplied in as soon as their indices are known, zeros cut the loop.
+
+    Factors that may not exist (quotients, logs) come last, so that rows and zeros are looked at first.
+    """
+    F = compiler.F
+    levels = _plan(t.bnd, t.rows, compiler, slots, known, size)
+    waiting = [f for f in t.fac if _is_safe(f)]
+    risky = [f for f in t.fac if not _is_safe(f)]
+    steps = []
+    for level in levels:
+        now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level[4])]
+        waiting = [f for f in waiting if f not in now]
+        steps.append((level, [compiler.value(f, slots) for f in now]))
+    steps[-1][1].extend(compiler.value(f, slots) for f in (*waiting, *risky))
+    coef = compiler.value(t.coef, slots)
+    mul, add, is_zero = F.mul, F.add, F.is_zero
+
+    def make(depth):
+        if depth == len(steps):
+            return lambda I, product: product
+        (level, factors), inner = steps[depth], make(depth + 1)
+        slot, checks = level[0], level[3]
+
+        def multiplied(I, product):
+            for c in checks:
+                if not c(I):
+                    return None
+            for f in factors:
+                product = f(I) if product is None else mul(product, f(I))
+                if is_zero(product):
+                    return None
+            return inner(I, product) if inner_levels else (F.one if product is None else product)
+        inner_levels = depth + 1 < len(steps)
+        if slot is None:
+            return multiplied
+
+        def loop(I, product):
+            out = None
+            for v in _values_at(level, I):
+                I[slot] = v
+                part = multiplied(I, product)
+                if part is not None:
+                    out = part if out is None else add(out, part)
+            return out
+        return loop
+
+    run, plain = make(0), t.coef == 1
+
+    def term(I):
+        out = run(I, None)
+        return out if out is None or plain else mul(coef(I), out)
+    return term
+
+
+def _is_safe(f) -> bool:
+    """Whether a factor exists at every position: no quotient, root, log or the like."""
+    if isinstance(f, Read) or not f.args:
+        return True
+    if f.is_Pow and not (f.exp.is_Integer and f.exp > 0):
+        return False
+    if type(f).__name__ in ("log", "tan", "asin", "acos", "acosh", "atanh"):
+        return False
+    return all(_is_safe(a) for a in f.args)
+
+
+# -- which tensors an exp may take apart -----------------------------------------------------------------------------------
+
+def linear_tensors(equations) -> frozenset[str]:
+    """Names of the tensors that stand as whole terms inside an exp or a sine, or are summed into one that does."""
+    found, by_name = set(), {}
+    for e in equations:
+        by_name.setdefault(e.name, []).append(e)
+        for t in e.terms:
+            for f in t.fac:
+                for node in f.find(lambda n: type(n).__name__ in LINEAR):
+                    found |= _whole_terms(node.args[0])
+    todo = list(found)
+    while todo:
+        for e in by_name.get(todo.pop(), ()):
+            for t in e.terms:
+                new = _whole_terms(Mul(*t.fac, evaluate=False)) - found
+                found |= new
+                todo.extend(new)
+    return frozenset(found)
+
+
+def _whole_terms(e) -> set[str]:
+    names = set()
+    for factors in additive_terms(e):
+        floats = [f for f in factors if not is_exact(f)]
+        if len(floats) == 1 and isinstance(floats[0], Read):
+            names.add(floats[0].tensor.name)
+    return names
+
+
+def _flat(value, shape, name):
+    if not shape:
+        return [value]
+    if not isinstance(value, (list, tuple)) or len(value) != shape[0]:
+        raise DerivationError(f"evaluate: the value of {name} does not have the shape of its axes; wanted {shape}")
+    return [x for v in value for x in _flat(v, shape[1:], name)]

@@ -1,0 +1,282 @@
+"""Real and rational numbers for the evaluator, and dual numbers over any field.
+
+A field has ``zero one pi``, ``rational add sub mul neg div is_zero sign same``, ``power(v, q)`` for rational q, and
+functions of arguments that are tuples of (rational, value) terms: ``total exp log call register``.
+:class:`~derive.exact.modular.ModularField` is the one the exact check runs in.
+"""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import mpmath
+
+from ..primitives import FUNCTIONS
+from .modular import ModularField, Undefined
+
+__all__ = ["DualField", "ModularField", "RationalField", "RealField", "Undefined"]
+
+DIGITS = 50     # what is promised
+WORKING = 64    # what is computed with
+AGREE = 45      # two reals agree when this many digits do
+
+
+class RealField:
+    """50-digit reals (computed with 64), by mpmath in a context of its own."""
+
+    name = "50-digit reals"
+    exact = False
+
+    def __init__(self, rng: random.Random | None = None):
+        self.rng = rng or random.Random(0)
+        self.mp = mpmath.MPContext()
+        self.mp.dps = WORKING
+        self.zero, self.one, self.pi = self.mp.mpf(0), self.mp.mpf(1), +self.mp.pi
+        self._tiny = self.mp.mpf(10) ** -DIGITS
+        self.used: set[str] = set()
+
+    def rational(self, q):
+        return self.mp.mpf(q.numerator) / q.denominator
+
+    def add(self, a, b):
+        return a + b
+
+    def sub(self, a, b):
+        return a - b
+
+    def mul(self, a, b):
+        return a * b
+
+    def neg(self, a):
+        return -a
+
+    def div(self, a, b):
+        if b == 0:
+            raise Undefined("division by zero")
+        return a / b
+
+    def is_zero(self, a):
+        return a == 0
+
+    def same(self, a, b, magnitude=1):
+        """Whether a and b agree to 45 digits of the larger of them and ``magnitude``."""
+        return abs(a - b) <= self.mp.mpf(10) ** -AGREE * max(abs(a), abs(b), magnitude)
+
+    def sign(self, v):
+        return 0 if abs(v) < self._tiny else 1 if v > 0 else -1
+
+    def power(self, v, q):
+        q = Fraction(q)
+        if q.denominator == 1:
+            if v == 0 and q < 0:
+                raise Undefined("a negative power of zero")
+            return v ** q.numerator
+        if v < 0 or (v == 0 and q < 0):
+            raise Undefined(f"the power {q} of {self.mp.nstr(v, 5)}")
+        return self.mp.sqrt(v) ** q.numerator if q.denominator == 2 else v ** self.rational(q)
+
+    def total(self, arg):
+        out = self.zero
+        for c, v in arg:
+            out += v if c == 1 else self.rational(c) * v
+        return out
+
+    def call(self, name, *args):
+        primitive = FUNCTIONS[name]
+        if primitive.real is None:
+            return primitive.modular(self, *args)
+        try:
+            y = primitive.real(self.mp, *(self.total(a) for a in args))
+        except (ZeroDivisionError, ValueError, OverflowError) as e:
+            raise Undefined(f"{name}: {e}") from e
+        if isinstance(y, self.mp.mpc) or not self.mp.isfinite(y):
+            raise Undefined(f"{name} outside its domain")
+        return y
+
+    def exp(self, arg):
+        return self.call("exp", arg)
+
+    def log(self, v):
+        return self.call("log", ((1, v),))
+
+    def register(self, value, arg):
+        """Nothing to remember: real functions keep their laws by themselves."""
+
+
+class RationalField(RealField):
+    """Fractions as long as a value is rational, 50-digit reals from there on: for worked examples."""
+
+    name = "rationals"
+    KNOWN = {("exp", 0): 1, ("log", 1): 0, ("sin", 0): 0, ("cos", 0): 1, ("tan", 0): 0, ("asin", 0): 0, ("atan", 0): 0,
+             ("sinh", 0): 0, ("cosh", 0): 1, ("tanh", 0): 0, ("asinh", 0): 0, ("acosh", 1): 0, ("atanh", 0): 0,
+             ("erf", 0): 0, ("erfc", 0): 1, ("sigmoid", 0): Fraction(1, 2)}
+
+    def __init__(self, rng: random.Random | None = None):
+        super().__init__(rng)
+        self.zero, self.one = Fraction(0), Fraction(1)
+
+    def rational(self, q):
+        return Fraction(q)
+
+    def _real(self, v):
+        return super().rational(v) if isinstance(v, Fraction) else v
+
+    def _pair(self, a, b):
+        return (a, b) if isinstance(a, Fraction) and isinstance(b, Fraction) else (self._real(a), self._real(b))
+
+    def add(self, a, b):
+        a, b = self._pair(a, b)
+        return a + b
+
+    def sub(self, a, b):
+        a, b = self._pair(a, b)
+        return a - b
+
+    def mul(self, a, b):
+        a, b = self._pair(a, b)
+        return a * b
+
+    def div(self, a, b):
+        return super().div(*self._pair(a, b))
+
+    def same(self, a, b, magnitude=1):
+        if isinstance(a, Fraction) and isinstance(b, Fraction):
+            return a == b
+        return super().same(self._real(a), self._real(b), magnitude)
+
+    def sign(self, v):
+        return (v > 0) - (v < 0) if isinstance(v, Fraction) else super().sign(v)
+
+    def total(self, arg):
+        out = self.zero
+        for c, v in arg:
+            out = self.add(out, self.mul(Fraction(c), v))
+        return out
+
+    def power(self, v, q):
+        q = Fraction(q)
+        if isinstance(v, Fraction) and q.denominator != 1 and v >= 0:
+            top, bottom = _exact_root(v.numerator, q.denominator), _exact_root(v.denominator, q.denominator)
+            if top is not None and bottom is not None:
+                return super().power(Fraction(top, bottom), Fraction(q.numerator))
+        if isinstance(v, Fraction) and q.denominator == 1:
+            return super().power(v, q)
+        if q.denominator != 1:
+            return super().power(self._real(v), q) if q.denominator == 2 else self._real_power(self._real(v), q)
+        return super().power(v, q)
+
+    def _real_power(self, v, q):
+        if v < 0:
+            raise Undefined(f"the power {q} of {self.mp.nstr(v, 5)}")
+        return v ** super().rational(q)
+
+    def call(self, name, *args):
+        values = [self.total(a) for a in args]
+        if all(isinstance(v, Fraction) for v in values):
+            if FUNCTIONS[name].rational is not None:
+                return Fraction(FUNCTIONS[name].rational(*values))
+            if (name, values[0]) in self.KNOWN:
+                return Fraction(self.KNOWN[name, values[0]])
+        if FUNCTIONS[name].real is None:
+            return FUNCTIONS[name].modular(self, *args)
+        real = RealField()
+        real.mp = self.mp
+        return real.call(name, *(((1, self._real(v)),) for v in values))
+
+
+def _exact_root(n: int, d: int):
+    guess = round(n ** (1 / d)) if n < 2**50 else int(mpmath.nint(mpmath.root(n, d)))
+    return next((g for g in (guess - 1, guess, guess + 1) if g >= 0 and g**d == n), None)
+
+
+class DualField:
+    """Numbers ``v + d*epsilon`` over a base field, as pairs; ``d`` is None where there is no tangent.
+
+    The tangent rules are those of :data:`derive.primitives.FUNCTIONS`.  A dual field over a dual field gives second
+    derivatives (hyper-dual numbers).
+    """
+
+    def __init__(self, base):
+        self.base, self.exact, self.name = base, base.exact, base.name
+        self.zero, self.one, self.pi = (base.zero, None), (base.one, None), (base.pi, None)
+        self.used = base.used
+
+    def rational(self, q):
+        return self.base.rational(q), None
+
+    def add(self, a, b):
+        d = b[1] if a[1] is None else a[1] if b[1] is None else self.base.add(a[1], b[1])
+        return self.base.add(a[0], b[0]), d
+
+    def neg(self, a):
+        return self.base.neg(a[0]), None if a[1] is None else self.base.neg(a[1])
+
+    def sub(self, a, b):
+        return self.add(a, self.neg(b))
+
+    def mul(self, a, b):
+        F = self.base
+        d = None
+        if a[1] is not None:
+            d = F.mul(a[1], b[0])
+        if b[1] is not None:
+            other = F.mul(a[0], b[1])
+            d = other if d is None else F.add(d, other)
+        return F.mul(a[0], b[0]), d
+
+    def div(self, a, b):
+        F = self.base
+        y = F.div(a[0], b[0])
+        d = a[1]
+        if b[1] is not None:
+            other = F.neg(F.mul(y, b[1]))
+            d = other if d is None else F.add(d, other)
+        return y, None if d is None else F.div(d, b[0])
+
+    def is_zero(self, a):
+        return self.base.is_zero(a[0]) and (a[1] is None or self.base.is_zero(a[1]))
+
+    def tangent(self, a):
+        return self.base.zero if a[1] is None else a[1]
+
+    def sign(self, a):
+        return self.base.sign(a[0])
+
+    def power(self, a, q):
+        F, q = self.base, Fraction(q)
+        y = F.power(a[0], q)
+        if a[1] is None or q == 0:
+            return y, None
+        return y, F.mul(F.mul(F.rational(q), F.power(a[0], q - 1)), a[1])
+
+    def total(self, arg):
+        return self.base.total(_primal(arg)), self._tangent(arg)
+
+    def _tangent(self, arg):
+        moving = tuple((c, v[1]) for c, v in arg if v[1] is not None)
+        return self.base.total(moving) if moving else None
+
+    def call(self, name, *args):
+        F = self.base
+        primal = [_primal(a) for a in args]
+        y, d = F.call(name, *primal), None
+        for arg, partial in zip(args, FUNCTIONS[name].partials, strict=True):
+            dx = self._tangent(arg)
+            if dx is not None:
+                part = F.mul(partial(F, y, *primal), dx)
+                d = part if d is None else F.add(d, part)
+        return y, d
+
+    def exp(self, arg):
+        return self.call("exp", arg)
+
+    def log(self, v):
+        return self.call("log", ((1, v),))
+
+    def register(self, value, arg):
+        self.base.register(value[0], _primal(arg))
+
+
+def _primal(arg):
+    return tuple((c, v[0]) for c, v in arg)

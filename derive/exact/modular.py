@@ -1,0 +1,236 @@
+"""The prime field of the exact check, p = 2**61 - 1, with transcendental functions as random atoms.
+
+A function that is not algebraic gets random values that keep its laws: ``exp(a + b) = exp(a) exp(b)``,
+``exp(log v) = v``, ``cos**2 + sin**2 = 1``, ``sqrt(v)**2 = v``.  Two formulas that agree on random atoms agree for every
+function with those laws.  The laws need the additive structure of an argument, which a number mod p does not show, so an
+argument is a tuple of (rational, value) terms and :meth:`ModularField.register` remembers how a value was summed.
+
+Here "positive" means *is a square*: products, quotients and square roots of positives are positive and exactly one of
+v, -v is (p = 3 mod 4), so ``sqrt(v**2) = |v|`` and ``relu(a*b) = a*relu(b)`` for positive a hold.  Sums of positives need
+not be positive, so a disagreement that used an order is never a refutation by itself (``used`` says so).
+"""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+from ..primitives import FUNCTIONS
+
+P = 2**61 - 1
+ROOTS = (16 * 9 * 25 * 7) ** 2  # every exp is such a power, so that exp(t/2), exp(t/3), ... exist and agree with roots
+TURN_ROOTS = 5040
+
+
+class Undefined(ArithmeticError):
+    """A value that does not exist at this draw: a division by zero, a root of a non-residue, an empty window."""
+
+
+class ModularField:
+    """Numbers are ints mod p; ``rng`` draws the atoms.  ``used`` collects "order", "root" and "atom"."""
+
+    name = "mod 2**61-1"
+    exact = True
+    zero, one = 0, 1
+
+    def __init__(self, rng: random.Random):
+        self.rng = rng
+        self.used: set[str] = set()
+        self._forms: dict[int, dict[int, Fraction]] = {}  # value -> its sum of keyed terms
+        self._bases: dict[int, int] = {}                  # keyed term t -> b with exp(t) = b**ROOTS
+        self._exp_of_log: dict[int, int] = {}             # log atom -> what it is the log of
+        self._logs: dict[int, int] = {}
+        self._arguments: dict[int, int] = {}              # value of an exp -> its argument
+        self._turns: dict[int, tuple[int, int]] = {}
+        self._atoms: dict[tuple, int] = {}
+        root = self.power(self.draw(), 2)
+        self.pi = self.power(root, 2)
+
+    def draw(self) -> int:
+        return self.rng.randrange(2, P - 2)
+
+    def draw_positive(self) -> int:
+        return pow(self.draw(), 2, P)
+
+    # -- arithmetic ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def rational(q) -> int:
+        if isinstance(q, int):
+            return q % P
+        return q.numerator * pow(q.denominator, -1, P) % P
+
+    @staticmethod
+    def add(a, b):
+        return (a + b) % P
+
+    @staticmethod
+    def sub(a, b):
+        return (a - b) % P
+
+    @staticmethod
+    def mul(a, b):
+        return a * b % P
+
+    @staticmethod
+    def neg(a):
+        return -a % P
+
+    @staticmethod
+    def div(a, b):
+        if b == 0:
+            raise Undefined("division by zero")
+        return a * pow(b, -1, P) % P
+
+    @staticmethod
+    def is_zero(a) -> bool:
+        return a == 0
+
+    @staticmethod
+    def same(a, b, magnitude=1) -> bool:
+        return a == b
+
+    def sign(self, v) -> int:
+        """1 for squares, -1 for the rest, 0 for zero."""
+        if v == 0:
+            return 0
+        self.used.add("order")
+        return 1 if pow(v, (P - 1) // 2, P) == 1 else -1
+
+    def power(self, v, q):
+        """``v**q`` for rational q; fractional powers are the unique root inside the subgroup where roots are unique."""
+        q = Fraction(q)
+        n, d = q.numerator, q.denominator
+        if v == 0:
+            if n <= 0 and q != 0:
+                raise Undefined("a negative power of zero")
+            return 1 if q == 0 else 0
+        return pow(v if d == 1 else self._root(v, d), n, P)
+
+    def _root(self, v, d):
+        self.used.add("root")
+        order = P - 1
+        for prime in (2, 3, 5, 7, 11, 13):
+            while d % prime == 0 and order % prime == 0:
+                order //= prime
+        if pow(v, order, P) != 1:
+            raise Undefined(f"this draw has no root of order {d}")
+        return pow(v, pow(d, -1, order), P)
+
+    # -- functions -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def total(arg):
+        return sum((v if c == 1 else c * v if isinstance(c, int) else ModularField.rational(c) * v) for c, v in arg) % P
+
+    def call(self, name, *args):
+        return FUNCTIONS[name].modular(self, *args)
+
+    def register(self, value, arg):
+        """Remember that ``value`` is the sum of the terms of ``arg``."""
+        if value and value not in self._forms and P - value not in self._forms and min(value, P - value) not in self._bases:
+            form = self._flatten(arg)
+            if len(form) > 1 or next(iter(form), value) not in (value, P - value):
+                self._forms[value] = form
+
+    def _flatten(self, arg) -> dict[int, Fraction]:
+        out: dict[int, Fraction] = {}
+        for c, v in arg:
+            v %= P
+            if not c or not v:
+                continue
+            known = self._forms.get(v)
+            if known is None and P - v in self._forms:
+                known, c = self._forms[P - v], -c
+            if known is None:
+                t = min(v, P - v)
+                known = {t: 1 if t == v else -1}
+            for t, k in known.items():
+                out[t] = out.get(t, 0) + c * k
+        return {t: c for t, c in out.items() if c}
+
+    def exp(self, arg):
+        form, value = self._flatten(arg), 1
+        for t, c in form.items():
+            value = value * self._exp_of(t, c) % P
+        x = self.total(arg)
+        if x and x not in self._forms and form:
+            self._forms[x] = form
+        self._arguments.setdefault(value, x)
+        return value
+
+    def _exp_of(self, t, c):
+        if t in self._exp_of_log:
+            return self.power(self._exp_of_log[t], c)
+        self.used.add("atom")
+        if t not in self._bases:
+            self._bases[t] = self.draw()
+        exponent = Fraction(c) * ROOTS
+        if exponent.denominator != 1:
+            raise Undefined(f"exp of a multiple {c} of one term")
+        return pow(self._bases[t], exponent.numerator, P)
+
+    def log(self, v):
+        if v == 0:
+            raise Undefined("log of zero")
+        if v == 1:
+            return 0
+        if v in self._arguments:
+            return self._arguments[v]
+        if v not in self._logs:
+            self.used.add("atom")
+            atom = self.draw()
+            key = min(atom, P - atom)
+            inverse = pow(v, -1, P)
+            self._exp_of_log[key] = v if key == atom else inverse
+            self._logs[v], self._logs[inverse] = atom, P - atom
+        return self._logs[v]
+
+    def turn(self, arg):
+        """``(cos x, sin x)``: a product of random rational points of the unit circle, one per keyed term."""
+        self.used.add("atom")
+        total = (1, 0)
+        for t, c in self._flatten(arg).items():
+            total = _rotate(total, self._turn_of(t, Fraction(c)))
+        return total
+
+    def _turn_of(self, t, c):
+        if t in (self.pi, P - self.pi):
+            quarter = 2 * c if t == self.pi else -2 * c
+            if quarter.denominator != 1:
+                raise Undefined(f"a turn by {c} pi")
+            return ((1, 0), (0, 1), (P - 1, 0), (0, P - 1))[quarter.numerator % 4]
+        if t not in self._turns:
+            u = self.draw()
+            scale = pow(1 + u * u, -1, P)
+            self._turns[t] = ((1 - u * u) * scale % P, 2 * u * scale % P)
+        n = c * TURN_ROOTS
+        if n.denominator != 1:
+            raise Undefined(f"the circular functions of a multiple {c} of one term")
+        return _rotation_power(self._turns[t], n.numerator)
+
+    def atom(self, name, v, odd=False):
+        """A random value of an opaque function at ``v``."""
+        self.used.add("atom")
+        if odd and v == 0:
+            return 0
+        flip = odd and v > P - v
+        key = (name, P - v if flip else v)
+        if key not in self._atoms:
+            self._atoms[key] = self.draw()
+        return P - self._atoms[key] if flip else self._atoms[key]
+
+
+def _rotate(a, b):
+    return (a[0] * b[0] - a[1] * b[1]) % P, (a[0] * b[1] + a[1] * b[0]) % P
+
+
+def _rotation_power(point, n):
+    if n < 0:
+        point, n = (point[0], -point[1] % P), -n
+    out = (1, 0)
+    while n:
+        if n & 1:
+            out = _rotate(out, point)
+        point, n = _rotate(point, point), n >> 1
+    return out

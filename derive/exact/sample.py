@@ -1,0 +1,177 @@
+"""Concrete cases for the exact check: unequal small sizes, inputs that keep the declared facts, integers that repeat."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from fractions import Fraction
+
+from ..facts import SumsTo
+from ..index import Size
+from ..program import Equation
+from ..tensor import Read, Tensor
+from .compile import Array, size_value
+from .field import ModularField
+
+CHOICES = (2, 3, 5, 7, 4)
+COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
+TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
+FULL_SEARCH = 3000
+
+
+class Sizes:
+    """Finds assignments of a program's sizes: axes of one tensor unequal, derived sizes positive whole numbers, cheap."""
+
+    def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]):
+        self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
+        self.spaces = [(e.idx, [t.bnd for t in e.terms] if e.reduce is None else [e.over]) for e in equations]
+        self.expressions = {a for t in self.tensors for a in t.axes}
+        self.expressions |= {t.below for t in self.tensors if t.below is not None}
+        for idx, bounds in self.spaces:
+            self.expressions |= {i.size for i in (*idx, *(b for bnd in bounds for b in bnd))}
+        symbols = {s for x in self.expressions for s in x.free_symbols} | _loose_sizes(equations)
+        self.names = sorted(s.name for s in symbols)
+        alone = {x.name for x in self.expressions if isinstance(x, Size)}
+        self.coefficients = [n for n in self.names if n not in alone]
+
+    def assignment(self, seed: int, square: bool = False) -> dict[str, int] | None:
+        """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal."""
+        rng = random.Random(f"sizes {seed} {square}")
+        best, best_score = None, None
+        for candidate in self._candidates(rng, square):
+            score = self._score(candidate, square)
+            if score is not None and (best is None or score < best_score):
+                best, best_score = candidate, score
+        return best
+
+    def _candidates(self, rng, square):
+        pools = [COEFFICIENTS if n in self.coefficients else (3, 2, 4, 6) if square else CHOICES for n in self.names]
+        total = 1
+        for pool in pools:
+            total *= len(pool)
+        if total <= FULL_SEARCH // 4:
+            found = list(itertools.product(*pools))
+            rng.shuffle(found)
+        else:
+            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(FULL_SEARCH // 4)]
+        return [dict(zip(self.names, values, strict=True)) for values in found]
+
+    def _score(self, sizes, square):
+        """Smaller is better; None where a derived size is not a positive whole number."""
+        value = {}
+        for x in self.expressions:
+            n = size_value(x, sizes)
+            if not isinstance(n, int) or n < 1:
+                return None
+            value[x] = n
+        cost = self._cost(value)
+        pairs = equal = 0
+        for t in self.tensors:
+            for a, b in itertools.combinations(t.axes, 2):
+                if a != b:
+                    pairs += 1
+                    equal += value[a] == value[b]
+        ones = sum(v == 1 for v in value.values())
+        wrong = pairs - equal if square else equal
+        return max(0, cost - 20_000) / 200 + 40 * wrong + 15 * ones + cost / 2000
+
+    def _cost(self, value):
+        cost = 0
+        for idx, bounds in self.spaces:
+            outer = 1
+            for i in idx:
+                outer *= value[i.size]
+            for bnd in bounds:
+                inner = 1
+                for b in bnd:
+                    inner *= value[b.size]
+                cost += outer * inner
+        return cost
+
+    def cost(self, sizes) -> int:
+        return self._cost({x: size_value(x, sizes) for x in self.expressions})
+
+
+def _loose_sizes(equations):
+    """Sizes that stand in coefficients, rows or factors only."""
+    found = set()
+    for e in equations:
+        for t in e.terms:
+            for part in (t.coef, *t.fac, *t.rows):
+                found |= {s for s in part.free_symbols if isinstance(s, Size)}
+        for g in e.guards:
+            found |= {s for s in g.free_symbols if isinstance(s, Size)}
+        for r in e.reads():
+            found |= {s for s in r.free_symbols if isinstance(s, Size)}
+    return found
+
+
+# -- inputs ----------------------------------------------------------------------------------------------------------------
+
+RANGES = ((-1.5, 1.5), (0.2, 1.7), (-0.6, 0.6), (0.05, 0.45))  # tried in turn: domains such as log's need them
+
+
+def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array:
+    """A random array for a tensor: declared facts hold, integers are below their range and repeat."""
+    shape = tuple(size_value(a, sizes) for a in t.axes)
+    n = 1
+    for s in shape:
+        n *= s
+    if t.dtype == "bool":
+        return Array(shape, [rng.randrange(2) for _ in range(n)])
+    if t.dtype == "int":
+        below = size_value(t.below, sizes) if t.below is not None else 4
+        data = [rng.randrange(below) for _ in range(n)]
+        if n > 1:
+            data[-1] = data[0]
+        return Array(shape, data)
+    kinds = {f.kind for f in t.facts}
+    array = Array(shape, [_number(field, rng, attempt, kinds) for _ in range(n)])
+    if "symmetric" in kinds:
+        for i in range(shape[0]):
+            for j in range(i):
+                array.data[i * shape[0] + j] = array.data[j * shape[0] + i]
+    for f in t.facts:
+        if isinstance(f, SumsTo):
+            _make_sum(array, f.axis(t), size_value(f.value, sizes), field, bool(kinds & {"positive", "nonnegative"}))
+    return array
+
+
+def _number(field, rng, attempt, kinds):
+    positive = bool(kinds & {"positive", "nonnegative"})
+    if isinstance(field, ModularField):
+        return field.draw_positive() if positive else field.draw()
+    low, high = RANGES[attempt % len(RANGES)]
+    if positive:
+        low, high = 0.1, 2.0
+    return field.rational(Fraction(rng.randint(int(low * 10**9), int(high * 10**9)), 10**9))
+
+
+def _make_sum(array, axis, total, field, positive):
+    """Rescale (positive tensors) or adjust the last entry, so that sums along the axis are ``total``."""
+    lines: dict[tuple, list[int]] = {}
+    for n, at in enumerate(array.positions()):
+        lines.setdefault(at[:axis] + at[axis + 1:], []).append(n)
+    wanted = field.rational(Fraction(total))
+    for line in lines.values():
+        found = field.zero
+        for n in line:
+            found = field.add(found, array.data[n])
+        if positive:
+            ratio = field.div(wanted, found)
+            for n in line:
+                array.data[n] = field.mul(array.data[n], ratio)
+        else:
+            last = array.data[line[-1]]
+            array.data[line[-1]] = field.add(last, field.sub(wanted, found))
+
+
+def direction(array: Array, field, rng: random.Random) -> list:
+    """A random tangent for every element of an array."""
+    if isinstance(field, ModularField):
+        return [field.draw() for _ in array.data]
+    return [field.rational(Fraction(rng.randint(-10**9, 10**9), 10**9)) for _ in array.data]
+
+
+def reads_of(equations) -> set[Tensor]:
+    return {r.tensor for e in equations for r in e.reads() if isinstance(r, Read)}
