@@ -1,0 +1,143 @@
+"""Pages written by the build from the library itself: the passes, derivations made live, the public names."""
+
+import inspect
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+DERIVATIONS = {
+    "softmax_regression": "Softmax regression",
+    "layer_norm": "Layer normalisation",
+    "attention": "Attention with a causal mask",
+}
+
+
+def write_all(app):
+    """Runs before any page is read, so a page that cannot be made fails the build."""
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    pages = {"passes": passes(), "catalogue": catalogue(), "api_derive": api_derive(), "api_layers": api_layers(),
+             "api_numerics": api_numerics()}
+    pages |= {name: derivation(name, title, folder) for name, title in DERIVATIONS.items()}
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def passes() -> str:
+    """The passes drawn as a column of boxes, then what each did to one real model."""
+    from derive.examples import load
+    from derive.pipeline import PASSES
+
+    model = load("softmax_regression")
+    derived = model.backprop()
+    lines = ["```text", "definitions"]
+    for step in PASSES:
+        lines += ["    │", f"    ▼  {step.name}"]
+    lines += ["    │", "    ▼", "gradients, every step kept", "```", "", "## Pass by pass", ""]
+    for step in PASSES:
+        lines += [f"### {step.name}", "", first_paragraph(step), ""]
+    lines += ["## What each did to softmax regression", "", "```text", *map(str, derived.passes), "```", ""]
+    return "\n".join(lines)
+
+
+def first_paragraph(step) -> str:
+    text = getattr(step, "why", None) or inspect.getdoc(getattr(step, "run", step)) or ""
+    if not text:
+        raise ExtensionError(f"pass {step.name!r} has no docstring to teach from")
+    return text.split("\n\n")[0]
+
+
+def derivation(name: str, title: str, folder: Path) -> str:
+    """One model of the catalogue: its text, its derivation made now, its program."""
+    import numerics as nx
+    from derive.examples import load
+
+    model = load(name)
+    derived = model.backprop()
+    evidence = derived.check()
+    html = folder / "html" / f"{name}.html"
+    html.parent.mkdir(exist_ok=True)
+    html.write_text(derived.to_html(), encoding="utf-8")
+    body = derived.to_markdown()
+    return "\n".join([
+        f"# {title}", "",
+        f"Derived by the build of this page from the text below (`derive show {name} --format markdown`); also as "
+        f"{{download}}`one self-contained page <html/{name}.html>`.", "",
+        "```text", model.text.strip(), "```", "",
+        demoted(body), "",
+        "## The exact check", "", "```text", str(evidence), "```", "",
+        "## The program", "", f"`derive emit {name}` writes:", "",
+        "```python", nx.compile(derived).source.rstrip(), "```", "",
+    ])
+
+
+def demoted(markdown: str) -> str:
+    """Headings one level down: the page has its own title."""
+    lines, inside = [], False
+    for line in markdown.splitlines():
+        inside ^= line.startswith("```")
+        lines.append(f"#{line}" if line.startswith("#") and not inside else line)
+    return "\n".join(lines)
+
+
+def catalogue() -> str:
+    from derive.examples import load, names
+
+    parts = []
+    for name in names():
+        parts += [f"`{name}`", "", "```text", load(name).text.strip(), "```", ""]
+    return "\n".join(parts)
+
+
+def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
+    """One page of public names in groups; a public name in no group, or without a docstring, fails the build."""
+    listed = {n for _, members in groups.values() for n in members}
+    public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
+    public -= {"annotations"}
+    if public - listed:
+        raise ExtensionError(f"{module.__name__}: public names without a place in the reference: {sorted(public - listed)}")
+    mute = [n for n in listed if not inspect.getdoc(getattr(module, n)) and callable(getattr(module, n))]
+    if mute:
+        raise ExtensionError(f"{module.__name__}: public names without a docstring: {sorted(mute)}")
+    lines = [f"# {title}", "", intro, ""]
+    for heading, (options, members) in groups.items():
+        lines += [f"## {heading}", ""]
+        for name in members:
+            kind, extra = directive(getattr(module, name), options)
+            lines += ["```{eval-rst}", f".. {kind}:: {module.__name__}.{name}", *extra, "```", ""]
+    return "\n".join(lines)
+
+
+def directive(thing, options):
+    if inspect.isclass(thing):
+        return "autoclass", [f"   :{o}:" for o in options]
+    if callable(thing):
+        return "autofunction", []
+    return "autodata", ["   :no-value:"]
+
+
+def api_derive() -> str:
+    import derive
+
+    from api_groups import DERIVE
+    return api("derive", "The mathematics: `import derive as dv`. SymPy and the standard library only.", DERIVE, derive)
+
+
+def api_layers() -> str:
+    from api_groups import LAYERS
+    from derive import layers
+    return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", LAYERS, layers)
+
+
+def api_numerics() -> str:
+    import numerics
+
+    from api_groups import NUMERICS
+    return api("numerics", "The arrays: `import numerics as nx`, on JAX.", NUMERICS, numerics)
+
+
+def setup(app):
+    app.connect("builder-inited", write_all)
+    return {"version": "1", "parallel_read_safe": True}
