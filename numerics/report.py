@@ -1,0 +1,98 @@
+"""What the checks found, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+OK = ("ok", "convention")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One tensor against the opponents, in one precision and at one set of sizes.
+
+    ``error`` is in the max norm, relative to ``scale``; ``order`` the observed order of the Taylor remainder, or "floor"
+    where the remainder is nothing but rounding, or "" where there is none to take.
+    """
+
+    tensor: str
+    dtype: str
+    sizes: str
+    domain: str
+    opponent: str
+    error: float | None
+    scale: float | None
+    tolerance: float | None
+    exact: str = ""
+    order: str = ""
+    verdict: str = "ok"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The evidence for one kernel.  ``ok`` is True only when every finding is, and there is at least one.
+
+    ``print(report)`` is a table with one row per gradient; ``to_json()`` is the same, complete.
+    """
+
+    name: str
+    seed: int
+    forward: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    versions: dict = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.findings) and all(f.verdict in OK for f in self.findings)
+
+    def as_dict(self) -> dict:
+        return {"name": self.name, "ok": self.ok, "seed": self.seed, "forward": self.forward,
+                "findings": [asdict(f) for f in self.findings], "notes": list(self.notes), "versions": self.versions}
+
+    def to_json(self) -> str:
+        return json.dumps(self.as_dict(), indent=1, sort_keys=True)
+
+    def __str__(self):
+        blocks, seen = [], []
+        for f in self.findings:
+            group = (f.dtype, f.sizes, f.domain, f.opponent)
+            if group not in seen:
+                seen.append(group)
+        for group in seen:
+            dtype, sizes, domain, opponent = group
+            rows = [f for f in self.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
+            head = f"{self.name}  {dtype}  sizes {sizes}  inputs {domain}  seed {self.seed}"
+            blocks.append(head + "\n" + table(*_columns(rows, opponent)))
+        blocks.append(f"independent forward: {self.forward}")
+        blocks += [f"note: {n}" for n in self.notes]
+        blocks.append("verdict: " + ("ok" if self.ok else "NOT VERIFIED"))
+        return "\n\n".join(blocks[:-1]) + "\n" + blocks[-1]
+
+
+def _columns(rows, opponent):
+    head = ["tensor", opponent, "tolerance"]
+    body = [[f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"] for f in rows]
+    for title, values in (("exact", [f.exact for f in rows]), ("Taylor order", [f.order for f in rows])):
+        if any(values):
+            head.append(title)
+            for line, value in zip(body, values, strict=True):
+                line.append(value)
+    head.append("verdict")
+    for line, f in zip(body, rows, strict=True):
+        line.append(f.verdict + (f": {f.note}" if f.note else ""))
+    return head, body
+
+
+def shown_error(error, scale) -> str:
+    """``1.1e-16 of 4.2e-01``: the largest error, absolute, beside the size of what it is an error of."""
+    return "" if error is None else f"{error * scale:.1e} of {scale:.1e}"
+
+
+def table(head, body) -> str:
+    """Left-aligned columns, two blanks apart."""
+    widths = [max(len(str(line[n])) for line in [head, *body]) for n in range(len(head))]
+    return "\n".join("  ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+                     for line in [head, *body])

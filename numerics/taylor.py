@@ -1,0 +1,74 @@
+r"""The Taylor remainder: does the loss itself agree that this is its gradient?
+
+.. math::
+
+    R(h) = |f(x + h v) - f(x) - h \langle g, v\rangle| = O(h^2)
+
+With a right gradient the observed order is 2 (or the remainder is nothing but rounding: linear losses, flat
+directions); with a wrong one it is 1, whatever the size of the array.  No autodiff takes part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+WANTED = 1.9
+STEPS = 2.0 ** -np.arange(2, 24)
+MARGIN = 20.0  # a remainder counts only this far above the rounding of the loss
+DIRECTIONS = 5
+
+
+@dataclass(frozen=True)
+class Order:
+    """The observed order, None where every remainder is at the rounding floor; ``tries`` directions were needed."""
+
+    value: float | None
+    tries: int = 1
+
+    @property
+    def ok(self) -> bool:
+        return self.value is None or self.value >= WANTED
+
+    def __str__(self):
+        return "floor" if self.value is None else f"{self.value:.2f}"
+
+
+def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int = 0, kinks: bool = False) -> Order:
+    """The order of the remainder along a random direction.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(array) -> float``, in float64.
+    point, gradient : array
+    noise : float
+        The rounding of the loss, absolute.
+    kinks : bool
+        Where the loss has kinks, a direction may cross one between two steps; other directions are tried then.  A wrong
+        gradient has order 1 along all of them.
+    """
+    rng = np.random.default_rng(seed)
+    found = Order(0.0)
+    for tries in range(1, (DIRECTIONS if kinks else 2) + 1):
+        direction = rng.normal(size=point.shape) * max(float(np.max(np.abs(point), initial=0.0)), 0.1) / 3
+        found = Order(_along(loss, point, gradient, direction, noise), tries)
+        if found.ok:
+            return found
+    return found
+
+
+def _along(loss, point, gradient, direction, noise):
+    start, slope = loss(point), float(np.sum(gradient * direction))
+    remainders = np.array([abs(loss(point + h * direction) - start - h * slope) for h in STEPS])
+    finite = np.isfinite(remainders)
+    if not np.isfinite(start) or not np.isfinite(slope) or finite.sum() < 8:
+        return float("nan")
+    floor = MARGIN * (noise + np.finfo(float).eps * (abs(start) + STEPS * abs(slope)))
+    above = finite & (remainders > floor)
+    pairs = [n for n in range(len(STEPS) - 1) if above[n] and above[n + 1]]
+    if not pairs:
+        return None
+    smallest = pairs[-3:]
+    return float(np.median([np.log2(remainders[n] / remainders[n + 1]) for n in smallest]))
