@@ -1,5 +1,7 @@
 """Symbolic derivation of neural-network gradients from forward definitions in index notation."""
 
+from .backprop import backprop, hvp, vjp
+from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
 from .facts import nonnegative, positive, sums_to, symmetric

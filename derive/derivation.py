@@ -92,13 +92,19 @@ class Derivation:
     def gradient(self, tensor: Tensor | str) -> Equation:
         """The equation of the adjoint of any tensor in the derivation, differentiated for or on the way."""
         name = tensor if isinstance(tensor, str) else tensor.name
-        adjoint = self.gradients.get(name) or dict(self.adjoints).get(name)
-        if adjoint is None:
-            known = sorted(set(self.gradients) | set(dict(self.adjoints)))
-            raise DeriveError(f"no gradient of {name!r} in this derivation; there is one of {', '.join(known)}")
-        return self.program.equation(adjoint)
+        adjoint = dict(self.adjoints).get(name)
+        if adjoint is not None:
+            return self.program.equation(adjoint) or self.adjoint_equations[name]
+        from .backprop import backprop
+        known = {t.name: t for t in (*self.source.inputs, *(e.tensor for e in self.source.equations))}
+        found = known.get(name)
+        if self.kind != "backprop" or found is None or found.dtype != "float":
+            raise DeriveError(f"no gradient of {name!r} in this derivation; there is one of "
+                              f"{', '.join(sorted(dict(self.adjoints)))}")
+        return backprop(self.loss, wrt=[found]).gradient(found)
 
     adjoints: tuple[tuple[str, Tensor], ...] = ()
+    adjoint_equations: Mapping[str, Equation] = field(default_factory=dict, repr=False)
 
     def check(self, seed: int = 0):
         """The exact check of the whole derivation and of every step; see :mod:`derive.exact`.

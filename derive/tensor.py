@@ -47,7 +47,7 @@ class Tensor(Basic):
     definition : Definition, or None for an input
     """
 
-    __slots__ = ("name", "axes", "letters", "dtype", "below", "role", "facts", "definition", "partners", "digest",
+    __slots__ = ("name", "axes", "letters", "dtype", "below", "role", "facts", "definition", "partners", "digest", "origin",
                  "block")
 
     def __new__(cls, name, axes=(), letters=(), dtype="float", below=None, role="data", facts=(), definition=None,
@@ -55,7 +55,7 @@ class Tensor(Basic):
         obj = Basic.__new__(cls)
         obj.name, obj.axes, obj.letters = check_name(name, "tensor"), tuple(axes), tuple(letters)
         obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
-        obj.definition, obj.block, obj.partners = definition, block, ()
+        obj.definition, obj.block, obj.partners, obj.origin = definition, block, (), None
         obj.digest = digest or _digest(obj)
         return obj
 

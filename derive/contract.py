@@ -1,0 +1,169 @@
+"""Contraction: remove the equalities that differentiation brings, and collect what is alike.
+
+A row ``m == S*u + D*r - P`` is solved only for a bound index with a unit coefficient, and only when the solution
+holds no other bound index (or is one); otherwise it stays a row.  Solving ``v := e`` leaves the range condition
+``0 <= e < size(v)``; it is dropped only when it is proved, or when a *multiplicative* read has that size at that index
+(a read outside its tensor is zero).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy
+from sympy import Add, Expr, Integer, Mul, Pow, expand
+
+from . import affine
+from .canonical import term_key
+from .index import Index, same_size
+from .program import Row, Term
+from .tensor import Read
+
+
+def contract(term: Term) -> Term | None:
+    """The term with every solvable equality solved; None when a row can never hold."""
+    term = tidy(term)
+    while term is not None:
+        solved = _solve_one(term)
+        if solved is None:
+            return term
+        term = tidy(solved)
+    return None
+
+
+def _solve_one(term: Term) -> Term | None:
+    bound = set(term.bnd)
+    choices = []
+    for n, row in enumerate(term.rows):
+        if row.op != "==":
+            continue
+        split = affine.parts(row.lhs - row.rhs)
+        if split is None:
+            continue
+        coefs, _ = split
+        for v in [a for a in coefs if a in bound and coefs[a] in (1, -1)]:
+            if any(v in a.free_symbols for a in coefs if isinstance(a, Read)):
+                continue
+            solution = expand((v - (row.lhs - row.rhs) / coefs[v]))
+            others = solution.free_symbols & bound
+            if not others or (isinstance(solution, Index) and same_size(solution.size, v.size)):
+                # prefer exact renamings, then solutions without bound indices, then the written order
+                choices.append((not isinstance(solution, Index), len(others), n, term.bnd.index(v), v, solution))
+    if not choices:
+        return None
+    *_, n, _, v, solution = min(choices, key=lambda c: c[:4])
+    rest = Term(term.coef, term.fac, term.bnd, term.rows[:n] + term.rows[n + 1:]).xreplace({v: solution})
+    rows = rest.rows
+    if not affine.in_range(solution, v.size) and not _read_has(rest.fac, solution, v.size):
+        rows += (Row("<=", Integer(0), solution), Row("<", solution, v.size))
+    return Term(rest.coef, rest.fac, tuple(b for b in term.bnd if b != v), rows)
+
+
+def _read_has(fac, e: Expr, size: Expr) -> bool:
+    """Whether a float factor reads an axis of this size at exactly this index, so that it vanishes outside."""
+    for f in fac:
+        base = f.base if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else f
+        if isinstance(base, Read) and base.tensor.dtype == "float":
+            if any(x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True)):
+                return True
+    return False
+
+
+def tidy(term: Term) -> Term | None:
+    """Numbers into the coefficient, products into factors, true rows away; None if the term is zero."""
+    coef, fac = term.coef, []
+    for f in term.fac:
+        for g in Mul.make_args(f):
+            if affine.sizes_only(g) and not g.is_infinite:
+                coef *= g
+            else:
+                fac.append(g)
+    if coef == 0:
+        return None
+    rows = []
+    for row in term.rows:
+        verdict = _decide(row)
+        if verdict is False:
+            return None
+        if verdict is None and row not in rows:
+            rows.append(row)
+    return Term(coef, tuple(fac), term.bnd, tuple(rows))
+
+
+def _decide(row: Row) -> bool | None:
+    difference = expand(row.lhs - row.rhs)
+    if difference.is_Integer:
+        n = int(difference)
+        return {"==": n == 0, "!=": n != 0, "<=": n <= 0, "<": n < 0}[row.op]
+    if affine.always(row):
+        return True
+    if row.op in ("<=", "<"):
+        found = affine.bounds(row.lhs - row.rhs)
+        if found is not None and affine.nonnegative(expand(found[0] - (1 if row.op == "<=" else 0))):
+            return False
+    if row.op == "==":
+        found = affine.bounds(difference)
+        if found is not None and (affine.nonnegative(expand(found[0] - 1)) or affine.nonnegative(expand(-found[1] - 1))):
+            return False
+    return None
+
+
+def drop_free_sums(term: Term) -> Term:
+    """A bound index that nothing reads only counts: ``sum_i a = I a``."""
+    used = set()
+    for part in (*term.fac, *term.rows):
+        used |= part.free_symbols
+    idle = [b for b in term.bnd if b not in used]
+    if not idle:
+        return term
+    return replace(term, coef=term.coef * Mul(*(b.size for b in idle)), bnd=tuple(b for b in term.bnd if b in used))
+
+
+def collect(terms, idx=()) -> tuple[Term, ...]:
+    """Like terms added up, zeros dropped, in order of first appearance."""
+    env = {i: f"={n}" for n, i in enumerate(idx)}
+    found: dict[str, Term] = {}
+    for t in terms:
+        t = drop_free_sums(t)
+        k = term_key(t, env)
+        found[k] = t if k not in found else replace(found[k], coef=sympy.expand(found[k].coef + t.coef))
+    return tuple(t for t in found.values() if t.coef != 0)
+
+
+def merge(term: Term, nonzero=frozenset()) -> Term:
+    """Equal factors into powers and exponentials into one: ``exp(z) exp(-lse) = exp(z - lse)``.
+
+    Negative and positive powers meet only over a base that cannot be zero: a read of a tensor named in ``nonzero``
+    (a reciprocal root, an exponential, a sigmoid).
+    """
+    powers: dict[Expr, Expr] = {}
+    exponent, order = [], []
+    for f in term.fac:
+        if isinstance(f, sympy.exp):
+            exponent.append(f.args[0])
+            continue
+        base, power = f.as_base_exp() if isinstance(f, Pow) else (f, Integer(1))
+        if base not in powers:
+            order.append(base)
+        powers.setdefault(base, []).append(power)
+    fac = []
+    for base in order:
+        these = powers[base]
+        if len(these) == 1:
+            fac.append(base ** these[0] if these[0] != 1 else base)
+        elif all(p.is_positive for p in these) or all(p.is_negative for p in these) or _is_nonzero(base, nonzero):
+            total = Add(*these)
+            if total != 0:
+                fac.append(base ** total if total != 1 else base)
+        else:
+            positive, negative = Add(*(p for p in these if p.is_positive)), [p for p in these if not p.is_positive]
+            fac += [base ** positive if positive != 1 else base, *(base ** p for p in negative)]
+    if exponent:
+        total = Add(*exponent)
+        if total != 0:
+            fac.insert(0, sympy.exp(total))
+    return replace(term, fac=tuple(fac))
+
+
+def _is_nonzero(base: Expr, nonzero) -> bool:
+    return isinstance(base, Read) and base.tensor.name in nonzero

@@ -1,0 +1,446 @@
+"""From definitions to a program in normal form: validate every read, name the nested reductions, open bound indices.
+
+Naming is what makes one nested expression as good as a list of definitions: a reduction inside a function, a power or
+a product gets a name, and so does the argument of a function that holds one (the pre-activation of ``tanh(W x + c)``),
+a function value that is used inside a larger expression, and a root or a function of fewer indices than the expression
+it stands in (``1/sqrt(var[b] + eps)`` inside ``y[b, i]``).  Equal subexpressions share one name.
+"""
+
+from __future__ import annotations
+
+import sympy
+from sympy import Add, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
+
+from . import affine
+from .canonical import hash_text, key
+from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from .index import Fresh, Index, Size, same_size
+from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
+from .order import schedule
+from .primitives import FUNCTIONS
+from .program import Equation, Program, Row, Term
+from .tensor import Read, Tensor
+
+
+def ingest(roots, fresh: Fresh | None = None) -> Program:
+    """The program that computes the given tensors: inputs, equations in evaluation order, outputs.
+
+    Raises
+    ------
+    ShapeError, IndexCaptureError, UnsupportedError, DeriveError
+        With the equation, what is wrong in it, and what would be accepted.
+    """
+    work = Ingest(fresh or Fresh())
+    for tensor in _ancestors(roots):
+        work.claim(tensor)
+    for tensor in work.tensors:
+        work.take(tensor)
+    program = Program(tuple(work.inputs), tuple(work.equations), tuple(roots))
+    order = []
+    for group in schedule(program):
+        order.extend(group.equations if hasattr(group, "equations") else [group])
+    program = Program(tuple(work.inputs), tuple(order), tuple(roots))
+    return program.check("ingest")
+
+
+def _ancestors(roots) -> list[Tensor]:
+    """All tensors the roots need, each after those it reads; iterative, so that depth is no limit."""
+    done: dict[Tensor, None] = {}
+    stack = [(r, False) for r in reversed(roots)]
+    while stack:
+        t, ready = stack.pop()
+        if t in done:
+            continue
+        if ready:
+            done[t] = None
+            continue
+        stack.append((t, True))
+        for other in _read_by(t):
+            if other not in done and not other.digest.startswith("self:"):
+                stack.append((other, False))
+        for partner in t.partners:
+            if partner not in done and partner != t and not any(s[0] == partner for s in stack):
+                stack.append((partner, False))
+    return list(done)
+
+
+def _read_by(t: Tensor) -> list[Tensor]:
+    if t.definition is None:
+        eq = t.origin.equation(t) if t.origin is not None else None
+        return [] if eq is None else [x for x in eq.tensors() if x != t]
+    found = {r.tensor for r in t.definition.body.atoms(Read)}
+    return sorted(found, key=lambda x: (x.name, x.digest), reverse=True)
+
+
+class Ingest:
+    """The state of one ingestion: names taken, inputs, equations, and the shared intermediates."""
+
+    def __init__(self, fresh: Fresh):
+        self.fresh = fresh
+        self.names: dict[str, Tensor] = {}
+        self.tensors: list[Tensor] = []
+        self.inputs: list[Tensor] = []
+        self.equations: list[Equation] = []
+        self.shared: dict[str, Tensor] = {}
+        self.current = ""  # the equation being read, for messages
+        self.owner: Tensor = None
+
+    def claim(self, t: Tensor):
+        other = self.names.get(t.name)
+        if other is not None:
+            raise DeriveError(f"the name {t.name!r} is defined twice: once as {_describe(other)} and once as "
+                              f"{_describe(t)}; within one loss every tensor needs its own name")
+        self.names[t.name] = t
+        self.tensors.append(t)
+
+    def take(self, t: Tensor):
+        if t.is_input:
+            self.inputs.append(t)
+            return
+        if t.definition is None:
+            if t.origin is None:
+                raise DeriveError(f"{t.name} is computed but has no definition")
+            self.equations.append(t.origin.equation(t))
+            return
+        self.owner = t
+        self.current = f"{t[t.definition.idx]} = {t.definition.body}" if t.rank else f"{t.name} = {t.definition.body}"
+        body = normalise(t.definition.body, self)
+        self.validate(body)
+        self.equations.append(self.equation(t, t.definition.idx, body))
+
+    # --- validation -------------------------------------------------------------------------------------------
+
+    def fail(self, error, message):
+        raise error(f"in {self.current}\n  {message}")
+
+    def validate(self, body: Expr):
+        for r in sorted(body.atoms(Read), key=str):
+            for n, (e, axis) in enumerate(zip(r.idx, r.tensor.axes, strict=True)):
+                self.validate_index(r, n, e, axis)
+
+    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr):
+        if isinstance(e, Index):
+            if not same_size(e.size, axis):
+                shapes = ", ".join(map(str, r.tensor.axes))
+                self.fail(ShapeError, f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
+                                      f"  shapes: {r.tensor.name} ({shapes});  accepted: an index of size {axis} there, or "
+                                      f"a shifted read such as {r.tensor.name}[..., {e} + 0*...] via dv.index(..., size={axis})")
+            return
+        if isinstance(e, Read) and e.tensor.dtype == "int":
+            below = e.tensor.below
+            if below is None:
+                self.fail(UnsupportedError, f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
+                                            f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "
+                                            f"below={axis})")
+            if not same_size(below, axis):
+                self.fail(ShapeError, f"{e.tensor.name} ranges below {below}, but axis {n} of {r.tensor.name} has size "
+                                      f"{axis}; accepted: an integer tensor below {axis}")
+            return
+        for inner in e.atoms(Read):
+            if inner.tensor.dtype != "int":
+                self.fail(UnsupportedError, f"{inner} is a {inner.tensor.dtype} and stands in an index of "
+                                            f"{r.tensor.name}; accepted: indices, sizes and integer tensors")
+            if inner.tensor.below is None:
+                self.fail(UnsupportedError, f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
+                                            f"declared range; declare it with below=")
+        if affine.parts(e) is None:
+            self.fail(UnsupportedError, f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
+                                        f"times whole numbers or sizes, such as 2*u + r - 1")
+        if e.is_number and not e.is_Integer:
+            self.fail(UnsupportedError, f"{e} is not a whole number; axis {n} of {r.tensor.name} accepts integers")
+        if any(not c.is_integer for c in affine.parts(e)[0].values()):
+            self.fail(UnsupportedError, f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
+                                        f"accepts integer coefficients")
+
+    # --- normal form ------------------------------------------------------------------------------------------
+
+    def equation(self, t: Tensor, idx, body: Expr) -> Equation:
+        if isinstance(body, ArgMax | Max):
+            return self.reduction(t, idx, body)
+        return Equation(t, tuple(idx), tuple(self.terms(body, tuple(idx), top=True)))
+
+    def reduction(self, t, idx, node) -> Equation:
+        first, *rest = node.binders
+        opened = self.fresh(first)
+        body = node.body.xreplace({first: opened})
+        if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
+            body = Max(body, *rest)
+        scope = (*idx, opened)
+        rows, body = _split_guard(body)
+        terms = self.terms(body, scope, top=True)
+        if any(x.bnd for x in terms):
+            terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
+        for x in terms:
+            for f in x.fac:
+                for r in sorted(f.atoms(Read), key=str):
+                    rows += _range_rows(r)
+        rows = tuple(dict.fromkeys(r for r in rows if not affine.always(r)))
+        return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
+
+    def terms(self, e: Expr, scope, top=False) -> list[Term]:
+        return [t for a in Add.make_args(e) for t in self.addend(a, scope, top)]
+
+    def addend(self, e: Expr, scope, top) -> list[Term]:
+        coef, factors, rows = Integer(1), [], []
+        for f in Mul.make_args(e):
+            if affine.sizes_only(f) and not f.is_infinite:
+                coef *= f
+                continue
+            found, f = _split_guard(f)
+            rows += found
+            if affine.sizes_only(f):
+                coef *= f
+            else:
+                factors.extend(Mul.make_args(f) if found else [f])
+        if coef == 0:
+            return []
+        if len(factors) == 1 and isinstance(factors[0], Sum):
+            return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.sum(factors[0], scope)]
+        if rows and len(factors) == 1 and factors[0].is_Add:
+            return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.terms(factors[0], scope)]
+        alone = top and len(factors) == 1
+        fac = tuple(self.point(f, scope, keep=alone) for f in _root_pairs(factors, scope))
+        fac = self.normalised(fac, scope)
+        return [Term(coef, fac, (), tuple(rows))]
+
+    def normalised(self, fac, scope):
+        """Name ``(x - mean) * rs`` when it is multiplied by something else: it is the value the backward pass reuses."""
+        sums = [f for f in fac if f.is_Add]
+        roots = [f for f in fac if isinstance(f, Read) and self.is_root(f.tensor)]
+        if len(sums) == 1 and len(roots) == 1 and len(fac) > 2:
+            named = self.name(sums[0] * roots[0], scope, "hat")
+            return (named, *(f for f in fac if f not in (sums[0], roots[0])))
+        return fac
+
+    def is_root(self, t: Tensor) -> bool:
+        for e in self.equations:
+            if e.tensor == t:
+                return len(e.terms) == 1 and len(e.terms[0].fac) == 1 and _is_root(e.terms[0].fac[0])
+        return False
+
+    def sum(self, node: Sum, scope) -> list[Term]:
+        mapping = {b: self.fresh(b) for b in node.binders}
+        bound = tuple(mapping.values())
+        body = node.body.xreplace(mapping)
+        inner = (*scope, *bound)
+        if body.is_Add and not _splits(body, bound):
+            terms = [Term(Integer(1), (self.point(body, inner),))]
+        else:
+            terms = self.terms(body, inner)
+        return [Term(t.coef, t.fac, (*bound, *t.bnd), t.rows) for t in terms]
+
+    def point(self, e: Expr, scope, keep=False) -> Expr:
+        """``e`` with its reductions (and what is worth keeping) replaced by reads of named intermediates."""
+        if isinstance(e, Read | Number | Index | Size):
+            return e
+        if isinstance(e, Reduction):
+            return self.name(e, scope, type(e).__name__.lower())
+        holds = e.has(Reduction)
+        if _is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
+            letters = [s for s in scope if s in e.free_symbols]
+            if not keep and e.has(Read) and (holds or len(letters) < len(scope)) and _worth_naming(e):
+                return self.name(e, scope, _function_name(e))
+        if not holds and not e.has(Function, Pow):
+            return e
+        if isinstance(e, Function) and len(e.args) == 1 and holds and e.args[0].is_Add:
+            return e.func(self.name(e.args[0], scope, "in"))
+        if isinstance(e, Pow) and e.base.has(Reduction) and e.base.is_Add:
+            return Pow(self.name(e.base, scope, "in"), self.point(e.exp, scope))
+        args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in e.args]
+        return e.func(*args) if tuple(args) != e.args else e
+
+    def condition(self, c, scope):
+        """A condition or a Piecewise branch, with the reductions in it named."""
+        args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in c.args]
+        return c.func(*args) if tuple(args) != c.args else c
+
+    def name(self, e: Expr, scope, role: str) -> Read:
+        """A read of the intermediate that holds ``e``; equal expressions share one intermediate."""
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        env = {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)}
+        found = key(e, env)
+        made = self.shared.get(found)
+        if made is None:
+            idx = letters
+            name = self.unused(f"{self.owner.name}_{role}")
+            digest = f"mid:{hash_text(name + found)}"
+            shown = tuple(Index(s.name, s.size) for s in letters)
+            dtype = "int" if isinstance(e, ArgMax) else "float"
+            below = e.binders[0].size if isinstance(e, ArgMax) else None
+            made = Tensor(name, tuple(s.size for s in letters), shown, dtype, below, "computed", digest=digest,
+                          block=self.owner.block)
+            self.names[name] = made
+            self.shared[found] = made
+            mapping = dict(zip(letters, idx, strict=True))
+            self.equations.append(self.equation(made, idx, e.xreplace(mapping)))
+        return Read(made, *letters)
+
+    def unused(self, name: str) -> str:
+        if name not in self.names:
+            return name
+        n = 2
+        while f"{name}{n}" in self.names:
+            n += 1
+        return f"{name}{n}"
+
+
+# --- rewriting user input ------------------------------------------------------------------------------------------
+
+def normalise(e: Expr, ingest: Ingest) -> Expr:
+    """SymPy as users write it, in the engine's own nodes: exact numbers, our sums, maxes, sigmoid and softplus."""
+    owner = ingest.owner
+    mapping = {}
+    for r in e.atoms(Read):
+        if r.tensor.digest.startswith("self:"):
+            partners = {p.name: p for p in owner.partners}
+            if r.tensor.name not in partners:
+                ingest.fail(DeriveError, f"{r.tensor.name} is read outside the recurrence that defines it")
+    heads = {r.tensor: p for r in e.atoms(Read) if r.tensor.digest.startswith("self:")
+             for p in owner.partners if p.name == r.tensor.name}
+    mapping.update(heads)
+    e = _own_nodes(e.xreplace(mapping) if mapping else e, ingest)
+    return e
+
+
+def _own_nodes(e, ingest):
+    if isinstance(e, Index | Size | Tensor) or (isinstance(e, Number) and not e.is_Float):
+        return e
+    if e.is_Float if isinstance(e, Expr) else False:
+        return Rational(repr(float(e)))
+    if isinstance(e, sympy.Sum):
+        return _sympy_sum(e, ingest)
+    args = tuple(_own_nodes(a, ingest) for a in e.args)
+    if isinstance(e, sympy.Max | sympy.Min):
+        return _pointwise_extreme(e, args)
+    if isinstance(e, sympy.KroneckerDelta):
+        return Iverson(sympy.Eq(args[0], args[1]))
+    if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
+        pieces = [(Integer(0) if v == -sympy.oo else sympy.exp(v), c) for v, c in args[0].args]
+        return Piecewise(*pieces, evaluate=False)
+    if isinstance(e, sympy.log) and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
+        other = args[0] - 1
+        if isinstance(other, sympy.exp):
+            return softplus(other.args[0])
+    if isinstance(e, Pow) and args[1] == -1 and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
+        other = args[0] - 1
+        if isinstance(other, sympy.exp):
+            return sigmoid(-other.args[0])
+    allowed = (Add, Mul, Pow, Read, Reduction, Iverson, Piecewise, Relational, BooleanTrue, BooleanFalse, sympy.Not,
+               And, sympy.Or, sympy.Tuple, sympy.functions.elementary.piecewise.ExprCondPair)
+    if not e.args and isinstance(e, Expr):
+        if e.is_number or e in (sympy.oo, -sympy.oo):
+            return e
+        if isinstance(e, sympy.Symbol):
+            ingest.fail(UnsupportedError, f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
+                                          f"or a scalar tensor (dv.tensor({e.name!r}))")
+    elif not isinstance(e, allowed) and type(e).__name__ not in FUNCTIONS:
+        known = ", ".join(sorted(FUNCTIONS))
+        ingest.fail(UnsupportedError, f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
+                                      f"sums, products, powers, Piecewise, Sum, Max and the functions {known}")
+    return e.func(*args) if args != e.args else e
+
+
+def _pointwise_extreme(e, args):
+    """SymPy's Max and Min forget the order of their arguments; against 0 that is relu, else ours in SymPy's order."""
+    args = sorted(args, key=lambda a: (a.is_number, key(a)))
+    if isinstance(e, sympy.Max) and len(args) == 2 and args[1] == 0:
+        return relu(args[0])
+    node = maximum if isinstance(e, sympy.Max) else minimum
+    out = args[0]
+    for a in args[1:]:
+        out = node(out, a)
+    return out
+
+
+def _sympy_sum(e: sympy.Sum, ingest):
+    body = _own_nodes(e.function, ingest)
+    bound = []
+    for limits in e.limits:
+        i, *rest = limits
+        if not isinstance(i, Index):
+            ingest.fail(IndexCaptureError, f"sympy.Sum over {i}: it is not an index; make one with dv.index(name)")
+        low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
+        conditions = [c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at]
+        if conditions:
+            body = Piecewise((body, And(*conditions)), (0, True))
+        bound.append(i)
+    return Sum(body, *bound)
+
+
+def _describe(t: Tensor) -> str:
+    if t.definition is not None:
+        return f"{t.name} = {t.definition.body}"
+    return f"{t!r}"
+
+
+def rows_of(condition) -> list[Row] | None:
+    """A condition as rows, if it is a conjunction of relations between affine index expressions; else None."""
+    if isinstance(condition, And):
+        found = [rows_of(c) for c in sorted(condition.args, key=str)]
+        return None if any(f is None for f in found) else [r for f in found for r in f]
+    if not isinstance(condition, Relational):
+        return None
+    a, b = condition.lhs, condition.rhs
+    for side in (a, b):
+        if any(r.tensor.dtype != "int" for r in side.atoms(Read)) or affine.parts(side) is None:
+            return None
+        if any(not c.is_integer for c in affine.parts(side)[0].values()):
+            return None
+    table = {sympy.Eq: ("==", a, b), sympy.Ne: ("!=", a, b), sympy.Le: ("<=", a, b), sympy.Lt: ("<", a, b),
+             sympy.Ge: ("<=", b, a), sympy.Gt: ("<", b, a)}
+    op, lhs, rhs = table[type(condition)]
+    return [Row(op, lhs, rhs)]
+
+
+def _split_guard(f: Expr):
+    """Rows and the guarded expression of ``[cond]`` or ``Piecewise((e, cond), (0 or -oo, True))``; else no rows."""
+    if isinstance(f, Iverson):
+        rows = rows_of(f.condition)
+        return (rows, Integer(1)) if rows is not None else ([], f)
+    if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1][1] == sympy.true:
+        outside = f.args[1][0]
+        rows = rows_of(f.args[0][1]) if outside in (0, -sympy.oo) else None
+        if rows is not None:
+            return rows, f.args[0][0]
+    return [], f
+
+
+def _range_rows(r: Read) -> list[Row]:
+    rows = []
+    for e, axis in zip(r.idx, r.tensor.axes, strict=True):
+        if not affine.in_range(e, axis):
+            rows += [Row("<=", Integer(0), e), Row("<", e, axis)]
+    return rows
+
+
+def _splits(body: Expr, bound) -> bool:
+    """Whether the sum of an ``Add`` is better taken addend by addend: one is a contraction or lacks a bound index."""
+    for a in Add.make_args(body):
+        if any(b not in a.free_symbols for b in bound) or a.has(Iverson):
+            return True
+        letters = [frozenset(s for s in f.free_symbols if isinstance(s, Index)) for f in Mul.make_args(a)
+                   if not affine.sizes_only(f)]
+        if len(set(letters)) > 1 and not any(x == frozenset().union(*letters) for x in letters):
+            return True
+    return False
+
+
+def _is_root(e: Expr) -> bool:
+    return isinstance(e, Pow) and e.exp.is_Rational and not e.exp.is_Integer
+
+
+def _worth_naming(e: Expr) -> bool:
+    return _is_root(e) or type(e) not in (maximum, minimum, sympy.Abs, sympy.sign)
+
+
+def _function_name(e: Expr) -> str:
+    if _is_root(e):
+        return "rsqrt" if e.exp == Rational(-1, 2) else "sqrt" if e.exp == Rational(1, 2) else "root"
+    return type(e).__name__
+
+
+def _root_pairs(factors, scope):
+    """Keep the factors as they are, with ``1/sqrt(v)`` before the sums it scales, so that it is named first."""
+    return sorted(factors, key=lambda f: not _is_root(f))
