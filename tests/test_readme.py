@@ -1,0 +1,71 @@
+"""The code on the front page runs, in order, as a reader would type it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def section(root, name: str) -> str:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name} -->(.*?)<!-- /{name} -->", text, re.DOTALL)
+    assert found, f"README.md has no section {name!r}"
+    return found.group(1)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_quick_start_runs(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = blocks(section(root, "quickstart"), "python")
+    assert len(code) >= 5
+    names = {"__name__": "quickstart"}
+    for n, block in enumerate(code):
+        exec(compile(block, f"README.md, block {n + 1}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in printed
+    assert "1/B" in printed, "the crosscheck names the missing factor"
+
+
+def test_the_equations_of_the_pitch_are_the_catalogue_s(root):
+    from derive.examples import load
+
+    shown = blocks(section(root, "pitch"), "")[0]
+    squeezed = [re.sub(r"\s+", " ", line).strip() for line in shown.splitlines() if line.strip()]
+    model = [re.sub(r"\s+", " ", line).strip() for line in load("softmax_regression").text.splitlines()]
+    assert len(squeezed) == 3
+    assert all(line in model for line in squeezed)
+
+
+def commands(root) -> list[str]:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return [line for block in blocks(text, "bash") for line in block.splitlines() if line.startswith("derive ")]
+
+
+def test_the_commands_shown_are_commands(root):
+    shown = {line.split()[1] for line in commands(root)}
+    assert shown == {"show", "emit", "check", "train", "docs"}
+    for name in sorted(shown):
+        done = subprocess.run([sys.executable, "-m", "derive", name, "--help"], cwd=root, capture_output=True, text=True,
+                              timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_make_target_shown_exists(root):
+    made = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    shown = set(re.findall(r"\bmake ([a-z]+)\b", (root / "README.md").read_text(encoding="utf-8")))
+    assert {"demo", "test", "docs", "bench", "check"} <= shown
+    assert shown <= made
+
+
+@pytest.mark.parametrize("path", ["docs", "."])
+def test_links_between_pages_lead_somewhere(root, path):
+    pages = sorted((root / path).glob("*.md"))
+    assert pages
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("generated/"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
