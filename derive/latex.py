@@ -214,12 +214,23 @@ def _transposed(node, tight):
     return (render(body) if isinstance(body, L.Ones) else fence(body)) + r"^{\top}"
 
 
+def _array(node, tight):
+    if not isinstance(node.rows[0], L.Array):
+        return r"\begin{pmatrix} " + " & ".join(render(r) for r in node.rows) + r" \end{pmatrix}"
+    if not isinstance(node.rows[0].rows[0], L.Array):
+        rows = r" \\ ".join(" & ".join(render(v) for v in row.rows) for row in node.rows)
+        return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
+    return r"\left[ " + r",\; ".join(render(r) for r in node.rows) + r" \right]"
+
+
 _TABLE = {
     L.Num: _number,
     L.Letter: lambda n, tight: word(n.name) + "'" * n.primes,
     L.Name: lambda n, tight: name_latex(n),
     L.Element: lambda n, tight: name_latex(n.name, below=_subscript(n.idx)),
     L.Partial: lambda n, tight: rf"\frac{{\partial {render(n.of)}}}{{\partial {render(n.by)}}}",
+    L.Slope: lambda n, tight: rf"\frac{{\partial {render(n.of)}}}{{\partial {render(n.by)}}}",
+    L.Array: _array,
     L.Sum: _sum,
     L.Product: _product,
     L.Fraction: lambda n, tight: rf"\frac{{{render(n.num, tight)}}}{{{render(n.den, tight)}}}",

@@ -96,7 +96,8 @@ def _product(node, tight):
         fraction_inside = n > 0 and isinstance(item, L.Fraction)
         least = L.BIG if ends else L.MUL
         text = render(item, tight)
-        out.append(f"({text})" if item.prec < least or fraction_inside else text)
+        wide = isinstance(item, L.Fraction) and not ends and " / " in text
+        out.append(f"({text})" if item.prec < least or fraction_inside or wide else text)
     if tight:
         return "".join(out) if isinstance(node.items[0], L.Num) and len(out) == 2 else "*".join(out)
     return " ".join(out)
@@ -152,12 +153,18 @@ def _cases(node, tight):
     return "{" + "; ".join(rows) + "}"
 
 
+def _array(node, tight):
+    return "[" + ", ".join(render(r, tight) for r in node.rows) + "]"
+
+
 _TABLE = {
     L.Num: lambda n, tight: n.text,
     L.Letter: lambda n, tight: name_text(n.name) + "'" * n.primes,
     L.Name: lambda n, tight: name_text(n.raw),
     L.Element: lambda n, tight: f"{name_text(n.name.raw)}[{','.join(render(i, True) for i in n.idx)}]",
     L.Partial: lambda n, tight: render(n.raw, tight),
+    L.Slope: lambda n, tight: f"(d {render(n.of)} / d {render(n.by)})",
+    L.Array: _array,
     L.Sum: _sum,
     L.Product: _product,
     L.Fraction: _fraction,

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import sympy
-from sympy import Expr, Integer, Mul, Rational
+from sympy import Expr, Integer, Mul, Pow, Rational
 
 from ..index import Index, Size
 from ..program import Equation, Row, Term
@@ -62,7 +62,7 @@ def terms_layout(terms, free, ctx: Context) -> Node:
     if len(pieces) == 1:
         sign, node = _piece_layout(pieces[0], free, ctx)
         return node if sign > 0 else Sum(((-1, node),))
-    coef, shared, pieces = _common(pieces)
+    coef, shared, pieces = _common(_bias_last(pieces, free))
     items = _positive_first([_piece_layout(p, free, ctx) for p in pieces])
     body = Sum(tuple(items))
     if coef == 1 and not shared:
@@ -73,10 +73,22 @@ def terms_layout(terms, free, ctx: Context) -> Node:
     return node if sign > 0 else Sum(((-1, node),))
 
 
+def _bias_last(pieces, free):
+    """``sum_i x[b,i] W[i,k] + c[k]``: what is constant along some axis, and not summed, comes after the rest."""
+    def late(p):
+        letters = {s for f in p.outer for s in f.free_symbols}
+        return p.coef == 1 and not p.bnd and not p.brackets and len(p.outer) == 1 and isinstance(p.outer[0], Read) \
+            and not set(free) <= letters
+    return sorted(pieces, key=late)
+
+
 def _piece(t: Term) -> Piece:
     coef, factors = t.coef, []
     for f in t.fac:
         for a in Mul.make_args(f):
+            if a.is_Add and a.atoms(Read):
+                content, a = a.primitive()
+                coef = coef * content
             if a.atoms(Read) or any(not isinstance(s, Size) for s in a.free_symbols) or not a.is_Rational \
                     and not a.free_symbols:
                 factors.append(a)
@@ -116,7 +128,7 @@ def _joined(p: Piece, q: Piece) -> Piece | None:
         return None
     flip = 1 if q.coef == p.coef else -1
     more = tuple((flip * s, tuple(f.xreplace(same) for f in fac)) for s, fac in q.inside)
-    shared = Counter(p.inside[0][1]) & Counter(more[0][1])
+    shared = _shared((p.inside[0][1], more[0][1]))
     simple = all(len(fac) <= 1 for _, fac in p.inside + more)
     if not (shared or simple or p.coef not in (1, -1)):
         return None
@@ -136,22 +148,32 @@ def _common(pieces: list[Piece]):
         coef *= abs(numbers[0])
     if all(n < 0 for n in numbers):
         coef = -coef
-    shared = Counter(pieces[0].outer)
-    for p in pieces[1:]:
-        shared &= Counter(p.outer)
-    factors = [f for f in dict.fromkeys(pieces[0].outer) for _ in range(shared[f])]
+    shared = _shared(p.outer for p in pieces)
     left = [Piece(p.coef / coef, _without(p.outer, shared), p.brackets, p.bnd, p.under, p.inside) for p in pieces]
-    return coef, factors, left
+    return coef, [base**n for base, n in shared.items()], left
+
+
+def _powers(factors) -> Counter:
+    """How often each factor stands in a product; ``rs^2`` counts as two of ``rs``."""
+    found: Counter = Counter()
+    for f in factors:
+        base, n = f.as_base_exp() if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else (f, 1)
+        found[base] += int(n)
+    return found
+
+
+def _shared(products) -> Counter:
+    """The factors that all products have."""
+    first, *others = [_powers(p) for p in products]
+    for other in others:
+        first &= other
+    return first
 
 
 def _without(factors, shared):
-    left, out = Counter(shared), []
-    for f in factors:
-        if left[f] > 0:
-            left[f] -= 1
-        else:
-            out.append(f)
-    return tuple(out)
+    """The product divided by the shared factors."""
+    left = _powers(factors) - shared
+    return tuple(base**left[base] for base in _powers(factors) if left[base])
 
 
 def _split(coef: Expr):
@@ -181,7 +203,7 @@ def _piece_layout(p: Piece, free, ctx: Context) -> tuple[int, Node]:
 
 def _place(factors, ctx, up, down):
     for f in factors:
-        base, exponent = f.as_base_exp() if isinstance(f, sympy.Pow) else (f, Integer(1))
+        base, exponent = f.as_base_exp() if isinstance(f, Pow) else (f, Integer(1))
         if exponent.is_Number and exponent.is_negative:
             down.append(layout(base**-exponent, ctx))
         else:
@@ -190,9 +212,7 @@ def _place(factors, ctx, up, down):
 
 def _alternatives(inside, free, ctx) -> tuple[int, Node]:
     """What stands under one sum sign: shared factors times a bracket of what differs."""
-    shared = Counter(inside[0][1])
-    for _, factors in inside[1:]:
-        shared &= Counter(factors)
+    shared = _shared(factors for _, factors in inside)
     items = []
     for sign, factors in inside:
         up, down = [], []
@@ -205,7 +225,7 @@ def _alternatives(inside, free, ctx) -> tuple[int, Node]:
     if not shared:
         return flip, body
     up, down = [], []
-    _place(_ordered(list(shared.elements()), free), ctx, up, down)
+    _place(_ordered([base**n for base, n in shared.items()], free), ctx, up, down)
     return flip, fraction_of(Integer(1), up + [body], down)
 
 
@@ -241,5 +261,8 @@ def conditions(rows, ctx: Context) -> tuple[Node, ...]:
                 parts = tuple(layout(sympy.expand(e), ctx) for e in (r.lhs, r.rhs, mate.rhs))
                 out.append(Relation(parts, (r.op, mate.op)))
                 continue
-        out.append(relation(r.op, r.lhs, r.rhs, ctx))
+        lhs, rhs = r.lhs, r.rhs
+        if r.op == "==" and isinstance(lhs, Index) and lhs not in ctx.bound and rhs.free_symbols & ctx.bound:
+            lhs, rhs = rhs, lhs  # a condition on a summed letter begins with it
+        out.append(relation(r.op, lhs, rhs, ctx))
     return tuple(out)

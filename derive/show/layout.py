@@ -67,6 +67,14 @@ class Partial(Node):
 
 
 @dataclass(frozen=True)
+class Slope(Node):
+    """The partial derivative of one element with respect to another."""
+
+    of: Node
+    by: Node
+
+
+@dataclass(frozen=True)
 class Sum(Node):
     """Signed items: ``a - b + c``."""
 
@@ -197,6 +205,13 @@ class Ones(Node):
 
 
 @dataclass(frozen=True)
+class Array(Node):
+    """Numbers in rows, the outermost list first; as deep as the tensor has axes."""
+
+    rows: tuple
+
+
+@dataclass(frozen=True)
 class Words(Node):
     """Plain words inside a formula."""
 
@@ -230,4 +245,4 @@ def _nodes_in(value):
 
 def tall(node: Node) -> bool:
     """Whether a formula is taller than a line, so that brackets around it must grow."""
-    return isinstance(node, (Fraction, Big, Cases, Partial)) or any(tall(c) for c in children(node))
+    return isinstance(node, (Fraction, Big, Cases, Partial, Slope, Array)) or any(tall(c) for c in children(node))

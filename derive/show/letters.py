@@ -19,11 +19,11 @@ class Scope:
         """The scope inside a binder of ``indices``, in order."""
         shown, taken = dict(self.shown), set(self.taken)
         for i in indices:
-            primes = 0
-            while (i.name, primes) in taken:
+            name, primes = _parted(i.name)
+            while (name, primes) in taken:
                 primes += 1
-            shown[i] = Letter(i.name, primes)
-            taken.add((i.name, primes))
+            shown[i] = Letter(name, primes)
+            taken.add((name, primes))
         return Scope(shown, frozenset(taken))
 
     def reserve(self, names) -> Scope:
@@ -31,7 +31,13 @@ class Scope:
         return Scope(self.shown, self.taken | {(n, 0) for n in names})
 
     def letter(self, i: Index) -> Letter:
-        return self.shown.get(i, Letter(i.name))
+        return self.shown.get(i) or Letter(*_parted(i.name))
+
+
+def _parted(name: str) -> tuple[str, int]:
+    """``("i", 1)`` from a letter that is already named ``i'``."""
+    bare = name.rstrip("'")
+    return (bare, len(name) - len(bare)) if bare else (name, 0)
 
 
 def open_scope(free) -> Scope:

@@ -196,12 +196,24 @@ def _letter(node):
     return identifier(node.name) if not node.primes else f"<msup>{identifier(node.name)}<mo>{'′' * node.primes}</mo></msup>"
 
 
+def _array(node):
+    rows = node.rows
+    if isinstance(rows[0], L.Array) and isinstance(rows[0].rows[0], L.Array):
+        return row(op("[", stretchy="true"), op(",").join(_array(r) for r in rows), op("]", stretchy="true"))
+    lines = [r.rows if isinstance(r, L.Array) else None for r in rows]
+    lines = [tuple(rows)] if lines[0] is None else lines
+    cells = "".join("<mtr>" + "".join(f"<mtd>{render(v)}</mtd>" for v in line) + "</mtr>" for line in lines)
+    return row(op("(", stretchy="true"), f"<mtable>{cells}</mtable>", op(")", stretchy="true"))
+
+
 _TABLE = {
     L.Num: _number,
     L.Letter: _letter,
     L.Name: _name,
     L.Element: lambda n: _name(n.name, below=_subscript(n.idx)),
     L.Partial: lambda n: f"<mfrac>{row(op('∂'), render(n.of))}{row(op('∂'), render(n.by))}</mfrac>",
+    L.Slope: lambda n: f"<mfrac>{row(op('∂'), render(n.of))}{row(op('∂'), render(n.by))}</mfrac>",
+    L.Array: _array,
     L.Sum: _sum,
     L.Product: _product,
     L.Fraction: lambda n: f"<mfrac><mrow>{render(n.num)}</mrow><mrow>{render(n.den)}</mrow></mfrac>",

@@ -49,7 +49,14 @@ class Namer:
         primal = self.adjoints.get(tensor.name)
         if primal is not None:
             return Name(tensor.name, *split_label(primal), mark=self.style)
-        if tensor.definition is None and tensor.role == "computed" and re.fullmatch(r"d[^\W\d_]\d*", tensor.name):
+        made = tensor.definition is None and tensor.role == "computed"
+        head, _, tail = tensor.name.partition("_")
+        if made and tail and head.isalnum():  # named by the engine: lse_max, and drs_sum, a sum inside the adjoint of rs
+            primal = self.adjoints.get(head)
+            if primal is not None and self.style != "partial":
+                return Name(tensor.name, primal, tail.replace("_", " "), mark=self.style)
+            return Name(tensor.name, head, tail.replace("_", " "))
+        if made and re.fullmatch(r"d[^\W\d_]\d*", tensor.name):
             return Name(tensor.name, *split_label(tensor.name[1:]), mark="d")  # an adjoint seen on its own
         return Name(tensor.name, *split_label(tensor.name))
 
