@@ -13,7 +13,7 @@ import numpy as np
 from derive.derivation import Derivation
 from derive.errors import UnsupportedError
 
-from .reference import evaluate
+from .reference import evaluate, size_value
 from .rounding import is_float
 
 
@@ -47,9 +47,13 @@ class Opponent:
         self.d, self.sizes, self.conventions = d, sizes, conventions
         self.given = forward or getattr(d, "reference", None)
         self.groups = [group for group, _ in d.results]
-        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs")]
+        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp")]
         if unknown:
             raise UnsupportedError(f"verify has no opponent for the result {unknown[0]!r} of a {d.kind}")
+        self.inner = [t for t in d.wrt if not t.is_input]  # intermediates: differentiated through a nudge
+        if self.inner:
+            self.given = None
+        self.directions = _directions(d) if "hvp" in self.groups else {}
         self._compiled = jax.jit(self._all)
 
     @property
@@ -63,33 +67,59 @@ class Opponent:
         parts = {n: a for n, a in arrays.items() if is_float(a)}
         return {n: np.asarray(v) for n, v in self._compiled(parts, whole).items()}
 
-    def value(self, floats, whole):
+    def value(self, floats, whole, nudges=None):
         """The differentiated tensor: a scalar loss, or the y of a vjp."""
         arrays = {**floats, **whole}
         if self.given is not None:
-            seed = self.d.seed.name if self.d.seed is not None else None
-            return self.given(**{n: a for n, a in arrays.items() if n != seed})
-        return self._nodes(arrays)[self.d.loss.name]
+            left_out = {t.name for t in (self.d.seed, *self.directions.values()) if t is not None}
+            return self.given(**{n: a for n, a in arrays.items() if n not in left_out})
+        return self._nodes(arrays, nudges)[self.d.loss.name]
 
-    def _nodes(self, arrays):
-        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions)
+    def _nodes(self, arrays, nudges=None):
+        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
 
     def _all(self, floats, whole):
-        wrt = {t.name: floats[t.name] for t in self.d.wrt}
+        zeros = {t.name: jnp.zeros([size_value(a, self.sizes) for a in t.axes]) for t in self.inner}
+        wrt = {t.name: zeros[t.name] if t in self.inner else floats[t.name] for t in self.d.wrt}
 
         def scalar(parts):
-            y = self.value({**floats, **parts}, whole)
+            nudges = {n: a for n, a in parts.items() if n in zeros}
+            y = self.value({**floats, **{n: a for n, a in parts.items() if n not in zeros}}, whole, nudges)
             if self.d.seed is None:
                 return y, y
             return jnp.sum(y * floats[self.d.seed.name]), y
 
-        gradients, y = jax.grad(scalar, has_aux=True)(wrt)
+        gradient = jax.grad(scalar, has_aux=True)
+        gradients, y = gradient(wrt)
         found = {self.groups[0]: y}
         for group, declared in self.d.results[1:]:
-            source = gradients if group == "grads" else self._nodes({**floats, **whole})
-            names = declared if group == "grads" else {k: t.name for k, t in declared.items()}
-            found.update({label(group, k): source[k if group == "grads" else names[k]] for k in declared})
+            if group == "outputs":
+                nodes = self._nodes({**floats, **whole})
+                values = {k: nodes[t.name] for k, t in declared.items()}
+            elif group == "hvp":
+                along = {n: floats[self.directions[n].name] for n in wrt}
+                values = jax.jvp(lambda parts: gradient(parts)[0], (wrt,), (along,))[1]
+            else:
+                values = gradients
+            found.update({label(group, k): values[k] for k in declared})
         return found
+
+
+def _directions(d: Derivation) -> dict:
+    """The direction along each tensor: what multiplies its gradient in the scalar that a Hessian product differentiates."""
+    gradients = {t.name: n for n, t in d.gradients.items()}
+    found = {}
+    for e in d.source.equations:
+        for term in e.terms if e.tensor == d.source.outputs[0] else ():
+            read = {r.tensor for r in term.reads()}
+            for n in {gradients[t.name] for t in read if t.name in gradients}:
+                rest = [t for t in read if t.name != d.gradients[n].name]
+                if len(rest) == 1:
+                    found[n] = rest[0]
+    missing = [t.name for t in d.wrt if t.name not in found]
+    if missing:
+        raise UnsupportedError(f"verify cannot tell which input is the direction along {missing[0]} in {d.name}")
+    return found
 
 
 def finite(d: Derivation, sizes, forward=None):

@@ -68,7 +68,8 @@ def coefficient(expr, sizes) -> float:
     return float(value)
 
 
-def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: bool = False) -> dict:
+def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: bool = False,
+             nudges: dict | None = None) -> dict:
     """Every tensor of a program by name, computed one equation after the other.
 
     Parameters
@@ -83,18 +84,21 @@ def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: b
     conventions : bool
         Whether autodiff of the result follows this library's conventions at kinks: a tie goes to the first maximiser
         and to the first argument.  False leaves them to ``jnp.max`` and ``jnp.maximum``, which share a tie.
+    nudges : dict, optional
+        Name -> array added to a computed tensor: its derivative at 0 is the gradient of an intermediate.
 
     Returns
     -------
     dict
         Inputs and computed tensors, name -> array.
     """
-    return _Evaluator(inputs, sizes, xp, conventions).run(program)
+    return _Evaluator(inputs, sizes, xp, conventions, nudges or {}).run(program)
 
 
 class _Evaluator:
-    def __init__(self, inputs, sizes, xp, conventions):
-        self.values, self.sizes, self.xp, self.conventions = dict(inputs), sizes, xp, conventions
+    def __init__(self, inputs, sizes, xp, conventions, nudges):
+        self.values, self.sizes, self.xp = dict(inputs), sizes, xp
+        self.conventions, self.nudges = conventions, nudges
 
     def run(self, program) -> dict:
         for t in program.inputs:
@@ -141,6 +145,8 @@ class _Evaluator:
             total = self._reduced(e, free, fixed)
         if e.tensor.dtype == "int":
             total = self.xp.rint(total).astype(int)
+        if e.name in self.nudges:
+            total = total + self.nudges[e.name][tuple(fixed.get(i, slice(None)) for i in e.idx)]
         return self.xp.broadcast_to(total, shape)
 
     def _reduced(self, e, free, fixed):

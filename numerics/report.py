@@ -66,10 +66,9 @@ class Report:
             rows = [f for f in self.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
             head = f"{self.name}  {dtype}  sizes {sizes}  inputs {domain}  seed {self.seed}"
             blocks.append(head + "\n" + table(*_columns(rows, opponent)))
-        blocks.append(f"independent forward: {self.forward}")
-        blocks += [f"note: {n}" for n in self.notes]
-        blocks.append("verdict: " + ("ok" if self.ok else "NOT VERIFIED"))
-        return "\n\n".join(blocks[:-1]) + "\n" + blocks[-1]
+        foot = [f"independent forward: {self.forward}", *(f"note: {n}" for n in self.notes),
+                "verdict: " + ("ok" if self.ok else "NOT VERIFIED")]
+        return "\n\n".join([*blocks, "\n".join(foot)])
 
 
 def _columns(rows, opponent):

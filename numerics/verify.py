@@ -1,0 +1,327 @@
+"""``nx.verify``: the evidence ladder for a compiled kernel.
+
+    exact      the derivation, step by step, in exact arithmetic            (derive.exact)
+    autodiff   jax.grad of an independent forward, float64                  (numerics.opponent)
+    Taylor     the kernel's own loss, order of the remainder >= 1.9         (numerics.taylor)
+    precision  float32, bfloat16 ... against float64, by a rounding model   (numerics.rounding)
+    kinks      at points with deliberate ties: the stated conventions hold  (this file)
+
+Autodiff appears here, as the opponent, and nowhere in the generated code.  An opponent that crashes is a failure.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from derive.errors import DerivationError
+from derive.index import Size
+from derive.program import Program
+
+from .errors import NumericsError
+from .opponent import Opponent, finite, flatten
+from .report import Finding, Report
+from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
+from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
+from .taylor import order
+
+EXACT_FUNCTIONS = {"relu", "maximum", "minimum", "Abs", "sign", "Piecewise", "Iverson", "stop_gradient"}
+
+
+def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None) -> Report:
+    r"""Check a compiled kernel against opponents that share nothing with it.
+
+    .. math::
+
+        \text{error}(g) = \frac{\max|g - g_{ref}|}{\max(\max|g_{ref}|,\; 10^{-3}\,\max_{\text{leaves}}\max|g|)}
+
+    Parameters
+    ----------
+    kern : Kernel
+        From :func:`numerics.compile`.
+    forward : callable, optional
+        ``forward(**inputs) -> loss`` in ``jax.numpy``: your own independent forward, which autodiff differentiates.
+        Without one, a catalogue model's reference is used, else a plain evaluator of the definitions; the report says
+        which.
+    seed : int
+        Of the inputs, the sizes and the directions.
+    dtypes : sequence of str
+        Among float64, float32, bfloat16, float16.  The opponents are met in float64 in any case; the others are compared
+        with float64 on the same (rounded) inputs.
+    tolerance : float or dict, optional
+        Relative to the leaf, for all dtypes or by dtype; without it, the rounding model of :mod:`numerics.rounding`.
+
+    Returns
+    -------
+    Report
+        ``report.ok``, ``print(report)`` is a table, ``report.to_json()``.  It is also put into ``kern.evidence``, which
+        ``kern.save`` writes beside the source.
+
+    Raises
+    ------
+    NumericsError
+        For a dtype outside the four.  A check that crashes raises nothing: it is a finding "error" and the report is not ok.
+
+    Notes
+    -----
+    Sizes are unequal, so that a transposition cannot hide, then equal.  Where autodiff differs only by a convention at a
+    kink (a tie in a max, the derivative of relu at 0), the verdict is "convention" and the note says which.
+    """
+    for dtype in dtypes:
+        if not known_dtype(dtype):
+            raise NumericsError(f"verify(..., dtypes={tuple(dtypes)}): {dtype!r} is not one of float64, float32, "
+                                f"bfloat16, float16")
+    check = _Check(kern, forward, seed, tuple(dtypes), tolerance)
+    report = check.run()
+    kern.evidence["verify"] = report.as_dict()
+    return report
+
+
+def float64():
+    """A context in which JAX computes in float64; the user's own setting is back afterwards."""
+    return _precision(True)
+
+
+def _precision(wide: bool):
+    if callable(getattr(jax, "enable_x64", None)):
+        return jax.enable_x64(wide)
+    from jax.experimental import enable_x64
+    return enable_x64(wide)
+
+
+def fixed_sizes(kern) -> dict[Size, int]:
+    """The sizes bound when the kernel was compiled."""
+    given = getattr(kern, "sizes", None) or {}
+    return {s if isinstance(s, Size) else Size(str(s)): int(n) for s, n in given.items()}
+
+
+def everything(d) -> Program:
+    """The inputs and equations of the definitions and of the derived program, for drawing sizes and arrays."""
+    inputs = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+    equations = {e.name: e for e in (*d.source.equations, *d.program.equations)}
+    return Program(tuple(inputs.values()), tuple(equations.values()), d.program.outputs)
+
+
+class _Check:
+    def __init__(self, kern, forward, seed, dtypes, tolerance):
+        self.kern, self.d, self.forward, self.seed = kern, kern.derivation, forward, seed
+        self.dtypes, self.given = dtypes, tolerance
+        self.program = everything(self.d)
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.text = "none was reached"
+
+    def run(self) -> Report:
+        exact = self._attempt("exact check", self._exact)
+        for square in (False, True):
+            self._attempt("equal sizes" if square else "unequal sizes", lambda s=square: self._case(s, exact))
+        if self.d.kinks:
+            self._attempt("kinks", self._kinks)
+        versions = {"jax": jax.__version__, "numpy": np.__version__}
+        return Report(self.d.name, self.seed, self.text, tuple(self.findings), tuple(self.notes), versions)
+
+    def _attempt(self, what, action):
+        """An opponent that crashes has not passed: the exception becomes a finding "error"."""
+        try:
+            return action()
+        except Exception as error:
+            verdict = "refuted" if isinstance(error, DerivationError) and what == "exact check" else "error"
+            self._add(what, "float64", None, what, None, None, None, verdict=verdict,
+                      note=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            return verdict
+
+    def _add(self, tensor, dtype, sample, opponent, error, scale, bound, **more):
+        sizes, domain = (sample.text(), sample.domain) if sample else ("", "")
+        self.findings.append(Finding(tensor, dtype, sizes, domain, opponent, error, scale, bound, **more))
+
+    def _exact(self) -> str:
+        found = self.d.check(seed=self.seed)
+        open_ones = len(found.undecided)
+        if open_ones:
+            self.notes.append(f"the exact check left {open_ones} of {open_ones + len(found.proved)} claims undecided")
+        return "holds" if not open_ones else f"{open_ones} undecided"
+
+    # -- float64: autodiff and Taylor ----------------------------------------------------------------------------------
+
+    def _case(self, square, exact):
+        sizes = draw_sizes(self.program, fixed_sizes(self.kern), square, self.seed)
+        free = set(self.program.sizes()) - set(fixed_sizes(self.kern))
+        if sizes is None or square and not free:
+            if free:
+                self.notes.append("no case of equal sizes: the derived sizes do not allow one")
+            return
+        with float64():
+            sample = draw_sample(self.program, finite(self.d, sizes, self.forward), sizes, self.seed, self.d.wrt)
+            self._double(sample, exact)
+        for dtype in () if square else self.dtypes:
+            if dtype != "float64":
+                self._attempt(f"{dtype} against float64", lambda t=dtype: self._narrow(t, sample.sizes))
+
+    def leaves(self, arrays) -> dict[str, np.ndarray]:
+        """The kernel's results by label, in the precision of the arrays."""
+        return flatten(self.d, self.kern(**{t.name: arrays[t.name] for t in self.kern.inputs}))
+
+    def tolerance(self, dtype, model, change):
+        if self.given is None:
+            return model.tolerance(dtype, change)
+        return self.given[dtype] if isinstance(self.given, dict) else float(self.given)
+
+    def _double(self, sample: Sample, exact):
+        opponent = Opponent(self.d, sample.sizes, self.forward)
+        self.text = opponent.text
+        expected, ours = opponent(sample.arrays), self.leaves(sample.arrays)
+        scale, model = scales(expected), Model.of(self.program, sample.sizes)
+        change = moved(self.leaves, sample.arrays, "float64", self.seed)
+        noise = unit("float64") * abs(float(np.sum(ours[self.d.results[0][0]]))) * 16 + 8 * change[
+            self.d.results[0][0]] * scale[self.d.results[0][0]]
+        ruled = None
+        for name in sorted(ours, key=lambda n: n not in self.d.gradients):
+            reference = expected[name]
+            bound = self.tolerance("float64", model, change[name])
+            error, note = distance(ours[name], reference, scale[name])
+            verdict = "ok" if error is not None and error <= bound else "FAIL"
+            if verdict == "FAIL" and not note and self.d.kinks:
+                ruled = ruled or Opponent(self.d, sample.sizes, conventions=True)(sample.arrays)
+                if (distance(ours[name], ruled[name], scale[name])[0] or np.inf) <= bound and self._agree_nearby(
+                        sample, name, bound):
+                    verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
+            taylor = self._taylor(sample, name, ours, noise) if name in sample.arrays else None
+            if taylor is not None and not taylor.ok and verdict != "convention":
+                verdict, note = "FAIL", note or "the Taylor remainder is not of second order"
+            if taylor is not None and taylor.tries > 1 and taylor.ok and self.d.kinks:
+                note = note or f"direction {taylor.tries} stays on one side of the kinks"
+            checked = exact if name in self.d.gradients else ""
+            self._add(name, "float64", sample, "autodiff of the forward", error, scale[name], bound, exact=checked or "",
+                      order=str(taylor) if taylor else "", verdict=verdict, note=note)
+
+    def _taylor(self, sample, name, ours, noise):
+        group, seed = self.d.results[0][0], self.d.seed
+        weight = 1.0 if seed is None else sample.arrays[seed.name]
+
+        def loss(array):
+            return float(np.sum(self.leaves({**sample.arrays, name: array})[group] * weight))
+
+        return order(loss, sample.arrays[name], ours[name], noise, self.seed, bool(self.d.kinks))
+
+    def _agree_nearby(self, sample, name, bound) -> bool:
+        """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""
+        rng = np.random.default_rng(self.seed + 1)
+        near = {n: a * (1 + 1e-3 * rng.normal(size=a.shape)) + 1e-4 * rng.normal(size=a.shape) if is_float(a) else a
+                for n, a in sample.arrays.items()}
+        expected = Opponent(self.d, sample.sizes, self.forward)(near)
+        error, _ = distance(self.leaves(near)[name], expected[name], scales(expected)[name])
+        return error is not None and error <= bound
+
+    # -- other precisions ----------------------------------------------------------------------------------------------
+
+    def _narrow(self, dtype, sizes):
+        sample, change = self._steady(dtype, sizes)
+        with float64():
+            exact = self.leaves({n: a.astype(float) if is_float(a) else a for n, a in sample.arrays.items()})
+        with _precision(False):
+            ours = self.leaves(sample.arrays)
+        scale, model = scales(exact), Model.of(self.program, sizes)
+        for name, reference in exact.items():
+            bound = self.tolerance(dtype, model, change[name])
+            error, note = distance(ours[name].astype(reference.dtype), reference, scale[name])
+            if is_float(reference) and str(ours[name].dtype) != dtype:
+                note = f"returned {ours[name].dtype} for {dtype} inputs"
+            good = error is not None and error <= bound and not note
+            self._add(name, dtype, sample, "kernel in float64", error, scale[name], bound,
+                      verdict="ok" if good else "FAIL", note=note)
+        self.notes.append(f"tolerance {dtype}: " + (model.text(dtype) if self.given is None else "given"))
+
+    def _steady(self, dtype, sizes):
+        """Of a few draws, the one whose gradient moves least under rounding: away from kinks, for this precision."""
+        best = None
+        with float64():
+            accept = finite(self.d, sizes, self.forward)
+            for n in range(5):
+                sample = draw_sample(self.program, accept, sizes, self.seed + n, self.d.wrt)
+                rounded = round_to(sample.arrays, dtype)
+                wide = {k: a.astype(float) if is_float(a) else a for k, a in rounded.items()}
+                change = moved(self.leaves, wide, dtype, self.seed)
+                if best is None or max(change.values()) < max(best[1].values()):
+                    best = Sample(sizes, rounded, sample.domain), change
+                if max(change.values()) < 16 * unit(dtype):
+                    break
+        return best
+
+    # -- kinks ---------------------------------------------------------------------------------------------------------
+
+    def _kinks(self):
+        """At inputs that tie on purpose: the kernel follows the stated conventions; where autodiff does not, say so."""
+        sizes = draw_sizes(self.program, fixed_sizes(self.kern), False, self.seed)
+        with float64():
+            sample = Sample(sizes, self._tie(sizes), "multiples of 1/2")
+            ruled = Opponent(self.d, sizes, conventions=True)(sample.arrays)
+            if not all(np.all(np.isfinite(a)) for a in ruled.values()):
+                self.notes.append("no point with deliberate ties was tested: the loss or gradient is not finite there")
+                return
+            autodiff = Opponent(self.d, sizes, self.forward)(sample.arrays)
+            ours = self.leaves(sample.arrays)
+            scale, model = scales(ruled), Model.of(self.program, sizes)
+            for name in self.d.gradients:
+                self._kink_row(name, sample, ours, ruled, autodiff, scale, model)
+
+    def _kink_row(self, name, sample, ours, ruled, autodiff, scale, model):
+        bound = self.tolerance("float64", model, 0.0)
+        error, note = distance(ours[name], ruled[name], scale[name])
+        differs, _ = distance(autodiff[name], ruled[name], scale[name])
+        verdict = "ok" if error is not None and error <= bound else "FAIL"
+        if verdict == "FAIL" and not note and not self._ties_are_exact():
+            self.notes.append(f"kinks: {name} differs from the conventions by {error:.1e}, but rounding decides which "
+                              f"values tie here, so this says nothing")
+            return
+        if verdict == "ok" and (differs is None or differs > bound):
+            by = "is not finite" if differs is None else f"differs by {differs * scale[name]:.1e}"
+            verdict, note = "convention", f"autodiff of the forward {by} at ties: {'; '.join(self.d.kinks)}"
+        self._add(name, "float64", sample, "stated conventions", error, scale[name], bound, verdict=verdict, note=note)
+
+    def _tie(self, sizes):
+        rng = np.random.default_rng(self.seed)
+        arrays = draw_arrays(self.program, sizes, {}, rng, self.d.wrt)
+        free = {t.name for t in self.program.inputs if t.dtype == "float" and not t.facts}
+        return {n: np.clip(np.round(2 * a) / 2, -1, 1) if n in free else a for n, a in arrays.items()}
+
+    def _ties_are_exact(self) -> bool:
+        """Whether equal values stay equal up to every kink: only sums, products and piecewise linear functions above."""
+        upstream, names = [], {n for e in self.d.source.equations if _kinked(e) for n in [e.name]}
+        while names:
+            found = [e for e in self.d.source.equations if e.name in names and e not in upstream]
+            upstream += found
+            names = {t.name for e in found for t in e.tensors()}
+        return all(_dyadic(e) for e in upstream)
+
+
+def _kinked(e) -> bool:
+    heads = {type(n).__name__ for t in e.terms for f in t.fac for n in _nodes(f)}
+    return e.reduce is not None or bool(heads & (EXACT_FUNCTIONS - {"stop_gradient"}))
+
+
+def _nodes(expr):
+    yield expr
+    for a in expr.args:
+        if hasattr(a, "args"):
+            yield from _nodes(a)
+
+
+def _dyadic(e) -> bool:
+    for t in e.terms:
+        for n in (n for f in t.fac for n in _nodes(f)):
+            if n.is_Function and type(n).__name__ not in EXACT_FUNCTIONS:
+                return False
+            if n.is_Pow and not (n.exp.is_Integer and n.exp > 0):
+                return False
+    return True
+
+
+def distance(ours, reference, scale) -> tuple[float | None, str]:
+    """The largest difference relative to a scale; None with a note where that makes no sense."""
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    if ours.shape != reference.shape:
+        return None, f"shape {ours.shape}, expected {reference.shape}"
+    for who, array in (("the kernel", ours), ("the reference", reference)):
+        bad = np.argwhere(~np.isfinite(array.astype(float)))
+        if len(bad):
+            return None, f"{who} is not finite at {tuple(int(n) for n in bad[0])}"
+    return float(np.max(np.abs(ours.astype(float) - reference.astype(float)), initial=0.0)) / scale, ""
