@@ -27,7 +27,7 @@ $(VENV)/with-%: $(VENV)/made pyproject.toml
 	@touch $@
 
 demo: $(VENV)/with-train
-	$(PY) examples/digits_mlp.py --out $(OUT)/digits
+	$(BIN)/derive train digits --out $(OUT)/digits
 
 test: $(VENV)/with-test
 	$(PY) -m pytest $(ARGS)

@@ -83,6 +83,7 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
         "derivation.tex": derivation.to_latex(),
         "derivation.txt": derivation.to_text(),
         "evidence.json": report.to_json(),
+        "evidence.txt": f"{exact}\n\n{report}",
         "index.html": _PAGE.substitute(
             title=escape(title),
             summary=escape(summary(derivation)),

@@ -1,0 +1,89 @@
+"""Every script in ``examples/`` runs, and says what it should; the catalogue derives, proves and verifies."""
+
+import importlib.util
+
+import pytest
+
+from derive.errors import DeriveError
+from derive.examples import load, model, names
+
+
+@pytest.fixture
+def script(root):
+    def find(name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", root / "examples" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return find
+
+
+def test_softmax_regression_from_a_text_file_learns_digits(script, capsys):
+    assert script("softmax_from_text")() > 0.88
+    assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in capsys.readouterr().out
+
+
+def test_gradients_by_hand_are_told_apart(script, capsys):
+    reports = script("check_by_hand")()
+    assert {name: r.ok for name, r in reports.items()} == {
+        "right": True, "forgets_the_batch": False, "wrong_sign": False, "forgets_the_labels": False}
+    assert "1/B" in str(reports["forgets_the_batch"])
+    assert "sign" in str(reports["wrong_sign"])
+    assert "missing 1/B" in capsys.readouterr().out
+
+
+def test_the_zero_gradient_that_check_grads_passes_is_refused(script):
+    passed, report = script("zero_gradient")()
+    assert passed and not report.ok
+
+
+def test_a_derived_loss_inside_jax_grad(script):
+    assert script("custom_vjp")() < 1e-6
+
+
+def test_digits_learn_without_autodiff(script, capsys):
+    assert script("digits_mlp")(epochs=3) > 0.85
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy: 0.")
+
+
+def test_every_script_has_its_test(root):
+    tested = (root / "tests" / "test_examples.py").read_text()
+    scripts = sorted((root / "examples").glob("*.py"))
+    assert scripts
+    for path in scripts:
+        assert f'script("{path.stem}")' in tested
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_catalogue_derives_and_is_proved(name):
+    evidence = load(name).backprop().check()
+    assert evidence.proved and not evidence.undecided
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_catalogue_is_verified(name):
+    import numerics as nx
+
+    report = nx.verify(nx.compile(load(name).backprop()))
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("x: float[i] parameter\ny[i] = x[i]^2", "no scalar definition"),
+    ("x: float[i]\nloss = sum[i](x[i]^2)", "no tensor is declared a parameter"),
+    ("x: float[i] parameter\nloss = sum[i](x[i]^", "line 2"),
+])
+def test_a_text_that_is_no_model_says_why(text, says):
+    with pytest.raises(DeriveError, match=says):
+        model(text)
+
+
+def test_wrt_must_be_declared():
+    with pytest.raises(DeriveError, match="wrt names 'V'.*declares.*W"):
+        load("softmax_regression", ["V"])
+
+
+def test_a_name_that_is_nowhere_lists_the_catalogue():
+    with pytest.raises(DeriveError, match="softmax_regression"):
+        load("no_such_model")
