@@ -19,7 +19,7 @@ def parts(e: Expr) -> tuple[dict[Expr, Expr], Expr] | None:
     rest = Integer(0)
     if isinstance(e, Index | Read):
         return {e: Integer(1)}, rest
-    for term in Add.make_args(expand(e, deep=False) if e.is_Add or e.is_Mul or e.is_Pow else e):
+    for term in Add.make_args(expand(e)):
         atoms = [a for a in Mul.make_args(term) if isinstance(a, Index | Read)]
         others = [a for a in Mul.make_args(term) if not isinstance(a, Index | Read)]
         if len(atoms) > 1 or any(a.has(Index, Read) for a in others):

@@ -126,7 +126,8 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
     gradients = tuple(first.gradient(t).tensor for t in wrt)
-    work = Work(along, wrt, (loss, *gradients), adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
+    work = Work(along, wrt, (loss, *gradients), keep_target=False,
+                adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
     reports = run(work, explain)
     results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
                ("hvp", {t.name: work.adjoint[t.name] for t in wrt})]

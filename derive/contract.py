@@ -15,6 +15,7 @@ from sympy import Add, Expr, Integer, Mul, Pow, expand
 
 from . import affine
 from .canonical import term_key
+from .guards import split_guard
 from .index import Index, same_size
 from .program import Row, Term
 from .tensor import Read
@@ -71,17 +72,33 @@ def _read_has(fac, e: Expr, size: Expr) -> bool:
 
 def tidy(term: Term) -> Term | None:
     """Numbers into the coefficient, products into factors, true rows away; None if the term is zero."""
-    coef, fac = term.coef, []
+    coef, fac, guards = term.coef, [], []
     for f in term.fac:
         for g in Mul.make_args(f):
+            found, g = split_guard(g)
+            if found:
+                guards += found
+                fac += [h for h in Mul.make_args(g) if not affine.sizes_only(h)]
+                coef *= Mul(*(h for h in Mul.make_args(g) if affine.sizes_only(h)))
+                continue
+            if g.is_Add and not affine.sizes_only(g):
+                content, g = g.primitive()  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again
+                if all(a.could_extract_minus_sign() for a in g.args):
+                    content, g = -content, -g
+                coef *= content
             if affine.sizes_only(g) and not g.is_infinite:
                 coef *= g
             else:
                 fac.append(g)
+    if coef.could_extract_minus_sign():
+        for n, g in enumerate(fac):
+            if g.is_Add and len(g.args) == 2 and Integer(-1) in g.args:  # -(s - 1) reads better as (1 - s)
+                fac[n], coef = -g, -coef
+                break
     if coef == 0:
         return None
     rows = []
-    for row in term.rows:
+    for row in (*term.rows, *guards):
         verdict = _decide(row)
         if verdict is False:
             return None
@@ -101,10 +118,10 @@ def _decide(row: Row) -> bool | None:
         found = affine.bounds(row.lhs - row.rhs)
         if found is not None and affine.nonnegative(expand(found[0] - (1 if row.op == "<=" else 0))):
             return False
-    if row.op == "==":
+    if row.op in ("==", "!="):
         found = affine.bounds(difference)
         if found is not None and (affine.nonnegative(expand(found[0] - 1)) or affine.nonnegative(expand(-found[1] - 1))):
-            return False
+            return row.op == "!="
     return None
 
 

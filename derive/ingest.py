@@ -16,6 +16,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 from . import affine
 from .canonical import hash_text, key
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from .order import schedule
@@ -125,8 +126,9 @@ class Ingest:
             if not same_size(e.size, axis):
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(ShapeError, f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
-                                      f"  shapes: {r.tensor.name} ({shapes});  accepted: an index of size {axis} there, or "
-                                      f"a shifted read such as {r.tensor.name}[..., {e} + 0*...] via dv.index(..., size={axis})")
+                                      f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
+                                      f"made by dv.index({e.name!r}, size={str(axis)!r}), or an affine read such as "
+                                      f"2*{e} or {e} + 1")
             return
         if isinstance(e, Read) and e.tensor.dtype == "int":
             below = e.tensor.below
@@ -168,7 +170,7 @@ class Ingest:
         if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
             body = Max(body, *rest)
         scope = (*idx, opened)
-        rows, body = _split_guard(body)
+        rows, body = split_guard(body)
         terms = self.terms(body, scope, top=True)
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
@@ -188,7 +190,7 @@ class Ingest:
             if affine.sizes_only(f) and not f.is_infinite:
                 coef *= f
                 continue
-            found, f = _split_guard(f)
+            found, f = split_guard(f)
             rows += found
             if affine.sizes_only(f):
                 coef *= f
@@ -375,38 +377,6 @@ def _describe(t: Tensor) -> str:
     return f"{t!r}"
 
 
-def rows_of(condition) -> list[Row] | None:
-    """A condition as rows, if it is a conjunction of relations between affine index expressions; else None."""
-    if isinstance(condition, And):
-        found = [rows_of(c) for c in sorted(condition.args, key=str)]
-        return None if any(f is None for f in found) else [r for f in found for r in f]
-    if not isinstance(condition, Relational):
-        return None
-    a, b = condition.lhs, condition.rhs
-    for side in (a, b):
-        if any(r.tensor.dtype != "int" for r in side.atoms(Read)) or affine.parts(side) is None:
-            return None
-        if any(not c.is_integer for c in affine.parts(side)[0].values()):
-            return None
-    table = {sympy.Eq: ("==", a, b), sympy.Ne: ("!=", a, b), sympy.Le: ("<=", a, b), sympy.Lt: ("<", a, b),
-             sympy.Ge: ("<=", b, a), sympy.Gt: ("<", b, a)}
-    op, lhs, rhs = table[type(condition)]
-    return [Row(op, lhs, rhs)]
-
-
-def _split_guard(f: Expr):
-    """Rows and the guarded expression of ``[cond]`` or ``Piecewise((e, cond), (0 or -oo, True))``; else no rows."""
-    if isinstance(f, Iverson):
-        rows = rows_of(f.condition)
-        return (rows, Integer(1)) if rows is not None else ([], f)
-    if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1][1] == sympy.true:
-        outside = f.args[1][0]
-        rows = rows_of(f.args[0][1]) if outside in (0, -sympy.oo) else None
-        if rows is not None:
-            return rows, f.args[0][0]
-    return [], f
-
-
 def _range_rows(r: Read) -> list[Row]:
     rows = []
     for e, axis in zip(r.idx, r.tensor.axes, strict=True):
@@ -432,7 +402,7 @@ def _is_root(e: Expr) -> bool:
 
 
 def _worth_naming(e: Expr) -> bool:
-    return _is_root(e) or type(e) not in (maximum, minimum, sympy.Abs, sympy.sign)
+    return _is_root(e) or type(e) not in (maximum, minimum, sympy.Abs, sympy.sign, Piecewise)
 
 
 def _function_name(e: Expr) -> str:

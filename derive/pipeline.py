@@ -23,7 +23,7 @@ from .logdomain import log_domain
 from .match import shape
 from .order import Scan, schedule
 from .program import Equation, Program, Row, Step, Term
-from .reverse import adjoint_letters, ancestors, contributions, reaches, seed
+from .reverse import adjoint_letters, ancestors, contributions, float_ancestors, reaches, seed
 from .saved import Saved
 from .simplify import simplify, sum_equation
 from .tensor import Read, Tensor
@@ -37,6 +37,7 @@ class Work:
     wrt: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] = ()
     cotangent: Tensor | None = None
+    keep_target: bool = True  # False when the target is only a means, as <grad, v> is for a Hessian-vector product
     adjoint_names: dict[str, str] = field(default_factory=dict)
     fresh: Fresh = field(default_factory=Fresh)
     inputs: list[Tensor] = field(default_factory=list)
@@ -162,12 +163,11 @@ def _check_wrt(work: Work):
         if known.get(t.name) != t:
             floats = sorted(n for n, x in known.items() if x.dtype == "float" and x.is_input)
             raise DerivationError(f"{label} does not depend on {t.name}; it depends on {', '.join(floats)}")
-    needed = ancestors(work.forward, [work.target])
+    sources = float_ancestors(work.forward, work.target)
     for t in work.wrt:
-        work_reach = reaches(work.forward, [t])
-        if label not in work_reach or t.name not in needed:
+        if t.name not in sources:
             raise DerivationError(f"{label} does not depend on {t.name} through any float value; it depends on "
-                                  f"{', '.join(sorted(x.name for x in work.inputs if x.name in needed and x.dtype == 'float'))}")
+                                  f"{', '.join(sorted(x.name for x in work.inputs if x.name in sources))}")
     if work.target.dtype != "float":
         raise DerivationError(f"{label} is {work.target.dtype}; only float tensors are differentiated")
 
@@ -291,9 +291,14 @@ def _renamed(eq: Equation, alias: dict[str, Tensor]) -> Equation:
     return eq.xreplace(mapping) if mapping else eq
 
 
+def _results(work: Work) -> list[Tensor]:
+    target = [work.target] if work.keep_target else []
+    return [*target, *work.outputs, *(work.adjoint[t.name] for t in work.wrt)]
+
+
 def prune(work: Work) -> str:
     """Drop every equation that neither the result nor an asked-for output needs."""
-    roots = [work.target, *work.outputs, *(work.adjoint[t.name] for t in work.wrt)]
+    roots = _results(work)
     needed = ancestors(work.forward + work.backward, roots)
     dropped = [e.name for e in work.forward + work.backward if e.name not in needed]
     work.forward = [e for e in work.forward if e.name in needed]
@@ -350,7 +355,6 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
 
 def number(work: Work) -> str:
     """Put the equations in evaluation order, forward then backward, and number them from 1."""
-    outputs = [work.target, *work.outputs, *(work.adjoint[t.name] for t in work.wrt)]
     backward = {e.name for e in work.backward}
     order = []
     for group in schedule(Program(tuple(work.inputs), tuple(work.forward + work.backward))):
@@ -361,13 +365,15 @@ def number(work: Work) -> str:
                     parents=tuple(sorted(numbers[t.name] for t in e.tensors() if t.name in numbers))) for e in order]
     work.forward = [e for e in done if e.name not in backward]
     work.backward = [e for e in done if e.name in backward]
-    return f"{len(done)} equations, {len(outputs)} results"
+    return f"{len(done)} equations, {len(_results(work))} results"
 
+
+CHAIN_RULE = Pass("chain rule", chain_rule)
 
 PASSES: tuple[Pass, ...] = (
     Pass("ingest", read_definitions),
     Pass("log domain", log_domain),
-    Pass("chain rule", chain_rule),
+    CHAIN_RULE,
     Pass("contract", contraction),
     Pass("simplify", simplification),
     Pass("reuse", reuse),
@@ -384,7 +390,7 @@ def run(work: Work, explain: bool = False) -> list[PassReport]:
         before, start = len(work.forward) + len(work.backward), time.perf_counter()
         did = p.run(work)
         program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
-        program.check(p.name)
+        program.check(p.name, ordered=p is not CHAIN_RULE)
         reports.append(PassReport(p.name, did, before, len(program), time.perf_counter() - start))
         if explain:
             print(reports[-1])
@@ -400,7 +406,7 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     def moved(e):
         return replace(e.xreplace(heads), tensor=heads.get(e.tensor, e.tensor))
     final = tuple(moved(e) for e in program.equations)
-    outputs = tuple(heads.get(t, t) for t in (work.target, *work.outputs, *(work.adjoint[w.name] for w in work.wrt)))
+    outputs = tuple(heads.get(t, t) for t in _results(work))
     used = {t for e in final for t in e.tensors()} | set(outputs)
     program = Program(tuple(t for t in work.inputs if t in used), final, outputs)
     program.check("finish")

@@ -228,8 +228,11 @@ class Program:
                 found |= b.size.free_symbols
         return sorted(found, key=lambda s: s.name)
 
-    def check(self, after: str = "") -> Program:
-        """The type check run after every pass; raises :class:`DerivationError` naming the pass and the equation."""
+    def check(self, after: str = "", ordered: bool = True) -> Program:
+        """The type check run after every pass; raises :class:`DerivationError` naming the pass and the equation.
+
+        Before contraction (``ordered=False``) the deltas still hide which step of a recurrence reads which.
+        """
         from .order import schedule
         names: dict[str, Tensor] = {}
         for t in self.inputs:
@@ -238,7 +241,8 @@ class Program:
             _claim(names, e.tensor, after)
         for e in self.equations:
             _check_equation(e, names, after)
-        schedule(self)
+        if ordered:
+            schedule(self)
         return self
 
     def __str__(self):

@@ -51,6 +51,18 @@ def ancestors(equations, roots) -> set[str]:
     return found
 
 
+def float_ancestors(equations, target: Tensor) -> set[str]:
+    """Names of the tensors that the target depends on through float reads (the target included)."""
+    by_name = {eq.name: eq for eq in equations if eq.reduce != "argmax"}
+    found, todo = {target.name}, [target.name]
+    while todo:
+        eq = by_name.get(todo.pop())
+        new = _float_reads(eq) - found if eq is not None else set()
+        found |= new
+        todo += sorted(new)
+    return found
+
+
 def _float_reads(eq: Equation) -> set[str]:
     return {r.tensor.name for t in eq.terms for f in t.fac for r in f.atoms(Read) if r.tensor.dtype == "float"}
 

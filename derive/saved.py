@@ -30,16 +30,21 @@ class Saved:
         self.roots: dict[str, list[Equation]] = {}
         self.logs: dict[str, Equation] = {}
         self.products: list[Equation] = []
+        self.guarded: list[Equation] = []
         nonzero = set()
+        sums_of_exp = {eq.name for eq in equations if not eq.reduce and len(eq.terms) == 1 and eq.terms[0].bnd
+                       and any(isinstance(f, exp) for f in eq.terms[0].fac)}
         for eq in equations:
             body = _single(eq)
             if body is None:
+                if _guarded(eq):
+                    self.guarded.append(eq)
                 continue
             if len(body.fac) == 1:
                 f = body.fac[0]
                 if isinstance(f, exp | sigmoid) or (isinstance(f, Pow) and f.exp.is_negative):
                     nonzero.add(eq.name)
-                if isinstance(f, log) and isinstance(f.args[0], Read):
+                if isinstance(f, log) and isinstance(f.args[0], Read) and f.args[0].tensor.name in sums_of_exp:
                     self.logs[f.args[0].tensor.name] = eq
                 if isinstance(f, Pow) and f.exp.is_Rational and not f.exp.is_Integer:
                     self.roots.setdefault(skeleton(f.base), []).append(eq)
@@ -53,11 +58,28 @@ class Saved:
     def rewrite(self, term: Term) -> tuple[Term, list[str]]:
         """The term in saved values, and the names of the definitions used."""
         used: list[str] = []
+        term = self._under_guard(term, used)
         fac: list[Expr] = []
         for f in term.fac:
             g = self._product(f, used) or self._inside(f, used)
             fac.append(g)
         return Term(term.coef, tuple(fac), term.bnd, term.rows), used
+
+    def _under_guard(self, term: Term, used: list[str]) -> Term:
+        """``F(u) [cond]`` is the saved ``h = F(u) [cond]``, when all its conditions stand in the term."""
+        for eq in self.guarded:
+            own = eq.terms[0]
+            for n, f in enumerate(term.fac):
+                found = unify(own.fac[0], f, set(eq.idx), {}) if type(f) is type(own.fac[0]) else None
+                if found is None or not _bound_in_range(eq, found):
+                    continue
+                conditions = [r.xreplace(found) for r in own.rows]
+                if all(c in term.rows for c in conditions):
+                    used.append(eq.name)
+                    read = Read(eq.tensor, *(found[i] for i in eq.idx))
+                    return Term(term.coef, (*term.fac[:n], read, *term.fac[n + 1:]), term.bnd,
+                                tuple(r for r in term.rows if r not in conditions))
+        return term
 
     def _inside(self, e: Expr, used: list[str]) -> Expr:
         if isinstance(e, Read) or not e.args:
@@ -119,6 +141,14 @@ def _single(eq: Equation) -> Term | None:
         return None
     t = eq.terms[0]
     return t if t.coef == 1 and not t.bnd and not t.rows else None
+
+
+def _guarded(eq: Equation) -> bool:
+    """Whether ``h = F(u) [cond]``: one function under conditions."""
+    if eq.reduce or len(eq.terms) != 1:
+        return False
+    t = eq.terms[0]
+    return t.coef == 1 and not t.bnd and bool(t.rows) and len(t.fac) == 1 and isinstance(t.fac[0], Function)
 
 
 def _bound_in_range(eq: Equation, found: dict) -> bool:

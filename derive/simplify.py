@@ -1,11 +1,10 @@
 """The rewriting rules for one adjoint equation, in order; each is an identity and each use becomes a step.
 
     substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
+    expand        products of sums are multiplied out when the result is shorter
     saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
-    merge         equal factors into powers, exponentials into one
     facts         a declared sum, symmetry or sign is used, and recorded
     known sum     a sum that an earlier equation already holds is read from it: sum_i x = I * mean
-    expand        products of sums are multiplied out when the result is shorter
     hoist         what does not depend on the summed index leaves the sum, which gets a name of its own
 """
 
@@ -30,7 +29,7 @@ def simplify(eq: Equation, work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
-        for rule in (substitute, saved_values, use_facts, known_sums, expand, hoist):
+        for rule in (substitute, expand, saved_values, use_facts, known_sums, hoist):
             eq = rule(eq, work)
         if eq == before:
             break
@@ -71,7 +70,7 @@ def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
         if not isinstance(f, Read):
             continue
         source = work.adjoint_equation(f.tensor)
-        if source is None or source.name == eq.name or not _inlines(source, eq, work):
+        if source is None or source.name == eq.name or not _inlines(source, f, t, eq, work):
             continue
         if not all(affine.in_range(e, axis) for e, axis in zip(f.idx, f.tensor.axes, strict=True)):
             continue
@@ -83,7 +82,8 @@ def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
     return [t]
 
 
-def _inlines(source: Equation, eq: Equation, work) -> bool:
+def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
+    """Constants and aliases always; other pointwise adjoints if they have fewer indices and are not summed over."""
     if source.name in work.cyclic and any(r.tensor == source.tensor for r in source.reads()):
         return False
     if not source.is_pointwise:
@@ -93,7 +93,7 @@ def _inlines(source: Equation, eq: Equation, work) -> bool:
     if len(source.terms) == 1 and not source.terms[0].rows and len(source.terms[0].fac) == 1 \
             and isinstance(source.terms[0].fac[0], Read):
         return True  # an alias, up to a coefficient
-    return source.tensor.rank < eq.tensor.rank
+    return source.tensor.rank < eq.tensor.rank and not read.free_symbols & set(t.bnd)
 
 
 # --- saved values --------------------------------------------------------------------------------------------------
