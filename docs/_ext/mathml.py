@@ -14,11 +14,13 @@ logger = logging.getLogger(__name__)
 _REWRITES = (
     (re.compile(r"\\(?:tfrac|dfrac)\b"), r"\\frac"),
     (re.compile(r"\\(?:displaystyle|textstyle|nonumber|notag)\b"), ""),
+    (re.compile(r"\\mathrm\{(\w)\}"), r"\\text{\1}"),  # one upright letter: the converter would slant it
     (re.compile(r"\\label\{[^}]*\}"), ""),
     (re.compile(r"\\begin\{(align|gather|equation)\*?\}"), r"\\begin{aligned}"),
     (re.compile(r"\\end\{(align|gather|equation)\*?\}"), r"\\end{aligned}"),
 )
 _TAG = re.compile(r"\\tag\{((?:[^{}]|\{[^{}]*\})*)\}")
+_MAX = re.compile(r"\\(max|min|argmax)_\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 _UNKNOWN = re.compile(r">\s*(\\[A-Za-z]+)\s*<")
 
 
@@ -26,6 +28,8 @@ def to_mathml(tex: str, display: str, where=None) -> str:
     """One formula as a ``<math>`` element."""
     for pattern, to in _REWRITES:
         tex = pattern.sub(to, tex)
+    if display == "block":
+        tex = _MAX.sub(r"\\underset{\2}{\\\1}", tex)
     tex = _TAG.sub(r"\\qquad (\1)", tex).strip()
     try:
         made = convert(tex, display=display)
