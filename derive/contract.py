@@ -8,6 +8,7 @@ holds no other bound index (or is one); otherwise it stays a row.  Solving ``v :
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import sympy
@@ -23,13 +24,29 @@ from .tensor import Read
 
 def contract(term: Term) -> Term | None:
     """The term with every solvable equality solved; None when a row can never hold."""
-    term = tidy(term)
+    term = tidy(_rename(term))
     while term is not None:
         solved = _solve_one(term)
         if solved is None:
             return term
         term = tidy(solved)
     return None
+
+
+def _rename(term: Term) -> Term:
+    """Solve every row that equates a bound index with an index of its size; the common case, all at once."""
+    mapping, rows, bound = {}, [], set(term.bnd)
+    for row in term.rows:
+        left, right = row.lhs, row.rhs
+        if row.op == "==" and isinstance(left, Index) and isinstance(right, Index) and left.size == right.size \
+                and right in bound and right not in mapping and left not in mapping and left not in mapping.values() \
+                and right not in mapping.values():
+            mapping[right] = left
+        else:
+            rows.append(row)
+    if not mapping:
+        return term
+    return Term(term.coef, term.fac, tuple(b for b in term.bnd if b not in mapping), tuple(rows)).xreplace(mapping)
 
 
 def _solve_one(term: Term) -> Term | None:
@@ -107,6 +124,7 @@ def tidy(term: Term) -> Term | None:
     return Term(coef, tuple(fac), term.bnd, tuple(rows))
 
 
+@functools.cache
 def _decide(row: Row) -> bool | None:
     difference = expand(row.lhs - row.rhs)
     if difference.is_Integer:

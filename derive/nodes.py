@@ -148,7 +148,7 @@ class relu(Function):
     is_real = True
 
     def fdiff(self, argindex=1):
-        return Iverson(self.args[0] > 0)
+        return Iverson(sympy.Gt(self.args[0], 0, evaluate=False))
 
 
 class maximum(Function):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import sympy
 from sympy import Add, Expr, Integer, Mul
@@ -147,17 +148,26 @@ class Equation:
             body = sympy.Piecewise((body, guard), (-sympy.oo, True), evaluate=False)
         return {"max": Max, "argmax": ArgMax}[self.reduce](body, *self.over)
 
-    def reads(self) -> set[Read]:
+    def reads(self) -> frozenset[Read]:
+        """Every read on the right-hand side, those inside indices and conditions included."""
+        return self._reads
+
+    @cached_property
+    def _reads(self) -> frozenset[Read]:
         found = set()
         for t in self.terms:
             found |= t.reads()
         for g in self.guards:
             found |= g.reads()
-        return {r for read in found for r in read.atoms(Read)} | found
+        return frozenset(found)
 
     def tensors(self) -> list[Tensor]:
         """The tensors read, sorted by name."""
-        return sorted({r.tensor for r in self.reads()}, key=lambda t: t.name)
+        return list(self._tensors)
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return tuple(sorted({r.tensor for r in self.reads()}, key=lambda t: t.name))
 
     def xreplace(self, mapping) -> Equation:
         return replace(self, terms=tuple(t.xreplace(mapping) for t in self.terms),
