@@ -32,7 +32,11 @@ def measure(quick: bool = False) -> list[Row]:
             equations = len(derivation.program)
         per_layer = statistics.median(derived) / (depth + 1)
         base = base or per_layer
-        values = {"derive_s": statistics.median(derived), "generate_s": statistics.median(generated),
-                  "ms_per_layer": 1e3 * per_layer, "equations": equations}
+        values = {
+            "derive_s": statistics.median(derived),
+            "generate_s": statistics.median(generated),
+            "ms_per_layer": 1e3 * per_layer,
+            "equations": equations,
+        }
         rows.append(Row(f"MLP of {depth} hidden layers", "derivation per layer", base / per_layer, values=values))
     return rows

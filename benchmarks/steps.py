@@ -48,17 +48,19 @@ def compare(name, loss, wrt, widths, batch, rounds, floor) -> list[Row]:
 
     first, ours_s, theirs_s = compile_times(ours, theirs, max(3, rounds // 3))
     a, b = (jax.jit(f).lower(*args).compile() for f, args in (ours, theirs))
-    step = [lambda run=run, args=args: jax.block_until_ready(run(*args)) for run, args in ((a, ours[1]), (b, theirs[1]))]
+    step = [
+        lambda run=run, args=args: jax.block_until_ready(run(*args)) for run, args in ((a, ours[1]), (b, theirs[1]))
+    ]
     ratio, step_a, step_b = interleaved(*step, rounds=rounds)
     control, _, _ = interleaved(step[1], step[1], rounds=rounds)
     rows = [
         Row(name, "step time", ratio, control, floor, {"derived_s": step_a, "autodiff_s": step_b, "error": error}),
-        Row(name, "trace + compile", first, None, 1.0 if floor else None, {"derived_s": ours_s, "autodiff_s": theirs_s}),
+        Row(name, "trace + compile", first, None, floor and 1.0, {"derived_s": ours_s, "autodiff_s": theirs_s}),
         Row(name, "derivation, generation", None, None, None, {"derive_s": derived_in, "generate_s": emitted_in}),
     ]
     temp_a, temp_b = memory(a), memory(b)
     if temp_a and temp_b:
-        rows.insert(2, Row(name, "temporaries", temp_b / temp_a, None, None, {"derived_B": temp_a, "autodiff_B": temp_b}))
+        rows.append(Row(name, "temporaries", temp_b / temp_a, values={"derived_B": temp_a, "autodiff_B": temp_b}))
     return rows
 
 

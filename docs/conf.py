@@ -1,4 +1,4 @@
-"""Sphinx settings: pages are Markdown, mathematics is MathML made at build time, warnings are errors (``make docs``)."""
+"""Sphinx settings: pages are Markdown, mathematics becomes MathML at build time, warnings are errors."""
 
 import os
 import sys

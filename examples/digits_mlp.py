@@ -18,10 +18,12 @@ def main(epochs: int = 30, seed: int = 0) -> float:
     images, labels = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split((images / 16).astype(np.float32), labels, test_size=0.2, random_state=seed)
 
-    model = dv.Sequential([L.Dense(128, activation="relu"), L.Dense(64, activation="relu"), L.Dense(10)],
-                          input_shape=(64,))
-    trainer = nx.Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam(2e-3), metrics=["accuracy"],
-                         seed=seed)
+    model = dv.Sequential(
+        [L.Dense(128, activation="relu"), L.Dense(64, activation="relu"), L.Dense(10)], input_shape=(64,)
+    )
+    trainer = nx.Trainer(
+        model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam(2e-3), metrics=["accuracy"], seed=seed
+    )
     for name in trainer.params:
         print(trainer.derivation.gradient(name))
     trainer.fit(x, y, batch_size=64, epochs=epochs)

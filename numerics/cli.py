@@ -225,8 +225,14 @@ def train(
         units = tuple(int(part) for part in hidden.split(","))
     except ValueError:
         raise NumericsError(f"--hidden {hidden}: whole numbers parted by commas are expected, as in 128,64") from None
-    train_digits(epochs=epochs, hidden=units, batch_size=batch_size, learning_rate=learning_rate, seed=seed,
-                 out=out or Path("out/digits"))
+    train_digits(
+        epochs=epochs,
+        hidden=units,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        out=out or Path("out/digits"),
+    )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,14 @@ def load_digits(seed: int = 0):
     return (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out])
 
 
-def train_digits(epochs: int = 30, hidden: tuple[int, ...] = (128, 64), batch_size: int = 64,
-                 learning_rate: float = 2e-3, seed: int = 0, out: Path = Path("out/digits")) -> float:
+def train_digits(
+    epochs: int = 30,
+    hidden: tuple[int, ...] = (128, 64),
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    out: Path = Path("out/digits"),
+) -> float:
     """Train a multilayer perceptron with derived gradients; print what happens, fill ``out``, return the accuracy.
 
     Parameters

@@ -114,5 +114,7 @@ def summary(derivation: Derivation) -> str:
     """One line: what was differentiated by what, and how many equations it took."""
     by = ", ".join(t.name for t in derivation.wrt)
     forward, total = len(derivation.source), len(derivation.program)
-    return (f"The gradients of {derivation.loss.name} by {by}, derived from {forward} forward definitions in "
-            f"{len(derivation.steps)} steps; {total} equations in all.")
+    return (
+        f"The gradients of {derivation.loss.name} by {by}, derived from {forward} forward definitions in "
+        f"{len(derivation.steps)} steps; {total} equations in all."
+    )

@@ -55,10 +55,12 @@ def test_emit_writes_a_module_that_runs_alone(tmp_path):
     out = tmp_path / "module.py"
     assert run(["emit", "softmax_regression", "-o", str(out)]) == 0
     ast.parse(out.read_text())
-    code = ("import importlib.util, sys, numpy as np\n"
-            f"spec = importlib.util.spec_from_file_location('module', {str(out)!r})\n"
-            "m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n"
-            "assert 'derive' not in sys.modules and 'numerics' not in sys.modules")
+    code = (
+        "import importlib.util, sys, numpy as np\n"
+        f"spec = importlib.util.spec_from_file_location('module', {str(out)!r})\n"
+        "m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n"
+        "assert 'derive' not in sys.modules and 'numerics' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -73,13 +75,16 @@ def test_check_refuses_a_wrong_gradient_with_code_1(mine, capsys):
     assert "2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("spec", "says"), [
-    ("mine.py", "expected FILE.py:FUNCTION"),
-    ("nowhere.py:fn", "there is no file nowhere.py"),
-    ("{mine}:other", "has no function 'other'; it has broken, doubled, gradients"),
-    ("{mine}:number", "has no function 'number'"),
-    ("{mine}:broken", "mine.py:12: NameError"),
-])
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("mine.py", "expected FILE.py:FUNCTION"),
+        ("nowhere.py:fn", "there is no file nowhere.py"),
+        ("{mine}:other", "has no function 'other'; it has broken, doubled, gradients"),
+        ("{mine}:number", "has no function 'number'"),
+        ("{mine}:broken", "mine.py:12: NameError"),
+    ],
+)
 def test_what_is_wrong_with_a_user_s_file_is_told(spec, says, mine, capsys):
     assert run(["check", "softmax_regression", "--against", spec.format(mine=mine)]) == 2
     err = capsys.readouterr().err
@@ -93,12 +98,15 @@ def test_a_user_s_file_that_does_not_parse(tmp_path, capsys):
     assert "bad.py:1: SyntaxError" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("loss = sum[i](x[i]^2)", "line 1"),
-    ("x: float[i] parameter\nloss = sum[i](x[i]^2", "line 2"),
-    ("x: float[i] parameter\ny[i] = x[i]^2", "no scalar definition"),
-    ("", "no scalar definition"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("loss = sum[i](x[i]^2)", "line 1"),
+        ("x: float[i] parameter\nloss = sum[i](x[i]^2", "line 2"),
+        ("x: float[i] parameter\ny[i] = x[i]^2", "no scalar definition"),
+        ("", "no scalar definition"),
+    ],
+)
 def test_a_model_that_is_wrong_is_code_2_without_a_traceback(text, says, tmp_path, capsys):
     path = tmp_path / "model.dv"
     path.write_text(text)
@@ -114,11 +122,20 @@ def test_bytes_that_are_no_text(tmp_path, capsys):
     assert "not a text" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [
-    ["show"], ["show", "no_such_model"], ["show", "mlp", "--format", "word"], ["show", "mlp", "--wrt", "nothing"],
-    ["nonsense"], ["train", "letters"], ["train", "digits", "--epochs", "0"], ["train", "digits", "--hidden", "a,b"],
-    ["train", "digits", "--hidden", "-3"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show"],
+        ["show", "no_such_model"],
+        ["show", "mlp", "--format", "word"],
+        ["show", "mlp", "--wrt", "nothing"],
+        ["nonsense"],
+        ["train", "letters"],
+        ["train", "digits", "--epochs", "0"],
+        ["train", "digits", "--hidden", "a,b"],
+        ["train", "digits", "--hidden", "-3"],
+    ],
+)
 def test_usage_errors_are_code_2_without_a_traceback(arguments, capsys):
     assert run(arguments) == 2
     err = capsys.readouterr().err
@@ -146,7 +163,7 @@ def test_docs_is_a_folder_that_needs_no_network(tmp_path):
         assert (tmp_path / name).stat().st_size > 100
     assert json.loads((tmp_path / "evidence.json").read_text())["ok"] is True
     for html in (page, (tmp_path / "derivation.html").read_text()):
-        assert "<script" not in html and "src=\"http" not in html and "@import" not in html
+        assert "<script" not in html and 'src="http' not in html and "@import" not in html
 
 
 def test_train_leaves_the_evidence_and_ends_with_the_accuracy(tmp_path, capsys):
@@ -158,7 +175,8 @@ def test_train_leaves_the_evidence_and_ends_with_the_accuracy(tmp_path, capsys):
 
 
 def test_python_m_derive_is_the_same_command(root):
-    done = subprocess.run([sys.executable, "-m", "derive", "show", "no_such_model"], cwd=root, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "derive", "show", "no_such_model"], cwd=root, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "the catalogue has" in done.stderr and "Traceback" not in done.stderr

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-EXAMPLE = '''
+EXAMPLE = """
 import sympy, derive as dv, numerics as nx
 
 b, i, k = dv.indices("b i k")                       # b.size is the SymPy symbol B, and so on
@@ -34,9 +34,9 @@ kern.validate(x=X, label=Y)         # values: ranges, NaN, declared facts; a cal
 kern.as_custom_vjp()                # a function for people's own jax.grad code, Flax or Equinox
 report = nx.verify(kern, forward=None, seed=0)   # report.ok, print(report) is a table
 nx.crosscheck(kern, fn, inputs=None)   # fn(**inputs) -> {"W": ...}: a hand-written gradient against ours; a report that says what is wrong
-'''
+"""
 
-SURFACE = '''
+SURFACE = """
 from derive import layers as L
 model = dv.Sequential([L.Dense(128, activation="relu"), L.Dense(10)], input_shape=(64,))
 model.summary()                                     # layer, output shape, parameters, trainable
@@ -46,7 +46,7 @@ t = nx.Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam(
 history = t.fit(X, Y, batch_size=64, epochs=10, validation_data=(Xv, Yv))
 t.evaluate(Xt, Yt); t.predict(Xt); t.freeze("dense_1"); t.derivation, t.kernel, t.params   # params: flat dict of arrays
 t.save("run/"); t = nx.load("run/", optimizer=optax.adam(1e-3))
-'''
+"""
 
 
 def by_hand(x, label, W, c):
@@ -64,8 +64,14 @@ def test_the_example_runs_word_for_word(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(7, 5)).astype(np.float32), rng.integers(0, 3, 7).astype(np.int32)
     W0, c0 = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
-    names = {"X": X, "Y": Y, "W0": W0, "c0": c0, "fn": by_hand,
-             "expr": "sum[b](x[b,i]*(exp(z[b,k] - lse[b]) - [k == label[b]]))/B"}
+    names = {
+        "X": X,
+        "Y": Y,
+        "W0": W0,
+        "c0": c0,
+        "fn": by_hand,
+        "expr": "sum[b](x[b,i]*(exp(z[b,k] - lse[b]) - [k == label[b]]))/B",
+    }
     exec(EXAMPLE, names)
 
     expected = by_hand(X, Y, W0, c0)

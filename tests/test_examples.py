@@ -27,7 +27,11 @@ def test_softmax_regression_from_a_text_file_learns_digits(script, capsys):
 def test_gradients_by_hand_are_told_apart(script, capsys):
     reports = script("check_by_hand")()
     assert {name: r.ok for name, r in reports.items()} == {
-        "right": True, "forgets_the_batch": False, "wrong_sign": False, "forgets_the_labels": False}
+        "right": True,
+        "forgets_the_batch": False,
+        "wrong_sign": False,
+        "forgets_the_labels": False,
+    }
     assert "1/B" in str(reports["forgets_the_batch"])
     assert "sign" in str(reports["wrong_sign"])
     assert "missing 1/B" in capsys.readouterr().out
@@ -69,11 +73,14 @@ def test_the_catalogue_is_verified(name):
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("x: float[i] parameter\ny[i] = x[i]^2", "no scalar definition"),
-    ("x: float[i]\nloss = sum[i](x[i]^2)", "no tensor is declared a parameter"),
-    ("x: float[i] parameter\nloss = sum[i](x[i]^", "line 2"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x: float[i] parameter\ny[i] = x[i]^2", "no scalar definition"),
+        ("x: float[i]\nloss = sum[i](x[i]^2)", "no tensor is declared a parameter"),
+        ("x: float[i] parameter\nloss = sum[i](x[i]^", "line 2"),
+    ],
+)
 def test_a_text_that_is_no_model_says_why(text, says):
     with pytest.raises(DeriveError, match=says):
         model(text)

@@ -9,8 +9,21 @@ import pytest
 from derive.examples import load, names
 
 FORBIDDEN = ("jax", "jaxlib", "numpy", "numerics", "scipy", "matplotlib")
-AUTODIFF = {"grad", "value_and_grad", "vjp", "jvp", "hessian", "jacfwd", "jacrev", "jacobian", "linearize",
-            "linear_transpose", "custom_vjp", "custom_jvp", "checkpoint"}
+AUTODIFF = {
+    "grad",
+    "value_and_grad",
+    "vjp",
+    "jvp",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jacobian",
+    "linearize",
+    "linear_transpose",
+    "custom_vjp",
+    "custom_jvp",
+    "checkpoint",
+}
 
 
 def modules_after(statement: str, root) -> set[str]:
@@ -30,9 +43,11 @@ def test_importing_derive_loads_no_arrays(root):
 
 
 def test_deriving_and_showing_loads_no_arrays(root):
-    statement = ("from derive.examples import load\n"
-                 "d = load('softmax_regression').backprop()\n"
-                 "assert d.check() and d.to_html() and d.to_latex() and d.to_markdown() and d.to_text()")
+    statement = (
+        "from derive.examples import load\n"
+        "d = load('softmax_regression').backprop()\n"
+        "assert d.check() and d.to_html() and d.to_latex() and d.to_markdown() and d.to_text()"
+    )
     assert loaded(statement, root) == []
 
 

@@ -49,8 +49,9 @@ def test_the_commands_shown_are_commands(root):
     shown = {line.split()[1] for line in commands(root)}
     assert shown == {"show", "emit", "check", "train", "docs"}
     for name in sorted(shown):
-        done = subprocess.run([sys.executable, "-m", "derive", name, "--help"], cwd=root, capture_output=True, text=True,
-                              timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-m", "derive", name, "--help"], cwd=root, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr
 
 

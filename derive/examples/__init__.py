@@ -29,6 +29,7 @@ class Model:
     def backprop(self):
         """Derive the gradients of the loss."""
         from ..backprop import backprop
+
         return backprop(self.loss, wrt=list(self.wrt), name=self.name)
 
 
@@ -80,16 +81,20 @@ def model(text: str, name: str = "model", wrt: list[str] | None = None) -> Model
     ['x']
     """
     from ..parse import parse
+
     tensors = parse(text)
     scalars = [t for t in tensors.values() if t.definition is not None and t.rank == 0]
     if not scalars:
-        raise DeriveError(f"{name}: no scalar definition to take as the loss; add a last line such as "
-                          f"loss = sum[b](...)")
+        raise DeriveError(
+            f"{name}: no scalar definition to take as the loss; add a last line such as loss = sum[b](...)"
+        )
     if wrt is None:
         chosen = [t for t in tensors.values() if t.role == "parameter"]
         if not chosen:
-            raise DeriveError(f"{name}: no tensor is declared a parameter; write 'W: float[i, k] parameter', or name "
-                              f"what to differentiate by with wrt")
+            raise DeriveError(
+                f"{name}: no tensor is declared a parameter; write 'W: float[i, k] parameter', or name "
+                f"what to differentiate by with wrt"
+            )
     else:
         missing = [n for n in wrt if n not in tensors]
         if missing:

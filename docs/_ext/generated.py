@@ -16,8 +16,13 @@ def write_all(app):
     """Runs before any page is read, so a page that cannot be made fails the build."""
     folder = Path(app.srcdir) / "generated"
     folder.mkdir(exist_ok=True)
-    pages = {"passes": passes(), "catalogue": catalogue(), "api_derive": api_derive(), "api_layers": api_layers(),
-             "api_numerics": api_numerics()}
+    pages = {
+        "passes": passes(),
+        "catalogue": catalogue(),
+        "api_derive": api_derive(),
+        "api_layers": api_layers(),
+        "api_numerics": api_numerics(),
+    }
     pages |= {name: derivation(name, title, folder) for name, title in DERIVATIONS.items()}
     for name, text in pages.items():
         path = folder / f"{name}.md"
@@ -61,16 +66,35 @@ def derivation(name: str, title: str, folder: Path) -> str:
     html.parent.mkdir(exist_ok=True)
     html.write_text(derived.to_html(), encoding="utf-8")
     body = derived.to_markdown()
-    return "\n".join([
-        f"# {title}", "",
-        f"Derived by the build of this page from the text below (`derive show {name} --format markdown`); also as "
-        f"{{download}}`one self-contained page <html/{name}.html>`.", "",
-        "```text", model.text.strip(), "```", "",
-        demoted(body), "",
-        "## The exact check", "", "```text", str(evidence), "```", "",
-        "## The program", "", f"`derive emit {name}` writes:", "",
-        "```python", nx.compile(derived).source.rstrip(), "```", "",
-    ])
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            f"Derived by the build of this page from the text below (`derive show {name} --format markdown`); also as "
+            f"{{download}}`one self-contained page <html/{name}.html>`.",
+            "",
+            "```text",
+            model.text.strip(),
+            "```",
+            "",
+            demoted(body),
+            "",
+            "## The exact check",
+            "",
+            "```text",
+            str(evidence),
+            "```",
+            "",
+            "## The program",
+            "",
+            f"`derive emit {name}` writes:",
+            "",
+            "```python",
+            nx.compile(derived).source.rstrip(),
+            "```",
+            "",
+        ]
+    )
 
 
 def demoted(markdown: str) -> str:
@@ -97,7 +121,7 @@ def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
     public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
     public -= {"annotations"}
     if public - listed:
-        raise ExtensionError(f"{module.__name__}: public names without a place in the reference: {sorted(public - listed)}")
+        raise ExtensionError(f"{module.__name__}: names without a place in the reference: {sorted(public - listed)}")
     mute = [n for n in listed if not inspect.getdoc(getattr(module, n)) and callable(getattr(module, n))]
     if mute:
         raise ExtensionError(f"{module.__name__}: public names without a docstring: {sorted(mute)}")
@@ -119,22 +143,26 @@ def directive(thing, options):
 
 
 def api_derive() -> str:
+    from api_groups import DERIVE
+
     import derive
 
-    from api_groups import DERIVE
     return api("derive", "The mathematics: `import derive as dv`. SymPy and the standard library only.", DERIVE, derive)
 
 
 def api_layers() -> str:
     from api_groups import LAYERS
+
     from derive import layers
+
     return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", LAYERS, layers)
 
 
 def api_numerics() -> str:
+    from api_groups import NUMERICS
+
     import numerics
 
-    from api_groups import NUMERICS
     return api("numerics", "The arrays: `import numerics as nx`, on JAX.", NUMERICS, numerics)
 
 
