@@ -37,7 +37,7 @@ def compare(name, loss, wrt, widths, batch, rounds, floor) -> list[Row]:
     parameters, x, label = arrays(widths, batch)
     names = [t.name for t in wrt]
     inputs = dict(zip(names, parameters, strict=True), x=x, label=label)
-    ours = (kernel.fn, [inputs[n] for n in kernel.arguments])
+    ours = (kernel.fn, [inputs[t.name] for t in kernel.inputs])
     theirs = (jax.value_and_grad(forward), [parameters, x, label])
 
     loss_a, grads_a = kernel(**inputs)[:2]
