@@ -1,0 +1,301 @@
+"""What a wrong gradient looks like in the equations: a term missing or doubled, a factor or a path forgotten.
+
+Our own program is altered, one mistake at a time, and evaluated again; the alteration that gives theirs is the
+explanation.  Within one adjoint equation the gradient is linear in the coefficients of its terms, so the coefficients
+(0: missing, 2: doubled, -1: wrong sign) are solved for, not tried.  Paths of the forward definitions are altered by
+stopping one read at a time and asking autodiff, which is allowed here: it is the opponent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from derive.nodes import stop_gradient
+from derive.program import Equation, Program, Term
+from derive.tensor import Read
+from sympy import Integer, Mul, Pow
+
+from .mistakes import Case, Mistake
+from .reference import evaluate
+
+BUDGET = 400  # evaluations of altered programs, so that a report on a large network comes in seconds
+PATHS = 60
+COEFFICIENTS = {0: "is missing", 2: "is counted twice", -1: "has the wrong sign"}
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A mistake planted in one equation, and the gradients it gives."""
+
+    equation: Equation
+    kind: str
+    text: str
+    gradients: dict
+
+
+class Alterations:
+    """All altered gradients of one derivation at one sample; computed as they are asked for, then kept."""
+
+    def __init__(self, d, arrays, sizes):
+        self.d, self.arrays, self.sizes = d, arrays, sizes
+        with np.errstate(all="ignore"):
+            self.base = evaluate(d.program, arrays, sizes, np)
+        self.names = {n: t.name for n, t in d.gradients.items()}
+        self._known: list[Altered] = []
+        self._source = self._all()
+        self._terms: dict[str, list] = {}
+        self._paths: list | None = None
+
+    def gradients(self, values) -> dict:
+        return {n: np.asarray(values[name]) for n, name in self.names.items()}
+
+    def explain(self, case: Case) -> Mistake | None:
+        """The first mistake in the equations that gives theirs: terms, then factors, then paths of the definitions."""
+        for finder in (self._by_terms, self._by_alteration, self._by_path):
+            found = finder(case)
+            if found is not None:
+                return found
+        return None
+
+    # -- the derived equations -----------------------------------------------------------------------------------------
+
+    def upstream(self, name: str) -> list[Equation]:
+        """The equations a gradient depends on, nearest first."""
+        found, todo = [], [self.names[name]]
+        while todo:
+            e = self.d.program.equation(todo.pop(0))
+            if e is not None and e not in found:
+                found.append(e)
+                todo += sorted((t.name for t in e.tensors()), key=lambda n: -self._number(n))
+        return found
+
+    def _number(self, name) -> int:
+        e = self.d.program.equation(name)
+        return e.number if e is not None else 0
+
+    def run(self, altered: Equation) -> dict | None:
+        """The gradients with one equation replaced; only what depends on it is computed again."""
+        touched, equations = {altered.name}, []
+        grew = True
+        while grew:
+            grew = False
+            for e in self.d.program.equations:
+                if e.name not in touched and any(t.name in touched for t in e.tensors()):
+                    touched.add(e.name)
+                    grew = True
+        for e in self.d.program.equations:
+            if e.name in touched:
+                equations.append(altered if e.name == altered.name else e)
+        program = Program(self.d.program.inputs, tuple(equations))
+        known = {n: v for n, v in self.base.items() if n not in touched}
+        try:
+            with np.errstate(all="ignore"):
+                return self.gradients({**self.base, **evaluate(program, known, self.sizes, np)})
+        except ValueError:
+            return None  # an alteration that no longer makes sense, such as a factor whose range was its own
+
+    def _without(self, e: Equation) -> list:
+        """For each term of an equation, what it contributes to every gradient."""
+        if e.name not in self._terms:
+            parts = []
+            for n in range(len(e.terms)):
+                zeroed = replace(e, terms=_with_term(e.terms, n, replace(e.terms[n], coef=Integer(0))))
+                parts.append(self.run(zeroed))
+            self._terms[e.name] = parts
+        return self._terms[e.name]
+
+    def _by_terms(self, case: Case) -> Mistake | None:
+        for e in self.upstream(case.name):
+            if e.reduce is not None or len(e.terms) < 2:
+                continue
+            parts = self._without(e)
+            if any(p is None for p in parts):
+                continue
+            columns = [(case.ours - p[case.name]).ravel() for p in parts]
+            wanted = _solve(columns, (case.theirs - case.ours).ravel())
+            if wanted is None or all(c == 1 for c in wanted):
+                continue
+            if case.fits(case.ours + sum((c - 1) * p.reshape(case.ours.shape)
+                                         for c, p in zip(wanted, columns, strict=True))):
+                said = [f"the term {term_text(e, n)} {COEFFICIENTS[c]}" for n, c in enumerate(wanted) if c != 1]
+                kind = {0: "missing term", 2: "doubled term", -1: "sign of a term"}[next(c for c in wanted if c != 1)]
+                return Mistake(kind, f"in {equation_text(e)} {' and '.join(said)}")
+        return None
+
+    def _by_alteration(self, case: Case) -> Mistake | None:
+        near = {e.name: n for n, e in enumerate(self.upstream(case.name))}
+        for altered in self._alterations():
+            if altered.equation.name in near and case.fits(altered.gradients[case.name]):
+                return Mistake(altered.kind, f"in {equation_text(altered.equation)} {altered.text}")
+        return None
+
+    def coefficient_of(self, case: Case) -> str | None:
+        """Where a constant factor comes from: the coefficient of an equation whose loss gives theirs."""
+        for e in self.upstream(case.name):
+            for n, term in enumerate(e.terms):
+                for part in Mul.make_args(term.coef):
+                    changed = replace(term, coef=term.coef / part)
+                    if part in (1, -1) or len(e.terms) > 1 and any(part not in Mul.make_args(t.coef) for t in e.terms):
+                        continue
+                    gradients = self.run(replace(e, terms=tuple(replace(t, coef=t.coef / part) for t in e.terms)))
+                    if gradients is not None and changed != term and case.fits(gradients[case.name]):
+                        return f"missing {part} of {equation_text(e)}"
+        return None
+
+    def _alterations(self) -> Iterator[Altered]:
+        """Kept alterations first, then new ones, last equations (the adjoints) first."""
+        yield from tuple(self._known)
+        for altered in self._source:
+            self._known.append(altered)
+            yield altered
+
+    def _all(self) -> Iterator[Altered]:
+        spent = 0
+        for e in reversed(self.d.program.equations):
+            for kind, text, changed in alterations(e):
+                if spent >= BUDGET:
+                    return
+                spent += 1
+                gradients = self.run(changed)
+                if gradients is not None:
+                    yield Altered(e, kind, text, gradients)
+
+    # -- the forward definitions ---------------------------------------------------------------------------------------
+
+    def _by_path(self, case: Case) -> Mistake | None:
+        """A read of the definitions whose gradient is stopped, counted twice or negated; a derivative taken as 1."""
+        if self._paths is None:
+            self._paths = list(self._all_paths())
+        for kind, what, equation, gradients in self._paths:
+            if case.name not in gradients:
+                continue
+            through = case.ours - gradients[case.name]
+            if kind == "derivative":
+                if case.fits(gradients[case.name]):
+                    return Mistake("missing derivative", f"the derivative of {what} in {equation_text(equation)} "
+                                                         f"was taken as 1")
+                continue
+            wanted = _solve([through.ravel()], (case.theirs - case.ours).ravel())
+            if wanted and wanted[0] != 1 and case.fits(case.ours + (wanted[0] - 1) * through):
+                return Mistake("path", f"the path through {what} in {equation_text(equation)} {COEFFICIENTS[wanted[0]]}")
+        return None
+
+    def _all_paths(self):
+        count = 0
+        for e in reversed(self.d.source.equations):
+            for kind, what, changed in stopped(e):
+                count += 1
+                if count > PATHS:
+                    return
+                equations = tuple(changed if x.name == e.name else x for x in self.d.source.equations)
+                try:
+                    yield kind, what, self._numbered(e), self._autodiff(replace(self.d.source, equations=equations))
+                except (ValueError, TypeError):
+                    continue
+
+    def _numbered(self, e: Equation) -> Equation:
+        known = self.d.program.equation(e.name)
+        return e if known is None else replace(e, number=known.number)
+
+    def _autodiff(self, source: Program) -> dict:
+        arrays = {n: jnp.asarray(a) for n, a in self.arrays.items()}
+        wrt = {t.name: arrays[t.name] for t in self.d.wrt if t.name in arrays}
+
+        def scalar(parts):
+            y = evaluate(source, {**self.arrays, **parts}, self.sizes, jnp)[self.d.loss.name]
+            return y if self.d.seed is None else jnp.sum(y * arrays[self.d.seed.name])
+
+        return {n: np.asarray(g) for n, g in jax.grad(scalar)(wrt).items()}
+
+
+def _with_term(terms, n, term):
+    return tuple(term if m == n else t for m, t in enumerate(terms))
+
+
+def _solve(columns, target) -> list[int] | None:
+    """Coefficients in {0, 1, 2, -1} with ``target = sum (c - 1) column``; None where the best are others."""
+    matrix = np.stack(columns, axis=1)
+    if not np.all(np.isfinite(matrix)):
+        return None
+    used = np.abs(matrix).max(axis=0) > 0
+    best, *_ = np.linalg.lstsq(matrix, target, rcond=1e-9)
+    wanted = [int(np.rint(c)) + 1 if u else 1 for c, u in zip(best, used, strict=True)]
+    return wanted if all(c in (0, 1, 2, -1) for c in wanted) else None
+
+
+def alterations(e: Equation) -> Iterator[tuple[str, str, Equation]]:
+    """Every single mistake in one equation: ``(kind, text, altered equation)``."""
+    for n, term in enumerate(e.terms):
+        for kind, text, changed in _term_alterations(e, n, term):
+            yield kind, text, replace(e, terms=_with_term(e.terms, n, changed))
+
+
+def _term_alterations(e, n, term: Term):
+    shown = term_text(e, n)
+    if len(e.terms) > 1:
+        yield "missing term", f"the term {shown} is missing", replace(term, coef=Integer(0))
+        yield "doubled term", f"the term {shown} is counted twice", replace(term, coef=2 * term.coef)
+        yield "sign of a term", f"the term {shown} has the wrong sign", replace(term, coef=-term.coef)
+    for part in Mul.make_args(term.coef):
+        if part not in (1, -1):
+            yield "factor", f"the term {shown} is missing {part}", replace(term, coef=term.coef / part)
+    for m, f in enumerate(term.fac):
+        rest = term.fac[:m] + term.fac[m + 1:]
+        if len(term.fac) > 1 or term.rows or f.is_Add or f.is_Pow:
+            yield "missing factor", f"the factor {expr_text(e, f)} of {shown} is missing", replace(term, fac=rest)
+        for text, changed in _factor_alterations(e, f):
+            yield "factor", f"{text} in {shown}", replace(term, fac=(*term.fac[:m], changed, *term.fac[m + 1:]))
+    for m, row in enumerate(term.rows):
+        yield ("missing condition", f"the condition {row} of {shown} is missing",
+               replace(term, rows=term.rows[:m] + term.rows[m + 1:]))
+
+
+def _factor_alterations(e, f):
+    """Parts of one factor: an addend, a nested factor, a power."""
+    for part in sorted((p for p in sympy.preorder_traversal(f) if p.is_Add), key=str)[:3]:
+        for addend in part.args:
+            yield f"{expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
+            yield f"{expr_text(e, addend)} has the wrong sign", f.xreplace({part: part - 2 * addend})
+    if f.is_Mul:
+        for part in f.args:
+            yield f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})
+    for part in sorted((p for p in sympy.preorder_traversal(f) if isinstance(p, Pow)), key=str)[:3]:
+        if not part.exp.is_number:
+            continue
+        for power in (part.exp - 1, part.exp + 1):
+            yield (f"the power of {expr_text(e, part.base)} is {power}, not {part.exp},",
+                   f.xreplace({part: part.base ** power}))
+
+
+def stopped(e: Equation) -> Iterator[tuple[str, str, Equation]]:
+    """An equation with one float read stopped, or with one function's derivative taken as 1."""
+    reads = sorted((r for r in e.reads() if r.tensor.dtype == "float"), key=str)
+    for r in reads:
+        yield "stop", expr_text(e, r), e.xreplace({r: stop_gradient(r)})
+    for term in e.terms:
+        calls = {c for f in term.fac for c in sympy.preorder_traversal(f)
+                 if c.is_Function and len(c.args) == 1 and c.atoms(Read) and not isinstance(c, stop_gradient)}
+        for c in sorted(calls, key=str):
+            inner = c.args[0]
+            yield "derivative", expr_text(e, c), e.xreplace({c: inner + stop_gradient(c - inner)})
+
+
+def equation_text(e: Equation) -> str:
+    return f"({e.number}) {e}" if e.number else str(e)
+
+
+def term_text(e: Equation, n: int) -> str:
+    """One term as the equation's own text writes it."""
+    alone = str(replace(e, terms=(e.terms[n],), number=0))
+    return alone.split(" = ", 1)[1]
+
+
+def expr_text(e: Equation, expr) -> str:
+    """An expression in the letters of its equation."""
+    held = replace(e, terms=(Term(Integer(1), (expr,)),), reduce=None, over=(), guards=(), number=0)
+    return str(held).split(" = ", 1)[1]
