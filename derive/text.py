@@ -10,13 +10,18 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
+from .derivation import Derivation
 from .program import Equation, Step
+from .show import blocks as B
 from .show import layout as L
 from .show.equations import equation_layout
 from .show.expressions import expression
 from .show.matrix import matrix_layout
 from .show.names import Namer
+from .show.options import read_options
+from .show.outline import outline
 
 SYMBOLS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
@@ -181,3 +186,105 @@ _TABLE = {
     L.Ones: lambda n, tight: "1",
     L.Words: lambda n, tight: plain(n.text),
 }
+
+
+# --- the document ------------------------------------------------------------------------------------------------------
+
+WIDTH = 100
+
+
+def derivation_text(d: Derivation, **options) -> str:
+    """The whole derivation as plain text.
+
+    Parameters
+    ----------
+    d : Derivation
+    **options
+        ``notation`` ("both", "index", "matrix"), ``adjoint`` (ignored: text writes dW), ``example`` (bool).
+
+    Returns
+    -------
+    str
+    """
+    return "\n\n".join(filter(None, (_block(b) for b in outline(d, read_options(options))))) + "\n"
+
+
+def _block(block, indent: str = "") -> str:
+    return _BLOCKS[type(block)](block, indent)
+
+
+def _heading(block, indent):
+    text = plain(block.text)
+    return text + ("\n" + {1: "=", 2: "-"}[block.level] * len(text) if block.level < 3 else "\n" + "." * len(text))
+
+
+def parts_text(parts) -> str:
+    """A sentence on one line."""
+    shown = []
+    for p in parts:
+        if isinstance(p, L.Node):
+            shown.append(render(p))
+        elif isinstance(p, B.Ref):
+            shown.append(f"({p.label})")
+        else:
+            shown.append(plain(p.text if isinstance(p, B.Mono) else p))
+    return "".join(shown)
+
+
+def _paragraph(block, indent):
+    return textwrap.fill(parts_text(block.parts), WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+def _bullets(block, indent):
+    return "\n".join(textwrap.fill(parts_text(i), WIDTH, initial_indent=f"{indent}- ", subsequent_indent=f"{indent}  ")
+                     for i in block.items)
+
+
+def _table(block, indent):
+    rows = [tuple(block.header)] + [tuple(parts_text(c) for c in row) for row in block.rows]
+    if not block.header[0]:  # the column of typeset symbols says nothing new in text
+        rows = [r[1:] for r in rows]
+    widths = [max(len(r[n]) for r in rows) for n in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join(indent + line for line in lines)
+
+
+def _equations(block, indent):
+    """Lines aligned at their equal signs, numbers at the right."""
+    lhs = ["" if line.lhs is None else render(line.lhs) for line in block.lines]
+    left = max((len(t) for t in lhs if len(t) <= 24), default=0)
+    out = []
+    for text, line in zip(lhs, block.lines, strict=True):
+        body = f"{indent}    {text.ljust(left)} = {render(line.rhs)}"
+        aside = f"{render(line.aside[0])} = {render(line.aside[1])}" if line.aside else ""
+        if aside and len(body) + len(aside) + 12 <= WIDTH + 10:
+            body, aside = f"{body.ljust(64)}  {aside}", ""
+        if line.label:
+            body = f"{body.ljust(WIDTH - 4)}  ({line.label.replace('′', chr(39))})"
+        out.append(body)
+        if aside:
+            out.append(f"{indent}    {''.ljust(left)}   {aside}")
+    return "\n".join(out)
+
+
+def _fold(block, indent):
+    inside = "\n".join(_block(b, indent + "  ") for b in block.blocks)
+    return f"{indent}{block.summary}:\n{inside}"
+
+
+def _drawing(block, indent):
+    """Who reads whom, column by column."""
+    graph = block.graph
+    lines = []
+    for box in graph.boxes:
+        sources = graph.sources(box.name)
+        again = " (and its own earlier values)" if box.name in graph.loops else ""
+        if sources or box.name in graph.loops:
+            lines.append((name_text(box.name), box.shape, ", ".join(name_text(s) for s in sources) + again))
+    names, shapes = (max((len(line[n]) for line in lines), default=0) for n in (0, 1))
+    return "\n".join(f"{indent}    {n.ljust(names)}  {s.ljust(shapes)}  <-  {r}" for n, s, r in lines)
+
+
+_BLOCKS = {B.Heading: _heading, B.Para: _paragraph, B.Bullets: _bullets, B.Table: _table, B.Equations: _equations,
+           B.Fold: _fold, B.Drawing: _drawing}

@@ -15,7 +15,7 @@ from .layout import Node
 class Ref:
     """A reference to a numbered equation."""
 
-    number: int
+    label: str
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a display: ``lhs = rhs``; without ``lhs`` it goes on with ``= rhs``."""
+    """One line of a display: ``lhs = rhs``; without ``lhs`` it goes on with ``= rhs``.
+
+    ``aside`` is the same said otherwise (the matrix form), ``label`` the number.
+    """
 
     lhs: Node | None
     rhs: Node
-    number: int = 0
-    mark: str = "="
+    label: str = ""
+    aside: tuple[Node, Node] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Equations:
     """Displayed lines, aligned at their equal signs."""
 
     lines: tuple[Line, ...]
+    boxed: bool = False  # a result, to be set off
 
 
 @dataclass(frozen=True)

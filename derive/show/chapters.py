@@ -1,0 +1,145 @@
+"""The steps of a derivation, told in chapters: one per kind of step, the trivial steps folded away."""
+
+from __future__ import annotations
+
+from ..program import Step
+from .blocks import Equations, Fold, Heading, Line, Para, Ref
+from .formulas import Formulas
+
+# rule -> title, what the idea is; the order here is the order of the story
+KINDS = {
+    "log-sum-exp": ("Sums of exponentials go to the log domain",
+                    "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms."),
+    "chain rule": ("The chain rule",
+                   "Going backward from the result, each tensor gathers one term from every place that reads it: the "
+                   "adjoint of the reader, times the partial derivative of the reader by what it reads."),
+    "contraction": ("Contraction",
+                    "The partial derivative of an element by another is a bracket that is 1 where their indices agree and "
+                    "0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone. Where the agreement "
+                    "cannot be solved for a summed index, it stays as a condition."),
+    "substitution": ("Substitution", "An adjoint that is only a few letters long is written in place."),
+    "saved value": ("Saved values",
+                    "The forward pass already computed some of what the derivative needs; it is read, not computed again."),
+    "declared fact": ("Declared facts", "What was promised about an input is used here, and nowhere else."),
+    "known sum": ("Known sums", "A sum that an earlier equation holds is read from it."),
+    "expand and collect": ("Expanding and collecting", "Products are multiplied out where terms then cancel or combine."),
+    "collect": ("Collecting", "Equal factors and like terms combine."),
+    "definition": ("New names", "Values that are needed more than once, or that deserve a name, get one."),
+    "hoist": ("Out of the sum", "What does not depend on a summed index leaves the sum."),
+    "stabilize": ("Stabilizing", "The same values, computed so that nothing overflows."),
+}
+
+
+def chapters(f: Formulas) -> list:
+    """Heading, idea and steps for each kind of step that occurs."""
+    by_rule: dict[str, list[Step]] = {}
+    for s in f.d.steps:
+        by_rule.setdefault(s.rule, []).append(s)
+    known = [r for r in KINDS if r in by_rule]
+    out = []
+    for rule in known + [r for r in by_rule if r not in KINDS]:
+        title, idea = KINDS.get(rule, (rule[:1].upper() + rule[1:], ""))
+        out.append(Heading(3, title))
+        if idea:
+            out.append(Para((idea,)))
+        out += _chapter(f, by_rule[rule])
+    return out
+
+
+def _chapter(f: Formulas, steps) -> list:
+    out, folded = [], []
+    for s in steps:
+        if _trivial(f, s):
+            folded.append(s)
+        else:
+            out += _told(f, s)
+    if folded:
+        count = f"{len(folded)} {'more ' if out else ''}step{'s' if len(folded) > 1 else ''} in which only the obvious happens"
+        body = [Para((f"Steps {_numbers(folded)}." if len(folded) > 1 else f"Step {folded[0].id}.",)),
+                Equations(tuple(line for s in folded for line in _after_line(f, s)))]
+        out.append(Fold(count, tuple(body)))
+    return out
+
+
+def _numbers(steps) -> str:
+    """3, 5-8, 11"""
+    runs: list[list[int]] = []
+    for s in steps:
+        if runs and s.id == runs[-1][1] + 1:
+            runs[-1][1] = s.id
+        else:
+            runs.append([s.id, s.id])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+
+
+def _after_line(f: Formulas, s: Step) -> tuple[Line, ...]:
+    lhs, rhs = f.sides(s.after)
+    return (Line(lhs, rhs, f.label(s.after) if _settled(f, s) else ""),)
+
+
+def _trivial(f: Formulas, s: Step) -> bool:
+    """Whether a reader may skip the step: nothing visible changes, a constant 1 goes in, or a bracket picks its term."""
+    if s.claim == "transpose":
+        return not s.before
+    if not s.before:
+        return False
+    if all(f.same(b, s.after) for b in s.before):
+        return True
+    if s.rule == "contraction":
+        return not any(t.rows for t in s.after.terms)
+    if s.rule == "substitution":
+        return all(not e.tensors() for e in s.context)
+    return False
+
+
+def _settled(f: Formulas, s: Step) -> bool:
+    """Whether the step leaves its equation as the program has it."""
+    final = f.d.program.equation(s.target)
+    return final is not None and f.same(s.after, final)
+
+
+def _told(f: Formulas, s: Step) -> list:
+    """A sentence and a display."""
+    head = [f"Step {s.id}. "]
+    why = f.sentence(s.why[:1].upper() + s.why[1:] + ("" if s.why.endswith(".") else "."))
+    labels = sorted({f.label(b) for b in s.before if s.claim == "transpose" and f.label(b)}, key=_label_order)
+    seen = [" From "] + _joined([Ref(n) for n in labels]) + ["."] if labels else []
+    facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
+    return [Para((*head, *why, *seen, *facts)), Equations(tuple(_display(f, s)))]
+
+
+def _label_order(label: str):
+    return (int(label.rstrip("′")), label)
+
+
+def _joined(items) -> list:
+    out = []
+    for n, item in enumerate(items):
+        out += ([", "] if n else []) + [item]
+    return out
+
+
+def _display(f: Formulas, s: Step) -> list[Line]:
+    lhs, rhs = f.sides(s.after)
+    label = f.label(s.after) if _settled(f, s) else ""
+    if s.claim == "transpose":
+        formal = f.chain_rule(s)
+        solved = _solved(f, s)
+        if solved is not None:
+            rhs, label = f.sides(solved.after)[1], f.label(solved.after) if _settled(f, solved) else ""
+        return [Line(lhs, formal), Line(None, rhs, label)]
+    same_tensor = [b for b in s.before if b.name == s.after.name]
+    if len(same_tensor) == 1 and same_tensor == list(s.before):
+        before = f.sides(s.before[0])
+        return [Line(lhs, before[1]), Line(None, rhs, label)]
+    return [Line(*f.sides(b), f.label(b)) for b in s.before] + [Line(lhs, rhs, label)]
+
+
+def _solved(f: Formulas, s: Step) -> Step | None:
+    """The contraction that follows a chain rule and does only the obvious: shown in its place."""
+    for t in f.d.steps:
+        if t.rule == "contraction" and s.id in t.parents:
+            return t if _trivial(f, t) else None
+    return None
+
+
