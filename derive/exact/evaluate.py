@@ -413,9 +413,9 @@ def _is_safe(f) -> bool:
 
 # -- which tensors an exp may take apart -----------------------------------------------------------------------------------
 
-def linear_tensors(equations) -> frozenset[str]:
-    """Names of the tensors that stand as whole terms inside an exp or a sine, or are summed into one that does."""
-    found, by_name = set(), {}
+def linear_tensors(equations, also=()) -> frozenset[str]:
+    """Names of the tensors that stand as whole terms inside an exp or a sine (or in ``also``), or are summed into one."""
+    found, by_name = set(also), {}
     for e in equations:
         by_name.setdefault(e.name, []).append(e)
         for t in e.terms:

@@ -1,0 +1,132 @@
+"""A case: one field, one binding of the sizes, one draw of the inputs, the forward program evaluated on them."""
+
+from __future__ import annotations
+
+import random
+
+from ..program import Equation, Program
+from ..tensor import Tensor
+from .compile import Array
+from .evaluate import Machine
+from .field import DualField, ModularField, RealField, Undefined
+from .sample import direction, draw
+
+DRAWS = {"modular": 150, "real": 16}
+
+
+class Case:
+    """Arrays of the forward program; other tensors are drawn free when first asked for, and kept.
+
+    ``attempt`` numbers the draws of one case, so that a draw whose values do not exist is replaced by the next.
+    """
+
+    def __init__(self, program: Program, kind: str, sizes, seed, linear, attempt: int):
+        self.rng = random.Random(f"case {kind} {sorted(sizes.items())} {seed} {attempt}")
+        self.field = ModularField(self.rng) if kind == "modular" else RealField(self.rng)
+        self.program, self.sizes, self.attempt, self.linear = program, dict(sizes), attempt, linear
+        self.inputs: dict[str, Array] = {}
+        machine = Machine(self.field, sizes, linear)
+        for t in program.inputs:
+            self.inputs[t.name] = machine.arrays[t.name] = draw(t, self.field, sizes, self.rng, attempt)
+        machine.run(program)
+        self.arrays = machine.arrays
+        self._directions: dict[str, list] = {}
+
+    def array(self, t: Tensor) -> Array:
+        """A tensor of the forward program, or a free random array."""
+        if t.name not in self.arrays:
+            self.arrays[t.name] = draw(t, self.field, self.sizes, self.rng, self.attempt)
+        return self.arrays[t.name]
+
+    def direction(self, t: Tensor) -> list:
+        if t.name not in self._directions:
+            self._directions[t.name] = direction(self.array(t), self.field, self.rng)
+        return self._directions[t.name]
+
+    def machine(self, reads, known=None) -> Machine:
+        """A machine that holds the tensors ``reads``, from ``known`` first, free ones drawn."""
+        known = known or {}
+        arrays = {t.name: known[t.name] if t.name in known else self.array(t) for t in reads}
+        return Machine(self.field, self.sizes, self.linear, arrays)
+
+    def run(self, program: Program, arrays=None) -> dict[str, Array]:
+        """Evaluate another program over the same inputs; inputs it has beyond them are drawn free."""
+        machine = Machine(self.field, self.sizes, self.linear, arrays)
+        for t in program.inputs:
+            machine.arrays.setdefault(t.name, self.array(t))
+        machine.run(program)
+        return machine.arrays
+
+    def tangent(self, program: Program, directions: dict[str, list], second: dict[str, list] | None = None) -> dict:
+        """Evaluate a program with dual numbers moving along ``directions`` (and, nested, along ``second``)."""
+        F = DualField(self.field)
+        arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in program.inputs}
+        if second is not None:
+            F = DualField(F)
+            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name), self.field) for t in program.inputs}
+        machine = Machine(F, self.sizes, self.linear, arrays)
+        machine.run(program)
+        return machine.arrays
+
+    def tangent_of(self, e: Equation, x: Tensor, known) -> list:
+        """The tangent of the right-hand side of ``e`` when x moves along its direction and nothing else moves."""
+        F = DualField(self.field)
+        arrays = {}
+        for t in e.tensors():
+            array = known[t.name] if t.name in known else self.array(t)
+            arrays[t.name] = _dual(array, t, self.direction(x) if t == x else None)
+        result = Machine(F, self.sizes, self.linear, arrays).result(e)
+        return [F.tangent(v) for v in result.data]
+
+    def inner(self, a: list, b: list):
+        F, out = self.field, self.field.zero
+        for u, v in zip(a, b, strict=True):
+            out = F.add(out, F.mul(u, v))
+        return out
+
+
+def _dual(array: Array, t: Tensor, moving) -> Array:
+    if t.dtype != "float":
+        return array
+    return Array(array.shape, list(zip(array.data, moving or [None] * len(array.data), strict=True)))
+
+
+def _dual_again(array: Array, t: Tensor, moving, base) -> Array:
+    if t.dtype != "float":
+        return array
+    outer = [None] * len(array.data) if moving is None else [(m, None) for m in moving]
+    return Array(array.shape, list(zip(array.data, outer, strict=True)))
+
+
+class Cases:
+    """The cases of one check, made on demand: ``get("modular", n, attempt)`` for the n-th assignment of sizes."""
+
+    def __init__(self, program: Program, assignments: list[dict], seed: int, linear):
+        self.program, self.assignments, self.seed, self.linear = program, assignments, seed, linear
+        self._made: dict = {}
+
+    def get(self, kind: str, n: int, attempt: int) -> Case:
+        """Raises :class:`Undefined` when this draw has no values."""
+        key = (kind, n, attempt)
+        if key not in self._made:
+            try:
+                self._made[key] = Case(self.program, kind, self.assignments[n], self.seed, self.linear, attempt)
+            except Undefined as e:
+                self._made[key] = e
+        if isinstance(self._made[key], Undefined):
+            raise self._made[key]
+        return self._made[key]
+
+    def each(self, kind: str, n: int):
+        """Working cases of the n-th sizes, one draw after another, and at last an Undefined if there was none."""
+        last, found = None, False
+        for attempt in range(DRAWS[kind]):
+            try:
+                case = self.get(kind, n, attempt)
+            except Undefined as e:
+                last = e
+                continue
+            found = True
+            yield case
+        if not found:
+            raise Undefined(f"no draw of the inputs gives values ({last})")

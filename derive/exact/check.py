@@ -1,0 +1,295 @@
+"""``d.check()``: the derivation as a whole, and every kept step by its own claim.
+
+As a whole: for every tensor W differentiated for, ``<grad W, v>`` equals the tangent of the author's loss along a random
+direction v, the tangent being computed by dual numbers on the source definitions, with rules that the derivation does
+not share.  Step by step: see the claims in :class:`derive.program.Step`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import DerivationError
+from ..program import Equation, Program, Step
+from ..tensor import Tensor
+from .case import Case, Cases
+from .compile import Array
+from .decide import Difference, compare, decide, same_exponentials, show
+from .evaluate import linear_tensors
+from .field import Undefined
+from .sample import TOO_MANY, Sizes
+from .verdict import REFUTED, UNDECIDED, Evidence, Finding
+
+UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
+ALONE = 8               # up to so many gradients are each moved alone; beyond, all move at once
+
+
+def check_derivation(d, seed: int = 0) -> Evidence:
+    """Check a derivation exactly.
+
+    Parameters
+    ----------
+    d : Derivation
+    seed : int
+        Of sizes, inputs, directions and atoms.
+
+    Returns
+    -------
+    Evidence
+        One row per gradient, per other result and per step; also stored, as verdicts, in ``d.evidence``.
+
+    Raises
+    ------
+    DerivationError
+        If anything is refuted: names the gradient or the step, its equation, an element and both values.
+    """
+    started = time.perf_counter()
+    evidence = Evidence(d.name)
+    checker = Checker(d, seed)
+    for key, finding in checker.findings():
+        evidence.rows.append(finding)
+        d.evidence[key] = finding.verdict
+    evidence.seconds = time.perf_counter() - started
+    refuted = [(key, row) for key, row in zip(d.evidence, evidence.rows) if row.verdict == REFUTED]
+    if refuted:
+        raise DerivationError(checker.explain(refuted[0], evidence))
+    return evidence
+
+
+class Checker:
+    """The cases of one derivation and the claims made on them."""
+
+    def __init__(self, d, seed: int):
+        self.d, self.seed = d, seed
+        self.steps = {s.id: s for s in d.steps}
+        equations = [*d.source.equations, *d.program.equations,
+                     *(e for s in d.steps for e in (*s.before, s.after, *s.context))]
+        self.linear = linear_tensors(equations, also=[t.name for _, t in self._values()])
+        inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
+        self.sizes = Sizes(equations, inputs)
+        whole = Sizes([*d.source.equations, *d.program.equations], inputs)
+        self.assignments = _assignments(self.sizes, seed)
+        self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
+        self.cases = Cases(d.source, self.assignments, seed, self.linear)
+        self._programs: dict = {}
+
+    def findings(self):
+        """(key, Finding) for each gradient, each other result, and each step, in this order."""
+        if self.too_large:
+            yield "whole", Finding("the whole derivation", UNDECIDED, "nothing", detail=self._why_too_large())
+            return
+        yield from self.gradient_findings()
+        for label, t in self._values():
+            yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
+        for s in self.d.steps:
+            yield s.id, decide(step_name(s), self.cases, self.step_claim(s))
+
+    def _why_too_large(self):
+        if not self.assignments:
+            return "no small sizes make every derived size a positive whole number"
+        return "its fixed sizes are too large for an exact evaluation; make them symbolic (names instead of numbers)"
+
+    @property
+    def target(self) -> str:
+        """The name of the tensor that is differentiated."""
+        return self.d.source.outputs[0].name
+
+    def target_adjoint(self, case) -> list:
+        """The adjoint of the target itself: 1 for a loss, the cotangent of a vjp."""
+        return [case.field.one] if self.d.seed is None else case.array(self.d.seed).data
+
+    # -- whole -----------------------------------------------------------------------------------------------------------
+
+    def _values(self):
+        """Results that are values of the author's own definitions: the loss, the outputs."""
+        d = self.d
+        for group, value in d.results:
+            for t in (value.values() if hasattr(value, "values") else (value,)):
+                if d.source.equation(t) is not None and d.program.equation(t) is not None:
+                    yield {"outputs": "output"}.get(group, group), t
+
+    def gradient_findings(self):
+        names = list(self.d.gradients)
+        if len(names) > ALONE:
+            together = decide(f"all {len(names)} gradients", self.cases, self.gradient_claim(names))
+            if together.verdict != REFUTED:
+                for n in names:
+                    yield f"gradient:{n}", Finding(f"gradient {n}", together.verdict, together.by,
+                                                   together.seconds / len(names), together.sizes, self.seed,
+                                                   together.detail or f"with all {len(names)} moved at once")
+                return
+        for n in names:
+            yield f"gradient:{n}", decide(f"gradient {n}", self.cases, self.gradient_claim([n]))
+
+    def program_arrays(self, case: Case) -> dict[str, Array]:
+        """All tensors of the final program in a case."""
+        if case not in self._programs:
+            self._programs[case] = case.run(self.d.program)
+        return self._programs[case]
+
+    def gradient_claim(self, names):
+        """<grad, v> summed over ``names`` equals the tangent of the source along v."""
+        d = self.d
+        wrt = {t.name: t for t in d.wrt}
+
+        def claim(case):
+            arrays, total = self.program_arrays(case), case.field.zero
+            for n in names:
+                gradient = arrays[d.gradients[n].name]
+                total = case.field.add(total, case.inner(gradient.data, case.direction(wrt[n])))
+            tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
+            if case.field.same(total, tangent):
+                return None
+            return self._where(case, names, wrt) or Difference(
+                f"along a random direction of {', '.join(names)}", f"derived {show(case.field, total)}",
+                f"true {show(case.field, tangent)}")
+        return claim
+
+    def source_tangent(self, case, directions):
+        """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
+        d = self.d
+        out = case.tangent(d.source, directions)[d.loss.name]
+        return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
+
+    def _where(self, case, names, wrt):
+        """The first element of a gradient that is wrong, found by moving one element at a time."""
+        F, arrays = case.field, self.program_arrays(case)
+        for n in names:
+            gradient, count = arrays[self.d.gradients[n].name], len(case.array(wrt[n]).data)
+            for k, at in enumerate(gradient.positions()):
+                unit = [F.one if j == k else F.zero for j in range(count)]
+                true = self.source_tangent(case, {n: unit})
+                if not F.same(gradient.data[k], true):
+                    where = f"d{n}[{', '.join(map(str, at))}]" if at else f"d{n}"
+                    return Difference(where, f"derived {show(F, gradient.data[k])}", f"true {show(F, true)}")
+        return None
+
+    def value_claim(self, t: Tensor):
+        """A result of the final program has the value of its definition in the source."""
+        def claim(case):
+            left, right = self.program_arrays(case)[t.name], case.array(t)
+            found = compare(case.field, t.name, left, right)
+            if found and _modular_floats(case, t) and same_exponentials(case.field, left, right):
+                return None
+            return found
+        return claim
+
+    # -- steps -----------------------------------------------------------------------------------------------------------
+
+    def step_claim(self, s: Step):
+        if s.claim == "transpose":
+            return lambda case: self.transpose(s, case)
+        if s.claim == "definition":
+            return lambda case: self.definition(s, case)
+        if s.claim in ("equal", "exp-equal"):
+            return lambda case: self.equal(s, case)
+        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, transpose "
+                              f"and definition")
+
+    def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
+        """Arrays that a step may rely on: its context equations, evaluated; with ``on_shell`` the whole program's."""
+        known = dict(self.on_shell(s, case)) if on_shell else {}
+        if s.context:
+            program = Program((), s.context)
+            outside = {t for e in s.context for t in e.tensors()} - {e.tensor for e in s.context}
+            machine = case.machine(outside, known)
+            machine.run(program)
+            known.update({e.name: machine.arrays[e.name] for e in s.context})
+        return known
+
+    def on_shell(self, s: Step, case: Case) -> dict[str, Array]:
+        """The final program's arrays, and what earlier steps defined that it no longer has."""
+        return self._extended(case, [e.after for e in self.d.steps if e.id <= s.id])
+
+    def all_arrays(self, case: Case) -> dict[str, Array]:
+        """Every array of a case: the source's, the final program's, and adjoints that were written out of it."""
+        return {**case.arrays, **self._extended(case, self.d.adjoint_equations.values())}
+
+    def _extended(self, case, equations):
+        known = dict(self.program_arrays(case))
+        for e in equations:
+            if e.name not in known and e.name not in case.arrays and all(
+                    t.name in known or t.name in case.arrays for t in e.tensors()):
+                known[e.name] = case.machine(e.tensors(), known).result(e)
+        return known
+
+    def sides(self, s: Step, case: Case, on_shell: bool):
+        known = self.context(s, case, on_shell)
+        machine = case.machine({t for e in (s.before[0], s.after) for t in e.tensors()}, known)
+        machine.linear = machine.linear | {s.after.name}
+        return machine.result(s.before[0]), machine.result(s.after)
+
+    def equal(self, s: Step, case: Case):
+        """before == after with the adjoints free; else, and then it says so, with the program's own definitions."""
+        t = s.after.tensor
+        for on_shell in (False, True):
+            left, right = self.sides(s, case, on_shell)
+            if left.shape != right.shape:
+                return Difference(t.name, f"shape {left.shape}", f"shape {right.shape}")
+            found = compare(case.field, t.name, left, right)
+            if found and _modular_floats(case, t) and same_exponentials(case.field, left, right):
+                found = None
+            if found is None:
+                if on_shell:
+                    case.notes = getattr(case, "notes", set()) | {"given the program's definitions"}
+                return None
+            first = found if not on_shell else first
+        return first
+
+    def transpose(self, s: Step, case: Case):
+        """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
+        F, x, adjoint_of = case.field, s.wrt, dict(s.adjoint_of)
+        known = self.context(s, case, False)
+        pushed = case.inner(self.target_adjoint(case), case.direction(x)) if x.name == self.target else F.zero
+        for consumer in s.before:
+            moved = case.tangent_of(consumer, x, known)
+            adjoint = adjoint_of.get(consumer.name)
+            weights = [F.one] * len(moved) if adjoint is None else known.get(adjoint.name, case.array(adjoint)).data
+            pushed = F.add(pushed, case.inner(weights, moved))
+        after = case.machine(s.after.tensors(), known).result(s.after)
+        pulled = case.inner(after.data, case.direction(x))
+        if F.same(pushed, pulled):
+            return None
+        return Difference("along a random direction", f"<dy, J v> = {show(F, pushed)}", f"<J' dy, v> = {show(F, pulled)}")
+
+    def definition(self, s: Step, case: Case):
+        """A new tensor: it must have a value; where the source defines it too, the same one."""
+        known = self.context(s, case, False)
+        arrays = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
+        arrays.run(Program((), (s.after,)))
+        return None
+
+    def explain(self, refuted, evidence) -> str:
+        """The message of the error for one refuted row."""
+        key, row = refuted
+        lines = [f"{self.d.name}: {row.what} is refuted by {row.by}", f"  {row.detail}"]
+        if key in self.steps:
+            s = self.steps[key]
+            lines += [*(f"  before  {b}" for b in s.before), f"  after   {s.after}"]
+        elif isinstance(key, str) and key.startswith("gradient:"):
+            lines.append(f"  equation  {self.d.gradient(key.removeprefix('gradient:'))}")
+        others = [r.what for r in evidence.rows if r.verdict == REFUTED and r is not row]
+        if others:
+            lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")
+        return "\n".join(lines)
+
+
+def step_name(s: Step) -> str:
+    return f"step {s.id} {s.rule}: {s.target}"
+
+
+def _modular_floats(case, t):
+    return case.field.exact and t.dtype == "float"
+
+
+def _assignments(sizes: Sizes, seed: int) -> list[dict]:
+    found = [sizes.assignment(seed + n) for n in range(UNEQUAL)]
+    found += [sizes.assignment(seed + n, square=True) for n in range(SQUARE)]
+    out = []
+    for s in found:
+        if s is not None and s not in out:
+            out.append(s)
+    return out
+
+
+__all__ = ["Checker", "check_derivation", "Undefined"]

@@ -1,0 +1,333 @@
+"""``d.compare(W, expr)``: is a gradient that somebody wrote the same function as the derived one, and if not, what is wrong.
+
+The comparison is exact (mod p, 50-digit reals for the rest).  A refuted expression is explained by trying, exactly, the
+mistakes people make: a sign, a constant factor, a transpose, a missing, doubled or mis-signed term, a shifted index.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import sympy
+from sympy import Integer, Rational
+
+from ..define import define
+from ..errors import DeriveError
+from ..index import Index
+from ..ingest import ingest
+from ..program import Equation, Program
+from ..tensor import Tensor
+from .case import Case
+from .check import Checker
+from .compile import Array, size_value
+from .decide import compare, decide
+from .evaluate import linear_tensors
+from .field import Undefined
+from .verdict import PROVED, REFUTED
+
+MOST_TERMS = 8  # subsets of up to this many terms are tried
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer of ``d.compare``; truthy when both are the same function.
+
+    ``verdict`` is "proved", "refuted" or "undecided" (50-digit values agree, where the exact field cannot tell);
+    ``difference`` names the first element that differs and both values, ``mistake`` what explains it, when known.
+    """
+
+    tensor: str
+    verdict: str
+    by: str
+    difference: str = ""
+    mistake: str = ""
+    detail: str = ""
+
+    def __bool__(self):
+        return self.verdict == PROVED or (self.verdict != REFUTED and self.by == "50-digit evaluation")
+
+    def __str__(self):
+        head = f"gradient of {self.tensor}: {'the same function' if self else 'not the same function' }" \
+               f" ({self.verdict}, {self.by})"
+        more = [f"  {self.difference}"] if self.difference else []
+        more += [f"  {self.mistake}"] if self.mistake else []
+        return "\n".join([head, *more, *([f"  {self.detail}"] if self.detail and self.verdict != REFUTED else [])])
+
+    def _repr_pretty_(self, printer, cycle):
+        printer.text(str(self))
+
+
+def compare_gradient(d, tensor, expr, seed: int = 0) -> Comparison:
+    """Compare an expression with the derived gradient of ``tensor``.
+
+    Parameters
+    ----------
+    d : Derivation
+    tensor : Tensor or str
+    expr : SymPy expression over the tensor's own index letters, or its text
+        It may read any tensor of the derivation and hold ``Sum`` and ``Max``.
+    seed : int
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DeriveError
+        For an expression that is not one, with free indices the gradient does not have, and so on.
+    """
+    ours = d.gradient(tensor)
+    name = tensor if isinstance(tensor, str) else tensor.name
+    checker = Checker(d, seed)
+    if checker.too_large:
+        raise DeriveError(f"compare: {checker._why_too_large()}")
+    theirs = _as_program(d, ours, expr)
+    checker.cases.linear |= linear_tensors(theirs.equations)
+    trial = Trial(checker, ours, theirs)
+    finding = decide(f"gradient {name}", checker.cases, trial.claim)
+    if finding.verdict != REFUTED:
+        return Comparison(name, finding.verdict, finding.by, detail=finding.detail)
+    return Comparison(name, finding.verdict, finding.by, finding.detail, trial.mistake())
+
+
+def _as_program(d, ours: Equation, expr) -> Program:
+    """The program that computes ``expr`` over the gradient's own letters."""
+    known = {t.name: t for p in (d.program, d.source) for t in (*p.inputs, *(e.tensor for e in p.equations))}
+    if isinstance(expr, str):
+        from ..parse import parse_expression
+        expr = parse_expression(expr, known)
+    if isinstance(expr, Tensor):
+        expr = expr[tuple(ours.idx)]
+    name = "given"
+    while name in known:
+        name += "'"
+    letters = tuple(Index(i.name, i.size) for i in ours.idx)
+    return ingest([define(name, letters, expr)])
+
+
+class Trial:
+    """Both gradients as arrays, in any case; and the search for what explains a difference."""
+
+    def __init__(self, checker: Checker, ours: Equation, theirs: Program):
+        self.checker, self.ours, self.theirs = checker, ours, theirs
+        self.program = checker.d.program
+
+    def arrays(self, case: Case) -> tuple[Array, Array]:
+        known = self.checker.all_arrays(case)
+        if self.ours.name in known:
+            left = known[self.ours.name]
+        else:
+            left = case.machine(self.ours.tensors(), known).result(self.ours)
+        return left, case.run(self.theirs)[self.theirs.outputs[0].name]
+
+    def claim(self, case: Case):
+        ours, theirs = self.arrays(case)
+        found = compare(case.field, f"d{self.ours.name.removeprefix('d')}", ours, theirs)
+        return found and replace(found, left=f"ours {found.left}", right=f"given {found.right}")
+
+    def mistake(self) -> str:
+        """What is wrong, in words; empty when no known mistake explains it."""
+        cases = list(self._cases())
+        pairs = [(case, *self.arrays(case)) for case in cases]
+        if not pairs:
+            return ""
+        for look in (self._sign, self._factor, self._terms, self._shift, self._transpose):
+            found = look(pairs)
+            if found:
+                return found
+        return ""
+
+    def _cases(self):
+        for n in range(len(self.checker.assignments)):
+            for kind in ("real", "modular"):
+                case = self._working(kind, n)
+                if case is not None:
+                    yield case
+                    break
+
+    def _working(self, kind, n):
+        try:
+            for case in self.checker.cases.each(kind, n):
+                try:
+                    self.arrays(case)
+                    return case
+                except Undefined:
+                    continue
+        except Undefined:
+            pass
+        return None
+
+    # -- the mistakes ------------------------------------------------------------------------------------------------------
+
+    def _sign(self, pairs):
+        if _everywhere(pairs, lambda case, a, b: _same(case.field, [case.field.neg(v) for v in a.data], b.data)):
+            return "wrong sign: it is minus the gradient"
+        return ""
+
+    def _factor(self, pairs):
+        """given = factor * ours, the factor a product of sizes and small numbers where one fits in every case."""
+        found = [self._ratio(*pair) for pair in pairs]
+        if any(r is None for r in found):
+            return ""
+        for factor in self._factors():
+            if all(case.field.same(r, case.field.rational(Fraction(size_value(factor, case.sizes))))
+                   for (case, *_), r in zip(pairs, found, strict=True)):
+                return f"constant factor: it is {factor} times the gradient{_missing(factor)}"
+        case, ratio = pairs[0][0], found[0]
+        if case.field.exact:
+            return ""
+        return f"constant factor: it is {case.field.mp.nstr(ratio, 12)} times the gradient here"
+
+    @staticmethod
+    def _ratio(case, a, b):
+        F = case.field
+        spots = [n for n, v in enumerate(a.data) if not F.is_zero(v)]
+        if not spots:
+            return None
+        ratio = F.div(b.data[spots[0]], a.data[spots[0]])
+        if F.is_zero(ratio) or not _same(F, [F.mul(ratio, v) for v in a.data], b.data):
+            return None
+        return ratio
+
+    def _factors(self):
+        """Candidate factors, simple ones first: small numbers times a product of up to two sizes or their inverses."""
+        sizes = sorted((a for a in self.checker.sizes.expressions if not a.is_number), key=lambda a: (len(str(a)), str(a)))
+        powers = [p for a in sizes for p in (a, 1 / a)]
+        numbers = [Rational(n) for n in (1, -1, 2, -2)] + [Rational(1, 2), Rational(-1, 2), Rational(3), Rational(1, 3)]
+        monomials = [Integer(1), *powers, *(p * q for p, q in itertools.combinations_with_replacement(powers, 2))]
+        for monomial, number in itertools.product(monomials, numbers):
+            if number * monomial != 1:
+                yield number * monomial
+
+    def _terms(self, pairs):
+        """given = ours with a subset of terms missing, one doubled, or one of the wrong sign."""
+        for scope in self._term_scopes():
+            parts = [self._contributions(case, scope) for case, *_ in pairs]
+            count = len(scope.terms)
+            for size in range(1, count):
+                for chosen in itertools.combinations(range(count), size):
+                    if self._differs_by(pairs, parts, chosen, -1):
+                        return _missing_text(scope, chosen)
+            for n in range(count):
+                if self._differs_by(pairs, parts, (n,), 1):
+                    return f"a doubled term: {_term_text(scope, n)} is counted twice"
+                if self._differs_by(pairs, parts, (n,), -2):
+                    return f"wrong sign of one term: {_term_text(scope, n)}"
+        return ""
+
+    def _term_scopes(self):
+        """Our equation and, through linear reads, the adjoints it reads: the ones that have several terms."""
+        seen, todo, adjoint_names = set(), [self.ours], {t.name for _, t in self.checker.d.adjoints}
+        while todo:
+            e = todo.pop(0)
+            if e.name in seen:
+                continue
+            seen.add(e.name)
+            if e.reduce is None and 1 < len(e.terms) <= MOST_TERMS:
+                yield e
+            for t in e.tensors():
+                inner = self.program.equation(t)
+                if t.name in adjoint_names and inner is not None:
+                    todo.append(inner)
+
+    def _contributions(self, case, scope: Equation) -> list[list]:
+        """Our gradient with only one term of ``scope`` kept, for each term; they add up, gradients being linear."""
+        known, out = self.checker.all_arrays(case), []
+        for term in scope.terms:
+            arrays = dict(known)
+            alone = replace(scope, terms=(term,))
+            arrays[scope.name] = case.machine(alone.tensors(), known).result(alone)
+            out.append(self._downstream(case, scope.name, arrays))
+        return out
+
+    def _downstream(self, case, name, arrays):
+        """The array of our gradient when ``name`` is given; adjoints between the two are computed again."""
+        if name == self.ours.name:
+            return arrays[name].data
+        path = self._between(name)
+        for e in (*self.program.equations, self.ours):
+            if e.name in path and e.name != name:
+                machine = case.machine(e.tensors(), arrays)
+                arrays[e.name] = machine.result(self._linear_part(e, path))
+        return arrays[self.ours.name].data
+
+    def _between(self, name):
+        """Names of the adjoints that depend on ``name``, it included."""
+        found = {name}
+        for e in (*self.program.equations, self.ours):
+            if any(t.name in found for t in e.tensors()):
+                found.add(e.name)
+        return found
+
+    @staticmethod
+    def _linear_part(e, path):
+        kept = tuple(t for t in e.terms if any(r.tensor.name in path for r in t.reads()))
+        return replace(e, terms=kept)
+
+    @staticmethod
+    def _differs_by(pairs, parts, chosen, factor):
+        for (case, ours, theirs), contributions in zip(pairs, parts, strict=True):
+            F = case.field
+            data = list(ours.data)
+            for n in chosen:
+                data = [F.add(a, F.mul(F.rational(factor), b)) for a, b in zip(data, contributions[n], strict=True)]
+            if not _same(F, data, theirs.data):
+                return False
+        return True
+
+    def _shift(self, pairs):
+        for axis, by in itertools.product(range(len(self.ours.idx)), (1, -1)):
+            if _everywhere(pairs, lambda case, a, b, axis=axis, by=by: _shifted(case.field, a, b, axis, by)):
+                letter = self.ours.idx[axis]
+                return f"index shift: it is the gradient at {letter} {'+' if by > 0 else '-'} 1 instead of {letter}"
+        return ""
+
+    def _transpose(self, pairs):
+        if len(self.ours.idx) != 2:
+            return ""
+        square = [(case, a, b) for case, a, b in pairs if a.shape[0] == a.shape[1]]
+        if square and all(_same(case.field, [a[j, i] for i, j in a.positions()], b.data) for case, a, b in square):
+            i, j = self.ours.idx
+            return f"transpose: it is the gradient with {i} and {j} exchanged"
+        return ""
+
+
+def _same(F, left, right):
+    magnitude = 1 if F.exact else max((abs(v) for v in (*left, *right)), default=1)
+    return all(F.same(a, b, max(magnitude, 1e-6)) for a, b in zip(left, right, strict=True))
+
+
+def _everywhere(pairs, test):
+    return all(test(case, a, b) for case, a, b in pairs)
+
+
+def _shifted(F, a, b, axis, by):
+    """Whether b is a moved by one along an axis, wherever both exist; and something is there to compare."""
+    if a.shape[axis] < 2:
+        return False
+    left, right = [], []
+    for at in a.positions():
+        moved = (*at[:axis], at[axis] + by, *at[axis + 1:])
+        if 0 <= moved[axis] < a.shape[axis]:
+            left.append(a[moved])
+            right.append(b[at])
+    return any(not F.is_zero(v) for v in left) and _same(F, left, right)
+
+
+def _missing(factor):
+    if factor.is_number:
+        return ""
+    top, bottom = sympy.fraction(factor)
+    return f" (an extra {factor})" if top.is_number and not bottom.is_number else f" (missing {1 / factor})"
+
+
+def _term_text(scope: Equation, n: int) -> str:
+    return f"{scope.terms[n].expr()} of {scope.lhs}"
+
+
+def _missing_text(scope, chosen):
+    which = " and ".join(_term_text(scope, n) for n in chosen)
+    return f"{'a missing term' if len(chosen) == 1 else 'missing terms'}: {which}"

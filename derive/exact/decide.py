@@ -1,0 +1,132 @@
+"""From a claim to a verdict: mod p first, 50-digit reals for what that cannot settle.
+
+A claim is a function of a :class:`~derive.exact.case.Case` that returns None where it holds and a :class:`Difference` where
+it does not.  An :class:`Undefined` means that this draw has no values and another is made; any other error is an error
+of the checker and is never caught here, so a crash cannot pass for agreement.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .case import Cases
+from .compile import Array
+from .field import AGREE, RationalField, RealField, Undefined
+from .verdict import PROVED, REFUTED, UNDECIDED, Finding
+
+PATIENCE = 3.0       # seconds spent on draws without values, per case, before giving up on it
+REAL_DRAWS = 2
+SCALE = 232_792_560  # lcm(1..20): clears the denominators of means before exponentials are compared
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two values that should be equal: where, and what they are, as text."""
+
+    at: str
+    left: str
+    right: str
+
+    def __str__(self):
+        return f"{self.at}: {self.left} against {self.right}"
+
+
+def decide(what: str, cases: Cases, claim: Callable, by_hint: str = "") -> Finding:
+    """The verdict on one claim over all assignments of the sizes."""
+    started = time.perf_counter()
+
+    def finding(verdict, by, detail=""):
+        return Finding(what, verdict, by, time.perf_counter() - started, tuple(cases.assignments), cases.seed, detail)
+
+    doubt, notes = "", set()
+    for n in range(len(cases.assignments)):
+        try:
+            case, difference = _first_outcome(cases, "modular", n, claim)
+        except Undefined as e:
+            doubt = str(e)
+            break
+        if difference is not None:
+            if not case.field.used:
+                shown = _real_difference(cases, claim) or difference
+                return finding(REFUTED, case.field.name, str(shown))
+            doubt = f"differs mod p, where {' and '.join(_USED[u] for u in sorted(case.field.used))}"
+            break
+        notes |= getattr(case, "notes", set())
+    else:
+        return finding(PROVED, "exact mod 2**61-1" + by_hint, "; ".join(sorted(notes)))
+    agreed = 0
+    for n in range(min(2, len(cases.assignments))):
+        for _, difference in _outcomes(cases, "real", n, claim, REAL_DRAWS):
+            if difference is not None:
+                return finding(REFUTED, "50-digit evaluation", str(difference))
+            agreed += 1
+    if not agreed:
+        return finding(UNDECIDED, "nothing", f"{doubt}; and no draw of real inputs gives values")
+    return finding(UNDECIDED, "50-digit evaluation", f"agrees to {AGREE} digits at {agreed} draws; {doubt}")
+
+
+_USED = {"atom": "transcendental functions are random atoms", "order": "an order was used", "root": "a root was taken"}
+
+
+def _first_outcome(cases, kind, n, claim):
+    for found in _outcomes(cases, kind, n, claim, 1):
+        return found
+    raise Undefined("no draw of the inputs gives values")
+
+
+def _outcomes(cases, kind, n, claim, wanted):
+    """(case, difference or None) for the first ``wanted`` draws at which the claim has values."""
+    started, found = time.perf_counter(), 0
+    try:
+        for case in cases.each(kind, n):
+            try:
+                difference = claim(case)
+            except Undefined:
+                if time.perf_counter() - started > PATIENCE:
+                    return
+                continue
+            yield case, difference
+            found += 1
+            if found == wanted:
+                return
+    except Undefined:
+        if kind == "modular":
+            raise
+
+
+def _real_difference(cases, claim):
+    """The same difference in reals, for a message that people can read; None if reals show none."""
+    for _, difference in _outcomes(cases, "real", 0, claim, 2):
+        if difference is not None:
+            return difference
+    return None
+
+
+# -- comparing arrays --------------------------------------------------------------------------------------------------------
+
+FLOOR = 1e-6  # reals smaller than this are compared by their absolute difference
+
+
+def compare(field, name: str, left: Array, right: Array) -> Difference | None:
+    """The first element at which two arrays differ, or None."""
+    magnitude = 1 if field.name == "mod 2**61-1" else max((abs(v) for v in (*left.data, *right.data)), default=1)
+    for at, a, b in zip(left.positions(), left.data, right.data, strict=True):
+        if not field.same(a, b, max(magnitude, FLOOR)):
+            where = f"{name}[{', '.join(map(str, at))}]" if at else name
+            return Difference(where, show(field, a), show(field, b))
+    return None
+
+
+def same_exponentials(field, left: Array, right: Array) -> bool:
+    """Whether ``exp`` of both sides agrees everywhere mod p, which makes the real sides equal."""
+    return all(field.exp(((SCALE, a),)) == field.exp(((SCALE, b),))
+               for a, b in zip(left.data, right.data, strict=True) if a != b)
+
+
+def show(field, v) -> str:
+    """A value as a person wants it."""
+    if isinstance(field, RealField) and not isinstance(field, RationalField):
+        return field.mp.nstr(field.mp.mpf(v), 12)
+    return str(v)

@@ -1,0 +1,75 @@
+"""What the exact check found: three verdicts, never two, each with what decided it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checked statement.
+
+    ``by`` says what decided: "exact mod 2**61-1" or "50-digit evaluation"; ``detail`` is the evidence in words.
+    """
+
+    what: str
+    verdict: str
+    by: str
+    seconds: float = 0.0
+    sizes: tuple[dict, ...] = ()
+    seed: int = 0
+    detail: str = ""
+
+    def as_dict(self) -> dict:
+        return {"what": self.what, "verdict": self.verdict, "by": self.by, "seconds": round(self.seconds, 4),
+                "sizes": [dict(s) for s in self.sizes], "seed": self.seed, "detail": self.detail}
+
+
+@dataclass
+class Evidence:
+    """The result of ``d.check()``: a row per gradient, result and step.
+
+    ``proved`` and ``undecided`` list what was checked; a refuted row never gets this far, it raises.  ``ok`` is true when
+    nothing is undecided without agreeing 50-digit values; printing gives the table, ``to_json`` plain data.
+    """
+
+    name: str
+    rows: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def proved(self) -> list[str]:
+        return [r.what for r in self.rows if r.verdict == PROVED]
+
+    @property
+    def undecided(self) -> list[str]:
+        return [r.what for r in self.rows if r.verdict == UNDECIDED]
+
+    @property
+    def refuted(self) -> list[str]:
+        return [r.what for r in self.rows if r.verdict == REFUTED]
+
+    @property
+    def ok(self) -> bool:
+        """Something was checked, nothing was refuted, and all that is undecided agreed in 50-digit reals."""
+        return bool(self.rows) and all(
+            r.verdict == PROVED or (r.verdict == UNDECIDED and r.by == "50-digit evaluation") for r in self.rows)
+
+    def __bool__(self):
+        return self.ok
+
+    def row(self, what: str) -> Finding:
+        return next(r for r in self.rows if r.what == what)
+
+    def to_json(self) -> dict:
+        return {"name": self.name, "ok": self.ok, "seconds": round(self.seconds, 3),
+                "proved": len(self.proved), "undecided": self.undecided, "rows": [r.as_dict() for r in self.rows]}
+
+    def __str__(self):
+        head = f"{self.name}  exact check: {len(self.proved)} proved, {len(self.undecided)} undecided  " \
+               f"({self.seconds:.2f} s)"
+        width = max((len(r.what) for r in self.rows), default=0)
+        lines = [f"{r.what:<{width}}  {r.verdict:<9}  {r.by}{'  ' + r.detail if r.detail else ''}" for r in self.rows]
+        return "\n".join([head, *lines])
