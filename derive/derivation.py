@@ -92,7 +92,7 @@ class Derivation:
     def gradient(self, tensor: Tensor | str) -> Equation:
         """The equation of the adjoint of any tensor in the derivation, differentiated for or on the way."""
         name = tensor if isinstance(tensor, str) else tensor.name
-        adjoint = dict(self.adjoints).get(name)
+        adjoint = self.gradients.get(name) or dict(self.adjoints).get(name)
         if adjoint is not None:
             return self.program.equation(adjoint) or self.adjoint_equations[name]
         from .backprop import backprop

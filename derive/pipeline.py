@@ -201,9 +201,7 @@ def chain_rule(work: Work) -> str:
 def _adjoint(work: Work, x: Tensor, consumers, maximisers):
     dx = work.adjoint[x.name]
     idx = adjoint_letters(x)
-    terms, used = [], []
-    if x == work.target:
-        terms.append(seed(x, work.cotangent, idx))
+    terms, used, maxima = [], [], []
     for eq in consumers:
         argmax = _maximiser(work, eq, maximisers) if eq.reduce == "max" else None
         found, conventions = contributions(eq, x, work.adjoint[eq.name], idx, work.fresh, argmax)
@@ -211,18 +209,20 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
         work.kinks |= conventions
         if found:
             used.append(eq)
+            maxima += [work.equation(argmax.name)] if argmax is not None else []
     raw = Equation(dx, idx, tuple(terms))
+    if used or x != work.target:
+        why = f"{x.name} is read only where its derivative is zero" if not used else (
+            f"{x.name} reaches {work.target.name} through {', '.join(e.name for e in used)}" + (
+                f": {len(terms)} paths, {len(terms)} terms" if len(terms) > 1 else ""))
+        work.step("chain rule", dx.name, tuple(used), raw, why, context=maxima, claim="transpose", wrt=x,
+                  adjoint_of=tuple((e.name, work.adjoint[e.name]) for e in used))
+    if x == work.target:
+        raw = replace(raw, terms=(seed(x, work.cotangent, idx), *raw.terms))
+        why = f"the derivative of {x.name} with respect to itself is 1" if work.cotangent is None else (
+            f"the cotangent of {x.name} is given")
+        work.step("seed", dx.name, (), raw, why, claim="definition")
     work.backward.append(raw)
-    through = ", ".join(e.name for e in used)
-    if x == work.target and not used:
-        why = f"the derivative of {x.name} with respect to itself" if work.cotangent is None else "the given cotangent"
-    elif not used:
-        why = f"{x.name} is read only where its derivative is zero"
-    else:
-        why = f"{x.name} reaches {work.target.name} through {through}" + (
-            f": {len(terms)} paths, {len(terms)} terms" if len(terms) > 1 else "")
-    work.step("chain rule", dx.name, tuple(used), raw, why, claim="transpose", wrt=x,
-              adjoint_of=tuple((e.name, work.adjoint[e.name]) for e in used))
 
 
 def _maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:

@@ -60,7 +60,7 @@ class Tensor(Basic):
         return obj
 
     def _hashable_content(self):
-        return (self.digest,)
+        return (self.name, self.digest)
 
     def __getnewargs__(self):
         raise TypeError("tensors are not pickled: keep the text form (dv.parse) or the generated module instead")
