@@ -1,0 +1,175 @@
+"""Sums of products: ``@`` where it says it, a plain ``.sum`` for one operand, ``einsum`` where nothing is shorter.
+
+    sum_i x[b,i] W[i,k]              x @ W
+    sum_k dz[b,k] W[i,k]             dz @ W.T
+    sum_b x[b,i] dz[b,k]             x.T @ dz
+    sum_i a[b,i] c[b,i]              (a * c).sum(axis=1)
+    sum_b g[b] x[b,i] dz[b,k]        x.T @ (g[:, None] * dz)    merged into the operand that holds its indices
+    sum_{b,t} x[b,t,i] dz[b,t,k]     jnp.einsum("bti,btk->ik", x, dz)
+
+The shapes are those that autodiff would use: no product grid is written out unless an operand already has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from derive.index import Index
+from derive.nodes import Iverson
+from sympy import Expr
+
+from ..plan import Plan, labels
+from . import pointwise
+from .scope import Scope
+from .value import ATOM, MATMUL, Val, transpose
+
+
+@dataclass
+class Operand:
+    """Factors and conditions that are multiplied elementwise before the contraction."""
+
+    fac: list[Expr]
+    conditions: list = field(default_factory=list)
+
+    @property
+    def labels(self) -> set[Index]:
+        return {i for e in (*self.fac, *self.conditions) for i in labels(e)}
+
+    def merged(self, other: Operand) -> Operand:
+        return Operand(self.fac + other.fac, self.conditions + other.conditions)
+
+    def value(self, scope: Scope, order) -> Val:
+        v = pointwise.product(scope, [*self.fac, *(Iverson(c) for c in self.conditions)], order)
+        return pointwise.as_float(scope, v)
+
+
+@dataclass
+class Contraction:
+    """``operands`` to contract over ``bnd``; ``outside`` factors hold no bound index and multiply the result."""
+
+    operands: list[Operand]
+    outside: Operand
+    bnd: tuple[Index, ...]
+
+    @property
+    def is_sum(self) -> bool:
+        """One operand: a plain sum over axes."""
+        return len(self.operands) == 1
+
+
+def arrange(p: Plan) -> Contraction:
+    """Group the factors of a term with bound indices into operands."""
+    bound = set(p.bnd)
+    operands, outside = [], Operand([])
+    for f in p.fac:
+        if labels(f) & bound:
+            operands.append(Operand([f]))
+        else:
+            outside.fac.append(f)
+    for c in p.conditions:
+        if not labels(c) & bound:
+            outside.conditions.append(c)
+            continue
+        homes = [o for o in operands if labels(c) <= o.labels]
+        if homes:
+            min(homes, key=lambda o: len(o.labels)).conditions.append(c)
+        else:
+            operands.append(Operand([], [c]))
+    operands = _merge(operands, bound)
+    return Contraction(operands, outside, tuple(p.bnd))
+
+
+def _merge(operands: list[Operand], bound) -> list[Operand]:
+    """Multiply elementwise where that costs no new grid; two operands that share only summed indices stay apart."""
+    operands = list(operands)
+    while len(operands) > 1:
+        pair = _mergeable(operands, bound)
+        if pair is None:
+            return operands
+        small, large = pair
+        keep, gone = (small, large) if operands.index(small) < operands.index(large) else (large, small)
+        merged = keep.merged(gone)
+        operands = [merged if o is keep else o for o in operands if o is not gone]
+    return operands
+
+
+def _mergeable(operands, bound):
+    pairs = [(a, b) for a in operands for b in operands if a is not b and a.labels <= b.labels]
+    pairs.sort(key=lambda ab: (ab[0].labels != ab[1].labels, len(ab[1].labels)))
+    for a, b in pairs:
+        if len(operands) == 2 and _is_matmul(a.labels, b.labels, bound):
+            continue
+        return a, b
+    return None
+
+
+def _is_matmul(a: set, b: set, bound) -> bool:
+    """Two operands that share summed indices only: a vector or matrix product."""
+    if a == b and len(a) != 1:
+        return False
+    return (a & b) <= bound
+
+
+def contract(scope: Scope, c: Contraction, out) -> Val:
+    """The contraction with axes ``out`` (the free indices that its operands hold, in the equation's order)."""
+    order = tuple(out) + tuple(c.bnd)
+    values = [o.value(scope, order) for o in c.operands]
+    present = {i for v in values for i in v.axes}
+    out = tuple(i for i in out if i in present)
+    if len(values) == 1:
+        return reduce(values[0], "sum", [b for b in c.bnd])
+    if len(values) == 2:
+        product = _matmul(*values, c.bnd, out)
+        if product is not None:
+            return product
+    return einsum(values, out)
+
+
+def reduce(v: Val, method: str, over) -> Val:
+    """``v.sum(axis=...)`` and its like."""
+    spots = sorted(v.axis(b) for b in over)
+    left = tuple(a for a in v.axes if a not in over)
+    axis = "" if not left else f"axis={spots[0] if len(spots) == 1 else tuple(spots)}"
+    return Val(f"{v.atom}.{method}({axis})", ATOM, left, v.kind)
+
+
+def _matmul(a: Val, b: Val, bnd, out) -> Val | None:
+    """``P @ Q`` with at most a ``.T`` on either, if the result comes out in the wanted order."""
+    shared = [i for i in a.axes if i in b.axes]
+    if len(bnd) != 1 or bnd[0] not in shared:
+        return None
+    c = bnd[0]
+    batch = [i for i in shared if i != c]
+    if batch:
+        return _batched(a, b, c, tuple(batch), out) or _batched(b, a, c, tuple(batch), out)
+    for p, q in ((a, b), (b, a)):
+        left, right = tuple(i for i in p.axes if i != c), tuple(i for i in q.axes if i != c)
+        if left + right != tuple(out) or len(q.axes) > 2 or (len(p.axes) > 2 and p.axes[-1] != c):
+            continue
+        return _times(transpose(p, (*left, c)), transpose(q, (c, *right)), out)
+    return None
+
+
+def _batched(p: Val, q: Val, c, batch, out) -> Val | None:
+    n = len(batch)
+    if p.axes[:n] != batch or q.axes[:n] != batch or len(p.axes) != n + 2 or len(q.axes) != n + 2:
+        return None
+    if p.axes[-1] != c or q.axes[n] != c or tuple(out) != (*p.axes[:-1], q.axes[-1]):
+        return None
+    return _times(p, q, out)
+
+
+def _times(p: Val, q: Val, out) -> Val:
+    return Val(f"{p.within(MATMUL)} @ {q.within(ATOM)}", MATMUL, tuple(out))
+
+
+def einsum(values, out) -> Val:
+    """``jnp.einsum`` with the indices' own letters."""
+    letters: dict[Index, str] = {}
+    for i in dict.fromkeys([*(i for v in values for i in v.axes), *out]):
+        letters[i] = next(ch for ch in (*(c for c in i.name if c.isascii() and c.isalpha()),
+                                        *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+                          if ch not in letters.values())
+    ins = ",".join("".join(letters[i] for i in v.axes) for v in values)
+    outs = "".join(letters[i] for i in out)
+    return Val(f'jnp.einsum("{ins}->{outs}", {", ".join(v.src for v in values)})', ATOM, tuple(out))

@@ -1,0 +1,185 @@
+"""One equation as one value: its terms are planned, grouped and added.
+
+Terms of one kind are written together: pointwise terms as one broadcast sum, plain sums over the same indices as one
+reduction (``(lse - z[b, label]).mean()``), contractions one by one, scatters last, onto what is there.
+"""
+
+from __future__ import annotations
+
+import sympy
+from derive.index import same_size
+from derive.nodes import Iverson
+from derive.program import Equation
+from sympy import Integer, Mul
+
+from ..plan import Plan, common_coefficient, common_factors, plan_term
+from . import contraction, pointwise, scatter
+from .scope import Scope
+from .value import Val, align, full, union
+
+
+def value(scope: Scope, e: Equation) -> Val:
+    """The array of a plain or reduced equation, with axes ``e.idx`` and the tensor's dtype."""
+    order = tuple(e.idx) + tuple(e.over)
+    v = plain(scope, e.terms, order)
+    if e.reduce:
+        v = _reduced(scope, e, v, order)
+    return finished(scope, v, e)
+
+
+def finished(scope: Scope, v: Val, e: Equation) -> Val:
+    """Broadcast to the equation's shape and cast to its dtype."""
+    if e.tensor.dtype == "float" and v.kind != "float":
+        if v.kind in ("num", "weak") and not v.axes:
+            v = Val(f"jnp.asarray({v.src}, {scope.dtype})") if not e.idx else v
+        else:
+            v = Val(f"{v.atom}.astype({scope.dtype})", axes=v.axes)
+    if set(v.axes) == set(e.idx):
+        return full(v, e.idx, "", "")
+    return full(v, e.idx, scope.shape(e.idx), scope.dtype if v.kind != "float" else "")
+
+
+def _reduced(scope: Scope, e: Equation, v: Val, order) -> Val:
+    """Max or argmax over the positions that the guards admit."""
+    method = {"max": "max", "argmax": "argmax"}[e.reduce]
+    v = pointwise.as_float(scope, v) if e.guards or v.kind == "bool" else v
+    test = pointwise.conjunction(scope, [g.condition for g in e.guards], order) if e.guards else None
+    if test is not None:
+        v = pointwise.where(scope, test, v, Val("-jnp.inf", 80, (), "num"), order)
+    missing = [i for i in e.over if i not in v.axes]
+    if missing:
+        target = union([v, *(Val("", axes=(i,)) for i in missing)], order)
+        v = Val(f"jnp.broadcast_to({align(v, target).src}, {scope.shape(target)})", axes=target, kind=v.kind)
+    v = contraction.reduce(v, method, e.over)
+    return Val(v.src, v.prec, v.axes, "int") if method == "argmax" else v
+
+
+def plain(scope: Scope, terms, order) -> Val:
+    """The sum of planned terms."""
+    plans = [plan_term(t, order, scope) for t in terms]
+    plans = [p for p in plans if p.coef != 0]
+    if not plans:
+        return Val("0", kind="num")
+    groups = _groups(plans)
+    if len(groups) == 1 and groups[0][0] == "sum":
+        return _sum_group(scope, groups[0][1], order)
+    shared = common_coefficient(plans)
+    for p in plans:
+        p.coef = sympy.cancel(p.coef / shared) if shared != 1 else p.coef
+    outer = common_factors(plans) if all(kind == "pointwise" for kind, _ in groups) else []
+    for p in plans:
+        for f in outer:
+            p.fac.remove(f)
+    total = _added(scope, groups, order)
+    if shared != 1 or outer:
+        return pointwise.plain_product(scope, [shared, *outer], order, first=total)
+    return total
+
+
+def _groups(plans: list[Plan]):
+    """``(kind, plans)`` in the order of first appearance."""
+    groups: list = []
+    for p in plans:
+        if p.scatter:
+            groups.append(("scatter", [p]))
+        elif not p.bnd:
+            _join(groups, "pointwise", p, lambda q, p: True)
+        elif contraction.arrange(p).is_sum:
+            _join(groups, "sum", p, _alike)
+        else:
+            groups.append(("contract", [p]))
+    return sorted(groups, key=lambda g: g[0] == "scatter")
+
+
+def _join(groups, kind, p, fits):
+    for found, members in groups:
+        if found == kind and fits(members[0], p):
+            members.append(p)
+            return
+    groups.append((kind, [p]))
+
+
+def _alike(first: Plan, p: Plan) -> bool:
+    """Whether two plain sums run over the same ranges and hold the same indices; then ``p`` takes the first's names."""
+    if len(first.bnd) != len(p.bnd) or not sympy.cancel(p.coef / first.coef).is_Rational:
+        return False
+    mapping, left = {}, list(first.bnd)
+    for b in p.bnd:
+        twin = next((a for a in left if a.name == b.name and same_size(a.size, b.size)),
+                    next((a for a in left if same_size(a.size, b.size)), None))
+        if twin is None:
+            return False
+        left.remove(twin)
+        mapping[b] = twin
+    a, b = contraction.arrange(first), contraction.arrange(p)
+    if a.operands[0].labels != {mapping.get(i, i) for i in b.operands[0].labels}:
+        return False
+    p.bnd = [mapping[b] for b in p.bnd]
+    p.xreplace(mapping)
+    return True
+
+
+def _added(scope: Scope, groups, order) -> Val:
+    addends, late = [], []
+    for kind, plans in groups:
+        if kind == "pointwise":
+            addends += [_signed(p.coef, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
+        elif kind == "sum":
+            addends.append((1, _sum_group(scope, plans, order)))
+        elif kind == "contract":
+            addends.append(_contracted(scope, plans[0], order))
+        else:
+            late.append(plans[0])
+    total = pointwise.add(scope, addends, order) if addends else None
+    for p in late:
+        total = scatter.scattered(scope, p, total, order)
+    return total
+
+
+def _signed(coef, fac):
+    minus = coef.could_extract_minus_sign()
+    coef = -coef if minus else coef
+    return (-1 if minus else 1), tuple(([] if coef == 1 and fac else list(Mul.make_args(coef))) + list(fac))
+
+
+def _contracted(scope: Scope, p: Plan, order):
+    """``(sign, value)`` of one contraction, its outside factors and coefficient applied to the result."""
+    c = contraction.arrange(p)
+    v = contraction.contract(scope, c, [i for i in order if i not in p.bnd])
+    sign, fac = _signed(p.coef, c.outside.fac)
+    if fac and fac != (Integer(1),):
+        v = pointwise.plain_product(scope, fac, order, first=v)
+    if c.outside.conditions:
+        v = pointwise.masked(scope, c.outside.conditions, v, order)
+    return sign, v
+
+
+def _sum_group(scope: Scope, plans: list[Plan], order) -> Val:
+    """Several plain sums over the same indices as one reduction; ``1/B`` over an axis of size B is a mean."""
+    first = plans[0]
+    bnd, coef = tuple(first.bnd), first.coef
+    outer = _common_outside(plans)
+    scale = -coef if coef.could_extract_minus_sign() and len(plans) > 1 else coef
+    minus = scale.could_extract_minus_sign()
+    scale = -scale if minus else scale
+    addends = []
+    for p in plans:
+        fac = [f for f in p.fac if f not in outer]
+        ratio = sympy.cancel(p.coef / scale) if not minus else sympy.cancel(-p.coef / scale)
+        addends.append(_signed(ratio, [*fac, *(Iverson(c) for c in p.conditions)]))
+    inner = tuple(order) + bnd
+    v = pointwise.as_float(scope, pointwise.add(scope, addends, inner))
+    count = Mul(*(b.size for b in bnd))
+    if sympy.expand(scale * count) == 1:
+        v, scale = contraction.reduce(v, "mean", bnd), Integer(1)
+    else:
+        v = contraction.reduce(v, "sum", bnd)
+    if scale != 1 or outer:
+        v = pointwise.plain_product(scope, [scale, *outer], order, first=v)
+    return pointwise.negate(v) if minus else v
+
+
+def _common_outside(plans: list[Plan]) -> list:
+    """Factors without a bound index that every plan holds; they multiply the result of the sum."""
+    found = contraction.arrange(plans[0]).outside.fac
+    return [f for f in found if all(f in p.fac for p in plans)]

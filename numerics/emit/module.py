@@ -1,0 +1,297 @@
+"""The whole generated module: header, imports, one function."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from derive.derivation import Derivation
+from derive.index import Size
+from derive.order import Scan, schedule
+from derive.tensor import Tensor
+from sympy import Expr, Symbol, solve
+
+from ..errors import SizeError
+from ..names import Names, comment, literal
+from . import dense, equation, scan
+from .scope import Scope
+
+MARGIN = 64          # equation numbers stand here, or one blank after longer lines
+FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
+                  "jacobian": "value_and_jacobian", "hessian": "loss_grads_and_hessian"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """Generated source and what a kernel needs to know about it."""
+
+    source: str
+    function: str
+    inputs: tuple[Tensor, ...]
+    choices: tuple[tuple[str, int, str], ...]
+    identifiers: dict[str, str]
+
+
+def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
+    """The tensors differentiated for, in order, then the other inputs by first use."""
+    wanted = {t.name for t in d.program.inputs}
+    order = [t for t in d.wrt]
+    for e in d.program.equations:
+        reads = [r for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
+                 for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))]
+        order += [r.tensor for r in reads if r.tensor.is_input]
+    order += [t for _, t in _results(d) if t.is_input]
+    found = list(dict.fromkeys(order))
+    missing = [t.name for t in found if t.name not in wanted and t not in d.wrt]
+    if missing:
+        raise SizeError(f"the program reads {missing[0]!r}, which is not among its inputs")
+    return tuple(found)
+
+
+def _reads(part):
+    from derive.tensor import Read
+    found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
+    return {s for r in found for s in r.atoms(Read)}
+
+
+def _results(d: Derivation):
+    """``(path, tensor)`` of every result."""
+    for name, value in d.results:
+        if isinstance(value, Tensor):
+            yield (name,), value
+        else:
+            for key, t in value.items():
+                yield (name, key), t
+
+
+def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None) -> Module:
+    """Write the module of a derivation.  See :func:`numerics.compile`."""
+    title = name or d.name
+    inputs = inputs_of(d)
+    bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
+    names = Names({"jnp", "jax", "lax"})
+    function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
+    names.taken.add(function)
+    scope = Scope(names, bound)
+    for t in inputs:
+        scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
+    for e in d.program.equations:
+        scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
+    for group in schedule(d.program):
+        write_group(scope, group, d, dense_fallback)
+    if dense_fallback:
+        scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))
+    body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]
+    body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
+    body.append((f"return {_returned(d, scope)}", ""))
+    text = "\n".join([_header(d, title, scope, verified), _imports(scope), "", "",
+                      _signature(function, inputs, scope), _docstring(d, inputs, scope), _laid_out(body), ""])
+    given = {t.name: scope.arrays[t.name] for t in inputs}
+    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
+
+
+def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> None:
+    """One equation, or one recurrence."""
+    if isinstance(group, Scan):
+        outside = _read_outside(d, group)
+        (dense if dense_fallback else scan).write_scan(scope, group, outside)
+        return
+    scope.number = group.number
+    writer = dense if dense_fallback else equation
+    v = writer.value(scope, group)
+    scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
+
+
+def _read_outside(d: Derivation, group: Scan) -> set[str]:
+    """The members of a recurrence that something outside it reads."""
+    members = {e.name for e in group.equations}
+    read = {t.name for e in d.program.equations if e.name not in members for t in e.tensors()}
+    return members & (read | {t.name for _, t in _results(d)})
+
+
+# -- the top of the function --------------------------------------------------------------------------------------------
+
+def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
+    """Sizes and dtype, as far as they are used."""
+    lines, solved = [], {}
+    todo = {s for s in scope.used_sizes}
+    for s in sorted(todo, key=lambda s: s.name):
+        if s in scope.bound:
+            lines.append((f"{scope.used_sizes[s]} = {scope.bound[s]}", ""))
+            continue
+        place = size_place(s, inputs)
+        if place is None:
+            raise SizeError(f"size {s.name} is fixed by no array; give it, as in nx.compile(d, "
+                            f'sizes={{"{s.name}": 2}})')
+        solved[s] = place
+    by_tensor: dict = {}
+    for s, (t, axis, e) in sorted(solved.items(), key=lambda kv: (inputs.index(kv[1][0]), kv[1][1])):
+        by_tensor.setdefault(t, []).append((s, axis, e))
+    for t, found in by_tensor.items():
+        lines += _sizes_of(scope, t, found)
+    if scope.dtype_used:
+        first = next(t for t in inputs if t.dtype == "float")
+        lines.append((f"{scope.dtype} = {scope.arrays[first.name]}.dtype", ""))
+    return lines
+
+
+def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
+    source = scope.arrays[t.name]
+    if len(found) == t.rank and t.rank > 1 and all(e is None for *_, e in found):
+        return [(f"{', '.join(scope.used_sizes[s] for s, *_ in found)} = {source}.shape", "")]
+    lines = []
+    for s, axis, e in found:
+        code = f"{source}.shape[{axis}]"
+        if e is not None:
+            unknown = Symbol("n")
+            code = Scope.size(_Plain(scope, unknown, code), e).src
+        lines.append((f"{scope.used_sizes[s]} = {code}", ""))
+    return lines
+
+
+class _Plain(Scope):
+    """Writes a size expression in which one symbol stands for a source text."""
+
+    def __init__(self, scope, unknown, text):
+        super().__init__(scope.names, scope.bound, scope)
+        self.unknown, self.text = unknown, text
+
+    def size(self, e):
+        from .value import Val
+        return Val(self.text, kind="num") if e == self.unknown else super().size(e)
+
+
+def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
+    """``(tensor, axis, formula)`` that fixes a size: an axis of that size, else one that is linear in it alone."""
+    for t in inputs:
+        for n, a in enumerate(t.axes):
+            if a == s:
+                return t, n, None
+    unknown = Symbol("n")
+    for t in inputs:
+        for n, a in enumerate(t.axes):
+            if a.free_symbols == {s} and a.is_polynomial(s):
+                found = solve(a - unknown, s)
+                if len(found) == 1:
+                    return t, n, found[0]
+    return None
+
+
+# -- text ---------------------------------------------------------------------------------------------------------------
+
+def _laid_out(body) -> str:
+    out = []
+    for code, margin in body:
+        if not code.strip():
+            if out and out[-1] != "":
+                out.append("")
+            continue
+        lines = code.split("\n")
+        for n, line in enumerate(lines):
+            shown = "    " + line
+            if n == 0 and margin:
+                shown = f"{shown:<{MARGIN}}# {comment(margin)}" if len(shown) < MARGIN else f"{shown}  # {comment(margin)}"
+            out.append(shown.rstrip())
+    while out and out[0] == "":
+        out.pop(0)
+    return "\n".join(out)
+
+
+def _returned(d: Derivation, scope: Scope) -> str:
+    parts = []
+    for _, value in d.results:
+        if isinstance(value, Tensor):
+            parts.append(scope.arrays[value.name])
+        else:
+            inside = ", ".join(f"{_key(key)}: {scope.arrays[t.name]}" for key, t in value.items())
+            parts.append(f"{{{inside}}}")
+    return ", ".join(parts) + ("," if len(parts) == 1 else "")
+
+
+def _key(key) -> str:
+    if isinstance(key, tuple):
+        return f"({', '.join(literal(k) for k in key)})"
+    return literal(key)
+
+
+def _imports(scope: Scope) -> str:
+    lines = ["import jax"] if "jax" in scope.imports else []
+    lines += ["import jax.numpy as jnp"] if "jnp" in scope.imports else []
+    lines += ["from jax import lax"] if "lax" in scope.imports else []
+    return "\n".join(lines)
+
+
+def _signature(function, inputs, scope) -> str:
+    arguments = ", ".join(scope.arrays[t.name] for t in inputs)
+    return f"def {function}({arguments}):"
+
+
+def _shape(t: Tensor) -> str:
+    inside = ", ".join(str(a) for a in t.axes)
+    return f"({inside}{',' if t.rank == 1 else ''})"
+
+
+def _docstring(d: Derivation, inputs, scope: Scope) -> str:
+    floats = [f"{scope.arrays[t.name]} {_shape(t)}" for t in inputs if t.dtype == "float"]
+    others = [f"{scope.arrays[t.name]} {_shape(t)} " + (f"integers in [0, {t.below})" if t.below is not None else
+              {"int": "integers", "bool": "booleans"}[t.dtype]) for t in inputs if t.dtype != "float"]
+    text = ", ".join(floats) + (" floats of one dtype" if len(floats) > 1 else " floats" if floats else "")
+    text = "; ".join([text] * bool(floats) + others)
+    returns = ", ".join(f"{n} {_shape(v)}" if isinstance(v, Tensor) else
+                        "{" + ", ".join(_key(k) for k in v) + "}" for n, v in d.results)
+    text = comment(f"{text}. Returns {returns}.")
+    if len(text) < 108:
+        return f'    """{text}"""'.replace('""""', '" """')
+    wrapped = textwrap.fill(text, 116, initial_indent="    ", subsequent_indent="    ")
+    return f'    """{wrapped.strip()}\n    """'
+
+
+def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
+    what = {"backprop": "Loss and gradients", "vjp": "Value and vector-Jacobian product",
+            "hvp": "Loss, gradients and Hessian-vector product", "jacobian": "Value and Jacobian",
+            "hessian": "Loss, gradients and Hessian"}.get(d.kind, "Loss and gradients")
+    forward = {e.name for e in d.source.equations}
+    first, second = [], []
+    for e in d.program.equations:
+        (first if e.name in forward and not second else second).append(e)
+    shown = [(*_equation_parts(e), e) for e in d.program.equations]
+    width = min(max((len(left) for left, *_ in shown), default=0), 14)
+    texts = {e.name: f"    {left:<{width}} = {right}" for left, right, e in shown}
+    column = min(max((len(t) for t in texts.values()), default=0), 84) + 2
+    lines = [f"{comment(what)} of {comment(title)}, generated from its derivation.", ""]
+    for block in (first, second):
+        for e in block:
+            origin = f"   from {', '.join(map(str, e.parents))}" if e.parents and e in second else ""
+            lines.append(comment(f"{texts[e.name]:<{column}}({e.number}){origin}"))
+        lines += [""] if block else []
+    facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
+    kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
+    lines += _paragraph(f"Facts used: {facts}.") + _paragraph(f"Kinks: {kinks}.")
+    lines += _paragraph(f"Emission: {_choices(scope)}.")
+    if verified:
+        lines += _paragraph(f"Verified: {verified}.")
+    return '"""' + "\n".join(lines) + '\n"""'
+
+
+def _equation_parts(e) -> tuple[str, str]:
+    text = " ".join(str(e).split())
+    left, _, right = text.partition(" = ")
+    return left.strip(), right.strip()
+
+
+def _choices(scope: Scope) -> str:
+    grouped: dict = {}
+    for rule, number, reason in scope.choices:
+        grouped.setdefault((rule, reason), []).append(number)
+    if not grouped:
+        return "each equation in its plain form, no choice was made"
+    return "; ".join(f"{rule}{_where(numbers)}: {reason}" for (rule, reason), numbers in grouped.items())
+
+
+def _where(numbers) -> str:
+    shown = ", ".join(f"({n})" for n in dict.fromkeys(numbers) if n)
+    return f" in {shown}" if shown else ""
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(comment(text.replace("..", ".")), 118, subsequent_indent="  ")

@@ -1,0 +1,207 @@
+"""Reads of tensors: plain axes, slices and pads, fixed positions, gathers; out of range is zero.
+
+    x[b,i]            x
+    x[q+1], Q < N     x[1:]                       proved in range by the sizes alone
+    x[t-1]            jnp.pad(x[:-1], (1, 0))     zero before the start
+    A[p,p]            jnp.diagonal(A)
+    z[b,label[b]]     z[b, label]                 an integer read is in range by declaration
+    x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
+"""
+
+from __future__ import annotations
+
+import sympy
+from derive.affine import bounds, in_range, nonnegative, parts
+from derive.index import Index, same_size
+from derive.tensor import Read
+from sympy import Integer, expand
+
+from . import pointwise
+from .scope import Scope
+from .value import ADD, ATOM, Val, align, union
+
+
+def read(scope: Scope, r: Read, order) -> Val:
+    """The array of ``r`` over the indices in it."""
+    if hasattr(scope, "gather"):  # the dense fallback reads everything on its full grid
+        return scope.gather(r)
+    t = r.tensor
+    base = Val(scope.arrays[t.name], ATOM, (), t.dtype)
+    if not r.idx:
+        return base
+    sizes = [scope.known(a) for a in t.axes]
+    seen: dict = {}
+    for e in r.idx:
+        for label in _labels(e):
+            seen[label] = seen.get(label, 0) + 1
+    kinds = [_axis(scope, e, size, seen) for e, size in zip(r.idx, sizes, strict=True)]
+    if all(kind == "all" for kind, *_ in kinds):
+        return Val(base.src, ATOM, r.idx, t.dtype)
+    if t.rank == 2 and r.idx[0] == r.idx[1] and isinstance(r.idx[0], Index) and _square(r, scope):
+        return Val(f"jnp.diagonal({base.src})", ATOM, (r.idx[0],), t.dtype)
+    if any(kind == "gather" for kind, *_ in kinds):
+        return _gather(scope, base, r, kinds, sizes, order)
+    return _slices(scope, base, r, kinds, sizes)
+
+
+def _labels(e) -> set:
+    return {s for s in e.free_symbols if isinstance(s, Index)}
+
+
+def _square(r, scope) -> bool:
+    size = scope.known(r.idx[0].size)
+    return all(same_size(size, scope.known(a)) for a in r.tensor.axes)
+
+
+def _axis(scope: Scope, e, size, seen):
+    """How one axis is read: all | slice (label, start, low pad, high pad, step) | at (fixed position) | gather."""
+    labels = _labels(e)
+    if not labels:
+        return ("at",)
+    label = next(iter(labels))
+    if len(labels) > 1 or seen[label] > 1 or e.has(Read):
+        return ("gather",)
+    split = parts(e)
+    coef, start = split[0].get(label), scope.known(split[1]) if split else None
+    if coef is None:
+        return ("gather",)
+    count, coef = scope.known(label.size), scope.known(coef)
+    if coef == 1 and start == 0 and same_size(count, size):
+        return ("all", label)
+    if coef == 1:
+        low, high = _excess(-start), _excess(expand(start + count - size))
+        fits = low is not None and high is not None and nonnegative(expand(count - low - high))
+        return ("slice", label, start, low, high, 1) if fits else ("gather",)
+    if coef == -1 and same_size(count, size) and same_size(start, size - 1):
+        return ("flip", label)
+    inside = in_range(scope.known(e), size) if not scope.bound else _in_range(scope, e, size)
+    return ("slice", label, start, 0, 0, coef) if inside and nonnegative(coef - 1) else ("gather",)
+
+
+def _in_range(scope: Scope, e, size) -> bool:
+    known = e.xreplace({i: Index(i.name, scope.known(i.size), i.uid) for i in _labels(e)})
+    return in_range(scope.known(known), size)
+
+
+def _excess(e):
+    """``max(0, e)`` if the sign of ``e`` is the same for all sizes, else None."""
+    if nonnegative(-e):
+        return Integer(0)
+    return e if nonnegative(e) else None
+
+
+def _slices(scope: Scope, base: Val, r: Read, kinds, sizes) -> Val:
+    """Slices, fixed positions and pads: no index array is needed."""
+    marks, axes, pads, masks = [], [], [], []
+    for kind, e, size in zip(kinds, r.idx, sizes, strict=True):
+        if kind[0] == "at":
+            marks.append(_position(scope, e, size, masks, r.tensor))
+            continue
+        axes.append(kind[1])
+        if kind[0] in ("all", "flip"):
+            marks.append(":" if kind[0] == "all" else "::-1")
+            pads.append((0, 0))
+            continue
+        _, label, start, low, high, step = kind
+        count = scope.known(label.size)
+        first = expand(start + low)
+        stop = expand(start + (count - 1) * step + 1 - high)
+        marks.append(_slice(scope, first, stop, size, step))
+        pads.append((low, high))
+    while marks and marks[-1] == ":":
+        marks.pop()
+    text = f"{base.src}[{', '.join(marks)}]" if marks else base.src
+    if any(low != 0 or high != 0 for low, high in pads):
+        shown = [f"({scope.size(low).src}, {scope.size(high).src})" for low, high in pads]
+        text = f"jnp.pad({text}, {shown[0] if len(shown) == 1 else '(' + ', '.join(shown) + ')'})"
+    return _zero_outside(Val(text, ATOM, tuple(axes), r.tensor.dtype), masks, ())
+
+
+def _slice(scope: Scope, first, stop, size, step) -> str:
+    begin = "" if first == 0 else scope.size(first).src
+    beyond = expand(stop - size)
+    if beyond == 0 or (step != 1 and nonnegative(beyond + step - 1) and nonnegative(-beyond)):
+        end = ""
+    elif beyond.is_Integer and beyond < 0:
+        end = str(int(beyond))
+    else:
+        end = scope.size(stop).src
+    return f"{begin}:{end}" + (f":{scope.size(step).src}" if step != 1 else "")
+
+
+def _position(scope: Scope, e, size, masks, tensor) -> str:
+    """One fixed position of an axis; whether it exists is asked when the sizes alone do not say."""
+    at = pointwise.expr(scope, e, ())
+    if tensor.dtype == "float" and not isinstance(e, Read) and not _in_range(scope, e, size):
+        masks.append(_inside(scope, e, at, size))
+    return "-1" if expand(e - size + 1) == 0 and not size.is_Integer else at.src
+
+
+def _gather(scope: Scope, base: Val, r: Read, kinds, sizes, order) -> Val:
+    """Advanced indexing; every axis whose label takes part in a gather gets an index array too."""
+    grid = _grid(r, kinds, order)
+    marks, masks, advanced, axes = [], [], [], []
+    for n, (kind, e, size) in enumerate(zip(kinds, r.idx, sizes, strict=True)):
+        if kind[0] == "all" and kind[1] not in grid:
+            marks.append(":")
+            axes.append(kind[1])
+            continue
+        at = _index_array(scope, e, grid, n)
+        if r.tensor.dtype == "float" and not isinstance(e, Read) and not _in_range(scope, e, size):
+            masks.append(_inside(scope, e, at, size))
+        marks.append(align(at, grid).src)
+        advanced.append(n)
+    together = advanced == list(range(advanced[0], advanced[-1] + 1))
+    front = sum(1 for n in range(advanced[0]) if n not in advanced) if together else 0
+    axes[front:front] = grid
+    while marks[-1] == ":":
+        marks.pop()
+    v = Val(f"{base.src}[{', '.join(marks)}]", ATOM, tuple(axes), r.tensor.dtype)
+    return _zero_outside(v, masks, axes)
+
+
+def _grid(r: Read, kinds, order) -> tuple[Index, ...]:
+    """The labels of all index arrays, in order: those of every axis that is not read whole."""
+    found = {label for kind, e in zip(kinds, r.idx, strict=True) if kind[0] != "all" for label in _labels(e)}
+    known = [label for label in order if label in found]
+    return tuple(known + sorted(found - set(known), key=lambda i: (i.name, i.uid)))
+
+
+def _index_array(scope: Scope, e, grid, axis: int) -> Val:
+    v = pointwise.expr(scope, e, grid)
+    if v.prec == ATOM or not v.axes:
+        return v
+    hints = (("rows", "cols", "deep")[min(axis, 2)], f"at_axis{axis}")
+    return scope.share(("at", e, v.axes), hints, v, constant=not e.has(Read))
+
+
+def _inside(scope: Scope, e, at: Val, size) -> Val:
+    """The condition ``0 <= e < size``, without the half that the sizes prove."""
+    known = e.xreplace({i: Index(i.name, scope.known(i.size), i.uid) for i in _labels(e)})
+    found = bounds(scope.known(known))
+    tests = []
+    if found is None or not nonnegative(found[0]):
+        tests.append(Val(f"{at.within(ADD)} >= 0", 40, at.axes, "bool"))
+    if found is None or not nonnegative(expand(size - 1 - found[1])):
+        tests.append(Val(f"{at.within(ADD)} < {scope.size(size).within(ADD)}", 40, at.axes, "bool"))
+    return pointwise.combine(tests, "&", 45, at.axes)
+
+
+def _zero_outside(v: Val, masks, order) -> Val:
+    if not masks:
+        return v
+    test = pointwise.combine(masks, "&", 45, order)
+    axes = union([v, test], order)
+    return Val(f"jnp.where({align(test, axes).src}, {align(v, axes).src}, 0)", ATOM, axes, v.kind)
+
+
+def inside_conditions(e, size, scope: Scope) -> list:
+    """Conditions that say ``0 <= e < size``, where sizes and declared ranges do not prove it."""
+    known = scope.known(e.xreplace({i: Index(i.name, scope.known(i.size), i.uid) for i in _labels(e)}))
+    found, size = bounds(known), scope.known(size)
+    out = []
+    if found is None or not nonnegative(found[0]):
+        out.append(sympy.Ge(e, 0, evaluate=False))
+    if found is None or not nonnegative(expand(size - 1 - found[1])):
+        out.append(sympy.Lt(e, size, evaluate=False))
+    return out

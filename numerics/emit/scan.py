@@ -1,0 +1,240 @@
+"""Recurrences: ``lax.scan`` with as little as possible inside.
+
+    a[t,b,l] = sum_i x[t,b,i] U[i,l] + sum_m h[t-1,b,m] V[m,l] + c[l]        a_in = x @ U + c          (hoisted: no h in it)
+    h[t,b,l] = tanh(a[t,b,l])                                                def h_step(h_prev, a_in_t): ...
+                                                                             _, h = lax.scan(h_step, zeros, a_in)
+
+One time step is written as ordinary equations over tensors without the time axis: ``h_prev`` carried from the step
+before, ``x_t`` streamed in.  What reads no member of the recurrence and sums something is computed before the scan, as
+one product for all steps; what only reads the members' results (every parameter gradient) is not in the cycle at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import sympy
+from derive.errors import UnsupportedError
+from derive.index import Index, same_size
+from derive.order import Scan
+from derive.program import Equation, Row, Term
+from derive.tensor import Read, Tensor
+from sympy import Integer
+
+from . import equation
+from .scope import Scope
+
+
+@dataclass
+class Step:
+    """The body of a scan while it is being written."""
+
+    scope: Scope                 # outside the scan
+    inner: Scope                 # inside it
+    group: Scan
+    carried: dict = field(default_factory=dict)     # (member name, shift) -> Tensor without time
+    streams: dict = field(default_factory=dict)     # key -> (Tensor without time, source with time first)
+
+    def __post_init__(self):
+        self.members = {e.name: e for e in self.group.equations}
+
+    def time(self, e: Equation) -> Index:
+        return e.idx[self.group.axis[e.name]]
+
+    def rest(self, e: Equation) -> tuple[Index, ...]:
+        n = self.group.axis[e.name]
+        return e.idx[:n] + e.idx[n + 1:]
+
+
+def write_scan(scope: Scope, group: Scan, outside) -> None:
+    """Write a recurrence; ``outside`` are the members that later equations or results read."""
+    step = Step(scope, Scope(scope.names, scope.bound, scope), group)
+    first = group.equations[0]
+    length = step.time(first).size
+    for e in group.equations:
+        if not same_size(step.time(e).size, length):
+            raise UnsupportedError(f"the recurrence of {first.name} and {e.name} runs over {length} and "
+                                   f"{step.time(e).size} steps; its members must have the same number of steps")
+    hoisted = [_hoist(step, e) for e in group.equations]
+    for e in hoisted:
+        step.inner.arrays[_now(e)] = scope.names.fresh(f"{e.name}_t", f"{e.name}_now")
+    for e in hoisted:
+        step.inner.number = e.number
+        body = _body(step, e)
+        v = equation.value(step.inner, body)
+        step.inner.write(f"{step.inner.arrays[_now(e)]} = {v.src}", f"({e.number})")
+    _write(step, outside, length)
+
+
+def _now(e) -> str:
+    return f"{e.name}\0now"
+
+
+# -- what stays outside -------------------------------------------------------------------------------------------------
+
+def _hoist(step: Step, e: Equation) -> Equation:
+    """Sum the terms that read no member before the scan, if there is a contraction among them."""
+    free = [t for t in e.terms if not _reads_member(step, t.reads())]
+    if e.reduce or not any(t.bnd for t in free) or not any(step.time(e) in t.free_symbols for t in free):
+        return e
+    t, rest = step.time(e), step.rest(e)
+    name = f"{e.name}\0in"
+    made = Tensor(name, (t.size, *(i.size for i in rest)), (t, *rest), role="computed", digest=f"emit:{name}")
+    step.scope.arrays[name] = step.scope.names.fresh(f"{e.name}_in", f"{e.name}_input")
+    before = Equation(made, (t, *rest), tuple(free), number=e.number)
+    step.scope.number = e.number
+    v = equation.value(step.scope, before)
+    step.scope.write(f"{step.scope.arrays[name]} = {v.src}", f"({e.number}) the part without {_cycle(step)}, all steps")
+    kept = tuple(t_ for t_ in e.terms if t_ not in free)
+    step.scope.choices.append(("hoist", e.number, f"what reads no {_cycle(step)} is one product for all steps, before "
+                                                  f"the scan"))
+    return replace(e, terms=(Term(Integer(1), (Read(made, t, *rest),)), *kept))
+
+
+def _cycle(step: Step) -> str:
+    return ", ".join(step.members)
+
+
+def _reads_member(step: Step, reads) -> bool:
+    return any(s.tensor.name in step.members for r in reads for s in r.atoms(Read))
+
+
+# -- one step, without the time axis --------------------------------------------------------------------------------------
+
+def _body(step: Step, e: Equation) -> Equation:
+    """The equation of one time step: reads of members become carried values, reads at time t streamed ones."""
+    t, rest = step.time(e), step.rest(e)
+
+    def at(expr):
+        return _without_time(step, expr, t)
+
+    terms = tuple(Term(at_coef, tuple(at(f) for f in term.fac), term.bnd,
+                       tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows))
+                  for term in e.terms for at_coef in (term.coef,))
+    guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
+    made = Tensor(_now(e), tuple(i.size for i in rest), rest, e.tensor.dtype, e.tensor.below, role="computed",
+                  digest=f"emit:{_now(e)}")
+    return replace(e, tensor=made, idx=rest, terms=terms, guards=guards)
+
+
+def _without_time(step: Step, e, t: Index):
+    if isinstance(e, Read):
+        if e.tensor.name in step.members:
+            return _member(step, e, t)
+        return _streamed(step, e, t) if t in e.free_symbols and not _reads_member(step, [e]) else \
+            Read(e.tensor, *(_without_time(step, i, t) for i in e.idx))
+    if e == t:
+        return _clock(step, t)
+    if not e.args or (t not in e.free_symbols and not _reads_member(step, e.atoms(Read))):
+        return e
+    args = [_without_time(step, a, t) for a in e.args]
+    if isinstance(e, sympy.core.relational.Relational):
+        return e.func(*args, evaluate=False)
+    return e.func(*args)
+
+
+def _member(step: Step, r: Read, t: Index) -> Read:
+    """A member at this step, or carried from an earlier one."""
+    e = step.members[r.tensor.name]
+    n = step.group.axis[e.name]
+    shift = abs(int(r.idx[n] - t))
+    rest = [_without_time(step, i, t) for k, i in enumerate(r.idx) if k != n]
+    axes = [a for k, a in enumerate(r.tensor.axes) if k != n]
+    name = _now(e) if shift == 0 else f"{e.name}\0{shift}"
+    made = Tensor(name, axes, (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name}")
+    if shift:
+        _carry(step, e, shift)
+    return Read(made, *rest)
+
+
+def _carry(step: Step, e: Equation, shift: int) -> None:
+    word = "prev" if step.group.direction > 0 else "next"
+    for s in range(1, shift + 1):
+        name = f"{e.name}\0{s}"
+        if name not in step.inner.arrays:
+            step.inner.arrays[name] = step.scope.names.fresh(f"{e.name}_{word}{s if s > 1 else ''}")
+            step.carried[e.name, s] = step.inner.arrays[name]
+
+
+def _clock(step: Step, t: Index) -> Read:
+    name = f"{t.name}\0clock"
+    made = Tensor(name, (), (), "int", t.size, role="computed", digest=f"emit:{name}")
+    if name not in step.inner.arrays:
+        source = step.scope.place(t).src
+        step.inner.arrays[name] = step.scope.names.fresh(f"{t.name}_now", "now")
+        step.streams[name] = (step.inner.arrays[name], source)
+    return Read(made)
+
+
+def _streamed(step: Step, r: Read, t: Index) -> Read:
+    """A read at time t of a tensor outside the recurrence: that tensor with time first, one slice a step."""
+    plain = len(set(r.idx)) == len(r.idx) and all(
+        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True))
+    labels = tuple(i for i in r.idx if i != t) if plain else tuple(sorted(
+        (s for s in r.free_symbols if isinstance(s, Index) and s != t), key=lambda i: (i.uid, i.name)))
+    key = ("stream", r.xreplace({t: Index("t", t.size, -1)}))
+    shown = step.scope.arrays[r.tensor.name]
+    if key not in step.streams:
+        if plain:
+            n = r.idx.index(t)
+            source = shown if n == 0 else f"jnp.moveaxis({shown}, {n}, 0)"
+        else:
+            made = Tensor(f"{shown}\0stream", tuple(i.size for i in (t, *labels)), (), r.tensor.dtype, r.tensor.below,
+                          role="computed", digest=f"emit:{shown}:{len(step.streams)}")
+            source = equation.value(step.scope, Equation(made, (t, *labels), (Term(Integer(1), (r,)),))).src
+        step.streams[key] = (step.scope.names.fresh(f"{shown}_t", f"{shown}_now"), source)
+    local = step.streams[key][0]
+    name = f"{local}\0slice"
+    step.inner.arrays[name] = local
+    made = Tensor(name, tuple(i.size for i in labels), (), r.tensor.dtype, r.tensor.below, role="computed",
+                  digest=f"emit:{name}")
+    return Read(made, *labels)
+
+
+# -- the text ---------------------------------------------------------------------------------------------------------------
+
+def _tuple(names) -> str:
+    names = list(names)
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _write(step: Step, outside, length) -> None:
+    scope, group, members = step.scope, step.group, step.members
+    first = next(e.name for e in group.equations if any(n == e.name for n, _ in step.carried))
+    function = scope.names.fresh(f"{scope.arrays[first]}_step")
+    carry = sorted(step.carried.items(), key=lambda kv: (list(members).index(kv[0][0]), kv[0][1]))
+    inputs = list(step.streams.values())
+    results = [e for e in group.equations if e.name in outside]
+    now = {e.name: step.inner.arrays[_now(e)] for e in group.equations}
+    after = [now[name] if s == 1 else step.carried[name, s - 1] for (name, s), _ in carry]
+    carry_in, stream_in = [v for _, v in carry], [v for v, _ in inputs]
+    heads = [carry_in[0] if len(carry_in) == 1 else "carry",
+             stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_")]
+    if heads[1] == "now":
+        heads[1] = scope.names.fresh("now", "now_in")
+    if heads[0] == "carry":
+        heads[0] = scope.names.fresh("carry", "carry_in")
+    scope.write("")
+    scope.write(f"def {function}({', '.join(heads)}):")
+    if len(carry_in) > 1:
+        scope.write(f"    {', '.join(carry_in)} = {heads[0]}")
+    if len(stream_in) > 1:
+        scope.write(f"    {', '.join(stream_in)} = {heads[1]}")
+    for line in step.inner.lines:
+        scope.write(f"    {line.code}", line.margin)
+    out = _tuple(now[e.name] for e in results) if results else "None"
+    scope.write(f"    return {_tuple(after)}, {out}")
+    scope.write("")
+    zeros = _tuple(f"jnp.zeros({scope.shape(step.rest(members[n]))}, "
+                   f"{scope.dtype if members[n].tensor.dtype == 'float' else 'int'})" for (n, _), _ in carry)
+    streams = _tuple(s for _, s in inputs) if inputs else "None"
+    extra = "" if inputs else f", length={scope.size(length).src}"
+    extra += ", reverse=True" if group.direction < 0 else ""
+    target = _tuple(scope.arrays[e.name] for e in results) if results else "_"
+    numbers = ", ".join(f"({e.number})" for e in results)
+    scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros}, {streams}{extra})", numbers)
+    for e in results:
+        n = group.axis[e.name]
+        if n:
+            name = scope.arrays[e.name]
+            scope.write(f"{name} = jnp.moveaxis({name}, 0, {n})")

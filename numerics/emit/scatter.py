@@ -1,0 +1,58 @@
+"""Sums that are added at positions read from data: the adjoint of a gather.
+
+    sum_{b,t} [v = tok[b,t]] dx[b,t,d]      jnp.zeros((V, D), dtype).at[tok].add(dx)
+"""
+
+from __future__ import annotations
+
+from derive.nodes import Iverson
+
+from ..plan import Plan, labels
+from . import contraction, pointwise
+from .scope import Scope
+from .value import Val, align, full
+
+
+def scattered(scope: Scope, p: Plan, base: Val | None, order) -> Val:
+    """``base`` (zeros if None) with the term added; repeated positions accumulate."""
+    axes = tuple(order)
+    grid_set = {i for e in p.scatter.values() for i in labels(e)}
+    last = max(n for n, a in enumerate(axes) if a in p.scatter)
+    first = min(n for n, a in enumerate(axes) if a in p.scatter)
+    # axes between two scattered ones, and those that the positions depend on, need index arrays of their own
+    indexed = {a for n, a in enumerate(axes) if a in p.scatter or a in grid_set or first < n < last}
+    spots = [n for n, a in enumerate(axes) if a in indexed]
+    together = spots == list(range(spots[0], spots[-1] + 1))
+    grid = tuple([a for a in axes if a in indexed and a not in p.scatter]
+                 + [b for b in p.bnd if b in grid_set])
+    rest = [a for a in axes if a not in indexed]
+    front = sum(1 for a in axes[:spots[0]] if a not in indexed) if together else 0
+    target = (*rest[:front], *grid, *rest[front:])
+    marks = []
+    for a in axes:
+        if a in p.scatter:
+            marks.append(align(pointwise.expr(scope, p.scatter[a], grid), grid).src)
+        else:
+            marks.append(align(scope.place(a), grid).src if a in indexed else ":")
+    while marks[-1] == ":":
+        marks.pop()
+    amount = _updates(scope, p, grid_set, target)
+    start = full(base, axes, scope.shape(axes), scope.dtype).atom if base is not None else \
+        f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
+    return Val(f"{start}.at[{', '.join(marks)}].add({amount.src})", axes=axes)
+
+
+def _updates(scope: Scope, p: Plan, grid_set, target) -> Val:
+    """What is added, with axes that broadcast to ``target``; sums over indices no position depends on come first."""
+    inner = [b for b in p.bnd if b not in grid_set]
+    brackets = [Iverson(c) for c in p.conditions]
+    if not inner:
+        v = pointwise.product(scope, [*([p.coef] if p.coef != 1 or not p.fac else []), *p.fac, *brackets], target)
+    else:
+        c = contraction.arrange(Plan(p.coef, p.fac, p.conditions, inner))
+        v = contraction.contract(scope, c, target)
+        if p.coef != 1 or c.outside.fac:
+            v = pointwise.plain_product(scope, [p.coef, *c.outside.fac], target, first=v)
+        if c.outside.conditions:
+            v = pointwise.masked(scope, c.outside.conditions, v, target)
+    return align(pointwise.as_number(scope, v), target)

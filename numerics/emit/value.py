@@ -1,0 +1,95 @@
+"""A piece of source with labelled axes, and how two of them are made to broadcast.
+
+The labels are :class:`~derive.index.Index` objects: ``Val("x", axes=(b, i))`` is an array whose axis 0 runs over b.
+Everything the emitter writes is built from these, so an axis can be transposed or inserted only here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from derive.index import Index
+
+# Python's precedences, tightest first; MATMUL stands apart from MUL so that (x @ W) * c keeps its brackets
+ATOM, POW, UNARY, MUL, MATMUL, ADD, AND, OR, COMPARE, LOOSE = 100, 90, 80, 70, 65, 60, 50, 45, 40, 0
+
+
+@dataclass(frozen=True)
+class Val:
+    """Source text, its precedence, its axes, and its kind.
+
+    ``kind``: "float" (the program's dtype), "weak" (floats made of Python numbers only), "int", "bool", or "num" (a
+    Python number when the program is traced).
+    """
+
+    src: str
+    prec: int = ATOM
+    axes: tuple[Index, ...] = ()
+    kind: str = "float"
+
+    def within(self, prec: int) -> str:
+        """The source, in brackets unless it binds at least as tightly as ``prec``."""
+        return self.src if self.prec >= prec else f"({self.src})"
+
+    @property
+    def atom(self) -> str:
+        return self.within(ATOM)
+
+    def axis(self, label: Index) -> int:
+        return self.axes.index(label)
+
+
+def union(vals, order=()) -> tuple[Index, ...]:
+    """The axes of the broadcast of several values: those of a value that has them all, else sorted by ``order``."""
+    every = {label for v in vals for label in v.axes}
+    for v in vals:
+        if len(v.axes) == len(every):
+            return v.axes
+    known = [label for label in order if label in every]
+    rest = [label for v in vals for label in v.axes if label not in known]
+    return tuple(dict.fromkeys(known + rest))
+
+
+def transpose(v: Val, axes) -> Val:
+    """The value with its axes in the given order (a permutation of its own)."""
+    axes = tuple(axes)
+    if axes == v.axes:
+        return v
+    if len(axes) == 2:
+        return Val(f"{v.atom}.T", ATOM, axes, v.kind)
+    moved = ", ".join(str(v.axis(label)) for label in axes)
+    return Val(f"{v.atom}.transpose({moved})", ATOM, axes, v.kind)
+
+
+def align(v: Val, target) -> Val:
+    """The value made to broadcast against ``target`` axes: transposed, with ``None`` where an axis is missing."""
+    v = transpose(v, [label for label in target if label in v.axes])
+    marks = [":" if label in v.axes else "None" for label in target]
+    while marks and marks[0] == "None":
+        marks.pop(0)
+    if "None" not in marks:
+        return v
+    while marks[-1] == ":":
+        marks.pop()
+    return replace(v, src=f"{v.atom}[{', '.join(marks)}]", prec=ATOM)
+
+
+def full(v: Val, target, shape: str, asarray: str) -> Val:
+    """The value with exactly the ``target`` axes, in order (missing ones by broadcasting to ``shape``)."""
+    target = tuple(target)
+    if set(v.axes) == set(target):
+        return transpose(v, target)
+    if not v.axes:
+        return Val(f"jnp.full({shape}, {v.src}, {asarray})" if v.kind in ("num", "int", "bool", "weak")
+                   else f"jnp.full({shape}, {v.src})", ATOM, target, "float")
+    return Val(f"jnp.broadcast_to({align(v, target).src}, {shape})", ATOM, target, v.kind)
+
+
+def joint_kind(*kinds: str) -> str:
+    """The kind of an arithmetic combination."""
+    for kind in ("float", "weak"):
+        if kind in kinds:
+            return kind
+    if "int" in kinds or "bool" in kinds:
+        return "int"
+    return "num"

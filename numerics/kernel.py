@@ -1,0 +1,190 @@
+"""Compiled kernels: a generated module, executed, with checks on what it is given.
+
+``nx.compile(d)`` writes the source of a derivation (:mod:`numerics.emit`), executes it, and wraps it:
+
+    kern(**arrays)            checks names, shapes and dtypes; then one jitted call
+    kern.fn(*arrays)          the pure function, for jit, vmap, shard_map
+    kern.validate(**arrays)   checks values: ranges, NaN, declared facts
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+import linecache
+import os
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+import jax
+from derive.derivation import Derivation
+from derive.index import Size
+
+from . import inputs as checks
+from .custom_vjp import custom_vjp
+from .emit import module
+from .errors import NumericsError, SizeError
+
+
+def compile(d: Derivation, sizes=None, dense=False, name=None) -> Kernel:
+    """Write, execute and wrap the JAX program of a derivation.
+
+    Parameters
+    ----------
+    d : Derivation
+        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    sizes : dict, optional
+        Sizes that no array fixes, by name: ``{"S": 2}``.  Sizes that an array fixes may be given too; they are then
+        fixed in the source, and an array that disagrees is refused.
+    dense : bool
+        Write the generic fallback: every term on the full grid of its indices.  Slow, and right by inspection.
+    name : str, optional
+        The title of the module.
+
+    Returns
+    -------
+    Kernel
+
+    Raises
+    ------
+    numerics.NumericsError
+        For a size that nothing fixes.
+    derive.UnsupportedError
+        For a construct that no emission knows.
+
+    Examples
+    --------
+    >>> import derive as dv, numerics as nx
+    >>> b, i = dv.indices("b i")
+    >>> x, w = dv.tensor("x", b, i), dv.tensor("w", i)
+    >>> loss = dv.define("loss", (), dv.Sum((x[b, i] * w[i])**2, b, i))
+    >>> kern = nx.compile(dv.backprop(loss, wrt=[w]))
+    >>> [t.name for t in kern.inputs]
+    ['w', 'x']
+    """
+    if not isinstance(d, Derivation):
+        raise NumericsError(f"nx.compile({type(d).__name__}): takes a derivation, as returned by dv.backprop(loss, wrt)")
+    fixed = {}
+    for key, value in (sizes or {}).items():
+        size = key if isinstance(key, Size) else Size(str(key))
+        if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0:
+            raise SizeError(f"nx.compile: size {size.name} = {value!r}: give a whole number")
+        fixed[size] = int(value)
+    unknown = sorted({s.name for s in fixed} - {s.name for s in d.program.sizes()} - {s.name for s in d.source.sizes()})
+    if unknown:
+        known = ", ".join(s.name for s in d.program.sizes()) or "none"
+        raise SizeError(f"nx.compile: size {unknown[0]!r} is not in this derivation; its sizes are {known}")
+    return Kernel(d, module.emit(d, fixed, dense, name), fixed, dense, name)
+
+
+class Kernel:
+    """A compiled derivation.
+
+    Attributes
+    ----------
+    derivation : Derivation
+    source : str
+        A standalone, readable JAX module.
+    fn : callable
+        The pure function: positional, tensors differentiated for first, then the other inputs by first use.
+    inputs : tuple of Tensor
+        What ``fn`` takes, in order.
+    sizes : dict
+        Sizes fixed when compiled, by name.
+    choices : tuple of (rule, equation number, reason)
+        Emissions that had an alternative.
+    evidence : dict or None
+        Set by ``nx.verify``; saved beside the source.
+    """
+
+    def __init__(self, d: Derivation, made, fixed, dense=False, name=None):
+        self.derivation, self.inputs, self.choices = d, made.inputs, made.choices
+        self.sizes = {s.name: n for s, n in fixed.items()}
+        self.evidence: dict | None = None
+        self.name = name or d.name
+        self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
+        self._made, self._fixed, self._dense = made, fixed, dense
+        self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
+        self._result = namedtuple("Result", [field for field, _ in d.results])
+        self.fn = _execute(made)
+        self._jitted = jax.jit(self.fn)
+
+    @property
+    def source(self) -> str:
+        """The generated module; once verified, its header says so."""
+        line = (self.evidence or {}).get("summary")
+        if not line:
+            return self._made.source
+        return module.emit(self.derivation, self._fixed, self._dense, self.name, verified=line).source
+
+    def __call__(self, **arrays):
+        """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
+
+        Raises
+        ------
+        numerics.NumericsError
+            For missing or unknown names, wrong shapes and dtypes.  Values are checked by :meth:`validate`.
+        """
+        return self._result(*self._jitted(*self._ordered(arrays)))
+
+    def _ordered(self, arrays) -> list:
+        self._seen = checks.check_arrays(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded)
+        return [arrays[t.name] for t in self.inputs]
+
+    def validate(self, **arrays) -> list[str]:
+        """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
+
+        Sizes that these arrays do not fix are those of the last call.
+
+        Returns
+        -------
+        list of str
+            A line for each check, also for one that could not be made.
+
+        Raises
+        ------
+        numerics.NumericsError
+            Naming the tensor, the first position (or the largest violation), and what was declared.
+        """
+        return checks.check_values(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded, self._seen)
+
+    def save(self, path) -> Path:
+        """Write the module (and its evidence, as JSON beside it); a reader never sees half a file."""
+        path = Path(path)
+        _write_atomically(path, self.source)
+        if self.evidence is not None:
+            _write_atomically(path.with_suffix(".json"), json.dumps(self.evidence, indent=2, default=str) + "\n")
+        return path
+
+    def as_custom_vjp(self):
+        """A function of the inputs, in order, that JAX can differentiate; see :mod:`numerics.custom_vjp`."""
+        return custom_vjp(self)
+
+    def __repr__(self):
+        arguments = ", ".join(t.name for t in self.inputs)
+        return f"<kernel {self.name}({arguments}) -> {', '.join(n for n, _ in self.derivation.results)}>"
+
+
+def _execute(made):
+    """Run the generated module; its lines are registered, so tracebacks show them."""
+    digest = hashlib.sha256(made.source.encode()).hexdigest()[:12]
+    filename = f"<generated {made.function} {digest}>"
+    linecache.cache[filename] = (len(made.source), None, made.source.splitlines(keepends=True), filename)
+    namespace = {"__name__": f"generated_{digest}"}
+    exec(builtins.compile(made.source, filename, "exec"), namespace)  # noqa: S102  our own text; every name is mapped
+    return namespace[made.function]
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+

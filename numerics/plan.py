@@ -1,0 +1,202 @@
+"""What a term is, numerically: which indices are summed, which conditions mask, what is scattered where.
+
+    sum_m x[m] K[r] [S*u + r - P = m]   ->  m solved: x[S*u + r - P] K[r], zero outside
+    sum_q g[q] [q + 1 = m]              ->  q solved: g[m - 1]
+    sum_t dx[t,d] [v = tok[t]]          ->  scatter: v at tok[t]
+    sum_{u,r} dy[u] K[r] [S*u + r = m]  ->  the row stays, a boolean indicator over (u, r, m)
+
+Nothing here changes a value: a solved row keeps its range as conditions unless a factor vanishes outside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy
+from derive.affine import nonnegative, parts
+from derive.index import Index, same_size
+from derive.nodes import Iverson
+from derive.program import Term
+from derive.tensor import Read
+from sympy import Expr, Integer, Mul, Pow
+from sympy.logic.boolalg import And, BooleanTrue
+
+from .emit.reads import inside_conditions
+
+
+@dataclass
+class Plan:
+    """One term, ready to be written: ``coef * sum_{bnd} prod(fac) * [conditions]``, added at ``scatter`` positions."""
+
+    coef: Expr
+    fac: list[Expr]
+    conditions: list
+    bnd: list[Index]
+    scatter: dict[Index, Expr] = field(default_factory=dict)
+
+    def xreplace(self, mapping) -> None:
+        self.fac = [g for f in self.fac for g in flat(f.xreplace(mapping))]
+        self.conditions = [c.xreplace(mapping) for c in self.conditions]
+        self.scatter = {label: e.xreplace(mapping) for label, e in self.scatter.items()}
+        self.clean()
+
+    def clean(self) -> None:
+        """Numbers go into the coefficient, brackets into the conditions; true conditions go."""
+        fac, self.fac = self.fac, []
+        for f in fac:
+            if isinstance(f, Iverson):
+                self.conditions += conjuncts(f.condition)
+            elif _is_coefficient(f):
+                self.coef = self.coef * f
+            else:
+                self.fac.append(f)
+        self.conditions = [c for c in dict.fromkeys(self.conditions) if not isinstance(c, BooleanTrue)]
+
+
+def flat(f: Expr) -> list[Expr]:
+    """The factors of a product, also of a power of one."""
+    if isinstance(f, Mul):
+        return [g for a in f.args for g in flat(a)]
+    if isinstance(f, Pow) and f.exp.is_Integer and isinstance(f.base, Mul):
+        return [g for a in f.base.args for g in flat(Pow(a, f.exp))]
+    return [f]
+
+
+def conjuncts(c) -> list:
+    return [d for a in c.args for d in conjuncts(a)] if isinstance(c, And) else [c]
+
+
+def labels(e) -> set[Index]:
+    return {s for s in e.free_symbols if isinstance(s, Index)}
+
+
+def _is_coefficient(e) -> bool:
+    return not e.has(Read) and not labels(e) and not e.has(Iverson)
+
+
+def plan_term(term: Term, idx, scope) -> Plan:
+    """Normalise one term of the equation of ``tensor[idx]``."""
+    p = Plan(term.coef, [g for f in term.fac for g in flat(f)], [], list(term.bnd))
+    p.clean()
+    for row in term.rows:
+        p.conditions += [row.condition]
+    p.clean()
+    while _solve_one(p, idx, scope):
+        pass
+    _choose_scatter(p, idx, scope)
+    _count_unused(p)
+    return p
+
+
+def _equality(c):
+    return (c.lhs, c.rhs) if isinstance(c, sympy.Eq) else None
+
+
+def _solve_one(p: Plan, idx, scope) -> bool:
+    """Solve one equality row for a bound index, if that leaves reads simpler than the row."""
+    for c in p.conditions:
+        sides = _equality(c)
+        if sides is None:
+            continue
+        split = parts(sympy.expand(sides[0] - sides[1]))
+        if split is None:
+            continue
+        coefs, rest = split
+        for label in sorted((a for a in coefs if a in p.bnd), key=lambda a: p.bnd.index(a)):
+            solution = _solution(label, coefs, rest, p.bnd)
+            if solution is None:
+                continue
+            p.conditions.remove(c)
+            p.bnd.remove(label)
+            if not _same_range(solution, label) and not _vanishes_outside(p, label, scope):
+                p.conditions += inside_conditions(solution, label.size, scope)
+            p.xreplace({label: solution})
+            return True
+    return False
+
+
+def _solution(label, coefs, rest, bnd):
+    """``label`` from ``sum coefs * atoms + rest == 0``: needs a unit coefficient, and either no other bound index or
+    only positive coefficients (then ``label`` is the position in the larger array, as in a convolution)."""
+    if coefs[label] not in (1, -1):
+        return None
+    others = {a: -c * coefs[label] for a, c in coefs.items() if a != label}
+    if any(label in labels(a) for a in others):
+        return None
+    loose = {i for a in others for i in labels(a)} & set(bnd)
+    if loose and not all(nonnegative(c) for c in others.values()):
+        return None
+    return sympy.Add(*(c * a for a, c in others.items()), -rest * coefs[label])
+
+
+def _same_range(solution, label) -> bool:
+    return (isinstance(solution, Index) and same_size(solution.size, label.size)) or (
+        isinstance(solution, Read) and solution.tensor.below is not None
+        and same_size(solution.tensor.below, label.size))
+
+
+def _vanishes_outside(p: Plan, label, scope) -> bool:
+    """Whether a factor reads a float axis of the label's own size at exactly the label: it is zero elsewhere."""
+    size = scope.known(label.size)
+    return any(isinstance(f, Read) and f.tensor.dtype == "float"
+               and any(e == label and same_size(scope.known(a), size) for e, a in zip(f.idx, f.tensor.axes, strict=True))
+               for f in p.fac)
+
+
+def _choose_scatter(p: Plan, idx, scope) -> None:
+    """Rows ``free == position read from data``, with a bound index in the position, become scatters."""
+    for c in list(p.conditions):
+        sides = _equality(c)
+        split = parts(sympy.expand(sides[0] - sides[1])) if sides else None
+        if split is None:
+            continue
+        coefs, rest = split
+        for label in [a for a in coefs if a in idx and coefs[a] in (1, -1)]:
+            others = {a: -k * coefs[label] for a, k in coefs.items() if a != label}
+            data = [a for a in others if isinstance(a, Read)]
+            bound = {i for a in others for i in labels(a)} & set(p.bnd)
+            if not data or not bound or any(label in labels(a) for a in others) or label in p.scatter:
+                continue
+            where = sympy.Add(*(k * a for a, k in others.items()), -rest * coefs[label])
+            if any(i in p.scatter for i in labels(where)):
+                continue
+            p.conditions.remove(c)
+            p.conditions += inside_conditions(where, label.size, scope)
+            p.xreplace({label: where})
+            p.scatter[label] = where
+            break
+
+
+def _count_unused(p: Plan) -> None:
+    """A bound index that nothing reads multiplies the term by its size."""
+    used = {i for e in (*p.fac, *p.conditions, *p.scatter.values()) for i in labels(e)}
+    for b in [b for b in p.bnd if b not in used]:
+        p.coef = p.coef * b.size
+        p.bnd.remove(b)
+
+
+def common_coefficient(plans: list[Plan]) -> Expr:
+    """The coefficient that all terms share up to a sign or a rational; 1 for a single term."""
+    if len(plans) < 2:
+        return Integer(1)
+    first = plans[0].coef
+    magnitude = first if not first.could_extract_minus_sign() else -first
+    ratios = [sympy.cancel(p.coef / magnitude) for p in plans]
+    if not all(r.is_Rational for r in ratios):
+        return Integer(1)
+    if all(abs(r) == 1 for r in ratios):
+        return magnitude
+    return magnitude.as_coeff_Mul()[1]
+
+
+def common_factors(plans: list[Plan]) -> list[Expr]:
+    """Factors that every term of a pointwise sum holds."""
+    if len(plans) < 2:
+        return []
+    found, left = [], [list(p.fac) for p in plans]
+    for f in list(left[0]):
+        if all(f in fac for fac in left):
+            found.append(f)
+            for fac in left:
+                fac.remove(f)
+    return found
