@@ -25,10 +25,10 @@ FUNCTIONS = {
     "erfc": r"\operatorname{erfc}", "sign": r"\operatorname{sign}", "loggamma": r"\log\Gamma", "digamma": r"\psi",
     "polygamma": r"\operatorname{polygamma}", "max": r"\max", "min": r"\min", "relu": r"\operatorname{relu}",
     "sigmoid": r"\sigma", "softplus": r"\operatorname{softplus}", "stop_gradient": r"\operatorname{stop}",
-    "exp": r"\exp", "mod": r"\operatorname{mod}", "onehot": r"\operatorname{onehot}",
+    "exp": r"\exp", "mod": r"\operatorname{mod}", "diag": r"\operatorname{diag}", "onehot": r"\operatorname{onehot}",
 }
 BIG = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
-FENCES = {"abs": (r"\lvert ", r"\rvert "), "floor": (r"\lfloor ", r"\rfloor "), "ceil": (r"\lceil ", r"\rceil "),
+FENCES = {"abs": (r"\lvert ", r"\rvert "), "norm": (r"\lVert ", r"\rVert "), "floor": (r"\lfloor ", r"\rfloor "), "ceil": (r"\lceil ", r"\rceil "),
           "iverson": ("[", "]"), "round": ("(", ")")}
 ESCAPES = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
            "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -139,7 +139,8 @@ def _product(node, tight):
     out = []
     for n, item in enumerate(node.items):
         least = L.BIG if n == len(node.items) - 1 else L.MUL
-        out.append(_wrapped(item, least, tight))
+        elementwise = isinstance(item, L.Product) and item.op
+        out.append(fence(item) if elementwise else _wrapped(item, least, tight))
     glue = "" if tight and all(isinstance(i, (L.Num, L.Letter)) for i in node.items) else r" \, "
     text = out[0]
     for before, after, shown in zip(node.items, node.items[1:], out[1:]):

@@ -97,6 +97,9 @@ def _product(node, tight):
         return " * ".join(_wrapped(n, L.MUL) if not isinstance(n, L.Product) else f"({render(n)})" for n in node.items)
     out = []
     for n, item in enumerate(node.items):
+        if isinstance(item, L.Product) and item.op:
+            out.append(f"({render(item)})")
+            continue
         ends = n == len(node.items) - 1
         fraction_inside = n > 0 and isinstance(item, L.Fraction)
         least = L.BIG if ends else L.MUL
@@ -125,7 +128,7 @@ def _power(node, tight):
 
 def _fence(node, tight):
     body = render(node.body)
-    return {"abs": f"|{body}|", "floor": f"floor({body})", "ceil": f"ceil({body})", "iverson": f"[{body}]"}[node.kind]
+    return {"abs": f"|{body}|", "norm": f"||{body}||", "floor": f"floor({body})", "ceil": f"ceil({body})", "iverson": f"[{body}]"}[node.kind]
 
 
 def _relation(node, tight):
@@ -206,7 +209,7 @@ def derivation_text(d: Derivation, **options) -> str:
     -------
     str
     """
-    return "\n\n".join(filter(None, (_block(b) for b in outline(d, read_options(options))))) + "\n"
+    return "\n\n".join(filter(None, (_block(b) for b in outline(d, read_options(options), flat=True)))) + "\n"
 
 
 def _block(block, indent: str = "") -> str:

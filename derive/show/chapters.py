@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..program import Step
 from .blocks import Equations, Fold, Heading, Line, Para, Ref
 from .formulas import Formulas
@@ -10,6 +12,7 @@ from .formulas import Formulas
 KINDS = {
     "log-sum-exp": ("Sums of exponentials go to the log domain",
                     "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms."),
+    "seed": ("The start", ""),
     "chain rule": ("The chain rule",
                    "Going backward from the result, each tensor gathers one term from every place that reads it: the "
                    "adjoint of the reader, times the partial derivative of the reader by what it reads."),
@@ -25,7 +28,7 @@ KINDS = {
     "expand and collect": ("Expanding and collecting", "Products are multiplied out where terms then cancel or combine."),
     "collect": ("Collecting", "Equal factors and like terms combine."),
     "definition": ("New names", "Values that are needed more than once, or that deserve a name, get one."),
-    "hoist": ("Out of the sum", "What does not depend on a summed index leaves the sum."),
+    "hoist": ("Out of the sum", ""),
     "stabilize": ("Stabilizing", "The same values, computed so that nothing overflows."),
 }
 
@@ -53,23 +56,29 @@ def _chapter(f: Formulas, steps) -> list:
             folded.append(s)
         else:
             out += _told(f, s)
+    above = [s for s in folded if s.rule == "contraction" and _chain_of(f, s) is not None]
+    folded = [s for s in folded if s not in above]
+    if above:
+        out.append(Para((f"{_numbers(above)}: every bracket picks its one term; the outcome stands under the chain rule "
+                         "above.",)))
     if folded:
         count = f"{len(folded)} {'more ' if out else ''}step{'s' if len(folded) > 1 else ''} in which only the obvious happens"
-        body = [Para((f"Steps {_numbers(folded)}." if len(folded) > 1 else f"Step {folded[0].id}.",)),
+        body = [Para((f"{_numbers(folded)}.",)),
                 Equations(tuple(line for s in folded for line in _after_line(f, s)))]
         out.append(Fold(count, tuple(body)))
     return out
 
 
 def _numbers(steps) -> str:
-    """3, 5-8, 11"""
+    """Steps 3, 5-8, 11"""
     runs: list[list[int]] = []
     for s in steps:
         if runs and s.id == runs[-1][1] + 1:
             runs[-1][1] = s.id
         else:
             runs.append([s.id, s.id])
-    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+    shown = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+    return f"Step {shown}" if len(steps) == 1 else f"Steps {shown}"
 
 
 def _after_line(f: Formulas, s: Step) -> tuple[Line, ...]:
@@ -101,7 +110,9 @@ def _settled(f: Formulas, s: Step) -> bool:
 def _told(f: Formulas, s: Step) -> list:
     """A sentence and a display."""
     head = [f"Step {s.id}. "]
-    why = f.sentence(s.why[:1].upper() + s.why[1:] + ("" if s.why.endswith(".") else "."))
+    named = re.match(r"\w+", s.why)
+    why = s.why if named and named.group() in f.tensors else s.why[:1].upper() + s.why[1:]
+    why = f.sentence(why + ("" if why.endswith(".") else "."))
     labels = sorted({f.label(b) for b in s.before if s.claim == "transpose" and f.label(b)}, key=_label_order)
     seen = [" From "] + _joined([Ref(n) for n in labels]) + ["."] if labels else []
     facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
@@ -133,6 +144,11 @@ def _display(f: Formulas, s: Step) -> list[Line]:
         before = f.sides(s.before[0])
         return [Line(lhs, before[1]), Line(None, rhs, label)]
     return [Line(*f.sides(b), f.label(b)) for b in s.before] + [Line(lhs, rhs, label)]
+
+
+def _chain_of(f: Formulas, s: Step) -> Step | None:
+    """The chain rule step that a contraction solves."""
+    return next((t for t in f.d.steps if t.id in s.parents and t.claim == "transpose" and t.before), None)
 
 
 def _solved(f: Formulas, s: Step) -> Step | None:

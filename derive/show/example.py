@@ -112,7 +112,7 @@ def _shape(t: Tensor, sizes):
     return tuple(_number(a, sizes) for a in t.axes)
 
 
-PATTERN = (1, 0, 2, -1, 1, 1, -1, 0, 2, 1, 0, -1, 1)
+PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
 
 
 def _input(t: Tensor, n: int, sizes) -> dict:
@@ -122,7 +122,7 @@ def _input(t: Tensor, n: int, sizes) -> dict:
     out = {}
     for k, place in enumerate(places):
         if t.dtype != "float":
-            out[place] = Fraction((n + 2 * k + 1) % _number(t.below, sizes) if t.below is not None else k % 2)
+            out[place] = Fraction((n + k) % _number(t.below, sizes) if t.below is not None else k % 2)
             continue
         at = tuple(sorted(place)) if "symmetric" in kinds else place
         v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])

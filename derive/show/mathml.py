@@ -13,7 +13,7 @@ FUNCTIONS = {
     "loggamma": "log Γ", "digamma": "ψ", "sigmoid": "σ", "stop_gradient": "stop",
 }
 BIG = {"sum": "∑", "max": "max", "argmax": "arg max"}
-FENCES = {"abs": ("|", "|"), "floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉"), "iverson": ("[", "]"), "round": ("(", ")")}
+FENCES = {"abs": ("|", "|"), "norm": ("‖", "‖"), "floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉"), "iverson": ("[", "]"), "round": ("(", ")")}
 THIN = '<mspace width="0.17em"/>'
 
 
@@ -111,7 +111,8 @@ def _product(node):
         if n:
             numbers = isinstance(item, L.Num) and isinstance(node.items[n - 1], L.Num)
             out.append(op("·") if numbers else THIN)
-        out.append(_wrapped(item, L.BIG if n == len(node.items) - 1 else L.MUL))
+        elementwise = isinstance(item, L.Product) and item.op
+        out.append(fence(item) if elementwise else _wrapped(item, L.BIG if n == len(node.items) - 1 else L.MUL))
     return row(*out)
 
 

@@ -4,6 +4,7 @@ r"""The matrix form of an equation, where it has one.
     z[b,k]  = sum_i x[b,i] W[i,k] + c[k]    z  = x W + 1 c^T
     dc[k]   = sum_b dz[b,k]                 dc = dz^T 1
     da[b,l] = dh[b,l] (1 - h[b,l]^2)        da = dh * (1 - h * h)       (* is elementwise)
+    o[b,k]  = g[k] xhat[b,k]                o  = xhat diag(g)
 
 Vectors are columns, 1 is a vector of ones, functions apply to each element.  An equation over more than two letters at
 once (a batch of matrices, a convolution, a recurrence) has no matrix form here, and none is invented.
@@ -18,10 +19,13 @@ from ..index import Index, Size
 from ..nodes import Iverson
 from ..program import Equation, Term
 from ..tensor import Read
-from .equations import _positive_first, _split
+from .equations import _positive_first, _shared, _split, _without
 from .expressions import APPLIED, Context, fraction_of, join, layout, number
-from .layout import Apply, Name, Node, Num, Ones, Product, Sum, Transposed
+from .layout import Apply, Fence, Name, Node, Num, Ones, Power, Product, Sum, Transposed, width
 from .names import Namer
+
+
+WIDEST = 60  # a matrix form longer than this says nothing at a glance
 
 
 class NoMatrixForm(Exception):
@@ -34,13 +38,30 @@ def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]
         return None
     form = _Form(Context(names=names or Namer()), *eq.idx, *(None,) * (2 - len(eq.idx)))
     try:
-        items = _positive_first([form.term(t) for t in eq.terms])
+        scaled = _scaled_rows(eq, form)
+        items = _positive_first([form.term(t) for t in sorted(eq.terms, key=lambda t: not t.bnd)])
     except NoMatrixForm:
         return None
     if not form.telling or not items:
         return None
-    rhs = _shared_coefficient(eq, form, items)
+    rhs = scaled or _shared_coefficient(eq, form, items)
+    if width(rhs) > WIDEST:
+        return None
     return form.names.name(eq.tensor), rhs
+
+
+def _scaled_rows(eq, form) -> Node | None:
+    """``diag(rs) (a - b)`` where every term of a pointwise equation carries the same scale of its rows."""
+    if len(eq.terms) < 2 or not all(not t.bnd and not t.rows for t in eq.terms):
+        return None
+    products = [[a for f in t.fac for a in Mul.make_args(f)] for t in eq.terms]
+    shared = [f**n for f, n in _shared(products).items()
+              if {s for s in f.free_symbols if isinstance(s, Index)} == {form.row}]
+    if not shared or form.col is None:
+        return None
+    counts = _shared([shared])
+    items = [form.term(Term(t.coef, _without(p, counts))) for t, p in zip(eq.terms, products, strict=True)]
+    return Product((form.diagonal(shared, form.row), Sum(tuple(_positive_first(items)))))
 
 
 def _shared_coefficient(eq, form, items):
@@ -81,6 +102,10 @@ class _Form:
 
     def contraction(self, factors, bound) -> list[Node]:
         self.telling = True
+        if self.row is None and len(factors) == 1 and isinstance(factors[0], Pow) and factors[0].exp == 2 \
+                and len(bound) <= 2:
+            inside = self.element(factors[0].base, *bound, *(None,) * (2 - len(bound)))
+            return [Power(Fence("norm", inside), Num("2"))]
         if len(bound) == 2 and self.row is None:
             return [Transposed(Ones()), self.pointwise(factors, *bound), Ones()]
         if len(bound) != 1:
@@ -108,8 +133,6 @@ class _Form:
         return [self.pointwise(left, self.row, j), self.pointwise(right, j, self.col)]
 
     def _inner(self, factors, j):
-        if len(factors) == 1 and isinstance(factors[0], Pow) and factors[0].exp == 2:
-            factors = [factors[0].base] * 2
         if len(factors) == 1:
             return [Transposed(Ones()), self.pointwise(factors, j, None)]
         if len(factors) == 2:
@@ -117,21 +140,46 @@ class _Form:
         raise NoMatrixForm
 
     def pointwise(self, factors, row, col) -> Node:
-        """An elementwise product of factors, seen as a matrix."""
-        coef, nodes = Integer(1), []
+        """A product of factors, element by element: vectors scale rows and columns, matrices multiply elementwise."""
+        coef, full, left, right = Integer(1), [], [], []
         for f in factors:
             if f.is_Rational:
                 coef = coef * f
-            elif isinstance(f, Pow) and f.exp == 2:
-                nodes += [self.element(f.base, row, col)] * 2
-            else:
-                nodes.append(self.element(f, row, col))
-        if not nodes or coef.is_negative:
+                continue
+            free = {s for s in f.free_symbols if isinstance(s, Index)}
+            base, n = (f.base, 2) if isinstance(f, Pow) and f.exp == 2 else (f, 1)
+            side = full if col is None or {row, col} <= free else left if row in free else right if col in free else None
+            if side is None:
+                raise NoMatrixForm
+            side += [base] * n
+        if coef.is_negative or not (full or left or right):
             raise NoMatrixForm
-        if len(nodes) > 1:
-            self.telling = self.telling or col is not None
-            nodes = [Product(tuple(nodes), "odot")]
-        return nodes[0] if coef == 1 else fraction_of(coef, nodes, [])
+        if col is None:
+            nodes = [self.elementwise(full, row, None)]
+        elif full:
+            nodes = [self.diagonal(left, row)] * bool(left) + [self.elementwise(full, row, col)] \
+                + [self.diagonal(right, col)] * bool(right)
+        elif left and right:
+            self.telling = True
+            nodes = [self.elementwise(left, row, None), Transposed(self.elementwise(right, col, None))]
+        else:  # the same along one axis
+            self.telling = True
+            nodes = [self.elementwise(left, row, None), Transposed(Ones())] if left else \
+                [Ones(), Transposed(self.elementwise(right, col, None))]
+        return join(nodes) if coef == 1 else fraction_of(coef, nodes, [])
+
+    def diagonal(self, factors, letter) -> Node:
+        self.telling = True
+        return Apply("diag", (self.elementwise(factors, letter, None),))
+
+    def elementwise(self, factors, row, col) -> Node:
+        nodes = [self.element(f, row, col) for f in factors]
+        if len(nodes) == 1:
+            return nodes[0]
+        self.telling = self.telling or col is not None
+        if all(isinstance(n, Transposed) for n in nodes):
+            return Transposed(Product(tuple(n.body for n in nodes), "odot"))
+        return Product(tuple(nodes), "odot")
 
     def element(self, e, row, col) -> Node:
         if isinstance(e, Read):

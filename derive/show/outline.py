@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from ..derivation import Derivation
@@ -19,18 +20,23 @@ ROLES = {"parameter": "parameter", "data": "data", "random": "random", "state": 
 SHOWN_VALUES = 24  # entries of a tensor, beyond which a worked example only gives its shape
 
 
-def outline(d: Derivation, options: Options) -> list:
-    """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence."""
+def outline(d: Derivation, options: Options, flat: bool = False) -> list:
+    """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
+
+    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
+    """
+    options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     body = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f), Heading(2, "The derivation"), *chapters(f),
             *_result(f)]
     closing = [*_conditions(f), *(_example(f) if options.example else []), *_evidence(f)]
-    return [Heading(1, title(d)), Para(_question(f)), *_legend(f, body), *body, *closing]
+    return [Heading(1, title(d)), Para(_question(f)), *_legend(f, body, flat), *body, *closing]
 
 
 def title(d: Derivation) -> str:
-    what = {"backprop": "the gradient", "vjp": "the vector-Jacobian product", "hvp": "a Hessian-vector product"}
-    return f"{d.name}: {what.get(d.kind, d.kind)}"
+    what = {"backprop": "the gradient of {}", "vjp": "the vector-Jacobian product of {}",
+            "hvp": "a Hessian-vector product"}.get(d.kind, d.kind + " of {}").format(d.loss.name)
+    return what[:1].upper() + what[1:] if d.name in what else f"{d.name}: {what}"
 
 
 def _question(f: Formulas) -> tuple:
@@ -117,7 +123,7 @@ def _result(f: Formulas) -> list:
     return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
 
 
-def _legend(f: Formulas, body) -> list:
+def _legend(f: Formulas, body, flat) -> list:
     """Only what the reader of this document needs to be told."""
     nodes = list(_nodes(body))
     matrix = any(matrix_layout(e, f.names) for e in f.d.program.equations) and f.options.notation != "index"
@@ -125,17 +131,20 @@ def _legend(f: Formulas, body) -> list:
     marked = {"bar": "A bar marks the derivative of ", "d": "A leading d marks the derivative of "}
     if f.names.adjoints and f.options.adjoint in marked:
         example = f.names.name(next(iter(f.d.gradients.values())))
-        items.append((marked[f.options.adjoint], f.names.name(f.d.loss), " with respect to the letter under it: ", example,
-                      " is called ", Mono(example.raw), " in the program. It has the shape of what it is the derivative by."))
+        primal = f.name(next(iter(f.d.gradients)))
+        known_as = () if flat else (" is called ", Mono(example.raw), " in the program and")
+        items.append((marked[f.options.adjoint], f.names.name(f.d.loss), " with respect to what the rest names: ", example,
+                      *known_as, " has the shape of ", primal, "."))
     if any(isinstance(n, Fence) and n.kind == "iverson" for n in nodes):
         items.append(("A condition in square brackets is 1 where it holds and 0 elsewhere.",))
-    if any(isinstance(n, Name) and n.label for n in nodes):
+    if not flat and any(isinstance(n, Name) and n.label for n in nodes):
         items.append(("Subscripts are indices; a raised label, as in (1), belongs to the name.",))
     if _shifted(f):
         items.append(("What is read outside an array is 0.",))
     if matrix and any(isinstance(n, (Ones, Transposed)) for n in nodes):
-        items.append(("In matrix form vectors are columns, 1 is a vector of ones, a dot in a circle (or *) is the elementwise "
-                      "product, and functions apply to each element.",))
+        dot = "*" if flat else "a dot in a circle"
+        items.append((f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
+                      "functions apply to each element.",))
     items.append(("Indices count from 0, and each runs over the size that its capital letter names.",))
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
 
@@ -205,8 +214,8 @@ def value_node(v) -> Node:
     """A number as it is written on paper: a whole number, a fraction, or a decimal of three places."""
     negative = v < 0
     if isinstance(v, float):
-        node: Node = Num(f"{abs(v):.3f}" if 0.0005 <= abs(v) < 1e6 or v == 0 else f"{abs(v):.2e}")
-        negative = negative and float(f"{v:.3g}") != 0
+        v, negative = (0.0, False) if abs(v) < 1e-9 else (v, negative)  # rounding noise
+        node: Node = Num(f"{abs(v):.3f}" if 0.0005 <= abs(v) < 1e6 else "0" if v == 0 else f"{abs(v):.2e}")
     else:
         v = abs(Fraction(v))
         node = Num(str(v)) if v.denominator == 1 else Quotient(Num(str(v.numerator)), Num(str(v.denominator)))
