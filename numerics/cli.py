@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from derive.errors import DerivationError, DeriveError
+from derive.errors import DeriveError
 from derive.examples import Model, load
 
 from .errors import NumericsError
@@ -140,6 +140,7 @@ def check(
         typer.Option(metavar="FILE.py:FUNCTION", help="A gradient written by hand: fn(**inputs) -> {name: array}."),
     ] = None,
     seed: Seed = 0,
+    steps: Annotated[bool, typer.Option("--steps", help="List the exact check of every step.")] = False,
 ) -> None:
     """Check the derivation exactly and the compiled program numerically; exit code 1 if anything is refused.
 
@@ -153,24 +154,22 @@ def check(
     """
     from .crosscheck import crosscheck
     from .kernel import compile
+    from .pages import brief, exact_check
     from .userfile import function_from_file
     from .verify import verify
 
     # read the user's file first: a wrong path should not wait for the derivation
     written = None if against is None else function_from_file(against)
     derivation = _model(model, wrt).backprop()
-    try:
-        typer.echo(str(derivation.check(seed=seed)))
-    except DerivationError as refuted:
-        typer.echo(f"refuted: {refuted}", err=True)
-        raise typer.Exit(1) from None
+    exact, found = exact_check(derivation, seed)
+    typer.echo(exact if steps else brief(exact))
     kernel = compile(derivation)
     reports = [verify(kernel, seed=seed)]
     if written is not None:
         reports.append(crosscheck(kernel, written))
     for report in reports:
         typer.echo(f"\n{report}")
-    if not all(report.ok for report in reports):
+    if not (found["ok"] and all(report.ok for report in reports)):
         raise typer.Exit(1)
 
 
@@ -217,14 +216,16 @@ def train(
 
         derive train digits --epochs 10 --hidden 64,32 --seed 1 -o run/
     """
-    from .demo import train_digits
-
     if data != "digits":
         raise NumericsError(f"train {data}: the data sets are: digits")
     try:
         units = tuple(int(part) for part in hidden.split(","))
     except ValueError:
         raise NumericsError(f"--hidden {hidden}: whole numbers parted by commas are expected, as in 128,64") from None
+    if min(units) < 1:
+        raise NumericsError(f"--hidden {hidden}: a layer has at least one unit")
+    from .demo import train_digits
+
     train_digits(
         epochs=epochs,
         hidden=units,

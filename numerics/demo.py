@@ -11,7 +11,7 @@ import derive as dv
 from derive import layers as L
 
 from .errors import NumericsError
-from .pages import summary, write_folder
+from .pages import brief, summary, write_folder
 from .train import Trainer
 
 LOSS = "sparse_softmax_cross_entropy"
@@ -60,8 +60,6 @@ def train_digits(
     """
     import optax
 
-    if not hidden or any(units < 1 for units in hidden):
-        raise NumericsError(f"hidden layers of {hidden} units: whole numbers above 0 are expected, as in 128,64")
     start = time.perf_counter()
     (x, y), (x_test, y_test) = load_digits(seed)
     model = dv.Sequential([*(L.Dense(units, activation="relu") for units in hidden), L.Dense(10)], input_shape=(64,))
@@ -75,7 +73,7 @@ def train_digits(
 
     print("\nchecking every step and the compiled program ...")
     ok = write_folder(derivation, trainer.kernel, out, title="digits_mlp", text=str(model.summary()), seed=seed)
-    print((out / "evidence.txt").read_text(encoding="utf-8"))
+    print(brief((out / "evidence.txt").read_text(encoding="utf-8")))
 
     history = trainer.fit(x, y, batch_size=batch_size, epochs=epochs, validation_data=(x_test, y_test))
     plot(history, out / "training.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
 from string import Template
@@ -41,8 +42,10 @@ paper, as <a href="derivation.txt">text</a>. The equations it ends in:</p>
 <pre>$source</pre>
 <h2>The evidence</h2>
 <p>Also as <a href="evidence.json">JSON</a>.</p>
-<pre>$exact</pre>
 <pre>$report</pre>
+<details><summary>$exact_head</summary>
+<pre>$exact</pre>
+</details>
 </body></html>
 """)
 
@@ -73,16 +76,16 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
         Whether the exact check and the numeric checks accept the program.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    exact, holds = exact_check(derivation, seed)
+    exact, found = exact_check(derivation, seed)
     report = verify(kernel, seed=seed)
-    ok = holds and report.ok
+    ok = found["ok"] and report.ok
     module = f"{title}.py"
-    kernel.save(str(folder / module))
+    kernel.save(folder / module)
     files = {
         "derivation.html": derivation.to_html(),
         "derivation.tex": derivation.to_latex(),
         "derivation.txt": derivation.to_text(),
-        "evidence.json": report.to_json(),
+        "evidence.json": json.dumps({"ok": ok, "exact": found, "verify": report.as_dict()}, indent=1),
         "evidence.txt": f"{exact}\n\n{report}",
         "index.html": _PAGE.substitute(
             title=escape(title),
@@ -93,6 +96,7 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
             equations=escape("\n".join(f"({e.number})  {e}" for e in derivation.program)),
             module=escape(module, quote=True),
             source=escape(kernel.source),
+            exact_head=escape(exact.splitlines()[0]),
             exact=escape(exact),
             report=escape(str(report)),
         ),
@@ -102,12 +106,19 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
     return ok
 
 
-def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, bool]:
-    """The exact check as text, and whether nothing was refuted."""
+def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict]:
+    """The exact check as text and as plain data with an entry ``ok``; a refutation is told, not raised."""
     try:
-        return str(derivation.check(seed=seed)), True
+        found = derivation.check(seed=seed)
     except DerivationError as refuted:
-        return f"refuted: {refuted}", False
+        return f"refuted: {refuted}", {"ok": False, "refuted": str(refuted)}
+    return str(found), found.to_json()
+
+
+def brief(exact: str) -> str:
+    """The first line of an exact check, and the lines that are not proofs."""
+    head, *rows = exact.splitlines()
+    return "\n".join([head, *(r for r in rows if "  proved  " not in r)])
 
 
 def summary(derivation: Derivation) -> str:

@@ -48,7 +48,7 @@ def _told(function: Callable, file: Path) -> Callable:
         try:
             return function(*args, **inputs)
         except Exception as error:
-            raise NumericsError(f"{function.__name__} failed: {_where(error, file)}") from error
+            raise NumericsError(_where(error, file)) from error
 
     return called
 

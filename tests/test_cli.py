@@ -72,7 +72,7 @@ def test_check_accepts_a_right_gradient(mine, capsys):
 
 def test_check_refuses_a_wrong_gradient_with_code_1(mine, capsys):
     assert run(["check", "softmax_regression", "--against", f"{mine}:doubled"]) == 1
-    assert "2" in capsys.readouterr().out
+    assert "theirs is 2 times ours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,31 @@ def test_check_refuses_a_wrong_gradient_with_code_1(mine, capsys):
         ("nowhere.py:fn", "there is no file nowhere.py"),
         ("{mine}:other", "has no function 'other'; it has broken, doubled, gradients"),
         ("{mine}:number", "has no function 'number'"),
-        ("{mine}:broken", "mine.py:12: NameError"),
     ],
 )
 def test_what_is_wrong_with_a_user_s_file_is_told(spec, says, mine, capsys):
     assert run(["check", "softmax_regression", "--against", spec.format(mine=mine)]) == 2
     err = capsys.readouterr().err
     assert says in err and "Traceback" not in err
+
+
+def test_a_user_s_function_that_fails_is_wrong_at_its_line(mine, capsys):
+    assert run(["check", "softmax_regression", "--against", f"{mine}:broken"]) == 1
+    assert "mine.py:12: NameError" in capsys.readouterr().out
+
+
+def test_check_names_the_factor_that_is_missing(tmp_path, capsys):
+    path = tmp_path / "sums.py"
+    path.write_text(GOOD.replace(" / len(label)", ""))
+    assert run(["check", "softmax_regression", "--against", f"{path}:gradients"]) == 1
+    assert "missing 1/B" in capsys.readouterr().out
+
+
+def test_check_lists_the_steps_on_request(capsys):
+    assert run(["check", "softmax_regression"]) == 0
+    assert "chain rule: dW" not in capsys.readouterr().out
+    assert run(["check", "softmax_regression", "--steps"]) == 0
+    assert "chain rule: dW" in capsys.readouterr().out
 
 
 def test_a_user_s_file_that_does_not_parse(tmp_path, capsys):
