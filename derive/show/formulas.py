@@ -24,10 +24,11 @@ class Formulas:
         adjoints = {t.name: primal for primal, t in (*d.adjoints, *d.gradients.items())}
         if d.seed is not None:
             adjoints.pop(d.seed.name, None)
-        self.names = Namer(adjoints, options.adjoint, d.loss.name)
         self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
         for e in (*d.source.equations, *d.program.equations, *(s.after for s in d.steps)):
             self.tensors.setdefault(e.name, e.tensor)
+        made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
+        self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
         self._shown: dict = {}
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:

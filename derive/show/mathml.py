@@ -19,7 +19,7 @@ THIN = '<mspace width="0.17em"/>'
 
 def math(node_text: str, display: bool = False) -> str:
     """A complete ``<math>`` element."""
-    kind = ' display="block"' if display else ""
+    kind = ' displaystyle="true"' if display else ""
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML"{kind}><mrow>{node_text}</mrow></math>'
 
 

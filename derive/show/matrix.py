@@ -51,17 +51,22 @@ def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]
 
 
 def _scaled_rows(eq, form) -> Node | None:
-    """``diag(rs) (a - b)`` where every term of a pointwise equation carries the same scale of its rows."""
-    if len(eq.terms) < 2 or not all(not t.bnd and not t.rows for t in eq.terms):
+    """``diag(rs) (a - b)`` or ``dh * (1 - h * h)``, where every term of a pointwise equation carries the same factor."""
+    if len(eq.terms) < 2 or form.col is None or not all(not t.bnd and not t.rows for t in eq.terms):
         return None
     products = [[a for f in t.fac for a in Mul.make_args(f)] for t in eq.terms]
-    shared = [f**n for f, n in _shared(products).items()
-              if {s for s in f.free_symbols if isinstance(s, Index)} == {form.row}]
-    if not shared or form.col is None:
+    letters = {f: {s for s in f.free_symbols if isinstance(s, Index)} for p in products for f in p}
+    shared = [f**n for f, n in _shared(products).items() if form.row in letters.get(f, ())]
+    if not shared:
         return None
+    rows = [f for f in shared if letters[f.as_base_exp()[0] if isinstance(f, Pow) else f] == {form.row}]
+    full = [f for f in shared if f not in rows]
     counts = _shared([shared])
     items = [form.term(Term(t.coef, _without(p, counts))) for t, p in zip(eq.terms, products, strict=True)]
-    return Product((form.diagonal(shared, form.row), Sum(tuple(_positive_first(items)))))
+    body = Sum(tuple(_positive_first(items)))
+    if full:
+        body = Product((form.elementwise(full, form.row, form.col), body), "odot")
+    return Product((form.diagonal(rows, form.row), body)) if rows else body
 
 
 def _shared_coefficient(eq, form, items):

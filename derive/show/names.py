@@ -44,21 +44,26 @@ class Namer:
     adjoints: dict = field(default_factory=dict)
     style: str = "bar"
     loss: str = "L"
+    made: frozenset = frozenset()  # names that the engine chose
 
     def name(self, tensor) -> Name:
-        primal = self.adjoints.get(tensor.name)
+        """The symbol of a tensor."""
+        raw, made = tensor.name, tensor.definition is None and tensor.role == "computed"
+        primal = self.adjoints.get(raw)
         if primal is not None:
-            return Name(tensor.name, *split_label(primal), mark=self.style)
-        made = tensor.definition is None and tensor.role == "computed"
-        head, _, tail = tensor.name.partition("_")
-        if made and tail and head.isalnum():  # named by the engine: lse_max, and drs_sum, a sum inside the adjoint of rs
-            primal = self.adjoints.get(head)
-            if primal is not None and self.style != "partial":
-                return Name(tensor.name, primal, tail.replace("_", " "), mark=self.style)
-            return Name(tensor.name, head, tail.replace("_", " "))
-        if made and re.fullmatch(r"d[^\W\d_]\d*", tensor.name):
-            return Name(tensor.name, *split_label(tensor.name[1:]), mark="d")  # an adjoint seen on its own
-        return Name(tensor.name, *split_label(tensor.name))
+            return Name(raw, *self._parts(primal, primal in self.made), mark=self.style)
+        head, _, tail = raw.partition("_")
+        if made and head in self.adjoints and self.style != "partial":  # drs_sum, a sum inside the adjoint of rs
+            return Name(raw, self.adjoints[head], tail.replace("_", " "), mark=self.style)
+        if made and re.fullmatch(r"d[^\W\d_]\d*", raw):  # an adjoint seen on its own
+            return Name(raw, *split_label(raw[1:]), mark="d")
+        return Name(raw, *self._parts(raw, made))
+
+    @staticmethod
+    def _parts(name: str, made: bool) -> tuple[str, str]:
+        """Base and label; in names that the engine made, such as ``lse_max``, all that follows is a label."""
+        head, _, tail = name.partition("_")
+        return (head, tail.replace("_", " ")) if made and tail and head.isalnum() else split_label(name)
 
     def is_partial(self, tensor) -> bool:
         return self.style == "partial" and tensor.name in self.adjoints

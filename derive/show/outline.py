@@ -202,7 +202,7 @@ def _numbers(ex: Example, name: str) -> Node:
     count = 1
     for n in shape:
         count *= n
-    if count > SHOWN_VALUES:
+    if count > (SHOWN_VALUES if len(shape) < 3 else SHOWN_VALUES // 2):
         return Words(f"{' × '.join(map(str, shape))} numbers")
 
     def nested(v):
