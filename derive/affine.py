@@ -7,6 +7,7 @@ import functools
 from sympy import Add, Expr, Integer, Mul, Symbol, expand, floor
 
 from .index import Index, Size
+from .nodes import Reduction
 from .tensor import Read
 
 
@@ -103,4 +104,4 @@ def safe_read(r: Read) -> bool:
 
 def sizes_only(e: Expr) -> bool:
     """Whether an expression holds nothing but numbers and sizes."""
-    return not e.has(Read) and all(isinstance(s, Size) for s in e.free_symbols)
+    return not e.has(Read, Reduction) and all(isinstance(s, Size) for s in e.free_symbols)

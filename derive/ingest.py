@@ -15,6 +15,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from . import affine
 from .canonical import hash_text, key
+from .contract import drop_free_sums
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
@@ -231,7 +232,7 @@ class Ingest:
             terms = [Term(Integer(1), (self.point(body, inner),))]
         else:
             terms = self.terms(body, inner)
-        return [Term(t.coef, t.fac, (*bound, *t.bnd), t.rows) for t in terms]
+        return [drop_free_sums(Term(t.coef, t.fac, (*bound, *t.bnd), t.rows)) for t in terms]
 
     def point(self, e: Expr, scope, keep=False) -> Expr:
         """``e`` with its reductions (and what is worth keeping) replaced by reads of named intermediates."""

@@ -63,7 +63,8 @@ class Reduction(Expr):
 
     @property
     def bound_symbols(self):
-        return list(self.binders)
+        """None for SymPy: it would rename them to dummies, which are not indices."""
+        return []
 
     def _eval_derivative(self, symbol):
         raise UnsupportedError(f"{self}: differentiate with dv.backprop or dv.vjp; SymPy's diff captures indices")

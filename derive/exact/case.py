@@ -58,13 +58,17 @@ class Case:
         return machine.arrays
 
     def tangent(self, program: Program, directions: dict[str, list], second: dict[str, list] | None = None) -> dict:
-        """Evaluate a program with dual numbers moving along ``directions`` (and, nested, along ``second``)."""
+        """Evaluate a program with dual numbers moving along ``directions`` (and, nested, along ``second``).
+
+        A computed tensor may move too: its direction is added to its value wherever it is defined.
+        """
         F = DualField(self.field)
         arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in program.inputs}
+        nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if program.equation(n) is not None}
         if second is not None:
             F = DualField(F)
-            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name), self.field) for t in program.inputs}
-        machine = Machine(F, self.sizes, self.linear, arrays)
+            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name)) for t in program.inputs}
+        machine = Machine(F, self.sizes, self.linear, arrays, nudge)
         machine.run(program)
         return machine.arrays
 
@@ -91,7 +95,7 @@ def _dual(array: Array, t: Tensor, moving) -> Array:
     return Array(array.shape, list(zip(array.data, moving or [None] * len(array.data), strict=True)))
 
 
-def _dual_again(array: Array, t: Tensor, moving, base) -> Array:
+def _dual_again(array: Array, t: Tensor, moving) -> Array:
     if t.dtype != "float":
         return array
     outer = [None] * len(array.data) if moving is None else [(m, None) for m in moving]

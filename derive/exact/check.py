@@ -11,7 +11,7 @@ import time
 
 from ..errors import DerivationError
 from ..program import Equation, Program, Step
-from ..tensor import Tensor
+from ..tensor import Read, Tensor
 from .case import Case, Cases
 from .compile import Array
 from .decide import Difference, compare, decide, same_exponentials, show
@@ -72,6 +72,7 @@ class Checker:
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
         self.cases = Cases(d.source, self.assignments, seed, self.linear)
         self._programs: dict = {}
+        self._plain: dict = {}
 
     def findings(self):
         """(key, Finding) for each gradient, each other result, and each step, in this order."""
@@ -79,6 +80,9 @@ class Checker:
             yield "whole", Finding("the whole derivation", UNDECIDED, "nothing", detail=self._why_too_large())
             return
         yield from self.gradient_findings()
+        if self.d.kind == "hvp":
+            for n in self.d.result("hvp"):
+                yield f"hvp:{n}", decide(f"hvp {n}", self.cases, self.second_claim(n))
         for label, t in self._values():
             yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
         for s in self.d.steps:
@@ -104,6 +108,8 @@ class Checker:
         """Results that are values of the author's own definitions: the loss, the outputs."""
         d = self.d
         for group, value in d.results:
+            if group in ("grads", "hvp"):
+                continue
             for t in (value.values() if hasattr(value, "values") else (value,)):
                 if d.source.equation(t) is not None and d.program.equation(t) is not None:
                     yield {"outputs": "output"}.get(group, group), t
@@ -127,29 +133,88 @@ class Checker:
             self._programs[case] = case.run(self.d.program)
         return self._programs[case]
 
+    def plain_arrays(self, case: Case) -> dict[str, Array] | None:
+        """The final program before its log-domain steps, which claim exp-equality and are checked by themselves.
+
+        Mod p a log is an atom, so ``m + log sum exp(u - m)`` and ``log sum exp u`` are different numbers whose exponentials
+        agree; None when there is no such step.
+        """
+        shifted = {s.after.name: s for s in self.d.steps if s.claim == "exp-equal"}
+        if not shifted:
+            return None
+        if case not in self._plain:
+            equations = {e.name: e for e in self.d.program.equations}
+            equations |= {n: s.before[0] for n, s in shifted.items()}
+            known = {e.name: e for e in (*(s.after for s in self.d.steps), *self.d.source.equations)}
+            todo = list(equations.values())
+            while todo:
+                for t in todo.pop().tensors():
+                    if t.name not in equations and t.name in known:
+                        equations[t.name] = known[t.name]
+                        todo.append(known[t.name])
+            self._plain[case] = case.run(Program(self.d.program.inputs, tuple(equations.values())))
+        return self._plain[case]
+
+    def either(self, case: Case, claim):
+        """The outcome of a claim about the final program's arrays, with its log-domain steps or, mod p, without them."""
+        found = claim(self.program_arrays(case))
+        if found is None or not case.field.exact:
+            return found
+        plain = self.plain_arrays(case)
+        if plain is None or claim(plain) is not None:
+            return found
+        case.notes.add("given the log-domain steps")
+        return None
+
     def gradient_claim(self, names):
         """<grad, v> summed over ``names`` equals the tangent of the source along v."""
         d = self.d
         wrt = {t.name: t for t in d.wrt}
 
         def claim(case):
-            arrays, total = self.program_arrays(case), case.field.zero
-            for n in names:
-                gradient = arrays[d.gradients[n].name]
-                total = case.field.add(total, case.inner(gradient.data, case.direction(wrt[n])))
             tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
-            if case.field.same(total, tangent):
-                return None
-            return self._where(case, names, wrt) or Difference(
-                f"along a random direction of {', '.join(names)}", f"derived {show(case.field, total)}",
-                f"true {show(case.field, tangent)}")
+            gradients = {n: d.gradients[n] for n in names}
+            return self.either(case, lambda arrays: self._along(case, arrays, gradients, wrt, tangent)) and (
+                self._where(case, names, wrt) or self._along(case, self.program_arrays(case), gradients, wrt, tangent))
         return claim
+
+    def _along(self, case, arrays, gradients, wrt, tangent):
+        total = case.field.zero
+        for n, g in gradients.items():
+            total = case.field.add(total, case.inner(arrays[g.name].data, case.direction(wrt[n])))
+        if case.field.same(total, tangent):
+            return None
+        return Difference(f"along a random direction of {', '.join(gradients)}", f"derived {show(case.field, total)}",
+                          f"true {show(case.field, tangent)}")
 
     def source_tangent(self, case, directions):
         """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
         d = self.d
         out = case.tangent(d.source, directions)[d.loss.name]
         return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
+
+    def second_claim(self, name):
+        """<hvp W, u> equals the second derivative of the loss along the given directions and u, by hyper-dual numbers."""
+        d = self.d
+        wrt, along = {t.name: t for t in d.wrt}, self._given_directions()
+        products = {name: d.result("hvp")[name]}
+
+        def claim(case):
+            first = {n: case.array(v).data for n, v in along.items()}
+            out = case.tangent(d.source, first, {name: case.direction(wrt[name])})[d.loss.name].data[0]
+            mixed = case.field.zero if out[1] is None or out[1][1] is None else out[1][1]
+            return self.either(case, lambda arrays: self._along(case, arrays, products, wrt, mixed))
+        return claim
+
+    def _given_directions(self):
+        """W -> V, read off the equation ``<grad, V>`` that a Hessian-vector product differentiates."""
+        of = {g.name: n for n, g in self.d.gradients.items()}
+        found = {}
+        for t in self.d.source.equation(self.target).terms:
+            reads = {r.tensor for f in t.fac for r in f.atoms(Read)}
+            for g in (r for r in reads if r.name in of):
+                found[of[g.name]] = next(r for r in reads if r != g)
+        return found
 
     def _where(self, case, names, wrt):
         """The first element of a gradient that is wrong, found by moving one element at a time."""
@@ -167,11 +232,14 @@ class Checker:
     def value_claim(self, t: Tensor):
         """A result of the final program has the value of its definition in the source."""
         def claim(case):
-            left, right = self.program_arrays(case)[t.name], case.array(t)
-            found = compare(case.field, t.name, left, right)
-            if found and _modular_floats(case, t) and same_exponentials(case.field, left, right):
-                return None
-            return found
+            true = case.array(t)
+
+            def agrees(arrays):
+                found = compare(case.field, t.name, arrays[t.name], true)
+                if found and _modular_floats(case, t) and same_exponentials(case.field, arrays[t.name], true):
+                    return None
+                return found
+            return self.either(case, agrees)
         return claim
 
     # -- steps -----------------------------------------------------------------------------------------------------------
@@ -231,7 +299,7 @@ class Checker:
                 found = None
             if found is None:
                 if on_shell:
-                    case.notes = getattr(case, "notes", set()) | {"given the program's definitions"}
+                    case.notes.add("given the program's definitions")
                 return None
             first = found if not on_shell else first
         return first

@@ -237,8 +237,12 @@ class Compiler:
         if is_exact(e.exp):
             q = self.exact(e.exp, slots)
             return lambda I: power(base(I), q(I))
-        y = self.value(e.exp, slots)
-        return lambda I: F.exp(((1, F.mul(y(I), F.log(base(I)))),))
+        exponent = self.argument(e.exp, slots)
+
+        def power_by_exp(I):
+            log = F.log(base(I))
+            return F.exp(tuple((c, F.mul(v, log)) for c, v in exponent(I)))
+        return power_by_exp
 
     def _piecewise(self, e, slots, compile_value, otherwise):
         branches = [(self.condition(c, slots), compile_value(v, slots)) for v, c in e.args]

@@ -33,7 +33,7 @@ class Difference:
         return f"{self.at}: {self.left} against {self.right}"
 
 
-def decide(what: str, cases: Cases, claim: Callable, by_hint: str = "") -> Finding:
+def decide(what: str, cases: Cases, claim: Callable) -> Finding:
     """The verdict on one claim over all assignments of the sizes."""
     started = time.perf_counter()
 
@@ -53,9 +53,9 @@ def decide(what: str, cases: Cases, claim: Callable, by_hint: str = "") -> Findi
                 return finding(REFUTED, case.field.name, str(shown))
             doubt = f"differs mod p, where {' and '.join(_USED[u] for u in sorted(case.field.used))}"
             break
-        notes |= getattr(case, "notes", set())
+        notes |= case.notes
     else:
-        return finding(PROVED, "exact mod 2**61-1" + by_hint, "; ".join(sorted(notes)))
+        return finding(PROVED, "exact mod 2**61-1", "; ".join(sorted(notes)))
     agreed = 0
     for n in range(min(2, len(cases.assignments))):
         for _, difference in _outcomes(cases, "real", n, claim, REAL_DRAWS):
@@ -81,6 +81,7 @@ def _outcomes(cases, kind, n, claim, wanted):
     started, found = time.perf_counter(), 0
     try:
         for case in cases.each(kind, n):
+            case.notes = set()
             try:
                 difference = claim(case)
             except Undefined:

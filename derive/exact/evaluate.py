@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import sympy
 from sympy import Mul
 
 from ..errors import DerivationError
@@ -18,7 +19,7 @@ from ..tensor import Read
 from .compile import Array, Compiler, additive_terms, is_exact, size_value
 from .field import RationalField, Undefined
 
-LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan"}
+LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
 
 
 def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
@@ -70,12 +71,12 @@ def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
 class Machine:
     """Arrays over one field and one binding of the sizes, and the equations run on them.
 
-    ``linear`` names the tensors whose elements are sums that an exp (or a sine) may take apart again; their terms are
-    registered with the field.
+    ``linear`` names the tensors whose elements are sums that an exp (or a sine) may take apart again, or products with an
+    exp that a log may; their terms are registered with the field.  ``nudge`` gives tangents to add to computed tensors.
     """
 
-    def __init__(self, field, sizes, linear=frozenset(), arrays=None):
-        self.F, self.sizes, self.linear = field, dict(sizes), linear
+    def __init__(self, field, sizes, linear=frozenset(), arrays=None, nudge=None):
+        self.F, self.sizes, self.linear, self.nudge = field, dict(sizes), linear, nudge or {}
         self.arrays: dict[str, Array] = {} if arrays is None else dict(arrays)
         self.compiler = Compiler(field, self.sizes, self.arrays)
 
@@ -127,18 +128,21 @@ class Machine:
 
     def _fill(self, e, fixed, element):
         element = element or _Element(self, e)
-        shape = self.shape(e.tensor)
-        ranges = [range(n) for n in shape]
+        nudge = self.nudge.get(e.name)
+        array = Array(self.shape(e.tensor), []) if fixed is None else self.arrays[e.name]
+        ranges = [range(n) for n in array.shape]
+        data = array.data
         if fixed is not None:
             ranges[fixed[0]] = (fixed[1],)
-        data = self.arrays[e.name].data if fixed is not None else []
         try:
             for at in _positions(ranges):
                 v = element(at)
+                if nudge is not None:
+                    v = self.F.add(v, nudge[array.offset(at)])
                 if fixed is None:
                     data.append(v)
                 else:
-                    data[self.arrays[e.name].offset(at)] = v
+                    data[array.offset(at)] = v
         except Undefined as error:
             raise Undefined(f"{error} (in the equation of {e.name})") from error
         return data
@@ -163,7 +167,9 @@ class _Element:
         self.I = [0] * len(order)
         self.rank = len(e.idx)
         compiler, known = machine.compiler, set(e.idx)
-        size = lambda i: size_value(i.size, machine.sizes)  # noqa: E731
+
+        def size(i):
+            return size_value(i.size, machine.sizes)
         exact = e.tensor.dtype != "float"
         if e.reduce is not None:
             self.element = self._reduction(e, compiler, known, size)
@@ -195,6 +201,7 @@ class _Element:
         F = self.F
         visits = [_visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
         arguments = [compiler.argument(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
+        product = self._exp_times_rest(e, compiler)
 
         def element(I):
             arg = []
@@ -202,8 +209,22 @@ class _Element:
                 visit(I, lambda I, argument=argument: arg.extend(argument(I)))
             value = F.total(arg)
             F.register(value, arg)
+            if product is not None and not F.is_zero(value):
+                F.register_product(value, *product(I))
             return value
         return element
+
+    def _exp_times_rest(self, e, compiler):
+        """For an equation ``exp(u) * w``: a closure to the terms of u and the value of w; else None."""
+        if len(e.terms) != 1 or e.terms[0].bnd or e.terms[0].rows:
+            return None
+        t = e.terms[0]
+        exps = [f for f in t.fac if isinstance(f, sympy.exp)]
+        rest = Mul(t.coef, *(f for f in t.fac if not isinstance(f, sympy.exp)), evaluate=False)
+        if not exps:
+            return None
+        arg, value = compiler.argument(sympy.Add(*(f.args[0] for f in exps)), self.slots), compiler.value(rest, self.slots)
+        return lambda I: (arg(I), value(I))
 
     def _exact_sum(self, e, compiler, known, size):
         visits = [_visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
@@ -364,9 +385,8 @@ def _product_sum(t: Term, compiler, slots, known, size):
     mul, add, is_zero = F.mul, F.add, F.is_zero
 
     def make(depth):
-        if depth == len(steps):
-            return lambda I, product: product
-        (level, factors), inner = steps[depth], make(depth + 1)
+        level, factors = steps[depth]
+        inner = make(depth + 1) if depth + 1 < len(steps) else None
         slot, checks = level[0], level[3]
 
         def multiplied(I, product):
@@ -377,8 +397,9 @@ def _product_sum(t: Term, compiler, slots, known, size):
                 product = f(I) if product is None else mul(product, f(I))
                 if is_zero(product):
                     return None
-            return inner(I, product) if inner_levels else (F.one if product is None else product)
-        inner_levels = depth + 1 < len(steps)
+            if inner is not None:
+                return inner(I, product)
+            return F.one if product is None else product
         if slot is None:
             return multiplied
 
@@ -414,7 +435,10 @@ def _is_safe(f) -> bool:
 # -- which tensors an exp may take apart -----------------------------------------------------------------------------------
 
 def linear_tensors(equations, also=()) -> frozenset[str]:
-    """Names of the tensors that stand as whole terms inside an exp or a sine (or in ``also``), or are summed into one."""
+    """Names of the tensors that stand as whole terms inside an exp, a sine or a log, or are summed into one that does.
+
+    ``also`` names further tensors to start from.
+    """
     found, by_name = set(also), {}
     for e in equations:
         by_name.setdefault(e.name, []).append(e)

@@ -103,6 +103,9 @@ class RealField:
     def register(self, value, arg):
         """Nothing to remember: real functions keep their laws by themselves."""
 
+    def register_product(self, value, arg, rest):
+        """Nothing to remember either."""
+
 
 class RationalField(RealField):
     """Fractions as long as a value is rational, 50-digit reals from there on: for worked examples."""
@@ -276,6 +279,9 @@ class DualField:
 
     def register(self, value, arg):
         self.base.register(value[0], _primal(arg))
+
+    def register_product(self, value, arg, rest):
+        self.base.register_product(value[0], _primal(arg), rest[0])
 
 
 def _primal(arg):

@@ -18,12 +18,17 @@ from fractions import Fraction
 from ..primitives import FUNCTIONS
 
 P = 2**61 - 1
-ROOTS = (16 * 9 * 25 * 7) ** 2  # every exp is such a power, so that exp(t/2), exp(t/3), ... exist and agree with roots
+ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist and agree with roots
 TURN_ROOTS = 5040
+PERFECT = 2 * 9 * 25 * 7  # such powers are the numbers with unique roots of order 2, 3, 5, 6, 7, ...
 
 
 class Undefined(ArithmeticError):
     """A value that does not exist at this draw: a division by zero, a root of a non-residue, an empty window."""
+
+
+_RATIOS = tuple((a * pow(b, -1, P) % P, Fraction(b, a)) for a, b in (
+    (2, 1), (1, 2), (4, 1), (1, 4), (3, 1), (1, 3), (3, 2), (2, 3), (3, 4), (4, 3), (5, 1), (1, 5), (8, 1), (1, 8)))
 
 
 class ModularField:
@@ -37,6 +42,7 @@ class ModularField:
         self.rng = rng
         self.used: set[str] = set()
         self._forms: dict[int, dict[int, Fraction]] = {}  # value -> its sum of keyed terms
+        self._keys: set[int] = set()                      # terms that stand for themselves
         self._bases: dict[int, int] = {}                  # keyed term t -> b with exp(t) = b**ROOTS
         self._exp_of_log: dict[int, int] = {}             # log atom -> what it is the log of
         self._logs: dict[int, int] = {}
@@ -50,7 +56,8 @@ class ModularField:
         return self.rng.randrange(2, P - 2)
 
     def draw_positive(self) -> int:
-        return pow(self.draw(), 2, P)
+        """A number with every root of small order."""
+        return pow(self.draw(), PERFECT, P)
 
     # -- arithmetic ------------------------------------------------------------------------------------------------------
 
@@ -128,7 +135,7 @@ class ModularField:
 
     def register(self, value, arg):
         """Remember that ``value`` is the sum of the terms of ``arg``."""
-        if value and value not in self._forms and P - value not in self._forms and min(value, P - value) not in self._bases:
+        if value and value not in self._forms and P - value not in self._forms and min(value, P - value) not in self._keys:
             form = self._flatten(arg)
             if len(form) > 1 or next(iter(form), value) not in (value, P - value):
                 self._forms[value] = form
@@ -143,11 +150,23 @@ class ModularField:
             if known is None and P - v in self._forms:
                 known, c = self._forms[P - v], -c
             if known is None:
-                t = min(v, P - v)
-                known = {t: 1 if t == v else -1}
+                known = self._key(v)
             for t, k in known.items():
                 out[t] = out.get(t, 0) + c * k
         return {t: c for t, c in out.items() if c}
+
+    def _key(self, v) -> dict[int, Fraction]:
+        """A term by itself, or as a small rational multiple of one seen before: exp(2t) must be exp(t)**2."""
+        t = min(v, P - v)
+        if t not in self._keys:
+            for ratio, inverse in _RATIOS:
+                u = t * ratio % P
+                u, sign = (u, 1) if u in self._keys else (P - u, -1)
+                if u in self._keys:
+                    self._forms[t] = {u: inverse * sign}
+                    return {u: inverse * sign if t == v else -inverse * sign}
+            self._keys.add(t)
+        return {t: 1 if t == v else -1}
 
     def exp(self, arg):
         form, value = self._flatten(arg), 1
@@ -186,6 +205,14 @@ class ModularField:
             self._logs[v], self._logs[inverse] = atom, P - atom
         return self._logs[v]
 
+    def register_product(self, value, arg, rest):
+        """Remember that ``value`` is ``exp(arg) * rest``, so that its log is ``arg + log(rest)``."""
+        if value and value not in self._logs and value not in self._arguments:
+            terms = ((1, self.total(arg)), (1, self.log(rest)))
+            log = self.total(terms)
+            self.register(log, (*arg, terms[1]))
+            self._logs[value], self._logs[pow(value, -1, P)] = log, -log % P
+
     def turn(self, arg):
         """``(cos x, sin x)``: a product of random rational points of the unit circle, one per keyed term."""
         self.used.add("atom")
@@ -219,6 +246,11 @@ class ModularField:
         if key not in self._atoms:
             self._atoms[key] = self.draw()
         return P - self._atoms[key] if flip else self._atoms[key]
+
+
+def has_root(q) -> bool:
+    """Whether a rational number has a square root mod p."""
+    return pow(ModularField.rational(q), (P - 1) // 2, P) in (0, 1)
 
 
 def _rotate(a, b):

@@ -6,17 +6,21 @@ import itertools
 import random
 from fractions import Fraction
 
+from sympy import Pow
+
 from ..facts import SumsTo
 from ..index import Size
 from ..program import Equation
 from ..tensor import Read, Tensor
 from .compile import Array, size_value
 from .field import ModularField
+from .modular import has_root
 
 CHOICES = (2, 3, 5, 7, 4)
 COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
-FULL_SEARCH = 3000
+PLENTY = 5_000             # and up to which evaluations are cheap
+SEARCHED = 800             # assignments tried
 
 
 class Sizes:
@@ -24,12 +28,14 @@ class Sizes:
 
     def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]):
         self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
-        self.spaces = [(e.idx, [t.bnd for t in e.terms] if e.reduce is None else [e.over]) for e in equations]
+        self.spaces = [(e.idx, [(t.bnd, _solved(t.rows)) for t in e.terms] if e.reduce is None else [(e.over, 0)])
+                       for e in equations]
         self.expressions = {a for t in self.tensors for a in t.axes}
         self.expressions |= {t.below for t in self.tensors if t.below is not None}
         for idx, bounds in self.spaces:
-            self.expressions |= {i.size for i in (*idx, *(b for bnd in bounds for b in bnd))}
+            self.expressions |= {i.size for i in (*idx, *(b for bnd, _ in bounds for b in bnd))}
         symbols = {s for x in self.expressions for s in x.free_symbols} | _loose_sizes(equations)
+        self.roots = _under_roots(equations)
         self.names = sorted(s.name for s in symbols)
         alone = {x.name for x in self.expressions if isinstance(x, Size)}
         self.coefficients = [n for n in self.names if n not in alone]
@@ -49,11 +55,11 @@ class Sizes:
         total = 1
         for pool in pools:
             total *= len(pool)
-        if total <= FULL_SEARCH // 4:
+        if total <= SEARCHED:
             found = list(itertools.product(*pools))
             rng.shuffle(found)
         else:
-            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(FULL_SEARCH // 4)]
+            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(SEARCHED)]
         return [dict(zip(self.names, values, strict=True)) for values in found]
 
     def _score(self, sizes, square):
@@ -71,9 +77,12 @@ class Sizes:
                 if a != b:
                     pairs += 1
                     equal += value[a] == value[b]
-        ones = sum(v == 1 for v in value.values())
-        wrong = pairs - equal if square else equal
-        return max(0, cost - 20_000) / 200 + 40 * wrong + 15 * ones + cost / 2000
+        small = 15 * sum(v == 1 for v in value.values()) + 2 * sum(v == 2 for v in sizes.values())
+        small += 8 * sum(sizes[n] == 1 for n in self.coefficients)
+        axes = [sizes[n] for n in self.names if n not in self.coefficients]
+        wrong = 40 * (pairs - equal) if square else 40 * equal + 4 * (len(axes) - len(set(axes)))
+        rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
+        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 100 + cost / 1000
 
     def _cost(self, value):
         cost = 0
@@ -81,15 +90,20 @@ class Sizes:
             outer = 1
             for i in idx:
                 outer *= value[i.size]
-            for bnd in bounds:
+            for bnd, solved in bounds:
                 inner = 1
-                for b in bnd:
-                    inner *= value[b.size]
+                for n in sorted(value[b.size] for b in bnd)[solved:]:
+                    inner *= n
                 cost += outer * inner
         return cost
 
     def cost(self, sizes) -> int:
         return self._cost({x: size_value(x, sizes) for x in self.expressions})
+
+
+def _solved(rows) -> int:
+    """How many bound indices need no loop, an equality giving them."""
+    return sum(r.op == "==" for r in rows)
 
 
 def _loose_sizes(equations):
@@ -103,6 +117,19 @@ def _loose_sizes(equations):
             found |= {s for s in g.free_symbols if isinstance(s, Size)}
         for r in e.reads():
             found |= {s for s in r.free_symbols if isinstance(s, Size)}
+    return found
+
+
+def _under_roots(equations):
+    """Expressions of sizes that stand under a fractional power, such as the width in ``1/sqrt(E)``."""
+    found = set()
+    for e in equations:
+        for t in e.terms:
+            for part in (t.coef, *t.fac):
+                for power in part.atoms(Pow):
+                    only_sizes = all(isinstance(s, Size) for s in power.base.free_symbols) and not power.base.atoms(Read)
+                    if not power.exp.is_Integer and only_sizes and power.base.free_symbols:
+                        found.add(power.base)
     return found
 
 
@@ -140,7 +167,7 @@ def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array
 def _number(field, rng, attempt, kinds):
     positive = bool(kinds & {"positive", "nonnegative"})
     if isinstance(field, ModularField):
-        return field.draw_positive() if positive else field.draw()
+        return field.draw_positive() if positive or attempt % 2 else field.draw()
     low, high = RANGES[attempt % len(RANGES)]
     if positive:
         low, high = 0.1, 2.0

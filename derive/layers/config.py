@@ -1,0 +1,47 @@
+"""Layers as plain data, so that a network can be saved as JSON and made again; functions are refused, never pickled."""
+
+from __future__ import annotations
+
+from ..activations import ACTIVATIONS
+from ..errors import DeriveError
+from ..hints import did_you_mean
+from .activation import Activation
+from .base import Layer
+from .dense import Dense
+
+LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (Activation, Dense)}
+
+
+def layer_config(layer, name: str) -> dict:
+    """The class and the constructor's arguments of a layer, which stands under ``name``.
+
+    >>> layer_config(Dense(3, activation="relu"), "dense_1")["activation"]
+    'relu'
+    """
+    kind = type(layer).__name__
+    if LAYERS.get(kind) is not type(layer):
+        raise DeriveError(f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved as "
+                          f"data, so build the network again from your own program")
+    found = {"layer": kind}
+    for field in layer.fields:
+        value = getattr(layer, field)
+        if field == "activation":
+            value = value.name if ACTIVATIONS.get(value.name) is value else value.rule
+        if callable(value):
+            raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so build "
+                              f"the network again from your own program")
+        found[field] = value
+    return {**found, "name": name}
+
+
+def layer_from(config: dict) -> Layer:
+    """The layer that :func:`layer_config` wrote."""
+    given = dict(config)
+    kind = given.pop("layer", None)
+    if kind not in LAYERS:
+        raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
+    unknown = sorted(set(given) - set(LAYERS[kind].fields))
+    if unknown:
+        raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], LAYERS[kind].fields)}; "
+                          f"it takes {', '.join(LAYERS[kind].fields)}")
+    return LAYERS[kind](**given)
