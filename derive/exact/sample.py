@@ -24,21 +24,34 @@ SEARCHED = 800             # assignments tried
 
 
 class Sizes:
-    """Finds assignments of a program's sizes: axes of one tensor unequal, derived sizes positive whole numbers, cheap."""
+    """Finds assignments of a program's sizes: axes of one tensor unequal, derived sizes positive whole numbers, cheap.
+
+    Size expressions are kept once, in ``expressions``, and referred to by position: hundreds of assignments are tried.
+    """
 
     def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]):
+        self._place: dict = {}
         self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
-        self.spaces = [(e.idx, [(t.bnd, _solved(t.rows)) for t in e.terms] if e.reduce is None else [(e.over, 0)])
-                       for e in equations]
-        self.expressions = {a for t in self.tensors for a in t.axes}
-        self.expressions |= {t.below for t in self.tensors if t.below is not None}
-        for idx, bounds in self.spaces:
-            self.expressions |= {i.size for i in (*idx, *(b for bnd, _ in bounds for b in bnd))}
+        axes = {tuple(self._at(a) for a in t.axes) for t in self.tensors}
+        self.pairs = [p for places in sorted(axes) for p in itertools.combinations(places, 2) if p[0] != p[1]]
+        for t in self.tensors:
+            if t.below is not None:
+                self._at(t.below)
+        self.loops: dict[tuple, int] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
+        for e in equations:
+            outer = tuple(self._at(i.size) for i in e.idx)
+            for bnd, solved in [(t.bnd, _solved(t.rows)) for t in e.terms] if e.reduce is None else [(e.over, 0)]:
+                loop = (outer, tuple(self._at(b.size) for b in bnd), solved)
+                self.loops[loop] = self.loops.get(loop, 0) + 1
+        self.expressions = list(self._place)
         symbols = {s for x in self.expressions for s in x.free_symbols} | _loose_sizes(equations)
         self.roots = _under_roots(equations)
         self.names = sorted(s.name for s in symbols)
         alone = {x.name for x in self.expressions if isinstance(x, Size)}
         self.coefficients = [n for n in self.names if n not in alone]
+
+    def _at(self, expression) -> int:
+        return self._place.setdefault(expression, len(self._place))
 
     def assignment(self, seed: int, square: bool = False) -> dict[str, int] | None:
         """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal."""
@@ -64,41 +77,39 @@ class Sizes:
 
     def _score(self, sizes, square):
         """Smaller is better; None where a derived size is not a positive whole number."""
-        value = {}
+        values = self._values(sizes)
+        if values is None:
+            return None
+        equal = sum(values[a] == values[b] for a, b in self.pairs)
+        axes = [sizes[n] for n in self.names if n not in self.coefficients]
+        wrong = 40 * (len(self.pairs) - equal) if square else 40 * equal + 4 * (len(axes) - len(set(axes)))
+        small = 30 * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
+        rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
+        cost = self._cost(values)
+        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 100 + cost / 500
+
+    def _values(self, sizes) -> list[int] | None:
+        values = []
         for x in self.expressions:
             n = size_value(x, sizes)
             if not isinstance(n, int) or n < 1:
                 return None
-            value[x] = n
-        cost = self._cost(value)
-        pairs = equal = 0
-        for t in self.tensors:
-            for a, b in itertools.combinations(t.axes, 2):
-                if a != b:
-                    pairs += 1
-                    equal += value[a] == value[b]
-        small = 15 * sum(v == 1 for v in value.values()) + 2 * sum(v == 2 for v in sizes.values())
-        small += 8 * sum(sizes[n] == 1 for n in self.coefficients)
-        axes = [sizes[n] for n in self.names if n not in self.coefficients]
-        wrong = 40 * (pairs - equal) if square else 40 * equal + 4 * (len(axes) - len(set(axes)))
-        rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
-        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 100 + cost / 1000
+            values.append(n)
+        return values
 
-    def _cost(self, value):
+    def _cost(self, values) -> int:
         cost = 0
-        for idx, bounds in self.spaces:
-            outer = 1
-            for i in idx:
-                outer *= value[i.size]
-            for bnd, solved in bounds:
-                inner = 1
-                for n in sorted(value[b.size] for b in bnd)[solved:]:
-                    inner *= n
-                cost += outer * inner
+        for (outer, inner, solved), times in self.loops.items():
+            for n in sorted(values[b] for b in inner)[solved:]:
+                times *= n
+            for i in outer:
+                times *= values[i]
+            cost += times
         return cost
 
     def cost(self, sizes) -> int:
-        return self._cost({x: size_value(x, sizes) for x in self.expressions})
+        """Products in one evaluation of every equation."""
+        return self._cost(self._values(sizes))
 
 
 def _solved(rows) -> int:
