@@ -10,11 +10,11 @@ import numpy as np
 
 from .alterations import Alterations
 from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape
-from .opponent import finite, flatten
+from .opponent import Opponent, finite, flatten
 from .reference import size_value
 from .report import table
 from .rounding import CAPS, Model, is_float, known_dtype, moved, scales
-from .sampling import bind_sizes, draw_sample, draw_sizes
+from .sampling import TELLING, bind_sizes, draw_sample, draw_sizes
 from .verify import everything, fixed_sizes, float64
 
 RIGHT = ("ok",)
@@ -120,8 +120,8 @@ class _Cross:
     def _prepare(self):
         """The inputs, as passed to the function and in float64, and our gradients."""
         if self.given is None:
-            self.sizes = draw_sizes(self.program, fixed_sizes(self.kern), seed=self.seed)
-            sample = draw_sample(self.program, finite(self.d, self.sizes), self.sizes, self.seed, self.d.wrt)
+            self.sizes = draw_sizes(self.program, fixed_sizes(self.kern), seed=self.seed, pool=TELLING)
+            sample = draw_sample(self.program, finite(Opponent(self.d, self.sizes)), self.sizes, self.seed, self.d.wrt)
             self.arrays = {t.name: sample.arrays[t.name] for t in self.kern.inputs}
             self.passed, self.coarsest = dict(self.arrays), "float64"
         else:

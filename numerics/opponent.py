@@ -45,7 +45,7 @@ class Opponent:
 
     def __init__(self, d: Derivation, sizes, forward=None, conventions: bool = False):
         self.d, self.sizes, self.conventions = d, sizes, conventions
-        self.given = forward or getattr(d, "reference", None)
+        self.given = None if conventions else forward or getattr(d, "reference", None)
         self.groups = [group for group, _ in d.results]
         unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp")]
         if unknown:
@@ -122,15 +122,15 @@ def _directions(d: Derivation) -> dict:
     return found
 
 
-def finite(d: Derivation, sizes, forward=None):
+def finite(opponent: Opponent):
     """A predicate on arrays: are the loss and all gradients finite there?"""
-    opponent = Opponent(d, sizes, forward)
+    d = opponent.d
 
     def holds(arrays) -> bool:
         with np.errstate(all="ignore"):
-            values = evaluate(d.source, arrays, sizes, np)
-            if not np.all(np.isfinite(values[d.loss.name])):
-                return False
-            return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())
+            values = evaluate(d.source, arrays, opponent.sizes, np)
+        if not np.all(np.isfinite(values[d.loss.name])):
+            return False
+        return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())
 
     return holds

@@ -22,6 +22,7 @@ from sympy import Expr, Integer
 from .reference import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
+TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
 DOMAINS = {"normal": None, "(0.2, 1.5)": (0.2, 1.5), "(0.05, 0.45)": (0.05, 0.45), "(1.1, 2.5)": (1.1, 2.5),
            "(-0.9, 0.9)": (-0.9, 0.9)}
 
@@ -48,7 +49,8 @@ def extents(program: Program) -> set[Expr]:
     return found
 
 
-def draw_sizes(program: Program, fixed=None, square: bool = False, seed: int = 0) -> dict[Size, int] | None:
+def draw_sizes(program: Program, fixed=None, square: bool = False, seed: int = 0,
+               pool=UNEQUAL) -> dict[Size, int] | None:
     """A value for every symbolic size: unequal ones (7, 5, 3 by name), or all equal with ``square``.
 
     Derived sizes such as ``H - R + 1`` come out positive.  Returns None where no equal sizes satisfy that; raises
@@ -57,13 +59,13 @@ def draw_sizes(program: Program, fixed=None, square: bool = False, seed: int = 0
     fixed = dict(fixed or {})
     free = [s for s in program.sizes() if s not in fixed]
     wanted = extents(program)
-    for values in _square_tries(free) if square else _unequal_tries(len(free), seed):
+    for values in _square_tries(free) if square else _unequal_tries(len(free), seed, pool):
         sizes = {**fixed, **dict(zip(free, values, strict=True))}
         if _possible(wanted, sizes):
             return sizes
     if square:
         return None
-    raise DeriveError(f"no sizes below {UNEQUAL[-1] + len(free)} for {', '.join(s.name for s in free)} make all of "
+    raise DeriveError(f"no sizes below {max(pool) + len(free)} for {', '.join(s.name for s in free)} make all of "
                       f"{', '.join(sorted(map(str, wanted)))} positive whole numbers; give some with sizes={{...}}")
 
 
@@ -71,9 +73,9 @@ def _square_tries(free):
     return [(n,) * len(free) for n in (3, 4, 2, 5, 6, 8)] if free else []
 
 
-def _unequal_tries(count, seed):
+def _unequal_tries(count, seed, pool):
     """The small primes, largest first by name; then shuffles of a growing pool."""
-    pool = list(itertools.chain(UNEQUAL, range(UNEQUAL[-1] + 1, UNEQUAL[-1] + count)))
+    pool = list(itertools.chain(pool, range(max(pool) + 1, max(pool) + count)))
     yield sorted(pool[:count], reverse=True)
     yield sorted(pool[:count])
     rng = np.random.default_rng(seed)

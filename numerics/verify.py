@@ -24,6 +24,7 @@ from .rounding import Model, is_float, known_dtype, moved, round_to, scales, uni
 from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
 from .taylor import order
 
+AUTODIFF = "autodiff of the forward"
 EXACT_FUNCTIONS = {"relu", "maximum", "minimum", "Abs", "sign", "Piecewise", "Iverson", "stop_gradient"}
 
 
@@ -72,8 +73,19 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
                                 f"bfloat16, float16")
     check = _Check(kern, forward, seed, tuple(dtypes), tolerance)
     report = check.run()
-    kern.evidence["verify"] = report.as_dict()
+    kern.evidence = {**(kern.evidence or {}), "summary": summary(report) if report.ok else "", "verify": report.as_dict(),
+                     "exact": check.exact}
     return report
+
+
+def summary(report: Report) -> str:
+    """One line for the header of the generated module: what decided, and how near."""
+    wide = [f for f in report.findings if f.dtype == "float64" and f.error is not None]
+    worst = max((f.error for f in wide if f.opponent == AUTODIFF), default=0.0)
+    orders = sorted({f.order for f in wide if f.order})
+    exact = next((f.exact for f in wide if f.exact), "not checked exactly")
+    lowest = f"Taylor order {orders[0]}" if orders else "no Taylor order taken"
+    return f"exact {exact}; autodiff {worst:.1e}; {lowest} (evidence in {report.name}.json)"
 
 
 def float64():
@@ -109,6 +121,8 @@ class _Check:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.text = "none was reached"
+        self._opponents: dict = {}
+        self.exact: dict | None = None  # the exact check's own evidence
 
     def run(self) -> Report:
         exact = self._attempt("exact check", self._exact)
@@ -135,26 +149,38 @@ class _Check:
 
     def _exact(self) -> str:
         found = self.d.check(seed=self.seed)
-        open_ones = len(found.undecided)
-        if open_ones:
-            self.notes.append(f"the exact check left {open_ones} of {open_ones + len(found.proved)} claims undecided")
-        return "holds" if not open_ones else f"{open_ones} undecided"
+        self.exact = found.to_json()
+        if not found.ok:
+            self._add("exact check", "float64", None, "exact check", None, None, None, verdict="undecided",
+                      note=f"neither proved nor confirmed: {', '.join(found.undecided[:3])}")
+        if not found.undecided:
+            return "mod 2**61-1"
+        self.notes.append(f"the exact check decided {len(found.undecided)} of {len(found.rows)} claims by 50-digit "
+                          f"evaluation only: {', '.join(found.undecided[:3])}")
+        return "50 digits"
 
     # -- float64: autodiff and Taylor ----------------------------------------------------------------------------------
 
     def _case(self, square, exact):
         sizes = draw_sizes(self.program, fixed_sizes(self.kern), square, self.seed)
         free = set(self.program.sizes()) - set(fixed_sizes(self.kern))
-        if sizes is None or square and not free:
+        if sizes is None or (square and not free):
             if free:
                 self.notes.append("no case of equal sizes: the derived sizes do not allow one")
             return
         with float64():
-            sample = draw_sample(self.program, finite(self.d, sizes, self.forward), sizes, self.seed, self.d.wrt)
+            sample = draw_sample(self.program, finite(self.opponent(sizes)), sizes, self.seed, self.d.wrt)
             self._double(sample, exact)
         for dtype in () if square else self.dtypes:
             if dtype != "float64":
                 self._attempt(f"{dtype} against float64", lambda t=dtype: self._narrow(t, sample.sizes))
+
+    def opponent(self, sizes, conventions: bool = False) -> Opponent:
+        """Compiled once for each set of sizes; with conventions it is always the evaluator of the definitions."""
+        key = (tuple(sorted(sizes.items(), key=str)), conventions)
+        if key not in self._opponents:
+            self._opponents[key] = Opponent(self.d, sizes, None if conventions else self.forward, conventions)
+        return self._opponents[key]
 
     def leaves(self, arrays) -> dict[str, np.ndarray]:
         """The kernel's results by label, in the precision of the arrays."""
@@ -166,7 +192,7 @@ class _Check:
         return self.given[dtype] if isinstance(self.given, dict) else float(self.given)
 
     def _double(self, sample: Sample, exact):
-        opponent = Opponent(self.d, sample.sizes, self.forward)
+        opponent = self.opponent(sample.sizes)
         self.text = opponent.text
         expected, ours = opponent(sample.arrays), self.leaves(sample.arrays)
         scale, model = scales(expected), Model.of(self.program, sample.sizes)
@@ -180,7 +206,7 @@ class _Check:
             error, note = distance(ours[name], reference, scale[name])
             verdict = "ok" if error is not None and error <= bound else "FAIL"
             if verdict == "FAIL" and not note and self.d.kinks:
-                ruled = ruled or Opponent(self.d, sample.sizes, conventions=True)(sample.arrays)
+                ruled = ruled or self.opponent(sample.sizes, True)(sample.arrays)
                 if (distance(ours[name], ruled[name], scale[name])[0] or np.inf) <= bound and self._agree_nearby(
                         sample, name, bound):
                     verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
@@ -190,7 +216,7 @@ class _Check:
             if taylor is not None and taylor.tries > 1 and taylor.ok and self.d.kinks:
                 note = note or f"direction {taylor.tries} stays on one side of the kinks"
             checked = exact if name in self.d.gradients else ""
-            self._add(name, "float64", sample, "autodiff of the forward", error, scale[name], bound, exact=checked or "",
+            self._add(name, "float64", sample, AUTODIFF, error, scale[name], bound, exact=checked or "",
                       order=str(taylor) if taylor else "", verdict=verdict, note=note)
 
     def _taylor(self, sample, name, ours, noise):
@@ -207,7 +233,7 @@ class _Check:
         rng = np.random.default_rng(self.seed + 1)
         near = {n: a * (1 + 1e-3 * rng.normal(size=a.shape)) + 1e-4 * rng.normal(size=a.shape) if is_float(a) else a
                 for n, a in sample.arrays.items()}
-        expected = Opponent(self.d, sample.sizes, self.forward)(near)
+        expected = self.opponent(sample.sizes)(near)
         error, _ = distance(self.leaves(near)[name], expected[name], scales(expected)[name])
         return error is not None and error <= bound
 
@@ -234,7 +260,7 @@ class _Check:
         """Of a few draws, the one whose gradient moves least under rounding: away from kinks, for this precision."""
         best = None
         with float64():
-            accept = finite(self.d, sizes, self.forward)
+            accept = finite(self.opponent(sizes))
             for n in range(5):
                 sample = draw_sample(self.program, accept, sizes, self.seed + n, self.d.wrt)
                 rounded = round_to(sample.arrays, dtype)
@@ -253,11 +279,11 @@ class _Check:
         sizes = draw_sizes(self.program, fixed_sizes(self.kern), False, self.seed)
         with float64():
             sample = Sample(sizes, self._tie(sizes), "multiples of 1/2")
-            ruled = Opponent(self.d, sizes, conventions=True)(sample.arrays)
+            ruled = self.opponent(sizes, True)(sample.arrays)
             if not all(np.all(np.isfinite(a)) for a in ruled.values()):
                 self.notes.append("no point with deliberate ties was tested: the loss or gradient is not finite there")
                 return
-            autodiff = Opponent(self.d, sizes, self.forward)(sample.arrays)
+            autodiff = self.opponent(sizes)(sample.arrays)
             ours = self.leaves(sample.arrays)
             scale, model = scales(ruled), Model.of(self.program, sizes)
             for name in self.d.gradients:

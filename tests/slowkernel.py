@@ -12,7 +12,7 @@ from numerics.sampling import bind_sizes
 class SlowKernel:
     def __init__(self, derivation, mutate=None, sizes=None):
         self.derivation, self.mutate, self.sizes = derivation, mutate or (lambda name, a: a), sizes or {}
-        self.inputs, self.evidence = derivation.program.inputs, {}
+        self.inputs, self.evidence = derivation.program.inputs, None
 
     def __call__(self, **arrays):
         arrays = {n: np.asarray(a) for n, a in arrays.items()}
