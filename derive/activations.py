@@ -106,5 +106,5 @@ def activation(given, where: str = "activation") -> Activation:
         return ACTIVATIONS[given]
     if callable(given):
         return Activation(getattr(given, "__name__", "custom").strip("<>"), given, gives="anything")
-    raise DeriveError(f"{where}: activation {given!r} is {type(given).__name__}; accepted are {', '.join(ACTIVATIONS)} or "
-                      f"a function of one scalar expression")
+    raise DeriveError(f"{where}: activation {given!r} is {type(given).__name__}; accepted are "
+                      f"{', '.join(ACTIVATIONS)} or a function of one scalar expression")

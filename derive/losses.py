@@ -42,7 +42,7 @@ class Loss:
     ----------
     name : str
     rule : callable
-        ``(output, y) -> scalar expression`` (or a defined scalar tensor); ``output.letters`` are the indices to read at.
+        ``(output, y) -> scalar expression`` (or a defined scalar); ``output.letters`` are the indices to read at.
     target : str
         What ``y`` is: "values" (floats of the output's shape), "probabilities" (the same, summing to 1 over the last
         axis), "bits" (the same, in [0, 1]) or "labels" (integers below the size of the last axis, which y lacks).
@@ -148,8 +148,8 @@ def loss(given) -> Loss:
         return given
     if isinstance(given, str):
         if given not in LOSSES:
-            raise DeriveError(f"unknown loss {given!r}{did_you_mean(given, LOSSES)}; accepted are {', '.join(LOSSES)} or a "
-                              f"function (output, y) -> scalar expression")
+            raise DeriveError(f"unknown loss {given!r}{did_you_mean(given, LOSSES)}; accepted are {', '.join(LOSSES)} "
+                              f"or a function (output, y) -> scalar expression")
         return LOSSES[given]
     if callable(given):
         if len(inspect.signature(given).parameters) != 2:

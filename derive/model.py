@@ -89,8 +89,8 @@ class Sequential:
 
     def _input(self, shape) -> Tensor:
         if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
-            raise ShapeError(f"Sequential: input_shape is {shape!r}; give the shape of one example without the batch axis, "
-                             f"as in (64,) or (28, 28, 1)")
+            raise ShapeError(f"Sequential: input_shape is {shape!r}; give the shape of one example without the batch "
+                             f"axis, as in (64,) or (28, 28, 1)")
         axes = [self._new.axis(whole(n, f"Sequential: an axis of input_shape {tuple(shape)}")) for n in shape]
         return tensor("x", index("b"), *axes)
 
@@ -228,8 +228,7 @@ class Sequential:
         return cls([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
 
     def __repr__(self):
-        return f"<Sequential {self.name}: {len(self.layers)} layers, {sum(p.size for p in self.parameters.values()):,} " \
-               f"parameters>"
+        return f"<Sequential {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"
 
 
 class Summary:
@@ -286,12 +285,12 @@ def _names(layers) -> list[str]:
     names: list[str] = []
     for n, layer in enumerate(layers):
         if any(layer is other for other in layers[:n]) and isinstance(layer, Layer):
-            raise DeriveError(f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier one; "
-                              f"make a new layer for each place")
+            raise DeriveError(f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier "
+                              f"one; make a new layer for each place")
         if not isinstance(layer, Layer) and (isinstance(layer, type) or not callable(layer)):
             hint = f"; write {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise DeriveError(f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.layers and functions "
-                              f"(x, new) -> tensor{hint}")
+            raise DeriveError(f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.layers and "
+                              f"functions (x, new) -> tensor{hint}")
         kind = layer.kind if isinstance(layer, Layer) else getattr(layer, "__name__", "layer").strip("<>")
         counts[kind] = counts.get(kind, 0) + 1
         name = getattr(layer, "name", None) or f"{kind}_{counts[kind]}"

@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"""
   | (?P<name>[^\W\d]\w*'*)
   | (?P<op>\*\*|//|<=|>=|==|!=|[-+*/^<>=()\[\],:]|[≤≥≠·×−])
 """, re.VERBOSE)
-_INFIX = {"or": ("or", 1), "and": ("and", 2), **{op: ("compare", 3) for op in COMPARISONS},
+_INFIX = {"or": ("or", 1), "and": ("and", 2), **dict.fromkeys(COMPARISONS, ("compare", 3)),
           "+": ("sum", 4), "-": ("sum", 4), "*": ("product", 5), "/": ("product", 5), "//": ("product", 5),
           "^": ("power", 6)}
 _SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "·": "*", "×": "*", "−": "-", "**": "^"}

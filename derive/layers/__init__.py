@@ -2,5 +2,5 @@
 
 from .activation import Activation
 from .base import Builder, Layer, Parameter
-from .dense import Dense
 from .config import LAYERS, layer_config, layer_from
+from .dense import Dense

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..activations import activation as find_activation
 from ..tensor import Tensor
-from .base import Builder, Layer, find_activation
+from .base import Builder, Layer
 
 
 class Activation(Layer):

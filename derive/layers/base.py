@@ -21,15 +21,14 @@ from dataclasses import dataclass
 from sympy import Expr, Integer
 
 from ..activations import Activation
-from ..activations import activation as find_activation
 from ..define import block, define
 from ..errors import DeriveError, ShapeError
 from ..hints import did_you_mean
 from ..index import Index, Size, index
 from ..tensor import Tensor, tensor
 
-INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "uniform",
-                "normal", "zeros", "ones")
+INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+                "uniform", "normal", "zeros", "ones")
 LETTERS = "ijklmn"  # then i2, j2, ...; the batch is b, and x, y, z, h, p are tensors
 
 
@@ -107,7 +106,8 @@ class Builder:
         size = whole(size, f"layer {self.layer}: the size of an axis" if self.layer else "input_shape")
         made = index(letter or next(self._letters))
         if self.sizes.setdefault(str(made.size), size) != size:
-            raise ShapeError(f"layer {self.layer}: size {made.size} is {self.sizes[str(made.size)]} already, not {size}")
+            known = self.sizes[str(made.size)]
+            raise ShapeError(f"layer {self.layer}: size {made.size} is {known} already, not {size}")
         return made
 
     def parameter(self, role: str, *axes: Index | int, init="glorot_uniform") -> Tensor:
@@ -161,6 +161,3 @@ def initializer(given, where: str):
         raise DeriveError(f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
                           f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array")
     return given
-
-
-__all__ = ["INITIALIZERS", "Builder", "Layer", "Parameter", "find_activation", "initializer", "whole"]

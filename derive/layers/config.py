@@ -20,16 +20,16 @@ def layer_config(layer, name: str) -> dict:
     """
     kind = type(layer).__name__
     if LAYERS.get(kind) is not type(layer):
-        raise DeriveError(f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved as "
-                          f"data, so build the network again from your own program")
+        raise DeriveError(f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
+                          f"as data, so build the network again from your own program")
     found = {"layer": kind}
     for field in layer.fields:
         value = getattr(layer, field)
         if field == "activation":
             value = value.name if ACTIVATIONS.get(value.name) is value else value.rule
         if callable(value):
-            raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so build "
-                              f"the network again from your own program")
+            raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
+                              f"build the network again from your own program")
         found[field] = value
     return {**found, "name": name}
 
@@ -42,6 +42,7 @@ def layer_from(config: dict) -> Layer:
         raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
     unknown = sorted(set(given) - set(LAYERS[kind].fields))
     if unknown:
-        raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], LAYERS[kind].fields)}; "
-                          f"it takes {', '.join(LAYERS[kind].fields)}")
+        fields = LAYERS[kind].fields
+        raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
+                          f"{', '.join(fields)}")
     return LAYERS[kind](**given)

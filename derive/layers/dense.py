@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..activations import activation as find_activation
 from ..nodes import Sum
 from ..tensor import Tensor
-from .base import Builder, Layer, find_activation, initializer, whole
+from .base import Builder, Layer, initializer, whole
 
 
 class Dense(Layer):
