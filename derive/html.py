@@ -20,6 +20,7 @@ STYLE = """
 .derivation h1 { font-size: 1.9rem; line-height: 1.2; margin: 2.2rem 0 .8rem; }
 .derivation h2 { font-size: 1.3rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line); }
 .derivation h3 { font-size: 1.08rem; margin: 1.9rem 0 .3rem; color: var(--accent); }
+.derivation a { color: var(--accent); text-decoration: none; } .derivation mover > mo { font-weight: 400; }
 .derivation p { margin: .6rem 0; } .derivation ul { margin: .5rem 0; padding-left: 1.3rem; }
 .derivation code { font: .86em ui-monospace, "DejaVu Sans Mono", monospace; }
 .derivation math { font-size: 1.04em; font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", math; }
@@ -100,6 +101,8 @@ def parts_html(parts) -> str:
             shown.append(f'<a href="#{_anchor(p.label)}">({clean(p.label)})</a>')
         elif isinstance(p, B.Mono):
             shown.append(f"<code>{clean(p.text)}</code>")
+        elif isinstance(p, B.Strong):
+            shown.append(f"<b>{clean(p.text)}</b>")
         else:
             shown.append(clean(p))
     return "".join(shown)

@@ -230,7 +230,7 @@ def parts_text(parts) -> str:
         elif isinstance(p, B.Ref):
             shown.append(f"({p.label})")
         else:
-            shown.append(plain(p.text if isinstance(p, B.Mono) else p))
+            shown.append(plain(p.text if isinstance(p, (B.Mono, B.Strong)) else p))
     return "".join(shown)
 
 

@@ -1,7 +1,7 @@
 """What a document is made of; the outline builds these, and each format draws them.
 
 A *part* of a sentence is a string, a layout :class:`~derive.show.layout.Node` (drawn as inline mathematics), a
-:class:`Ref` to a numbered equation, or :class:`Mono` (a name as it is in the program).
+:class:`Ref` to a numbered equation, :class:`Mono` (a name as it is in the program) or :class:`Strong`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ class Ref:
 @dataclass(frozen=True)
 class Mono:
     """A name or number as the program has it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Strong:
+    """Words that a reader's eye should find."""
 
     text: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..program import Step
-from .blocks import Equations, Fold, Heading, Line, Para, Ref
+from .blocks import Equations, Fold, Heading, Line, Para, Ref, Strong
 from .formulas import Formulas
 
 # rule -> title, what the idea is; the order here is the order of the story
@@ -109,9 +109,10 @@ def _settled(f: Formulas, s: Step) -> bool:
 
 def _told(f: Formulas, s: Step) -> list:
     """A sentence and a display."""
-    head = [f"Step {s.id}. "]
+    head = [Strong(f"Step {s.id}."), " "]
     named = re.match(r"\w+", s.why)
-    why = s.why if named and named.group() in f.tensors else s.why[:1].upper() + s.why[1:]
+    name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
+    why = s.why if name_first else s.why[:1].upper() + s.why[1:]
     why = f.sentence(why + ("" if why.endswith(".") else "."))
     labels = sorted({f.label(b) for b in s.before if s.claim == "transpose" and f.label(b)}, key=_label_order)
     seen = [" From "] + _joined([Ref(n) for n in labels]) + ["."] if labels else []

@@ -65,8 +65,8 @@ def _wrapped(node, least):
 def _name(name: L.Name, below: str = "", extra: str = "") -> str:
     base = identifier(name.base)
     if name.mark == "bar":
-        base = f'<mover accent="true">{base}<mo stretchy="{str(len(name.base) > 1 and name.base not in GREEK).lower()}">' \
-               f"¯</mo></mover>"
+        wide = len(GREEK.get(name.base, name.base)) > 1
+        base = f'<mover accent="true">{base}<mo stretchy="{str(wide).lower()}">{"‾" if wide else "¯"}</mo></mover>'
     elif name.mark == "d":
         base = row('<mi mathvariant="normal">d</mi>', base)
     label = ""

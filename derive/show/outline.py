@@ -27,10 +27,11 @@ def outline(d: Derivation, options: Options, flat: bool = False) -> list:
     """
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
-    body = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f), Heading(2, "The derivation"), *chapters(f),
-            *_result(f)]
+    opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
+    derivation = [Heading(2, "The derivation"), *chapters(f), *_result(f)]
     closing = [*_conditions(f), *(_example(f) if options.example else []), *_evidence(f)]
-    return [Heading(1, title(d)), Para(_question(f)), *_legend(f, body, flat), *body, *closing]
+    return [Heading(1, title(d)), Para(_question(f)), *opening, *_legend(f, opening + derivation, flat), *derivation,
+            *closing]
 
 
 def title(d: Derivation) -> str:
@@ -70,8 +71,7 @@ def _network(d: Derivation) -> list:
 def _inputs(f: Formulas) -> list:
     wrt = {t.name for t in f.d.wrt}
     rows = []
-    inputs = list(f.d.source.inputs) + [t for t in f.d.program.inputs if t.name not in {s.name for s in f.d.source.inputs}]
-    for t in inputs:
+    for t in _given(f.d):
         role = "parameter" if t.name in wrt else ROLES.get(t.role, t.role)
         facts = [x.text(t) for x in t.facts]
         if t.below is not None:
@@ -80,6 +80,15 @@ def _inputs(f: Formulas) -> list:
     if not rows:
         return []
     return [Heading(2, "What is given"), Table(("", "name", "shape", "type", "role", "known facts"), tuple(rows))]
+
+
+def _given(d: Derivation) -> list[Tensor]:
+    """All inputs: data before parameters, each in the order of first use."""
+    known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+    used = [r.name for e in (*d.source.equations, *d.program.equations) for r in e.tensors() if r.name in known]
+    wrt = [t.name for t in d.wrt]
+    order = dict.fromkeys([n for n in used if n not in wrt] + [n for n in known if n not in used and n not in wrt] + wrt)
+    return [known[n] for n in order if n in known]
 
 
 def _shape(t: Tensor) -> str:
@@ -185,7 +194,7 @@ def _example(f: Formulas) -> list:
         return [*head, Para((f"There is none on paper for this program: {reason}.",))]
     sizes = ", ".join(f"{s.name} = {n}" for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name))
     rounding = "All numbers are exact." if ex.exact else "Decimals are rounded to three places."
-    lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in f.d.program.inputs]
+    lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in _given(f.d) if t.name in ex.values]
     forward, backward = [], []
     wanted = {t.name for _, v in f.d.results[1:] for t in v.values()}
     for e in f.d.program.equations:

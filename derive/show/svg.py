@@ -15,7 +15,7 @@ def svg(graph: Graph) -> str:
         return ""
     columns = 1 + max(b.column for b in graph.boxes)
     rows = 1 + max(b.row for b in graph.boxes)
-    wide, high = columns * COLUMN - (COLUMN - WIDTH) + 2 * EDGE, rows * ROW - (ROW - HEIGHT) + 2 * EDGE + 14
+    wide, high = columns * COLUMN - (COLUMN - WIDTH) + 2 * EDGE, rows * ROW - (ROW - HEIGHT) + 2 * EDGE + 24
     place = {b.name: b for b in graph.boxes}
     parts = [_arrow(place[a], place[b], graph) for a, b in graph.arrows]
     parts += [_loop(place[n]) for n in graph.loops]
@@ -33,7 +33,7 @@ def _n(value: float) -> str:
 
 
 def _corner(box: Box) -> tuple[float, float]:
-    return EDGE + box.column * COLUMN, EDGE + 12 + box.row * ROW
+    return EDGE + box.column * COLUMN, EDGE + 14 + box.row * ROW
 
 
 def _box(box: Box) -> str:
@@ -48,11 +48,16 @@ def _box(box: Box) -> str:
 def _arrow(a: Box, b: Box, graph: Graph) -> str:
     (x1, y1), (x2, y2) = _corner(a), _corner(b)
     x1, y1, y2 = x1 + WIDTH, y1 + HEIGHT / 2, y2 + HEIGHT / 2 + _spread(a, b, graph)
-    bend = max(20.0, (x2 - x1) / 2)
-    lift = 0.0
-    if b.column - a.column > 1 and _blocked(a, b, graph):
-        lift = -ROW * 0.62 if a.row <= b.row + 0.01 else ROW * 0.62
-    path = f"M{_n(x1)},{_n(y1)} C{_n(x1 + bend)},{_n(y1 + 2 * lift)} {_n(x2 - bend)},{_n(y2 + 2 * lift)} {_n(x2)},{_n(y2)}"
+    between = [c.row for c in graph.boxes if a.column < c.column < b.column]
+    if _blocked(a, b, graph):  # around the boxes between, by the shorter way
+        above, below = min(between) - 0.55, max(between) + 0.55
+        way = above if a.row + b.row - 2 * above <= 2 * below - a.row - b.row else below
+        y = EDGE + 14 + way * ROW + HEIGHT / 2
+        path = (f"M{_n(x1)},{_n(y1)} C{_n(x1 + 26)},{_n(y1)} {_n(x1 + 14)},{_n(y)} {_n(x1 + 52)},{_n(y)} L{_n(x2 - 52)},{_n(y)} "
+                f"C{_n(x2 - 14)},{_n(y)} {_n(x2 - 26)},{_n(y2)} {_n(x2)},{_n(y2)}")
+    else:
+        bend = max(20.0, (x2 - x1) / 2)
+        path = f"M{_n(x1)},{_n(y1)} C{_n(x1 + bend)},{_n(y1)} {_n(x2 - bend)},{_n(y2)} {_n(x2)},{_n(y2)}"
     return f'<path class="arrow" d="{path}" marker-end="url(#tip)"/>'
 
 
