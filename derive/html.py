@@ -16,11 +16,11 @@ from .show.svg import svg
 STYLE = """
 .derivation { --ink: #1c1d22; --soft: #5d606b; --line: #d9dbe1; --wash: #f5f6f8; --accent: #2b5fab; --good: #1a6b2f;
   --bad: #a8201a; color: var(--ink); font: 1.05rem/1.6 "Source Serif 4", Charter, Georgia, "Times New Roman", serif;
-  max-width: 52rem; margin: 0 auto; padding: 0 1.2rem 4rem; }
+  max-width: 56rem; margin: 0 auto; padding: 0 1.2rem 4rem; }
 .derivation h1 { font-size: 1.9rem; line-height: 1.2; margin: 2.2rem 0 .8rem; }
 .derivation h2 { font-size: 1.3rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line); }
 .derivation h3 { font-size: 1.08rem; margin: 1.9rem 0 .3rem; color: var(--accent); }
-.derivation a { color: var(--accent); text-decoration: none; } .derivation mover > mo { font-weight: 400; }
+.derivation a { color: var(--accent); text-decoration: none; } .derivation .bar { border-top: .055em solid; padding-top: .08em; }
 .derivation p { margin: .6rem 0; } .derivation ul { margin: .5rem 0; padding-left: 1.3rem; }
 .derivation code { font: .86em ui-monospace, "DejaVu Sans Mono", monospace; }
 .derivation math { font-size: 1.04em; font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", math; }
@@ -53,6 +53,7 @@ STYLE = """
 @media print { .derivation { font-size: 10.5pt; max-width: none; --ink: #000; --soft: #444; --line: #999; --wash: #fff;
   --accent: #000; } .derivation h2, .derivation h3 { break-after: avoid; } .derivation .eqs { break-inside: avoid; } }
 """
+WIDE = 60  # a formula and its matrix form stand side by side up to about so many characters
 PAGE_STYLE = """
 :root { color-scheme: light dark; } body { margin: 0; background: #fff; }
 @media (prefers-color-scheme: dark) { body { background: #17181c; } }
@@ -143,15 +144,18 @@ class _Page:
     def _line(self, line, asides):
         lhs = math(render(line.lhs)) if line.lhs is not None else ""
         rhs = math("<mo>=</mo>" + render(line.rhs), display=True)
-        aside = ""
-        if asides:
-            inside = math(f"{render(line.aside[0])}<mo>=</mo>{render(line.aside[1])}") if line.aside else ""
-            aside = f'<td class="aside">{inside}</td>'
+        aside, below = '<td class="aside"></td>' if asides else "", ""
+        if line.aside:
+            inside = math(f"{render(line.aside[0])}<mo>=</mo>{render(line.aside[1])}")
+            if L.width(line.rhs) + L.width(line.aside[1]) < WIDE:
+                aside = f'<td class="aside">{inside}</td>'
+            else:
+                below = f'<tr><td></td><td class="aside" colspan="3">{inside}</td></tr>'
         number, anchor = f"({clean(line.label)})" if line.label else "", ""
         if line.label and line.label not in self.anchors:
             self.anchors.add(line.label)
             anchor = f' id="{_anchor(line.label)}"'
-        return f'<tr{anchor}><td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>{aside}<td class="num">{number}</td></tr>'
+        return f'<tr{anchor}><td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>{aside}<td class="num">{number}</td></tr>{below}'
 
     def _fold(self, block):
         inside = "".join(self.block(b) for b in block.blocks)

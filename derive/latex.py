@@ -9,12 +9,16 @@ r"""LaTeX: formulas that need amsmath only, and the whole derivation, to be ``\i
 
 from __future__ import annotations
 
+from .derivation import Derivation
 from .program import Equation
+from .show import blocks as B
 from .show import layout as L
 from .show.equations import equation_layout
 from .show.expressions import expression
 from .show.matrix import matrix_layout
-from .show.names import GREEK, Namer
+from .show.names import GREEK, Namer, is_narrow
+from .show.options import read_options
+from .show.outline import outline
 from .text import plain
 
 SYMBOLS = {"==": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
@@ -32,13 +36,11 @@ FENCES = {"abs": (r"\lvert ", r"\rvert "), "norm": (r"\lVert ", r"\rVert "), "fl
           "iverson": ("[", "]"), "round": ("(", ")")}
 ESCAPES = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
            "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-           '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "|": r"\textbar{}",
-           "-": r"{-}"}
+           '"': r"{\symbol{34}}", "|": r"\textbar{}"}
 # characters of our own prose that pdflatex does not know
-PROSE = {"·": r"\textperiodcentered{}", "≤": r"$\le$", "≥": r"$\ge$", "≠": r"$\ne$", "→": r"$\to$", "×": r"$\times$",
-         "∈": r"$\in$", "−": "$-$", "∂": r"$\partial$", "Σ": r"$\Sigma$", "…": r"\dots{}"}
-BAD_NAMES = {'"': "''", "'": "'", "-": "-"}  # in prose these may stay as they are
-LINE = 84  # characters of a formula's text beyond which its sum is broken into lines
+PROSE = {"·": r"\textperiodcentered{}", "≤": r"$\le$", "≥": r"$\ge$", "×": r"$\times$", "−": "$-$", "–": "--",
+         "…": r"\dots{}"}
+LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
 
 
 def latex_expr(e, names: Namer | None = None) -> str:
@@ -60,19 +62,22 @@ def matrix_latex(eq: Equation, names: Namer | None = None) -> str | None:
 
 def escape(text: str) -> str:
     """A string as LaTeX text that can do nothing but be read."""
-    return "".join(ESCAPES.get(c, c) for c in plain(text))
+    return "".join(_character(c) for c in plain(text))
 
 
-def prose(text: str) -> str:
-    """A sentence as LaTeX text."""
-    return "".join(PROSE.get(c) or BAD_NAMES.get(c) or ESCAPES.get(c, c) for c in plain(text))
+def _character(c: str) -> str:
+    if c in PROSE:
+        return PROSE[c]
+    # beyond Latin-1, which characters exist depends on the engine and its fonts
+    return ESCAPES.get(c, c) if ord(c) < 256 else f"U+{ord(c):04X}"
 
 
 def word(name: str) -> str:
-    """A name in math mode: a letter, a Greek letter, or upright text."""
+    """A name in math mode: a letter, a Greek letter, a letter with a hat (``xhat``), or upright text."""
+    if name.endswith("hat") and (len(name) == 4 or name[:-3] in GREEK):
+        return rf"\hat{{{word(name[:-3])}}}"
     if name in GREEK:
-        # capital Greek letters that look Latin have no command, and are not in the table
-        return r"\upsilon" if name == "upsilon" else r"o" if name == "omicron" else "\\" + name
+        return "\\" + name
     for latin, greek in GREEK.items():
         if name == greek:
             return "\\" + latin
@@ -103,7 +108,7 @@ def name_latex(name: L.Name, extra: str = "", below: str = "") -> str:
     """A tensor's symbol with everything that stands above and below it."""
     base = word(name.base)
     if name.mark == "bar":
-        base = rf"\bar{{{base}}}" if len(name.base) == 1 or name.base in GREEK else rf"\overline{{{base}}}"
+        base = rf"\bar{{{base}}}" if is_narrow(name.base) else rf"\overline{{{base}}}"
     elif name.mark == "d":
         base = rf"\mathrm{{d}}{base}" if base.startswith("\\") or len(base) == 1 else rf"\mathrm{{d}}\,{base}"
     label = name.label and (f"({name.label})" if name.label.isdigit() else word(name.label))
@@ -150,12 +155,18 @@ def _product(node, tight):
 
 
 def _power(node, tight):
-    exponent = render(node.exponent, True)
+    exponent = exponent_text(node.exponent) or render(node.exponent, True)
     base = node.base
     labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
     if labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM:
         return f"{fence(base, tight=tight)}^{{{exponent}}}"
     return f"{render(base, tight)}^{{{exponent}}}"
+
+
+def exponent_text(node: L.Node) -> str:
+    """``3/2`` for a fraction of numbers in an exponent, where a bar would be too small; else nothing."""
+    plain_fraction = isinstance(node, L.Fraction) and all(isinstance(n, L.Num) for n in (node.num, node.den))
+    return f"{node.num.text}/{node.den.text}" if plain_fraction else ""
 
 
 def _exp(node, tight):
@@ -248,3 +259,147 @@ _TABLE = {
     L.Ones: lambda n, tight: r"\mathbf{1}",
     L.Words: lambda n, tight: rf"\text{{{escape(n.text)}}}",
 }
+
+
+# --- the document ------------------------------------------------------------------------------------------------------
+
+PREAMBLE = r"""\documentclass[11pt]{article}
+\usepackage[utf8]{inputenc}
+\usepackage[T1]{fontenc}
+\usepackage[margin=25mm]{geometry}
+\usepackage{amsmath}
+\allowdisplaybreaks
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{4pt plus 2pt}
+"""
+SECTIONS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
+
+
+def derivation_latex(d: Derivation, standalone: bool = False, **options) -> str:
+    r"""The whole derivation as LaTeX, to be ``\input`` into a paper that loads amsmath.
+
+    Parameters
+    ----------
+    d : Derivation
+    standalone : bool
+        With a preamble, so that it compiles by itself.
+    **options
+        ``notation`` ("both", "index", "matrix"), ``adjoint`` ("bar", "partial", "d"), ``example`` (bool).
+
+    Returns
+    -------
+    str
+        Equations carry the numbers they have in the program, by ``\tag``, and labels ``eq:<name>:<number>``.
+    """
+    body = _Paper(d.name).draw(outline(d, read_options(options)))
+    if not standalone:
+        return f"% derivation of {plain(d.name)}; needs \\usepackage{{amsmath}}\n{body}\n"
+    return f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"
+
+
+def parts_latex(parts) -> str:
+    """A sentence."""
+    shown = []
+    for p in parts:
+        if isinstance(p, L.Node):
+            shown.append(f"${render(p)}$")
+        elif isinstance(p, B.Ref):
+            shown.append(f"({tag(p.label)})")
+        elif isinstance(p, B.Mono):
+            shown.append(rf"\texttt{{{escape(p.text)}}}")
+        elif isinstance(p, B.Strong):
+            shown.append(rf"\textbf{{{escape(p.text)}}}")
+        else:
+            shown.append(escape(p))
+    return "".join(shown)
+
+
+def tag(label: str) -> str:
+    return f"${label[:-1]}'$" if label.endswith("′") else label
+
+
+def display_rows(line: B.Line) -> list[str]:
+    """``lhs &= rhs`` in one row, or in several where the right-hand side is a long sum."""
+    lhs = "" if line.lhs is None else render(line.lhs)
+    rhs = line.rhs
+    if not isinstance(rhs, L.Sum) or L.width(rhs) <= LINE or len(rhs.items) < 2:
+        return [f"{lhs} &= {render(rhs)}"]
+    rows, items = [], []
+    for sign, item in rhs.items:
+        if items and sum(L.width(i) for _, i in items) + L.width(item) > LINE:
+            rows.append(tuple(items))
+            items = []
+        items.append((sign, item))
+    rows.append(tuple(items))
+    first = f"{lhs} &= {render(L.Sum(rows[0]))}"
+    return [first] + [rf"&\quad {'' if r[0][0] < 0 else '{} + '}{render(L.Sum(r))}" for r in rows[1:]]
+
+
+class _Paper:
+    """Draws blocks; remembers which equation numbers it has labelled."""
+
+    def __init__(self, name: str):
+        self.key = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+        self.labels: set[str] = set()
+
+    def draw(self, blocks) -> str:
+        return "\n\n".join(self.block(b) for b in blocks)
+
+    def block(self, block) -> str:
+        return getattr(self, "_" + type(block).__name__.lower())(block)
+
+    def _heading(self, block):
+        return rf"\{SECTIONS[block.level]}{{{escape(block.text)}}}"
+
+    def _para(self, block):
+        return parts_latex(block.parts)
+
+    def _bullets(self, block):
+        items = "\n".join(rf"\item {parts_latex(i)}" for i in block.items)
+        return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+
+    def _table(self, block):
+        rows = [" & ".join(rf"\textbf{{{escape(h)}}}" for h in block.header) + r" \\ \hline"]
+        rows += [" & ".join(parts_latex(c) for c in row) + r" \\" for row in block.rows]
+        return "\\begin{tabular}{" + "l" * len(block.header) + "}\n" + "\n".join(rows) + "\n\\end{tabular}"
+
+    def _equations(self, block):
+        rows = []
+        for line in block.lines:
+            drawn = display_rows(line)
+            if line.aside:
+                drawn[-1:] = self._with_aside(line, drawn[-1])
+            drawn[-1] += self._tag(line.label)
+            rows += drawn
+        body = " \\\\\n".join(rows)
+        return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
+
+    @staticmethod
+    def _with_aside(line, row):
+        aside = f"{render(line.aside[0])} = {render(line.aside[1])}"
+        if L.width(line.rhs) + L.width(line.aside[1]) < LINE:
+            return [rf"{row} && {aside}"]
+        return [row, rf"& \qquad {aside}"]
+
+    def _tag(self, label):
+        if not label:
+            return ""
+        mark = f" \\tag{{{tag(label)}}}"
+        if label.isdigit() and label not in self.labels:
+            self.labels.add(label)
+            mark += f"\\label{{eq:{self.key}:{label}}}"
+        return mark
+
+    def _fold(self, block):
+        inside = "\n\n".join(self.block(b) for b in block.blocks)
+        return f"{{\\small {escape(block.summary)}:\n\n{inside}\n}}"
+
+    def _drawing(self, block):
+        rows = []
+        for box in block.graph.boxes:
+            sources = [rf"\texttt{{{escape(s)}}}" for s in block.graph.sources(box.name)]
+            if box.name in block.graph.loops:
+                sources.append("its own earlier values")
+            if sources:
+                rows.append(rf"\texttt{{{escape(box.name)}}} & {escape(box.shape)} & $\leftarrow$ {', '.join(sources)} \\")
+        return "\\begin{tabular}{lll}\n" + "\n".join(rows) + "\n\\end{tabular}"

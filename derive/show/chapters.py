@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..program import Step
+from ..program import Equation, Step
 from .blocks import Equations, Fold, Heading, Line, Para, Ref, Strong
 from .formulas import Formulas
 
@@ -114,14 +114,19 @@ def _told(f: Formulas, s: Step) -> list:
     name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
     why = s.why if name_first else s.why[:1].upper() + s.why[1:]
     why = f.sentence(why + ("" if why.endswith(".") else "."))
-    labels = sorted({f.label(b) for b in s.before if s.claim == "transpose" and f.label(b)}, key=_label_order)
-    seen = [" From "] + _joined([Ref(n) for n in labels]) + ["."] if labels else []
+    seen = [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."] \
+        if s.claim == "transpose" and s.before else []
     facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
     return [Para((*head, *why, *seen, *facts)), Equations(tuple(_display(f, s)))]
 
 
+def _source(f: Formulas, eq: Equation):
+    """How to point at an equation: by its number, or by name where the program no longer has it."""
+    return Ref(f.label(eq)) if f.label(eq) else f.names.name(eq.tensor)
+
+
 def _label_order(label: str):
-    return (int(label.rstrip("′")), label)
+    return (int(label.rstrip("′") or 0), label)
 
 
 def _joined(items) -> list:

@@ -89,6 +89,6 @@ class Formulas:
         return tuple(p for p in (*parts, text[last:]) if p != "")
 
 
-ENGLISH = {"a", "A", "I", "in", "is", "of", "by", "as", "at", "to", "the", "sum", "max", "one", "each", "no", "mean",
-           "so", "that", "any", "with", "and", "value", "log", "exp", "term", "terms", "loss", "it", "its", "m", "u"}
-
+# words of our own sentences, which stay words even where a tensor has that name
+ENGLISH = {"a", "A", "I", "in", "is", "of", "by", "at", "to", "the", "sum", "max", "each", "no", "so", "and", "with", "log",
+           "exp", "term", "terms", "it", "its", "m", "u"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from . import layout as L
-from .names import GREEK
+from .names import GREEK, is_narrow
 
 SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
 FUNCTIONS = {
@@ -33,6 +33,8 @@ def clean(text: str) -> str:
 
 
 def identifier(name: str) -> str:
+    if name.endswith("hat") and len(name) > 3 and is_narrow(name):
+        return f'<mover accent="true">{identifier(name[:-3])}<mo stretchy="false">^</mo></mover>'
     shown = GREEK.get(name, name)
     italic = len(shown) == 1
     return f"<mi>{clean(shown)}</mi>" if italic else f'<mi mathvariant="normal">{clean(shown)}</mi>'
@@ -65,8 +67,8 @@ def _wrapped(node, least):
 def _name(name: L.Name, below: str = "", extra: str = "") -> str:
     base = identifier(name.base)
     if name.mark == "bar":
-        wide = len(GREEK.get(name.base, name.base)) > 1
-        base = f'<mover accent="true">{base}<mo stretchy="{str(wide).lower()}">{"‾" if wide else "¯"}</mo></mover>'
+        base = f'<mover accent="true">{base}<mo stretchy="false">¯</mo></mover>' if is_narrow(name.base) else \
+            f'<mrow class="bar">{base}</mrow>'
     elif name.mark == "d":
         base = row('<mi mathvariant="normal">d</mi>', base)
     label = ""
@@ -119,7 +121,9 @@ def _product(node):
 def _power(node):
     base = node.base
     labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
-    exponent = f"<mrow>{render(node.exponent)}</mrow>"
+    fraction = isinstance(node.exponent, L.Fraction) and all(isinstance(n, L.Num) for n in L.children(node.exponent))
+    exponent = f"<mn>{node.exponent.num.text}/{node.exponent.den.text}</mn>" if fraction else \
+        f"<mrow>{render(node.exponent)}</mrow>"
     if not labelled and isinstance(base, L.Element):
         return f"<msubsup>{_base_of(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
     wrap = labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM

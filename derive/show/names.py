@@ -26,6 +26,12 @@ GREEK = {
 ADJOINT_STYLES = ("bar", "partial", "d")
 
 
+def is_narrow(name: str) -> bool:
+    """Whether a name is shown as one letter, perhaps with a hat."""
+    bare = name.removesuffix("hat") if len(name) > 3 else name
+    return len(bare) == 1 or bare in GREEK
+
+
 def split_label(name: str) -> tuple[str, str]:
     """``("W", "1")`` from W1 or W_1, ``("W", "out")`` from W_out, ``(name, "")`` otherwise."""
     numbered = re.fullmatch(r"([^\W\d_]+)_?(\d+)", name)

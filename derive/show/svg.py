@@ -20,10 +20,11 @@ def svg(graph: Graph) -> str:
     parts = [_arrow(place[a], place[b], graph) for a, b in graph.arrows]
     parts += [_loop(place[n]) for n in graph.loops]
     parts += [_box(b) for b in graph.boxes]
+    fit = ' style="max-width:100%;height:auto"' if columns <= 9 else ""  # longer ones scroll
     label = "Who reads whom: " + "; ".join(f"{b.name} reads {', '.join(graph.sources(b.name))}" for b in graph.boxes
                                            if graph.sources(b.name))
     return (f'<svg class="network" viewBox="0 0 {wide} {_n(high)}" width="{wide}" height="{_n(high)}" role="img" '
-            f'aria-label="{clean(label)}"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+            f'aria-label="{clean(label)}"{fit}><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
             f'markerHeight="7" orient="auto"><path d="M0,1 L7,4 L0,7 z" class="tip"/></marker></defs>'
             f"{''.join(parts)}</svg>")
 
