@@ -17,13 +17,14 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "at
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "generated/passes.md", "generated/catalogue.md"]  # included by other pages
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 default_role = "code"
 
 html_theme = "furo"

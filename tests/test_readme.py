@@ -30,14 +30,21 @@ def test_the_quick_start_runs(root, tmp_path, monkeypatch, capsys):
     assert "1/B" in printed, "the crosscheck names the missing factor"
 
 
-def test_the_equations_of_the_pitch_are_the_catalogue_s(root):
+def squeezed(text: str) -> list[str]:
+    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
+
+
+def test_what_the_pitch_shows_is_what_comes_out(root):
+    import numerics as nx
     from derive.examples import load
 
-    shown = blocks(section(root, "pitch"), "")[0]
-    squeezed = [re.sub(r"\s+", " ", line).strip() for line in shown.splitlines() if line.strip()]
-    model = [re.sub(r"\s+", " ", line).strip() for line in load("softmax_regression").text.splitlines()]
-    assert len(squeezed) == 3
-    assert all(line in model for line in squeezed)
+    model = load("softmax_regression")
+    derivation = model.backprop()
+    written, derived, emitted = map(squeezed, blocks(section(root, "pitch"), ""))
+    assert len(written) == len(derived) == len(emitted) == 3
+    assert set(written) <= set(squeezed(model.text))
+    assert set(derived) <= {str(equation) for equation in derivation.program}
+    assert set(emitted) <= set(squeezed(nx.compile(derivation).source))
 
 
 def commands(root) -> list[str]:

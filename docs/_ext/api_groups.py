@@ -1,16 +1,17 @@
 """Where each public name stands in the reference: heading -> (autodoc options for classes, names)."""
 
 MEMBERS = ("members",)
+PLAIN_DATA = {"LAYERS"}  # tables, not taught
 
 DERIVE = {
     "Indices, sizes and tensors": ((), ("index", "indices", "size", "tensor")),
-    "Definitions": ((), ("define", "parse")),
+    "Definitions": ((), ("define", "parse", "block")),
     "Nodes": (
         (),
         ("Sum", "Max", "argmax", "Iverson", "relu", "sigmoid", "softplus", "maximum", "minimum", "stop_gradient"),
     ),
     "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to")),
-    "Derivation": (MEMBERS, ("backprop", "vjp", "Derivation")),
+    "Derivation": (MEMBERS, ("backprop", "vjp", "hvp", "Derivation")),
     "Networks": (MEMBERS, ("Sequential",)),
     "What a derivation is made of": ((), ("Equation", "Program", "Row", "Step", "Term")),
     "Errors": (
@@ -18,10 +19,13 @@ DERIVE = {
         ("DeriveError", "ShapeError", "IndexCaptureError", "UnsupportedError", "DerivationError", "ParseError"),
     ),
 }
-LAYERS = {"Layers": (MEMBERS, ("Dense",))}
+LAYERS = {
+    "Layers": ((), ("Dense", "Activation")),
+    "What a layer is": (MEMBERS, ("Layer", "Parameter", "Builder", "layer_config", "layer_from")),
+}
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
-    "Evidence": (MEMBERS, ("verify", "crosscheck", "Report")),
+    "Evidence": (MEMBERS, ("verify", "crosscheck")),
     "Training": (MEMBERS, ("init", "Trainer", "load")),
-    "Errors": ((), ("NumericsError",)),
+    "Errors": ((), ("NumericsError", "InputError", "SizeError")),
 }

@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+from api_groups import DERIVE, LAYERS, NUMERICS, PLAIN_DATA
 from sphinx.errors import ExtensionError
 
 DERIVATIONS = {
@@ -31,20 +32,32 @@ def write_all(app):
 
 
 def passes() -> str:
-    """The passes drawn as a column of boxes, then what each did to one real model."""
+    """The passes drawn as a column of boxes, then what each is for, then what each did to one real model."""
     from derive.examples import load
     from derive.pipeline import PASSES
 
-    model = load("softmax_regression")
-    derived = model.backprop()
-    lines = ["```text", "definitions"]
+    derived = load("softmax_regression").backprop()
+    lines = ["```text", *drawn([p.name for p in PASSES]), "```", "", "## Pass by pass", ""]
     for step in PASSES:
-        lines += ["    │", f"    ▼  {step.name}"]
-    lines += ["    │", "    ▼", "gradients, every step kept", "```", "", "## Pass by pass", ""]
-    for step in PASSES:
-        lines += [f"### {step.name}", "", first_paragraph(step), ""]
+        lines += [f"### {step.name}", "", "```{eval-rst}", first_paragraph(step), "```", ""]
     lines += ["## What each did to softmax regression", "", "```text", *map(str, derived.passes), "```", ""]
     return "\n".join(lines)
+
+
+def drawn(names: list[str]) -> list[str]:
+    """The column of boxes; a type check stands on every arrow."""
+    width = max(map(len, names)) + 2
+    middle = width // 2
+    arrow = " " * (middle + 3) + "│ "
+    lines = ["  forward definitions", arrow]
+    for name in names:
+        lines += [
+            "  ┌" + "─" * middle + "┴" + "─" * (width - middle - 1) + "┐",
+            "  │" + name.center(width) + "│",
+            "  └" + "─" * middle + "┬" + "─" * (width - middle - 1) + "┘",
+            arrow + " type check of the whole program",
+        ]
+    return [*lines, " " * (middle + 3) + "▼", "  forward and backward equations, numbered; every step kept"]
 
 
 def first_paragraph(step) -> str:
@@ -119,7 +132,7 @@ def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
     """One page of public names in groups; a public name in no group, or without a docstring, fails the build."""
     listed = {n for _, members in groups.values() for n in members}
     public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
-    public -= {"annotations"}
+    public -= PLAIN_DATA
     if public - listed:
         raise ExtensionError(f"{module.__name__}: names without a place in the reference: {sorted(public - listed)}")
     mute = [n for n in listed if not inspect.getdoc(getattr(module, n)) and callable(getattr(module, n))]
@@ -143,29 +156,35 @@ def directive(thing, options):
 
 
 def api_derive() -> str:
-    from api_groups import DERIVE
-
     import derive
 
     return api("derive", "The mathematics: `import derive as dv`. SymPy and the standard library only.", DERIVE, derive)
 
 
 def api_layers() -> str:
-    from api_groups import LAYERS
-
     from derive import layers
 
     return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", LAYERS, layers)
 
 
 def api_numerics() -> str:
-    from api_groups import NUMERICS
-
     import numerics
 
     return api("numerics", "The arrays: `import numerics as nx`, on JAX.", NUMERICS, numerics)
 
 
+def examples_have_a_heading(app, what, name, obj, options, lines):
+    """A doctest after a section such as Parameters would be read as one more parameter: give it a heading."""
+    underlined = [n for n, line in enumerate(lines) if line and set(line.strip()) == {"-"}]
+    first = next((n for n, line in enumerate(lines) if line.startswith(">>> ")), None)
+    if first is None or not underlined or underlined[0] > first:
+        return
+    last = max(n for n in underlined if n < first)
+    if lines[last - 1].strip() not in ("Examples", "Notes"):
+        lines[first:first] = ["Examples", "--------"]
+
+
 def setup(app):
     app.connect("builder-inited", write_all)
+    app.connect("autodoc-process-docstring", examples_have_a_heading, priority=400)  # before napoleon's, at 500
     return {"version": "1", "parallel_read_safe": True}
