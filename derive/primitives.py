@@ -1,8 +1,8 @@
 """The closed table of scalar functions, and how each is evaluated and differentiated exactly.
 
-``FUNCTIONS`` maps the name of every scalar function the language has to its :class:`Primitive`; a function outside it is
-an :class:`~derive.errors.UnsupportedError`.  Every other table (partials, LaTeX, text, emitted source) is subtracted
-from it in a test.
+``FUNCTIONS`` maps the name of every scalar function the language has to its :class:`Primitive`; a function outside it
+is an :class:`~derive.errors.UnsupportedError`.  Every other table (partials, LaTeX, text, emitted source) is
+subtracted from it in a test.
 
 The rules here are the checker's own.  The derivation differentiates with SymPy's ``fdiff``; the tangent rules below are
 written by hand, over an abstract field ``F`` (see :mod:`derive.exact.field`), so that one cannot copy the mistake of
@@ -61,7 +61,7 @@ def _one_minus_square(F, v):
     return F.sub(F.one, _square(F, v))
 
 
-# -- exponential and circular functions, all through one exp and one turn of the circle -------------------------------
+# -- exponential and circular functions, all through one exp and one turn of the circle ----------------------------
 
 def _tanh(F, x):
     e = F.exp(scale(x, TWO))
@@ -104,7 +104,7 @@ def _inverse_root(F, v):
     return F.power(v, -HALF)
 
 
-# -- ordered functions: right in any field that has a sign -----------------------------------------------------------------
+# -- ordered functions: right in any field that has a sign ---------------------------------------------------------
 
 def _when(F, condition, v):
     return v if condition else F.zero

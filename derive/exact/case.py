@@ -31,6 +31,8 @@ class Case:
         machine.run(program)
         self.arrays = machine.arrays
         self._directions: dict[str, list] = {}
+        self.sides: dict[int, Array] = {}  # id of an equation of a kept step -> its right-hand side
+        self.notes: set[str] = set()
 
     def array(self, t: Tensor) -> Array:
         """A tensor of the forward program, or a free random array."""
@@ -109,9 +111,15 @@ class Cases:
         self.program, self.assignments, self.seed, self.linear = program, assignments, seed, linear
         self._made: dict = {}
 
+    def some(self, assignments: list[dict]) -> Cases:
+        """The same cases, of fewer assignments."""
+        found = Cases(self.program, assignments, self.seed, self.linear)
+        found._made = self._made
+        return found
+
     def get(self, kind: str, n: int, attempt: int) -> Case:
         """Raises :class:`Undefined` when this draw has no values."""
-        key = (kind, n, attempt)
+        key = (kind, tuple(self.assignments[n].items()), attempt)
         if key not in self._made:
             try:
                 self._made[key] = Case(self.program, kind, self.assignments[n], self.seed, self.linear, attempt)

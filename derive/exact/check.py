@@ -1,8 +1,8 @@
 """``d.check()``: the derivation as a whole, and every kept step by its own claim.
 
-As a whole: for every tensor W differentiated for, ``<grad W, v>`` equals the tangent of the author's loss along a random
-direction v, the tangent being computed by dual numbers on the source definitions, with rules that the derivation does
-not share.  Step by step: see the claims in :class:`derive.program.Step`.
+As a whole: for every tensor W differentiated for, ``<grad W, v>`` equals the tangent of the author's loss along a
+random direction v, the tangent being computed by dual numbers on the source definitions, with rules that the derivation
+does not share.  Step by step: see :mod:`derive.exact.steps`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 
 from ..errors import DerivationError
-from ..program import Equation, Program, Step
+from ..program import Program, Step
 from ..tensor import Read, Tensor
 from .case import Case, Cases
 from .compile import Array
 from .decide import Difference, compare, decide, same_exponentials, show
-from .evaluate import linear_tensors
-from .field import Undefined
+from .loops import linear_tensors
 from .sample import TOO_MANY, Sizes
+from .steps import Steps, modular_floats
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
@@ -46,11 +46,12 @@ def check_derivation(d, seed: int = 0) -> Evidence:
     started = time.perf_counter()
     evidence = Evidence(d.name)
     checker = Checker(d, seed)
+    refuted = []
     for key, finding in checker.findings():
+        refuted += [(key, finding)] if finding.verdict == REFUTED else []
         evidence.rows.append(finding)
         d.evidence[key] = finding.verdict
     evidence.seconds = time.perf_counter() - started
-    refuted = [(key, row) for key, row in zip(d.evidence, evidence.rows) if row.verdict == REFUTED]
     if refuted:
         raise DerivationError(checker.explain(refuted[0], evidence))
     return evidence
@@ -71,6 +72,8 @@ class Checker:
         self.assignments = _assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
         self.cases = Cases(d.source, self.assignments, seed, self.linear)
+        few = [*self.assignments[:1], *self.assignments[1:][-1:]]  # the first unequal sizes and the square ones
+        self.step_cases = self.cases.some(few)
         self._programs: dict = {}
         self._plain: dict = {}
 
@@ -85,8 +88,9 @@ class Checker:
                 yield f"hvp:{n}", decide(f"hvp {n}", self.cases, self.second_claim(n))
         for label, t in self._values():
             yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
+        steps = Steps(self)
         for s in self.d.steps:
-            yield s.id, decide(step_name(s), self.cases, self.step_claim(s))
+            yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
 
     def _why_too_large(self):
         if not self.assignments:
@@ -102,7 +106,7 @@ class Checker:
         """The adjoint of the target itself: 1 for a loss, the cotangent of a vjp."""
         return [case.field.one] if self.d.seed is None else case.array(self.d.seed).data
 
-    # -- whole -----------------------------------------------------------------------------------------------------------
+    # -- whole ------------------------------------------------------------------------------------------------------
 
     def _values(self):
         """Results that are values of the author's own definitions: the loss, the outputs."""
@@ -136,8 +140,8 @@ class Checker:
     def plain_arrays(self, case: Case) -> dict[str, Array] | None:
         """The final program before its log-domain steps, which claim exp-equality and are checked by themselves.
 
-        Mod p a log is an atom, so ``m + log sum exp(u - m)`` and ``log sum exp u`` are different numbers whose exponentials
-        agree; None when there is no such step.
+        Mod p a log is an atom, so ``m + log sum exp(u - m)`` and ``log sum exp u`` are different numbers whose
+        exponentials agree; None when there is no such step.
         """
         shifted = {s.after.name: s for s in self.d.steps if s.claim == "exp-equal"}
         if not shifted:
@@ -156,7 +160,7 @@ class Checker:
         return self._plain[case]
 
     def either(self, case: Case, claim):
-        """The outcome of a claim about the final program's arrays, with its log-domain steps or, mod p, without them."""
+        """The outcome of a claim about the final program's arrays, with its log-domain steps or, mod p, without."""
         found = claim(self.program_arrays(case))
         if found is None or not case.field.exact:
             return found
@@ -194,7 +198,7 @@ class Checker:
         return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
 
     def second_claim(self, name):
-        """<hvp W, u> equals the second derivative of the loss along the given directions and u, by hyper-dual numbers."""
+        """<hvp W, u> equals the second derivative of the loss along V and u, by hyper-dual numbers."""
         d = self.d
         wrt, along = {t.name: t for t in d.wrt}, self._given_directions()
         products = {name: d.result("hvp")[name]}
@@ -236,96 +240,23 @@ class Checker:
 
             def agrees(arrays):
                 found = compare(case.field, t.name, arrays[t.name], true)
-                if found and _modular_floats(case, t) and same_exponentials(case.field, arrays[t.name], true):
+                if found and modular_floats(case, t) and same_exponentials(case.field, arrays[t.name], true):
                     return None
                 return found
             return self.either(case, agrees)
         return claim
 
-    # -- steps -----------------------------------------------------------------------------------------------------------
-
-    def step_claim(self, s: Step):
-        if s.claim == "transpose":
-            return lambda case: self.transpose(s, case)
-        if s.claim == "definition":
-            return lambda case: self.definition(s, case)
-        if s.claim in ("equal", "exp-equal"):
-            return lambda case: self.equal(s, case)
-        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, transpose "
-                              f"and definition")
-
-    def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
-        """Arrays that a step may rely on: its context equations, evaluated; with ``on_shell`` the whole program's."""
-        known = dict(self.on_shell(s, case)) if on_shell else {}
-        if s.context:
-            program = Program((), s.context)
-            outside = {t for e in s.context for t in e.tensors()} - {e.tensor for e in s.context}
-            machine = case.machine(outside, known)
-            machine.run(program)
-            known.update({e.name: machine.arrays[e.name] for e in s.context})
-        return known
-
-    def on_shell(self, s: Step, case: Case) -> dict[str, Array]:
-        """The final program's arrays, and what earlier steps defined that it no longer has."""
-        return self._extended(case, [e.after for e in self.d.steps if e.id <= s.id])
-
     def all_arrays(self, case: Case) -> dict[str, Array]:
         """Every array of a case: the source's, the final program's, and adjoints that were written out of it."""
-        return {**case.arrays, **self._extended(case, self.d.adjoint_equations.values())}
+        return {**case.arrays, **self.extended(case, self.d.adjoint_equations.values())}
 
-    def _extended(self, case, equations):
+    def extended(self, case, equations):
         known = dict(self.program_arrays(case))
         for e in equations:
             if e.name not in known and e.name not in case.arrays and all(
                     t.name in known or t.name in case.arrays for t in e.tensors()):
                 known[e.name] = case.machine(e.tensors(), known).result(e)
         return known
-
-    def sides(self, s: Step, case: Case, on_shell: bool):
-        known = self.context(s, case, on_shell)
-        machine = case.machine({t for e in (s.before[0], s.after) for t in e.tensors()}, known)
-        machine.linear = machine.linear | {s.after.name}
-        return machine.result(s.before[0]), machine.result(s.after)
-
-    def equal(self, s: Step, case: Case):
-        """before == after with the adjoints free; else, and then it says so, with the program's own definitions."""
-        t = s.after.tensor
-        for on_shell in (False, True):
-            left, right = self.sides(s, case, on_shell)
-            if left.shape != right.shape:
-                return Difference(t.name, f"shape {left.shape}", f"shape {right.shape}")
-            found = compare(case.field, t.name, left, right)
-            if found and _modular_floats(case, t) and same_exponentials(case.field, left, right):
-                found = None
-            if found is None:
-                if on_shell:
-                    case.notes.add("given the program's definitions")
-                return None
-            first = found if not on_shell else first
-        return first
-
-    def transpose(self, s: Step, case: Case):
-        """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
-        F, x, adjoint_of = case.field, s.wrt, dict(s.adjoint_of)
-        known = self.context(s, case, False)
-        pushed = case.inner(self.target_adjoint(case), case.direction(x)) if x.name == self.target else F.zero
-        for consumer in s.before:
-            moved = case.tangent_of(consumer, x, known)
-            adjoint = adjoint_of.get(consumer.name)
-            weights = [F.one] * len(moved) if adjoint is None else known.get(adjoint.name, case.array(adjoint)).data
-            pushed = F.add(pushed, case.inner(weights, moved))
-        after = case.machine(s.after.tensors(), known).result(s.after)
-        pulled = case.inner(after.data, case.direction(x))
-        if F.same(pushed, pulled):
-            return None
-        return Difference("along a random direction", f"<dy, J v> = {show(F, pushed)}", f"<J' dy, v> = {show(F, pulled)}")
-
-    def definition(self, s: Step, case: Case):
-        """A new tensor: it must have a value; where the source defines it too, the same one."""
-        known = self.context(s, case, False)
-        arrays = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
-        arrays.run(Program((), (s.after,)))
-        return None
 
     def explain(self, refuted, evidence) -> str:
         """The message of the error for one refuted row."""
@@ -346,18 +277,10 @@ def step_name(s: Step) -> str:
     return f"step {s.id} {s.rule}: {s.target}"
 
 
-def _modular_floats(case, t):
-    return case.field.exact and t.dtype == "float"
-
-
 def _assignments(sizes: Sizes, seed: int) -> list[dict]:
-    found = [sizes.assignment(seed + n) for n in range(UNEQUAL)]
-    found += [sizes.assignment(seed + n, square=True) for n in range(SQUARE)]
-    out = []
-    for s in found:
-        if s is not None and s not in out:
-            out.append(s)
-    return out
-
-
-__all__ = ["Checker", "check_derivation", "Undefined"]
+    found: list[dict] = []
+    for n in range(UNEQUAL + SQUARE):
+        made = sizes.assignment(seed + n, square=n >= UNEQUAL, unlike=found)
+        if made is not None and made not in found:
+            found.append(made)
+    return found

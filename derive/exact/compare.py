@@ -1,4 +1,4 @@
-"""``d.compare(W, expr)``: is a gradient that somebody wrote the same function as the derived one, and if not, what is wrong.
+"""``d.compare(W, expr)``: is a gradient that somebody wrote the derived one, and if not, what is wrong.
 
 The comparison is exact (mod p, 50-digit reals for the rest).  A refuted expression is explained by trying, exactly, the
 mistakes people make: a sign, a constant factor, a transpose, a missing, doubled or mis-signed term, a shifted index.
@@ -23,8 +23,8 @@ from .case import Case
 from .check import Checker
 from .compile import Array, size_value
 from .decide import compare, decide
-from .evaluate import linear_tensors
 from .field import Undefined
+from .loops import linear_tensors
 from .verdict import PROVED, REFUTED
 
 MOST_TERMS = 8  # subsets of up to this many terms are tried
@@ -160,7 +160,7 @@ class Trial:
             pass
         return None
 
-    # -- the mistakes ------------------------------------------------------------------------------------------------------
+    # -- the mistakes -----------------------------------------------------------------------------------------------
 
     def _sign(self, pairs):
         if _everywhere(pairs, lambda case, a, b: _same(case.field, [case.field.neg(v) for v in a.data], b.data)):
@@ -194,7 +194,8 @@ class Trial:
 
     def _factors(self):
         """Candidate factors, simple ones first: small numbers times a product of up to two sizes or their inverses."""
-        sizes = sorted((a for a in self.checker.sizes.expressions if not a.is_number), key=lambda a: (len(str(a)), str(a)))
+        sizes = [a for a in self.checker.sizes.expressions if not a.is_number]
+        sizes.sort(key=lambda a: (len(str(a)), str(a)))
         powers = [p for a in sizes for p in (a, 1 / a)]
         numbers = [Rational(n) for n in (1, -1, 2, -2)] + [Rational(1, 2), Rational(-1, 2), Rational(3), Rational(1, 3)]
         monomials = [Integer(1), *powers, *(p * q for p, q in itertools.combinations_with_replacement(powers, 2))]

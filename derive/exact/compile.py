@@ -1,8 +1,8 @@
 """Expressions to closures: one element of a factor, a row or an index, given the values of the indices.
 
-A closure takes the list of index values.  Expressions made of indices, sizes, integer tensors and rational numbers are
-evaluated exactly, as ints and Fractions (``exact``); all others in the field (``value``).  Arguments of functions become
-tuples of (rational, value) terms (``argument``), which is what the field's exp needs.
+A closure takes the list of index values.  Expressions made of indices, sizes, integer tensors and rational numbers
+are evaluated exactly, as ints and Fractions (``exact``); all others in the field (``value``).  Arguments of functions
+become tuples of (rational, value) terms (``argument``), which is what the field's exp needs.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Compiler:
     def __init__(self, field, sizes: dict[str, int], arrays: dict[str, Array]):
         self.F, self.sizes, self.arrays = field, sizes, arrays
 
-    # -- exact -----------------------------------------------------------------------------------------------------------
+    # -- exact ------------------------------------------------------------------------------------------------------
 
     def exact(self, e: Expr, slots):
         """A closure to an int or Fraction."""
@@ -154,7 +154,7 @@ class Compiler:
 
         def read(I):
             offset = 0
-            for f, n in zip(at, shape):
+            for f, n in zip(at, shape, strict=True):
                 i = f(I)
                 if i < 0 or i >= n:
                     if is_float:
@@ -164,7 +164,7 @@ class Compiler:
             return _present(arrays[name].data[offset], name)
         return read
 
-    # -- conditions ------------------------------------------------------------------------------------------------------
+    # -- conditions -------------------------------------------------------------------------------------------------
 
     def condition(self, c, slots):
         """A closure to a bool; comparisons of floats go by the field's sign of the difference."""
@@ -194,7 +194,7 @@ class Compiler:
         test = _RELATIONS[op]
         return lambda I: test(F.sign(F.sub(a(I), b(I))), 0)
 
-    # -- field values ----------------------------------------------------------------------------------------------------
+    # -- field values -----------------------------------------------------------------------------------------------
 
     def value(self, e: Expr, slots):
         """A closure to a field element."""

@@ -1,8 +1,8 @@
 """From a claim to a verdict: mod p first, 50-digit reals for what that cannot settle.
 
-A claim is a function of a :class:`~derive.exact.case.Case` that returns None where it holds and a :class:`Difference` where
-it does not.  An :class:`Undefined` means that this draw has no values and another is made; any other error is an error
-of the checker and is never caught here, so a crash cannot pass for agreement.
+A claim is a function of a :class:`~derive.exact.case.Case` that returns None where it holds and a :class:`Difference`
+where it does not.  An :class:`Undefined` means that this draw has no values and another is made; any other error is an
+error of the checker and is never caught here, so a crash cannot pass for agreement.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _real_difference(cases, claim):
     return None
 
 
-# -- comparing arrays --------------------------------------------------------------------------------------------------------
+# -- comparing arrays ----------------------------------------------------------------------------------------------
 
 FLOOR = 1e-6  # reals smaller than this are compared by their absolute difference
 

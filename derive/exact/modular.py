@@ -1,13 +1,14 @@
 """The prime field of the exact check, p = 2**61 - 1, with transcendental functions as random atoms.
 
 A function that is not algebraic gets random values that keep its laws: ``exp(a + b) = exp(a) exp(b)``,
-``exp(log v) = v``, ``cos**2 + sin**2 = 1``, ``sqrt(v)**2 = v``.  Two formulas that agree on random atoms agree for every
-function with those laws.  The laws need the additive structure of an argument, which a number mod p does not show, so an
-argument is a tuple of (rational, value) terms and :meth:`ModularField.register` remembers how a value was summed.
+``exp(log v) = v``, ``cos**2 + sin**2 = 1``, ``sqrt(v)**2 = v``.  Two formulas that agree on random atoms agree for
+every function with those laws.  The laws need the additive structure of an argument, which a number mod p does not
+show, so an argument is a tuple of (rational, value) terms and :meth:`ModularField.register` remembers how a value was
+summed.
 
 Here "positive" means *is a square*: products, quotients and square roots of positives are positive and exactly one of
-v, -v is (p = 3 mod 4), so ``sqrt(v**2) = |v|`` and ``relu(a*b) = a*relu(b)`` for positive a hold.  Sums of positives need
-not be positive, so a disagreement that used an order is never a refutation by itself (``used`` says so).
+v, -v is (p = 3 mod 4), so ``sqrt(v**2) = |v|`` and ``relu(a*b) = a*relu(b)`` for positive a hold.  Sums of positives
+need not be positive, so a disagreement that used an order is never a refutation by itself (``used`` says so).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fractions import Fraction
 from ..primitives import FUNCTIONS
 
 P = 2**61 - 1
-ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist and agree with roots
+ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist
 TURN_ROOTS = 5040
 PERFECT = 2 * 9 * 25 * 7  # such powers are the numbers with unique roots of order 2, 3, 5, 6, 7, ...
 
@@ -44,6 +45,7 @@ class ModularField:
         self._forms: dict[int, dict[int, Fraction]] = {}  # value -> its sum of keyed terms
         self._keys: set[int] = set()                      # terms that stand for themselves
         self._bases: dict[int, int] = {}                  # keyed term t -> b with exp(t) = b**ROOTS
+        self._powers: dict[tuple, int] = {}               # (t, c) -> exp(c*t)
         self._exp_of_log: dict[int, int] = {}             # log atom -> what it is the log of
         self._logs: dict[int, int] = {}
         self._arguments: dict[int, int] = {}              # value of an exp -> its argument
@@ -59,7 +61,7 @@ class ModularField:
         """A number with every root of small order."""
         return pow(self.draw(), PERFECT, P)
 
-    # -- arithmetic ------------------------------------------------------------------------------------------------------
+    # -- arithmetic -------------------------------------------------------------------------------------------------
 
     @staticmethod
     def rational(q) -> int:
@@ -124,7 +126,7 @@ class ModularField:
             raise Undefined(f"this draw has no root of order {d}")
         return pow(v, pow(d, -1, order), P)
 
-    # -- functions -------------------------------------------------------------------------------------------------------
+    # -- functions --------------------------------------------------------------------------------------------------
 
     @staticmethod
     def total(arg):
@@ -135,7 +137,8 @@ class ModularField:
 
     def register(self, value, arg):
         """Remember that ``value`` is the sum of the terms of ``arg``."""
-        if value and value not in self._forms and P - value not in self._forms and min(value, P - value) not in self._keys:
+        opposite = P - value
+        if value and not (value in self._forms or opposite in self._forms or min(value, opposite) in self._keys):
             form = self._flatten(arg)
             if len(form) > 1 or next(iter(form), value) not in (value, P - value):
                 self._forms[value] = form
@@ -184,10 +187,12 @@ class ModularField:
         self.used.add("atom")
         if t not in self._bases:
             self._bases[t] = self.draw()
-        exponent = Fraction(c) * ROOTS
-        if exponent.denominator != 1:
-            raise Undefined(f"exp of a multiple {c} of one term")
-        return pow(self._bases[t], exponent.numerator, P)
+        if (t, c) not in self._powers:
+            exponent = Fraction(c) * ROOTS
+            if exponent.denominator != 1:
+                raise Undefined(f"exp of a multiple {c} of one term")
+            self._powers[t, c] = pow(self._bases[t], exponent.numerator, P)
+        return self._powers[t, c]
 
     def log(self, v):
         if v == 0:

@@ -1,4 +1,4 @@
-"""Concrete cases for the exact check: unequal small sizes, inputs that keep the declared facts, integers that repeat."""
+"""Concrete cases for the exact check: unequal small sizes, inputs with their facts, integers that repeat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .modular import has_root
 CHOICES = (2, 3, 5, 7, 4)
 COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
-PLENTY = 5_000             # and up to which evaluations are cheap
+PLENTY = 10_000            # and up to which evaluations are cheap
 SEARCHED = 800             # assignments tried
 
 
@@ -53,12 +53,17 @@ class Sizes:
     def _at(self, expression) -> int:
         return self._place.setdefault(expression, len(self._place))
 
-    def assignment(self, seed: int, square: bool = False) -> dict[str, int] | None:
-        """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal."""
+    def assignment(self, seed: int, square: bool = False, unlike=()) -> dict[str, int] | None:
+        """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal.
+
+        ``unlike`` are earlier assignments: as few sizes as possible are the same again.
+        """
         rng = random.Random(f"sizes {seed} {square}")
         best, best_score = None, None
         for candidate in self._candidates(rng, square):
             score = self._score(candidate, square)
+            if score is not None:
+                score += 8 * sum(other[n] == v for other in unlike for n, v in candidate.items())
             if score is not None and (best is None or score < best_score):
                 best, best_score = candidate, score
         return best
@@ -86,7 +91,7 @@ class Sizes:
         small = 30 * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
         cost = self._cost(values)
-        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 100 + cost / 500
+        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 200 + cost / 1000
 
     def _values(self, sizes) -> list[int] | None:
         values = []
@@ -138,13 +143,14 @@ def _under_roots(equations):
         for t in e.terms:
             for part in (t.coef, *t.fac):
                 for power in part.atoms(Pow):
-                    only_sizes = all(isinstance(s, Size) for s in power.base.free_symbols) and not power.base.atoms(Read)
-                    if not power.exp.is_Integer and only_sizes and power.base.free_symbols:
+                    symbols = power.base.free_symbols
+                    only_sizes = all(isinstance(s, Size) for s in symbols) and not power.base.atoms(Read)
+                    if not power.exp.is_Integer and only_sizes and symbols:
                         found.add(power.base)
     return found
 
 
-# -- inputs ----------------------------------------------------------------------------------------------------------------
+# -- inputs --------------------------------------------------------------------------------------------------------
 
 RANGES = ((-1.5, 1.5), (0.2, 1.7), (-0.6, 0.6), (0.05, 0.45))  # tried in turn: domains such as log's need them
 

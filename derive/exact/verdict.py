@@ -31,8 +31,8 @@ class Finding:
 class Evidence:
     """The result of ``d.check()``: a row per gradient, result and step.
 
-    ``proved`` and ``undecided`` list what was checked; a refuted row never gets this far, it raises.  ``ok`` is true when
-    nothing is undecided without agreeing 50-digit values; printing gives the table, ``to_json`` plain data.
+    ``proved`` and ``undecided`` list what was checked; a refuted row never gets this far, it raises.  ``ok`` is true
+    when nothing is undecided without agreeing 50-digit values; printing gives the table, ``to_json`` plain data.
     """
 
     name: str

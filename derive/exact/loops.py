@@ -1,0 +1,207 @@
+"""The loops over the bound indices of one term, planned so that rows cut them early.
+
+An equality row with one unknown index gives that index instead of a loop; every other row is looked at as soon as its
+indices are known, and so is every factor, a zero ending the loop there.
+"""
+
+from __future__ import annotations
+
+from sympy import Mul
+
+from ..index import Index
+from ..program import Term
+from ..tensor import Read
+from .compile import additive_terms, is_exact
+
+LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
+
+
+def _plan(bnd, rows, compiler, slots, known, size, in_order=False):
+    """The order of the loops: a list of (slot, range or solver, checks, indices known after it).
+
+    An equality row with one unknown index, of unit or dividing coefficient, gives that index instead of a loop.
+    """
+    known, left, rows = set(known), list(bnd), list(rows)
+    compiled = {r: compiler.relation(r.op, r.lhs, r.rhs, slots) for r in rows}
+
+    def ready():
+        done = [r for r in rows if not (_indices(r) - known)]
+        for r in done:
+            rows.remove(r)
+        return [compiled[r] for r in done]
+
+    levels = [(None, None, None, ready(), frozenset(known))]
+    while left:
+        solved = None if in_order else _solvable(rows, left, known)
+        if solved is not None:
+            row, j = solved
+            rows.remove(row)
+            solver = compiler.exact(row.lhs - row.rhs, slots)
+        else:
+            wanted = {i for r in rows for i in _indices(r)}
+            j = left[0] if in_order else min(left, key=lambda i: (i not in wanted, size(i)))
+            solver = None
+        left.remove(j)
+        known.add(j)
+        levels.append((slots[j], size(j), solver, ready(), frozenset(known)))
+    return levels
+
+
+def _indices(row):
+    return {s for s in row.free_symbols if isinstance(s, Index)}
+
+
+def _solvable(rows, left, known):
+    for r in rows:
+        unknown = _indices(r) - known
+        if r.op == "==" and len(unknown) == 1:
+            j = next(iter(unknown))
+            if j in left and _is_linear(r.lhs - r.rhs, j):
+                return r, j
+    return None
+
+
+def _is_linear(e, j) -> bool:
+    """Whether j stands in sums and products with sizes and numbers only: not in a read, a floor or with an index."""
+    if e == j or j not in e.free_symbols:
+        return True
+    if e.is_Add:
+        return all(_is_linear(a, j) for a in e.args)
+    if e.is_Mul:
+        holding = [a for a in e.args if j in a.free_symbols]
+        rest = [a for a in e.args if j not in a.free_symbols]
+        return len(holding) == 1 and _is_linear(holding[0], j) and not any(a.atoms(Index, Read) for a in rest)
+    return False
+
+
+def _values_at(level, I):
+    """The values an index takes at one level."""
+    slot, n, solver = level[:3]
+    if solver is None:
+        return range(n)
+    I[slot] = 0
+    base = solver(I)
+    I[slot] = 1
+    slope = solver(I) - base
+    if slope == 0:
+        return range(n) if base == 0 else ()
+    j, rest = divmod(-base, slope)
+    return (int(j),) if rest == 0 and 0 <= j < n else ()
+
+
+def visitor(bnd, rows, compiler, slots, known, size, in_order=False):
+    """``visit(I, leaf)`` calls ``leaf(I)`` for all values of the bound indices where the rows hold."""
+    levels = _plan(bnd, rows, compiler, slots, known, size, in_order)
+
+    def descend(depth, I, leaf):
+        if depth == len(levels):
+            leaf(I)
+            return
+        level = levels[depth]
+        slot, checks = level[0], level[3]
+        if slot is None:
+            if all(c(I) for c in checks):
+                descend(depth + 1, I, leaf)
+            return
+        for v in _values_at(level, I):
+            I[slot] = v
+            if all(c(I) for c in checks):
+                descend(depth + 1, I, leaf)
+    return lambda I, leaf: descend(0, I, leaf)
+
+
+def product_sum(t: Term, compiler, slots, known, size):
+    """``coef * sum of products``; factors are multiplied in as soon as their indices are known, zeros cut the loop.
+
+    Factors that may not exist (quotients, logs) come last, so that rows and zeros are looked at first.
+    """
+    F = compiler.F
+    levels = _plan(t.bnd, t.rows, compiler, slots, known, size)
+    waiting = [f for f in t.fac if _is_safe(f)]
+    risky = [f for f in t.fac if not _is_safe(f)]
+    steps = []
+    for level in levels:
+        now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level[4])]
+        waiting = [f for f in waiting if f not in now]
+        steps.append((level, [compiler.value(f, slots) for f in now]))
+    steps[-1][1].extend(compiler.value(f, slots) for f in (*waiting, *risky))
+    coef = compiler.value(t.coef, slots)
+    mul, add, is_zero = F.mul, F.add, F.is_zero
+
+    def make(depth):
+        level, factors = steps[depth]
+        inner = make(depth + 1) if depth + 1 < len(steps) else None
+        slot, checks = level[0], level[3]
+
+        def multiplied(I, product):
+            for c in checks:
+                if not c(I):
+                    return None
+            for f in factors:
+                product = f(I) if product is None else mul(product, f(I))
+                if is_zero(product):
+                    return None
+            if inner is not None:
+                return inner(I, product)
+            return F.one if product is None else product
+        if slot is None:
+            return multiplied
+
+        def loop(I, product):
+            out = None
+            for v in _values_at(level, I):
+                I[slot] = v
+                part = multiplied(I, product)
+                if part is not None:
+                    out = part if out is None else add(out, part)
+            return out
+        return loop
+
+    run, plain = make(0), t.coef == 1
+
+    def term(I):
+        out = run(I, None)
+        return out if out is None or plain else mul(coef(I), out)
+    return term
+
+
+def _is_safe(f) -> bool:
+    """Whether a factor exists at every position: no quotient, root, log or the like."""
+    if isinstance(f, Read) or not f.args:
+        return True
+    if f.is_Pow and not (f.exp.is_Integer and f.exp > 0):
+        return False
+    if type(f).__name__ in ("log", "tan", "asin", "acos", "acosh", "atanh"):
+        return False
+    return all(_is_safe(a) for a in f.args)
+
+
+def linear_tensors(equations, also=()) -> frozenset[str]:
+    """Names of the tensors that stand as whole terms inside an exp, a sine or a log, or are summed into one that does.
+
+    ``also`` names further tensors to start from.
+    """
+    found, by_name = set(also), {}
+    for e in equations:
+        by_name.setdefault(e.name, []).append(e)
+        for t in e.terms:
+            for f in t.fac:
+                for node in f.find(lambda n: type(n).__name__ in LINEAR):
+                    found |= _whole_terms(node.args[0])
+    todo = list(found)
+    while todo:
+        for e in by_name.get(todo.pop(), ()):
+            for t in e.terms:
+                new = _whole_terms(Mul(*t.fac, evaluate=False)) - found
+                found |= new
+                todo.extend(new)
+    return frozenset(found)
+
+
+def _whole_terms(e) -> set[str]:
+    names = set()
+    for factors in additive_terms(e):
+        floats = [f for f in factors if not is_exact(f)]
+        if len(floats) == 1 and isinstance(floats[0], Read):
+            names.add(floats[0].tensor.name)
+    return names

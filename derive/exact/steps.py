@@ -1,0 +1,108 @@
+"""The claims of kept steps: one small identity each, checked with the adjoints it reads free.
+
+See :class:`derive.program.Step` for what each kind of step claims.
+"""
+
+from __future__ import annotations
+
+from ..errors import DerivationError
+from ..program import Equation, Program, Step
+from .case import Case
+from .compile import Array
+from .decide import Difference, compare, same_exponentials, show
+
+
+class Steps:
+    """Claims about the steps of one derivation; ``checker`` gives the arrays of the whole program."""
+
+    def __init__(self, checker):
+        self.checker = checker
+
+    def claim(self, s: Step):
+        if s.claim == "transpose":
+            return lambda case: self.transpose(s, case)
+        if s.claim == "definition":
+            return lambda case: self.definition(s, case)
+        if s.claim in ("equal", "exp-equal"):
+            return lambda case: self.equal(s, case)
+        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, "
+                              f"transpose and definition")
+
+    def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
+        """Arrays that a step may rely on: its context equations, evaluated; with ``on_shell`` the whole program's."""
+        known = dict(self.on_shell(s, case)) if on_shell else {}
+        if s.context:
+            program = Program((), s.context)
+            outside = {t for e in s.context for t in e.tensors()} - {e.tensor for e in s.context}
+            machine = case.machine(outside, known)
+            machine.run(program)
+            known.update({e.name: machine.arrays[e.name] for e in s.context})
+        return known
+
+    def on_shell(self, s: Step, case: Case) -> dict[str, Array]:
+        """The final program's arrays, and what earlier steps defined that it no longer has."""
+        return self.checker.extended(case, [e.after for e in self.checker.d.steps if e.id <= s.id])
+
+    def side(self, e: Equation, case: Case, known: dict, summed: bool = False) -> Array:
+        """One side of a step; ``summed`` has its terms registered, so that exp may take the value apart."""
+        tensors = e.tensors()
+        alone = not summed and not any(t.name in known for t in tensors)
+        if alone and id(e) in case.sides:
+            return case.sides[id(e)]
+        machine = case.machine(tensors, known)
+        if summed:
+            machine.linear = machine.linear | {e.name}
+        result = machine.result(e)
+        if alone:
+            case.sides[id(e)] = result
+        return result
+
+    def differ(self, s: Step, case: Case, known: dict):
+        t, field = s.after.tensor, case.field
+        left, right = (self.side(e, case, known) for e in (s.before[0], s.after))
+        if left.shape != right.shape:
+            return Difference(t.name, f"shape {left.shape}", f"shape {right.shape}")
+        found = compare(field, t.name, left, right)
+        if found and modular_floats(case, t):
+            left, right = (self.side(e, case, known, summed=True) for e in (s.before[0], s.after))
+            if same_exponentials(field, left, right):
+                return None
+        return found
+
+    def equal(self, s: Step, case: Case):
+        """before == after with the adjoints free; else, and then it says so, with the program's own definitions."""
+        found = self.differ(s, case, self.context(s, case, on_shell=False))
+        if found is None or self.differ(s, case, self.context(s, case, on_shell=True)) is not None:
+            return found
+        case.notes.add("given the program's definitions")
+        return None
+
+    def transpose(self, s: Step, case: Case):
+        """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
+        F, x, adjoint_of = case.field, s.wrt, dict(s.adjoint_of)
+        known = self.context(s, case, False)
+        pushed = F.zero
+        if x.name == self.checker.target:
+            pushed = case.inner(self.checker.target_adjoint(case), case.direction(x))
+        for consumer in s.before:
+            moved = case.tangent_of(consumer, x, known)
+            adjoint = adjoint_of.get(consumer.name)
+            weights = [F.one] * len(moved) if adjoint is None else known.get(adjoint.name, case.array(adjoint)).data
+            pushed = F.add(pushed, case.inner(weights, moved))
+        after = self.side(s.after, case, known)
+        pulled = case.inner(after.data, case.direction(x))
+        if F.same(pushed, pulled):
+            return None
+        return Difference("along a random direction", f"<dy, J v> = {show(F, pushed)}",
+                          f"<J' dy, v> = {show(F, pulled)}")
+
+    def definition(self, s: Step, case: Case) -> None:
+        """A new tensor: it must have values, else Undefined is raised."""
+        known = self.context(s, case, False)
+        machine = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
+        machine.run(Program((), (s.after,)))
+
+
+def modular_floats(case, t) -> bool:
+    """Whether a tensor's values are random atoms for logs, so that exponentials decide."""
+    return case.field.exact and t.dtype == "float"
