@@ -223,6 +223,8 @@ def _transposed(node, tight):
     body = node.body
     if isinstance(body, L.Name):
         return name_latex(body, extra=r"\top")
+    if isinstance(body, L.Element):
+        return name_latex(body.name, extra=r"\top", below=_subscript(body.idx))
     return (render(body) if isinstance(body, L.Ones) else fence(body)) + r"^{\top}"
 
 

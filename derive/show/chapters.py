@@ -7,6 +7,7 @@ import re
 from ..program import Equation, Step
 from .blocks import Equations, Fold, Heading, Line, Para, Ref, Strong
 from .formulas import Formulas
+from .layout import Big, Element, Fence, Letter, Name, Product, Relation
 
 # rule -> title, what the idea is; the order here is the order of the story
 KINDS = {
@@ -33,6 +34,16 @@ KINDS = {
 }
 
 
+def _pick() -> Line:
+    """A bracket keeps one term of a sum: sum_n' [n' = n] f[n'] = f[n]."""
+    n, other, f = Letter("n"), Letter("n", 1), Name("f", "f")
+    bracket = Fence("iverson", Relation((other, n), ("==",)))
+    return Line(Big("sum", (other,), (), Product((bracket, Element(f, (other,))))), Element(f, (n,)))
+
+
+PICK = _pick()
+
+
 def chapters(f: Formulas) -> list:
     """Heading, idea and steps for each kind of step that occurs."""
     by_rule: dict[str, list[Step]] = {}
@@ -45,6 +56,8 @@ def chapters(f: Formulas) -> list:
         out.append(Heading(3, title))
         if idea:
             out.append(Para((idea,)))
+        if rule == "contraction":
+            out.append(Equations((PICK,)))
         out += _chapter(f, by_rule[rule])
     return out
 

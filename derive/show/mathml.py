@@ -86,7 +86,8 @@ def _name(name: L.Name, below: str = "", extra: str = "") -> str:
 def _subscript(idx) -> str:
     simple = all(isinstance(i, L.Letter) and len(i.name) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx)
     glue = '<mspace width="0.06em"/>' if simple else '<mo lspace="0" rspace="0.1em">,</mo>'
-    return glue.join(render(i) for i in idx)
+    inside = glue.join(render(i) for i in idx)
+    return inside.replace(' form="infix">', ' form="infix" lspace="0.08em" rspace="0.08em">')
 
 
 def _sum(node):
@@ -194,6 +195,8 @@ def _transposed(node):
     top = "<mo>⊤</mo>"
     if isinstance(node.body, L.Name):
         return _name(node.body, extra=top)
+    if isinstance(node.body, L.Element):
+        return _name(node.body.name, below=_subscript(node.body.idx), extra=top)
     return f"<msup>{_wrapped(node.body, L.ATOM)}{top}</msup>"
 
 

@@ -5,12 +5,16 @@ r"""The matrix form of an equation, where it has one.
     dc[k]   = sum_b dz[b,k]                 dc = dz^T 1
     da[b,l] = dh[b,l] (1 - h[b,l]^2)        da = dh * (1 - h * h)       (* is elementwise)
     o[b,k]  = g[k] xhat[b,k]                o  = xhat diag(g)
+    dU[i,l] = sum_{t,b} x[t,b,i] da[t,b,l]  dU = sum_t x[t]^T da[t]
 
-Vectors are columns, 1 is a vector of ones, functions apply to each element.  An equation over more than two letters at
-once (a batch of matrices, a convolution, a recurrence) has no matrix form here, and none is invented.
+Vectors are columns, 1 is a vector of ones, functions apply to each element.  A third letter in first
+place, such as time, is a slice: ``h[t]`` is a matrix.  An equation over more letters (a convolution, heads) has no matrix
+form here, and none is invented.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import sympy
 from sympy import Add, Integer, Mul, Pow
@@ -21,7 +25,7 @@ from ..program import Equation, Term
 from ..tensor import Read
 from .equations import _positive_first, _shared, _split, _without
 from .expressions import APPLIED, Context, fraction_of, join, layout, number
-from .layout import Apply, Fence, Name, Node, Num, Ones, Power, Product, Sum, Transposed, width
+from .layout import Apply, Big, Element, Fence, Name, Node, Num, Ones, Power, Product, Sum, Transposed, width
 from .names import Namer
 
 
@@ -34,9 +38,10 @@ class NoMatrixForm(Exception):
 
 def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node] | None:
     """The two sides of the matrix form, or None where there is none or it would say nothing new."""
-    if eq.reduce is not None or len(eq.idx) > 2 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
+    if eq.reduce is not None or len(eq.idx) > 3 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
         return None
-    form = _Form(Context(names=names or Namer()), *eq.idx, *(None,) * (2 - len(eq.idx)))
+    step, rest = (eq.idx[0], eq.idx[1:]) if len(eq.idx) == 3 else (None, eq.idx)
+    form = _Form(Context(names=names or Namer()), *rest, *(None,) * (2 - len(rest)), step)
     try:
         scaled = _scaled_rows(eq, form)
         items = _positive_first([form.term(t) for t in sorted(eq.terms, key=lambda t: not t.bnd)])
@@ -47,7 +52,8 @@ def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]
     rhs = scaled or _shared_coefficient(eq, form, items)
     if width(rhs) > WIDEST:
         return None
-    return form.names.name(eq.tensor), rhs
+    name = form.names.name(eq.tensor)
+    return name if step is None else Element(name, (layout(step, form.ctx),)), rhs
 
 
 def _scaled_rows(eq, form) -> Node | None:
@@ -55,7 +61,7 @@ def _scaled_rows(eq, form) -> Node | None:
     if len(eq.terms) < 2 or form.col is None or not all(not t.bnd and not t.rows for t in eq.terms):
         return None
     products = [[a for f in t.fac for a in Mul.make_args(f)] for t in eq.terms]
-    letters = {f: {s for s in f.free_symbols if isinstance(s, Index)} for p in products for f in p}
+    letters = {f: form.letters(f) for p in products for f in p}
     shared = [f**n for f, n in _shared(products).items() if form.row in letters.get(f, ())]
     if not shared:
         return None
@@ -86,11 +92,21 @@ def _one_hot_row(t: Term) -> bool:
     return not t.bnd and len(t.rows) == 1 and t.rows[0].op == "=="
 
 
-class _Form:
-    """Reads terms as matrices with rows ``row`` and columns ``col`` (None where there is no such axis)."""
+@dataclass(frozen=True)
+class _Slice:
+    """What is left of a read when its first index names a slice."""
 
-    def __init__(self, ctx: Context, row: Index | None, col: Index | None):
-        self.ctx, self.names, self.row, self.col = ctx, ctx.names, row, col
+    idx: tuple
+
+
+class _Form:
+    """Reads terms as matrices with rows ``row`` and columns ``col`` (None where there is no such axis).
+
+    ``step`` is the first letter of three, such as time: the matrices are then slices, ``h[t] = h[t-1] V``.
+    """
+
+    def __init__(self, ctx: Context, row: Index | None, col: Index | None, step: Index | None = None):
+        self.ctx, self.names, self.row, self.col, self.step = ctx, ctx.names, row, col, step
         self.telling = False  # whether anything happened that the index form does not say as shortly
 
     def term(self, t: Term) -> tuple[int, Node]:
@@ -100,10 +116,28 @@ class _Form:
         if not t.bnd:
             body = [self.pointwise(factors, self.row, self.col)] if factors else []
         else:
-            body = self.contraction(factors, t.bnd)
+            body = self.stepped(factors, t.bnd)
         body = [b for b in body if b is not None]
         return sign, fraction_of(coef, [layout(a, self.ctx) for a in above] + body,
                                  [layout(b, self.ctx) for b in below])
+
+    def stepped(self, factors, bound) -> list[Node]:
+        """``dU = sum_t x[t]^T dh[t]``: a sum over slices of a matrix product."""
+        over = [b for b in bound if self.step is None and self._slices(factors, b)]
+        if len(over) != 1 or len(bound) == 1:
+            return self.contraction(factors, bound)
+        self.step = over[0]
+        inside = self.contraction(factors, tuple(b for b in bound if b != over[0]))
+        letters = (self.ctx.scope.letter(over[0]),)
+        self.step = None
+        return [Big("sum", letters, (), join(inside))]
+
+    @staticmethod
+    def _slices(factors, letter) -> bool:
+        """Whether a letter stands only in the first place of reads with three."""
+        reads = [r for f in factors for r in f.atoms(Read) if letter in r.free_symbols]
+        return bool(reads) and all(len(r.idx) == 3 and letter in r.idx[0].free_symbols and not any(
+            letter in i.free_symbols for i in r.idx[1:]) for r in reads)
 
     def contraction(self, factors, bound) -> list[Node]:
         self.telling = True
@@ -119,7 +153,7 @@ class _Form:
         right_free = self.col if self.col is not None else None
         left, right, shared = [], [], []
         for f in factors:
-            free = {s for s in f.free_symbols if isinstance(s, Index)}
+            free = self.letters(f)
             if self.row is not None and self.row in free and self.col not in free:
                 left.append(f)
             elif self.col is not None and self.col in free and self.row not in free:
@@ -151,7 +185,7 @@ class _Form:
             if f.is_Rational:
                 coef = coef * f
                 continue
-            free = {s for s in f.free_symbols if isinstance(s, Index)}
+            free = self.letters(f)
             base, n = (f.base, 2) if isinstance(f, Pow) and f.exp == 2 else (f, 1)
             side = full if col is None or {row, col} <= free else left if row in free else right if col in free else None
             if side is None:
@@ -172,6 +206,9 @@ class _Form:
             nodes = [self.elementwise(left, row, None), Transposed(Ones())] if left else \
                 [Ones(), Transposed(self.elementwise(right, col, None))]
         return join(nodes) if coef == 1 else fraction_of(coef, nodes, [])
+
+    def letters(self, f) -> set:
+        return {s for s in f.free_symbols if isinstance(s, Index) and s != self.step}
 
     def diagonal(self, factors, letter) -> Node:
         self.telling = True
@@ -213,7 +250,11 @@ class _Form:
         return 1, self.element(e, row, col)
 
     def read(self, r: Read, row, col) -> Node:
-        name: Name = self.names.name(r.tensor)
+        name: Name | Element = self.names.name(r.tensor)
+        if self.step is not None and len(r.idx) > 1 and self.step in r.idx[0].free_symbols:
+            if r.idx[0].free_symbols & {row, col}:
+                raise NoMatrixForm
+            name, r = Element(name, (layout(r.idx[0], self.ctx),)), _Slice(r.idx[1:])
         if r.idx == tuple(i for i in (row, col) if i is not None):
             return name
         if col is not None and r.idx == (col, row):

@@ -154,8 +154,22 @@ def _legend(f: Formulas, body, flat) -> list:
         dot = "*" if flat else "a dot in a circle"
         items.append((f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
                       "functions apply to each element.",))
-    items.append(("Indices count from 0, and each runs over the size that its capital letter names.",))
+    items.append(_ranges(f))
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
+
+
+def _ranges(f: Formulas) -> tuple:
+    """Over what the letters run."""
+    sizes: dict[str, list[str]] = {}
+    for e in (*f.d.source.equations, *f.d.program.equations):
+        for i in (*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)):
+            letters = sizes.setdefault(str(i.size), [])
+            if i.name.rstrip("'") not in letters:
+                letters.append(i.name.rstrip("'"))
+    if all(letters == [size.lower()] for size, letters in sizes.items()):
+        return ("Indices count from 0, and each runs over the size that its capital letter names.",)
+    runs = "; ".join(f"{', '.join(sorted(letters))} < {size}" for size, letters in sorted(sizes.items()))
+    return (f"Indices count from 0, and a prime marks another index with the same range: {runs}.",)
 
 
 def _shifted(f: Formulas) -> bool:
