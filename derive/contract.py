@@ -116,7 +116,7 @@ def tidy(term: Term) -> Term | None:
         return None
     rows = []
     for row in (*term.rows, *guards):
-        verdict = _decide(row)
+        verdict = decide(row)
         if verdict is False:
             return None
         if verdict is None and row not in rows:
@@ -125,7 +125,8 @@ def tidy(term: Term) -> Term | None:
 
 
 @functools.cache
-def _decide(row: Row) -> bool | None:
+def decide(row: Row) -> bool | None:
+    """Whether a row holds for all values of its indices (True), for none (False), or for some (None)."""
     difference = expand(row.lhs - row.rhs)
     if difference.is_Integer:
         n = int(difference)

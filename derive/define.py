@@ -107,7 +107,7 @@ def _axes(name, axes) -> tuple[Index, ...]:
 
 def _body(name, axes, body) -> Expr:
     body = sympy.sympify(body, strict=False) if not isinstance(body, str) else None
-    if body is None or not isinstance(body, Expr):
+    if body is None or not isinstance(body, Expr) or body.is_Matrix:
         raise UnsupportedError(f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
                                f"expression; a text goes through dv.parse, a condition into Piecewise")
     left = f"{name}[{', '.join(map(str, axes))}]" if axes else name

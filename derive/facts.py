@@ -71,11 +71,8 @@ def sums_to(value, index: Index) -> SumsTo:
 
 
 def check_facts(tensor) -> None:
-    """Refuse facts outside the closed set or that do not fit the tensor."""
+    """Refuse facts that do not fit the tensor."""
     for f in tensor.facts:
-        if not isinstance(f, Fact):
-            raise DeriveError(f"tensor {tensor.name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                              f"dv.symmetric and dv.sums_to(value, index)")
         if tensor.dtype != "float":
             raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
         if f.kind == "symmetric" and (tensor.rank != 2 or not same_size(*tensor.axes)):

@@ -15,12 +15,12 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from . import affine
 from .canonical import hash_text, key
-from .contract import drop_free_sums
+from .contract import decide, drop_free_sums
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
-from .order import schedule
+from .order import Scan, schedule
 from .primitives import FUNCTIONS
 from .program import Equation, Program, Row, Term
 from .tensor import Read, Tensor
@@ -40,9 +40,12 @@ def ingest(roots, fresh: Fresh | None = None) -> Program:
     for tensor in work.tensors:
         work.take(tensor)
     program = Program(tuple(work.inputs), tuple(work.equations), tuple(roots))
-    order = []
-    for group in schedule(program):
-        order.extend(group.equations if hasattr(group, "equations") else [group])
+    try:
+        groups = schedule(program)
+    except UnsupportedError as error:
+        shown = [f"in {_shown(t)}" for t in work.tensors if t.definition and f" {t.name} -> " in f" {error}"]
+        raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
+    order = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
     return program.check("ingest")
 
@@ -107,7 +110,7 @@ class Ingest:
             self.equations.append(t.origin.equation(t))
             return
         self.owner = t
-        self.current = f"{t[t.definition.idx]} = {t.definition.body}" if t.rank else f"{t.name} = {t.definition.body}"
+        self.current = _shown(t)
         body = normalise(t.definition.body, self)
         self.validate(body)
         self.equations.append(self.equation(t, t.definition.idx, body))
@@ -179,7 +182,11 @@ class Ingest:
             for f in x.fac:
                 for r in sorted(f.atoms(Read), key=str):
                     rows += _range_rows(r)
-        rows = tuple(dict.fromkeys(r for r in rows if not affine.always(r)))
+        for r in rows:
+            if decide(r) is False:
+                self.fail(UnsupportedError, f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has an "
+                                            f"empty window: {r} never holds; accepted: a window with a position inside")
+        rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
         return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
 
     def terms(self, e: Expr, scope, top=False) -> list[Term]:
@@ -333,8 +340,10 @@ def _own_nodes(e, ingest):
     allowed = (Add, Mul, Pow, Read, Reduction, Iverson, Piecewise, Relational, BooleanTrue, BooleanFalse, sympy.Not,
                And, sympy.Or, sympy.Tuple, sympy.functions.elementary.piecewise.ExprCondPair)
     if not e.args and isinstance(e, Expr):
-        if e.is_number or e in (sympy.oo, -sympy.oo):
+        if e.is_number and (e.is_real or e in (sympy.oo, -sympy.oo)):
             return e
+        if e.is_number:
+            ingest.fail(UnsupportedError, f"{e} is not a real number; expressions are real throughout")
         if isinstance(e, sympy.Symbol):
             ingest.fail(UnsupportedError, f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
                                           f"or a scalar tensor (dv.tensor({e.name!r}))")
@@ -370,6 +379,10 @@ def _sympy_sum(e: sympy.Sum, ingest):
             body = Piecewise((body, And(*conditions)), (0, True))
         bound.append(i)
     return Sum(body, *bound)
+
+
+def _shown(t: Tensor) -> str:
+    return f"{Read(t, *t.definition.idx)} = {t.definition.body}"
 
 
 def _describe(t: Tensor) -> str:

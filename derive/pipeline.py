@@ -155,6 +155,8 @@ def read_definitions(work: Work) -> str:
 
 def _check_wrt(work: Work):
     label = work.target.name
+    if work.target.dtype != "float":
+        raise DerivationError(f"{label} is {work.target.dtype}; only float tensors are differentiated")
     known = {t.name: t for t in work.inputs} | {e.name: e.tensor for e in work.forward}
     for t in work.wrt:
         if t.dtype != "float":
@@ -162,14 +164,12 @@ def _check_wrt(work: Work):
                                   f"gradients exist for float tensors only")
         if known.get(t.name) != t:
             floats = sorted(n for n, x in known.items() if x.dtype == "float" and x.is_input)
-            raise DerivationError(f"{label} does not depend on {t.name}; it depends on {', '.join(floats)}")
+            raise DerivationError(f"{label} does not depend on {t.name}; it depends on {', '.join(floats) or 'no float input'}")
     sources = float_ancestors(work.forward, work.target)
     for t in work.wrt:
         if t.name not in sources:
-            raise DerivationError(f"{label} does not depend on {t.name} through any float value; it depends on "
-                                  f"{', '.join(sorted(x.name for x in work.inputs if x.name in sources))}")
-    if work.target.dtype != "float":
-        raise DerivationError(f"{label} is {work.target.dtype}; only float tensors are differentiated")
+            found = ", ".join(sorted(x.name for x in work.inputs if x.name in sources)) or "no float input"
+            raise DerivationError(f"{label} does not depend on {t.name} through any float value; it depends on {found}")
 
 
 def chain_rule(work: Work) -> str:

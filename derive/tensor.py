@@ -75,6 +75,11 @@ class Tensor(Basic):
 
     def __getitem__(self, idx) -> Read:
         idx = idx if isinstance(idx, tuple) else (idx,)
+        for n, e in enumerate(idx):
+            if isinstance(e, int | Integer) and e < 0:
+                last = f"{self.axes[n]} - {-e}" if n < self.rank else "size - 1"
+                raise UnsupportedError(f"{self.name}[{', '.join(map(str, idx))}]: a negative index would lie outside, where "
+                                       f"a read is zero; to count from the end write {last}")
         return Read(self, *idx)
 
     def _sympy_(self):
@@ -83,6 +88,11 @@ class Tensor(Basic):
             raise ShapeError(f"{self.name} has {self.rank} axes and stands alone in an expression; "
                              f"read it at indices, as in {self.name}[{shown}]")
         return Read(self)
+
+    @property
+    def func(self):
+        """SymPy rebuilds nodes as ``e.func(*e.args)``; a tensor has no args to change."""
+        return lambda *args: self
 
     def _sympystr(self, printer):
         return self.name
@@ -187,7 +197,7 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
     >>> x[b, i, 0]
     x[b, i, 0]
     """
-    from .facts import check_facts
+    from .facts import Fact, check_facts
     if dtype not in ("float", "int", "bool"):
         raise DeriveError(f"tensor {name!r}: dtype {dtype!r} is not one of 'float', 'int', 'bool'")
     if role not in ROLES[:-1]:
@@ -198,6 +208,10 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
     sizes = tuple(as_size(a) for a in axes)
     if not isinstance(facts, (list, tuple)):
         facts = (facts,)
+    for f in facts:
+        if not isinstance(f, Fact):
+            raise DeriveError(f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
+                              f"dv.symmetric and dv.sums_to(value, index)")
     made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, tuple(facts))
     check_facts(made)
     return made
