@@ -74,29 +74,24 @@ def derivation(name: str, title: str, folder: Path) -> str:
 
     model = load(name)
     derived = model.backprop()
-    evidence = derived.check()
+    derived.check()  # the evidence stands at the end of the document
     html = folder / "html" / f"{name}.html"
     html.parent.mkdir(exist_ok=True)
     html.write_text(derived.to_html(), encoding="utf-8")
-    body = derived.to_markdown()
     return "\n".join(
         [
             f"# {title}",
             "",
-            f"Derived by the build of this page from the text below (`derive show {name} --format markdown`); also as "
-            f"{{download}}`one self-contained page <html/{name}.html>`.",
+            f"Derived by the build of this page from the text below; also as {{download}}`one self-contained page "
+            f"<html/{name}.html>`, or by `derive show {name}` as text, LaTeX or Markdown.",
             "",
             "```text",
             model.text.strip(),
             "```",
             "",
-            demoted(body),
-            "",
-            "## The exact check",
-            "",
-            "```text",
-            str(evidence),
-            "```",
+            "````{raw} html",
+            derived._repr_html_(),
+            "````",
             "",
             "## The program",
             "",
@@ -108,15 +103,6 @@ def derivation(name: str, title: str, folder: Path) -> str:
             "",
         ]
     )
-
-
-def demoted(markdown: str) -> str:
-    """Headings one level down: the page has its own title."""
-    lines, inside = [], False
-    for line in markdown.splitlines():
-        inside ^= line.startswith("```")
-        lines.append(f"#{line}" if line.startswith("#") and not inside else line)
-    return "\n".join(lines)
 
 
 def catalogue() -> str:

@@ -15,9 +15,9 @@ _REWRITES = (
     (re.compile(r"\\(?:tfrac|dfrac)\b"), r"\\frac"),
     (re.compile(r"\\(?:displaystyle|textstyle|nonumber|notag)\b"), ""),
     (re.compile(r"\\mathrm\{(\w)\}"), r"\\text{\1}"),  # one upright letter: the converter would slant it
+    (re.compile(r"\\cr\b ?"), r"\\\\"),
     (re.compile(r"\\label\{[^}]*\}"), ""),
-    (re.compile(r"\\begin\{(align|gather|equation)\*?\}"), r"\\begin{aligned}"),
-    (re.compile(r"\\end\{(align|gather|equation)\*?\}"), r"\\end{aligned}"),
+    (re.compile(r"\\(begin|end)\{(?:aligned|align|gather|equation)\*?\}"), r"\\\1{align*}"),
 )
 _TAG = re.compile(r"\\tag\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MAX = re.compile(r"\\(max|min|argmax)_\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
