@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import hashlib
 import json
 import linecache
@@ -107,7 +108,7 @@ class Kernel:
         self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
         self._made, self._fixed, self._dense = made, fixed, dense
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
-        self._result = namedtuple("Result", [field for field, _ in d.results])
+        self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
         self._jitted = jax.jit(self.fn)
 
@@ -165,6 +166,11 @@ class Kernel:
     def __repr__(self):
         arguments = ", ".join(t.name for t in self.inputs)
         return f"<kernel {self.name}({arguments}) -> {', '.join(n for n, _ in self.derivation.results)}>"
+
+
+@functools.cache
+def _result_type(fields):
+    return namedtuple("Result", fields)
 
 
 def _execute(made):

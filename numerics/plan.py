@@ -176,17 +176,20 @@ def _count_unused(p: Plan) -> None:
 
 
 def common_coefficient(plans: list[Plan]) -> Expr:
-    """The coefficient that all terms share up to a sign or a rational; 1 for a single term."""
+    """What all coefficients share: powers of sizes, and a rational if it is the same in all; 1 for a single term."""
     if len(plans) < 2:
         return Integer(1)
-    first = plans[0].coef
-    magnitude = first if not first.could_extract_minus_sign() else -first
-    ratios = [sympy.cancel(p.coef / magnitude) for p in plans]
-    if not all(r.is_Rational for r in ratios):
-        return Integer(1)
-    if all(abs(r) == 1 for r in ratios):
-        return magnitude
-    return magnitude.as_coeff_Mul()[1]
+    powers = [dict(p.coef.as_powers_dict()) for p in plans]
+    shared = Integer(1)
+    for base in powers[0]:
+        if base.is_number:
+            continue
+        exponents = [d.get(base, 0) for d in powers]
+        if all(e.is_number for e in map(sympy.sympify, exponents)):
+            if all(e > 0 for e in exponents) or all(e < 0 for e in exponents):
+                shared *= base ** (min(exponents, key=abs))
+    rationals = {abs(p.coef.as_coeff_Mul()[0]) for p in plans}
+    return shared * rationals.pop() if len(rationals) == 1 else shared
 
 
 def common_factors(plans: list[Plan]) -> list[Expr]:

@@ -114,15 +114,23 @@ def contract(scope: Scope, c: Contraction, out) -> Val:
     """The contraction with axes ``out`` (the free indices that its operands hold, in the equation's order)."""
     order = tuple(out) + tuple(c.bnd)
     values = [o.value(scope, order) for o in c.operands]
+    if len(values) > 1:
+        values = [_alone(v, values, c.bnd) for v in values]
     present = {i for v in values for i in v.axes}
     out = tuple(i for i in out if i in present)
     if len(values) == 1:
         return reduce(values[0], "sum", [b for b in c.bnd])
     if len(values) == 2:
-        product = _matmul(*values, c.bnd, out)
+        product = _matmul(*values, [b for b in c.bnd if b in present], out)
         if product is not None:
             return product
     return einsum(values, out)
+
+
+def _alone(v: Val, values, bnd) -> Val:
+    """Sum first over indices that no other operand holds."""
+    own = [b for b in bnd if b in v.axes and sum(b in w.axes for w in values) == 1]
+    return reduce(v, "sum", own) if own else v
 
 
 def reduce(v: Val, method: str, over) -> Val:
@@ -160,11 +168,14 @@ def _batched(p: Val, q: Val, c, batch, out) -> Val | None:
 
 
 def _times(p: Val, q: Val, out) -> Val:
-    return Val(f"{p.within(MATMUL)} @ {q.within(ATOM)}", MATMUL, tuple(out))
+    left = p.src if p.prec == MATMUL else p.within(ATOM)
+    return Val(f"{left} @ {q.within(ATOM)}", MATMUL, tuple(out))
 
 
 def einsum(values, out) -> Val:
-    """``jnp.einsum`` with the indices' own letters."""
+    """``jnp.einsum`` with the indices' own letters; the operand that holds the first axis of the result comes first."""
+    if len(values) == 2 and out and out[0] not in values[0].axes:
+        values = values[::-1]
     letters: dict[Index, str] = {}
     for i in dict.fromkeys([*(i for v in values for i in v.axes), *out]):
         letters[i] = next(ch for ch in (*(c for c in i.name if c.isascii() and c.isalpha()),

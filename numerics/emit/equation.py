@@ -12,7 +12,7 @@ from derive.nodes import Iverson
 from derive.program import Equation
 from sympy import Integer, Mul
 
-from ..plan import Plan, common_coefficient, common_factors, plan_term
+from ..plan import Plan, common_coefficient, common_factors, labels, plan_term
 from . import contraction, pointwise, scatter
 from .scope import Scope
 from .value import Val, align, full, union
@@ -21,7 +21,8 @@ from .value import Val, align, full, union
 def value(scope: Scope, e: Equation) -> Val:
     """The array of a plain or reduced equation, with axes ``e.idx`` and the tensor's dtype."""
     order = tuple(e.idx) + tuple(e.over)
-    v = plain(scope, e.terms, order)
+    with scope.assuming([g.condition for g in e.guards]):
+        v = plain(scope, e.terms, order)
     if e.reduce:
         v = _reduced(scope, e, v, order)
     return finished(scope, v, e)
@@ -81,14 +82,14 @@ def _groups(plans: list[Plan]):
     groups: list = []
     for p in plans:
         if p.scatter:
-            groups.append(("scatter", [p]))
+            _join(groups, "scatter", p, _same_positions)
         elif not p.bnd:
             _join(groups, "pointwise", p, lambda q, p: True)
         elif contraction.arrange(p).is_sum:
             _join(groups, "sum", p, _alike)
         else:
             groups.append(("contract", [p]))
-    return sorted(groups, key=lambda g: g[0] == "scatter")
+    return sorted(groups, key=lambda g: ("contract", "sum", "pointwise", "scatter").index(g[0]))
 
 
 def _join(groups, kind, p, fits):
@@ -97,6 +98,19 @@ def _join(groups, kind, p, fits):
             members.append(p)
             return
     groups.append((kind, [p]))
+
+
+def _same_positions(first: Plan, p: Plan) -> bool:
+    """Whether two scatters write at the same positions; then ``p`` takes the first's names."""
+    mapping = {b: next((a for a in first.bnd if a.name == b.name and same_size(a.size, b.size)), None) for b in p.bnd}
+    if None in mapping.values() or len(set(mapping.values())) != len(first.bnd):
+        return False
+    grid = {i for e in first.scatter.values() for i in labels(e)}
+    if {k: e.xreplace(mapping) for k, e in p.scatter.items()} != first.scatter or not set(first.bnd) <= grid:
+        return False
+    p.bnd = [mapping[b] for b in p.bnd]
+    p.xreplace(mapping)
+    return True
 
 
 def _alike(first: Plan, p: Plan) -> bool:
@@ -123,17 +137,26 @@ def _added(scope: Scope, groups, order) -> Val:
     addends, late = [], []
     for kind, plans in groups:
         if kind == "pointwise":
-            addends += [_signed(p.coef, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
+            addends += _pointwise(scope, plans, order)
         elif kind == "sum":
             addends.append((1, _sum_group(scope, plans, order)))
         elif kind == "contract":
             addends.append(_contracted(scope, plans[0], order))
         else:
-            late.append(plans[0])
+            late.append(plans)
     total = pointwise.add(scope, addends, order) if addends else None
-    for p in late:
-        total = scatter.scattered(scope, p, total, order)
+    for plans in late:
+        total = scatter.scattered(scope, plans, total, order)
     return total
+
+
+def _pointwise(scope: Scope, plans: list[Plan], order) -> list:
+    """``2*h - 2*y`` as ``2 * (h - y)``: a coefficient that all share is written once."""
+    shared = plans[0].coef if len(plans) > 1 and len({abs(p.coef) for p in plans}) == 1 else Integer(1)
+    shared = abs(shared) if shared.is_Rational else Integer(1)
+    pairs = [_signed(p.coef / shared, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
+    return pairs if shared == 1 else [(1, pointwise.plain_product(scope, [shared], order,
+                                                                  first=pointwise.add(scope, pairs, order)))]
 
 
 def _signed(coef, fac):

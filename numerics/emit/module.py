@@ -16,7 +16,7 @@ from ..names import Names, comment, literal
 from . import dense, equation, scan
 from .scope import Scope
 
-MARGIN = 64          # equation numbers stand here, or one blank after longer lines
+MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
                   "jacobian": "value_and_jacobian", "hessian": "loss_grads_and_hessian"}
 
@@ -180,21 +180,57 @@ def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
 # -- text ---------------------------------------------------------------------------------------------------------------
 
 def _laid_out(body) -> str:
+    lines = [("    " + line, margin if n == 0 else "") for code, margin in body
+             for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])]
+    short = [len(line) for line, margin in lines if margin and len(line) <= MARGIN]
+    column = max([40, *short]) + 2
     out = []
-    for code, margin in body:
-        if not code.strip():
-            if out and out[-1] != "":
-                out.append("")
+    for line, margin in lines:
+        if not line.strip():
+            out += [""] if out and out[-1] else []
             continue
-        lines = code.split("\n")
-        for n, line in enumerate(lines):
-            shown = "    " + line
-            if n == 0 and margin:
-                shown = f"{shown:<{MARGIN}}# {comment(margin)}" if len(shown) < MARGIN else f"{shown}  # {comment(margin)}"
-            out.append(shown.rstrip())
-    while out and out[0] == "":
-        out.pop(0)
+        out.append((f"{line:<{column - 2}}  # {comment(margin)}" if margin else line).rstrip())
     return "\n".join(out)
+
+
+def wrapped(code: str, width: int) -> list[str]:
+    """A long statement on several lines, broken inside brackets, at the shallowest place that fits."""
+    if len(code) <= width:
+        return [code]
+    begin = code.find(" = ") + 3 if " = " in code else 0
+    spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
+    if begin and any(depth == 0 and n <= width for depth, n in spots):
+        code = f"{code[:begin]}({code[begin:]})"
+        spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
+    indent = " " * (len(code) - len(code.lstrip()) + 4)
+    lines, start, room = [], 0, width
+    while len(code) - start > room:
+        here = [(depth, n) for depth, n in spots if depth > 0 and start + 24 < n <= start + room]
+        if not here:
+            break
+        shallow = min(depth for depth, _ in here)
+        cut = max(n for depth, n in here if depth == shallow)
+        lines.append(code[start:cut].strip() if lines else code[:cut].rstrip())
+        start, room = cut, width - len(indent)
+    lines.append(code[start:].strip() if lines else code)
+    return [lines[0], *(indent + line for line in lines[1:])]
+
+
+def _breaks(code: str):
+    """``(bracket depth, position)`` where a line may be broken: before an operator, after a comma."""
+    depth, quote, spots = 0, "", []
+    for n, ch in enumerate(code):
+        if quote:
+            quote = "" if ch == quote and code[n - 1] != "\\" else quote
+        elif ch in "\"'":
+            quote = ch
+        elif ch in "([{":
+            depth += 1
+        elif ch in ")]}":
+            depth -= 1
+        elif ch == " " and (code[n - 1] == "," or code[n:n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
+            spots.append((depth, n))
+    return spots
 
 
 def _returned(d: Derivation, scope: Scope) -> str:
@@ -255,14 +291,16 @@ def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
     for e in d.program.equations:
         (first if e.name in forward and not second else second).append(e)
     shown = [(*_equation_parts(e), e) for e in d.program.equations]
-    width = min(max((len(left) for left, *_ in shown), default=0), 14)
+    width = min(max((len(left) for left, *_ in shown), default=0), 24)
+    digits = max((len(f"({e.number})") for *_, e in shown), default=0)
     texts = {e.name: f"    {left:<{width}} = {right}" for left, right, e in shown}
     column = min(max((len(t) for t in texts.values()), default=0), 84) + 2
     lines = [f"{comment(what)} of {comment(title)}, generated from its derivation.", ""]
     for block in (first, second):
         for e in block:
             origin = f"   from {', '.join(map(str, e.parents))}" if e.parents and e in second else ""
-            lines.append(comment(f"{texts[e.name]:<{column}}({e.number}){origin}"))
+            label = f"({e.number})"
+            lines.append(comment(f"{texts[e.name]:<{column - 2}}  {label:<{digits}}{origin}").rstrip())
         lines += [""] if block else []
     facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
     kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"

@@ -20,7 +20,7 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from . import reads
 from .scope import Scope, number
-from .value import ADD, AND, ATOM, COMPARE, MUL, OR, POW, UNARY, Val, align, joint_kind, union
+from .value import ADD, AND, ATOM, COMPARE, MUL, OR, POW, UNARY, Val, align, around, joint_kind, union
 
 # name -> source of the call; {0}, {1} are the arguments.  Pow, Piecewise and Iverson have rules of their own below.
 FUNCTIONS = {
@@ -46,7 +46,12 @@ def expr(scope: Scope, e, order) -> Val:
     if isinstance(e, Size) or (e.is_number and not isinstance(e, Boolean)) or _only_sizes(e):
         return scope.size(e)
     if isinstance(e, Add):
-        return add(scope, [_signed(a) for a in e.args], order)
+        if reads.is_index_array(e):
+            return reads.index_array(scope, e, order)
+        if reads.is_position(e):
+            v = add(scope, addends(e), order)
+            return scope.share(("at", e, v.src), ("at", "spot"), v) if len(v.src) > 12 else v
+        return add(scope, addends(e), order)
     if isinstance(e, Mul):
         return product(scope, e.args, order)
     if isinstance(e, Pow):
@@ -74,9 +79,11 @@ def call(scope: Scope, name: str, args, order) -> Val:
     if template == "{0}":
         return args[0]
     scope.module(template.split(".")[0])
-    source = template.format(*(align(a, axes).src for a in args))
     kind = joint_kind(*(a.kind for a in args))
-    return Val(source, ATOM, axes, "weak" if kind == "num" else kind)
+    kind = "weak" if kind == "num" else kind
+    if len(args) == 1 or not args[1].axes:
+        return around(args[0], template.format("{}", *(a.src for a in args[1:])), ATOM, kind)
+    return Val(template.format(*(align(a, axes).src for a in args)), ATOM, axes, kind)
 
 
 def as_float(scope: Scope, v: Val) -> Val:
@@ -92,6 +99,11 @@ def as_number(scope: Scope, v: Val) -> Val:
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------------
+
+def addends(e) -> list:
+    """The ``(sign, factors)`` pairs of an expression, longer indices first."""
+    return [_signed(a) for a in Add.make_args(e)]
+
 
 def _signed(e) -> tuple[int, tuple]:
     """``(sign, factors)`` of an addend."""
@@ -142,7 +154,8 @@ def _positive(sign: int, v: Val) -> tuple[int, Val]:
 def negate(v: Val) -> Val:
     if v.prec == UNARY and v.src[0] == "-":
         return Val(v.src[1:], MUL, v.axes, v.kind)
-    return Val(f"-{v.within(MUL)}", UNARY, v.axes, "int" if v.kind == "bool" else v.kind)
+    kind = "int" if v.kind == "bool" else v.kind
+    return around(v, "-{}", UNARY, kind) if v.prec == ATOM else Val(f"-{v.within(MUL)}", UNARY, v.axes, kind)
 
 
 def one_hot(factors):
@@ -181,7 +194,8 @@ def product(scope: Scope, factors, order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
     conditions = [f.condition for f in factors if isinstance(f, Iverson)]
     factors = [f for f in factors if not isinstance(f, Iverson)]
-    body = plain_product(scope, factors, order) if factors else None
+    with scope.assuming(conditions):
+        body = plain_product(scope, factors, order) if factors else None
     if not conditions:
         return body if body is not None else number(Integer(1))
     return masked(scope, conditions, body, order)
@@ -207,45 +221,89 @@ def where(scope: Scope, test: Val, yes: Val, no: Val, order) -> Val:
 
 def plain_product(scope: Scope, factors, order, first: Val | None = None) -> Val:
     """A product of expressions, after a value that is already there."""
-    coef, sign = Rational(1), 1
+    constant = Integer(1)
     top, bottom = [] if first is None else [first], []
     for f in (g for f in factors for g in Mul.make_args(f)):
-        if f.is_Rational:
-            coef *= f
+        if f.is_number:
+            constant *= f
         elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
         else:
             top.append(as_number(scope, expr(scope, f, order)))
-    if coef < 0:
-        coef, sign = -coef, -1
-    merged = ratio(scope, coef, top, bottom, order)
-    return negate(merged) if sign < 0 else merged
+    minus = constant.could_extract_minus_sign()
+    constant = -constant if minus else constant
+    root = _root(constant)
+    if root is not None:
+        above, below = root
+        top = ([scope.size(above)] if above != 1 else []) + top
+        bottom = ([scope.size(below)] if below != 1 else []) + bottom
+        constant = Integer(1)
+    elif not constant.is_Rational:
+        top, constant = [scope.size(constant), *top], Integer(1)
+    merged = ratio(scope, constant, top, bottom, order)
+    return negate(merged) if minus else merged
+
+
+def _root(c):
+    """``(above, below)`` of an irrational ``c = above / below`` whose square is simple, such as ``1 / (2*pi)**(1/2)``."""
+    if c.is_Rational:
+        return None
+    square = c**2
+    top, bottom = sympy.fraction(square)
+    if not (square.is_Rational or all(a.is_Rational or a in (sympy.pi, sympy.E) for a in Mul.make_args(top * bottom))):
+        return None
+    half = Rational(1, 2)
+    return (Pow(top, half, evaluate=top.is_Rational and sympy.sqrt(top).is_Rational) if top != 1 else Integer(1),
+            Pow(bottom, half, evaluate=bottom.is_Rational and sympy.sqrt(bottom).is_Rational) if bottom != 1
+            else Integer(1))
 
 
 def ratio(scope: Scope, coef, top, bottom, order) -> Val:
     """``coef * top / bottom`` for a positive rational; ``x / 3`` rather than ``0.333 * x``."""
-    if coef.q != 1 and number(coef).prec == MUL:
+    if coef.q != 1 and (number(coef).prec == MUL or (coef.p == 1 and coef.q <= 1000 and top)):
         bottom = [number(Integer(coef.q)), *bottom]
         coef = Rational(coef.p)
-    top = ([number(coef)] if coef != 1 or not top else []) + sorted(top, key=lambda v: v.kind != "num")
+    if coef == 1 and len(top) == 1 and not bottom:
+        return top[0]
+    top = ([number(coef)] if coef != 1 or not top else []) + sorted(top, key=_place_in_product)
     if bottom:
         top, bottom = [as_float(scope, v) for v in top], [as_float(scope, as_number(scope, v)) for v in bottom]
     axes = union([*top, *bottom], order)
     kind = joint_kind(*(v.kind for v in (*top, *bottom)))
-    top, bottom = [align(v, axes) for v in top], [align(v, axes) for v in bottom]
     if len(top) == 2 and not bottom and top[0] == top[1] and top[0].prec < ATOM:
-        return Val(f"jnp.square({top[0].src})", ATOM, axes, kind)
-    text = " * ".join(v.within(MUL if n == 0 else MUL + 1) for n, v in enumerate(top))
-    prec = MUL if len(top) > 1 else top[0].prec
-    if bottom:
-        if len(bottom) == 1:
-            under = bottom[0].within(MUL + 1)
-        elif all(v.kind == "num" for v in bottom):
-            under = f"({' * '.join(v.within(MUL) for v in bottom)})"
-        else:
-            under = " / ".join(v.within(MUL + 1) for v in bottom)
-        text, prec = f"{text if prec >= MUL else f'({text})'} / {under}", MUL
+        return around(top[0], "jnp.square({})", ATOM, kind)
+    arrays = [v for v in (*top, *bottom) if v.axes]
+    if len(arrays) == 1:
+        core = arrays[0]
+        text, prec = _ratio_text([Val("{}") if v is core else v for v in top],
+                                 [Val("{}") if v is core else v for v in bottom])
+        if core.prec == ATOM or any(v is core for v in bottom) or prec > MUL:
+            return around(core, text, prec, kind)
+        if core.prec < ATOM:  # brackets only where the product needs them
+            plain, prec = _ratio_text(top, bottom)
+            return Val(plain, prec, core.axes, kind, core, text)
+    top, bottom = [align(v, axes) for v in top], [align(v, axes) for v in bottom]
+    text, prec = _ratio_text(top, bottom)
     return Val(text, prec, axes, kind)
+
+
+def _place_in_product(v: Val) -> int:
+    """Numbers first, then names, then everything longer."""
+    return 0 if v.kind == "num" else 1 if v.src.isidentifier() else 2
+
+
+def _ratio_text(top, bottom) -> tuple[str, int]:
+    text = " * ".join(v.within(MUL if n == 0 or "/" not in v.src else MUL + 1) for n, v in enumerate(top))
+    prec = MUL if len(top) > 1 else max(top[0].prec, MUL)
+    if not bottom:
+        return text, prec
+    if len(bottom) == 1:
+        under = bottom[0].within(MUL + 1)
+    elif all(v.kind == "num" for v in bottom):
+        under = f"({' * '.join(v.within(MUL) for v in bottom)})"
+    else:
+        under = " / ".join(v.within(MUL + 1) for v in bottom)
+    return f"{text} / {under}", MUL
 
 
 def power(scope: Scope, e: Pow, order) -> Val:
@@ -256,16 +314,16 @@ def power(scope: Scope, e: Pow, order) -> Val:
         return ratio(scope, Rational(1), [], [expr(scope, Pow(base, -exponent), order)], order)
     v = as_number(scope, expr(scope, base, order))
     if exponent == 2:
-        if v.prec == ATOM and len(v.src) <= 12:
-            return Val(f"{v.src} * {v.src}", MUL, v.axes, v.kind)
-        return Val(f"jnp.square({v.src})", ATOM, v.axes, v.kind)
+        if v.prec == ATOM and len(v.src) <= 20:
+            return around(v, "{} * {}", MUL, v.kind)
+        return around(v, "jnp.square({})", ATOM, v.kind)
     if exponent.is_Integer:
         return Val(f"{v.within(POW + 1)} ** {int(exponent)}", POW, v.axes, v.kind)
     v = as_float(scope, v)
     if exponent == Rational(1, 2):
-        return Val(f"jnp.sqrt({v.src})", ATOM, v.axes, v.kind)
+        return around(v, "jnp.sqrt({})", ATOM, v.kind)
     if exponent == Rational(-1, 2):
-        return Val(f"{scope.module('lax')}.rsqrt({v.src})", ATOM, v.axes, v.kind)
+        return around(v, f"{scope.module('lax')}.rsqrt({{}})", ATOM, v.kind)
     w = expr(scope, exponent, order)
     axes = union([v, w], order)
     v, w = align(v, axes), align(w, axes)
@@ -280,14 +338,19 @@ def piecewise(scope: Scope, e: Piecewise, order) -> Val:
         raise UnsupportedError(f"{e}: a Piecewise needs a last branch (value, True)")
     v = as_number(scope, expr(scope, last, order))
     for value, test in reversed(branches):
-        v = where(scope, condition(scope, test, order), as_number(scope, expr(scope, value, order)), v, order)
+        with scope.assuming([test]):
+            yes = as_number(scope, expr(scope, value, order))
+        v = where(scope, condition(scope, test, order), yes, v, order)
     return v
 
 
 def conjunction(scope: Scope, conditions, order) -> Val | None:
     """All of the conditions, or None if every one is known to hold."""
     found = [v for v in (condition(scope, c, order) for c in conditions) if v.src != "True"]
-    return combine(found, "&", AND, order) if found else None
+    if not found:
+        return None
+    test = combine(found, "&", AND, order)
+    return reads.inside(scope, test, conditions) if len(found) > 1 else test
 
 
 def combine(values, op: str, prec: int, order) -> Val:
@@ -327,6 +390,6 @@ def _sides(c):
     left, right = c.args
     if right == 0 and isinstance(left, Add):
         minus = [a for a in left.args if a.could_extract_minus_sign()]
-        if minus and len(minus) < len(left.args):
+        if any(_labels(a) for a in minus) and len(minus) < len(left.args):
             return Add(*(a for a in left.args if a not in minus)), Add(*(-a for a in minus))
     return left, right

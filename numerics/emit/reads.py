@@ -114,7 +114,7 @@ def _slices(scope: Scope, base: Val, r: Read, kinds, sizes) -> Val:
     if any(low != 0 or high != 0 for low, high in pads):
         shown = [f"({scope.size(low).src}, {scope.size(high).src})" for low, high in pads]
         text = f"jnp.pad({text}, {shown[0] if len(shown) == 1 else '(' + ', '.join(shown) + ')'})"
-    return _zero_outside(Val(text, ATOM, tuple(axes), r.tensor.dtype), masks, ())
+    return _zero_outside(scope, Val(text, ATOM, tuple(axes), r.tensor.dtype), masks, (), any(e.has(Read) for e in r.idx))
 
 
 def _slice(scope: Scope, first, stop, size, step) -> str:
@@ -139,14 +139,14 @@ def _position(scope: Scope, e, size, masks, tensor) -> str:
 
 def _gather(scope: Scope, base: Val, r: Read, kinds, sizes, order) -> Val:
     """Advanced indexing; every axis whose label takes part in a gather gets an index array too."""
-    grid = _grid(r, kinds, order)
+    grid = _grid(scope, r, kinds, order)
     marks, masks, advanced, axes = [], [], [], []
     for n, (kind, e, size) in enumerate(zip(kinds, r.idx, sizes, strict=True)):
         if kind[0] == "all" and kind[1] not in grid:
             marks.append(":")
             axes.append(kind[1])
             continue
-        at = _index_array(scope, e, grid, n)
+        at = pointwise.expr(scope, e, grid)
         if r.tensor.dtype == "float" and not isinstance(e, Read) and not _in_range(scope, e, size):
             masks.append(_inside(scope, e, at, size))
         marks.append(align(at, grid).src)
@@ -157,22 +157,62 @@ def _gather(scope: Scope, base: Val, r: Read, kinds, sizes, order) -> Val:
     while marks[-1] == ":":
         marks.pop()
     v = Val(f"{base.src}[{', '.join(marks)}]", ATOM, tuple(axes), r.tensor.dtype)
-    return _zero_outside(v, masks, axes)
+    v = _zero_outside(scope, v, masks, axes, any(e.has(Read) for e in r.idx))
+    return _named_patches(scope, r, v) if v.src.startswith("jnp.where") and any(map(is_index_array, r.idx)) else v
 
 
-def _grid(r: Read, kinds, order) -> tuple[Index, ...]:
-    """The labels of all index arrays, in order: those of every axis that is not read whole."""
+def _named_patches(scope: Scope, r: Read, v: Val) -> Val:
+    """The windows of a convolution are read by several equations: one line, one name."""
+    return scope.share(("windows", v.src), (f"{r.tensor.name}_at", f"{r.tensor.name}_windows"), v)
+
+
+def _grid(scope: Scope, r: Read, kinds, order) -> tuple[Index, ...]:
+    """The labels of all index arrays, in order: those of every axis that is not read whole.
+
+    An index array that an earlier line made keeps its order, so that it need not be transposed.
+    """
     found = {label for kind, e in zip(kinds, r.idx, strict=True) if kind[0] != "all" for label in _labels(e)}
     known = [label for label in order if label in found]
-    return tuple(known + sorted(found - set(known), key=lambda i: (i.name, i.uid)))
+    rest = sorted(found - set(known), key=lambda i: (i.name, i.uid))
+    for e in r.idx:
+        made = index_array(scope, e, (*known, *rest)).axes if is_index_array(e) else ()
+        if len(made) > 1 and set(made) <= set(known):
+            spots = sorted(known.index(i) for i in made)
+            for n, i in zip(spots, made, strict=True):
+                known[n] = i
+    return tuple(known + rest)
 
 
-def _index_array(scope: Scope, e, grid, axis: int) -> Val:
-    v = pointwise.expr(scope, e, grid)
-    if v.prec == ATOM or not v.axes:
-        return v
-    hints = (("rows", "cols", "deep")[min(axis, 2)], f"at_axis{axis}")
-    return scope.share(("at", e, v.axes), hints, v, constant=not e.has(Read))
+def is_index_array(e) -> bool:
+    """An affine expression of two or more indices, each with a letter of its own: written once, and named."""
+    letters = [(i.name, i.size) for i in _labels(e)]
+    return len(letters) > 1 and len(set(letters)) == len(letters) and not e.has(Read) and parts(e) is not None
+
+
+def is_position(e) -> bool:
+    """A whole-number sum that reads integers, such as ``2*u + argmax[u] - 1``."""
+    return e.has(Read) and bool(_labels(e)) and all(r.tensor.dtype == "int" for r in e.atoms(Read)) \
+        and parts(e) is not None
+
+
+def inside(scope: Scope, test: Val, conditions) -> Val:
+    """Conditions on positions only are named, once."""
+    if any(c.has(Read) for c in conditions) or "rows" not in test.src and "cols" not in test.src:
+        return test
+    return scope.share(("inside", test.src), ("inside",), test, constant=True)
+
+
+def index_array(scope: Scope, e, order) -> Val:
+    """The named array of an affine index expression, such as ``rows = 2 * u[:, None] + r - 1``."""
+    labels = {Index(i.name, i.size): i for i in _labels(e)}
+    plain = e.xreplace({i: p for p, i in labels.items()})
+    made = scope.root.shared.get(("at", plain))
+    if made is None:
+        axes = [i for i in order if i in _labels(e)]
+        to_plain = {i: p for p, i in labels.items()}
+        v = pointwise.add(scope, pointwise.addends(plain), [to_plain[i] for i in axes])
+        made = scope.share(("at", plain), ("rows", "cols", "deep", "at"), v, constant=True)
+    return Val(made.src, ATOM, tuple(labels[p] for p in made.axes), "int")
 
 
 def _inside(scope: Scope, e, at: Val, size) -> Val:
@@ -180,17 +220,21 @@ def _inside(scope: Scope, e, at: Val, size) -> Val:
     known = e.xreplace({i: Index(i.name, scope.known(i.size), i.uid) for i in _labels(e)})
     found = bounds(scope.known(known))
     tests = []
-    if found is None or not nonnegative(found[0]):
+    if (found is None or not nonnegative(found[0])) and expand(e) not in scope.assumed:
         tests.append(Val(f"{at.within(ADD)} >= 0", 40, at.axes, "bool"))
-    if found is None or not nonnegative(expand(size - 1 - found[1])):
+    below = found is not None and nonnegative(expand(size - 1 - found[1]))
+    if not below and not {expand(scope.known(size - 1 - e)), expand(size - 1 - e)} & scope.assumed:
         tests.append(Val(f"{at.within(ADD)} < {scope.size(size).within(ADD)}", 40, at.axes, "bool"))
-    return pointwise.combine(tests, "&", 45, at.axes)
+    return pointwise.combine(tests, "&", 45, at.axes) if tests else None
 
 
-def _zero_outside(v: Val, masks, order) -> Val:
+def _zero_outside(scope: Scope, v: Val, masks, order, reading: bool) -> Val:
+    masks = [m for m in masks if m is not None]
     if not masks:
         return v
     test = pointwise.combine(masks, "&", 45, order)
+    if len(masks) > 1 or "&" in test.src:
+        test = scope.share(("inside", test.src), ("inside",), test, constant=not reading)
     axes = union([v, test], order)
     return Val(f"jnp.where({align(test, axes).src}, {align(v, axes).src}, 0)", ATOM, axes, v.kind)
 

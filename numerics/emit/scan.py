@@ -21,6 +21,7 @@ from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
 from sympy import Integer
 
+from ..names import Names
 from . import equation
 from .scope import Scope
 
@@ -48,7 +49,7 @@ class Step:
 
 def write_scan(scope: Scope, group: Scan, outside) -> None:
     """Write a recurrence; ``outside`` are the members that later equations or results read."""
-    step = Step(scope, Scope(scope.names, scope.bound, scope), group)
+    step = Step(scope, Scope(Names(scope.names.taken), scope.bound, scope), group)
     first = group.equations[0]
     length = step.time(first).size
     for e in group.equations:
@@ -57,7 +58,7 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
                                    f"{step.time(e).size} steps; its members must have the same number of steps")
     hoisted = [_hoist(step, e) for e in group.equations]
     for e in hoisted:
-        step.inner.arrays[_now(e)] = scope.names.fresh(f"{e.name}_t", f"{e.name}_now")
+        step.inner.arrays[_now(e)] = step.inner.names.fresh(f"{e.name}_t", f"{e.name}_now")
     for e in hoisted:
         step.inner.number = e.number
         body = _body(step, e)
@@ -80,19 +81,15 @@ def _hoist(step: Step, e: Equation) -> Equation:
     t, rest = step.time(e), step.rest(e)
     name = f"{e.name}\0in"
     made = Tensor(name, (t.size, *(i.size for i in rest)), (t, *rest), role="computed", digest=f"emit:{name}")
-    step.scope.arrays[name] = step.scope.names.fresh(f"{e.name}_in", f"{e.name}_input")
+    step.scope.arrays[name] = step.scope.names.fresh(f"{e.name.removesuffix('_in')}_ext", f"{e.name}_ext")
     before = Equation(made, (t, *rest), tuple(free), number=e.number)
     step.scope.number = e.number
     v = equation.value(step.scope, before)
-    step.scope.write(f"{step.scope.arrays[name]} = {v.src}", f"({e.number}) the part without {_cycle(step)}, all steps")
+    step.scope.write(f"{step.scope.arrays[name]} = {v.src}", f"({e.number}), for all steps")
     kept = tuple(t_ for t_ in e.terms if t_ not in free)
-    step.scope.choices.append(("hoist", e.number, f"what reads no {_cycle(step)} is one product for all steps, before "
-                                                  f"the scan"))
+    step.scope.choices.append(("hoist", e.number, "what does not depend on the recurrence is one product for all "
+                                                  "steps, before the scan"))
     return replace(e, terms=(Term(Integer(1), (Read(made, t, *rest),)), *kept))
-
-
-def _cycle(step: Step) -> str:
-    return ", ".join(step.members)
 
 
 def _reads_member(step: Step, reads) -> bool:
@@ -152,7 +149,7 @@ def _carry(step: Step, e: Equation, shift: int) -> None:
     for s in range(1, shift + 1):
         name = f"{e.name}\0{s}"
         if name not in step.inner.arrays:
-            step.inner.arrays[name] = step.scope.names.fresh(f"{e.name}_{word}{s if s > 1 else ''}")
+            step.inner.arrays[name] = step.inner.names.fresh(f"{e.name}_{word}{s if s > 1 else ''}")
             step.carried[e.name, s] = step.inner.arrays[name]
 
 
@@ -161,7 +158,7 @@ def _clock(step: Step, t: Index) -> Read:
     made = Tensor(name, (), (), "int", t.size, role="computed", digest=f"emit:{name}")
     if name not in step.inner.arrays:
         source = step.scope.place(t).src
-        step.inner.arrays[name] = step.scope.names.fresh(f"{t.name}_now", "now")
+        step.inner.arrays[name] = step.inner.names.fresh(f"{t.name}_now", "now")
         step.streams[name] = (step.inner.arrays[name], source)
     return Read(made)
 
@@ -182,7 +179,9 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
             made = Tensor(f"{shown}\0stream", tuple(i.size for i in (t, *labels)), (), r.tensor.dtype, r.tensor.below,
                           role="computed", digest=f"emit:{shown}:{len(step.streams)}")
             source = equation.value(step.scope, Equation(made, (t, *labels), (Term(Integer(1), (r,)),))).src
-        step.streams[key] = (step.scope.names.fresh(f"{shown}_t", f"{shown}_now"), source)
+        spots = [int(i - t) for i in r.idx if t in i.free_symbols and (i - t).is_Integer]
+        word = {-1: "prev", 1: "next"}.get(spots[0], "t") if len(spots) == 1 else "t"
+        step.streams[key] = (step.inner.names.fresh(f"{shown}_{word}", f"{shown}_now"), source)
     local = step.streams[key][0]
     name = f"{local}\0slice"
     step.inner.arrays[name] = local
@@ -211,9 +210,9 @@ def _write(step: Step, outside, length) -> None:
     heads = [carry_in[0] if len(carry_in) == 1 else "carry",
              stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_")]
     if heads[1] == "now":
-        heads[1] = scope.names.fresh("now", "now_in")
+        heads[1] = step.inner.names.fresh("now", "now_in")
     if heads[0] == "carry":
-        heads[0] = scope.names.fresh("carry", "carry_in")
+        heads[0] = step.inner.names.fresh("carry", "carry_in")
     scope.write("")
     scope.write(f"def {function}({', '.join(heads)}):")
     if len(carry_in) > 1:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from derive.nodes import Iverson
+from derive.tensor import Read
 
 from ..plan import Plan, labels
 from . import contraction, pointwise
@@ -13,9 +14,9 @@ from .scope import Scope
 from .value import Val, align, full
 
 
-def scattered(scope: Scope, p: Plan, base: Val | None, order) -> Val:
-    """``base`` (zeros if None) with the term added; repeated positions accumulate."""
-    axes = tuple(order)
+def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
+    """``base`` (zeros if None) with terms added at the same positions; repeated positions accumulate."""
+    axes, p = tuple(order), plans[0]
     grid_set = {i for e in p.scatter.values() for i in labels(e)}
     last = max(n for n, a in enumerate(axes) if a in p.scatter)
     first = min(n for n, a in enumerate(axes) if a in p.scatter)
@@ -25,6 +26,7 @@ def scattered(scope: Scope, p: Plan, base: Val | None, order) -> Val:
     together = spots == list(range(spots[0], spots[-1] + 1))
     grid = tuple([a for a in axes if a in indexed and a not in p.scatter]
                  + [b for b in p.bnd if b in grid_set])
+    grid = _natural(scope, p, grid)
     rest = [a for a in axes if a not in indexed]
     front = sum(1 for a in axes[:spots[0]] if a not in indexed) if together else 0
     target = (*rest[:front], *grid, *rest[front:])
@@ -36,18 +38,29 @@ def scattered(scope: Scope, p: Plan, base: Val | None, order) -> Val:
             marks.append(align(scope.place(a), grid).src if a in indexed else ":")
     while marks[-1] == ":":
         marks.pop()
-    amount = _updates(scope, p, grid_set, target)
+    amount = _updates(scope, p, grid_set, target) if len(plans) == 1 else align(pointwise.as_number(
+        scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
     start = full(base, axes, scope.shape(axes), scope.dtype).atom if base is not None else \
         f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
     return Val(f"{start}.at[{', '.join(marks)}].add({amount.src})", axes=axes)
 
 
+def _natural(scope: Scope, p: Plan, grid):
+    """The grid in the order of the integer array that says where, so that neither it nor the updates are transposed."""
+    reads = sorted({r for e in p.scatter.values() for r in e.atoms(Read)}, key=lambda r: (-len(r.idx), str(r)))
+    own = [i for r in reads for i in r.idx if i in grid]
+    return tuple(dict.fromkeys([*own, *grid]))
+
+
+def _factors(p: Plan) -> tuple:
+    return (*([p.coef] if p.coef != 1 or not p.fac else []), *p.fac, *(Iverson(c) for c in p.conditions))
+
+
 def _updates(scope: Scope, p: Plan, grid_set, target) -> Val:
     """What is added, with axes that broadcast to ``target``; sums over indices no position depends on come first."""
     inner = [b for b in p.bnd if b not in grid_set]
-    brackets = [Iverson(c) for c in p.conditions]
     if not inner:
-        v = pointwise.product(scope, [*([p.coef] if p.coef != 1 or not p.fac else []), *p.fac, *brackets], target)
+        v = pointwise.product(scope, _factors(p), target)
     else:
         c = contraction.arrange(Plan(p.coef, p.fac, p.conditions, inner))
         v = contraction.contract(scope, c, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import sympy
@@ -46,6 +47,16 @@ class Scope:
         self.imports: set = outer.imports if outer else {"jnp"}
         self.dtype_used: list = outer.dtype_used if outer else []
         self.number = 0
+        self.assumed: frozenset = outer.assumed if outer else frozenset()
+
+    @contextlib.contextmanager
+    def assuming(self, conditions):
+        """Within it, reads that only these conditions let stand need no mask of their own."""
+        before, self.assumed = self.assumed, self.assumed | {n for c in conditions for n in nonnegative_forms(c)}
+        try:
+            yield
+        finally:
+            self.assumed = before
 
     # -- lines and helpers ----------------------------------------------------------------------------------------------
 
@@ -59,12 +70,20 @@ class Scope:
         where = self
         while where is not None:
             if key in where.shared:
-                return where.shared[key]
+                return Val(where.shared[key].src, ATOM, v.axes, v.kind)
             where = where.outer
-        name = self.names.fresh(*hints)
+        name = self.fresh_everywhere(*hints)
         lines.append(Line(f"{name} = {v.src}", margin))
         scope.shared[key] = Val(name, ATOM, v.axes, v.kind)
         return scope.shared[key]
+
+    def fresh_everywhere(self, *hints) -> str:
+        """A name that is free in this body and in those around it."""
+        name, scope = self.names.fresh(*hints), self.outer
+        while scope is not None:
+            scope.names.taken.add(name)
+            scope = scope.outer
+        return name
 
     @property
     def root(self) -> Scope:
@@ -74,7 +93,7 @@ class Scope:
     def dtype(self) -> str:
         """The name that holds the dtype of the program's floats."""
         if not self.dtype_used:
-            self.dtype_used.append(self.names.of("dtype", "dtype", "float_dtype"))
+            self.dtype_used.append(self.fresh_everywhere("dtype", "float_dtype"))
         return self.dtype_used[0]
 
     def module(self, name: str) -> str:
@@ -127,9 +146,9 @@ class Scope:
         raise UnsupportedError(f"{e}: not a number made of sizes; sizes are combined by +, -, *, /, powers and floor")
 
     def size_name(self, s: Size) -> str:
-        name = self.names.of(s, s.name, f"{s.name}_size", f"n_{s.name}")
-        self.used_sizes[s] = name
-        return name
+        if s not in self.used_sizes:
+            self.used_sizes[s] = self.fresh_everywhere(s.name, f"{s.name}_size", f"n_{s.name}")
+        return self.used_sizes[s]
 
     def _sum_of_sizes(self, e: Add) -> Val:
         parts_ = sorted(e.args, key=lambda a: (a.is_number, a.could_extract_minus_sign(), str(a)))
@@ -152,6 +171,15 @@ class Scope:
         """A shape tuple's source."""
         inside = [self.size(label.size if isinstance(label, Index) else label).src for label in labels]
         return f"({', '.join(inside)}{',' if len(inside) == 1 else ''})"
+
+
+def nonnegative_forms(c) -> list[Expr]:
+    """The expressions that a condition of whole numbers says are >= 0."""
+    if isinstance(c, sympy.And):
+        return [n for a in c.args for n in nonnegative_forms(a)]
+    gap = {sympy.Le: lambda: c.rhs - c.lhs, sympy.Lt: lambda: c.rhs - c.lhs - 1,
+           sympy.Ge: lambda: c.lhs - c.rhs, sympy.Gt: lambda: c.lhs - c.rhs - 1}.get(type(c))
+    return [sympy.expand(gap())] if gap else []
 
 
 def number(q: Rational) -> Val:

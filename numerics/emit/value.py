@@ -26,6 +26,8 @@ class Val:
     prec: int = ATOM
     axes: tuple[Index, ...] = ()
     kind: str = "float"
+    core: Val | None = None       # the one array inside, if the rest is numbers: ``2 * u`` is ``2 * {}`` of ``u``
+    template: str = ""
 
     def within(self, prec: int) -> str:
         """The source, in brackets unless it binds at least as tightly as ``prec``."""
@@ -71,7 +73,23 @@ def align(v: Val, target) -> Val:
         return v
     while marks[-1] == ":":
         marks.pop()
+    if len(v.axes) > 1 and "None" not in marks[:len(v.axes)]:
+        marks = ["...", *marks[len(v.axes):]]
+    if v.core is not None:
+        core = align(v.core, target)
+        return replace(v, src=v.template.replace("{}", core.within(_needed(v))), core=core)
     return replace(v, src=f"{v.atom}[{', '.join(marks)}]", prec=ATOM)
+
+
+def _needed(v: Val) -> int:
+    """How tightly what stands in a template must bind: call arguments need nothing."""
+    return LOOSE if "({})" in v.template else ATOM
+
+
+def around(core: Val, template: str, prec: int, kind: str) -> Val:
+    """Elementwise source around one array; ``{}`` stands for the array."""
+    source = template.replace("{}", core.within(LOOSE if "({})" in template else ATOM))
+    return Val(source, prec, core.axes, kind, core if core.axes else None, template)
 
 
 def full(v: Val, target, shape: str, asarray: str) -> Val:
