@@ -293,9 +293,10 @@ def derivation_latex(d: Derivation, standalone: bool = False, **options) -> str:
     str
         Equations carry the numbers they have in the program, by ``\tag``, and labels ``eq:<name>:<number>``.
     """
-    body = _Paper(d.name).draw(outline(d, read_options(options)))
+    paper = _Paper(d.name)
+    body = paper.draw(outline(d, read_options(options)))
     if not standalone:
-        return f"% derivation of {plain(d.name)}; needs \\usepackage{{amsmath}}\n{body}\n"
+        return f"% derivation {paper.key}; needs \\usepackage{{amsmath}}\n{body}\n"
     return f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"
 
 

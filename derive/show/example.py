@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -36,8 +37,8 @@ EXACT = {
     nodes.relu: lambda x: max(x, 0), nodes.maximum: lambda a, b: a if a >= b else b,
     nodes.minimum: lambda a, b: a if a <= b else b, nodes.stop_gradient: lambda x: x, sympy.Mod: lambda a, b: a % b,
 }
-COMPARE = {sympy.Eq: "__eq__", sympy.Ne: "__ne__", sympy.Lt: "__lt__", sympy.Le: "__le__", sympy.Gt: "__gt__",
-           sympy.Ge: "__ge__"}
+COMPARE = {sympy.Eq: operator.eq, sympy.Ne: operator.ne, sympy.Lt: operator.lt, sympy.Le: operator.le,
+           sympy.Gt: operator.gt, sympy.Ge: operator.ge}
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
 
 
@@ -229,7 +230,7 @@ class _Evaluator:
             return (all if isinstance(c, And) else any)(self.holds(a, env) for a in c.args)
         if isinstance(c, Not):
             return not self.holds(c.args[0], env)
-        return getattr(self.value(c.lhs, env), COMPARE[type(c)])(self.value(c.rhs, env))
+        return COMPARE[type(c)](self.value(c.lhs, env), self.value(c.rhs, env))
 
 
 def _power(base, exponent):

@@ -1,0 +1,209 @@
+"""The documents of a derivation: the same outline in every format, complete, safe and reproducible."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.dom.minidom
+from pathlib import Path
+
+import pytest
+from shown_networks import NETWORKS, hostile, layer_norm, mlp, relu_conv, rnn, softmax_regression
+
+import derive as dv
+from derive.html import derivation_fragment
+from derive.latex import derivation_latex
+from derive.text import equation_text, matrix_text, step_text
+
+GOLDEN = Path(__file__).parent / "golden"
+SECTIONS = ["The network", "What is given", "The definitions", "What is asked for", "How to read it", "The derivation",
+            "The chain rule", "The result", "Facts used and conventions", "A worked example", "The evidence"]
+
+
+@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "layer_norm", "rnn"])
+@pytest.mark.parametrize("kind, suffix", [("text", "txt"), ("latex", "tex")])
+def test_golden_documents(name, kind, suffix):
+    """``make golden`` rewrites the files; read the difference as code."""
+    made = getattr(NETWORKS[name](), f"to_{kind}")()
+    path = GOLDEN / f"{name}.{suffix}"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(made, encoding="utf-8")
+    assert path.exists(), f"{path.name} is missing: make golden writes it"
+    assert made == path.read_text(encoding="utf-8")
+
+
+def test_documents_do_not_depend_on_hash_seeds():
+    code = ("import hashlib, sys; sys.path.insert(0, 'tests'); from shown_networks import layer_norm as f, rnn as g\n"
+            "text = ''.join(getattr(d, 'to_' + k)() for d in (f(), g()) for k in ('text', 'latex', 'markdown', 'html'))\n"
+            "print(hashlib.sha256(text.encode()).hexdigest())")
+    root = Path(__file__).parent.parent
+    found = {subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True,
+                            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}).stdout
+             for seed in ("1", "2")}
+    assert len(found) == 1 and len(found.pop()) == 65
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_format_has_every_section(name):
+    d = NETWORKS[name]()
+    for text in (d.to_text(), d.to_latex(), d.to_markdown(), d.to_html()):
+        places = [text.find(s) for s in SECTIONS]
+        assert min(places) >= 0, SECTIONS[places.index(-1)]
+        assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_step_is_told_or_counted(name):
+    """Each step's number stands in the text: told, folded, or in a range of steps."""
+    d = NETWORKS[name]()
+    text = d.to_text()
+    seen = {int(n) for n in re.findall(r"^Step (\d+)\.", text, re.M)}
+    for runs in re.findall(r"^ *Steps? ([\d, –]+)[.:]", text, re.M):
+        for run in runs.split(","):
+            first, _, last = run.strip().partition("–")
+            seen |= set(range(int(first), int(last or first) + 1))
+    assert seen == {s.id for s in d.steps}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_html_is_one_page_that_needs_nothing(name):
+    page = NETWORKS[name]().to_html()
+    document = xml.dom.minidom.parseString(page)
+    assert document.documentElement.tagName == "html"
+    assert len(document.getElementsByTagName("math")) > 10
+    bare = page.replace('xmlns="http://www.w3.org/1999/xhtml"', "").replace(
+        'xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    assert "http:" not in bare and "https:" not in bare
+    for fetching in ("<script", "src=", "@import", "url(http", "<link", "<iframe", "<img"):
+        assert fetching not in page
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+    ids = [e.getAttribute("id") for e in document.getElementsByTagName("tr") if e.getAttribute("id")]
+    targets = {a.getAttribute("href")[1:] for a in document.getElementsByTagName("a")}
+    assert len(ids) == len(set(ids)) and targets <= set(ids)
+
+
+def test_the_fragment_stands_inside_a_page():
+    fragment = derivation_fragment(softmax_regression())
+    assert fragment.startswith("<div>") and "<html" not in fragment and "<body" not in fragment
+    xml.dom.minidom.parseString(fragment)
+    style = fragment[fragment.index("<style>") + 7:fragment.index("</style>")]
+    selectors = [s.strip() for block in re.findall(r"(?:^|[}{])([^{}]+)\{", style) for s in block.split(",")]
+    assert selectors and all(s.startswith((".derivation", "@media")) for s in selectors if s)
+
+
+def _balanced(latex):
+    depth, stack = 0, []
+    text = re.sub(r"\\[{}]", "", latex)
+    for m in re.finditer(r"\\begin\{([a-z*]+)\}|\\end\{([a-z*]+)\}|\\left\b|\\right\b|[{}]", text):
+        token = m.group()
+        if token.startswith(r"\begin") or token == r"\left":
+            stack.append(m.group(1) or "left")
+        elif token.startswith(r"\end") or token == r"\right":
+            assert stack and stack.pop() == (m.group(2) or "left"), text[max(0, m.start() - 60):m.end()]
+        else:
+            depth += 1 if token == "{" else -1
+            assert depth >= 0
+    return depth == 0 and not stack
+
+
+@pytest.mark.parametrize("make", [*NETWORKS.values(), hostile], ids=lambda f: f.__name__)
+def test_latex_is_balanced_and_needs_amsmath_only(make):
+    latex = make().to_latex()
+    assert _balanced(latex)
+    assert "documentclass" not in latex and "usepackage" not in latex.replace(r"needs \usepackage{amsmath}", "")
+    assert not re.search(r"\^\{[^{}]*\}\^|_\{[^{}]*\}_", latex)  # no double scripts
+    standalone = derivation_latex(make(), standalone=True)
+    assert standalone.startswith(r"\documentclass") and standalone.rstrip().endswith(r"\end{document}")
+
+
+def test_the_balance_test_can_fail():
+    with pytest.raises(AssertionError):
+        _balanced(r"\left( a \begin{x} \right)")
+    assert not _balanced(r"{\left( a \right)")
+
+
+def test_hostile_names_are_only_read():
+    d = hostile()
+    page = d.to_html()
+    document = xml.dom.minidom.parseString(page)
+    assert not document.getElementsByTagName("script") and not document.getElementsByTagName("i")
+    shown = "".join(n.data for e in document.getElementsByTagName("code") for n in e.childNodes)
+    assert "<script>alert(1)</script>" in shown and r"\input{/etc/passwd}$" in shown
+    latex = d.to_latex()
+    assert r"\input" not in latex and "\\textbackslash{}input\\{/etc/passwd\\}\\$" in latex
+    assert latex.replace(r"\$", "").count("$") % 2 == 0
+    markdown = d.to_markdown()
+    assert "<script" not in markdown and r"\input" not in markdown
+    assert all(line.count("$") in (0, 2, 4, 6) or line == "$$" for line in markdown.splitlines()), markdown
+    assert equation_text(d.program[0]).startswith("'lambda & `x`|%'[")
+    for text in (d.to_text(), latex, markdown, page):
+        assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_notation_options():
+    d = softmax_regression()
+    both, index, matrix = (d.to_text(notation=n) for n in ("both", "index", "matrix"))
+    assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in both and "dW = x^T dz" in both
+    assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in index and "x^T" not in index
+    result = matrix[matrix.index("The result"):]
+    assert re.search(r"dW += x\^T dz", result) and "sum_b x[b,i]" not in result
+    assert "vectors are columns" in both and "vectors are columns" not in index
+
+
+def test_adjoint_options():
+    d = mlp()
+    bar, partial, plain = (d.to_latex(adjoint=a) for a in ("bar", "partial", "d"))
+    assert r"\bar{W}_{ik}" not in bar and r"\bar{W}_{lk}^{(2)}" in bar
+    assert r"\frac{\partial \mathrm{loss}}{\partial W_{lk}^{(2)}}" in partial and r"\bar{W}" not in partial
+    assert r"\mathrm{d}W_{lk}^{(2)}" in plain and r"\bar" not in plain
+    assert d.to_text(adjoint="bar") == d.to_text(adjoint="d")
+    assert "How does" in partial and "A bar marks" in bar and "A bar marks" not in partial
+
+
+def test_unknown_options_are_refused():
+    d = mlp()
+    with pytest.raises(dv.DeriveError, match="notaton= is not an option.*notation, adjoint, example"):
+        d.to_html(notaton="index")
+    with pytest.raises(dv.DeriveError, match="notation='words': choose one of 'both', 'index', 'matrix'"):
+        d.to_text(notation="words")
+
+
+def test_greek_hats_and_labels():
+    latex = layer_norm().to_latex()
+    assert r"\gamma_{k}" in latex and r"\hat{x}_{bk}" in latex and r"\bar{\gamma}_{k}" in latex
+    assert r"W_{il}^{(1)}" in mlp().to_latex() and r"x_{t}^{\top}" in rnn().to_latex()
+    page = layer_norm().to_html()
+    assert "<mi>γ</mi>" in page and "<mo stretchy=\"false\">^</mo>" in page
+
+
+def test_markdown_keeps_its_backslashes():
+    for make in NETWORKS.values():
+        text = make().to_markdown()
+        assert not re.search(r"\\[^A-Za-z]", text)  # nothing that a Markdown reader could take for its own
+        assert text.count("$$") % 2 == 0
+
+
+def test_the_worked_example_is_right():
+    text = softmax_regression().to_text()
+    example = text[text.index("A worked example"):text.index("The evidence")]
+    quotient, slope = re.search(r"divided by 0.002 is (-?[\d.]+), and the gradient\s+says (-?[\d.]+)\.", example).groups()
+    assert float(quotient) == pytest.approx(float(slope), abs=2e-4) and abs(float(slope)) > 0.01
+    assert "worked example" not in softmax_regression().to_text(example=False)
+
+
+def test_conventions_and_facts_are_listed():
+    assert "relu'(0) = 0" in relu_conv().to_text()
+    assert "0 <= label[b] < K (declared)" in softmax_regression().to_text()
+    assert "no convention was needed" in mlp().to_text()
+
+
+def test_steps_and_equations_print_on_readable_lines():
+    d = softmax_regression()
+    assert str(d.gradient("W")) == "dW[i,k] = sum_b x[b,i] dz[b,k]"
+    assert str(d.gradient("z")) == "dz[b,k] = (exp(z[b,k] - lse[b]) - [k = label[b]]) / B"
+    assert matrix_text(d.gradient("W")) == "dW = x^T dz"
+    assert matrix_text(d.source.equation("lse")) is None
+    step = next(s for s in d.steps if s.rule == "contraction" and s.target == "dW")
+    assert str(step) == step_text(step)
+    assert step_text(step).splitlines()[0] == f"Step {step.id}  contraction  (target dW)"
+    assert "  after   dW[i,k] = sum_b x[b,i] dz[b,k]" in step_text(step)
