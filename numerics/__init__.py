@@ -1,4 +1,8 @@
 """Compiling, verifying and training derived programs with JAX; derive's definitions stay symbolic."""
 
+from .crosscheck import CrossReport, crosscheck
 from .errors import InputError, NumericsError, SizeError
+from .init import init
 from .kernel import Kernel, compile
+from .report import Report
+from .verify import verify
