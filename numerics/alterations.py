@@ -8,6 +8,7 @@ stopping one read at a time and asking autodiff, which is allowed here: it is th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 from derive.nodes import stop_gradient
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
+from derive.program import Equation, Program, Row, Term
+from derive.tensor import Read, Tensor
 from sympy import Integer, Mul, Pow
 
 from .mistakes import Case, Mistake
-from .reference import evaluate
+from .reference import evaluate, size_value, term_value
 
 BUDGET = 400  # evaluations of altered programs, so that a report on a large network comes in seconds
 PATHS = 60
@@ -80,22 +81,36 @@ class Alterations:
 
     def run(self, altered: Equation) -> dict | None:
         """The gradients with one equation replaced; only what depends on it is computed again."""
-        touched, equations = {altered.name}, []
-        grew = True
-        while grew:
-            grew = False
-            for e in self.d.program.equations:
-                if e.name not in touched and any(t.name in touched for t in e.tensors()):
-                    touched.add(e.name)
-                    grew = True
-        for e in self.d.program.equations:
-            if e.name in touched:
-                equations.append(altered if e.name == altered.name else e)
-        program = Program(self.d.program.inputs, tuple(equations))
-        known = {n: v for n, v in self.base.items() if n not in touched}
+        return self._replaced({altered.name: altered}, self.base)
+
+    def seen_by(self, consumer: Equation, altered: Equation) -> dict | None:
+        """The gradients when only one consumer sees the altered equation; everything else reads the right one."""
+        wrong = Tensor(f"{altered.name} as {consumer.name} reads it", altered.tensor.axes, altered.tensor.letters,
+                       digest=f"altered:{altered.name}:{consumer.name}")
+        reads = {r: Read(wrong, *r.idx) for r in consumer.reads() if r.tensor == altered.tensor}
         try:
             with np.errstate(all="ignore"):
-                return self.gradients({**self.base, **evaluate(program, known, self.sizes, np)})
+                alone = evaluate(Program((), (altered,)), self.base, self.sizes, np)[altered.name]
+            return self._replaced({consumer.name: consumer.xreplace(reads)}, {**self.base, wrong.name: alone})
+        except ValueError:
+            return None
+
+    def overridden(self, name: str, value) -> dict | None:
+        """The gradients when one tensor has another value."""
+        return self._replaced({name: None}, {**self.base, name: value})
+
+    def _replaced(self, changed: dict, base: dict) -> dict | None:
+        touched, grew = set(changed), True
+        while grew:
+            more = {e.name for e in self.d.program.equations if any(t.name in touched for t in e.tensors())}
+            grew = not more <= touched
+            touched |= more
+        equations = [changed.get(e.name, e) for e in self.d.program.equations if e.name in touched]
+        program = Program((), tuple(e for e in equations if e is not None))
+        known = {n: v for n, v in base.items() if n not in touched or changed.get(n, n) is None}
+        try:
+            with np.errstate(all="ignore"):
+                return self.gradients({**base, **evaluate(program, known, self.sizes, np)})
         except ValueError:
             return None  # an alteration that no longer makes sense, such as a factor whose range was its own
 
@@ -155,15 +170,43 @@ class Alterations:
             yield altered
 
     def _all(self) -> Iterator[Altered]:
-        spent = 0
+        """One equation altered for everybody; then contributions assigned; then one consumer seeing an altered equation."""
+        for n, (e, kind, text, gradients) in enumerate(itertools.chain(self._everywhere(), self._assigned(),
+                                                                       self._in_one_use())):
+            if n >= BUDGET:
+                return
+            if gradients is not None:
+                yield Altered(e, kind, text, gradients)
+
+    def _everywhere(self):
         for e in reversed(self.d.program.equations):
             for kind, text, changed in alterations(e):
-                if spent >= BUDGET:
-                    return
-                spent += 1
-                gradients = self.run(changed)
-                if gradients is not None:
-                    yield Altered(e, kind, text, gradients)
+                yield e, kind, text, self.run(changed)
+
+    def _in_one_use(self):
+        for e in self.d.program.equations:
+            users = [f for f in self.d.program.equations if f is not e and e.tensor in f.tensors()]
+            for kind, text, changed in alterations(e) if len(users) > 1 and e.tensor not in e.tensors() else ():
+                for f in reversed(users):
+                    yield e, kind, f"as {equation_text(f)} uses it, {text}", self.seen_by(f, changed)
+
+    def _assigned(self):
+        """Where several positions pick one element, the last contribution alone."""
+        for e in reversed(self.d.program.equations):
+            picked = _gather_row(e)
+            if picked is not None:
+                row, array, over = picked
+                term = e.terms[0]
+                rest = tuple(b for b in term.bnd if b not in over)
+                free = [*over, *e.idx]
+                each = term_value(replace(term, bnd=rest), free, self.base, self.sizes)
+                there = term_value(Term(Integer(1), rows=(row,)), free, self.base, self.sizes) > 0
+                shape = tuple(size_value(a, self.sizes) for a in e.tensor.axes)
+                value = np.zeros(shape)
+                for at in np.ndindex(*each.shape[:len(over)]):
+                    value = np.where(np.broadcast_to(there[at], shape), each[at], value)
+                yield (e, "repeated index", f"the contributions of one element that {array} picks several times are "
+                                            f"assigned (the last one wins), not added", self.overridden(e.name, value))
 
     # -- the forward definitions ---------------------------------------------------------------------------------------
 
@@ -213,6 +256,18 @@ class Alterations:
         return {n: np.asarray(g) for n, g in jax.grad(scalar)(wrt).items()}
 
 
+def _gather_row(e: Equation):
+    """For ``sum over .. with index[b] = v``: the row, the name of the integer tensor, and the indices it is read at."""
+    if e.reduce is not None or len(e.terms) != 1:
+        return None
+    for row in e.terms[0].rows:
+        sides = (row.lhs, row.rhs)
+        read = next((s for s in sides if isinstance(s, Read)), None)
+        if row.op == "==" and read is not None and any(s in e.idx for s in sides) and set(read.idx) <= set(e.terms[0].bnd):
+            return row, read.tensor.name, tuple(i for i in e.terms[0].bnd if i in read.idx)
+    return None
+
+
 def _with_term(terms, n, term):
     return tuple(term if m == n else t for m, t in enumerate(terms))
 
@@ -230,45 +285,82 @@ def _solve(columns, target) -> list[int] | None:
 
 def alterations(e: Equation) -> Iterator[tuple[str, str, Equation]]:
     """Every single mistake in one equation: ``(kind, text, altered equation)``."""
+    if len(e.terms) > 1:
+        yield from _shared_alterations(e)
     for n, term in enumerate(e.terms):
         for kind, text, changed in _term_alterations(e, n, term):
             yield kind, text, replace(e, terms=_with_term(e.terms, n, changed))
 
 
+def _shared_alterations(e):
+    """What several terms have in common, missing in all of them: a coefficient or a factor."""
+    parts = {p for t in e.terms for p in Mul.make_args(t.coef) if p not in (1, -1)}
+    for part in sorted(parts, key=str):
+        holders = [t for t in e.terms if part in Mul.make_args(t.coef)]
+        if len(holders) > 1:
+            where = "" if len(holders) == len(e.terms) else " in the terms that have it"
+            yield "factor", f"{part} is missing{where}", replace(e, terms=tuple(
+                replace(t, coef=t.coef / part) if t in holders else t for t in e.terms))
+    for f in e.terms[0].fac:
+        if all(f in t.fac for t in e.terms):
+            yield "missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=tuple(
+                replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms))
+
+
 def _term_alterations(e, n, term: Term):
-    shown = term_text(e, n)
+    shown = term_text(e, n) if len(e.terms) > 1 else "the right-hand side"
     if len(e.terms) > 1:
         yield "missing term", f"the term {shown} is missing", replace(term, coef=Integer(0))
         yield "doubled term", f"the term {shown} is counted twice", replace(term, coef=2 * term.coef)
         yield "sign of a term", f"the term {shown} has the wrong sign", replace(term, coef=-term.coef)
     for part in Mul.make_args(term.coef):
         if part not in (1, -1):
-            yield "factor", f"the term {shown} is missing {part}", replace(term, coef=term.coef / part)
+            yield "factor", f"{part} is missing in {shown}", replace(term, coef=term.coef / part)
     for m, f in enumerate(term.fac):
         rest = term.fac[:m] + term.fac[m + 1:]
         if len(term.fac) > 1 or term.rows or f.is_Add or f.is_Pow:
             yield "missing factor", f"the factor {expr_text(e, f)} of {shown} is missing", replace(term, fac=rest)
-        for text, changed in _factor_alterations(e, f):
-            yield "factor", f"{text} in {shown}", replace(term, fac=(*term.fac[:m], changed, *term.fac[m + 1:]))
+        for kind, text, changed in _factor_alterations(e, f):
+            place = f" in {shown}" if len(e.terms) > 1 else ""
+            yield kind, f"{text}{place}", replace(term, fac=(*term.fac[:m], changed, *term.fac[m + 1:]))
+    for b in term.bnd:
+        for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
+            yield ("range", f"the {word} position of the sum over {b.name} is left out in {shown}",
+                   replace(term, rows=(*term.rows, Row("!=", b, at))))
+    yield from _reversals(e, term, shown)
     for m, row in enumerate(term.rows):
         yield ("missing condition", f"the condition {row} of {shown} is missing",
                replace(term, rows=term.rows[:m] + term.rows[m + 1:]))
+
+
+def _reversals(e, term, shown):
+    """A window read backwards in one factor, as a kernel that was flipped, or was not."""
+    for m, f in enumerate(term.fac):
+        window = [b for b in term.bnd if b in f.free_symbols and any(b in r.free_symbols for r in term.rows)]
+        window += [b for b in term.bnd if b in f.free_symbols and b not in window
+                   and any(i != b and b in i.free_symbols for g in term.fac for r in g.atoms(Read) for i in r.idx)]
+        for count in range(1, min(len(window), 2) + 1):
+            for some in itertools.combinations(window, count):
+                back = f.xreplace({b: b.size - 1 - b for b in some})
+                names = " and ".join(b.name for b in some)
+                yield ("reversed", f"{expr_text(e, f)} is read backwards along {names} in {shown}",
+                       replace(term, fac=(*term.fac[:m], back, *term.fac[m + 1:])))
 
 
 def _factor_alterations(e, f):
     """Parts of one factor: an addend, a nested factor, a power."""
     for part in sorted((p for p in sympy.preorder_traversal(f) if p.is_Add), key=str)[:3]:
         for addend in part.args:
-            yield f"{expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
-            yield f"{expr_text(e, addend)} has the wrong sign", f.xreplace({part: part - 2 * addend})
+            yield "missing term", f"the term {expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
+            yield "sign of a term", f"the term {expr_text(e, addend)} has the wrong sign", f.xreplace({part: part - 2 * addend})
     if f.is_Mul:
         for part in f.args:
-            yield f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})
+            yield "missing factor", f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})
     for part in sorted((p for p in sympy.preorder_traversal(f) if isinstance(p, Pow)), key=str)[:3]:
         if not part.exp.is_number:
             continue
         for power in (part.exp - 1, part.exp + 1):
-            yield (f"the power of {expr_text(e, part.base)} is {power}, not {part.exp},",
+            yield ("power", f"the power of {expr_text(e, part.base)} is {power}, not {part.exp}",
                    f.xreplace({part: part.base ** power}))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from .alterations import Alterations
 from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape
 from .opponent import Opponent, finite, flatten
-from .reference import size_value
 from .report import table
 from .rounding import CAPS, Model, is_float, known_dtype, moved, scales
 from .sampling import TELLING, bind_sizes, draw_sample, draw_sizes
@@ -192,7 +191,7 @@ class _Cross:
 
     def _diagnose(self, name, theirs, bound) -> Mistake:
         case = Case(name, self._letters(name), self.ours[name], theirs, self.scale[name], bound, self._by_name(),
-                    {n: a for n, a in self.ours.items() if n != name}, self._integers())
+                    {n: a for n, a in self.ours.items() if n != name})
         for finder in ARRAY_FINDERS:
             found = finder(case)
             if found is not None:
@@ -225,10 +224,6 @@ class _Cross:
 
     def _by_name(self):
         return {s.name: n for s, n in self.sizes.items()}
-
-    def _integers(self):
-        return {t.name: (self.arrays[t.name], size_value(t.below, self.sizes)) for t in self.program.inputs
-                if t.dtype == "int" and t.below is not None and t.name in self.arrays}
 
 
 def coarsest(dtypes) -> str:

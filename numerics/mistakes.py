@@ -32,7 +32,6 @@ class Case:
     tolerance: float
     sizes: dict  # size name -> int
     others: dict  # the other gradients by name
-    integers: dict  # integer inputs by name: (array, the size its values stay below)
 
     def fits(self, candidate) -> bool:
         """Whether a candidate explains theirs, to the tolerance, and is not simply zero."""
@@ -185,6 +184,12 @@ def spread(case: Case):
     return None
 
 
+def zeroed_slice(case: Case):
+    """Only some rows of one axis are wrong, and they are zero."""
+    found = wrong_slices(case)
+    return found if found is not None and found.kind == "zeroed slice" else None
+
+
 def wrong_slices(case: Case):
     """Only some rows of one axis are wrong; says which, and how."""
     bad = np.abs(case.ours - case.theirs) > case.tolerance * case.scale
@@ -206,10 +211,6 @@ def wrong_slices(case: Case):
     place = f"{_list(rows)} of {case.axis(n)}"
     if not np.any(theirs):
         return Mistake("zeroed slice", f"zero at {place}, right elsewhere")
-    repeated = _repeated(case, n, rows)
-    if repeated:
-        return Mistake("repeated index", f"wrong at {place} only, the entries that {repeated} picks more than once: "
-                                         f"their contributions are to be added, not assigned")
     c = ratio(theirs, ours)
     same = c is not None and np.max(np.abs(c * ours - theirs)) <= case.tolerance * case.scale
     named = name_factor(c, case.sizes, case.tolerance) if same else None
@@ -218,14 +219,6 @@ def wrong_slices(case: Case):
     if same and (named or ours.size > 1):
         return Mistake("wrong slice", f"{named or format(c, '.6g')} times ours at {place}, right elsewhere")
     return Mistake("wrong slice", f"wrong at {place}, right elsewhere")
-
-
-def _repeated(case, axis, rows):
-    for name, (array, below) in sorted(case.integers.items()):
-        values, counts = np.unique(array, return_counts=True)
-        if below == case.ours.shape[axis] and set(rows) <= set(values[counts > 1]):
-            return name
-    return None
 
 
 def elsewhere(case: Case) -> Mistake:
@@ -267,5 +260,5 @@ def _list(rows) -> str:
     return ("position " if len(rows) == 1 else "positions ") + ", ".join(map(str, rows))
 
 
-ARRAY_FINDERS = (all_zero, factor, transposed, swapped, displaced, spread)
+ARRAY_FINDERS = (all_zero, factor, transposed, swapped, displaced, spread, zeroed_slice)
 SLICE_FINDERS = (wrong_slices,)
