@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import sympy
-from sympy import Integer, Rational
+from sympy import Integer, Mul, Rational
 
 from ..define import define
 from ..errors import DeriveError
@@ -21,7 +21,7 @@ from ..program import Equation, Program
 from ..tensor import Tensor
 from .case import Case
 from .check import Checker
-from .compile import Array, size_value
+from .compile import Array, additive_terms, size_value
 from .decide import compare, decide
 from .field import Undefined
 from .loops import linear_tensors
@@ -220,18 +220,21 @@ class Trial:
         return ""
 
     def _term_scopes(self):
-        """Our equation and, through linear reads, the adjoints it reads: the ones that have several terms."""
-        seen, todo, adjoint_names = set(), [self.ours], {t.name for _, t in self.checker.d.adjoints}
+        """Our equation and the backward ones it reads: those that have several terms."""
+        seen, todo, forward = set(), [self.ours], self.checker.d.source
         while todo:
             e = todo.pop(0)
             if e.name in seen:
                 continue
             seen.add(e.name)
-            if e.reduce is None and 1 < len(e.terms) <= MOST_TERMS:
-                yield e
+            if e.reduce is None:
+                apart = replace(e, terms=tuple(replace(t, fac=tuple(factors)) for t in e.terms
+                                               for factors in additive_terms(Mul(*t.fac))))
+                if 1 < len(apart.terms) <= MOST_TERMS:
+                    yield apart
             for t in e.tensors():
                 inner = self.program.equation(t)
-                if t.name in adjoint_names and inner is not None:
+                if inner is not None and forward.equation(t) is None:
                     todo.append(inner)
 
     def _contributions(self, case, scope: Equation) -> list[list]:

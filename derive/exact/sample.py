@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from fractions import Fraction
 
@@ -20,6 +21,7 @@ CHOICES = (2, 3, 5, 7, 4)
 COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
 PLENTY = 10_000            # and up to which evaluations are cheap
+FEW_ROOTS = 6              # half of all numbers have a square root mod p, so that many can be hoped for
 SEARCHED = 800             # assignments tried
 
 
@@ -37,9 +39,12 @@ class Sizes:
         for t in self.tensors:
             if t.below is not None:
                 self._at(t.below)
+        self.rooted: set[tuple] = set()    # free indices of the equations that take roots of values
         self.loops: dict[tuple, int] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
         for e in equations:
             outer = tuple(self._at(i.size) for i in e.idx)
+            if _takes_roots(e):
+                self.rooted.add((e.name, outer))
             for bnd, solved in [(t.bnd, _solved(t.rows)) for t in e.terms] if e.reduce is None else [(e.over, 0)]:
                 loop = (outer, tuple(self._at(b.size) for b in bnd), solved)
                 self.loops[loop] = self.loops.get(loop, 0) + 1
@@ -90,8 +95,9 @@ class Sizes:
         wrong = 40 * (len(self.pairs) - equal) if square else 40 * equal + 4 * (len(axes) - len(set(axes)))
         small = 30 * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
+        drawn = sum(math.prod(values[i] for i in outer) for _, outer in self.rooted)
         cost = self._cost(values)
-        return wrong + small + 100 * rootless + max(0, cost - PLENTY) / 200 + cost / 1000
+        return wrong + small + 100 * rootless + 6 * max(0, drawn - FEW_ROOTS) + max(0, cost - PLENTY) / 200 + cost / 1000
 
     def _values(self, sizes) -> list[int] | None:
         values = []
@@ -134,6 +140,11 @@ def _loose_sizes(equations):
         for r in e.reads():
             found |= {s for s in r.free_symbols if isinstance(s, Size)}
     return found
+
+
+def _takes_roots(e: Equation) -> bool:
+    return any(not power.exp.is_Integer and power.exp.is_Rational and power.base.atoms(Read)
+               for t in e.terms for f in t.fac for power in f.atoms(Pow))
 
 
 def _under_roots(equations):
