@@ -81,7 +81,8 @@ def test_the_example_runs_word_for_word(tmp_path, monkeypatch):
     assert names["d"].compare(names["W"], names["expr"])
     assert not names["d"].compare(names["W"], "sum[b](x[b,i]*(exp(z[b,k] - lse[b]) - [k == label[b]]))")
     assert str(names["d"].gradient(names["W"])).startswith("dW[i,k] = ")
-    assert (tmp_path / "softmax_regression.py").read_text() == names["kern"].source
+    saved = (tmp_path / "softmax_regression.py").read_text().splitlines()
+    assert saved == [line for line in names["kern"].source.splitlines() if not line.startswith("Verified: ")]
     assert names["nx"].crosscheck(names["kern"], by_hand).ok
 
 

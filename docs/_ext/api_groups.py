@@ -25,7 +25,7 @@ LAYERS = {
 }
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
-    "Evidence": (MEMBERS, ("verify", "crosscheck")),
+    "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
     "Training": (MEMBERS, ("init", "Trainer", "load")),
     "Errors": ((), ("NumericsError", "InputError", "SizeError")),
 }
