@@ -1,0 +1,74 @@
+"""The measuring instrument: its clock, its order, its errors first."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import depth, harness, programs, steps
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the measured functions advance."""
+    now = [0.0]
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: now[0])
+
+    def lasting(name, seconds, calls):
+        def function():
+            now[0] += seconds
+            calls.append(name)
+
+        return function
+
+    return lasting
+
+
+def test_the_ratio_is_of_medians_in_one_round(clock):
+    calls = []
+    ratio, a, b = harness.interleaved(clock("a", 0.002, calls), clock("b", 0.003, calls), rounds=3, inner=2)
+    assert (ratio, a, b) == pytest.approx((1.5, 0.002, 0.003))
+
+
+def test_every_other_round_goes_the_other_way(clock):
+    calls = []
+    harness.interleaved(clock("a", 1, calls), clock("b", 1, calls), rounds=4, inner=1)
+    assert "".join(calls) == "ab" + "ab" + "ba" + "ab" + "ba"  # the first pair warms up
+
+
+def test_errors_are_relative_to_the_leaf_with_a_floor():
+    expected = {"W": np.array([1.0, 2.0]), "zero": np.zeros(2)}
+    assert harness.largest_error(expected, expected) == 0
+    off = {"W": np.array([1.0, 2.2]), "zero": np.zeros(2)}
+    assert harness.largest_error(off, expected) == pytest.approx(0.1)
+    tiny = {"W": expected["W"], "zero": np.array([1e-6, 0])}
+    assert harness.largest_error(tiny, expected) == pytest.approx(1e-6 / 2e-3)
+
+
+def test_a_nan_or_a_missing_leaf_is_refused():
+    expected = {"W": np.ones(2)}
+    with pytest.raises(ValueError, match="W: the difference is nan"):
+        harness.largest_error({"W": np.array([np.nan, 1])}, expected)
+    with pytest.raises(ValueError, match="leaves differ"):
+        harness.largest_error({"V": np.ones(2)}, expected)
+
+
+def test_nothing_is_timed_when_the_gradients_differ(monkeypatch):
+    monkeypatch.setattr(steps, "forward", lambda p, x, label: 1.001 * programs.forward(p, x, label))
+    with pytest.raises(ValueError, match="differ from autodiff by 1.0e-03; nothing was timed"):
+        steps.compare("softmax", *programs.softmax_regression(), (5, 3), 7, 3, None)
+
+
+def test_the_quick_run_measures_everything(tmp_path):
+    rows = steps.measure(quick=True) + depth.measure(quick=True)
+    measures = {row.measure for row in rows}
+    assert {"step time", "trace + compile", "derivation, generation", "derivation per layer"} <= measures
+    assert all(row.values["error"] <= steps.TOLERANCE for row in rows if row.measure == "step time")
+    saved = json.loads(harness.save(rows, tmp_path).read_text())
+    assert {"date", "machine", "versions", "rows"} == set(saved)
+    assert len(harness.table(rows).splitlines()) == len(rows) + 1
+
+
+def test_a_ratio_below_its_floor_says_so():
+    assert harness.Row("w", "m", 0.9, floor=0.97).verdict == "below the floor"
+    assert harness.Row("w", "m", 0.98, floor=0.97).verdict == "ok"
