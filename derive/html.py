@@ -39,6 +39,7 @@ STYLE = """
 .derivation details { margin: .5rem 0 1rem; } .derivation summary { cursor: pointer; color: var(--soft); }
 .derivation .proved { color: var(--good); } .derivation .refuted { color: var(--bad); }
 .derivation .drawing { overflow-x: auto; margin: .8rem 0; }
+.derivation figcaption { font-size: .9rem; color: var(--soft); }
 .derivation svg.network rect { fill: var(--wash); stroke: var(--line); stroke-width: 1.2; }
 .derivation svg.network .parameter rect { stroke: var(--accent); stroke-width: 1.6; }
 .derivation svg.network .computed rect { fill: none; stroke: var(--soft); }
@@ -76,10 +77,12 @@ def derivation_html(d: Derivation, **options) -> str:
         Well-formed XML as well as HTML 5.
     """
     blocks = outline(d, read_options(options))
-    return ('<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
-            '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-            f"<title>{clean(blocks[0].text)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
-            f"{_article(blocks)}\n</body>\n</html>\n")
+    return (
+        '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        f"<title>{clean(blocks[0].text)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
+        f"{_article(blocks)}\n</body>\n</html>\n"
+    )
 
 
 def derivation_fragment(d: Derivation, **options) -> str:
@@ -162,7 +165,10 @@ class _Page:
         return f"<details><summary>{clean(block.summary)}</summary>{inside}</details>"
 
     def _drawing(self, block):
-        return f'<div class="drawing">{svg(block.graph)}</div>'
+        return (
+            f'<figure class="drawing">{svg(block.graph)}<figcaption>Arrows run from what is read to its reader; outlined '
+            "in colour is what the derivative is taken by.</figcaption></figure>"
+        )
 
 
 def _cell(parts):

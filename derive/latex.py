@@ -23,23 +23,71 @@ from .text import plain
 
 SYMBOLS = {"==": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
 FUNCTIONS = {
-    "log": r"\log", "sin": r"\sin", "cos": r"\cos", "tan": r"\tan", "asin": r"\arcsin", "acos": r"\arccos",
-    "atan": r"\arctan", "sinh": r"\sinh", "cosh": r"\cosh", "tanh": r"\tanh", "asinh": r"\operatorname{arsinh}",
-    "acosh": r"\operatorname{arcosh}", "atanh": r"\operatorname{artanh}", "erf": r"\operatorname{erf}",
-    "erfc": r"\operatorname{erfc}", "sign": r"\operatorname{sign}", "loggamma": r"\log\Gamma", "digamma": r"\psi",
-    "polygamma": r"\operatorname{polygamma}", "max": r"\max", "min": r"\min", "relu": r"\operatorname{relu}",
-    "sigmoid": r"\sigma", "softplus": r"\operatorname{softplus}", "stop_gradient": r"\operatorname{stop}",
-    "exp": r"\exp", "mod": r"\operatorname{mod}", "diag": r"\operatorname{diag}", "onehot": r"\operatorname{onehot}",
+    "log": r"\log",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "tan": r"\tan",
+    "asin": r"\arcsin",
+    "acos": r"\arccos",
+    "atan": r"\arctan",
+    "sinh": r"\sinh",
+    "cosh": r"\cosh",
+    "tanh": r"\tanh",
+    "asinh": r"\operatorname{arsinh}",
+    "acosh": r"\operatorname{arcosh}",
+    "atanh": r"\operatorname{artanh}",
+    "erf": r"\operatorname{erf}",
+    "erfc": r"\operatorname{erfc}",
+    "sign": r"\operatorname{sign}",
+    "loggamma": r"\log\Gamma",
+    "digamma": r"\psi",
+    "polygamma": r"\operatorname{polygamma}",
+    "max": r"\max",
+    "min": r"\min",
+    "relu": r"\operatorname{relu}",
+    "sigmoid": r"\sigma",
+    "softplus": r"\operatorname{softplus}",
+    "stop_gradient": r"\operatorname{stop}",
+    "exp": r"\exp",
+    "mod": r"\operatorname{mod}",
+    "diag": r"\operatorname{diag}",
+    "onehot": r"\operatorname{onehot}",
 }
 BIG = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
-FENCES = {"abs": (r"\lvert ", r"\rvert "), "norm": (r"\lVert ", r"\rVert "), "floor": (r"\lfloor ", r"\rfloor "), "ceil": (r"\lceil ", r"\rceil "),
-          "iverson": ("[", "]"), "round": ("(", ")")}
-ESCAPES = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-           "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-           '"': r"{\symbol{34}}", "|": r"\textbar{}"}
+FENCES = {
+    "abs": (r"\lvert ", r"\rvert "),
+    "norm": (r"\lVert ", r"\rVert "),
+    "floor": (r"\lfloor ", r"\rfloor "),
+    "ceil": (r"\lceil ", r"\rceil "),
+    "iverson": ("[", "]"),
+    "round": ("(", ")"),
+}
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': r"{\symbol{34}}",
+    "|": r"\textbar{}",
+}
 # characters of our own prose that pdflatex does not know
-PROSE = {"·": r"\textperiodcentered{}", "≤": r"$\le$", "≥": r"$\ge$", "×": r"$\times$", "−": "$-$", "–": "--",
-         "…": r"\dots{}"}
+PROSE = {
+    "·": r"\textperiodcentered{}",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\dots{}",
+}
 LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
 
 
@@ -117,8 +165,9 @@ def name_latex(name: L.Name, extra: str = "", below: str = "") -> str:
 
 
 def _subscript(idx) -> str:
-    simple = all(isinstance(i, L.Letter) and len(word(i.name)) == 1 or isinstance(i, L.Num) and len(i.text) == 1
-                 for i in idx)
+    simple = all(
+        isinstance(i, L.Letter) and len(word(i.name)) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
+    )
     return ("" if simple else ",").join(render(i, True) for i in idx)
 
 
@@ -206,7 +255,9 @@ def _big(node, tight):
 
 
 def _cases(node, tight):
-    rows = [f"{render(v)} & " + (r"\text{otherwise}" if c is None else r"\text{if } " + render(c)) for v, c in node.rows]
+    rows = [
+        f"{render(v)} & " + (r"\text{otherwise}" if c is None else r"\text{if } " + render(c)) for v, c in node.rows
+    ]
     return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
 
 
@@ -404,5 +455,7 @@ class _Paper:
             if box.name in block.graph.loops:
                 sources.append("its own earlier values")
             if sources:
-                rows.append(rf"\texttt{{{escape(box.name)}}} & {escape(box.shape)} & $\leftarrow$ {', '.join(sources)} \\")
+                rows.append(
+                    rf"\texttt{{{escape(box.name)}}} & {escape(box.shape)} & $\leftarrow$ {', '.join(sources)} \\"
+                )
         return "\\begin{tabular}{lll}\n" + "\n".join(rows) + "\n\\end{tabular}"

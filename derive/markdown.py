@@ -14,8 +14,17 @@ from .show.options import read_options
 from .show.outline import outline
 from .text import plain
 
-LETTERS = {r"\\": r"\cr ", r"\,": r"\thinspace ", r"\;": r"\thickspace ", r"\_": r"\underline{\enspace}",
-           r"\left[": r"\left\lbrack ", r"\right]": r"\right\rbrack ", "<": r"\lt ", ">": r"\gt ", "*": r"\ast "}
+LETTERS = {
+    r"\\": r"\cr ",
+    r"\,": r"\thinspace ",
+    r"\;": r"\thickspace ",
+    r"\_": r"\underline{\enspace}",
+    r"\left[": r"\left\lbrack ",
+    r"\right]": r"\right\rbrack ",
+    "<": r"\lt ",
+    ">": r"\gt ",
+    "*": r"\ast ",
+}
 SPECIAL = "\\`*_{}[]<>()#+!|$~&"
 
 

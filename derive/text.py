@@ -128,7 +128,13 @@ def _power(node, tight):
 
 def _fence(node, tight):
     body = render(node.body)
-    return {"abs": f"|{body}|", "norm": f"||{body}||", "floor": f"floor({body})", "ceil": f"ceil({body})", "iverson": f"[{body}]"}[node.kind]
+    return {
+        "abs": f"|{body}|",
+        "norm": f"||{body}||",
+        "floor": f"floor({body})",
+        "ceil": f"ceil({body})",
+        "iverson": f"[{body}]",
+    }[node.kind]
 
 
 def _relation(node, tight):
@@ -152,7 +158,7 @@ def _big(node, tight):
     under = ",".join(render(i, True) for i in node.letters)
     if node.conditions:
         under += ": " + ", ".join(render(c) for c in node.conditions)
-    under = f"{{{under}}}" if len(node.letters) > 1 or node.conditions or len(under) > 2 else under
+    under = f"{{{under}}}" if len(node.letters) > 1 or node.conditions or len(node.letters[0].name) > 2 else under
     return f"{node.op}_{under} {_wrapped(node.body, L.BIG)}"
 
 
@@ -239,8 +245,10 @@ def _paragraph(block, indent):
 
 
 def _bullets(block, indent):
-    return "\n".join(textwrap.fill(parts_text(i), WIDTH, initial_indent=f"{indent}- ", subsequent_indent=f"{indent}  ")
-                     for i in block.items)
+    return "\n".join(
+        textwrap.fill(parts_text(i), WIDTH, initial_indent=f"{indent}- ", subsequent_indent=f"{indent}  ")
+        for i in block.items
+    )
 
 
 def _table(block, indent):
@@ -259,7 +267,8 @@ def _equations(block, indent):
     left = max((len(t) for t in lhs if len(t) <= 24), default=0)
     out = []
     for text, line in zip(lhs, block.lines, strict=True):
-        body = f"{indent}    {text.ljust(left)} = {render(line.rhs)}"
+        *more, body = _lines(f"{indent}    {text.ljust(left)} = ", line.rhs)
+        out += more
         aside = f"{render(line.aside[0])} = {render(line.aside[1])}" if line.aside else ""
         if aside and len(body) + len(aside) + 12 <= WIDTH + 10:
             body, aside = f"{body.ljust(64)}  {aside}", ""
@@ -269,6 +278,24 @@ def _equations(block, indent):
         if aside:
             out.append(f"{indent}    {''.ljust(left)}   {aside}")
     return "\n".join(out)
+
+
+def _lines(head: str, rhs: L.Node) -> list[str]:
+    """One line, or several where a sum is too long for one."""
+    if not isinstance(rhs, L.Sum) or len(head) + len(render(rhs)) <= WIDTH:
+        return [head + render(rhs)]
+    lines, items = [], []
+    for item in rhs.items:
+        if items and len(head) + len(render(L.Sum((*items, item)))) > WIDTH:
+            lines.append(tuple(items))
+            items = []
+        items.append(item)
+    lines.append(tuple(items))
+    signs = ["" if n == 0 or line[0][0] < 0 else "+ " for n, line in enumerate(lines)]
+    return [
+        (head if n == 0 else " " * len(head)) + sign + render(L.Sum(line))
+        for n, (sign, line) in enumerate(zip(signs, lines, strict=True))
+    ]
 
 
 def _fold(block, indent):
@@ -289,5 +316,12 @@ def _drawing(block, indent):
     return "\n".join(f"{indent}    {n.ljust(names)}  {s.ljust(shapes)}  <-  {r}" for n, s, r in lines)
 
 
-_BLOCKS = {B.Heading: _heading, B.Para: _paragraph, B.Bullets: _bullets, B.Table: _table, B.Equations: _equations,
-           B.Fold: _fold, B.Drawing: _drawing}
+_BLOCKS = {
+    B.Heading: _heading,
+    B.Para: _paragraph,
+    B.Bullets: _bullets,
+    B.Table: _table,
+    B.Equations: _equations,
+    B.Fold: _fold,
+    B.Drawing: _drawing,
+}

@@ -121,7 +121,9 @@ class MatrixReading:
                 return np.vectorize(FUNCTIONS[node.fn])(v(node.args[0]))
             case L.Big():
                 (letter,) = node.letters
-                return sum(self.value(node.body, {**(env or {}), letter: n}) for n in range(self.sizes[letter.name.upper()]))
+                return sum(
+                    self.value(node.body, {**(env or {}), letter: n}) for n in range(self.sizes[letter.name.upper()])
+                )
         raise AssertionError(f"no reading of {node}")
 
     @staticmethod

@@ -49,7 +49,9 @@ def rnn():
     t, b, i, l = dv.indices("t b i l")
     m = dv.index("m", l.size)
     x, U, V = dv.tensor("x", t, b, i), dv.tensor("U", i, l), dv.tensor("V", m, l)
-    h = dv.define("h", (t, b, l), lambda h: sympy.tanh(dv.Sum(x[t, b, i] * U[i, l], i) + dv.Sum(h[t - 1, b, m] * V[m, l], m)))
+    h = dv.define(
+        "h", (t, b, l), lambda h: sympy.tanh(dv.Sum(x[t, b, i] * U[i, l], i) + dv.Sum(h[t - 1, b, m] * V[m, l], m))
+    )
     loss = dv.define("loss", (), dv.Sum(h[t, b, l] ** 2, t, b, l) / 2)
     return dv.backprop(loss, wrt=[U, V], name="tanh_rnn")
 

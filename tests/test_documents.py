@@ -16,8 +16,19 @@ from derive.latex import derivation_latex
 from derive.text import equation_text, matrix_text, step_text
 
 GOLDEN = Path(__file__).parent / "golden"
-SECTIONS = ["The network", "What is given", "The definitions", "What is asked for", "How to read it", "The derivation",
-            "The chain rule", "The result", "Facts used and conventions", "A worked example", "The evidence"]
+SECTIONS = [
+    "The network",
+    "What is given",
+    "The definitions",
+    "What is asked for",
+    "How to read it",
+    "The derivation",
+    "The chain rule",
+    "The result",
+    "Facts used and conventions",
+    "A worked example",
+    "The evidence",
+]
 
 
 @pytest.mark.parametrize("name", ["softmax_regression", "mlp", "layer_norm", "rnn"])
@@ -33,13 +44,23 @@ def test_golden_documents(name, kind, suffix):
 
 
 def test_documents_do_not_depend_on_hash_seeds():
-    code = ("import hashlib, sys; sys.path.insert(0, 'tests'); from shown_networks import layer_norm as f, rnn as g\n"
-            "text = ''.join(getattr(d, 'to_' + k)() for d in (f(), g()) for k in ('text', 'latex', 'markdown', 'html'))\n"
-            "print(hashlib.sha256(text.encode()).hexdigest())")
+    code = (
+        "import hashlib, sys; sys.path.insert(0, 'tests'); from shown_networks import layer_norm as f, rnn as g\n"
+        "text = ''.join(getattr(d, 'to_' + k)() for d in (f(), g()) for k in ('text', 'latex', 'markdown', 'html'))\n"
+        "print(hashlib.sha256(text.encode()).hexdigest())"
+    )
     root = Path(__file__).parent.parent
-    found = {subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True,
-                            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}).stdout
-             for seed in ("1", "2")}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(found) == 1 and len(found.pop()) == 65
 
 
@@ -72,7 +93,8 @@ def test_html_is_one_page_that_needs_nothing(name):
     assert document.documentElement.tagName == "html"
     assert len(document.getElementsByTagName("math")) > 10
     bare = page.replace('xmlns="http://www.w3.org/1999/xhtml"', "").replace(
-        'xmlns="http://www.w3.org/1998/Math/MathML"', "")
+        'xmlns="http://www.w3.org/1998/Math/MathML"', ""
+    )
     assert "http:" not in bare and "https:" not in bare
     for fetching in ("<script", "src=", "@import", "url(http", "<link", "<iframe", "<img"):
         assert fetching not in page
@@ -86,7 +108,7 @@ def test_the_fragment_stands_inside_a_page():
     fragment = derivation_fragment(softmax_regression())
     assert fragment.startswith("<div>") and "<html" not in fragment and "<body" not in fragment
     xml.dom.minidom.parseString(fragment)
-    style = fragment[fragment.index("<style>") + 7:fragment.index("</style>")]
+    style = fragment[fragment.index("<style>") + 7 : fragment.index("</style>")]
     selectors = [s.strip() for block in re.findall(r"(?:^|[}{])([^{}]+)\{", style) for s in block.split(",")]
     assert selectors and all(s.startswith((".derivation", "@media")) for s in selectors if s)
 
@@ -99,7 +121,7 @@ def _balanced(latex):
         if token.startswith(r"\begin") or token == r"\left":
             stack.append(m.group(1) or "left")
         elif token.startswith(r"\end") or token == r"\right":
-            assert stack and stack.pop() == (m.group(2) or "left"), text[max(0, m.start() - 60):m.end()]
+            assert stack and stack.pop() == (m.group(2) or "left"), text[max(0, m.start() - 60) : m.end()]
         else:
             depth += 1 if token == "{" else -1
             assert depth >= 0
@@ -145,7 +167,7 @@ def test_notation_options():
     both, index, matrix = (d.to_text(notation=n) for n in ("both", "index", "matrix"))
     assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in both and "dW = x^T dz" in both
     assert "dW[i,k] = sum_b x[b,i] dz[b,k]" in index and "x^T" not in index
-    result = matrix[matrix.index("The result"):]
+    result = matrix[matrix.index("The result") :]
     assert re.search(r"dW += x\^T dz", result) and "sum_b x[b,i]" not in result
     assert "vectors are columns" in both and "vectors are columns" not in index
 
@@ -173,7 +195,7 @@ def test_greek_hats_and_labels():
     assert r"\gamma_{k}" in latex and r"\hat{x}_{bk}" in latex and r"\bar{\gamma}_{k}" in latex
     assert r"W_{il}^{(1)}" in mlp().to_latex() and r"x_{t}^{\top}" in rnn().to_latex()
     page = layer_norm().to_html()
-    assert "<mi>γ</mi>" in page and "<mo stretchy=\"false\">^</mo>" in page
+    assert "<mi>γ</mi>" in page and '<mo stretchy="false">^</mo>' in page
 
 
 def test_markdown_keeps_its_backslashes():
@@ -185,8 +207,10 @@ def test_markdown_keeps_its_backslashes():
 
 def test_the_worked_example_is_right():
     text = softmax_regression().to_text()
-    example = text[text.index("A worked example"):text.index("The evidence")]
-    quotient, slope = re.search(r"divided by 0.002 is (-?[\d.]+), and the gradient\s+says (-?[\d.]+)\.", example).groups()
+    example = text[text.index("A worked example") : text.index("The evidence")]
+    quotient, slope = re.search(
+        r"divided by 0.002 is (-?[\d.]+), and the gradient\s+says (-?[\d.]+)\.", example
+    ).groups()
     assert float(quotient) == pytest.approx(float(slope), abs=2e-4) and abs(float(slope)) > 0.01
     assert "worked example" not in softmax_regression().to_text(example=False)
 

@@ -35,8 +35,12 @@ def _index_errors(d):
         reading = IndexReading(_letters(eq, example.sizes), arrays)
         wanted = arrays[eq.name]
         letters = lhs.idx if isinstance(lhs, L.Element) else ()
-        found = np.array([reading.value(rhs, dict(zip(letters, place, strict=True)))
-                          for place in itertools.product(*map(range, wanted.shape))]).reshape(wanted.shape)
+        found = np.array(
+            [
+                reading.value(rhs, dict(zip(letters, place, strict=True)))
+                for place in itertools.product(*map(range, wanted.shape))
+            ]
+        ).reshape(wanted.shape)
         errors[eq.name] = np.max(np.abs(found - wanted))
     return errors
 
@@ -67,13 +71,16 @@ def _matrix_errors(d):
     return errors
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("softmax_regression", {"z", "lse_sum_shifted", "dz", "dW", "dc"}),
-    ("mlp", {"a", "h", "o", "loss", "do", "dh", "da", "dW1", "db1", "dW2", "db2"}),
-    ("layer_norm", {"mean", "v", "xhat", "o", "loss", "do", "dxhat", "dgamma", "dbeta", "dx"}),
-    ("rnn", {"h_in", "dh", "dU", "dV"}),
-    ("relu_conv", set()),
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("softmax_regression", {"z", "lse_sum_shifted", "dz", "dW", "dc"}),
+        ("mlp", {"a", "h", "o", "loss", "do", "dh", "da", "dW1", "db1", "dW2", "db2"}),
+        ("layer_norm", {"mean", "v", "xhat", "o", "loss", "do", "dxhat", "dgamma", "dbeta", "dx"}),
+        ("rnn", {"h_in", "dh", "dU", "dV"}),
+        ("relu_conv", set()),
+    ],
+)
 def test_matrix_forms_mean_the_equations(name, expected):
     errors = _matrix_errors(NETWORKS[name]())
     assert expected <= set(errors)
@@ -108,10 +115,14 @@ def test_formulas_of_all_steps_mean_their_equations(name):
     assert len(equations) >= len(d.steps)
     for eq in equations:
         shapes = {t.name: tuple(int(a.xreplace(sizes)) for a in t.axes) for t in (eq.tensor, *eq.tensors())}
-        arrays = {t.name: rng.integers(0, 2, shapes[t.name]) if t.dtype == "int" else rng.uniform(0.5, 2, shapes[t.name])
-                  for t in eq.tensors()}
-        data = {n: {p: float(a[p]) if a.dtype.kind == "f" else Fraction(int(a[p])) for p in np.ndindex(a.shape)}
-                for n, a in arrays.items()}
+        arrays = {
+            t.name: rng.integers(0, 2, shapes[t.name]) if t.dtype == "int" else rng.uniform(0.5, 2, shapes[t.name])
+            for t in eq.tensors()
+        }
+        data = {
+            n: {p: float(a[p]) if a.dtype.kind == "f" else Fraction(int(a[p])) for p in np.ndindex(a.shape)}
+            for n, a in arrays.items()
+        }
         work = _Evaluator(Program((), (eq,)), sizes, shapes, data)
         lhs, rhs = equation_layout(eq, names)
         reading = IndexReading(_letters(eq, sizes), arrays)

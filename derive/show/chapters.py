@@ -11,22 +11,33 @@ from .layout import Big, Element, Fence, Letter, Name, Product, Relation
 
 # rule -> title, what the idea is; the order here is the order of the story
 KINDS = {
-    "log-sum-exp": ("Sums of exponentials go to the log domain",
-                    "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms."),
+    "log-sum-exp": (
+        "Sums of exponentials go to the log domain",
+        "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
+    ),
     "seed": ("The start", ""),
-    "chain rule": ("The chain rule",
-                   "Going backward from the result, each tensor gathers one term from every place that reads it: the "
-                   "adjoint of the reader, times the partial derivative of the reader by what it reads."),
-    "contraction": ("Contraction",
-                    "The partial derivative of an element by another is a bracket that is 1 where their indices agree and "
-                    "0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone. Where the agreement "
-                    "cannot be solved for a summed index, it stays as a condition."),
+    "chain rule": (
+        "The chain rule",
+        "Going backward from the result, each tensor gathers one term from every place that reads it: the "
+        "adjoint of the reader, times the partial derivative of the reader by what it reads.",
+    ),
+    "contraction": (
+        "Contraction",
+        "The partial derivative of an element by another is a bracket that is 1 where their indices agree and "
+        "0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone. Where the agreement "
+        "cannot be solved for a summed index, it stays as a condition.",
+    ),
     "substitution": ("Substitution", "An adjoint that is only a few letters long is written in place."),
-    "saved value": ("Saved values",
-                    "The forward pass already computed some of what the derivative needs; it is read, not computed again."),
+    "saved value": (
+        "Saved values",
+        "The forward pass already computed some of what the derivative needs; it is read, not computed again.",
+    ),
     "declared fact": ("Declared facts", "What was promised about an input is used here, and nowhere else."),
     "known sum": ("Known sums", "A sum that an earlier equation holds is read from it."),
-    "expand and collect": ("Expanding and collecting", "Products are multiplied out where terms then cancel or combine."),
+    "expand and collect": (
+        "Expanding and collecting",
+        "Products are multiplied out where terms then cancel or combine.",
+    ),
     "collect": ("Collecting", "Equal factors and like terms combine."),
     "definition": ("New names", "Values that are needed more than once, or that deserve a name, get one."),
     "hoist": ("Out of the sum", ""),
@@ -72,12 +83,17 @@ def _chapter(f: Formulas, steps) -> list:
     above = [s for s in folded if s.rule == "contraction" and _chain_of(f, s) is not None]
     folded = [s for s in folded if s not in above]
     if above:
-        out.append(Para((f"{_numbers(above)}: every bracket picks its one term; the outcome stands under the chain rule "
-                         "above.",)))
+        out.append(
+            Para(
+                (
+                    f"{_numbers(above)}: every bracket picks its one term; the outcome stands under the chain rule "
+                    "above.",
+                )
+            )
+        )
     if folded:
         count = f"{len(folded)} {'more ' if out else ''}step{'s' if len(folded) > 1 else ''} in which only the obvious happens"
-        body = [Para((f"{_numbers(folded)}.",)),
-                Equations(tuple(line for s in folded for line in _after_line(f, s)))]
+        body = [Para((f"{_numbers(folded)}.",)), Equations(tuple(line for s in folded for line in _after_line(f, s)))]
         out.append(Fold(count, tuple(body)))
     return out
 
@@ -127,8 +143,11 @@ def _told(f: Formulas, s: Step) -> list:
     name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
     why = s.why if name_first else s.why[:1].upper() + s.why[1:]
     why = f.sentence(why + ("" if why.endswith(".") else "."))
-    seen = [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."] \
-        if s.claim == "transpose" and s.before else []
+    seen = (
+        [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."]
+        if s.claim == "transpose" and s.before
+        else []
+    )
     facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
     return [Para((*head, *why, *seen, *facts)), Equations(tuple(_display(f, s)))]
 
@@ -171,10 +190,5 @@ def _chain_of(f: Formulas, s: Step) -> Step | None:
 
 
 def _solved(f: Formulas, s: Step) -> Step | None:
-    """The contraction that follows a chain rule and does only the obvious: shown in its place."""
-    for t in f.d.steps:
-        if t.rule == "contraction" and s.id in t.parents:
-            return t if _trivial(f, t) else None
-    return None
-
-
+    """The contraction that follows a chain rule: its outcome is shown at once, and how it came about in its chapter."""
+    return next((t for t in f.d.steps if t.rule == "contraction" and s.id in t.parents), None)

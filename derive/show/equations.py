@@ -62,23 +62,33 @@ def terms_layout(terms, free, ctx: Context) -> Node:
     if len(pieces) == 1:
         sign, node = _piece_layout(pieces[0], free, ctx)
         return node if sign > 0 else Sum(((-1, node),))
-    coef, shared, pieces = _common(_bias_last(pieces, free))
+    coef, shared, brackets, pieces = _common(_bias_last(pieces, free))
     items = _positive_first([_piece_layout(p, free, ctx) for p in pieces])
     body = Sum(tuple(items))
-    if coef == 1 and not shared:
+    if coef == 1 and not shared and not brackets:
         return body
     sign, number, above, below = _split(coef)
-    outer = [layout(f, ctx) for f in _ordered(shared, free)]
-    node = fraction_of(number, [layout(a, ctx) for a in above] + outer + [body], [layout(a, ctx) for a in below])
+    up, down = [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
+    _place(_ordered(shared, free), ctx, up, down)
+    up += [body] + [Fence("iverson", c) for c in conditions(brackets, ctx)]
+    node = fraction_of(number, up, down)
     return node if sign > 0 else Sum(((-1, node),))
 
 
 def _bias_last(pieces, free):
     """``sum_i x[b,i] W[i,k] + c[k]``: what is constant along some axis, and not summed, comes after the rest."""
+
     def late(p):
         letters = {s for f in p.outer for s in f.free_symbols}
-        return p.coef == 1 and not p.bnd and not p.brackets and len(p.outer) == 1 and isinstance(p.outer[0], Read) \
+        return (
+            p.coef == 1
+            and not p.bnd
+            and not p.brackets
+            and len(p.outer) == 1
+            and isinstance(p.outer[0], Read)
             and not set(free) <= letters
+        )
+
     return sorted(pieces, key=late)
 
 
@@ -89,8 +99,12 @@ def _piece(t: Term) -> Piece:
             if a.is_Add and a.atoms(Read):
                 content, a = a.primitive()
                 coef = coef * content
-            if a.atoms(Read) or any(not isinstance(s, Size) for s in a.free_symbols) or not a.is_Rational \
-                    and not a.free_symbols:
+            if (
+                a.atoms(Read)
+                or any(not isinstance(s, Size) for s in a.free_symbols)
+                or not a.is_Rational
+                and not a.free_symbols
+            ):
                 factors.append(a)
             else:
                 coef = coef * a
@@ -149,8 +163,19 @@ def _common(pieces: list[Piece]):
     if all(n < 0 for n in numbers):
         coef = -coef
     shared = _shared(p.outer for p in pieces)
-    left = [Piece(p.coef / coef, _without(p.outer, shared), p.brackets, p.bnd, p.under, p.inside) for p in pieces]
-    return coef, [base**n for base, n in shared.items()], left
+    brackets = [r for r in pieces[0].brackets if all(r in p.brackets for p in pieces)]
+    left = [
+        Piece(
+            p.coef / coef,
+            _without(p.outer, shared),
+            tuple(r for r in p.brackets if r not in brackets),
+            p.bnd,
+            p.under,
+            p.inside,
+        )
+        for p in pieces
+    ]
+    return coef, [base**n for base, n in shared.items()], brackets, left
 
 
 def _powers(factors) -> Counter:
@@ -173,7 +198,7 @@ def _shared(products) -> Counter:
 def _without(factors, shared):
     """The product divided by the shared factors."""
     left = _powers(factors) - shared
-    return tuple(base**left[base] for base in _powers(factors) if left[base])
+    return tuple(base ** left[base] for base in _powers(factors) if left[base])
 
 
 def _split(coef: Expr):
@@ -182,8 +207,12 @@ def _split(coef: Expr):
     if not isinstance(number, Rational):
         number, rest = Integer(1), coef
     above, below = sympy.fraction(rest)
-    return (-1 if number < 0 else 1, abs(number), [a for a in Mul.make_args(above) if a != 1],
-            [a for a in Mul.make_args(below) if a != 1])
+    return (
+        -1 if number < 0 else 1,
+        abs(number),
+        [a for a in Mul.make_args(above) if a != 1],
+        [a for a in Mul.make_args(below) if a != 1],
+    )
 
 
 def _piece_layout(p: Piece, free, ctx: Context) -> tuple[int, Node]:
@@ -233,16 +262,18 @@ def _positive_first(items):
     """Begin with something positive, if there is anything; else keep the order."""
     for n, (sign, _) in enumerate(items):
         if sign > 0:
-            return [items[n]] + items[:n] + items[n + 1:]
+            return [items[n]] + items[:n] + items[n + 1 :]
     return items
 
 
 def _ordered(factors, free):
-    """The order of factors a person would choose: by the first free letter each carries, plain reads before others."""
+    """The order of factors a person would choose: plain reads first, each by the first free letter that sets it apart."""
     place = {i: n for n, i in enumerate(free)}
+    letters = [{s for s in f.free_symbols if s in place} for f in factors]
+    everywhere = set.intersection(*letters) if letters else set()
 
     def rank(f):
-        carried = [place[s] for s in f.free_symbols if s in place]
+        carried = [place[s] for s in f.free_symbols if s in place and s not in everywhere]
         plain = factor_rank(f)
         return (plain if plain > 3 else 2, min(carried, default=-1))
 

@@ -23,22 +23,62 @@ from ..program import Equation, Program
 from ..tensor import Read, Tensor
 
 FLOATS = {
-    sympy.exp: math.exp, sympy.log: math.log, sympy.sin: math.sin, sympy.cos: math.cos, sympy.tan: math.tan,
-    sympy.asin: math.asin, sympy.acos: math.acos, sympy.atan: math.atan, sympy.sinh: math.sinh, sympy.cosh: math.cosh,
-    sympy.tanh: math.tanh, sympy.asinh: math.asinh, sympy.acosh: math.acosh, sympy.atanh: math.atanh,
-    sympy.erf: math.erf, sympy.erfc: math.erfc, sympy.loggamma: math.lgamma,
-    nodes.sigmoid: lambda x: 1 / (1 + math.exp(-x)), nodes.softplus: lambda x: math.log1p(math.exp(x)),
+    sympy.exp: math.exp,
+    sympy.log: math.log,
+    sympy.sin: math.sin,
+    sympy.cos: math.cos,
+    sympy.tan: math.tan,
+    sympy.asin: math.asin,
+    sympy.acos: math.acos,
+    sympy.atan: math.atan,
+    sympy.sinh: math.sinh,
+    sympy.cosh: math.cosh,
+    sympy.tanh: math.tanh,
+    sympy.asinh: math.asinh,
+    sympy.acosh: math.acosh,
+    sympy.atanh: math.atanh,
+    sympy.erf: math.erf,
+    sympy.erfc: math.erfc,
+    sympy.loggamma: math.lgamma,
+    nodes.sigmoid: lambda x: 1 / (1 + math.exp(-x)),
+    nodes.softplus: lambda x: math.log1p(math.exp(x)),
 }
-AT_ZERO = {sympy.exp: 1, sympy.sin: 0, sympy.cos: 1, sympy.tan: 0, sympy.asin: 0, sympy.atan: 0, sympy.sinh: 0,
-           sympy.cosh: 1, sympy.tanh: 0, sympy.asinh: 0, sympy.atanh: 0, sympy.erf: 0, sympy.erfc: 1,
-           nodes.sigmoid: Fraction(1, 2)}
+AT_ZERO = {
+    sympy.exp: 1,
+    sympy.sin: 0,
+    sympy.cos: 1,
+    sympy.tan: 0,
+    sympy.asin: 0,
+    sympy.atan: 0,
+    sympy.sinh: 0,
+    sympy.cosh: 1,
+    sympy.tanh: 0,
+    sympy.asinh: 0,
+    sympy.atanh: 0,
+    sympy.erf: 0,
+    sympy.erfc: 1,
+    nodes.sigmoid: Fraction(1, 2),
+}
 EXACT = {
-    sympy.Abs: abs, sympy.floor: math.floor, sympy.ceiling: math.ceil, sympy.sign: lambda x: (x > 0) - (x < 0),
-    nodes.relu: lambda x: max(x, 0), nodes.maximum: lambda a, b: a if a >= b else b,
-    nodes.minimum: lambda a, b: a if a <= b else b, nodes.stop_gradient: lambda x: x, sympy.Mod: lambda a, b: a % b,
+    sympy.Abs: abs,
+    sympy.floor: math.floor,
+    sympy.ceiling: math.ceil,
+    sympy.sign: lambda x: (x > 0) - (x < 0),
+    nodes.relu: lambda x: max(x, 0),
+    nodes.maximum: lambda a, b: a if a >= b else b,
+    nodes.minimum: lambda a, b: a if a <= b else b,
+    nodes.stop_gradient: lambda x: x,
+    sympy.Mod: lambda a, b: a % b,
 }
-COMPARE = {sympy.Eq: operator.eq, sympy.Ne: operator.ne, sympy.Lt: operator.lt, sympy.Le: operator.le,
-           sympy.Gt: operator.gt, sympy.Ge: operator.ge}
+COMPARE = {
+    sympy.Eq: operator.eq,
+    sympy.Ne: operator.ne,
+    sympy.Lt: operator.lt,
+    sympy.Le: operator.le,
+    sympy.Gt: operator.gt,
+    sympy.Ge: operator.ge,
+}
+LONGEST = 24  # equations
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
 
 
@@ -61,10 +101,12 @@ class Example:
 
     def nested(self, name: str):
         """The values of one tensor as nested tuples."""
+
         def level(prefix, shape):
             if not shape:
                 return self.values[name][prefix]
             return tuple(level(prefix + (n,), shape[1:]) for n in range(shape[0]))
+
         return level((), self.shapes[name])
 
 
@@ -76,6 +118,8 @@ def worked_example(program: Program) -> Example:
     NotOnPaper
         No tiny sizes fit, a value is undefined at the numbers chosen, or there would be too much to do.
     """
+    if len(program) > LONGEST:
+        raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
     data = {t.name: _input(t, n, sizes) for n, t in enumerate(program.inputs)}
     return evaluate(program, sizes, data)
@@ -100,7 +144,9 @@ def _sizes(program: Program) -> dict:
     symbols = program.sizes()
     for base in ((2, 3), (3, 2), (4, 3), (1, 4), (5, 2)):
         sizes = {s: base[n % 2] for n, s in enumerate(symbols)}
-        if all(_number(a, sizes) >= 1 for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes):
+        if all(
+            _number(a, sizes) >= 1 for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes
+        ):
             return sizes
     raise NotOnPaper("no sizes of 2, 3 or 4 fit the axes")
 
@@ -134,7 +180,7 @@ def _input(t: Tensor, n: int, sizes) -> dict:
         if fact.kind == "sums_to":
             axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))
             for place in places:
-                line = [p for p in places if p[:axis] + p[axis + 1:] == place[:axis] + place[axis + 1:]]
+                line = [p for p in places if p[:axis] + p[axis + 1 :] == place[:axis] + place[axis + 1 :]]
                 weights = [1 + p[axis] for p in line]
                 for p, w in zip(line, weights, strict=True):
                     out[p] = total * w / sum(weights)
@@ -237,7 +283,9 @@ def _power(base, exponent):
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         if exponent.denominator == 1:
             return base ** int(exponent)
-        root = sympy.Rational(base.numerator, base.denominator) ** sympy.Rational(exponent.numerator, exponent.denominator)
+        root = sympy.Rational(base.numerator, base.denominator) ** sympy.Rational(
+            exponent.numerator, exponent.denominator
+        )
         if root.is_Rational:
             return Fraction(int(root.p), int(root.q))
     v = float(base) ** float(exponent)

@@ -17,19 +17,57 @@ from ..errors import UnsupportedError
 from ..index import Index, Size
 from ..nodes import Iverson, Reduction
 from ..tensor import Read
-from .layout import (Apply, Big, Cases, Element, Exp, Fence, Fraction, Letter, Logic, Node, Num, Partial, Power, Product,
-                     Relation, Root, Sum)
+from .layout import (
+    Apply,
+    Big,
+    Cases,
+    Element,
+    Exp,
+    Fence,
+    Fraction,
+    Letter,
+    Logic,
+    Node,
+    Num,
+    Partial,
+    Power,
+    Product,
+    Relation,
+    Root,
+    Sum,
+)
 from .letters import Scope, open_scope
 from .names import Namer
 
 # the closed table of functions written as name(arguments); exp, powers, Abs, floor and Piecewise have shapes of their own
 APPLIED = {
-    sympy.log: "log", sympy.sin: "sin", sympy.cos: "cos", sympy.tan: "tan", sympy.asin: "asin", sympy.acos: "acos",
-    sympy.atan: "atan", sympy.sinh: "sinh", sympy.cosh: "cosh", sympy.tanh: "tanh", sympy.asinh: "asinh",
-    sympy.acosh: "acosh", sympy.atanh: "atanh", sympy.erf: "erf", sympy.erfc: "erfc", sympy.sign: "sign",
-    sympy.loggamma: "loggamma", sympy.digamma: "digamma", sympy.polygamma: "polygamma",
-    sympy.Max: "max", sympy.Min: "min", nodes.maximum: "max", nodes.minimum: "min", nodes.relu: "relu",
-    nodes.sigmoid: "sigmoid", nodes.softplus: "softplus", nodes.stop_gradient: "stop_gradient",
+    sympy.log: "log",
+    sympy.sin: "sin",
+    sympy.cos: "cos",
+    sympy.tan: "tan",
+    sympy.asin: "asin",
+    sympy.acos: "acos",
+    sympy.atan: "atan",
+    sympy.sinh: "sinh",
+    sympy.cosh: "cosh",
+    sympy.tanh: "tanh",
+    sympy.asinh: "asinh",
+    sympy.acosh: "acosh",
+    sympy.atanh: "atanh",
+    sympy.erf: "erf",
+    sympy.erfc: "erfc",
+    sympy.sign: "sign",
+    sympy.loggamma: "loggamma",
+    sympy.digamma: "digamma",
+    sympy.polygamma: "polygamma",
+    sympy.Max: "max",
+    sympy.Min: "min",
+    nodes.maximum: "max",
+    nodes.minimum: "min",
+    nodes.relu: "relu",
+    nodes.sigmoid: "sigmoid",
+    nodes.softplus: "softplus",
+    nodes.stop_gradient: "stop_gradient",
     sympy.Mod: "mod",
 }
 SHAPED = {sympy.exp, Pow, sympy.Abs, sympy.floor, sympy.ceiling, sympy.Piecewise, Iverson}
@@ -117,8 +155,10 @@ def _function(e, ctx) -> Node:
         return Cases(tuple((layout(v, ctx), None if c == sympy.true else condition(c, ctx)) for v, c in e.args))
     name = APPLIED.get(type(e))
     if name is None:
-        raise UnsupportedError(f"cannot show {type(e).__name__} in {e!r}: it is not in the closed set of functions "
-                               f"({', '.join(sorted(set(APPLIED.values())))}, exp, powers, Abs, floor, Piecewise)")
+        raise UnsupportedError(
+            f"cannot show {type(e).__name__} in {e!r}: it is not in the closed set of functions "
+            f"({', '.join(sorted(set(APPLIED.values())))}, exp, powers, Abs, floor, Piecewise)"
+        )
     return Apply(name, tuple(layout(a, ctx) for a in e.args))
 
 
@@ -173,8 +213,12 @@ def addition(e: Add, ctx) -> Node:
     parts = sorted(Add.make_args(e), key=_term_order)
     shown = [signed(p, ctx) for p in parts]
     exponentials = any(isinstance(p, sympy.exp) or p.has(sympy.exp) for p in parts)
-    shown = [s for _, s in sorted(zip(parts, shown, strict=True),
-                                  key=lambda ps: (ps[1][0] < 0, bool(ps[0].is_number) != exponentials))]
+    shown = [
+        s
+        for _, s in sorted(
+            zip(parts, shown, strict=True), key=lambda ps: (ps[1][0] < 0, bool(ps[0].is_number) != exponentials)
+        )
+    ]
     return Sum(tuple(shown))
 
 
@@ -182,7 +226,8 @@ def _term_order(e):
     factors = [f for f in Mul.make_args(e) if not f.is_number]
     degree = sum(int(f.exp) if isinstance(f, Pow) and f.exp.is_Integer else 1 for f in factors)
     indices_first = 0 if e.atoms(Read) or not e.free_symbols else -degree
-    return (indices_first, _size_only(e), min((factor_rank(f) for f in factors), default=0), name_key(e))
+    summed = any(isinstance(f, nodes.Sum) for f in factors)  # sum_i x[b,i] W[i,k] + c[k]
+    return (not summed, indices_first, _size_only(e), min((factor_rank(f) for f in factors), default=0), name_key(e))
 
 
 def _size_only(e):
@@ -212,8 +257,19 @@ def factor_rank(f) -> int:
     """The order of factors: sizes, letters, reads, powers, functions, brackets' sums, Iverson brackets, reductions."""
     if isinstance(f, Pow):
         return max(factor_rank(f.base), 3)
-    for rank, kinds in enumerate(((Size,), (sympy.Symbol, sympy.NumberSymbol), (Read,), (), (sympy.Function, sympy.exp),
-                                  (Add,), (sympy.Piecewise,), (Iverson,), (Reduction,))):
+    for rank, kinds in enumerate(
+        (
+            (Size,),
+            (sympy.Symbol, sympy.NumberSymbol),
+            (Read,),
+            (),
+            (sympy.Function, sympy.exp),
+            (Add,),
+            (sympy.Piecewise,),
+            (Iverson,),
+            (Reduction,),
+        )
+    ):
         if isinstance(f, kinds):
             return rank if f.func is not sympy.Piecewise else 6
     return 4

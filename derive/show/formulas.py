@@ -82,13 +82,43 @@ class Formulas:
         for m in re.finditer(r"[^\W\d]\w*", text):
             word = m.group()
             t = self.tensors.get(word)
-            if t is None or word in ENGLISH or text[m.end():m.end() + 1] in ("[", "'"):
+            if (
+                t is None
+                or word in ENGLISH
+                or text[m.end() : m.end() + 1] in ("[", "'")
+                or text[: m.start()].endswith(("this ", "the ", "same "))
+            ):
                 continue
-            parts += [text[last:m.start()], self.names.name(t)]
+            parts += [text[last : m.start()], self.names.name(t)]
             last = m.end()
         return tuple(p for p in (*parts, text[last:]) if p != "")
 
 
 # words of our own sentences, which stay words even where a tensor has that name
-ENGLISH = {"a", "A", "I", "in", "is", "of", "by", "at", "to", "the", "sum", "max", "each", "no", "so", "and", "with", "log",
-           "exp", "term", "terms", "it", "its", "m", "u"}
+ENGLISH = {
+    "a",
+    "A",
+    "I",
+    "in",
+    "is",
+    "of",
+    "by",
+    "at",
+    "to",
+    "the",
+    "sum",
+    "max",
+    "each",
+    "no",
+    "so",
+    "and",
+    "with",
+    "log",
+    "exp",
+    "term",
+    "terms",
+    "it",
+    "its",
+    "m",
+    "u",
+}

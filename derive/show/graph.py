@@ -31,8 +31,8 @@ class Graph:
         return [a for a, b in self.arrows if b == name]
 
 
-def network(program: Program) -> Graph:
-    """The graph of a program: a tensor stands one column right of what it reads; inputs just left of their reader."""
+def network(program: Program, wrt=()) -> Graph:
+    """The graph of a program, in which the tensors named in ``wrt`` are parameters: a tensor stands one column right of what it reads; inputs just left of their reader."""
     order = {e.name: n for n, e in enumerate(program.equations)}
     reads = {e.name: [t.name for t in e.tensors()] for e in program.equations}
     loops, arrows = [], []
@@ -49,7 +49,9 @@ def network(program: Program) -> Graph:
     for t in program.inputs:
         column[t.name] = min((column[b] for a, b in arrows if a == t.name), default=1) - 1
     rows = _rows(column, arrows)
-    boxes = tuple(Box(n, shape_text(tensors[n]), tensors[n].role, column[n], rows[n]) for n in column)
+    boxes = tuple(
+        Box(n, shape_text(tensors[n]), "parameter" if n in wrt else tensors[n].role, column[n], rows[n]) for n in column
+    )
     return Graph(tuple(sorted(boxes, key=lambda b: (b.column, b.row))), tuple(arrows), tuple(dict.fromkeys(loops)))
 
 

@@ -9,11 +9,26 @@ from .names import GREEK, is_narrow
 
 SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
 FUNCTIONS = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arsinh", "acosh": "arcosh", "atanh": "artanh",
-    "loggamma": "log Γ", "digamma": "ψ", "sigmoid": "σ", "stop_gradient": "stop",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "asinh": "arsinh",
+    "acosh": "arcosh",
+    "atanh": "artanh",
+    "loggamma": "log Γ",
+    "digamma": "ψ",
+    "sigmoid": "σ",
+    "stop_gradient": "stop",
 }
 BIG = {"sum": "∑", "max": "max", "argmax": "arg max"}
-FENCES = {"abs": ("|", "|"), "norm": ("‖", "‖"), "floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉"), "iverson": ("[", "]"), "round": ("(", ")")}
+FENCES = {
+    "abs": ("|", "|"),
+    "norm": ("‖", "‖"),
+    "floor": ("⌊", "⌋"),
+    "ceil": ("⌈", "⌉"),
+    "iverson": ("[", "]"),
+    "round": ("(", ")"),
+}
 THIN = '<mspace width="0.17em"/>'
 
 
@@ -56,8 +71,11 @@ def render(node: L.Node) -> str:
 def fence(body: L.Node, kind: str = "round") -> str:
     left, right = FENCES[kind]
     stretchy = "true" if L.tall(body) else "false"
-    return row(op(left, fence="true", form="prefix", stretchy=stretchy), render(body),
-               op(right, fence="true", form="postfix", stretchy=stretchy))
+    return row(
+        op(left, fence="true", form="prefix", stretchy=stretchy),
+        render(body),
+        op(right, fence="true", form="postfix", stretchy=stretchy),
+    )
 
 
 def _wrapped(node, least):
@@ -67,14 +85,16 @@ def _wrapped(node, least):
 def _name(name: L.Name, below: str = "", extra: str = "") -> str:
     base = identifier(name.base)
     if name.mark == "bar":
-        base = f'<mover accent="true">{base}<mo stretchy="false">¯</mo></mover>' if is_narrow(name.base) else \
-            f'<mrow class="bar">{base}</mrow>'
+        base = (
+            f'<mover accent="true">{base}<mo stretchy="false">¯</mo></mover>'
+            if is_narrow(name.base)
+            else f'<mrow class="bar">{base}</mrow>'
+        )
     elif name.mark == "d":
         base = row('<mi mathvariant="normal">d</mi>', base)
     label = ""
     if name.label:
-        label = f"<mo>(</mo><mn>{clean(name.label)}</mn><mo>)</mo>" if name.label.isdigit() else \
-            f"<mtext>{clean(name.label)}</mtext>"
+        label = f"<mtext>{clean(f'({name.label})' if name.label.isdigit() else name.label)}</mtext>"
     over = f"<mrow>{label}{extra}</mrow>" if label or extra else ""
     if below and over:
         return f"<msubsup>{base}<mrow>{below}</mrow>{over}</msubsup>"
@@ -123,8 +143,11 @@ def _power(node):
     base = node.base
     labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
     fraction = isinstance(node.exponent, L.Fraction) and all(isinstance(n, L.Num) for n in L.children(node.exponent))
-    exponent = f"<mn>{node.exponent.num.text}/{node.exponent.den.text}</mn>" if fraction else \
-        f"<mrow>{render(node.exponent)}</mrow>"
+    exponent = (
+        f"<mn>{node.exponent.num.text}/{node.exponent.den.text}</mn>"
+        if fraction
+        else f"<mrow>{render(node.exponent)}</mrow>"
+    )
     if not labelled and isinstance(base, L.Element):
         return f"<msubsup>{_base_of(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
     wrap = labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM
@@ -169,15 +192,21 @@ def _big(node):
         under = '<mtable rowspacing="0.1em">' + "".join(f"<mtr><mtd>{line}</mtd></mtr>" for line in lines) + "</mtable>"
     elif node.conditions:
         under += op(":") + render(node.conditions[0])
-    symbol = op(BIG[node.op], movablelimits="false", largeop="true") if node.op == "sum" else \
-        op(BIG[node.op], movablelimits="false", form="prefix", rspace="0.17em")
+    symbol = (
+        op(BIG[node.op], movablelimits="false", largeop="true")
+        if node.op == "sum"
+        else op(BIG[node.op], movablelimits="false", form="prefix", rspace="0.17em")
+    )
     return row(f"<munder>{symbol}<mrow>{under}</mrow></munder>", _wrapped(node.body, L.BIG))
 
 
 def _cases(node):
-    rows = "".join(f'<mtr><mtd class="l">{render(v)}</mtd><mtd class="l">'
-                   + ("<mtext>otherwise</mtext>" if c is None else f"<mtext>if </mtext>{render(c)}") + "</mtd></mtr>"
-                   for v, c in node.rows)
+    rows = "".join(
+        f'<mtr><mtd class="l">{render(v)}</mtd><mtd class="l">'
+        + ("<mtext>otherwise</mtext>" if c is None else f"<mtext>if </mtext>{render(c)}")
+        + "</mtd></mtr>"
+        for v, c in node.rows
+    )
     return row(op("{", fence="true", form="prefix", stretchy="true"), f"<mtable>{rows}</mtable>")
 
 
@@ -201,7 +230,11 @@ def _transposed(node):
 
 
 def _letter(node):
-    return identifier(node.name) if not node.primes else f"<msup>{identifier(node.name)}<mo>{'′' * node.primes}</mo></msup>"
+    return (
+        identifier(node.name)
+        if not node.primes
+        else f"<msup>{identifier(node.name)}<mo>{'′' * node.primes}</mo></msup>"
+    )
 
 
 def _array(node):

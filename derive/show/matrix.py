@@ -28,7 +28,6 @@ from .expressions import APPLIED, Context, fraction_of, join, layout, number
 from .layout import Apply, Big, Element, Fence, Name, Node, Num, Ones, Power, Product, Sum, Transposed, width
 from .names import Namer
 
-
 WIDEST = 60  # a matrix form longer than this says nothing at a glance
 
 
@@ -83,8 +82,11 @@ def _shared_coefficient(eq, form, items):
     if first not in (1, -1) and all(t.coef in (first, -first) for t in eq.terms):
         bare = [form.term(Term(t.coef / abs(first), t.fac, t.bnd, t.rows)) for t in eq.terms]
         sign, coef, above, below = _split(abs(first))
-        return fraction_of(coef, [layout(a, form.ctx) for a in above] + [Sum(tuple(_positive_first(bare)))],
-                           [layout(b, form.ctx) for b in below])
+        return fraction_of(
+            coef,
+            [layout(a, form.ctx) for a in above] + [Sum(tuple(_positive_first(bare)))],
+            [layout(b, form.ctx) for b in below],
+        )
     return Sum(tuple(items))
 
 
@@ -118,8 +120,9 @@ class _Form:
         else:
             body = self.stepped(factors, t.bnd)
         body = [b for b in body if b is not None]
-        return sign, fraction_of(coef, [layout(a, self.ctx) for a in above] + body,
-                                 [layout(b, self.ctx) for b in below])
+        return sign, fraction_of(
+            coef, [layout(a, self.ctx) for a in above] + body, [layout(b, self.ctx) for b in below]
+        )
 
     def stepped(self, factors, bound) -> list[Node]:
         """``dU = sum_t x[t]^T dh[t]``: a sum over slices of a matrix product."""
@@ -136,13 +139,20 @@ class _Form:
     def _slices(factors, letter) -> bool:
         """Whether a letter stands only in the first place of reads with three."""
         reads = [r for f in factors for r in f.atoms(Read) if letter in r.free_symbols]
-        return bool(reads) and all(len(r.idx) == 3 and letter in r.idx[0].free_symbols and not any(
-            letter in i.free_symbols for i in r.idx[1:]) for r in reads)
+        return bool(reads) and all(
+            len(r.idx) == 3 and letter in r.idx[0].free_symbols and not any(letter in i.free_symbols for i in r.idx[1:])
+            for r in reads
+        )
 
     def contraction(self, factors, bound) -> list[Node]:
         self.telling = True
-        if self.row is None and len(factors) == 1 and isinstance(factors[0], Pow) and factors[0].exp == 2 \
-                and len(bound) <= 2:
+        if (
+            self.row is None
+            and len(factors) == 1
+            and isinstance(factors[0], Pow)
+            and factors[0].exp == 2
+            and len(bound) <= 2
+        ):
             inside = self.element(factors[0].base, *bound, *(None,) * (2 - len(bound)))
             return [Power(Fence("norm", inside), Num("2"))]
         if len(bound) == 2 and self.row is None:
@@ -187,7 +197,9 @@ class _Form:
                 continue
             free = self.letters(f)
             base, n = (f.base, 2) if isinstance(f, Pow) and f.exp == 2 else (f, 1)
-            side = full if col is None or {row, col} <= free else left if row in free else right if col in free else None
+            side = (
+                full if col is None or {row, col} <= free else left if row in free else right if col in free else None
+            )
             if side is None:
                 raise NoMatrixForm
             side += [base] * n
@@ -196,15 +208,21 @@ class _Form:
         if col is None:
             nodes = [self.elementwise(full, row, None)]
         elif full:
-            nodes = [self.diagonal(left, row)] * bool(left) + [self.elementwise(full, row, col)] \
+            nodes = (
+                [self.diagonal(left, row)] * bool(left)
+                + [self.elementwise(full, row, col)]
                 + [self.diagonal(right, col)] * bool(right)
+            )
         elif left and right:
             self.telling = True
             nodes = [self.elementwise(left, row, None), Transposed(self.elementwise(right, col, None))]
         else:  # the same along one axis
             self.telling = True
-            nodes = [self.elementwise(left, row, None), Transposed(Ones())] if left else \
-                [Ones(), Transposed(self.elementwise(right, col, None))]
+            nodes = (
+                [self.elementwise(left, row, None), Transposed(Ones())]
+                if left
+                else [Ones(), Transposed(self.elementwise(right, col, None))]
+            )
         return join(nodes) if coef == 1 else fraction_of(coef, nodes, [])
 
     def letters(self, f) -> set:
@@ -227,8 +245,9 @@ class _Form:
         if isinstance(e, Read):
             return self.read(e, row, col)
         if isinstance(e, Add):
-            items = sorted((self.signed(a, row, col) for a in Add.make_args(e)),
-                           key=lambda s: (s[0] < 0, isinstance(s[1], Num)))
+            items = sorted(
+                (self.signed(a, row, col) for a in Add.make_args(e)), key=lambda s: (s[0] < 0, isinstance(s[1], Num))
+            )
             return Sum(tuple(items))
         if e.is_Rational and e.is_positive:
             return number(e)

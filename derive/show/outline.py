@@ -12,7 +12,8 @@ from .chapters import chapters
 from .example import Example, NotOnPaper, evaluate, worked_example
 from .formulas import Formulas
 from .graph import network
-from .layout import Array, Fence, Fraction as Quotient, Name, Node, Num, Ones, Sum, Transposed, Words, children
+from .layout import Array, Fence, Name, Node, Num, Ones, Sum, Transposed, Words, children
+from .layout import Fraction as Quotient
 from .matrix import matrix_layout
 from .options import Options
 
@@ -30,13 +31,22 @@ def outline(d: Derivation, options: Options, flat: bool = False) -> list:
     opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
     derivation = [Heading(2, "The derivation"), *chapters(f), *_result(f)]
     closing = [*_conditions(f), *(_example(f) if options.example else []), *_evidence(f)]
-    return [Heading(1, title(d)), Para(_question(f)), *opening, *_legend(f, opening + derivation, flat), *derivation,
-            *closing]
+    return [
+        Heading(1, title(d)),
+        Para(_question(f)),
+        *opening,
+        *_legend(f, opening + derivation, flat),
+        *derivation,
+        *closing,
+    ]
 
 
 def title(d: Derivation) -> str:
-    what = {"backprop": "the gradient of {}", "vjp": "the vector-Jacobian product of {}",
-            "hvp": "a Hessian-vector product"}.get(d.kind, d.kind + " of {}").format(d.loss.name)
+    what = {
+        "backprop": "the gradient of {}",
+        "vjp": "the vector-Jacobian product of {}",
+        "hvp": "a Hessian-vector product",
+    }.get(d.kind, d.kind + " of {}").format(d.loss.name)
     return what[:1].upper() + what[1:] if d.name in what else f"{d.name}: {what}"
 
 
@@ -49,12 +59,22 @@ def _question(f: Formulas) -> tuple:
         asked = ("How does ", target, " change with ", *wanted, "? ")
     elif d.kind == "vjp":
         seed = f.names.name(d.seed) if d.seed is not None else "a cotangent"
-        asked = ("Given ", seed, ", the rate at which something changes with ", target, ": how does it change with ",
-                 *wanted, "? ")
+        asked = (
+            "Given ",
+            seed,
+            ", the rate at which something changes with ",
+            target,
+            ": how does it change with ",
+            *wanted,
+            "? ",
+        )
     else:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
-    return (*asked, f"What follows derives the answer from {len(d.source)} definitions in {steps}; nothing about "
-            "derivatives is taken from a catalogue but those of scalar functions.")
+    return (
+        *asked,
+        f"What follows derives the answer from {len(d.source)} definitions in {steps}; nothing about "
+        "derivatives is taken from a catalogue but those of scalar functions.",
+    )
 
 
 def _names(f: Formulas, tensors) -> list:
@@ -65,7 +85,7 @@ def _names(f: Formulas, tensors) -> list:
 
 
 def _network(d: Derivation) -> list:
-    return [Heading(2, "The network"), Drawing(network(d.source))]
+    return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}))]
 
 
 def _inputs(f: Formulas) -> list:
@@ -76,7 +96,9 @@ def _inputs(f: Formulas) -> list:
         facts = [x.text(t) for x in t.facts]
         if t.below is not None:
             facts.append(f"0 <= {t.name} < {t.below}")
-        rows.append(((f.names.name(t),), (Mono(t.name),), (_shape(t),), (t.dtype,), (role,), ("; ".join(facts) or "–",)))
+        rows.append(
+            ((f.names.name(t),), (Mono(t.name),), (_shape(t),), (t.dtype,), (role,), ("; ".join(facts) or "–",))
+        )
     if not rows:
         return []
     return [Heading(2, "What is given"), Table(("", "name", "shape", "type", "role", "known facts"), tuple(rows))]
@@ -87,7 +109,9 @@ def _given(d: Derivation) -> list[Tensor]:
     known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
     used = [r.name for e in (*d.source.equations, *d.program.equations) for r in e.tensors() if r.name in known]
     wrt = [t.name for t in d.wrt]
-    order = dict.fromkeys([n for n in used if n not in wrt] + [n for n in known if n not in used and n not in wrt] + wrt)
+    order = dict.fromkeys(
+        [n for n in used if n not in wrt] + [n for n in known if n not in used and n not in wrt] + wrt
+    )
     return [known[n] for n in order if n in known]
 
 
@@ -98,8 +122,18 @@ def _shape(t: Tensor) -> str:
 def _definitions(f: Formulas) -> list:
     lines = tuple(f.line(e) for e in f.d.source.equations)
     primed = any(line.label.endswith("′") for line in lines)
-    note = [Para(("A primed number marks a definition that the program computes in another form, given below under the "
-                  "same number.",))] if primed else []
+    note = (
+        [
+            Para(
+                (
+                    "A primed number marks a definition that the program computes in another form, given below under the "
+                    "same number.",
+                )
+            )
+        ]
+        if primed
+        else []
+    )
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
@@ -108,8 +142,16 @@ def _asked(f: Formulas) -> list:
     items = []
     for name, t in d.gradients.items():
         primal = f.tensors.get(name)
-        items.append((f.names.name(t), " = the derivative of ", f.names.name(d.loss), " with respect to ",
-                      f.names.name(primal) if primal is not None else name, f", of shape {_shape(t)}"))
+        items.append(
+            (
+                f.names.name(t),
+                " = the derivative of ",
+                f.names.name(d.loss),
+                " with respect to ",
+                f.names.name(primal) if primal is not None else name,
+                f", of shape {_shape(t)}",
+            )
+        )
     for group, value in d.results[1:]:
         if group != "grads":
             for name, t in value.items():
@@ -127,8 +169,11 @@ def _result(f: Formulas) -> list:
     made = [e for e in d.program.equations if e.number < first]
     out = [Heading(2, "The result")]
     if any(e.name not in forward or not f.same(e, d.source.equation(e.name)) for e in made):
-        out += [Para(("Forward, as it is computed:",)), Equations(tuple(f.line(e, aside=False) for e in made)),
-                Para(("Backward:",))]
+        out += [
+            Para(("Forward, as it is computed:",)),
+            Equations(tuple(f.line(e, aside=False) for e in made)),
+            Para(("Backward:",)),
+        ]
     return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
 
 
@@ -142,8 +187,18 @@ def _legend(f: Formulas, body, flat) -> list:
         example = f.names.name(next(iter(f.d.gradients.values())))
         primal = f.name(next(iter(f.d.gradients)))
         known_as = () if flat else (" is called ", Mono(example.raw), " in the program and")
-        items.append((marked[f.options.adjoint], f.names.name(f.d.loss), " with respect to what the rest names: ", example,
-                      *known_as, " has the shape of ", primal, "."))
+        items.append(
+            (
+                marked[f.options.adjoint],
+                f.names.name(f.d.loss),
+                " with respect to what the rest names: ",
+                example,
+                *known_as,
+                " has the shape of ",
+                primal,
+                ".",
+            )
+        )
     if any(isinstance(n, Fence) and n.kind == "iverson" for n in nodes):
         items.append(("A condition in square brackets is 1 where it holds and 0 elsewhere.",))
     if not flat and any(isinstance(n, Name) and n.label for n in nodes):
@@ -152,8 +207,12 @@ def _legend(f: Formulas, body, flat) -> list:
         items.append(("What is read outside an array is 0.",))
     if matrix and any(isinstance(n, (Ones, Transposed)) for n in nodes):
         dot = "*" if flat else "a dot in a circle"
-        items.append((f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
-                      "functions apply to each element.",))
+        items.append(
+            (
+                f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
+                "functions apply to each element.",
+            )
+        )
     items.append(_ranges(f))
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
 
@@ -194,11 +253,14 @@ def _conditions(f: Formulas) -> list:
     items = [(str(u),) for u in f.d.facts]
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
     if not items:
-        items = [("No declared fact was used, and no convention was needed: every function involved is differentiable.",)]
+        items = [
+            ("No declared fact was used, and no convention was needed: every function involved is differentiable.",)
+        ]
     return [Heading(2, "Facts used and conventions"), Bullets(tuple(items))]
 
 
 # --- the worked example ------------------------------------------------------------------------------------------------
+
 
 def _example(f: Formulas) -> list:
     head = [Heading(2, "A worked example")]
@@ -214,9 +276,15 @@ def _example(f: Formulas) -> list:
     for e in f.d.program.equations:
         target = backward if e.name in f.names.adjoints or e.name in wanted or backward else forward
         target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
-    out = [*head, Para((f"With {sizes}. {rounding}" if sizes else rounding,)), Equations(tuple(lines)),
-           Para(("Forward, by the numbered equations:",)), Equations(tuple(forward)), Para(("Backward:",)),
-           Equations(tuple(backward))]
+    out = [
+        *head,
+        Para((f"With {sizes}. {rounding}" if sizes else rounding,)),
+        Equations(tuple(lines)),
+        Para(("Forward, by the numbered equations:",)),
+        Equations(tuple(forward)),
+        Para(("Backward:",)),
+        Equations(tuple(backward)),
+    ]
     return out + _difference(f, ex)
 
 
@@ -230,6 +298,7 @@ def _numbers(ex: Example, name: str) -> Node:
 
     def nested(v):
         return Array(tuple(nested(x) for x in v)) if isinstance(v, tuple) else value_node(v)
+
     return nested(ex.nested(name))
 
 
@@ -249,31 +318,58 @@ def _difference(f: Formulas, ex: Example) -> list:
     """The reader's own check: move one entry of one parameter a little, and watch the loss."""
     if f.d.kind != "backprop" or ex.shapes[f.d.loss.name]:
         return []
+    disagreed = False
+    for name, place, slope in _steepest(f, ex):
+        low, high = (_moved(f, ex, name, place, sign) for sign in (-1, 1))
+        quotient = (high - low) / 0.002
+        if abs(quotient - slope) <= 1e-3 * max(1.0, abs(slope)) or not f.d.kinks:
+            at = ",".join(map(str, place))
+            return [
+                Para(
+                    (
+                        "A check without calculus: with 0.001 more in ",
+                        Mono(f"{name}[{at}]" if place else name),
+                        f" the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
+                        f"{quotient:.4f}, and the gradient says {slope:.4f}.",
+                    )
+                )
+            ]
+        disagreed = True
+    return (
+        [
+            Para(
+                (
+                    "At these round numbers something stands exactly on a kink, where a difference quotient depends on the "
+                    "side from which it is taken; the values above follow the convention.",
+                )
+            )
+        ]
+        if disagreed
+        else []
+    )
+
+
+def _steepest(f: Formulas, ex: Example):
+    """Entries of differentiated inputs by how much they matter, a few of each."""
+    found = []
     for name, t in f.d.gradients.items():
-        place = max(ex.values[t.name], key=lambda p: abs(ex.values[t.name][p]))
-        slope = float(ex.values[t.name][place])
-        if name in ex.values and slope and f.d.program.equation(name) is None:
-            break
-    else:
-        return []
-    step = Fraction(1, 1000)
-    moved = {}
-    for sign in (1, -1):
-        data = {i.name: dict(ex.values[i.name]) for i in f.d.program.inputs}
-        data[name][place] = data[name][place] + sign * step
-        try:
-            moved[sign] = float(evaluate(f.d.program, ex.sizes, data).values[f.d.loss.name][()])
-        except NotOnPaper:
-            return []
-    at = ",".join(map(str, place))
-    shown = f"{name}[{at}]" if place else name
-    quotient = (moved[1] - moved[-1]) / (2 * float(step))
-    return [Para(("A check without calculus: with 0.001 more in ", Mono(shown), f" the loss is {moved[1]:.6f}, with 0.001 "
-                  f"less it is {moved[-1]:.6f}; the difference divided by 0.002 is {quotient:.4f}, and the gradient "
-                  f"says {slope:.4f}."))]
+        if name in ex.values and f.d.program.equation(name) is None:
+            entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(e[1]), e[0]))[:4]
+            found += [(name, place, float(v)) for place, v in entries if v]
+    return found
+
+
+def _moved(f: Formulas, ex: Example, name: str, place, sign: int) -> float:
+    data = {i.name: dict(ex.values[i.name]) for i in f.d.program.inputs}
+    data[name][place] += Fraction(sign, 1000)
+    try:
+        return float(evaluate(f.d.program, ex.sizes, data).values[f.d.loss.name][()])
+    except NotOnPaper:
+        return float("nan")
 
 
 # --- evidence ------------------------------------------------------------------------------------------------------------
+
 
 def _evidence(f: Formulas) -> list:
     found = f.d.evidence
@@ -281,13 +377,24 @@ def _evidence(f: Formulas) -> list:
     if not found:
         return [*head, Para(("The exact check was not run on this derivation; d.check() runs it.",))]
     steps = {k: v for k, v in found.items() if isinstance(k, int)}
-    rows = [((k.partition(":")[2] or k,), (k.partition(":")[0] if ":" in k else "",), (str(v),))
-            for k, v in found.items() if isinstance(k, str)]
+    rows = [
+        ((k.partition(":")[2] or k,), (k.partition(":")[0] if ":" in k else "",), (str(v),))
+        for k, v in found.items()
+        if isinstance(k, str)
+    ]
     counts: dict[str, int] = {}
     for v in steps.values():
         counts[str(v)] = counts.get(str(v), 0) + 1
     rows += [((f"{n} of {len(steps)} steps",), ("step",), (verdict,)) for verdict, n in counts.items()]
     lost = [f"Step {k}: {v}" for k, v in steps.items() if str(v) != "proved"]
-    return [*head, Para(("The exact check evaluates both sides of every statement on random values modulo the prime "
-                         "2^61 - 1, at several sizes; an identity that fails is refuted for certain.",)),
-            Table(("what", "kind", "verdict"), tuple(rows)), *([Bullets(tuple((x,) for x in lost))] if lost else [])]
+    return [
+        *head,
+        Para(
+            (
+                "The exact check evaluates both sides of every statement on random values modulo the prime "
+                "2^61 - 1, at several sizes; an identity that fails is refuted for certain.",
+            )
+        ),
+        Table(("what", "kind", "verdict"), tuple(rows)),
+        *([Bullets(tuple((x,) for x in lost))] if lost else []),
+    ]

@@ -21,12 +21,15 @@ def svg(graph: Graph) -> str:
     parts += [_loop(place[n]) for n in graph.loops]
     parts += [_box(b) for b in graph.boxes]
     fit = ' style="max-width:100%;height:auto"' if columns <= 9 else ""  # longer ones scroll
-    label = "Who reads whom: " + "; ".join(f"{b.name} reads {', '.join(graph.sources(b.name))}" for b in graph.boxes
-                                           if graph.sources(b.name))
-    return (f'<svg class="network" viewBox="0 0 {wide} {_n(high)}" width="{wide}" height="{_n(high)}" role="img" '
-            f'aria-label="{clean(label)}"{fit}><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-            f'markerHeight="7" orient="auto"><path d="M0,1 L7,4 L0,7 z" class="tip"/></marker></defs>'
-            f"{''.join(parts)}</svg>")
+    label = "Who reads whom: " + "; ".join(
+        f"{b.name} reads {', '.join(graph.sources(b.name))}" for b in graph.boxes if graph.sources(b.name)
+    )
+    return (
+        f'<svg class="network" viewBox="0 0 {wide} {_n(high)}" width="{wide}" height="{_n(high)}" role="img" '
+        f'aria-label="{clean(label)}"{fit}><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        f'markerHeight="7" orient="auto"><path d="M0,1 L7,4 L0,7 z" class="tip"/></marker></defs>'
+        f"{''.join(parts)}</svg>"
+    )
 
 
 def _n(value: float) -> str:
@@ -41,9 +44,11 @@ def _box(box: Box) -> str:
     x, y = _corner(box)
     name = box.name if len(box.name) <= 13 else box.name[:12] + "…"
     kind = box.kind if box.kind in ("parameter", "data", "random", "state", "constant", "computed") else "computed"
-    return (f'<g class="{kind}"><rect x="{_n(x)}" y="{_n(y)}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-            f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 16)}" class="name">{clean(name)}</text>'
-            f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 30)}" class="shape">{clean(box.shape)}</text></g>')
+    return (
+        f'<g class="{kind}"><rect x="{_n(x)}" y="{_n(y)}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+        f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 16)}" class="name">{clean(name)}</text>'
+        f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 30)}" class="shape">{clean(box.shape)}</text></g>'
+    )
 
 
 def _arrow(a: Box, b: Box, graph: Graph) -> str:
@@ -54,8 +59,10 @@ def _arrow(a: Box, b: Box, graph: Graph) -> str:
         above, below = min(between) - 0.55, max(between) + 0.55
         way = above if a.row + b.row - 2 * above <= 2 * below - a.row - b.row else below
         y = EDGE + 14 + way * ROW + HEIGHT / 2
-        path = (f"M{_n(x1)},{_n(y1)} C{_n(x1 + 26)},{_n(y1)} {_n(x1 + 14)},{_n(y)} {_n(x1 + 52)},{_n(y)} L{_n(x2 - 52)},{_n(y)} "
-                f"C{_n(x2 - 14)},{_n(y)} {_n(x2 - 26)},{_n(y2)} {_n(x2)},{_n(y2)}")
+        path = (
+            f"M{_n(x1)},{_n(y1)} C{_n(x1 + 26)},{_n(y1)} {_n(x1 + 14)},{_n(y)} {_n(x1 + 52)},{_n(y)} L{_n(x2 - 52)},{_n(y)} "
+            f"C{_n(x2 - 14)},{_n(y)} {_n(x2 - 26)},{_n(y2)} {_n(x2)},{_n(y2)}"
+        )
     else:
         bend = max(20.0, (x2 - x1) / 2)
         path = f"M{_n(x1)},{_n(y1)} C{_n(x1 + bend)},{_n(y1)} {_n(x2 - bend)},{_n(y2)} {_n(x2)},{_n(y2)}"
@@ -80,5 +87,7 @@ def _blocked(a: Box, b: Box, graph: Graph) -> bool:
 
 def _loop(box: Box) -> str:
     x, y = _corner(box)
-    return (f'<path class="arrow" d="M{_n(x + WIDTH - 18)},{_n(y)} C{_n(x + WIDTH - 8)},{_n(y - 24)} {_n(x + 8)},{_n(y - 24)} '
-            f'{_n(x + 18)},{_n(y)}" marker-end="url(#tip)"/>')
+    return (
+        f'<path class="arrow" d="M{_n(x + WIDTH - 18)},{_n(y)} C{_n(x + WIDTH - 8)},{_n(y - 24)} {_n(x + 8)},{_n(y - 24)} '
+        f'{_n(x + 18)},{_n(y)}" marker-end="url(#tip)"/>'
+    )
