@@ -1,8 +1,10 @@
 """Compiling, verifying and training derived programs with JAX; derive's definitions stay symbolic."""
 
+from .checkpoint import load
 from .crosscheck import CrossReport, crosscheck
 from .errors import InputError, NumericsError, SizeError
 from .init import init
 from .kernel import Kernel, compile
 from .report import Report
+from .train import Trainer
 from .verify import verify

@@ -1,0 +1,228 @@
+"""Data for training: digits, IDX files, splits, and the checks made before the first step."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+GZIP = b"\x1f\x8b"
+
+
+def digits(seed: int = 0, held_out: float = 0.2):
+    """Scikit-learn's 1797 handwritten digits, 8 x 8 pixels scaled to [0, 1], split with the classes in proportion.
+
+    Parameters
+    ----------
+    seed : int
+    held_out : float
+        The share that is kept for testing.
+
+    Returns
+    -------
+    (X, Y), (X_test, Y_test)
+        Images (N, 64) float32, labels (N,) int32 in [0, 10).
+
+    References
+    ----------
+    Alpaydin and Kaynak, *Optical recognition of handwritten digits*, UCI (1998).
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError:
+        raise InputError("the digits come with scikit-learn: pip install 'derive-numerics[train]'") from None
+    images, labels = load_digits(return_X_y=True)
+    return split((images / 16).astype(np.float32), labels.astype(np.int32), held_out, seed)
+
+
+def split(X, Y, held_out: float = 0.2, seed: int = 0):
+    """Shuffle and split, each class in proportion when ``Y`` is integer labels; ``(X, Y), (X_held, Y_held)``.
+
+    >>> X, Y = np.arange(20.0).reshape(10, 2), np.array([0, 1] * 5)
+    >>> (x, y), (xh, yh) = split(X, Y, 0.4, seed=0)
+    >>> x.shape, yh.tolist().count(0), yh.tolist().count(1)
+    ((6, 2), 2, 2)
+    """
+    X, Y = np.asarray(X), np.asarray(Y)
+    if not 0 < held_out < 1:
+        raise InputError(f"split: held_out is {held_out!r}; accepted is a share between 0 and 1, as in 0.2")
+    if len(X) != len(Y):
+        raise InputError(f"split: X has {len(X)} examples and Y {len(Y)}")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(X))
+    count = round(held_out * len(X))
+    if not 0 < count < len(X):
+        raise InputError(f"split: {held_out} of {len(X)} examples leaves one side empty")
+    if Y.ndim == 1 and np.issubdtype(Y.dtype, np.integer):
+        order = order[np.argsort(_evenly(Y[order]), kind="stable")]
+    held, kept = order[:count], order[count:]
+    held, kept = rng.permutation(held), rng.permutation(kept)
+    return (X[kept], Y[kept]), (X[held], Y[held])
+
+
+def _evenly(labels) -> np.ndarray:
+    """Positions in [0, 1) that spread every class evenly, so that any prefix has the classes in proportion."""
+    spread = np.empty(len(labels))
+    for value in np.unique(labels):
+        where = np.flatnonzero(labels == value)
+        spread[where] = (np.arange(len(where)) + 0.5) / len(where)
+    return spread
+
+
+def load_idx(path) -> np.ndarray:
+    """An array in the IDX format of the MNIST files, gzipped or not.
+
+    Raises
+    ------
+    InputError
+        For a missing, truncated or overlong file, or one that is not IDX; says what was found.
+
+    References
+    ----------
+    LeCun, Cortes, Burges, *The MNIST database*: two zero bytes, a type, a rank, the sizes (big-endian), the numbers.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+        if raw[:2] == GZIP:
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
+        raise InputError(f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two zero "
+                         f"bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank")
+    dtype, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
+    header = 4 + 4 * rank
+    if len(raw) < header:
+        raise InputError(f"{path}: truncated in the header: {len(raw)} bytes, {header} expected for rank {rank}")
+    shape = struct.unpack(f">{rank}I", raw[4:header])
+    wanted = header + math.prod(shape) * dtype.itemsize
+    if len(raw) != wanted:
+        word = "truncated" if len(raw) < wanted else "too long"
+        raise InputError(f"{path}: {word}: {len(raw)} bytes, but the shape {shape} of {dtype.name} takes {wanted}")
+    return np.frombuffer(raw, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def load_mnist(folder):
+    """The four MNIST files of a folder: images (N, 784) float32 in [0, 1], labels (N,) int32.
+
+    Returns ``(X, Y), (X_test, Y_test)``; the files may be gzipped.
+    """
+    parts = []
+    for part in ("train", "t10k"):
+        images, labels = (load_idx(_find(Path(folder), f"{part}-{kind}")) for kind in ("images-idx3", "labels-idx1"))
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise InputError(f"{folder}: {part} has images {images.shape} and labels {labels.shape}; expected are "
+                             f"(N, rows, columns) and (N,)")
+        parts.append(((images.reshape(len(images), -1) / np.float32(255)).astype(np.float32), labels.astype(np.int32)))
+    return tuple(parts)
+
+
+def _find(folder: Path, stem: str) -> Path:
+    names = [f"{s}-ubyte{end}" for s in (stem, stem.replace("-idx", ".idx")) for end in ("", ".gz")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder} has none of {', '.join(names)}")
+
+
+# -- checks before training -----------------------------------------------------------------------------------------------
+
+def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
+    """Examples as floats of shape ``(N, *shape)``, finite; integers and booleans are converted, nothing else is."""
+    X = _numbers(X, name)
+    shape = tuple(shape)
+    if X.shape[1:] != shape or not X.ndim:
+        hint = ""
+        if X.ndim and math.prod(X.shape[1:]) == math.prod(shape) and X.ndim > 1:
+            hint = f"; {name}.reshape({', '.join(map(str, (-1, *shape)))}) has as many numbers"
+        elif X.shape == shape:
+            hint = f"; a single example needs a batch axis: {name}[None]"
+        raise InputError(f"{name} has shape {X.shape}; expected is (N, {', '.join(map(str, shape))}){hint}")
+    if not len(X):
+        raise InputError(f"{name} is empty: shape {X.shape}")
+    _finite(X, name)
+    return np.asarray(X, dtype)
+
+
+def check_target(Y, loss, shape, classes: int, name: str = "Y", dtype="float32") -> np.ndarray:
+    """Targets that fit a loss.
+
+    Parameters
+    ----------
+    loss : derive.losses.Loss
+        Its ``target`` says what is expected: labels, probabilities, bits or values.
+    shape : tuple of int
+        Of one target, without the batch axis.
+    classes : int
+        The size of the output's last axis.
+    """
+    Y, shape = _numbers(Y, name), tuple(shape)
+    said = f"loss {loss.name!r} takes"
+    if loss.target == "labels":
+        return _labels(Y, loss, shape, classes, name, said)
+    wanted = f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
+    if Y.shape[1:] != shape or not Y.ndim:
+        hint = ""
+        if Y.ndim == 1 and shape == (1,):
+            hint = f"; {name}[:, None] fits"
+        elif Y.ndim == 1 and np.issubdtype(Y.dtype, np.integer) and loss.target == "probabilities":
+            hint = f"; for integer labels use 'sparse_{loss.name}', or give one-hot rows"
+        raise InputError(f"{name} has shape {Y.shape}; {said} {wanted}{hint}")
+    _finite(Y, name)
+    if loss.target == "probabilities":
+        off = np.abs(Y.astype(float).sum(axis=-1) - 1)
+        if off.size and off.max() > 1e-3:
+            at = np.unravel_index(int(off.argmax()), off.shape)
+            total = Y.astype(float).sum(axis=-1)[at]
+            raise InputError(f"{name}[{_at(at)}] sums to {total:.6g}; {said} probabilities, which sum to 1")
+    if loss.target in ("probabilities", "bits"):
+        _within(Y, 0, 1, name, f"{said} numbers in [0, 1]")
+    return np.asarray(Y, dtype)
+
+
+def _labels(Y, loss, shape, classes, name, said):
+    if Y.shape[1:] == (*shape, classes) and classes > 1:
+        other = loss.name.replace("sparse_", "")
+        raise InputError(f"{name} has shape {Y.shape}, which looks one-hot; {said} integer labels of shape "
+                         f"(N{''.join(f', {n}' for n in shape)}); use {name}.argmax(axis=-1), or the loss {other!r}")
+    if not np.issubdtype(Y.dtype, np.integer):
+        hint = f"; {name}.astype('int32') is the same" if np.all(Y == np.round(Y)) else ""
+        raise InputError(f"{name} has dtype {Y.dtype}; {said} integer labels in [0, {classes}){hint}")
+    if Y.shape[1:] != shape or not Y.ndim:
+        hint = f"; {name}[:, 0] fits" if Y.shape[1:] == (*shape, 1) else ""
+        raise InputError(f"{name} has shape {Y.shape}; {said} integer labels of shape "
+                         f"(N{''.join(f', {n}' for n in shape)}){hint}")
+    _within(Y, 0, classes - 1, name, f"{said} labels in [0, {classes})", " (labels counted from 1?)"
+            if Y.size and Y.min() == 1 and Y.max() == classes else "")
+    return Y.astype(np.int32)
+
+
+def _numbers(a, name) -> np.ndarray:
+    a = np.asarray(a)
+    if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool) or np.issubdtype(a.dtype, np.complexfloating):
+        raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers")
+    return a
+
+
+def _finite(a, name):
+    if np.issubdtype(a.dtype, np.floating):
+        bad = np.argwhere(~np.isfinite(a))
+        if len(bad):
+            raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not finite")
+
+
+def _within(a, low, high, name, said, hint=""):
+    bad = np.argwhere((a < low) | (a > high))
+    if len(bad):
+        raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}; {said}{hint}")
+
+
+def _at(position) -> str:
+    return ", ".join(str(int(n)) for n in position)
