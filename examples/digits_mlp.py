@@ -3,20 +3,17 @@
 ``derive train digits`` does the same, and leaves a folder with the derivation, the module, the evidence and a plot.
 """
 
-import numpy as np
 import optax
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 import derive as dv
 import numerics as nx
 from derive import layers as L
+from numerics.data import digits
 
 
 def main(epochs: int = 30, seed: int = 0) -> float:
     """Returns the accuracy on the fifth that is held out."""
-    images, labels = load_digits(return_X_y=True)
-    x, x_test, y, y_test = train_test_split((images / 16).astype(np.float32), labels, test_size=0.2, random_state=seed)
+    (x, y), (x_test, y_test) = digits(seed)
 
     model = dv.Sequential(
         [L.Dense(128, activation="relu"), L.Dense(64, activation="relu"), L.Dense(10)], input_shape=(64,)
@@ -28,7 +25,7 @@ def main(epochs: int = 30, seed: int = 0) -> float:
         print(trainer.derivation.gradient(name))
     trainer.fit(x, y, batch_size=64, epochs=epochs)
 
-    accuracy = float(np.mean(np.argmax(trainer.predict(x_test), axis=1) == y_test))
+    accuracy = trainer.evaluate(x_test, y_test)["accuracy"]
     print(f"test accuracy: {accuracy:.4f}")
     return accuracy
 

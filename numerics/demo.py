@@ -10,30 +10,13 @@ import numpy as np
 import derive as dv
 from derive import layers as L
 
+from .data import digits
 from .errors import NumericsError
 from .pages import brief, summary, write_folder
+from .plots import training_curves
 from .train import Trainer
 
 LOSS = "sparse_softmax_cross_entropy"
-
-
-def load_digits(seed: int = 0):
-    """Scikit-learn's 1797 digits of 8 x 8 pixels, scaled to [0, 1], a fifth held out.
-
-    Returns
-    -------
-    (x, y), (x_test, y_test)
-        Images of shape (1437, 64) and (360, 64), float32; labels, int32, in [0, 10).
-    """
-    try:
-        from sklearn.datasets import load_digits as sklearn_digits
-    except ModuleNotFoundError:
-        raise NumericsError("the digits come with scikit-learn: pip install 'derive-numerics[train]'") from None
-    images, labels = sklearn_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    x, y = (images[order] / 16).astype(np.float32), labels[order].astype(np.int32)
-    held_out = round(len(y) / 5)  # 359 images
-    return (x[held_out:], y[held_out:]), (x[:held_out], y[:held_out])
 
 
 def train_digits(
@@ -61,7 +44,7 @@ def train_digits(
     import optax
 
     start = time.perf_counter()
-    (x, y), (x_test, y_test) = load_digits(seed)
+    (x, y), (x_test, y_test) = digits(seed)
     model = dv.Sequential([*(L.Dense(units, activation="relu") for units in hidden), L.Dense(10)], input_shape=(64,))
     print(model.summary())
 
@@ -76,7 +59,7 @@ def train_digits(
     print(brief((out / "evidence.txt").read_text(encoding="utf-8")))
 
     history = trainer.fit(x, y, batch_size=batch_size, epochs=epochs, validation_data=(x_test, y_test))
-    plot(history, out / "training.png")
+    training_curves(history, out / "training.png")
     print(f"\nleft in {out}: {', '.join(sorted(p.name for p in out.iterdir() if p.is_file()))}")
     print(f"{time.perf_counter() - start:.0f} s in all; no autodiff in the training step")
     accuracy = float(np.mean(np.argmax(np.asarray(trainer.predict(x_test)), axis=1) == y_test))
@@ -90,20 +73,3 @@ def key_equations(derivation):
     """The equations worth a look: the last adjoints on the way, and the gradients themselves."""
     forward = {e.name for e in derivation.source}
     return [e for e in derivation.program if e.name not in forward and e.name.startswith("d")]
-
-
-def plot(history, path: Path) -> None:
-    """Loss and accuracy by epoch."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, label in ((measure, "training"), (f"val_{measure}", "held out")):
-            values = history[key]
-            axes.plot(range(1, len(values) + 1), values, label=label)
-        axes.set(xlabel="epoch", ylabel=measure)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=120)
