@@ -1,6 +1,6 @@
 """Symbolic derivation of neural-network gradients from forward definitions in index notation."""
 
-from .backprop import backprop, hvp, vjp
+from .backprop import backprop, hessian, hvp, jacobian, vjp
 from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError

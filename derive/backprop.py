@@ -134,6 +134,72 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     return finish(work, "hvp", name or f"{loss.name}_hvp", results, reports)
 
 
+def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+    r"""Derive Jacobians :math:`J_{n,m} = \partial y_n/\partial w_m`, of shape y + w, by one forward sweep.
+
+    Diagonals, Kronecker factors and low ranks stay factors: brackets such as ``[k = k']`` are never written dense.
+
+    Parameters
+    ----------
+    y : Tensor
+        A defined float tensor.
+    wrt : Tensor or sequence of Tensors
+
+    Returns
+    -------
+    Derivation
+        Its kernel returns ``(value, jacobian)``, the latter a dict by tensor name.
+
+    >>> from derive import indices, tensor, define, Sum
+    >>> p, q = indices("p q")
+    >>> A, x = tensor("A", p, q), tensor("x", q)
+    >>> y = define("y", (p,), Sum(A[p, q]*x[q], q))
+    >>> print(jacobian(y, [x]).program.equation("J_x"))
+    J_x[p,q] = A[p,q]
+    """
+    y = _defined(y, "jacobian", "y")
+    wrt = _tensors(wrt, "wrt")
+    work = Work(y, wrt, pairs=tuple((y, w, f"J_{w.name}") for w in wrt))
+    reports = run(work, explain)
+    results = [("value", y), ("jacobian", {w.name: work.jacobian[y.name, w.name] for w in wrt})]
+    return finish(work, "jacobian", name or f"{y.name}_jacobian", results, reports)
+
+
+def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+    r"""Derive all second derivatives :math:`H_{a,b} = \partial^2 L/\partial A_a\,\partial B_b` of a scalar loss.
+
+    The gradient's equations are differentiated again, forward; what is diagonal, low rank or a Kronecker product in the
+    mathematics stays so in the equation.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A defined scalar.
+    wrt : Tensor or sequence of Tensors
+
+    Returns
+    -------
+    Derivation
+        Its kernel returns ``(loss, grads, hessian)``; ``hessian["W", "c"]`` has the shape of W followed by that of c, for
+        all ordered pairs.
+
+    References
+    ----------
+    Magnus, Neudecker, *Matrix Differential Calculus*, 3rd ed., chapter 10.
+    """
+    wrt = _tensors(wrt, "wrt")
+    first = backprop(loss, wrt)
+    gradients = {t.name: first.gradient(t).tensor for t in wrt}
+    upper = [(a, b) for n, b in enumerate(wrt) for a in wrt[:n + 1]]
+    pairs = tuple((gradients[a.name], b, f"H_{a.name}_{b.name}") for a, b in upper)
+    mirrors = tuple(((gradients[b.name], a, f"H_{b.name}_{a.name}"), (gradients[a.name], b)) for a, b in upper if a != b)
+    work = Work(first.loss, wrt, tuple(gradients.values()), pairs=pairs, mirrors=mirrors)
+    reports = run(work, explain)
+    found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
+    results = [("loss", loss), ("grads", gradients), ("hessian", found)]
+    return finish(work, "hessian", name or f"{loss.name}_hessian", results, reports)
+
+
 def _defined(t, what: str, argument: str) -> Tensor:
     if isinstance(t, Read):
         t = t.tensor

@@ -38,6 +38,8 @@ def ingest(roots, fresh: Fresh | None = None) -> Program:
     for tensor in _ancestors(roots):
         work.claim(tensor)
     for tensor in work.tensors:
+        work.share(tensor)
+    for tensor in work.tensors:
         work.take(tensor)
     program = Program(tuple(work.inputs), tuple(work.equations), tuple(roots))
     try:
@@ -99,6 +101,13 @@ class Ingest:
                               f"{_describe(t)}; within one loss every tensor needs its own name")
         self.names[t.name] = t
         self.tensors.append(t)
+
+    def share(self, t: Tensor):
+        """What an earlier derivation already named is not named again."""
+        if t.origin is not None:
+            eq = t.origin.equation(t)
+            env = {i: f"#{n}:{key(i.size)}" for n, i in enumerate(eq.idx)}
+            self.shared.setdefault(key(eq.rhs, env), t)
 
     def take(self, t: Tensor):
         if t.is_input:

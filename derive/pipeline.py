@@ -2,7 +2,8 @@
 
     definitions -> ingest -> log domain -> chain rule -> contract -> simplify -> reuse -> prune -> stabilize -> number
 
-``PASSES`` is that list; :func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.
+``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
+:func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sympy import Add, Integer, exp, log
+from sympy import Add, Integer, exp, log, tanh
 
-from .canonical import hash_text, term_key
+from .canonical import hash_text, key, term_key
 from .contract import collect, contract
 from .derivation import Derivation, FactUse, PassReport
 from .errors import DerivationError, UnsupportedError
@@ -21,11 +22,13 @@ from .index import Fresh, Index
 from .ingest import ingest
 from .logdomain import log_domain
 from .match import shape
+from .nodes import sigmoid
 from .order import Scan, schedule
 from .program import Equation, Program, Row, Step, Term
 from .reverse import adjoint_letters, ancestors, contributions, float_ancestors, reaches, seed
 from .saved import Saved
 from .simplify import simplify, sum_equation
+from .tangent import along
 from .tensor import Read, Tensor
 
 
@@ -39,6 +42,8 @@ class Work:
     cotangent: Tensor | None = None
     keep_target: bool = True  # False when the target is only a means, as <grad, v> is for a Hessian-vector product
     adjoint_names: dict[str, str] = field(default_factory=dict)
+    pairs: tuple[tuple[Tensor, Tensor, str], ...] = ()  # forward sweep: (tensor, by which input, name of the result)
+    mirrors: tuple[tuple[tuple[Tensor, Tensor, str], tuple[Tensor, Tensor]], ...] = ()  # (pair, the pair it transposes)
     fresh: Fresh = field(default_factory=Fresh)
     inputs: list[Tensor] = field(default_factory=list)
     forward: list[Equation] = field(default_factory=list)
@@ -47,7 +52,9 @@ class Work:
     kinks: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     adjoint: dict[str, Tensor] = field(default_factory=dict)  # tensor name -> its adjoint
+    jacobian: dict[tuple[str, str], Tensor] = field(default_factory=dict)  # (tensor, input) -> its derivative
     all_adjoints: dict[str, Equation] = field(default_factory=dict)
+    unshifted: list[Equation] = field(default_factory=list)  # the forward equations before stabilization
     cyclic: set[str] = field(default_factory=set)
     relevant: set[str] = field(default_factory=set)
     saved: Saved = None
@@ -58,6 +65,17 @@ class Work:
     _last_step: dict[str, int] = field(default_factory=dict)
 
     # --- what the rules ask of the program ---
+
+    def results(self) -> list[Tensor]:
+        """The tensors that the program is for."""
+        swept = [*self.pairs, *(pair for pair, _ in self.mirrors)]
+        derived = [self.jacobian[t.name, w.name] for t, w, _ in swept] if swept else \
+            [self.adjoint[t.name] for t in self.wrt]
+        return [*([self.target] if self.keep_target else []), *self.outputs, *derived]
+
+    def carries_deltas(self, eq: Equation) -> bool:
+        """Whether an equation is a Jacobian, whose brackets are kept for contraction rather than written dense."""
+        return any(t.name == eq.name for t in self.jacobian.values())
 
     def equation(self, name: str) -> Equation | None:
         return next((e for e in self.forward if e.name == name), None)
@@ -135,7 +153,7 @@ class Pass:
 
 def read_definitions(work: Work) -> str:
     """Validate the definitions, name nested reductions, open bound indices with fresh names."""
-    roots = tuple(dict.fromkeys((work.target, *work.outputs)))
+    roots = tuple(dict.fromkeys((work.target, *work.outputs, *(t for t, _, _ in work.pairs))))
     work.source = ingest(roots, work.fresh)
     work.inputs = list(work.source.inputs)
     work.forward = list(work.source.equations)
@@ -166,6 +184,8 @@ def _check_wrt(work: Work):
             floats = sorted(n for n, x in known.items() if x.dtype == "float" and x.is_input)
             raise DerivationError(f"{label} does not depend on {t.name}; it depends on {', '.join(floats) or 'no float input'}")
     sources = float_ancestors(work.forward, work.target)
+    for t, _, _ in work.pairs:
+        sources |= float_ancestors(work.forward, t)
     for t in work.wrt:
         if t.name not in sources:
             found = ", ".join(sorted(x.name for x in work.inputs if x.name in sources)) or "no float input"
@@ -237,6 +257,108 @@ def _maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
     return made[eq.name]
 
 
+def forward_sweep(work: Work) -> str:
+    """Write the derivative of every tensor along the elements of each input, in forward order."""
+    work.saved = Saved(work.forward)
+    for eq in work.forward:
+        work.register_sum(eq)
+    maximisers: dict[str, Tensor] = {}
+    order = [e.name for g in schedule(Program(tuple(work.inputs), tuple(work.forward)))
+             for e in (g.equations if isinstance(g, Scan) else (g,))]
+    for w in work.wrt:
+        wanted = [t for t, by, _ in work.pairs if by == w]
+        relevant = reaches(work.forward, [w]) & ancestors(work.forward, wanted) - {w.name}
+        names = {t.name: name for t, by, name in work.pairs if by == w}
+        made: dict[str, Tensor] = {}
+        letters: dict[str, tuple[Index, ...]] = {}
+        for name in [n for n in order if n in relevant]:
+            eq = work.equation(name)
+            letters[name] = _letters_beside(eq.idx, adjoint_letters(w))
+            shown = work.unused(names.get(name) or f"{name}_by_{w.name}")
+            made[name] = Tensor(shown, (*eq.tensor.axes, *w.axes), (*_plain(eq.idx), *letters[name]), role="computed",
+                                digest=f"new:{shown}", block=eq.tensor.block)
+            work.jacobian[name, w.name] = made[name]
+            if name in work.cyclic:
+                work.cyclic.add(shown)
+        for name in made:
+            _derivative(work, work.equation(name), w, letters[name], made, maximisers)
+    for (t, w, name), (other, by) in work.mirrors:
+        _mirror(work, t, w, name, work.jacobian[other.name, by.name])
+    return f"{len(work.backward)} derivatives"
+
+
+def _mirror(work: Work, t: Tensor, w: Tensor, name: str, known: Tensor):
+    """``H[b, a] = H[a, b]`` transposed: second derivatives commute."""
+    rank = t.rank
+    idx = adjoint_letters(known)
+    own, extra = idx[len(idx) - rank:], idx[:len(idx) - rank]
+    made = Tensor(work.unused(name), (*t.axes, *w.axes), (*own, *extra), role="computed", digest=f"new:{name}")
+    work.jacobian[t.name, w.name] = made
+    eq = Equation(made, (*own, *extra), (Term(Integer(1), (Read(known, *idx),)),))
+    work.backward.append(eq)
+    work.step("symmetry", made.name, (), eq, "second derivatives commute (Schwarz's theorem)", claim="definition")
+
+
+def name_values(work: Work) -> str:
+    """Name every function value inside a larger expression, so that derivatives of it are written in it."""
+    named: dict[str, Tensor] = {}
+    for eq in list(work.forward):
+        if eq.reduce or (len(eq.terms) == 1 and len(eq.terms[0].fac) == 1):
+            continue  # a value that has its name already, or a sum of exponentials that its logarithm stabilizes
+        terms = []
+        for t in eq.terms:
+            scope = (*eq.idx, *t.bnd)
+            terms.append(replace(t, fac=tuple(_named_value(work, eq, f, scope, named) for f in t.fac)))
+        after = replace(eq, terms=tuple(terms))
+        if after != eq:
+            made = tuple(e for e in work.forward if e.name in {x.name for x in named.values()})
+            work.forward[work.forward.index(eq)] = after
+            work.step("definition", eq.name, (eq,), after, "its function values get names", context=made)
+    return f"named {', '.join(t.name for t in named.values())}" if named else "nothing to name"
+
+
+def _named_value(work: Work, eq: Equation, f, scope, named):
+    if not isinstance(f, exp | sigmoid | tanh) or not f.has(Read):
+        return f
+    letters = tuple(i for i in scope if i in f.free_symbols)
+    found = key(f, {i: f"#{n}:{key(i.size)}" for n, i in enumerate(letters)})
+    if found not in named:
+        name = work.unused(f"{eq.name}_{type(f).__name__}")
+        t = Tensor(name, tuple(i.size for i in letters), _plain(letters), role="computed", digest=f"new:{name}",
+                   block=eq.tensor.block)
+        named[found] = t
+        made = Equation(t, letters, (Term(Integer(1), (f,)),))
+        work.forward.insert(work.forward.index(eq), made)
+        work.step("definition", name, (), made, f"a function value that {eq.name} reads", claim="definition")
+    return Read(named[found], *letters)
+
+
+def _derivative(work, eq, w, extra, made, maximisers):
+    argmax = _maximiser(work, eq, maximisers) if eq.reduce == "max" else None
+    terms, conventions = along(eq, w, extra, made, work.fresh, argmax)
+    work.kinks |= conventions
+    raw = Equation(made[eq.name], (*eq.idx, *extra), tuple(terms))
+    work.step("forward rule", raw.name, (), raw, f"{eq.name} changes with {w.name} through "
+              f"{', '.join(t.name for t in eq.tensors() if t == w or t.name in made)}", claim="definition")
+    work.backward.append(raw)
+
+
+def _plain(idx) -> tuple[Index, ...]:
+    return tuple(Index(i.name, i.size) for i in idx)
+
+
+def _letters_beside(idx, letters) -> tuple[Index, ...]:
+    """Letters for the differentiated axes that the equation's own indices do not use."""
+    taken, out = {i.name for i in idx}, []
+    for i in letters:
+        name = i.name
+        while name in taken:
+            name += "'"
+        taken.add(name)
+        out.append(Index(name, i.size))
+    return tuple(out)
+
+
 def contraction(work: Work) -> str:
     """Solve the equalities of the chain rule (a delta keeps one term of a sum) and collect like terms."""
     for n, eq in enumerate(work.backward):
@@ -259,7 +381,8 @@ def simplification(work: Work) -> str:
         done = simplify(eq, work)
         work.backward.append(done)
         work.register(done)
-        work.all_adjoints[by_name[eq.name]] = done
+        if eq.name in by_name:
+            work.all_adjoints[by_name[eq.name]] = done
     return f"{len(work.steps)} steps so far"
 
 
@@ -267,18 +390,18 @@ def reuse(work: Work) -> str:
     """Give equal definitions one name."""
     seen: dict[str, Equation] = {}
     alias: dict[str, Tensor] = {}
-    keep = {work.adjoint[t.name].name for t in work.wrt}
+    keep = {t.name for t in work.results()}
     out = []
     for eq in work.backward:
         if alias:
             eq = _renamed(eq, alias)
         env = {i: f"={n}" for n, i in enumerate(eq.idx)}
-        key = "+".join(sorted(term_key(t, env, with_coef=True) for t in eq.terms)) + repr(eq.tensor.axes)
-        other = seen.get(key)
+        same = "+".join(sorted(term_key(t, env, with_coef=True) for t in eq.terms)) + repr(eq.tensor.axes)
+        other = seen.get(same)
         if other is not None and eq.name not in keep and eq.name not in work.cyclic:
             alias[eq.name] = other.tensor
             continue
-        seen.setdefault(key, eq)
+        seen.setdefault(same, eq)
         out.append(eq)
     work.backward = out
     work.forward = [_renamed(e, alias) for e in work.forward] if alias else work.forward
@@ -291,14 +414,9 @@ def _renamed(eq: Equation, alias: dict[str, Tensor]) -> Equation:
     return eq.xreplace(mapping) if mapping else eq
 
 
-def _results(work: Work) -> list[Tensor]:
-    target = [work.target] if work.keep_target else []
-    return [*target, *work.outputs, *(work.adjoint[t.name] for t in work.wrt)]
-
-
 def prune(work: Work) -> str:
     """Drop every equation that neither the result nor an asked-for output needs."""
-    roots = _results(work)
+    roots = work.results()
     needed = ancestors(work.forward + work.backward, roots)
     dropped = [e.name for e in work.forward + work.backward if e.name not in needed]
     work.forward = [e for e in work.forward if e.name in needed]
@@ -309,6 +427,7 @@ def prune(work: Work) -> str:
 def stabilize(work: Work) -> str:
     """Shift every log-sum-exp by its largest exponent, so that no exponential overflows."""
     shifted = []
+    work.unshifted = list(work.forward)
     for lse in list(work.forward):
         s = _sum_of_exp_inside(work, lse)
         if s is None:
@@ -365,7 +484,7 @@ def number(work: Work) -> str:
                     parents=tuple(sorted(numbers[t.name] for t in e.tensors() if t.name in numbers))) for e in order]
     work.forward = [e for e in done if e.name not in backward]
     work.backward = [e for e in done if e.name in backward]
-    return f"{len(done)} equations, {len(_results(work))} results"
+    return f"{len(done)} equations, {len(work.results())} results"
 
 
 CHAIN_RULE = Pass("chain rule", chain_rule)
@@ -382,15 +501,19 @@ PASSES: tuple[Pass, ...] = (
     Pass("number", number),
 )
 
+FORWARD_PASSES: tuple[Pass, ...] = tuple(
+    q for p in PASSES for q in ((Pass("name values", name_values), Pass("forward sweep", forward_sweep))
+                                if p is CHAIN_RULE else (p,)))
+
 
 def run(work: Work, explain: bool = False) -> list[PassReport]:
     """Run every pass in order; after each, the whole program is type checked."""
     reports = []
-    for p in PASSES:
+    for p in FORWARD_PASSES if work.pairs else PASSES:
         before, start = len(work.forward) + len(work.backward), time.perf_counter()
         did = p.run(work)
         program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
-        program.check(p.name, ordered=p is not CHAIN_RULE)
+        program.check(p.name, ordered=p.run not in (chain_rule, forward_sweep))
         reports.append(PassReport(p.name, did, before, len(program), time.perf_counter() - start))
         if explain:
             print(reports[-1])
@@ -406,12 +529,14 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     def moved(e):
         return replace(e.xreplace(heads), tensor=heads.get(e.tensor, e.tensor))
     final = tuple(moved(e) for e in program.equations)
-    outputs = tuple(heads.get(t, t) for t in _results(work))
+    outputs = tuple(heads.get(t, t) for t in work.results())
     used = {t for e in final for t in e.tensors()} | set(outputs)
     program = Program(tuple(t for t in work.inputs if t in used), final, outputs)
     program.check("finish")
+    # further differentiation starts from the equations before the shift, which is exact but not differentiable as a max
+    origin = Program(program.inputs, tuple(moved(e) for e in (*work.unshifted, *work.backward)))
     for head in heads.values():
-        head.origin = program
+        head.origin = origin
     steps = tuple(replace(s, before=tuple(moved(b) for b in s.before), after=moved(s.after),
                           context=tuple(moved(c) for c in s.context), wrt=heads.get(s.wrt, s.wrt),
                           adjoint_of=tuple((n, heads.get(t, t)) for n, t in s.adjoint_of)) for s in work.steps)
@@ -435,6 +560,7 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
 
 def _made(work: Work) -> list[Tensor]:
     found = {t for e in work.forward + work.backward for t in (*e.tensors(), e.tensor)}
+    found |= {t for e in work.unshifted for t in (*e.tensors(), e.tensor)}
     for s in work.steps:
         for e in (*s.before, s.after, *s.context):
             found |= {e.tensor, *e.tensors()}

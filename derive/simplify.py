@@ -88,6 +88,8 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
         return False
     if not source.is_pointwise:
         return False
+    if work.carries_deltas(source):
+        return True
     if all(not t.fac and not t.rows for t in source.terms):
         return True  # a constant
     if len(source.terms) == 1 and not source.terms[0].rows and len(source.terms[0].fac) == 1 \
@@ -239,7 +241,7 @@ def expand(eq: Equation, work) -> Equation:
                 x, _ = work.saved.rewrite(x)
                 terms.append(_known(_declared_sum(x, texts), eq, work, used))
     terms = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
-    if _cost(terms) >= _cost(eq.terms):
+    if _cost(terms) >= _cost(eq.terms) or len(terms) > sum(_addends(t) for t in eq.terms):
         return eq
     why = "multiplied out, terms cancel or combine"
     if used:
@@ -248,6 +250,11 @@ def expand(eq: Equation, work) -> Equation:
         why += f"; {'; '.join(dict.fromkeys(texts))}"
     return _changed(eq, terms, work, "expand and collect", why, context=[u for u in used if work.is_backward(u)],
                     facts=dict.fromkeys(texts))
+
+
+def _addends(t: Term) -> int:
+    """How many addends a term shows: those of its longest sum, at least one."""
+    return max((len(f.args) for f in t.fac if f.is_Add), default=1)
 
 
 def _cost(terms) -> int:
