@@ -18,9 +18,11 @@ STYLE = """
   --bad: #a8201a; color: var(--ink); font: 1.05rem/1.6 "Source Serif 4", Charter, Georgia, "Times New Roman", serif;
   max-width: 56rem; margin: 0 auto; padding: 0 1.2rem 4rem; }
 .derivation h1 { font-size: 1.9rem; line-height: 1.2; margin: 2.2rem 0 .8rem; }
-.derivation h2 { font-size: 1.3rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line); }
+.derivation h2 { font-size: 1.3rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem;
+  border-bottom: 1px solid var(--line); }
 .derivation h3 { font-size: 1.08rem; margin: 1.9rem 0 .3rem; color: var(--accent); }
-.derivation a { color: var(--accent); text-decoration: none; } .derivation .bar { border-top: .055em solid; padding-top: .08em; }
+.derivation a { color: var(--accent); text-decoration: none; }
+.derivation .bar { border-top: .055em solid; padding-top: .08em; }
 .derivation p { margin: .6rem 0; } .derivation ul { margin: .5rem 0; padding-left: 1.3rem; }
 .derivation code { font: .86em ui-monospace, "DejaVu Sans Mono", monospace; }
 .derivation math { font-size: 1.04em; font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", math; }
@@ -34,7 +36,8 @@ STYLE = """
 .derivation .boxed { background: var(--wash); border-left: 3px solid var(--accent); padding: .4rem .8rem .4rem 0;
   border-radius: 0 6px 6px 0; }
 .derivation table.data { border-collapse: collapse; margin: .6rem 0; font-size: .96rem; text-align: left; }
-.derivation table.data th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line); text-align: left; }
+.derivation table.data th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line);
+  text-align: left; }
 .derivation table.data th, .derivation table.data td { padding: .22rem 1.1rem .22rem 0; }
 .derivation details { margin: .5rem 0 1rem; } .derivation summary { cursor: pointer; color: var(--soft); }
 .derivation .proved { color: var(--good); } .derivation .refuted { color: var(--bad); }
@@ -158,7 +161,8 @@ class _Page:
         if line.label and line.label not in self.anchors:
             self.anchors.add(line.label)
             anchor = f' id="{_anchor(line.label)}"'
-        return f'<tr{anchor}><td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>{aside}<td class="num">{number}</td></tr>{below}'
+        sides = f'<td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>'
+        return f'<tr{anchor}>{sides}{aside}<td class="num">{number}</td></tr>{below}'
 
     def _fold(self, block):
         inside = "".join(self.block(b) for b in block.blocks)
@@ -166,8 +170,8 @@ class _Page:
 
     def _drawing(self, block):
         return (
-            f'<figure class="drawing">{svg(block.graph)}<figcaption>Arrows run from what is read to its reader; outlined '
-            "in colour is what the derivative is taken by.</figcaption></figure>"
+            f'<figure class="drawing">{svg(block.graph)}<figcaption>Arrows run from what is read to its reader; '
+            "outlined in colour is what the derivative is taken by.</figcaption></figure>"
         )
 
 

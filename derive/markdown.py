@@ -7,12 +7,13 @@ use letters only: ``\cr``, ``\thinspace``.
 from __future__ import annotations
 
 from .derivation import Derivation
-from .latex import ESCAPES, display_rows, render
+from .latex import display_rows
 from .show import blocks as B
 from .show import layout as L
+from .show.names import plain
 from .show.options import read_options
 from .show.outline import outline
-from .text import plain
+from .show.tex import ESCAPES, render
 
 LETTERS = {
     r"\\": r"\cr ",

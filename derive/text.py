@@ -19,7 +19,7 @@ from .show import layout as L
 from .show.equations import equation_layout
 from .show.expressions import expression
 from .show.matrix import matrix_layout
-from .show.names import Namer
+from .show.names import Namer, plain
 from .show.options import read_options
 from .show.outline import outline
 
@@ -52,11 +52,6 @@ def step_text(step: Step, names: Namer | None = None) -> str:
     if step.facts:
         lines.append(f"  facts   {plain('; '.join(step.facts))}")
     return "\n".join(lines)
-
-
-def plain(text: str) -> str:
-    """A string on one line, whatever its author put into it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def name_text(name: str) -> str:
@@ -196,8 +191,6 @@ _TABLE = {
     L.Words: lambda n, tight: plain(n.text),
 }
 
-
-# --- the document ------------------------------------------------------------------------------------------------------
 
 WIDTH = 100
 

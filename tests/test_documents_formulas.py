@@ -1,4 +1,4 @@
-"""How single formulas are written: letters, order, brackets, fractions, and every function of the language in each format."""
+"""How single formulas are written: letters, order, brackets, fractions; every function in every format."""
 
 import xml.dom.minidom
 
@@ -9,13 +9,13 @@ from sympy import Integer, Rational
 import derive as dv
 from derive.errors import UnsupportedError
 from derive.index import Index
-from derive.latex import FUNCTIONS as LATEX_FUNCTIONS
 from derive.latex import equation_latex, latex_expr
 from derive.nodes import Iverson, Max, Sum, argmax
 from derive.primitives import FUNCTIONS
 from derive.program import Equation, Row, Term
 from derive.show.expressions import APPLIED, SHAPED, expression
 from derive.show.mathml import math, render
+from derive.show.tex import FUNCTIONS as LATEX_FUNCTIONS
 from derive.tensor import Tensor
 from derive.text import equation_text, expr_text
 
@@ -67,7 +67,7 @@ def test_sympy_prints_reads_by_the_same_notation():
 
 
 def test_bound_letters_never_clash():
-    """Free letters stay; bound ones take primes; a uid is never seen; a scalar's name is not used for a bound letter."""
+    """Free letters stay; bound ones take primes; a uid is never seen; a scalar's name is no bound letter."""
     b7, b8 = Index("b", b.size, 7), Index("b", b.size, 8)
     y = _computed("y", b)
     eq = Equation(y, (b,), (Term(Integer(1), (x[b7, 0], x[b8, 1]), (b7, b8)),))

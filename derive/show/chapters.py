@@ -92,7 +92,8 @@ def _chapter(f: Formulas, steps) -> list:
             )
         )
     if folded:
-        count = f"{len(folded)} {'more ' if out else ''}step{'s' if len(folded) > 1 else ''} in which only the obvious happens"
+        steps = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
+        count = f"{len(folded)} {steps} in which only the obvious happens"
         body = [Para((f"{_numbers(folded)}.",)), Equations(tuple(line for s in folded for line in _after_line(f, s)))]
         out.append(Fold(count, tuple(body)))
     return out
@@ -116,7 +117,7 @@ def _after_line(f: Formulas, s: Step) -> tuple[Line, ...]:
 
 
 def _trivial(f: Formulas, s: Step) -> bool:
-    """Whether a reader may skip the step: nothing visible changes, a constant 1 goes in, or a bracket picks its term."""
+    """Whether a reader may skip it: nothing visible changes, a constant 1 goes in, or a bracket picks its term."""
     if s.claim == "transpose":
         return not s.before
     if not s.before:

@@ -267,7 +267,7 @@ def _positive_first(items):
 
 
 def _ordered(factors, free):
-    """The order of factors a person would choose: plain reads first, each by the first free letter that sets it apart."""
+    """The order a person would choose: plain reads first, each by the first free letter that sets it apart."""
     place = {i: n for n, i in enumerate(free)}
     letters = [{s for s in f.free_symbols if s in place} for f in factors]
     everywhere = set.intersection(*letters) if letters else set()

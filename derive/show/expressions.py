@@ -39,7 +39,7 @@ from .layout import (
 from .letters import Scope, open_scope
 from .names import Namer
 
-# the closed table of functions written as name(arguments); exp, powers, Abs, floor and Piecewise have shapes of their own
+# the closed table of functions written as name(arguments); those in SHAPED have a form of their own
 APPLIED = {
     sympy.log: "log",
     sympy.sin: "sin",
@@ -276,7 +276,7 @@ def factor_rank(f) -> int:
 
 
 def product(coef: Rational, factors, ctx, tail: Node | None = None) -> Node:
-    """``coef`` (positive) times factors in the order given, negative powers below the line; ``tail`` is a big operator."""
+    """``coef`` (positive) times factors in order, negative powers below the line; ``tail`` is a big operator."""
     above, below = [], []
     for f in factors:
         base, exponent = f.as_base_exp() if isinstance(f, Pow) else (f, Integer(1))

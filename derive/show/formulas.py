@@ -6,7 +6,7 @@ import re
 
 from ..derivation import Derivation
 from ..program import Equation, Step
-from ..tensor import Read
+from ..tensor import Read, Tensor
 from .blocks import Line
 from .equations import equation_context, equation_layout
 from .expressions import read
@@ -30,6 +30,15 @@ class Formulas:
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
         self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
         self._shown: dict = {}
+
+    def given(self) -> list[Tensor]:
+        """All inputs: data before parameters, each in the order of first use."""
+        d = self.d
+        known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+        used = [r.name for e in (*d.source.equations, *d.program.equations) for r in e.tensors() if r.name in known]
+        wrt = [t.name for t in d.wrt]
+        order = [n for n in used if n not in wrt] + [n for n in known if n not in used and n not in wrt] + wrt
+        return [known[n] for n in dict.fromkeys(order) if n in known]
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:

@@ -32,7 +32,10 @@ class Graph:
 
 
 def network(program: Program, wrt=()) -> Graph:
-    """The graph of a program, in which the tensors named in ``wrt`` are parameters: a tensor stands one column right of what it reads; inputs just left of their reader."""
+    """The graph of a program, in which the tensors named in ``wrt`` are parameters.
+
+    A tensor stands one column right of what it reads, an input just left of its reader.
+    """
     order = {e.name: n for n, e in enumerate(program.equations)}
     reads = {e.name: [t.name for t in e.tensors()] for e in program.equations}
     loops, arrows = [], []

@@ -8,8 +8,8 @@ r"""The matrix form of an equation, where it has one.
     dU[i,l] = sum_{t,b} x[t,b,i] da[t,b,l]  dU = sum_t x[t]^T da[t]
 
 Vectors are columns, 1 is a vector of ones, functions apply to each element.  A third letter in first
-place, such as time, is a slice: ``h[t]`` is a matrix.  An equation over more letters (a convolution, heads) has no matrix
-form here, and none is invented.
+place, such as time, is a slice: ``h[t]`` is a matrix.  An equation over more letters (a convolution, heads) has no
+matrix form here, and none is invented.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]
 
 
 def _scaled_rows(eq, form) -> Node | None:
-    """``diag(rs) (a - b)`` or ``dh * (1 - h * h)``, where every term of a pointwise equation carries the same factor."""
+    """``diag(rs) (a - b)`` or ``dh * (1 - h * h)``, where all terms of a pointwise equation share a factor."""
     if len(eq.terms) < 2 or form.col is None or not all(not t.bnd and not t.rows for t in eq.terms):
         return None
     products = [[a for f in t.fac for a in Mul.make_args(f)] for t in eq.terms]

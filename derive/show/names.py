@@ -55,6 +55,11 @@ GREEK = {
 ADJOINT_STYLES = ("bar", "partial", "d")
 
 
+def plain(text: str) -> str:
+    """A string on one line, whatever its author put into it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
 def is_narrow(name: str) -> bool:
     """Whether a name is shown as one letter, perhaps with a hat."""
     bare = name.removesuffix("hat") if len(name) > 3 else name

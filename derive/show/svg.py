@@ -60,7 +60,8 @@ def _arrow(a: Box, b: Box, graph: Graph) -> str:
         way = above if a.row + b.row - 2 * above <= 2 * below - a.row - b.row else below
         y = EDGE + 14 + way * ROW + HEIGHT / 2
         path = (
-            f"M{_n(x1)},{_n(y1)} C{_n(x1 + 26)},{_n(y1)} {_n(x1 + 14)},{_n(y)} {_n(x1 + 52)},{_n(y)} L{_n(x2 - 52)},{_n(y)} "
+            f"M{_n(x1)},{_n(y1)} C{_n(x1 + 26)},{_n(y1)} {_n(x1 + 14)},{_n(y)} {_n(x1 + 52)},{_n(y)} "
+            f"L{_n(x2 - 52)},{_n(y)} "
             f"C{_n(x2 - 14)},{_n(y)} {_n(x2 - 26)},{_n(y2)} {_n(x2)},{_n(y2)}"
         )
     else:
@@ -88,6 +89,7 @@ def _blocked(a: Box, b: Box, graph: Graph) -> bool:
 def _loop(box: Box) -> str:
     x, y = _corner(box)
     return (
-        f'<path class="arrow" d="M{_n(x + WIDTH - 18)},{_n(y)} C{_n(x + WIDTH - 8)},{_n(y - 24)} {_n(x + 8)},{_n(y - 24)} '
+        f'<path class="arrow" d="M{_n(x + WIDTH - 18)},{_n(y)} '
+        f"C{_n(x + WIDTH - 8)},{_n(y - 24)} {_n(x + 8)},{_n(y - 24)} "
         f'{_n(x + 18)},{_n(y)}" marker-end="url(#tip)"/>'
     )

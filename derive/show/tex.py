@@ -1,0 +1,280 @@
+"""LaTeX of a layout tree, for math mode, with amsmath; and text that LaTeX can only read."""
+
+from __future__ import annotations
+
+from . import layout as L
+from .names import GREEK, is_narrow, plain
+
+SYMBOLS = {"==": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
+FUNCTIONS = {
+    "log": r"\log",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "tan": r"\tan",
+    "asin": r"\arcsin",
+    "acos": r"\arccos",
+    "atan": r"\arctan",
+    "sinh": r"\sinh",
+    "cosh": r"\cosh",
+    "tanh": r"\tanh",
+    "asinh": r"\operatorname{arsinh}",
+    "acosh": r"\operatorname{arcosh}",
+    "atanh": r"\operatorname{artanh}",
+    "erf": r"\operatorname{erf}",
+    "erfc": r"\operatorname{erfc}",
+    "sign": r"\operatorname{sign}",
+    "loggamma": r"\log\Gamma",
+    "digamma": r"\psi",
+    "polygamma": r"\operatorname{polygamma}",
+    "max": r"\max",
+    "min": r"\min",
+    "relu": r"\operatorname{relu}",
+    "sigmoid": r"\sigma",
+    "softplus": r"\operatorname{softplus}",
+    "stop_gradient": r"\operatorname{stop}",
+    "exp": r"\exp",
+    "mod": r"\operatorname{mod}",
+    "diag": r"\operatorname{diag}",
+    "onehot": r"\operatorname{onehot}",
+}
+BIG = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
+FENCES = {
+    "abs": (r"\lvert ", r"\rvert "),
+    "norm": (r"\lVert ", r"\rVert "),
+    "floor": (r"\lfloor ", r"\rfloor "),
+    "ceil": (r"\lceil ", r"\rceil "),
+    "iverson": ("[", "]"),
+    "round": ("(", ")"),
+}
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': r"{\symbol{34}}",
+    "|": r"\textbar{}",
+}
+# characters of our own prose that pdflatex does not know
+PROSE = {
+    "·": r"\textperiodcentered{}",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\dots{}",
+}
+
+
+def escape(text: str) -> str:
+    """A string as LaTeX text that can do nothing but be read."""
+    return "".join(_character(c) for c in plain(text))
+
+
+def _character(c: str) -> str:
+    if c in PROSE:
+        return PROSE[c]
+    # beyond Latin-1, which characters exist depends on the engine and its fonts
+    return ESCAPES.get(c, c) if ord(c) < 256 else f"U+{ord(c):04X}"
+
+
+def word(name: str) -> str:
+    """A name in math mode: a letter, a Greek letter, a letter with a hat (``xhat``), or upright text."""
+    if name.endswith("hat") and (len(name) == 4 or name[:-3] in GREEK):
+        return rf"\hat{{{word(name[:-3])}}}"
+    if name in GREEK:
+        return "\\" + name
+    for latin, greek in GREEK.items():
+        if name == greek:
+            return "\\" + latin
+    if len(name) == 1 and name.isascii() and name.isalpha():
+        return name
+    if name.isascii() and name.replace("_", "").isalnum():
+        return rf"\mathrm{{{escape(name)}}}"
+    return rf"\text{{{escape(name)}}}"
+
+
+def render(node: L.Node, tight: bool = False) -> str:
+    """The LaTeX of a layout tree; ``tight`` leaves out thin spaces, as in a subscript."""
+    return _TABLE[type(node)](node, tight)
+
+
+def fence(body: L.Node, kind: str = "round", tight: bool = False) -> str:
+    left, right = FENCES[kind]
+    if L.tall(body) and not tight:
+        left, right = rf"\left{left.strip()} ", rf" \right{right.strip()}"
+    return f"{left}{render(body, tight)}{right}"
+
+
+def _wrapped(node, least, tight=False):
+    return render(node, tight) if node.prec >= least else fence(node, tight=tight)
+
+
+def name_latex(name: L.Name, extra: str = "", below: str = "") -> str:
+    """A tensor's symbol with everything that stands above and below it."""
+    base = word(name.base)
+    if name.mark == "bar":
+        base = rf"\bar{{{base}}}" if is_narrow(name.base) else rf"\overline{{{base}}}"
+    elif name.mark == "d":
+        base = rf"\mathrm{{d}}{base}" if base.startswith("\\") or len(base) == 1 else rf"\mathrm{{d}}\,{base}"
+    label = name.label and (f"({name.label})" if name.label.isdigit() else word(name.label))
+    over = label + extra
+    return base + (f"_{{{below}}}" if below else "") + (f"^{{{over}}}" if over else "")
+
+
+def _subscript(idx) -> str:
+    simple = all(
+        isinstance(i, L.Letter) and len(word(i.name)) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
+    )
+    return ("" if simple else ",").join(render(i, True) for i in idx)
+
+
+def _sum(node, tight):
+    out = []
+    for n, (sign, item) in enumerate(node.items):
+        loose = item.prec <= L.ADD or (n < len(node.items) - 1 and _opens_max(item))
+        text = fence(item, tight=tight) if loose else render(item, tight)
+        space = "" if tight else " "
+        out.append(f"{'-' if sign < 0 else '+'}{space}{text}" if out else f"{'-' if sign < 0 else ''}{text}")
+    return ("" if tight else " ").join(out)
+
+
+def _opens_max(node):
+    if isinstance(node, L.Product):
+        return _opens_max(node.items[-1])
+    return isinstance(node, L.Big) and node.op != "sum"
+
+
+def _product(node, tight):
+    if node.op == "odot":
+        return r" \odot ".join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
+    out = []
+    for n, item in enumerate(node.items):
+        least = L.BIG if n == len(node.items) - 1 else L.MUL
+        elementwise = isinstance(item, L.Product) and item.op
+        out.append(fence(item) if elementwise else _wrapped(item, least, tight))
+    glue = "" if tight and all(isinstance(i, (L.Num, L.Letter)) for i in node.items) else r" \, "
+    text = out[0]
+    for before, after, shown in zip(node.items, node.items[1:], out[1:], strict=False):
+        both_numbers = isinstance(before, L.Num) and isinstance(after, L.Num)
+        text += (r" \cdot " if both_numbers else " " if isinstance(after, L.Big) else glue) + shown
+    return text
+
+
+def _power(node, tight):
+    exponent = exponent_text(node.exponent) or render(node.exponent, True)
+    base = node.base
+    labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
+    if labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM:
+        return f"{fence(base, tight=tight)}^{{{exponent}}}"
+    return f"{render(base, tight)}^{{{exponent}}}"
+
+
+def exponent_text(node: L.Node) -> str:
+    """``3/2`` for a fraction of numbers in an exponent, where a bar would be too small; else nothing."""
+    plain_fraction = isinstance(node, L.Fraction) and all(isinstance(n, L.Num) for n in (node.num, node.den))
+    return f"{node.num.text}/{node.den.text}" if plain_fraction else ""
+
+
+def _exp(node, tight):
+    if L.width(node.arg) <= 15 and not L.tall(node.arg):
+        return f"e^{{{render(node.arg, True)}}}"
+    return r"\exp" + fence(node.arg, tight=tight)
+
+
+def _apply(node, tight):
+    body = ", ".join(render(a, tight) for a in node.args)
+    grow = any(L.tall(a) for a in node.args) and not tight
+    return FUNCTIONS[node.fn] + (rf"\left( {body} \right)" if grow else f"({body})")
+
+
+def _logic(node, tight):
+    if node.op == "not":
+        return rf"\lnot ({render(node.items[0], tight)})"
+    glue = {"and": r" \wedge ", "or": r" \vee "}[node.op]
+    return glue.join(fence(i) if isinstance(i, L.Logic) and i.op != node.op else render(i, tight) for i in node.items)
+
+
+def _relation(node, tight):
+    out = render(node.parts[0], tight)
+    for op, part in zip(node.ops, node.parts[1:], strict=True):
+        out += f" {SYMBOLS[op]} {render(part, tight)}"
+    return out
+
+
+def _big(node, tight):
+    under = ",".join(render(i, True) for i in node.letters)
+    if len(node.conditions) > 1:
+        lines = r" \\ ".join([under] + [render(c, True) for c in node.conditions])
+        under = rf"\substack{{{lines}}}"
+    elif node.conditions:
+        under += r" \,:\, " + render(node.conditions[0], True)
+    return f"{BIG[node.op]}_{{{under}}} {_wrapped(node.body, L.BIG)}"
+
+
+def _cases(node, tight):
+    rows = [
+        f"{render(v)} & " + (r"\text{otherwise}" if c is None else r"\text{if } " + render(c)) for v, c in node.rows
+    ]
+    return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+
+
+def _number(node, tight):
+    if node.text == "infinity":
+        return r"\infty"
+    mantissa, _, exponent = node.text.partition("e")
+    if not exponent:
+        return node.text
+    return f"10^{{{int(exponent)}}}" if mantissa == "1" else rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
+
+
+def _transposed(node, tight):
+    body = node.body
+    if isinstance(body, L.Name):
+        return name_latex(body, extra=r"\top")
+    if isinstance(body, L.Element):
+        return name_latex(body.name, extra=r"\top", below=_subscript(body.idx))
+    return (render(body) if isinstance(body, L.Ones) else fence(body)) + r"^{\top}"
+
+
+def _array(node, tight):
+    if not isinstance(node.rows[0], L.Array):
+        return r"\begin{pmatrix} " + " & ".join(render(r) for r in node.rows) + r" \end{pmatrix}"
+    if not isinstance(node.rows[0].rows[0], L.Array):
+        rows = r" \\ ".join(" & ".join(render(v) for v in row.rows) for row in node.rows)
+        return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
+    return r"\left[ " + r",\; ".join(render(r) for r in node.rows) + r" \right]"
+
+
+_TABLE = {
+    L.Num: _number,
+    L.Letter: lambda n, tight: word(n.name) + "'" * n.primes,
+    L.Name: lambda n, tight: name_latex(n),
+    L.Element: lambda n, tight: name_latex(n.name, below=_subscript(n.idx)),
+    L.Partial: lambda n, tight: rf"\frac{{\partial {render(n.of)}}}{{\partial {render(n.by)}}}",
+    L.Slope: lambda n, tight: rf"\frac{{\partial {render(n.of)}}}{{\partial {render(n.by)}}}",
+    L.Array: _array,
+    L.Sum: _sum,
+    L.Product: _product,
+    L.Fraction: lambda n, tight: rf"\frac{{{render(n.num, tight)}}}{{{render(n.den, tight)}}}",
+    L.Power: _power,
+    L.Exp: _exp,
+    L.Root: lambda n, tight: rf"\sqrt{{{render(n.arg, tight)}}}",
+    L.Apply: _apply,
+    L.Fence: lambda n, tight: fence(n.body, n.kind, tight),
+    L.Relation: _relation,
+    L.Logic: _logic,
+    L.Big: _big,
+    L.Cases: _cases,
+    L.Transposed: _transposed,
+    L.Ones: lambda n, tight: r"\mathbf{1}",
+    L.Words: lambda n, tight: rf"\text{{{escape(n.text)}}}",
+}
