@@ -45,7 +45,8 @@ def train_digits(
 
     start = time.perf_counter()
     (x, y), (x_test, y_test) = digits(seed)
-    model = dv.Sequential([*(L.Dense(units, activation="relu") for units in hidden), L.Dense(10)], input_shape=(64,))
+    stack = [*(L.Dense(units, activation="relu") for units in hidden), L.Dense(10)]
+    model = dv.Sequential(stack, input_shape=(64,), name="digits_mlp")
     print(model.summary())
 
     trainer = Trainer(model, loss=LOSS, optimizer=optax.adam(learning_rate), metrics=["accuracy"], seed=seed)
