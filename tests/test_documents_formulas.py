@@ -17,7 +17,7 @@ from derive.show.expressions import APPLIED, SHAPED, expression
 from derive.show.mathml import math, render
 from derive.show.tex import FUNCTIONS as LATEX_FUNCTIONS
 from derive.tensor import Tensor
-from derive.text import equation_text, expr_text
+from derive.text import equation_text, expr_text, matrix_text
 
 b, i, k = dv.indices("b i k")
 t = dv.index("t")
@@ -165,3 +165,28 @@ def test_names(name, latex):
 def test_a_labelled_name_takes_a_power_in_brackets():
     assert latex_expr(dv.tensor("W1", i)[i] ** 2) == "(W_{i}^{(1)})^{2}"
     assert latex_expr(dv.tensor("v1")[()] ** 2) == "(v^{(1)})^{2}"
+
+
+def test_sums_over_the_same_letters_stand_under_one_sign():
+    loss, v, w = _computed("loss"), _computed("v", b), _computed("w", b)
+    b1, b2, b3 = (Index("b", b.size, n) for n in (1, 2, 3))
+    terms = (Term(1 / b.size, (v[b1],), (b1,)), Term(-1 / b.size, (w[b2],), (b2,)))
+    assert equation_text(Equation(loss, (), terms)) == "loss = 1/B sum_b (v[b] - w[b])"
+    shared = (Term(Integer(1), (v[b1], w[b1]), (b1,)), Term(Integer(-1), (w[b2], v[b2] ** 2), (b2,)))
+    assert equation_text(Equation(loss, (), shared)) == "loss = sum_b v[b] w[b] (1 - v[b])"
+    apart = (Term(Integer(1), (v[b1], w[b1]), (b1,)), Term(Integer(1), (x[b3, 0], x[b3, 1]), (b3,)))
+    assert equation_text(Equation(loss, (), apart)) == "loss = sum_b v[b] w[b] + sum_b x[b,0] x[b,1]"
+
+
+def test_matrix_forms_of_scalars():
+    s, v, w = _computed("s"), _computed("v", b), _computed("w", b)
+    b1, i1 = Index("b", b.size, 1), Index("i", i.size, 2)
+
+    def form(*fac, bnd=(b1,)):
+        return matrix_text(Equation(s, (), (Term(Integer(1), fac, bnd),)))
+
+    assert form(v[b1]) == "s = 1^T v"
+    assert form(v[b1], w[b1]) == "s = v^T w"
+    assert form(v[b1] ** 2) == "s = ||v||^2"
+    assert form(x[b1, i1], bnd=(b1, i1)) == "s = 1^T x 1"
+    assert form(v[label[b1]]) is None
