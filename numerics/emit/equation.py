@@ -37,7 +37,7 @@ def finished(scope: Scope, v: Val, e: Equation) -> Val:
             v = Val(f"{v.atom}.astype({scope.dtype})", axes=v.axes)
     if set(v.axes) == set(e.idx):
         return full(v, e.idx, "", "")
-    return full(v, e.idx, scope.shape(e.idx), scope.dtype if v.kind != "float" else "")
+    return full(v, e.idx, scope.shape(e.idx), scope.dtype if v.kind != "float" and e.tensor.dtype == "float" else "")
 
 
 def _reduced(scope: Scope, e: Equation, v: Val, order) -> Val:

@@ -287,9 +287,8 @@ def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
             "hvp": "Loss, gradients and Hessian-vector product", "jacobian": "Value and Jacobian",
             "hessian": "Loss, gradients and Hessian"}.get(d.kind, "Loss and gradients")
     forward = {e.name for e in d.source.equations}
-    first, second = [], []
-    for e in d.program.equations:
-        (first if e.name in forward and not second else second).append(e)
+    last = max((n for n, e in enumerate(d.program.equations) if e.name in forward), default=-1)
+    first, second = d.program.equations[:last + 1], d.program.equations[last + 1:]
     shown = [(*_equation_parts(e), e) for e in d.program.equations]
     width = min(max((len(left) for left, *_ in shown), default=0), 24)
     digits = max((len(f"({e.number})") for *_, e in shown), default=0)

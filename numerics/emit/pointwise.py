@@ -16,7 +16,7 @@ from derive.index import Index, Size
 from derive.nodes import Iverson
 from derive.tensor import Read
 from sympy import Add, Integer, Mul, Piecewise, Pow, Rational
-from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from . import reads
 from .scope import Scope, number
@@ -34,7 +34,7 @@ FUNCTIONS = {
 }
 SPECIAL = ("Pow", "Piecewise", "Iverson")
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
-KEEPS_INTEGERS = ("Abs", "sign", "maximum", "minimum", "relu", "stop_gradient", "floor")
+KEEPS_INTEGERS = ("Abs", "sign", "maximum", "minimum", "relu", "stop_gradient")
 
 
 def expr(scope: Scope, e, order) -> Val:
@@ -43,7 +43,7 @@ def expr(scope: Scope, e, order) -> Val:
         return reads.read(scope, e, order)
     if isinstance(e, Index):
         return scope.place(e)
-    if isinstance(e, Size) or (e.is_number and not isinstance(e, Boolean)) or _only_sizes(e):
+    if _only_sizes(e):
         return scope.size(e)
     if isinstance(e, Add):
         if reads.is_index_array(e):
@@ -68,12 +68,14 @@ def expr(scope: Scope, e, order) -> Val:
 
 
 def _only_sizes(e) -> bool:
-    return not isinstance(e, Boolean) and not e.has(Read) and all(isinstance(s, Size) for s in e.free_symbols)
+    if not isinstance(e, sympy.Expr) or e.has(Read) or not all(isinstance(s, Size) for s in e.free_symbols):
+        return False
+    return all(isinstance(f, sympy.floor) for f in e.atoms(sympy.Function, Piecewise, Iverson))
 
 
 def call(scope: Scope, name: str, args, order) -> Val:
     if name not in KEEPS_INTEGERS:
-        args = [as_float(scope, a) for a in args]
+        args = [as_float(scope, a) if a.kind != "num" else Val(f"float({a.src})", kind="num") for a in args]
     axes = union(args, order)
     template = FUNCTIONS[name]
     if template == "{0}":
@@ -224,7 +226,7 @@ def plain_product(scope: Scope, factors, order, first: Val | None = None) -> Val
     constant = Integer(1)
     top, bottom = [] if first is None else [first], []
     for f in (g for f in factors for g in Mul.make_args(f)):
-        if f.is_number:
+        if f.is_number and _only_sizes(f):
             constant *= f
         elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))

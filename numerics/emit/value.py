@@ -98,8 +98,8 @@ def full(v: Val, target, shape: str, asarray: str) -> Val:
     if set(v.axes) == set(target):
         return transpose(v, target)
     if not v.axes:
-        return Val(f"jnp.full({shape}, {v.src}, {asarray})" if v.kind in ("num", "int", "bool", "weak")
-                   else f"jnp.full({shape}, {v.src})", ATOM, target, "float")
+        cast = f", {asarray}" if asarray else ""
+        return Val(f"jnp.full({shape}, {v.src}{cast})", ATOM, target, "float" if asarray else v.kind)
     return Val(f"jnp.broadcast_to({align(v, target).src}, {shape})", ATOM, target, v.kind)
 
 
