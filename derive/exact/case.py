@@ -31,7 +31,7 @@ class Case:
         machine.run(program)
         self.arrays = machine.arrays
         self._directions: dict[str, list] = {}
-        self.sides: dict[int, Array] = {}  # id of an equation of a kept step -> its right-hand side
+        self.sides: dict[int, tuple] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
         self.notes: set[str] = set()
 
     def array(self, t: Tensor) -> Array:

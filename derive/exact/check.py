@@ -14,7 +14,7 @@ from ..program import Program, Step
 from ..tensor import Read, Tensor
 from .case import Case, Cases
 from .compile import Array
-from .decide import Difference, compare, decide, same_exponentials, show
+from .decide import Difference, compare, decide, outcomes, same_exponentials, show
 from .loops import linear_tensors
 from .sample import TOO_MANY, Sizes
 from .steps import Steps, modular_floats
@@ -178,8 +178,7 @@ class Checker:
         def claim(case):
             tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
             gradients = {n: d.gradients[n] for n in names}
-            return self.either(case, lambda arrays: self._along(case, arrays, gradients, wrt, tangent)) and (
-                self._where(case, names, wrt) or self._along(case, self.program_arrays(case), gradients, wrt, tangent))
+            return self.either(case, lambda arrays: self._along(case, arrays, gradients, wrt, tangent))
         return claim
 
     def _along(self, case, arrays, gradients, wrt, tangent):
@@ -220,17 +219,23 @@ class Checker:
                 found[of[g.name]] = next(r for r in reads if r != g)
         return found
 
-    def _where(self, case, names, wrt):
-        """The first element of a gradient that is wrong, found by moving one element at a time."""
-        F, arrays = case.field, self.program_arrays(case)
-        for n in names:
-            gradient, count = arrays[self.d.gradients[n].name], len(case.array(wrt[n]).data)
+    def locate(self, name) -> Difference | None:
+        """The first element of a wrong gradient, found by moving one element of the tensor at a time."""
+        x = next(t for t in self.d.wrt if t.name == name)
+
+        def claim(case):
+            F, gradient = case.field, self.program_arrays(case)[self.d.gradients[name].name]
             for k, at in enumerate(gradient.positions()):
-                unit = [F.one if j == k else F.zero for j in range(count)]
-                true = self.source_tangent(case, {n: unit})
+                unit = [F.one if j == k else F.zero for j in range(len(case.array(x).data))]
+                true = self.source_tangent(case, {name: unit})
                 if not F.same(gradient.data[k], true):
-                    where = f"d{n}[{', '.join(map(str, at))}]" if at else f"d{n}"
+                    where = f"d{name}[{', '.join(map(str, at))}]" if at else f"d{name}"
                     return Difference(where, f"derived {show(F, gradient.data[k])}", f"true {show(F, true)}")
+            return None
+        for kind in ("real", "modular"):
+            for _, found in outcomes(self.cases, kind, 0, claim, 1):
+                if found:
+                    return found
         return None
 
     def value_claim(self, t: Tensor):
@@ -261,12 +266,15 @@ class Checker:
     def explain(self, refuted, evidence) -> str:
         """The message of the error for one refuted row."""
         key, row = refuted
-        lines = [f"{self.d.name}: {row.what} is refuted by {row.by}", f"  {row.detail}"]
+        lines = [f"{self.d.name}: {row.what} is refuted by {row.by}"]
+        if not str(key).startswith("gradient:"):
+            lines.append(f"  {row.detail}")
         if key in self.steps:
             s = self.steps[key]
             lines += [*(f"  before  {b}" for b in s.before), f"  after   {s.after}"]
-        elif isinstance(key, str) and key.startswith("gradient:"):
-            lines.append(f"  equation  {self.d.gradient(key.removeprefix('gradient:'))}")
+        if str(key).startswith("gradient:"):
+            name = key.removeprefix("gradient:")
+            lines += [f"  {self.locate(name) or row.detail}", f"  equation  {self.d.gradient(name)}"]
         others = [r.what for r in evidence.rows if r.verdict == REFUTED and r is not row]
         if others:
             lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")

@@ -18,7 +18,7 @@ from ..index import Index, Size
 from ..nodes import Iverson
 from ..primitives import FUNCTIONS
 from ..tensor import Read
-from .field import Undefined
+from .field import OutOfRange, Undefined
 
 MAX_TERMS = 64  # an argument that expands to more terms than this is taken as one opaque term
 
@@ -159,7 +159,7 @@ class Compiler:
                 if i < 0 or i >= n:
                     if is_float:
                         return zero
-                    raise Undefined(f"an integer read outside its tensor: {e} at {i}")
+                    raise OutOfRange(f"an integer read outside its tensor: {e} at {i}")
                 offset = offset * n + i
             return _present(arrays[name].data[offset], name)
         return read
@@ -172,7 +172,7 @@ class Compiler:
             truth = bool(c)
             return lambda I: truth
         if isinstance(c, (sympy.And, sympy.Or, sympy.Not)):
-            parts = [self.condition(a, slots) for a in c.args]
+            parts = [self.condition(a, slots) for a in sorted(c.args, key=lambda a: bool(a.atoms(Read)))]  # ranges first
             if isinstance(c, sympy.Not):
                 return lambda I: not parts[0](I)
             quantifier = all if isinstance(c, sympy.And) else any

@@ -16,7 +16,8 @@ from .compile import Array
 from .field import AGREE, RationalField, RealField, Undefined
 from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 
-PATIENCE = 3.0       # seconds spent on draws without values, per case, before giving up on it
+PATIENCE = 1.5       # seconds spent on draws without values, per case, before giving up on it
+TRIES = 40           # and so many draws
 REAL_DRAWS = 2
 SCALE = 232_792_560  # lcm(1..20): clears the denominators of means before exponentials are compared
 
@@ -58,7 +59,7 @@ def decide(what: str, cases: Cases, claim: Callable) -> Finding:
         return finding(PROVED, "exact mod 2**61-1", "; ".join(sorted(notes)))
     agreed = 0
     for n in range(min(2, len(cases.assignments))):
-        for _, difference in _outcomes(cases, "real", n, claim, REAL_DRAWS):
+        for _, difference in outcomes(cases, "real", n, claim, REAL_DRAWS):
             if difference is not None:
                 return finding(REFUTED, "50-digit evaluation", str(difference))
             agreed += 1
@@ -71,35 +72,37 @@ _USED = {"atom": "transcendental functions are random atoms", "order": "an order
 
 
 def _first_outcome(cases, kind, n, claim):
-    for found in _outcomes(cases, kind, n, claim, 1):
+    for found in outcomes(cases, kind, n, claim, 1):
         return found
     raise Undefined("no draw of the inputs gives values")
 
 
-def _outcomes(cases, kind, n, claim, wanted):
+def outcomes(cases, kind, n, claim, wanted):
     """(case, difference or None) for the first ``wanted`` draws at which the claim has values."""
-    started, found = time.perf_counter(), 0
+    started, found, tries, failed = time.perf_counter(), 0, 0, None
     try:
         for case in cases.each(kind, n):
             case.notes = set()
             try:
                 difference = claim(case)
-            except Undefined:
-                if time.perf_counter() - started > PATIENCE:
-                    return
+            except Undefined as e:
+                tries, failed = tries + 1, e
+                if tries >= TRIES or time.perf_counter() - started > PATIENCE:
+                    break
                 continue
             yield case, difference
             found += 1
             if found == wanted:
                 return
-    except Undefined:
-        if kind == "modular":
-            raise
+    except Undefined as e:
+        failed = e
+    if kind == "modular" and not found and failed is not None:
+        raise failed  # in reals, no values is an answer: the domain may be empty
 
 
 def _real_difference(cases, claim):
     """The same difference in reals, for a message that people can read; None if reals show none."""
-    for _, difference in _outcomes(cases, "real", 0, claim, 2):
+    for _, difference in outcomes(cases, "real", 0, claim, 2):
         if difference is not None:
             return difference
     return None

@@ -200,8 +200,15 @@ class _Element:
         visits = [visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
         arguments = [compiler.argument(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
         product = self._exp_times_rest(e, compiler)
+        plain = self._sum(e, compiler, known, size)
 
         def element(I):
+            try:
+                return registered(I)
+            except Undefined:
+                return plain(I)  # it knows which factors do not matter
+
+        def registered(I):
             arg = []
             for visit, argument in zip(visits, arguments, strict=True):
                 visit(I, lambda I, argument=argument: arg.extend(argument(I)))

@@ -13,9 +13,9 @@ from fractions import Fraction
 import mpmath
 
 from ..primitives import FUNCTIONS
-from .modular import ModularField, Undefined
+from .modular import ModularField, OutOfRange, Undefined
 
-__all__ = ["DualField", "ModularField", "RationalField", "RealField", "Undefined"]
+__all__ = ["DualField", "ModularField", "OutOfRange", "RationalField", "RealField", "Undefined"]
 
 DIGITS = 50     # what is promised
 WORKING = 64    # what is computed with

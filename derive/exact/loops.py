@@ -12,6 +12,7 @@ from ..index import Index
 from ..program import Term
 from ..tensor import Read
 from .compile import additive_terms, is_exact
+from .field import OutOfRange, Undefined
 
 LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
 
@@ -25,7 +26,7 @@ def _plan(bnd, rows, compiler, slots, known, size, in_order=False):
     compiled = {r: compiler.relation(r.op, r.lhs, r.rhs, slots) for r in rows}
 
     def ready():
-        done = [r for r in rows if not (_indices(r) - known)]
+        done = sorted((r for r in rows if not (_indices(r) - known)), key=lambda r: bool(r.reads()))  # ranges first
         for r in done:
             rows.remove(r)
         return [compiled[r] for r in done]
@@ -158,11 +159,60 @@ def product_sum(t: Term, compiler, slots, known, size):
         return loop
 
     run, plain = make(0), t.coef == 1
+    careful = _careful_sum(t, compiler, slots, size)
 
     def term(I):
-        out = run(I, None)
+        try:
+            out = run(I, None)
+        except Undefined:
+            out = careful(I)
         return out if out is None or plain else mul(coef(I), out)
     return term
+
+
+def _careful_sum(t: Term, compiler, slots, size):
+    """The same sum without a plan: an integer read outside its tensor does not matter beside a false row or a zero.
+
+    Needed where ``[label[j-1] == k]`` stands beside a read that is zero at ``j = 0``.
+    """
+    F = compiler.F
+    rows = [compiler.relation(r.op, r.lhs, r.rhs, slots) for r in t.rows]
+    factors = [compiler.value(f, slots) for f in t.fac]
+    ranges = [(slots[b], size(b)) for b in t.bnd]
+
+    def product(I):
+        missing = None
+        for holds in rows:
+            try:
+                if not holds(I):
+                    return None
+            except OutOfRange as e:
+                missing = e
+        out = F.one
+        for factor in factors:
+            try:
+                v = factor(I)
+            except OutOfRange as e:
+                missing = e
+                continue
+            if F.is_zero(v):
+                return None
+            out = F.mul(out, v)
+        if missing is not None:
+            raise missing
+        return out
+
+    def total(I, depth=0):
+        if depth == len(ranges):
+            return product(I)
+        out, (slot, n) = None, ranges[depth]
+        for v in range(n):
+            I[slot] = v
+            part = total(I, depth + 1)
+            if part is not None:
+                out = part if out is None else F.add(out, part)
+        return out
+    return total
 
 
 def _is_safe(f) -> bool:

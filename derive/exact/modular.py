@@ -28,6 +28,10 @@ class Undefined(ArithmeticError):
     """A value that does not exist at this draw: a division by zero, a root of a non-residue, an empty window."""
 
 
+class OutOfRange(Undefined):
+    """An integer tensor read at a position it does not have."""
+
+
 _RATIOS = tuple((a * pow(b, -1, P) % P, Fraction(b, a)) for a, b in (
     (2, 1), (1, 2), (4, 1), (1, 4), (3, 1), (1, 3), (3, 2), (2, 3), (3, 4), (4, 3), (5, 1), (1, 5), (8, 1), (1, 8)))
 
