@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import sympy
@@ -228,9 +229,11 @@ def expand(eq: Equation, work) -> Equation:
     used: list[Equation] = []
     texts: list[str] = []
     terms: list[Term] = []
+    many = 0
     for t in eq.terms:
         product = Mul(*(f.replace(lambda e: isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign(),
                                   lambda e: 1 - sigmoid(-e.args[0])) for f in t.fac))
+        many += _products(product)
         product = sympy.expand_mul(product, deep=False)
         if len(Add.make_args(product)) > 24:
             return eq
@@ -241,7 +244,8 @@ def expand(eq: Equation, work) -> Equation:
                 x, _ = work.saved.rewrite(x)
                 terms.append(_known(_declared_sum(x, texts), eq, work, used))
     terms = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
-    if _cost(terms) >= _cost(eq.terms) or len(terms) > sum(_addends(t) for t in eq.terms):
+    met = used or texts or len(terms) < many  # a sum that is known, or terms that meet
+    if not met or _cost(terms) >= _cost(eq.terms) or len(terms) > sum(_addends(t) for t in eq.terms):
         return eq
     why = "multiplied out, terms cancel or combine"
     if used:
@@ -250,6 +254,15 @@ def expand(eq: Equation, work) -> Equation:
         why += f"; {'; '.join(dict.fromkeys(texts))}"
     return _changed(eq, terms, work, "expand and collect", why, context=[u for u in used if work.is_backward(u)],
                     facts=dict.fromkeys(texts))
+
+
+def _products(e: Expr) -> int:
+    """How many products multiplying out would write, before any of them meet."""
+    if isinstance(e, Add):
+        return sum(_products(a) for a in e.args)
+    if isinstance(e, Mul):
+        return math.prod(_products(a) for a in e.args)
+    return 1
 
 
 def _addends(t: Term) -> int:
