@@ -231,3 +231,17 @@ def test_steps_and_equations_print_on_readable_lines():
     assert str(step) == step_text(step)
     assert step_text(step).splitlines()[0] == f"Step {step.id}  contraction  (target dW)"
     assert "  after   dW[i,k] = sum_b x[b,i] dz[b,k]" in step_text(step)
+
+
+def test_products_with_a_cotangent_and_of_second_order():
+    """A vjp says of what it is the derivative; in second order no bar is used, for it could not say of what."""
+    d = mlp()
+    h, W2 = (next(e.tensor for e in d.source if e.name == "o"), d.wrt[2])
+    text = dv.vjp(h, [W2], cotangent="g").to_text()
+    assert "dW2 = the derivative of the sum of the elements of o times those of g with respect to W2" in text
+    loss = next(e.tensor for e in d.source if e.name == "loss")
+    hvp = dv.hvp(loss, [W2])
+    assert "W2_hvp = the Hessian times the direction, at W2" in hvp.to_text()
+    assert r"\bar" not in hvp.to_latex() and r"\overline" not in hvp.to_latex()
+    for make in (hvp.to_html, hvp.to_markdown):
+        assert "Hessian-vector product" in make()

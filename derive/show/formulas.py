@@ -28,6 +28,9 @@ class Formulas:
         for e in (*d.source.equations, *d.program.equations, *(s.after for s in d.steps)):
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
+        self.adjoints = frozenset(adjoints)
+        if d.kind not in ("backprop", "vjp"):  # of second order: one bar could not say of what it is the derivative
+            adjoints = {}
         self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
         self._shown: dict = {}
 

@@ -24,7 +24,7 @@ from ..nodes import Iverson
 from ..program import Equation, Term
 from ..tensor import Read
 from .equations import _positive_first, _shared, _split, _without
-from .expressions import APPLIED, Context, fraction_of, join, layout, number
+from .expressions import APPLIED, Context, factor_rank, fraction_of, join, layout, number
 from .layout import Apply, Big, Element, Fence, Name, Node, Num, Ones, Power, Product, Sum, Transposed, width
 from .names import Namer
 
@@ -70,7 +70,8 @@ def _scaled_rows(eq, form) -> Node | None:
     items = [form.term(Term(t.coef, _without(p, counts))) for t, p in zip(eq.terms, products, strict=True)]
     body = Sum(tuple(_positive_first(items)))
     if full:
-        body = Product((form.elementwise(full, form.row, form.col), body), "odot")
+        first = form.elementwise(full, form.row, form.col)
+        body = Product((*(first.items if isinstance(first, Product) else (first,)), body), "odot")
     return Product((form.diagonal(rows, form.row), body)) if rows else body
 
 
@@ -233,7 +234,8 @@ class _Form:
         return Apply("diag", (self.elementwise(factors, letter, None),))
 
     def elementwise(self, factors, row, col) -> Node:
-        nodes = [self.element(f, row, col) for f in factors]
+        nodes = [self.element(f, row, col) for f in sorted(factors, key=factor_rank)]
+        nodes = [m for n in nodes for m in (n.items if isinstance(n, Product) and n.op else (n,))]
         if len(nodes) == 1:
             return nodes[0]
         self.telling = self.telling or col is not None

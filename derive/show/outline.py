@@ -130,7 +130,7 @@ def _asked(f: Formulas) -> list:
             (
                 f.names.name(t),
                 " = the derivative of ",
-                f.names.name(d.loss),
+                *_differentiated(f),
                 " with respect to ",
                 f.names.name(primal) if primal is not None else name,
                 f", of shape {_shape(t)}",
@@ -139,15 +139,25 @@ def _asked(f: Formulas) -> list:
     for group, value in d.results[1:]:
         if group != "grads":
             for name, t in value.items():
-                items.append((f.names.name(t), f", of shape {_shape(t)} ({group}, {name})"))
+                of = f.name(name)
+                what = (" = the Hessian times the direction, at ", of) if group == "hvp" else (f" ({group})",)
+                items.append((f.names.name(t), *what, f", of shape {_shape(t)}"))
     return [Heading(2, "What is asked for"), Bullets(tuple(items))]
+
+
+def _differentiated(f: Formulas) -> tuple:
+    """What is differentiated: the loss, or the product of a value with the cotangent given."""
+    value = f.names.name(f.d.loss)
+    if f.d.seed is None:
+        return (value,)
+    return ("the sum of the elements of ", value, " times those of ", f.names.name(f.d.seed))
 
 
 def _result(f: Formulas) -> list:
     d = f.d
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
-    adjoints = [e for e in d.program.equations if e.name in f.names.adjoints or e.name in wanted]
+    adjoints = [e for e in d.program.equations if e.name in f.adjoints or e.name in wanted]
     first = min((e.number for e in adjoints), default=0)
     backward = [e for e in d.program.equations if e.number >= first and e.name not in forward]
     made = [e for e in d.program.equations if e.number < first]
@@ -174,7 +184,7 @@ def _legend(f: Formulas, body, flat) -> list:
         items.append(
             (
                 marked[f.options.adjoint],
-                f.names.name(f.d.loss),
+                *_differentiated(f),
                 " with respect to what the rest names: ",
                 example,
                 *known_as,

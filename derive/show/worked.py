@@ -26,7 +26,7 @@ def worked(f: Formulas) -> list:
     forward, backward = [], []
     wanted = {t.name for _, v in f.d.results[1:] for t in v.values()}
     for e in f.d.program.equations:
-        target = backward if e.name in f.names.adjoints or e.name in wanted or backward else forward
+        target = backward if e.name in f.adjoints or e.name in wanted or backward else forward
         target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
     out = [
         *head,
