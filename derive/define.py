@@ -110,6 +110,7 @@ def _body(name, axes, body) -> Expr:
     if body is None or not isinstance(body, Expr) or body.is_Matrix:
         raise UnsupportedError(f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
                                f"expression; a text goes through dv.parse, a condition into Piecewise")
+    body = _scalars(body)
     left = f"{name}[{', '.join(map(str, axes))}]" if axes else name
     loose = sorted((s for s in body.free_symbols if isinstance(s, Index) and s not in axes), key=str)
     if loose:
@@ -123,6 +124,16 @@ def _body(name, axes, body) -> Expr:
             raise IndexCaptureError(f"in {left} = {body}\n  index {hit[0]} is free on the left and bound by "
                                     f"{type(node).__name__}; use another letter for one of the two")
     return body
+
+
+def _scalars(e):
+    """A scalar tensor inside a SymPy function, as in ``exp(c)``, becomes its read; one with axes is refused."""
+    if isinstance(e, Tensor):
+        return e._sympy_()
+    if isinstance(e, Read):
+        return Read(e.tensor, *(_scalars(x) for x in e.idx))
+    args = [_scalars(a) for a in e.args]
+    return e.func(*args) if tuple(args) != e.args else e
 
 
 def _dtype(body) -> str:

@@ -28,7 +28,7 @@ class Reduction(Expr):
     def __new__(cls, body, *binders):
         if len(binders) == 1 and isinstance(binders[0], (tuple, list, Tuple)):
             binders = tuple(binders[0])
-        body = sympify(body)
+        body = body._sympy_() if hasattr(body, "_sympy_") else sympify(body)
         if not isinstance(body, Expr):
             raise UnsupportedError(f"{cls.__name__}({body}, ...): the body is a scalar expression; "
                                    f"write a condition as Piecewise((value, condition), (0, True))")
@@ -148,6 +148,10 @@ class relu(Function):
     nargs = 1
     is_real = True
 
+    @classmethod
+    def eval(cls, x):
+        return sympy.Max(x, 0) if x.is_number and x.is_real else None
+
     def fdiff(self, argindex=1):
         return Iverson(sympy.Gt(self.args[0], 0, evaluate=False))
 
@@ -157,6 +161,10 @@ class maximum(Function):
 
     nargs = 2
     is_real = True
+
+    @classmethod
+    def eval(cls, a, b):
+        return sympy.Max(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
 
     def fdiff(self, argindex=1):
         a, b = self.args
@@ -168,6 +176,10 @@ class minimum(Function):
 
     nargs = 2
     is_real = True
+
+    @classmethod
+    def eval(cls, a, b):
+        return sympy.Min(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
 
     def fdiff(self, argindex=1):
         a, b = self.args

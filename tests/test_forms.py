@@ -133,3 +133,11 @@ def test_stop_gradient_is_a_constant_to_differentiation():
     x, w = reads(d, "x", "w")
     q = d.gradient("x").idx[0]
     assert same(d.gradient("x").rhs, dv.stop_gradient(x(q)) * w(q))
+
+
+def test_a_scalar_tensor_stands_for_its_read_everywhere():
+    c = dv.tensor("c")
+    for body in (sympy.exp(c), sympy.log(1 + sympy.exp(c)), dv.relu(c) ** 2, 2 * c + sympy.sin(c), dv.Sum(c, i) / i.size):
+        d = dv.backprop(dv.define("loss", (), body), [c])
+        assert d.check().ok
+        assert d.gradient(c).terms
