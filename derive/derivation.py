@@ -71,6 +71,7 @@ class Derivation:
     kinks: tuple[str, ...] = ()
     passes: tuple[PassReport, ...] = ()
     seed: Tensor | None = None  # the cotangent input of a vjp
+    network: tuple | None = None  # (model, loss) of a network of layers: numerics keeps independent references for those
     evidence: dict = field(default_factory=dict, repr=False)  # filled by check(): step id -> verdict
 
     def result(self, group: str):

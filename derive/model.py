@@ -1,135 +1,242 @@
-"""``dv.Sequential``: a network as a list of layers, put together into forward definitions."""
+"""``dv.Model`` and ``dv.Sequential``: networks of layers, put together into forward definitions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sympy import Add, expand
+
 from .backprop import backprop
+from .define import define
 from .derivation import Derivation
 from .errors import DeriveError, ShapeError
 from .hints import did_you_mean
 from .index import Size, index
 from .layers import layer_config, layer_from
-from .layers.base import Builder, Layer, Parameter, whole
+from .layers.base import Builder, Function, Layer, Parameter, Random, State, whole
+from .layers.graph import Input, Node, ordered
+from .layers.sizes import solve
 from .losses import Loss
 from .losses import loss as find_loss
 from .pipeline import Work, finish, run
+from .summary import Summary
 from .tensor import Tensor, tensor
+
+IMAGE = {2: (("s", "T"), ("i", "I")), 3: (("p", "H"), ("q", "W"), ("c", "C")),
+         4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A layer in its place: its name, what comes out of it and which parameters it made."""
+    """A layer in its place: its name, what comes out of it and which parameters it reads.
+
+    Attributes
+    ----------
+    shared : bool
+        Whether an earlier place has the same layer, and so the same parameters.
+    """
 
     name: str
     layer: object
     output: Tensor
     parameters: tuple[Parameter, ...]
+    shared: bool = False
 
     @property
     def kind(self) -> str:
         return getattr(self.layer, "kind", "function")
 
 
-class Sequential:
-    """A network whose layers follow one another.
+@dataclass(frozen=True)
+class Graph:
+    """The definitions of a network, for training or for use."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    layers: tuple[Placed, ...]
+    built: Builder
+
+
+class Model:
+    """A network as a graph of layers: several inputs and outputs, shared layers, branches that meet again.
 
     Parameters
     ----------
-    layers : sequence
-        Layers of :mod:`derive.layers`, or functions ``(x, new) -> tensor`` of your own (see :mod:`derive.layers.base`).
-    input_shape : tuple of int
-        The shape of one example, without the batch axis; the batch stays symbolic, ``B``.
+    inputs : node or sequence of nodes
+        Made by :func:`derive.Input`.
+    outputs : node, sequence of nodes, or dict of str to node
+        Made by calling layers on symbols; a dict names them, otherwise they are called after their layers.
     name : str
 
     Attributes
     ----------
+    inputs, outputs : dict of str to Tensor
     input, output : Tensor
-        ``x`` of shape ``(B, *input_shape)`` and what the last layer gives.
+        Of a model that has one of each.
     parameters : dict of str to Parameter
         Name to shape, initializer, layer, and whether it is trained.
+    state : dict of str to State
+        What training returns anew at every step (running averages), with its first value and its update.
+    random : dict of str to Random
+        Inputs of zeros and ones that are drawn for every training step (dropout masks).
     sizes : dict of str to int
         What the symbolic sizes of the layers are bound to, for ``nx.compile(d, sizes=model.sizes)``.
     layers : tuple of Placed
+        In evaluation order; a shared layer stands there once for every call.
 
     Raises
     ------
     ShapeError, DeriveError
         Naming the layer, what is wrong with it, and what would be accepted.
 
-    >>> from derive import layers as L
-    >>> model = Sequential([L.Dense(128, activation="relu"), L.Dense(10)], input_shape=(64,))
-    >>> model.sizes
-    {'I': 64, 'J': 128, 'K': 10}
+    Notes
+    -----
+    Where two branches meet, their sizes are solved for and become one symbol (:mod:`derive.layers.sizes`).  Layers that
+    behave differently in training (dropout, batch normalization) are connected twice: ``backprop`` uses the training
+    definitions, ``forward`` the others.
+
+    >>> from derive import Input, layers as L
+    >>> x = Input((8,))
+    >>> h = L.Dense(8, activation="relu")(x)
+    >>> model = Model(x, L.Dense(3)(L.Add()([x, h])))
     >>> model.summary()
-    model: input (B, 64)
-    layer    output    parameters  trainable  initializers
-    dense_1  (B, 128)       8,320  yes        he_normal, zeros
-    dense_2  (B, 10)        1,290  yes        glorot_uniform, zeros
-    total                   9,610  trainable 9,610, frozen 0
+    model: input x (B, 8)
+    layer    output  parameters  trainable  initializers
+    dense_1  (B, 8)          72  yes        he_normal, zeros
+    add_1    (B, 8)           0  -          -
+    dense_2  (B, 3)          27  yes        glorot_uniform, zeros
+    total                    99  trainable 99, frozen 0
     """
 
-    def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
-        if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
-            raise DeriveError(f"Sequential: layers is {type(layers).__name__}; give a list, as in "
-                              f"Sequential([L.Dense(10)], input_shape=(64,))")
-        if not layers:
-            raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
+    def __init__(self, inputs, outputs, name: str = "model"):
         self.name = name
-        self._new = Builder()
-        self.input = self._input(input_shape)
-        names = _names(layers)
-        placed, x = [], self.input
-        for layer_name, layer in zip(names, layers, strict=True):
-            placed.append(self._place(layer_name, layer, x))
-            x = placed[-1].output
-        self.layers: tuple[Placed, ...] = tuple(placed)
-        self.output = x
+        self._given = _inputs(inputs)
+        self._wanted = outputs if isinstance(outputs, dict) else _nodes(outputs, "outputs")
+        wanted = list(self._wanted.values()) if isinstance(self._wanted, dict) else list(self._wanted)
+        self._nodes = ordered(_nodes(wanted, "outputs"))
+        self._check_graph()
+        self._names = _names([n.layer for n in self._nodes if n.layer is not None])
+        self._put_together()
 
-    def _input(self, shape) -> Tensor:
-        if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
-            raise ShapeError(f"Sequential: input_shape is {shape!r}; give the shape of one example without the batch "
-                             f"axis, as in (64,) or (28, 28, 1)")
-        axes = [self._new.axis(whole(n, f"Sequential: an axis of input_shape {tuple(shape)}")) for n in shape]
-        return tensor("x", index("b"), *axes)
+    def _check_graph(self):
+        loose = [n for n in self._nodes if n.layer is None and n not in self._given]
+        if loose:
+            raise DeriveError(f"Model: the outputs need the input {loose[0].given['name']!r}, which is not among inputs")
+        idle = [n for n in self._given if n not in self._nodes]
+        if idle:
+            raise DeriveError(f"Model: no output depends on the input {idle[0].given['name']!r}")
 
-    def _place(self, name: str, layer, x: Tensor) -> Placed:
-        before = len(self._new.parameters)
-        new = self._new.enter(name, getattr(layer, "trainable", True))
-        connect = layer.connect if isinstance(layer, Layer) else layer
+    def _put_together(self):
+        """Define everything; again, with sizes solved for, until all that meets agrees."""
+        solved: dict = {}
+        for _ in range(8):
+            self.training = self._graph(Builder(True, solved))
+            self.inference = self._graph(Builder(False, solved))
+            built = self.training.built
+            unequal = [(a, b) for a, b in built.equal if expand(a - b) != 0]
+            if not unequal:
+                return
+            new = solve(unequal, built.sizes)
+            solved = {s: e.xreplace(new) for s, e in solved.items()} | new
+        a, b = unequal[0]
+        raise ShapeError(f"{self.name}: the sizes {a} and {b} must be one, and no choice of symbols makes them so")
+
+    def _graph(self, new: Builder) -> Graph:
+        made: dict[Node, Tensor] = {}
+        placed: list[Placed] = []
+        inputs: dict[str, Tensor] = {}
+        for node in self._given:
+            inputs[node.given["name"]] = made[node] = self._input(node, new)
+        for node in self._nodes:
+            if node.layer is None:
+                continue
+            name = self._names[node.layer]
+            on = [made[n] for n in node.of]
+            placed.append(self._place(name, node.layer, on if node.layer.merges else on[0], new,
+                                      any(p.layer is _own(node.layer) for p in placed)))
+            made[node] = placed[-1].output
+        names = self._wanted if isinstance(self._wanted, dict) else {
+            placed[0].name if n.layer is None else self._names[n.layer]: n for n in self._wanted}
+        return Graph(inputs, {name: made[n] for name, n in names.items()}, tuple(placed), new)
+
+    def _input(self, node: Node, new: Builder) -> Tensor:
+        given = node.given
+        letters = IMAGE[len(given["shape"])] if len(given["shape"]) > 2 else [(None, None)] * len(given["shape"])
+        axes = [new.axis(whole(n, f"{type(self).__name__}: an axis of the input shape {given['shape']}"), *letter)
+                for n, letter in zip(given["shape"], letters, strict=True)] if len(given["shape"]) < 5 else [
+                new.axis(n) for n in given["shape"]]
+        return tensor(given["name"], index("b"), *axes, dtype=given["dtype"], below=given["below"])
+
+    def _place(self, name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
+        new.enter(name, layer.trainable)
+        shapes = ", ".join(f"{t.name} of shape {new.shape(t)}" for t in (x if isinstance(x, list) else [x]))
         try:
-            output = connect(x, new)
+            output = layer.connect(x, new)
         except DeriveError as e:
             if name in str(e):
                 raise
-            raise type(e)(f"layer {name}, given {x.name} of shape {self.shape(x)}: {e}") from e
+            raise type(e)(f"layer {name}, given {shapes}: {e}") from e
         if not isinstance(output, Tensor) or output.is_input or None in output.letters:
             raise DeriveError(f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as "
                               f"new.define('h', x.letters, ...)")
-        return Placed(name, layer, output, tuple(self._new.parameters.values())[before:])
+        return Placed(name, _own(layer), output, tuple(p for p in new.parameters.values() if p.layer == name), shared)
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 
     @property
+    def inputs(self) -> dict[str, Tensor]:
+        return dict(self.training.inputs)
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        return dict(self.training.outputs)
+
+    @property
+    def input(self) -> Tensor:
+        return _only(self.inputs, self.name, "input")
+
+    @property
+    def output(self) -> Tensor:
+        return _only(self.outputs, self.name, "output")
+
+    @property
+    def layers(self) -> tuple[Placed, ...]:
+        return self.training.layers
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
-        return dict(self._new.parameters)
+        return dict(self.training.built.parameters)
+
+    @property
+    def state(self) -> dict[str, State]:
+        return dict(self.training.built.state)
+
+    @property
+    def random(self) -> dict[str, Random]:
+        return dict(self.training.built.random)
 
     @property
     def sizes(self) -> dict[str, int]:
-        return dict(self._new.sizes)
+        return dict(self.training.built.sizes)
 
     def shape(self, t: Tensor) -> tuple:
         """The shape of a tensor of the network: numbers, and ``B`` for the batch."""
-        bound = {Size(n): v for n, v in self.sizes.items()}
-        return tuple(bound.get(a, a) for a in t.axes)
+        return tuple(a if a.free_symbols == {Size("B")} else self.training.built.number(a) for a in t.axes)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one example of an input, an output or a layer's output, by name."""
+        found = {**{p.name: p.output for p in self.layers}, **self.inputs, **self.outputs}
+        if name not in found:
+            raise DeriveError(f"{self.name} has no {name!r}{did_you_mean(name, found)}; it has {', '.join(found)}")
+        return self.shape(found[name])[1:]
 
     def layer(self, name: str) -> Placed:
         """A layer by its name."""
         for placed in self.layers:
             if placed.name == name:
                 return placed
-        known = [p.name for p in self.layers]
+        known = [p.name for p in self.layers if not p.shared]
         raise DeriveError(f"{self.name} has no layer {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
 
     def trainable(self, frozen=()) -> list[Parameter]:
@@ -144,31 +251,51 @@ class Sequential:
 
     def target(self, loss) -> Tensor:
         """The input ``y`` that a loss needs: its shape, dtype, declared range and facts."""
-        return self._loss(loss).target_tensor(self.output)
+        return self._loss(loss, *next(iter(self._only_output().items()))).target_tensor(self.output)
 
-    def loss(self, loss) -> Tensor:
-        """The scalar ``loss`` as a definition over ``x``, ``y`` and the parameters."""
-        found = self._loss(loss)
-        return found.define(self.output, found.target_tensor(self.output))
+    def targets(self, loss) -> dict[str, Tensor]:
+        """The targets of a model with several outputs, by output: inputs ``y_<output>``."""
+        found = self._losses(loss)
+        if len(self.outputs) == 1:
+            return {name: one.target_tensor(self.outputs[name]) for name, one in found.items()}
+        return {name: one.target_tensor(self.outputs[name], f"y_{name}") for name, one in found.items()}
 
-    def backprop(self, loss, frozen=(), explain: bool = False) -> Derivation:
-        """Derive the gradients of a loss for all trainable parameters; the model's output comes with them.
+    def loss(self, loss, weights: dict | None = None) -> Tensor:
+        """The scalar ``loss`` as a definition over the inputs, ``y`` and the parameters.
+
+        With several outputs, ``loss`` is a dict of output name to loss, and the total is their sum, by ``weights``.
+        """
+        found, targets = self._losses(loss), self.targets(loss)
+        if len(self.outputs) == 1:
+            (name, one), = found.items()
+            return one.define(self.outputs[name], targets[name])
+        parts = {name: one.define(self.outputs[name], targets[name], f"loss_{name}") for name, one in found.items()}
+        unknown = sorted(set(weights or {}) - set(parts))
+        if unknown:
+            raise DeriveError(f"loss weights: {unknown[0]!r} has no loss{did_you_mean(unknown[0], parts)}")
+        return define("loss", (), Add(*((weights or {}).get(name, 1) * part for name, part in parts.items())))
+
+    def backprop(self, loss, frozen=(), explain: bool = False, weights: dict | None = None) -> Derivation:
+        """Derive the gradients of a loss for all trainable parameters; the model's outputs come with them.
 
         Parameters
         ----------
-        loss : str, Loss or callable
+        loss : str, Loss, callable, or dict of output name to one of these
             A name of :mod:`derive.losses`, or your own ``(output, y) -> scalar expression``.
         frozen : str or sequence of str
             Layers or parameters to leave out.
         explain : bool
             Print what each pass of the pipeline does.
+        weights : dict of output name to number, optional
+            Of the losses of several outputs.
 
         Returns
         -------
         Derivation
-            Inputs ``x``, ``y`` and the parameters; results loss, grads by parameter name, and outputs.
+            Inputs ``x``, ``y`` and the parameters; results loss, grads by parameter name, and outputs: the model's, and
+            the next values of its state.
 
-        >>> from derive import layers as L
+        >>> from derive import Sequential, layers as L
         >>> d = Sequential([L.Dense(3)], input_shape=(2,)).backprop("mean_squared_error")
         >>> list(d.gradients), list(d.result("outputs"))
         (['dense_1_kernel', 'dense_1_bias'], ['z1'])
@@ -176,24 +303,44 @@ class Sequential:
         wrt = [p.tensor for p in self.trainable(frozen)]
         if not wrt:
             raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
-        return backprop(self.loss(loss), wrt, outputs=[self.output], name=self.name, explain=explain)
+        outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values())])
+        return backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
 
     def forward(self) -> Derivation:
-        """The definitions from ``x`` to the output alone, made numerically safe as for training; for predictions."""
-        work = Work(self.output, ())
-        reports = run(work)
-        return finish(work, "forward", f"{self.name}_forward", [("output", self.output)], reports)
+        """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
-    def _loss(self, given) -> Loss:
+        Without dropout, and with the running averages of batch normalization.
+        """
+        outputs = self.inference.outputs
+        first, *rest = dict.fromkeys(outputs.values())
+        work = Work(first, (), tuple(rest))
+        reports = run(work)
+        results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
+        return finish(work, "forward", f"{self.name}_forward", results, reports)
+
+    def _only_output(self) -> dict[str, Tensor]:
+        _only(self.outputs, self.name, "output")
+        return self.outputs
+
+    def _losses(self, given) -> dict[str, Loss]:
+        if not isinstance(given, dict):
+            given = {name: given for name in self._only_output()}
+        unknown = [name for name in given if name not in self.outputs]
+        if unknown or not given:
+            raise DeriveError(f"losses are given for outputs {', '.join(given) or '(none)'}; {self.name} has "
+                              f"{', '.join(self.outputs)}")
+        return {name: self._loss(one, name, self.outputs[name]) for name, one in given.items()}
+
+    def _loss(self, given, name: str, output: Tensor) -> Loss:
         found = find_loss(given)
-        last = self.layers[-1]
+        last = next((p for p in self.layers if p.output == output), self.layers[-1])
         gives = getattr(last.layer, "gives", "anything")
         wrong = ({"logits": gives in ("probabilities", "bits"), "probabilities": gives in ("values", "bits"),
                   "bits": gives == "values"}.get(found.reads, False))
         if wrong:
             what = f"layer {last.name} ends in {last.layer.activation.name}"
             raise DeriveError(f"loss {found.name!r} reads {_READS[found.reads]}, but {what}; {_advice(found, gives)}")
-        classes = self.shape(self.output)[-1]
+        classes = self.shape(output)[-1]
         if classes == 1 and found.target in ("probabilities", "labels"):
             raise DeriveError(f"loss {found.name!r} chooses among classes, but layer {last.name} has 1 unit; use "
                               f"'sigmoid_binary_cross_entropy', or a unit per class")
@@ -213,55 +360,82 @@ class Sequential:
         DeriveError
             For layers, activations or initializers that are functions of your own: code is not saved.
         """
-        return {"name": self.name, "input_shape": list(self.shape(self.input)[1:]),
-                "layers": [layer_config(p.layer, p.name) for p in self.layers]}
+        calls = [n for n in self._nodes if n.layer is not None]
+        place = {node: n for n, node in enumerate([*self._given, *calls])}
+        outputs = self._wanted if isinstance(self._wanted, dict) else dict(
+            zip(self.outputs, self._wanted, strict=True))
+        return {"name": self.name, "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in self._given],
+                "layers": [layer_config(_own(layer), name) for layer, name in self._names.items()],
+                "calls": [{"layer": self._names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
+                "outputs": {name: place[n] for name, n in outputs.items()}}
 
     @classmethod
-    def from_dict(cls, data: dict) -> Sequential:
-        """The network that :meth:`to_dict` wrote.
+    def from_dict(cls, data: dict) -> Model:
+        """The network that :meth:`to_dict` wrote, a Sequential where it was one.
 
-        >>> from derive import layers as L
+        >>> from derive import Sequential, layers as L
         >>> model = Sequential([L.Dense(3, activation="relu")], input_shape=(2,))
-        >>> Sequential.from_dict(model.to_dict()).output == model.output
+        >>> Model.from_dict(model.to_dict()).output == model.output
         True
         """
-        return cls([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+        if "input_shape" in data:
+            return Sequential([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+        layers = {c["name"]: layer_from(c) for c in data["layers"]}
+        nodes = [Input(**{**given, "shape": tuple(given["shape"])}) for given in data["inputs"]]
+        inputs = list(nodes)
+        for made in data["calls"]:
+            layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
+            nodes.append(layer(on if layer.merges else on[0]))
+        return Model(inputs, {name: nodes[n] for name, n in data["outputs"].items()}, data["name"])
 
     def __repr__(self):
-        return f"<Sequential {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"
+        return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"
 
 
-class Summary:
-    """The table of a network: one row per layer, and totals."""
+class Sequential(Model):
+    """A network whose layers follow one another: a :class:`Model` with one input ``x`` and one output.
 
-    def __init__(self, model: Sequential):
-        self.model = model
-        everything = model.parameters.values()
-        self.total = sum(p.size for p in everything)
-        self.trained = sum(p.size for p in everything if p.trainable)
+    Parameters
+    ----------
+    layers : sequence
+        Layers of :mod:`derive.layers`, or functions ``(x, new) -> tensor`` of your own (see :mod:`derive.layers.base`).
+    input_shape : tuple of int
+        The shape of one example, without the batch axis; the batch stays symbolic, ``B``.
+    name : str
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Layer, output shape, number of parameters, trainable, initializers."""
-        found = []
-        for p in self.model.layers:
-            kinds = {q.trainable for q in p.parameters}
-            shape = ", ".join(map(str, self.model.shape(p.output)))
-            found.append((p.name, f"({shape})", f"{sum(q.size for q in p.parameters):,}",
-                          {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
-                          ", ".join(q.init_name for q in p.parameters) or "-"))
-        return found
+    >>> from derive import layers as L
+    >>> model = Sequential([L.Dense(128, activation="relu"), L.Dense(10)], input_shape=(64,))
+    >>> model.sizes
+    {'I': 64, 'J': 128, 'K': 10}
+    >>> model.summary()
+    model: input (B, 64)
+    layer    output    parameters  trainable  initializers
+    dense_1  (B, 128)       8,320  yes        he_normal, zeros
+    dense_2  (B, 10)        1,290  yes        glorot_uniform, zeros
+    total                   9,610  trainable 9,610, frozen 0
+    """
 
-    def __str__(self):
-        head = ("layer", "output", "parameters", "trainable", "initializers")
-        body = [head, *self.rows()]
-        last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
-        widths = [max(len(row[n]) for row in [*body, last if n < 3 else head]) for n in range(4)]
-        lines = ["  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]),
-                            row[3].ljust(widths[3]), row[4]]).rstrip() for row in [*body, last]]
-        shape = ", ".join(map(str, self.model.shape(self.model.input)))
-        return "\n".join([f"{self.model.name}: input ({shape})", *lines])
+    def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
+        if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise DeriveError(f"Sequential: layers is {type(layers).__name__}; give a list, as in "
+                              f"Sequential([L.Dense(10)], input_shape=(64,))")
+        if not layers:
+            raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
+        if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
+            raise ShapeError(f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the batch "
+                             f"axis, as in (64,) or (28, 28, 1)")
+        x = node = Input(input_shape)
+        for n, layer in enumerate(_as_layers(layers)):
+            if layer.merges:
+                raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
+                                  f"use dv.Model, as in L.Add()([h, x])")
+            node = layer(node)
+        super().__init__(x, node, name)
 
-    __repr__ = __str__
+    def to_dict(self) -> dict:
+        """The network as plain data; see :meth:`Model.to_dict`."""
+        return {"name": self.name, "input_shape": list(self.shape(self.input)[1:]),
+                "layers": [layer_config(p.layer, p.name) for p in self.layers]}
 
 
 _READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes", "bits": "probabilities"}
@@ -279,22 +453,65 @@ def _advice(found: Loss, gives: str) -> str:
     return f"end it in {end}, or use {other!r}, which reads logits"
 
 
-def _names(layers) -> list[str]:
-    """Each layer's own name, or its kind and a count."""
-    counts: dict[str, int] = {}
-    names: list[str] = []
-    for n, layer in enumerate(layers):
-        if any(layer is other for other in layers[:n]) and isinstance(layer, Layer):
+def _own(layer):
+    """What the user gave: the function itself, where a layer only wraps it."""
+    return layer.function if isinstance(layer, Function) else layer
+
+
+def _only(found: dict, name: str, what: str) -> Tensor:
+    if len(found) != 1:
+        raise DeriveError(f"{name} has {len(found)} {what}s ({', '.join(found)}); name one, as in "
+                          f"model.{what}s[{next(iter(found))!r}]")
+    return next(iter(found.values()))
+
+
+def _nodes(given, what: str) -> tuple[Node, ...]:
+    given = (given,) if isinstance(given, Node) else given
+    if not isinstance(given, list | tuple) or not given:
+        raise DeriveError(f"Model: {what} is {given!r}; give a symbol or a list of them")
+    for node in given:
+        if not isinstance(node, Node):
+            raise DeriveError(f"Model: {what} has {node!r}; accepted are symbols, made by dv.Input(shape) or by calling "
+                              f"layers on symbols")
+    if len(set(given)) < len(given):
+        raise DeriveError(f"Model: {what} names one symbol twice")
+    return tuple(given)
+
+
+def _inputs(given) -> tuple[Node, ...]:
+    nodes = _nodes(given, "inputs")
+    for node in nodes:
+        if node.layer is not None:
+            raise DeriveError(f"Model: inputs has {node!r}; inputs are made by dv.Input(shape)")
+    names = [n.given["name"] for n in nodes]
+    twice = [n for n in names if names.count(n) > 1]
+    if twice:
+        raise DeriveError(f"Model: two inputs are named {twice[0]!r}; give each its own, as in dv.Input(shape, name='a')")
+    return nodes
+
+
+def _as_layers(given) -> list[Layer]:
+    made: list[Layer] = []
+    for n, layer in enumerate(given):
+        if isinstance(layer, Layer) and any(layer is other for other in made):
             raise DeriveError(f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier "
                               f"one; make a new layer for each place")
         if not isinstance(layer, Layer) and (isinstance(layer, type) or not callable(layer)):
             hint = f"; write {layer.__name__}(...)" if isinstance(layer, type) else ""
             raise DeriveError(f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.layers and "
                               f"functions (x, new) -> tensor{hint}")
-        kind = layer.kind if isinstance(layer, Layer) else getattr(layer, "__name__", "layer").strip("<>")
-        counts[kind] = counts.get(kind, 0) + 1
-        name = getattr(layer, "name", None) or f"{kind}_{counts[kind]}"
-        if name in names:
-            raise DeriveError(f"Sequential: two layers are named {name!r}; give each its own name=")
-        names.append(name)
+        made.append(layer if isinstance(layer, Layer) else Function(layer, getattr(layer, "name", None)))
+    return made
+
+
+def _names(layers) -> dict[Layer, str]:
+    """Each layer's own name, or its kind and a count; a shared layer has one."""
+    counts: dict[str, int] = {}
+    names: dict[Layer, str] = {}
+    for layer in dict.fromkeys(layers):
+        counts[layer.kind] = counts.get(layer.kind, 0) + 1
+        name = layer.name or f"{layer.kind}_{counts[layer.kind]}"
+        if name in names.values():
+            raise DeriveError(f"{'two layers are named'} {name!r}; give each its own name=")
+        names[layer] = name
     return names

@@ -13,6 +13,7 @@ import numpy as np
 from derive.derivation import Derivation
 from derive.errors import UnsupportedError
 
+from .catalogue import reference
 from .reference import evaluate, size_value
 from .rounding import is_float
 
@@ -45,7 +46,7 @@ class Opponent:
 
     def __init__(self, d: Derivation, sizes, forward=None, conventions: bool = False):
         self.d, self.sizes, self.conventions = d, sizes, conventions
-        self.given = None if conventions else forward or getattr(d, "reference", None)
+        self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
         unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp")]
         if unknown:

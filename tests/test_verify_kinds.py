@@ -79,7 +79,19 @@ def test_domains_are_found_and_stated():
     loss = dv.define("loss", (), dv.Sum(sympy.acosh(x[i]) + sympy.atanh(y[i]), i))
     report = verify(compile(dv.backprop(loss, wrt=[x, y])))
     assert report.ok, report
-    assert all(f.domain.startswith("x (1.1, 2.5), y ") for f in report.findings if f.error is not None)
+    assert all(f.domain.startswith("x (1.1, 2.5), y ") for f in report.findings)
+    assert {f.sizes for f in report.findings} == {"I=3"}, "one size alone needs no case of equal sizes"
+
+
+def test_what_the_exact_check_leaves_open_is_said(monkeypatch):
+    from derive.exact.verdict import Evidence
+    from derive.exact.verdict import Finding as Row
+    kern = compile(relu_net())
+    monkeypatch.setattr(type(kern.derivation), "check",
+                        lambda self, seed=0: Evidence("relu_net", [Row("gradient W", "undecided", "nothing")]))
+    report = verify(kern, dtypes=("float64",))
+    assert {f.exact for f in report.findings if f.order} == {"undecided"}
+    assert "could neither prove nor refute gradient W" in str(report)
 
 
 def test_a_loss_defined_nowhere_is_an_error():

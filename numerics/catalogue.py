@@ -1,0 +1,61 @@
+"""Independent forwards of the catalogue's networks, in ``jax.numpy`` and ``jax.nn``: what ``nx.verify`` differentiates.
+
+Written from the layers' documentation, not from their definitions.  A network with a layer, activation or loss of your
+own has no reference here, and verify falls back to the node-by-node evaluator.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+ACTIVATIONS = {"linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
+               "softmax": lambda z: jax.nn.softmax(z, axis=-1)}
+
+
+def _dense(placed, h, params):
+    kernel, bias = f"{placed.name}_kernel", f"{placed.name}_bias"
+    z = jnp.matmul(h, params[kernel])
+    return ACTIVATIONS[placed.layer.activation.name](z + params[bias] if bias in params else z)
+
+
+LAYERS = {"dense": _dense, "activation": lambda placed, h, params: ACTIVATIONS[placed.layer.activation.name](h)}
+
+
+def _picked(log_p, y):
+    return jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
+
+
+LOSSES = {
+    "mean_squared_error": lambda z, y: jnp.mean(jnp.square(z - y)),
+    "softmax_cross_entropy": lambda z, y: -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=-1)),
+    "sparse_softmax_cross_entropy": lambda z, y: -jnp.mean(_picked(jax.nn.log_softmax(z), y)),
+    "sigmoid_binary_cross_entropy": lambda z, y: -jnp.mean(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)),
+    "categorical_cross_entropy": lambda p, y: -jnp.mean(jnp.sum(y * jnp.log(p), axis=-1)),
+    "sparse_categorical_cross_entropy": lambda p, y: -jnp.mean(_picked(jnp.log(p), y)),
+    "binary_cross_entropy": lambda p, y: -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
+}
+
+
+def reference(network):
+    """``forward(**inputs) -> loss`` for ``(model, loss)``, or None where something in it is outside the catalogue."""
+    if network is None:
+        return None
+    model, loss = network
+    from derive.activations import ACTIVATIONS as KNOWN_ACTIVATIONS
+    from derive.losses import LOSSES as KNOWN_LOSSES
+    if KNOWN_LOSSES.get(loss.name) is not loss or loss.name not in LOSSES:
+        return None
+    for placed in model.layers:
+        activation = getattr(placed.layer, "activation", None)
+        if placed.kind not in LAYERS or (activation is not None and KNOWN_ACTIVATIONS.get(activation.name) is not activation):
+            return None
+
+    def forward(**inputs):
+        h = inputs[model.input.name]
+        for placed in model.layers:
+            h = LAYERS[placed.kind](placed, h, inputs)
+        return LOSSES[loss.name](h, inputs["y"])
+
+    forward.description = f"jax.nn reference of {model.name} (numerics.catalogue)"
+    return forward
