@@ -27,6 +27,10 @@ class Definition:
     body: Expr
 
 
+class _StandsAlone(ShapeError, AttributeError):
+    """A tensor with axes where a scalar is needed; also what ``hasattr`` expects."""
+
+
 class Tensor(Basic):
     """A named array read by indices: ``x[b, i]`` is a SymPy expression.
 
@@ -85,9 +89,15 @@ class Tensor(Basic):
     def _sympy_(self):
         if self.rank:
             shown = ", ".join(str(letter) if letter is not None else "..." for letter in self.letters)
-            raise ShapeError(f"{self.name} has {self.rank} axes and stands alone in an expression; "
+            raise _StandsAlone(f"{self.name} has {self.rank} axes and stands alone in an expression; "
                              f"read it at indices, as in {self.name}[{shown}]")
         return Read(self)
+
+    def __getattr__(self, name):
+        """SymPy functions ask their argument for what expressions have: a scalar tensor answers as its read."""
+        if name.startswith("_") or name in Tensor.__slots__:
+            raise AttributeError(name)
+        return getattr(self._sympy_(), name)
 
     @property
     def func(self):
