@@ -148,7 +148,7 @@ class _Page:
         return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'
 
     def _line(self, line, asides):
-        lhs = math(render(line.lhs)) if line.lhs is not None else ""
+        lhs = math(render(line.lhs), display=True) if line.lhs is not None else ""
         rhs = math("<mo>=</mo>" + render(line.rhs), display=True)
         aside, below = '<td class="aside"></td>' if asides else "", ""
         if line.aside:

@@ -245,3 +245,16 @@ def test_products_with_a_cotangent_and_of_second_order():
     assert r"\bar" not in hvp.to_latex() and r"\overline" not in hvp.to_latex()
     for make in (hvp.to_html, hvp.to_markdown):
         assert "Hessian-vector product" in make()
+
+
+def test_the_evidence_table_follows_the_check():
+    d = softmax_regression.__wrapped__()  # one of its own: the check leaves its verdicts in the derivation
+    assert "The exact check was not run" in d.to_text()
+    d.check()
+    text = d.to_text()
+    evidence = text[text.index("The evidence") :]
+    assert re.search(r"^W +gradient +proved$", evidence, re.M) and re.search(r"^c +gradient +proved$", evidence, re.M)
+    assert re.search(rf"^{len(d.steps)} of {len(d.steps)} steps +step +proved$", evidence, re.M)
+    d.evidence[d.steps[3].id] = "undecided"
+    assert f"- Step {d.steps[3].id}: undecided" in d.to_text()
+    assert '<td class="proved">proved</td>' in d.to_html()

@@ -96,7 +96,7 @@ class Formulas:
             t = self.tensors.get(word)
             if (
                 t is None
-                or word in ENGLISH
+                or (word in ENGLISH and not text[: m.start()].endswith("through "))
                 or text[m.end() : m.end() + 1] in ("[", "'")
                 or text[: m.start()].endswith(("this ", "the ", "same "))
             ):
