@@ -1,4 +1,4 @@
-"""Derivations written by hand, textbook backward pass included, so that the exact check is tested without the engine."""
+"""Derivations written by hand, textbook backward pass included, to test the exact check without the engine."""
 
 import sympy
 from sympy import Eq, Piecewise, exp, log, sqrt, tanh
@@ -24,7 +24,8 @@ def softmax_regression(sign=1, factor=1, onehot=1, shift=0):
     z = dv.define("z", (b, k), dv.Sum(x[b, i] * W[i, k], i) + c[k])
     lse = dv.define("lse", (b,), log(dv.Sum(exp(z[b, k]), k)))
     loss = dv.define("loss", (), dv.Sum(lse[b] - z[b, label[b]], b) / b.size)
-    dz = dv.define("dz", (b, k), sign * (exp(z[b, k] - lse[b]) - onehot * dv.Iverson(Eq(k, label[b]))) * factor / b.size)
+    p = exp(z[b, k] - lse[b])
+    dz = dv.define("dz", (b, k), sign * (p - onehot * dv.Iverson(Eq(k, label[b]))) * factor / b.size)
     dW = dv.define("dW", (i, k), dv.Sum(x[b, i + shift] * dz[b, k], b))
     dc = dv.define("dc", (k,), dv.Sum(dz[b, k], b))
     return by_hand(loss, {W: dW, c: dc})

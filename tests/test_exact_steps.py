@@ -109,7 +109,8 @@ def test_a_missing_second_derivative_term_is_refuted():
     hvp = d.result("hvp")[d.wrt[0].name]
     n = next(n for n, e in enumerate(d.program.equations) if e.name == hvp.name)
     eq = d.program.equations[n]
-    bad = replace(eq, terms=eq.terms[:-1]) if len(eq.terms) > 1 else replace(eq, terms=(eq.terms[0].scaled(Integer(2)),))
+    fewer = eq.terms[:-1] if len(eq.terms) > 1 else (eq.terms[0].scaled(Integer(2)),)
+    bad = replace(eq, terms=fewer)
     wrong = replace(d, steps=(), program=replace(
         d.program, equations=(*d.program.equations[:n], bad, *d.program.equations[n + 1:])), evidence={})
     with pytest.raises(DerivationError, match=f"hvp {d.wrt[0].name} is refuted"):

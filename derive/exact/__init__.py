@@ -7,7 +7,7 @@
 from .check import check_derivation
 from .compare import Comparison, compare_gradient
 from .compile import Array
-from .evaluate import evaluate
+from .machine import evaluate
 from .verdict import Evidence, Finding
 
 __all__ = ["Array", "Comparison", "Evidence", "Finding", "check_derivation", "compare_gradient", "evaluate"]

@@ -7,8 +7,8 @@ import random
 from ..program import Equation, Program
 from ..tensor import Tensor
 from .compile import Array
-from .evaluate import Machine
 from .field import DualField, ModularField, RealField, Undefined
+from .machine import Machine
 from .sample import direction, draw
 
 DRAWS = {"modular": 150, "real": 16}

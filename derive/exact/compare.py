@@ -329,7 +329,8 @@ def _missing(factor):
 
 
 def _term_text(scope: Equation, n: int) -> str:
-    return f"{scope.terms[n].expr()} of {scope.lhs}"
+    from ..text import expr_text
+    return f"{expr_text(scope.terms[n].expr())} in the equation of {scope.name}"
 
 
 def _missing_text(scope, chosen):

@@ -172,7 +172,8 @@ class Compiler:
             truth = bool(c)
             return lambda I: truth
         if isinstance(c, (sympy.And, sympy.Or, sympy.Not)):
-            parts = [self.condition(a, slots) for a in sorted(c.args, key=lambda a: bool(a.atoms(Read)))]  # ranges first
+            ranges_first = sorted(c.args, key=lambda a: bool(a.atoms(Read)))
+            parts = [self.condition(a, slots) for a in ranges_first]
             if isinstance(c, sympy.Not):
                 return lambda I: not parts[0](I)
             quantifier = all if isinstance(c, sympy.And) else any

@@ -15,7 +15,7 @@ from ..program import Equation
 from ..tensor import Read, Tensor
 from .compile import Array, size_value
 from .field import ModularField
-from .modular import has_root
+from .modular import P, has_root
 
 CHOICES = (2, 3, 5, 7, 4)
 COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
@@ -78,11 +78,12 @@ class Sizes:
         total = 1
         for pool in pools:
             total *= len(pool)
-        if total <= SEARCHED:
+        searched = max(50, min(SEARCHED, 40_000 // (len(self.loops) + 1)))  # less for long programs
+        if total <= searched:
             found = list(itertools.product(*pools))
             rng.shuffle(found)
         else:
-            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(SEARCHED)]
+            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(searched)]
         return [dict(zip(self.names, values, strict=True)) for values in found]
 
     def _score(self, sizes, square):
@@ -97,7 +98,8 @@ class Sizes:
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
         drawn = sum(math.prod(values[i] for i in outer) for _, outer in self.rooted)
         cost = self._cost(values)
-        return wrong + small + 100 * rootless + 6 * max(0, drawn - FEW_ROOTS) + max(0, cost - PLENTY) / 200 + cost / 1000
+        unlucky = 100 * rootless + 6 * max(0, drawn - FEW_ROOTS)
+        return wrong + small + unlucky + max(0, cost - PLENTY) / 200 + cost / 1000
 
     def _values(self, sizes) -> list[int] | None:
         values = []
@@ -209,16 +211,22 @@ def _make_sum(array, axis, total, field, positive):
         lines.setdefault(at[:axis] + at[axis + 1:], []).append(n)
     wanted = field.rational(Fraction(total))
     for line in lines.values():
-        found = field.zero
+        missing = field.sub(wanted, _sum(field, array, line))
+        if not positive:
+            array.data[line[-1]] = field.add(array.data[line[-1]], missing)
+            continue
+        while isinstance(field, ModularField) and not has_root(wanted * pow(_sum(field, array, line), -1, P)):
+            array.data[line[0]] = field.draw_positive()  # scaling by a non-square would make all of them negative
+        ratio = field.div(wanted, _sum(field, array, line))
         for n in line:
-            found = field.add(found, array.data[n])
-        if positive:
-            ratio = field.div(wanted, found)
-            for n in line:
-                array.data[n] = field.mul(array.data[n], ratio)
-        else:
-            last = array.data[line[-1]]
-            array.data[line[-1]] = field.add(last, field.sub(wanted, found))
+            array.data[n] = field.mul(array.data[n], ratio)
+
+
+def _sum(field, array, line):
+    found = field.zero
+    for n in line:
+        found = field.add(found, array.data[n])
+    return found
 
 
 def direction(array: Array, field, rng: random.Random) -> list:
