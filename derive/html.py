@@ -123,7 +123,7 @@ class _Page:
     """Draws blocks; remembers which equation numbers it has shown, so that each is an anchor once."""
 
     def __init__(self):
-        self.anchors: set[str] = set()
+        self.anchors = set()
 
     def block(self, block) -> str:
         return getattr(self, "_" + type(block).__name__.lower())(block)

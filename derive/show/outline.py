@@ -161,7 +161,7 @@ def _result(f: Formulas) -> list:
     first = min((e.number for e in adjoints), default=0)
     backward = [e for e in d.program.equations if e.number >= first and e.name not in forward]
     made = [e for e in d.program.equations if e.number < first]
-    out = [Heading(2, "The result")]
+    out: list = [Heading(2, "The result")]
     if any(e.name not in forward or not f.same(e, d.source.equation(e.name)) for e in made):
         out += [
             Para(("Forward, as it is computed:",)),
