@@ -215,3 +215,15 @@ def test_evaluate_is_public_and_exact():
 def test_seeded_runs_repeat():
     one, two = hand.layer_norm().check(), hand.layer_norm().check()
     assert [replace(r, seconds=0) for r in one.rows] == [replace(r, seconds=0) for r in two.rows]
+
+
+def test_sizes_without_values_are_left_out():
+    """max over i of x[j + i] needs J <= I: sizes where a window is empty are not used, the others prove."""
+    i, j = dv.indices("i j")
+    x = dv.tensor("x", i)
+    u = dv.index("u", size=2)
+    loss = dv.define("loss", (), dv.Sum(dv.Max(x[j + u], u), j))
+    d = dv.backprop(loss, [x])
+    evidence = d.check()
+    assert evidence.ok and not evidence.undecided
+    assert all(s["J"] <= s["I"] for row in evidence.rows for s in row.sizes)

@@ -117,6 +117,18 @@ class Cases:
         found._made = self._made
         return found
 
+    def drop_impossible(self) -> None:
+        """Forget sizes at which the program has no values, such as an empty window, if there are others."""
+        possible = [a for n, a in enumerate(self.assignments) if self._has_values(n)]
+        self.assignments = possible or self.assignments
+
+    def _has_values(self, n) -> bool:
+        try:
+            next(self.each("modular", n))
+        except Undefined:
+            return False
+        return True
+
     def get(self, kind: str, n: int, attempt: int) -> Case:
         """Raises :class:`Undefined` when this draw has no values."""
         key = (kind, tuple(self.assignments[n].items()), attempt)

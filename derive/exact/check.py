@@ -72,6 +72,9 @@ class Checker:
         self.assignments = _assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
         self.cases = Cases(d.source, self.assignments, seed, self.linear)
+        if not self.too_large:
+            self.cases.drop_impossible()
+            self.assignments = self.cases.assignments
         few = [*self.assignments[:1], *self.assignments[1:][-1:]]  # the first unequal sizes and the square ones
         self.step_cases = self.cases.some(few)
         self._programs: dict = {}
