@@ -46,7 +46,7 @@ def compare(name, loss, wrt, widths, batch, rounds, floor) -> list[Row]:
     if not error <= TOLERANCE:
         raise ValueError(f"{name}: the gradients differ from autodiff by {error:.1e}; nothing was timed")
 
-    first, ours_s, theirs_s = compile_times(ours, theirs, max(3, rounds // 3))
+    first, ours_s, theirs_s = compile_times(ours, theirs, max(1, rounds // 3))
     a, b = (jax.jit(f).lower(*args).compile() for f, args in (ours, theirs))
     step = [
         lambda run=run, args=args: jax.block_until_ready(run(*args)) for run, args in ((a, ours[1]), (b, theirs[1]))

@@ -17,7 +17,8 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "at
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-exclude_patterns = ["_build", "_ext", "generated/passes.md", "generated/catalogue.md"]  # included by other pages
+included = ["passes", "catalogue", "teaser"]  # parts of other pages
+exclude_patterns = ["_build", "_ext", *(f"generated/{name}.md" for name in included)]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

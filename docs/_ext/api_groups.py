@@ -12,7 +12,7 @@ DERIVE = {
     ),
     "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to")),
     "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "Derivation")),
-    "Networks": (MEMBERS, ("Sequential",)),
+    "Networks": (MEMBERS, ("Sequential", "Model", "Input")),
     "What a derivation is made of": ((), ("Equation", "Program", "Row", "Step", "Term")),
     "Errors": (
         (),

@@ -20,6 +20,7 @@ def write_all(app):
     pages = {
         "passes": passes(),
         "catalogue": catalogue(),
+        "teaser": teaser(),
         "api_derive": api_derive(),
         "api_layers": api_layers(),
         "api_numerics": api_numerics(),
@@ -105,6 +106,15 @@ def derivation(name: str, title: str, folder: Path) -> str:
     )
 
 
+def teaser() -> str:
+    """The gradients of softmax regression, as displayed equations."""
+    from derive.examples import load
+    from derive.latex import equation_latex
+
+    derived = load("softmax_regression").backprop()
+    return "\n".join(f"$$\n{equation_latex(derived.gradient(name))}\n$$\n" for name in ("z", "W", "c"))
+
+
 def catalogue() -> str:
     from derive.examples import load, names
 
@@ -115,15 +125,15 @@ def catalogue() -> str:
 
 
 def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
-    """One page of public names in groups; a public name in no group, or without a docstring, fails the build."""
+    """One page of public names in groups, those in no group last; one without a docstring fails the build."""
     listed = {n for _, members in groups.values() for n in members}
     public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
-    public -= PLAIN_DATA
-    if public - listed:
-        raise ExtensionError(f"{module.__name__}: names without a place in the reference: {sorted(public - listed)}")
-    mute = [n for n in listed if not inspect.getdoc(getattr(module, n)) and callable(getattr(module, n))]
+    further = sorted(public - listed - PLAIN_DATA)
+    if further:
+        groups = {**groups, "Further": (("members",), tuple(further))}
+    mute = [n for n in sorted(listed | set(further)) if not inspect.getdoc(getattr(module, n))]
     if mute:
-        raise ExtensionError(f"{module.__name__}: public names without a docstring: {sorted(mute)}")
+        raise ExtensionError(f"{module.__name__}: public names without a docstring: {mute}")
     lines = [f"# {title}", "", intro, ""]
     for heading, (options, members) in groups.items():
         lines += [f"## {heading}", ""]
