@@ -9,7 +9,7 @@ from .derivation import Derivation
 from .errors import DerivationError, DeriveError
 from .nodes import Sum
 from .pipeline import Work, finish, run
-from .reverse import adjoint_letters
+from .reverse import adjoint_letters, refuse_steps
 from .tensor import Read, Tensor, tensor
 
 
@@ -38,7 +38,8 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
     Raises
     ------
     DerivationError
-        A non-scalar loss, a gradient of an integer tensor, or of one that the loss does not depend on.
+        A non-scalar loss, a gradient of an integer tensor, or of one that the loss does not depend on, or only through
+        steps.
 
     References
     ----------
@@ -58,6 +59,7 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
     wrt, outputs = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
     work = Work(loss, wrt, outputs)
     reports = run(work, explain)
+    refuse_steps(work)
     results = [("loss", loss), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
     if outputs:
         results.append(("outputs", {t.name: t for t in outputs}))

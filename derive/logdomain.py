@@ -2,17 +2,19 @@
 
 ``s = sum exp z`` that is divided by or whose logarithm is taken becomes ``exp(lse)`` with ``lse = log s``; then
 ``exp(z) / s = exp(z - lse)``, ``log(exp u) = u``, ``log sigmoid(u) = -softplus(-u)`` and
-``log(1 - sigmoid(u)) = -softplus(u)``.  These are identities of the reals, each kept as a step.
+``log(1 - sigmoid(u)) = -softplus(u)``.  ``log cosh u`` is rewritten last, when its derivative ``tanh u`` is taken.
+These are identities of the reals, each kept as a step.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Add, Expr, Integer, Mul, Pow, exp, log
+from sympy import Abs, Add, Expr, Integer, Mul, Pow, cosh, exp, log
 
 from . import affine
 from .contract import merge, tidy
+from .exponentials import name_sigmoids, write_out
 from .nodes import sigmoid, softplus
 from .program import Equation, Term
 from .tensor import Read, Tensor
@@ -20,6 +22,8 @@ from .tensor import Read, Tensor
 
 def log_domain(work) -> str:
     """Rewrite the forward equations of ``work`` (see :mod:`derive.pipeline`) in the log domain."""
+    write_out(work)
+    name_sigmoids(work)
     done = []
     for eq in list(work.forward):
         if _is_sum_of_exp(eq):
@@ -32,6 +36,26 @@ def log_domain(work) -> str:
                                  "so nothing overflows and nothing is lost", claim="exp-equal")
             done.append(eq.name)
     return ", ".join(done) or "nothing to do"
+
+
+def log_cosh(work) -> list[str]:
+    """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished forward equations: cosh overflows, this does not."""
+    def is_log_cosh(e):
+        return isinstance(e, log) and isinstance(e.args[0], cosh)
+
+    def change(e):
+        u = Abs(e.args[0].args[0])
+        return u + softplus(-2 * u) - log(2)
+
+    done = []
+    for eq in list(work.forward):
+        after = replace(eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac))
+                                        for t in eq.terms))
+        if after != eq:
+            work.rewrite_forward(eq, after, "stabilize", "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a product "
+                                 "is a sum: nothing overflows", claim="exp-equal")
+            done.append(eq.name)
+    return done
 
 
 def _is_sum_of_exp(eq: Equation) -> bool:

@@ -20,7 +20,7 @@ from .derivation import Derivation, FactUse, PassReport
 from .errors import DerivationError, UnsupportedError
 from .index import Fresh, Index
 from .ingest import ingest
-from .logdomain import log_domain
+from .logdomain import log_cosh, log_domain
 from .match import shape
 from .nodes import sigmoid
 from .order import Scan, schedule
@@ -425,9 +425,9 @@ def prune(work: Work) -> str:
 
 
 def stabilize(work: Work) -> str:
-    """Shift every log-sum-exp by its largest exponent, so that no exponential overflows."""
-    shifted = []
+    """Shift every log-sum-exp by its largest exponent, and split log cosh, so that no exponential overflows."""
     work.unshifted = list(work.forward)
+    shifted = log_cosh(work)
     for lse in list(work.forward):
         s = _sum_of_exp_inside(work, lse)
         if s is None:

@@ -15,8 +15,10 @@ from dataclasses import replace
 
 from sympy import Expr, Integer
 
+from .errors import DerivationError
 from .index import Fresh, Index
-from .partials import kinks, partial
+from .nodes import stop_gradient
+from .partials import joined, kinks, partial
 from .program import Equation, Row, Term
 from .tensor import Read, Tensor
 
@@ -81,6 +83,7 @@ def contributions(eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Ind
     incoming = Read(adjoint, *idx)
     for term in eq.terms:
         term = term.opened(fresh).xreplace(opened)
+        term = replace(term, fac=joined(term.fac))
         for n, f in enumerate(term.fac):
             for read in sorted((r for r in f.atoms(Read) if r.tensor == x), key=str):
                 slope = partial(f, read)
@@ -116,3 +119,28 @@ def seed(x: Tensor, cotangent: Tensor | None, free) -> Term:
     return Term(Integer(1)) if cotangent is None else Term(Integer(1), (Read(cotangent, *free),))
 
 
+
+
+def refuse_steps(work) -> None:
+    """Refuse a gradient that is zero because every path to it ends at a step; ``stop_gradient`` says that zero is meant.
+
+    A step such as ``[u >= 0]`` or ``sign u`` has no derivative at its jump and zero elsewhere, so descent would stand still.
+    """
+    if any(f.has(stop_gradient) for e in work.forward for t in e.terms for f in t.fac):
+        return
+    rules = {s.wrt: s for s in work.steps if s.rule == "chain rule"}
+    flat: dict[str, Tensor] = {}  # adjoints that are zero whatever the values
+    for x, step in rules.items():
+        if x != work.target and all(any(r.tensor.name in flat for f in t.fac for r in f.atoms(Read))
+                                    for t in step.after.terms):
+            flat[step.after.name] = x
+    for w in work.wrt:
+        if work.adjoint[w.name].name in flat:
+            dead = set(flat.values())
+            steps = [e for e in work.forward if e.name in work.adjoint and e.tensor not in dead and dead & set(e.tensors())]
+            shown = "; ".join(str(e) for e in steps)
+            raise DerivationError(
+                f"the gradient of {work.target.name} with respect to {w.name} is zero everywhere: {w.name} reaches "
+                f"{work.target.name} only through steps, whose derivative is zero\n  {shown}\n  descent cannot train through "
+                f"a step; use a smooth activation such as sigmoid, or Rosenblatt's perceptron rule "
+                f"w <- w + (y - h) x for a single layer of steps, or stop_gradient where zero is meant")

@@ -10,8 +10,10 @@ The brackets stay rows and are contracted away, so a diagonal, a Kronecker facto
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .index import Fresh, Index
-from .partials import kinks, partial
+from .partials import joined, kinks, partial
 from .program import Equation, Row, Term
 from .tensor import Read, Tensor
 
@@ -23,6 +25,7 @@ def along(eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str
     here = {eq.over[0]: Read(argmax, *eq.idx)} if eq.reduce == "max" else {}
     for term in eq.terms:
         term = term.opened(fresh).xreplace(here)
+        term = replace(term, fac=joined(term.fac))
         for n, f in enumerate(term.fac):
             for read in sorted((r for r in f.atoms(Read) if r.tensor == w or r.tensor.name in jacobians), key=str):
                 slope = partial(f, read)

@@ -40,7 +40,7 @@ derivation, the exact check, the program.
 ...     return (sympy.sqrt(u**2 + 1) - 1)/2 + u
 >>> d = Sequential([L.Dense(3, activation=bent)], input_shape=(2,)).backprop("mean_squared_error")
 >>> print(d.gradient("z1"))
-dz1[b,j] = (1 + z1[b,j] h1_rsqrt[b,j] / 2) dh1[b,j]
+dz1[b,j] = dh1[b,j] (z1[b,j] / (2 sqrt(z1[b,j]^2 + 1)) + 1)
 >>> d.check().ok
 True
 """

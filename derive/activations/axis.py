@@ -38,7 +38,7 @@ def log_softmax(z: Tensor, letters: tuple[Index, ...]) -> Expr:
     >>> from derive import indices, tensor
     >>> b, k = indices("b k")
     >>> log_softmax(tensor("z", b, k), (b, k))
-    z[b, k] - log(sum[k'](exp(z[b, k'])))
+    -log(sum[k'](exp(z[b, k']))) + z[b, k]
     """
     *outer, k = letters
     other = _beside(k)
