@@ -224,7 +224,7 @@ def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
         excess = np.abs(a.sum(axis=axis) - float(target))
         allowed = 4 * eps * a.shape[axis] * np.maximum(1.0, np.abs(a).sum(axis=axis))
     elif fact.kind == "symmetric":
-        excess, allowed = np.abs(a - a.T), 4 * eps * np.abs(a)
+        excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
     elif fact.kind == "positive":
         excess, allowed = np.where(a > 0, -1.0, -a), np.full(a.shape, -0.5)
     elif fact.kind == "nonnegative":

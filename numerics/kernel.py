@@ -2,8 +2,8 @@
 
 ``nx.compile(d)`` writes the source of a derivation (:mod:`numerics.emit`), executes it, and wraps it:
 
-    kern(**arrays)            checks names, shapes and dtypes; then one jitted call
-    kern.fn(*arrays)          the pure function, for jit, vmap, shard_map
+    kern(**arrays)            checks names, shapes and dtypes, then calls fn
+    kern.fn(*arrays)          the pure, jitted function, for vmap, scan, shard_map, a training step
     kern.validate(**arrays)   checks values: ranges, NaN, declared facts
 """
 
@@ -19,7 +19,7 @@ import tempfile
 from collections import namedtuple
 from pathlib import Path
 
-import jax
+import numpy as np
 from derive.derivation import Derivation
 from derive.index import Size
 
@@ -89,7 +89,7 @@ class Kernel:
     source : str
         A standalone, readable JAX module.
     fn : callable
-        The pure function: positional, tensors differentiated for first, then the other inputs by first use.
+        The pure, jitted function: positional, tensors differentiated for first, then the other inputs by first use.
     inputs : tuple of Tensor
         What ``fn`` takes, in order.
     sizes : dict
@@ -110,7 +110,6 @@ class Kernel:
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
-        self._jitted = jax.jit(self.fn)
 
     @property
     def source(self) -> str:
@@ -128,11 +127,14 @@ class Kernel:
         numerics.NumericsError
             For missing or unknown names, wrong shapes and dtypes.  Values are checked by :meth:`validate`.
         """
-        return self._result(*self._jitted(*self._ordered(arrays)))
+        return self._result(*self.fn(*self._ordered(arrays)))
 
     def _ordered(self, arrays) -> list:
         self._seen = checks.check_arrays(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded)
-        return [arrays[t.name] for t in self.inputs]
+        dtype = next(arrays[t.name].dtype for t in self.inputs if hasattr(arrays[t.name], "dtype")
+                     and t.dtype == "float")
+        return [arrays[t.name] if hasattr(arrays[t.name], "dtype") else np.asarray(arrays[t.name], dtype)
+                for t in self.inputs]
 
     def validate(self, **arrays) -> list[str]:
         """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.

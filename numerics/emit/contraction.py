@@ -12,10 +12,12 @@ The shapes are those that autodiff would use: no product grid is written out unl
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from derive.index import Index
 from derive.nodes import Iverson
+from derive.tensor import Read
 from sympy import Expr
 
 from ..plan import Plan, labels
@@ -99,6 +101,9 @@ def _mergeable(operands, bound):
     for a, b in pairs:
         if len(operands) == 2 and _is_matmul(a.labels, b.labels, bound):
             continue
+        others = [i for o in operands if o is not a and o is not b for i in o.labels]
+        if len(a.labels) == 1 and a.labels < b.labels and a.labels <= bound and not a.labels & set(others):
+            continue
         return a, b
     return None
 
@@ -112,10 +117,11 @@ def _is_matmul(a: set, b: set, bound) -> bool:
 
 def contract(scope: Scope, c: Contraction, out) -> Val:
     """The contraction with axes ``out`` (the free indices that its operands hold, in the equation's order)."""
-    order = tuple(out) + tuple(c.bnd)
+    order = natural_order([f for o in c.operands for f in o.fac], tuple(out) + tuple(c.bnd))
     values = [o.value(scope, order) for o in c.operands]
     if len(values) > 1:
         values = [_alone(v, values, c.bnd) for v in values]
+    values = _vectors_first(values, c.bnd)
     present = {i for v in values for i in v.axes}
     out = tuple(i for i in out if i in present)
     if len(values) == 1:
@@ -127,10 +133,47 @@ def contract(scope: Scope, c: Contraction, out) -> Val:
     return einsum(values, out)
 
 
+def _vectors_first(values, bnd):
+    """``x @ A @ x``: with three operands or more, an operand that only one other meets is multiplied into it."""
+    while len(values) > 2:
+        pair = next(((v, w) for v in values for w in values if v is not w and set(v.axes) < set(w.axes)
+                     and all(i in bnd and sum(i in u.axes for u in values) == 2 for i in v.axes)), None)
+        if pair is None or len(pair[0].axes) != 1:
+            return values
+        v, w = pair
+        left = tuple(i for i in w.axes if i not in v.axes)
+        made = _matmul(v, w, list(v.axes), left)
+        if made is None:
+            return values
+        values = [made if u is w else u for u in values if u is not v]
+    return values
+
+
 def _alone(v: Val, values, bnd) -> Val:
     """Sum first over indices that no other operand holds."""
     own = [b for b in bnd if b in v.axes and sum(b in w.axes for w in values) == 1]
     return reduce(v, "sum", own) if own else v
+
+
+def natural_order(factors, order) -> tuple[Index, ...]:
+    """``order`` rearranged so that as many reads as possible keep their own axes in order, the widest first."""
+    before: dict[Index, set] = {i: set() for i in order}      # i -> the indices that stand before it
+
+    def precedes(a, b, seen=()):
+        return a in before[b] or any(precedes(a, c, (*seen, b)) for c in before[b] if c not in seen)
+
+    found = {r for f in factors for r in f.atoms(Read)}
+    for r in sorted(found, key=lambda r: (-len(r.idx), str(r))):
+        plain = [i for i in r.idx if i in before]
+        for a, b in itertools.pairwise(plain):
+            if a != b and not precedes(b, a):
+                before[b].add(a)
+    left, done = list(order), []
+    while left:
+        i = next(i for i in left if not before[i] - set(done))
+        left.remove(i)
+        done.append(i)
+    return tuple(done)
 
 
 def reduce(v: Val, method: str, over) -> Val:
@@ -150,12 +193,14 @@ def _matmul(a: Val, b: Val, bnd, out) -> Val | None:
     batch = [i for i in shared if i != c]
     if batch:
         return _batched(a, b, c, tuple(batch), out) or _batched(b, a, c, tuple(batch), out)
+    found = []
     for p, q in ((a, b), (b, a)):
         left, right = tuple(i for i in p.axes if i != c), tuple(i for i in q.axes if i != c)
         if left + right != tuple(out) or len(q.axes) > 2 or (len(p.axes) > 2 and p.axes[-1] != c):
             continue
-        return _times(transpose(p, (*left, c)), transpose(q, (c, *right)), out)
-    return None
+        turned = (p.axes != (*left, c)) + (q.axes != (c, *right)), q.prec < ATOM
+        found.append((turned, _times(transpose(p, (*left, c)), transpose(q, (c, *right)), out)))
+    return min(found, key=lambda f: f[0])[1] if found else None
 
 
 def _batched(p: Val, q: Val, c, batch, out) -> Val | None:
@@ -173,8 +218,9 @@ def _times(p: Val, q: Val, out) -> Val:
 
 
 def einsum(values, out) -> Val:
-    """``jnp.einsum`` with the indices' own letters; the operand that holds the first axis of the result comes first."""
-    if len(values) == 2 and out and out[0] not in values[0].axes:
+    """``jnp.einsum`` with the indices' own letters; the operand with the result's first own axis comes first."""
+    own = [i for i in out if sum(i in v.axes for v in values) == 1]
+    if len(values) == 2 and own and own[0] not in values[0].axes:
         values = values[::-1]
     letters: dict[Index, str] = {}
     for i in dict.fromkeys([*(i for v in values for i in v.axes), *out]):

@@ -190,7 +190,7 @@ def _sum_group(scope: Scope, plans: list[Plan], order) -> Val:
         fac = [f for f in p.fac if f not in outer]
         ratio = sympy.cancel(p.coef / scale) if not minus else sympy.cancel(-p.coef / scale)
         addends.append(_signed(ratio, [*fac, *(Iverson(c) for c in p.conditions)]))
-    inner = tuple(order) + bnd
+    inner = contraction.natural_order([f for p in plans for f in p.fac], tuple(order) + bnd)
     v = pointwise.as_float(scope, pointwise.add(scope, addends, inner))
     count = Mul(*(b.size for b in bnd))
     if sympy.expand(scale * count) == 1:

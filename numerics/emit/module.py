@@ -251,15 +251,14 @@ def _key(key) -> str:
 
 
 def _imports(scope: Scope) -> str:
-    lines = ["import jax"] if "jax" in scope.imports else []
-    lines += ["import jax.numpy as jnp"] if "jnp" in scope.imports else []
+    lines = ["import jax", "import jax.numpy as jnp"]
     lines += ["from jax import lax"] if "lax" in scope.imports else []
     return "\n".join(lines)
 
 
 def _signature(function, inputs, scope) -> str:
     arguments = ", ".join(scope.arrays[t.name] for t in inputs)
-    return f"def {function}({arguments}):"
+    return f"@jax.jit\ndef {function}({arguments}):"
 
 
 def _shape(t: Tensor) -> str:

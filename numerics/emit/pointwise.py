@@ -134,7 +134,7 @@ def _labels(e) -> set:
 def signed_sum(scope: Scope, values, order) -> Val:
     """``a - b + c`` of ``(sign, Val)`` pairs, a positive one first."""
     values = [_positive(s, as_number(scope, v)) for s, v in values]
-    values.sort(key=lambda sv: (sv[0] < 0))
+    values.sort(key=lambda sv: (sv[0] < 0, sv[1].kind == "num"))
     axes = union([v for _, v in values], order)
     text, kind = "", joint_kind(*(v.kind for _, v in values))
     if len(values) == 1:
@@ -380,7 +380,7 @@ def condition(scope: Scope, c, order) -> Val:
     op = next((text for cls, text in RELATIONS.items() if isinstance(c, cls)), None)
     if op is None:
         raise UnsupportedError(f"condition {c}: accepted are ==, !=, <, <=, >, >=, And, Or and Not of scalars")
-    left, right = _sides(c)
+    left, right, op = _tidy(*_sides(c), op)
     a, b = expr(scope, left, order), expr(scope, right, order)
     axes = union([a, b], order)
     a, b = align(a, axes), align(b, axes)
@@ -388,10 +388,23 @@ def condition(scope: Scope, c, order) -> Val:
 
 
 def _sides(c):
-    """Both sides of a relation; ``a - b == 0`` with a negative part is shown as ``a == b``."""
+    """Both sides of a relation; ``a - b == 0`` with an index in ``b`` is shown as ``a == b``."""
     left, right = c.args
     if right == 0 and isinstance(left, Add):
         minus = [a for a in left.args if a.could_extract_minus_sign()]
         if any(_labels(a) for a in minus) and len(minus) < len(left.args):
             return Add(*(a for a in left.args if a not in minus)), Add(*(-a for a in minus))
     return left, right
+
+
+FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def _tidy(left, right, op: str):
+    """``0 <= q - 1`` as ``q >= 1``: the index alone on the left, where one index and numbers are all there is."""
+    if not _labels(left) and _labels(right):
+        left, right, op = right, left, FLIPPED[op]
+    shift = left.as_coeff_Add()[0]
+    if isinstance(left, Add) and shift.is_Integer and isinstance(left - shift, Index) and right.is_Integer:
+        return left - shift, right - shift, op
+    return left, right, op

@@ -221,10 +221,10 @@ def _inside(scope: Scope, e, at: Val, size) -> Val:
     found = bounds(scope.known(known))
     tests = []
     if (found is None or not nonnegative(found[0])) and expand(e) not in scope.assumed:
-        tests.append(Val(f"{at.within(ADD)} >= 0", 40, at.axes, "bool"))
+        tests.append(pointwise.condition(scope, sympy.Ge(e, 0, evaluate=False), at.axes))
     below = found is not None and nonnegative(expand(size - 1 - found[1]))
     if not below and not {expand(scope.known(size - 1 - e)), expand(size - 1 - e)} & scope.assumed:
-        tests.append(Val(f"{at.within(ADD)} < {scope.size(size).within(ADD)}", 40, at.axes, "bool"))
+        tests.append(pointwise.condition(scope, sympy.Lt(e, size, evaluate=False), at.axes))
     return pointwise.combine(tests, "&", 45, at.axes) if tests else None
 
 

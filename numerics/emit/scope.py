@@ -44,7 +44,7 @@ class Scope:
         self.shared: dict = {}
         self.choices: list = outer.choices if outer else []
         self.used_sizes: dict = outer.used_sizes if outer else {}
-        self.imports: set = outer.imports if outer else {"jnp"}
+        self.imports: set = outer.imports if outer else set()
         self.dtype_used: list = outer.dtype_used if outer else []
         self.number = 0
         self.assumed: frozenset = outer.assumed if outer else frozenset()
@@ -97,7 +97,7 @@ class Scope:
         return self.dtype_used[0]
 
     def module(self, name: str) -> str:
-        """Use an import in the generated module: jnp, jax, lax or erf."""
+        """Use an import in the generated module; jax and jnp are always there, lax on request."""
         self.imports.add(name)
         return name
 

@@ -1,0 +1,57 @@
+"""Loss and gradients of tanh_rnn, generated from its derivation.
+
+    h_in[t,b,l]  = sum_m U[m,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise} + sum_i x[t,b,i] W[i,l] + c[l]  (1)
+    h[t,b,l]     = tanh(h_in[t,b,l])                                                  (2)
+    loss         = sum_{t,b,l} (h[t,b,l] - y[t,b,l])^2                                (3)
+
+    dh[t,b,l]    = sum_l' dh_in[t+1,b,l'] U[l,l'] + 2 (h[t,b,l] - y[t,b,l])           (4)   from 2, 5
+    dh_in[t,b,l] = dh[t,b,l] (1 - h[t,b,l]^2)                                         (5)   from 2, 4
+    dU[m,l]      = sum_{t,b} dh_in[t,b,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise}    (6)   from 2, 5
+    dW[i,l]      = sum_{t,b} x[t,b,i] dh_in[t,b,l]                                    (7)   from 5
+    dc[l]        = sum_{t,b} dh_in[t,b,l]                                             (8)   from 5
+    dh0[b,l]     = sum_l' dh_in[0,b,l'] U[l,l']                                       (9)   from 5
+
+Facts used: none.
+Kinks: none.
+Emission: hoist in (1): what does not depend on the recurrence is one product for all steps, before the scan.
+"""
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+@jax.jit
+def loss_and_grads(W, U, c, h0, x, y):
+    """W (I, L), U (L, L), c (L,), h0 (B, L), x (T, B, I), y (T, B, L) floats of one dtype. Returns loss (), {"W", "U",
+    "c", "h0"}.
+    """
+    L = W.shape[1]
+    B = h0.shape[0]
+    T = x.shape[0]
+    dtype = W.dtype
+    t = jnp.arange(T)
+
+    h_ext = x @ W + c                                              # (1), for all steps
+
+    def h_step(h_prev, now):
+        h_ext_t, t_now = now
+        h_in_t = jnp.where(t_now == 0, h0, h_prev) @ U + h_ext_t   # (1)
+        h_t = jnp.tanh(h_in_t)                                     # (2)
+        return h_t, h_t
+
+    _, h = lax.scan(h_step, jnp.zeros((B, L), dtype), (h_ext, t))  # (2)
+    loss = jnp.square(h - y).sum()                                 # (3)
+
+    def dh_in_step(dh_in_next, now):
+        y_t, h_t = now
+        dh_t = dh_in_next @ U.T + 2 * (h_t - y_t)                  # (4)
+        dh_in_t = dh_t * (1 - h_t * h_t)                           # (5)
+        return dh_in_t, dh_in_t
+
+    _, dh_in = lax.scan(dh_in_step, jnp.zeros((B, L), dtype), (y, h), reverse=True)  # (5)
+    dU = jnp.einsum("tbm,tbl->ml",                                 # (6)
+        jnp.where((t == 0)[:, None, None], h0, jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0)))), dh_in)
+    dW = jnp.einsum("tbi,tbl->il", x, dh_in)                       # (7)
+    dc = dh_in.sum(axis=(0, 1))                                    # (8)
+    dh0 = dh_in[0] @ U.T                                           # (9)
+    return loss, {"W": dW, "U": dU, "c": dc, "h0": dh0}

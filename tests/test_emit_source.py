@@ -1,0 +1,128 @@
+"""What the generated source looks like: shapes of code that a careful person would write, and goldens of whole files."""
+
+import difflib
+import os
+import pathlib
+import re
+
+import derive as dv
+import numerics as nx
+import pytest
+from kernel_cases import CASES, compiled, data, free_sizes
+from sympy import Rational, exp, sqrt
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDENS = ("softmax_regression", "mlp", "layer_norm", "gelu", "tanh_rnn", "embedding", "strided_conv", "padded_max_pool",
+           "strange_names")
+
+
+def source(d, **options):
+    return nx.compile(d, **options).source
+
+
+def body(text):
+    """The code of the function, without header and margins."""
+    lines = text[text.index("\ndef "):].split("\n")
+    return "\n".join(re.sub(r"\s+# \(.*", "", line) for line in lines)
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden(name):
+    d = CASES[name]()
+    path, text = GOLDEN / f"{name}.py", compiled(d, data(d)[0]).source
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    diff = "\n".join(difflib.unified_diff(path.read_text(encoding="utf-8").splitlines(), text.splitlines(), "golden",
+                                          "now", lineterm=""))
+    assert not diff, f"{diff}\n(UPDATE_GOLDEN=1 rewrites it)"
+
+
+def test_products_are_written_as_products():
+    text = body(source(CASES["mlp"]()))
+    for line in ("a = x @ W1 + c1", "h = jnp.maximum(a, 0)", "dh = dz @ W2.T", "da = jnp.where(a > 0, dh, 0)",
+                 "dW2 = h.T @ dz", "dc2 = dz.sum(axis=0)", "loss = (lse - z[b, label]).mean()"):
+        assert f"    {line}\n" in text, line
+
+
+def test_labels_are_subtracted_by_a_scatter_and_the_choice_is_told():
+    kern = nx.compile(CASES["softmax_regression"]())
+    assert "dz = jnp.exp(z - lse[:, None]).at[b, label].add(-1) / B" in kern.source
+    (rule, number, reason), = kern.choices
+    assert (rule, number) == ("scatter-labels", kern.derivation.program.equation("dz").number)
+    assert f"scatter-labels in ({number}): {reason}" in " ".join(kern.source.split())
+
+
+def test_every_line_carries_its_equation():
+    d = CASES["mlp"]()
+    text = source(d)
+    for e in d.program.equations:
+        assert re.search(rf"^    \S.* = .*  # \({e.number}\)$", text, re.M), e.name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_autodiff_no_temporaries_no_clumsy_numbers(name):
+    d = CASES[name]()
+    for dense in (False, True):
+        text = body(compiled(d, data(d)[0], dense).source)
+        assert not re.search(r"jax\.(grad|vjp|jvp|hessian|jac\w+|value_and_grad|linearize)", text)
+        assert not re.search(r"_tmp|-1 \*|\+ -|0\.00000", text), text
+        assert dense or "(((" not in text
+        assert max(map(len, text.split("\n"))) <= 120 or dense
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_name_is_used(name):
+    d = CASES[name]()
+    text = body(compiled(d, data(d)[0]).source)
+    assigned = re.findall(r"^    (\w+) = ", text, re.M)
+    for word in assigned:
+        assert len(re.findall(rf"\b{word}\b", text)) > 1, f"{word} is never read"
+
+
+def test_no_parameter_gradient_inside_a_scan():
+    text = source(CASES["tanh_rnn"]())
+    steps = re.findall(r"\n    def \w+\(.*?\n        return", text, re.S)
+    assert len(steps) == 2
+    assert not any(re.search(r"\bd(W|U|c)\b", step) for step in steps)
+    assert "h_ext = x @ W + c" in text
+    assert "reverse=True" in text
+
+
+def test_numbers_read_as_written():
+    b = dv.index("b")
+    x = dv.tensor("x", b)
+    rs = dv.define("rs", (b,), (x[b]**2 + 1e-5)**Rational(-1, 2))
+    loss = dv.define("loss", (), dv.Sum(exp(-x[b]**2 / 2) / 3 + sqrt(2) * x[b] + rs[b] * 0.125, b))
+    text = body(source(dv.backprop(loss, wrt=[x])))
+    assert "lax.rsqrt(x * x + 1e-05)" in text
+    assert "/ 3" in text and "/ 8" in text and "2 ** 0.5" in text
+    assert "0.333" not in text and "1.414" not in text
+
+
+def test_sizes_appear_only_where_they_are_used_and_given_ones_are_constants():
+    b, i = dv.indices("b i")
+    x, S = dv.tensor("x", b, i), dv.size("S")
+    d = dv.backprop(dv.define("loss", (), dv.Sum(x[b, S * i]**2, b, i) / b.size), wrt=[x])
+    text = source(d, sizes={"S": 2})
+    assert "    S = 2\n" in text
+    with pytest.raises(nx.NumericsError, match=r"size S is fixed by no array; give it.*sizes=\{\"S\": 2\}"):
+        nx.compile(d)
+    with pytest.raises(nx.NumericsError, match="size 'Q' is not in this derivation; its sizes are B, I, S"):
+        nx.compile(d, sizes={"Q": 2})
+    with pytest.raises(nx.NumericsError, match="size S = 1.5: give a whole number"):
+        nx.compile(d, sizes={"S": 1.5})
+
+
+def test_the_header_has_equations_facts_kinks_and_evidence():
+    kern = nx.compile(CASES["mlp"]())
+    assert kern.source.startswith('"""Loss and gradients of mlp, generated from its derivation.\n')
+    assert "Facts used: 0 <= label[b] < K (declared).\n" in kern.source
+    assert "Kinks: relu'(0) = 0.\n" in kern.source
+    assert "Verified:" not in kern.source
+    kern.evidence = {"summary": "exact mod 2**61-1; autodiff 1.1e-16"}
+    assert "\nVerified: exact mod 2**61-1; autodiff 1.1e-16.\n" in kern.source
+
+
+def test_generation_is_deterministic():
+    assert source(CASES["mlp"]()) == source(CASES["mlp"]())
+    assert not free_sizes(CASES["mlp"]())
