@@ -71,7 +71,7 @@ class Derivation:
     kinks: tuple[str, ...] = ()
     passes: tuple[PassReport, ...] = ()
     seed: Tensor | None = None  # the cotangent input of a vjp
-    network: tuple | None = None  # (model, loss) of a network of layers: numerics keeps independent references for those
+    network: tuple | None = None  # (model, its losses) for a network of layers: numerics has references
     evidence: dict = field(default_factory=dict, repr=False)  # filled by check(): step id -> verdict
 
     def result(self, group: str):

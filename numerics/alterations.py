@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
+from sympy import Integer, Mul, Pow
+
 from derive.nodes import stop_gradient
 from derive.program import Equation, Program, Row, Term
 from derive.tensor import Read, Tensor
-from sympy import Integer, Mul, Pow
 
 from .mistakes import Case, Mistake
 from .reference import evaluate, size_value, term_value
@@ -150,16 +151,14 @@ class Alterations:
         return None
 
     def coefficient_of(self, case: Case) -> str | None:
-        """Where a constant factor comes from: the coefficient of an equation whose loss gives theirs."""
+        """Where a constant factor comes from: a coefficient of a whole equation whose absence gives theirs."""
         for e in self.upstream(case.name):
-            for n, term in enumerate(e.terms):
-                for part in Mul.make_args(term.coef):
-                    changed = replace(term, coef=term.coef / part)
-                    if part in (1, -1) or len(e.terms) > 1 and any(part not in Mul.make_args(t.coef) for t in e.terms):
-                        continue
-                    gradients = self.run(replace(e, terms=tuple(replace(t, coef=t.coef / part) for t in e.terms)))
-                    if gradients is not None and changed != term and case.fits(gradients[case.name]):
-                        return f"missing {part} of {equation_text(e)}"
+            for part in Mul.make_args(e.terms[0].coef):
+                if part in (1, -1) or any(part not in Mul.make_args(t.coef) for t in e.terms):
+                    continue
+                gradients = self.run(replace(e, terms=tuple(replace(t, coef=t.coef / part) for t in e.terms)))
+                if gradients is not None and case.fits(gradients[case.name]):
+                    return f"missing {part} of {equation_text(e)}"
         return None
 
     def _alterations(self) -> Iterator[Altered]:
@@ -170,7 +169,7 @@ class Alterations:
             yield altered
 
     def _all(self) -> Iterator[Altered]:
-        """One equation altered for everybody; then contributions assigned; then one consumer seeing an altered equation."""
+        """One equation altered for everybody; then contributions assigned; then seen altered by one consumer."""
         for n, (e, kind, text, gradients) in enumerate(itertools.chain(self._everywhere(), self._assigned(),
                                                                        self._in_one_use())):
             if n >= BUDGET:
@@ -225,7 +224,8 @@ class Alterations:
                 continue
             wanted = _solve([through.ravel()], (case.theirs - case.ours).ravel())
             if wanted and wanted[0] != 1 and case.fits(case.ours + (wanted[0] - 1) * through):
-                return Mistake("path", f"the path through {what} in {equation_text(equation)} {COEFFICIENTS[wanted[0]]}")
+                how = COEFFICIENTS[wanted[0]]
+                return Mistake("path", f"the path through {what} in {equation_text(equation)} {how}")
         return None
 
     def _all_paths(self):
@@ -263,7 +263,9 @@ def _gather_row(e: Equation):
     for row in e.terms[0].rows:
         sides = (row.lhs, row.rhs)
         read = next((s for s in sides if isinstance(s, Read)), None)
-        if row.op == "==" and read is not None and any(s in e.idx for s in sides) and set(read.idx) <= set(e.terms[0].bnd):
+        if row.op != "==" or read is None or not any(s in e.idx for s in sides):
+            continue
+        if set(read.idx) <= set(e.terms[0].bnd):
             return row, read.tensor.name, tuple(i for i in e.terms[0].bnd if i in read.idx)
     return None
 
@@ -352,7 +354,8 @@ def _factor_alterations(e, f):
     for part in sorted((p for p in sympy.preorder_traversal(f) if p.is_Add), key=str)[:3]:
         for addend in part.args:
             yield "missing term", f"the term {expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
-            yield "sign of a term", f"the term {expr_text(e, addend)} has the wrong sign", f.xreplace({part: part - 2 * addend})
+            negated = f.xreplace({part: part - 2 * addend})
+            yield "sign of a term", f"the term {expr_text(e, addend)} has the wrong sign", negated
     if f.is_Mul:
         for part in f.args:
             yield "missing factor", f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})

@@ -9,8 +9,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-ACTIVATIONS = {"linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
-               "softmax": lambda z: jax.nn.softmax(z, axis=-1)}
+ACTIVATIONS = {
+    "linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
+    "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu, "selu": jax.nn.selu, "softplus": jax.nn.softplus,
+    "gelu": lambda z: jax.nn.gelu(z, approximate=False), "gelu_tanh": lambda z: jax.nn.gelu(z, approximate=True),
+    "softsign": jax.nn.soft_sign, "swish": jax.nn.silu, "silu": jax.nn.silu, "mish": jax.nn.mish,
+    "hard_sigmoid": jax.nn.hard_sigmoid, "hard_tanh": jax.nn.hard_tanh, "gaussian": lambda z: jnp.exp(-jnp.square(z)),
+    "softmax": lambda z: jax.nn.softmax(z, axis=-1), "log_softmax": lambda z: jax.nn.log_softmax(z, axis=-1),
+}
 
 
 def _dense(placed, h, params):
@@ -30,7 +36,8 @@ LOSSES = {
     "mean_squared_error": lambda z, y: jnp.mean(jnp.square(z - y)),
     "softmax_cross_entropy": lambda z, y: -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=-1)),
     "sparse_softmax_cross_entropy": lambda z, y: -jnp.mean(_picked(jax.nn.log_softmax(z), y)),
-    "sigmoid_binary_cross_entropy": lambda z, y: -jnp.mean(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)),
+    "sigmoid_binary_cross_entropy":
+        lambda z, y: -jnp.mean(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)),
     "categorical_cross_entropy": lambda p, y: -jnp.mean(jnp.sum(y * jnp.log(p), axis=-1)),
     "sparse_categorical_cross_entropy": lambda p, y: -jnp.mean(_picked(jnp.log(p), y)),
     "binary_cross_entropy": lambda p, y: -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
@@ -38,17 +45,23 @@ LOSSES = {
 
 
 def reference(network):
-    """``forward(**inputs) -> loss`` for ``(model, loss)``, or None where something in it is outside the catalogue."""
+    """``forward(**inputs) -> loss`` for ``(model, {output: loss})``; None where something is outside the catalogue."""
     if network is None:
         return None
-    model, loss = network
+    model, losses = network
     from derive.activations import ACTIVATIONS as KNOWN_ACTIVATIONS
     from derive.losses import LOSSES as KNOWN_LOSSES
-    if KNOWN_LOSSES.get(loss.name) is not loss or loss.name not in LOSSES:
+    from derive.model import Sequential
+    if not isinstance(model, Sequential) or len(losses) != 1:
+        return None
+    loss = next(iter(losses.values()))
+    if KNOWN_LOSSES.get(loss.name) != loss or loss.name not in LOSSES:
         return None
     for placed in model.layers:
         activation = getattr(placed.layer, "activation", None)
-        if placed.kind not in LAYERS or (activation is not None and KNOWN_ACTIVATIONS.get(activation.name) is not activation):
+        known = activation is None or (KNOWN_ACTIVATIONS.get(activation.name) == activation
+                                       and activation.name in ACTIVATIONS)
+        if placed.kind not in LAYERS or not known:
             return None
 
     def forward(**inputs):

@@ -1,11 +1,11 @@
 """Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
 
-    trainer.json             what the model is, the loss, the metrics, seed, epoch, history, and which arrays file is meant
+    trainer.json                  the model, the loss, the metrics, seed, epoch, history, and which arrays file is meant
     arrays-<digest>.safetensors   params/<name> and optimizer/<path>
-    program.py               the generated module, for reading
+    program.py                    the generated module, for reading
 
-The arrays are written first under a name made of their content; replacing ``trainer.json`` is what makes them current, in
-one atomic step, so an interrupted save leaves the previous one whole.
+The arrays are written first under a name made of their content; replacing ``trainer.json`` is what makes them current,
+in one atomic step, so an interrupted save leaves the previous one whole.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from derive.losses import LOSSES
 from derive.model import Sequential
 
@@ -86,8 +87,8 @@ def load(folder, optimizer) -> Trainer:
 
 def _describe(trainer) -> dict:
     if LOSSES.get(trainer.loss.name) is not trainer.loss:
-        raise NumericsError(f"save: the loss {trainer.loss.name!r} is a function of your own, which cannot be written down; "
-                            f"save trainer.params (safetensors) and build the trainer in code")
+        raise NumericsError(f"save: the loss {trainer.loss.name!r} is a function of your own, which cannot be written "
+                            f"down; save trainer.params (safetensors) and build the trainer in code")
     own = [n for n in trainer.metrics if n not in CLASSES and n not in VALUES]
     if own:
         raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
@@ -131,7 +132,8 @@ def _restored(state, arrays, folder):
     wanted = {f"optimizer/{path}" for path, _ in _leaves(state)}
     if saved != wanted:
         raise NumericsError(f"{folder}: saved with another optimizer: its state has {len(saved)} arrays, this one's "
-                            f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind of optimizer")
+                            f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
+                            f"of optimizer")
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state)
 

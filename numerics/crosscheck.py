@@ -91,6 +91,19 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     Told apart are: missing and extra tensors, shapes, transposes, signs, constant factors (named when they are sizes),
     missing, doubled or negated terms and factors of our equations, forgotten paths and derivatives, index shifts, wrong
     slices, and rounding.
+
+    Examples
+    --------
+    >>> import derive as dv, numerics as nx
+    >>> b, i = dv.indices("b i")
+    >>> x, w = dv.tensor("x", b, i), dv.tensor("w", i)
+    >>> loss = dv.define("loss", (), dv.Sum((x[b, i] * w[i])**2, b, i) / b.size)
+    >>> kern = nx.compile(dv.backprop(loss, wrt=[w]))
+    >>> report = nx.crosscheck(kern, lambda x, w: {"w": 2 * (x**2).sum(axis=0) * w})
+    >>> report.ok, report["w"].kind
+    (False, 'factor')
+    >>> print(report["w"].text)
+    missing 1/B of (3) dw[i] = ... (theirs is B times ours: missing 1/B, or B too many)
     """
     return _Cross(kern, fn, inputs, seed).run()
 
@@ -170,8 +183,10 @@ class _Cross:
             return Verdict(name, "not an array", f"{type(raw).__name__} is not an array: {error}")
         dtype = str(theirs.dtype)
         if not known_dtype(dtype):
-            return Verdict(name, "dtype", f"dtype {dtype}; a gradient is float64, float32, float16 or bfloat16", dtype=dtype)
-        bound = self.tolerance(name, coarsest([dtype, self.coarsest]))
+            said = f"dtype {dtype}; a gradient is float64, float32, float16 or bfloat16"
+            return Verdict(name, "dtype", said, dtype=dtype)
+        precision = coarsest([dtype, self.coarsest])
+        bound = self.tolerance(name, precision)
         ours, theirs = self.ours[name], theirs.astype(float)
         if theirs.shape != ours.shape:
             found = wrong_shape(name, self._letters(name), ours, theirs, None, bound, self._by_name())
@@ -184,8 +199,8 @@ class _Cross:
                                                f"{theirs.size} entries", None, bound, dtype)
         error = float(np.max(np.abs(theirs - ours), initial=0.0)) / self.scale[name]
         if error <= bound:
-            return Verdict(name, "ok", "" if error <= 1e-10 else f"only rounding, as {coarsest([dtype, self.coarsest])} "
-                                                                 f"arithmetic makes it", error, bound, dtype)
+            said = "" if error <= 1e-10 else f"only rounding, as {precision} arithmetic makes it"
+            return Verdict(name, "ok", said, error, bound, dtype)
         found = self._diagnose(name, theirs, bound)
         return Verdict(name, found.kind, found.text, error, bound, dtype)
 

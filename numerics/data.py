@@ -95,8 +95,8 @@ def load_idx(path) -> np.ndarray:
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
-        raise InputError(f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two zero "
-                         f"bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank")
+        raise InputError(f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two "
+                         f"zero bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank")
     dtype, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
     header = 4 + 4 * rank
     if len(raw) < header:
@@ -132,13 +132,13 @@ def _find(folder: Path, stem: str) -> Path:
     raise InputError(f"{folder} has none of {', '.join(names)}")
 
 
-# -- checks before training -----------------------------------------------------------------------------------------------
+# -- checks before training -------------------------------------------------------------------------------------------
 
 def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
     """Examples as floats of shape ``(N, *shape)``, finite; integers and booleans are converted, nothing else is."""
     X = _numbers(X, name)
     shape = tuple(shape)
-    if X.shape[1:] != shape or not X.ndim:
+    if not X.ndim or X.shape[1:] != shape:
         hint = ""
         if X.ndim and math.prod(X.shape[1:]) == math.prod(shape) and X.ndim > 1:
             hint = f"; {name}.reshape({', '.join(map(str, (-1, *shape)))}) has as many numbers"
@@ -193,7 +193,7 @@ def _labels(Y, loss, shape, classes, name, said):
         raise InputError(f"{name} has shape {Y.shape}, which looks one-hot; {said} integer labels of shape "
                          f"(N{''.join(f', {n}' for n in shape)}); use {name}.argmax(axis=-1), or the loss {other!r}")
     if not np.issubdtype(Y.dtype, np.integer):
-        hint = f"; {name}.astype('int32') is the same" if np.all(Y == np.round(Y)) else ""
+        hint = f"; {name}.astype('int32') is the same" if np.array_equal(Y, np.round(Y)) else ""
         raise InputError(f"{name} has dtype {Y.dtype}; {said} integer labels in [0, {classes}){hint}")
     if Y.shape[1:] != shape or not Y.ndim:
         hint = f"; {name}[:, 0] fits" if Y.shape[1:] == (*shape, 1) else ""
@@ -215,7 +215,8 @@ def _finite(a, name):
     if np.issubdtype(a.dtype, np.floating):
         bad = np.argwhere(~np.isfinite(a))
         if len(bad):
-            raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not finite")
+            raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not "
+                             f"finite")
 
 
 def _within(a, low, high, name, said, hint=""):

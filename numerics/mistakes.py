@@ -84,7 +84,7 @@ def _factor_text(c, named):
     if named is None:
         return f"off by the constant factor {c:.6g}"
     inverse = _inverse(named)
-    if named.startswith("1/") or named.startswith("-1/"):
+    if named.startswith(("1/", "-1/")):
         return f"theirs is {named} of ours: an extra {named}, or missing {inverse}"
     return f"theirs is {named} times ours: missing {inverse}, or {named} too many"
 
@@ -97,7 +97,7 @@ def _inverse(named):
 
 
 def name_factor(c: float, sizes: dict, tolerance: float) -> str | None:
-    """``c`` as a small number, a size, a product or quotient of two sizes, or twice or half of those; simplest first."""
+    """``c`` as a small number, a size, a product or quotient of sizes, or twice or half of those; simplest first."""
     slack = max(16 * tolerance, 1e-9) if tolerance < 1e-3 else 2 * tolerance
     slack = min(slack, 0.1)
     for text, value in _named_factors(sizes):
@@ -120,7 +120,8 @@ def _named_factors(sizes):
     plain = [*numbers, *one, *two, ("4", 4.0), ("1/4", 0.25), ("3", 3.0), ("1/3", 1 / 3), *mixed, *three]
     doubled = [(f"2*{t}", 2 * v) for t, v in (*one, *two) if "/" not in t]
     doubled += [(f"2/{t[2:]}", 2 * v) for t, v in (*one, *two) if t.startswith("1/")]
-    halved = [(f"1/(2*{t})", 0.5 / v) for t, v in one if "/" not in t] + [(f"{t}/2", v / 2) for t, v in one if "/" not in t]
+    halved = [(f"1/(2*{t})", 0.5 / v) for t, v in one if "/" not in t]
+    halved += [(f"{t}/2", v / 2) for t, v in one if "/" not in t]
     for text, value in [*plain, *doubled, *halved]:
         yield text, value
         yield f"-{text}", -value
@@ -227,8 +228,8 @@ def elsewhere(case: Case) -> Mistake:
     wrong = int(np.sum(gap > case.tolerance * case.scale))
     at = tuple(int(n) for n in np.unravel_index(int(np.argmax(gap)), gap.shape)) if gap.ndim else ()
     here = f"[{', '.join(map(str, at))}]" if at else ""
-    return Mistake("unexplained", f"{wrong} of {gap.size} entries differ; the largest difference is at {case.name}{here}: "
-                                  f"theirs {case.theirs[at]:.6g}, ours {case.ours[at]:.6g}")
+    return Mistake("unexplained", f"{wrong} of {gap.size} entries differ; the largest difference is at "
+                                  f"{case.name}{here}: theirs {case.theirs[at]:.6g}, ours {case.ours[at]:.6g}")
 
 
 def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes) -> Mistake:
@@ -237,20 +238,24 @@ def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes)
     scale = max(float(np.max(np.abs(ours), initial=0.0)), 1e-300)
 
     def near(a):
-        return a.shape == ours.shape and np.all(np.isfinite(a)) and np.max(np.abs(a - ours), initial=0) <= tolerance * scale
+        if a.shape != ours.shape or not np.all(np.isfinite(a)):
+            return False
+        return np.max(np.abs(a - ours), initial=0) <= tolerance * scale
 
     for order in itertools.permutations(range(theirs.ndim)) if theirs.ndim <= 4 else ():
         if order != tuple(range(theirs.ndim)) and np.transpose(theirs, order).shape == ours.shape:
             hint = f"{name}.T" if theirs.ndim == 2 else f"transpose{order}"
             right = near(np.transpose(theirs, order))
-            return Mistake("transpose", f"{said}; {hint} fits{' and is right' if right else ', but its values are wrong'}")
+            how = " and is right" if right else ", but its values are wrong"
+            return Mistake("transpose", f"{said}; {hint} fits{how}")
     if theirs.size == ours.size and near(theirs.reshape(ours.shape)):
         return Mistake("shape", f"{said}; the values are right after a reshape")
     for n in range(theirs.ndim):
         size = next((s for s, v in sorted(sizes.items()) if v == theirs.shape[n]), str(theirs.shape[n]))
         for word, value in (("sum", theirs.sum(axis=n)), ("mean", theirs.mean(axis=n))):
             if near(value):
-                return Mistake("missing sum", f"{said}; right after a {word} over axis {n} (size {size}): it is missing")
+                return Mistake("missing sum", f"{said}; right after a {word} over axis {n} (size {size}), which is "
+                                              f"missing")
     return Mistake("shape", said)
 
 

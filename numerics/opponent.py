@@ -1,8 +1,8 @@
 """What a kernel should return, by autodiff of a forward that shares nothing with it.
 
-The forward is, in order: the one given; the reference that comes with a catalogue model; else the node-by-node evaluator
-of the definitions in :mod:`numerics.reference`.  This is the one place, with :mod:`numerics.verify`, where ``jax.grad``
-appears.
+The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.catalogue`); else the
+node-by-node evaluator of the definitions in :mod:`numerics.reference`.  Autodiff appears here, with
+:mod:`numerics.verify` and the forgotten paths of :mod:`numerics.alterations`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from derive.derivation import Derivation
 from derive.errors import UnsupportedError
 
@@ -40,8 +41,8 @@ def flatten(d: Derivation, returned) -> dict[str, np.ndarray]:
 class Opponent:
     """Expected results of one derivation at given sizes.
 
-    ``Opponent(d, sizes)(arrays)`` returns label -> array.  With ``conventions=True`` ties and kinks follow this library's
-    stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.
+    ``Opponent(d, sizes)(arrays)`` returns label -> array.  With ``conventions=True`` ties and kinks follow this
+    library's stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.
     """
 
     def __init__(self, d: Derivation, sizes, forward=None, conventions: bool = False):
@@ -107,7 +108,7 @@ class Opponent:
 
 
 def _directions(d: Derivation) -> dict:
-    """The direction along each tensor: what multiplies its gradient in the scalar that a Hessian product differentiates."""
+    """The direction along each tensor: what multiplies its gradient in the scalar that a Hessian product is of."""
     gradients = {t.name: n for n, t in d.gradients.items()}
     found = {}
     for e in d.source.equations:

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 import sympy
+from sympy import Add, Integer, Mul, Pow
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
 from derive.errors import ShapeError, UnsupportedError
 from derive.index import Index, Size
 from derive.nodes import Iverson
 from derive.order import Scan, schedule
 from derive.program import Equation, Program
 from derive.tensor import Read
-from sympy import Add, Integer, Mul, Pow
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 ELSEWHERE = 0.7316  # what an unselected branch reads: any harmless number, so that its gradient is finite times zero
 
@@ -83,7 +84,8 @@ def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: b
         ``jax.numpy`` (differentiable) or ``numpy`` (quick).
     conventions : bool
         Whether autodiff of the result follows this library's conventions at kinks: a tie goes to the first maximiser
-        and to the first argument.  False leaves them to ``jnp.max`` and ``jnp.maximum``, which share a tie.
+        and to the first argument, ``|x|'(0) = 0``.  False leaves them to ``jnp.max``, ``jnp.maximum`` and ``jnp.abs``,
+        which share a tie and have the slope 1 at 0.
     nudges : dict, optional
         Name -> array added to a computed tensor: its derivative at 0 is the gradient of an intermediate.
 
@@ -235,6 +237,9 @@ class _Evaluator:
         if self.conventions and name in ("maximum", "minimum"):
             a, b = args
             return self.xp.where(a >= b if name == "maximum" else a <= b, a, b)
+        if self.conventions and name == "Abs":  # jnp.abs has the slope 1 at 0
+            x = args[0]
+            return self.xp.where(x > 0, x, self.xp.where(x < 0, -x, self.xp.zeros_like(x)))
         rule = FUNCTIONS.get(name)
         if rule is None:
             raise UnsupportedError(f"the reference evaluator has no function {name} (in {e}); "

@@ -12,8 +12,8 @@ OK = ("ok", "convention")
 class Finding:
     """One tensor against the opponents, in one precision and at one set of sizes.
 
-    ``error`` is in the max norm, relative to ``scale``; ``order`` the observed order of the Taylor remainder, or "floor"
-    where the remainder is nothing but rounding, or "" where there is none to take.
+    ``error`` is in the max norm, relative to ``scale``; ``order`` the observed order of the Taylor remainder, or
+    "floor" where the remainder is nothing but rounding, or "" where there is none to take.
     """
 
     tensor: str
@@ -73,7 +73,8 @@ class Report:
 
 def _columns(rows, opponent):
     head = ["tensor", opponent, "tolerance"]
-    body = [[f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"] for f in rows]
+    body = [[f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"]
+            for f in rows]
     for title, values in (("exact", [f.exact for f in rows]), ("Taylor order", [f.order for f in rows])):
         if any(values):
             head.append(title)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
+
 from derive.program import Program
 
 from .reference import size_value

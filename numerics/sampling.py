@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from sympy import Expr, Integer
+
 from derive.errors import DeriveError
 from derive.facts import SumsTo
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
-from sympy import Expr, Integer
 
 from .reference import coefficient, size_value
 
@@ -96,10 +97,9 @@ def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
     axes = [(t, a, n) for t in program.inputs if t.name in arrays
             for a, n in zip(t.axes, np.shape(arrays[t.name]), strict=True)]
     for _, axis, n in axes:
-        if isinstance(axis, Size):
-            if sizes.setdefault(axis, n) != n:
-                raise DeriveError(f"size {axis} is {sizes[axis]} in one array and {n} in another")
-    for t, axis, n in axes:
+        if isinstance(axis, Size) and sizes.setdefault(axis, n) != n:
+            raise DeriveError(f"size {axis} is {sizes[axis]} in one array and {n} in another")
+    for _, axis, n in axes:
         unknown = [s for s in axis.free_symbols if s not in sizes]
         if len(unknown) == 1:
             known = {s: Integer(v) for s, v in sizes.items()}
@@ -164,7 +164,7 @@ def draw_sample(program: Program, finite, sizes, seed: int = 0, wrt=()) -> Sampl
     """
     rng = np.random.default_rng(seed)
     floats = [t.name for t in program.inputs if t.dtype == "float"]
-    tries = [{n: d for n in floats} for d in DOMAINS for _ in range(3)]
+    tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
     names = list(DOMAINS)
     tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
     for domains in tries:

@@ -6,10 +6,12 @@ import time
 
 import jax
 import numpy as np
+
 from derive.index import Size
 from derive.losses import loss as find_loss
 
-from . import data, metrics as measures
+from . import data
+from . import metrics as measures
 from .errors import InputError, NumericsError
 from .init import init
 from .kernel import compile
@@ -72,6 +74,10 @@ class Trainer:
         if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
             raise NumericsError(f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in "
                                 f"optax.adam(1e-3)")
+        several = len(getattr(model, "inputs", "x")) > 1 or len(getattr(model, "outputs", "y")) > 1
+        if several or getattr(model, "random", None) or getattr(model, "state", None):
+            raise NumericsError(f"Trainer: {model.name} has several inputs or outputs, random inputs or state; accepted "
+                                f"is a model of one input and one output without them")
         self.model, self.optimizer, self.seed = model, optimizer, seed
         self.loss = find_loss(loss)
         self.metrics = measures.find(metrics, self.loss)
@@ -81,7 +87,7 @@ class Trainer:
         self.params = init(model, seed)
         self.opt_state = optimizer.init(self._trained(self.params))
 
-    # -- derivation and compiled programs --------------------------------------------------------------------------------
+    # -- derivation and compiled programs ------------------------------------------------------------------------------
 
     def _derive(self, frozen):
         """Derive and compile; nothing changes if that fails."""
@@ -114,7 +120,7 @@ class Trainer:
     def _trained(self, params) -> dict:
         return {n: params[n] for n in self.derivation.gradients}
 
-    # -- training --------------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------------------------
 
     def fit(self, X, Y, batch_size: int = 32, epochs: int = 1, validation_data=None, validation_split: float = 0.0,
             verbose: bool = True) -> dict[str, list[float]]:
@@ -182,8 +188,8 @@ class Trainer:
         counts = [min(batch_size, len(x) - first) for first in range(0, len(x), batch_size)]
         total = float(np.average(np.asarray(losses, np.float64), weights=counts))
         if not np.isfinite(total):
-            raise NumericsError(f"fit: the loss became {total} in epoch {self.epoch + 1}; the parameters are those before "
-                                f"it. Lower the learning rate, or scale the inputs")
+            raise NumericsError(f"fit: the loss became {total} in epoch {self.epoch + 1}; the parameters are those "
+                                f"before it. Lower the learning rate, or scale the inputs")
         self.params, self.opt_state, self.epoch = params, state, self.epoch + 1
         row = {"loss": total}
         if self.metrics:
@@ -202,7 +208,7 @@ class Trainer:
             raise InputError(f"{which}X has {len(x)} examples and {which}Y {len(y)}")
         return x, y
 
-    # -- use -------------------------------------------------------------------------------------------------------------
+    # -- use -----------------------------------------------------------------------------------------------------------
 
     def evaluate(self, X, Y, batch_size: int = 256) -> dict[str, float]:
         """The loss and the metrics on other data; nothing is trained."""

@@ -5,9 +5,10 @@
 
 import functools
 
-import derive as dv
 import numpy as np
 import sympy
+
+import derive as dv
 
 
 @functools.cache
@@ -89,7 +90,8 @@ def layer_norm():
     gain, shift = dv.tensor("gain", i), dv.tensor("shift", i)
     mean = dv.define("mean", (b,), dv.Sum(x[b, i], i) / i.size)
     var = dv.define("var", (b,), dv.Sum((x[b, i] - mean[b]) ** 2, i) / i.size)
-    out = dv.define("out", (b, i), (x[b, i] - mean[b]) / sympy.sqrt(var[b] + sympy.Rational(1, 1000)) * gain[i] + shift[i])
+    std = sympy.sqrt(var[b] + sympy.Rational(1, 1000))
+    out = dv.define("out", (b, i), (x[b, i] - mean[b]) / std * gain[i] + shift[i])
     loss = dv.define("loss", (), dv.Sum((out[b, i] - y[b, i]) ** 2, b, i) / b.size)
     return dv.backprop(loss, wrt=[x, gain, shift], name="layer_norm")
 

@@ -4,6 +4,7 @@
 """
 
 import numpy as np
+
 from numerics.reference import evaluate
 from numerics.rounding import is_float
 from numerics.sampling import bind_sizes

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from handwritten import MODELS
+from slowkernel import SlowKernel
+
 from numerics.crosscheck import crosscheck, to_numpy
 from numerics.mistakes import name_factor
-from slowkernel import SlowKernel
 
 
 def softmax():

@@ -1,11 +1,12 @@
 """The independent forward: every function and construct, against plain NumPy and jax.nn."""
 
-import derive as dv
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sympy
+
+import derive as dv
 from derive.ingest import ingest
 from derive.primitives import FUNCTIONS as LANGUAGE
 from numerics.reference import FUNCTIONS, evaluate, size_value
@@ -97,8 +98,10 @@ def test_ties_follow_the_conventions_on_request():
     i, = dv.indices("i")
     x = dv.tensor("x", i)
     top = dv.define("top", (), dv.Max(x[i], i))
+    size = dv.define("size", (), dv.Sum(sympy.Abs(x[i]), i))
     pair = dv.define("pair", (), dv.Sum(dv.maximum(x[i], 1), i))
     for program, name, ours, theirs in ((ingest([top]), "top", [0, 1, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3]),
+                                        (ingest([size]), "size", [0, 1, 1, 1], [1, 1, 1, 1]),
                                         (ingest([pair]), "pair", [0, 1, 1, 1], [0, 0.5, 0.5, 0.5])):
         with float64():
             found = [jax.grad(lambda a, c=c, p=program, n=name: evaluate(p, {"x": a}, {i.size: 4}, jnp, c)[n])(

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import optax
 import pytest
+from test_train import blobs, small
+
 from numerics.checkpoint import load
 from numerics.errors import NumericsError
-from test_train import blobs, small
 
 
 def test_a_loaded_trainer_goes_on_as_if_not_interrupted(tmp_path):

@@ -1,14 +1,15 @@
 """nx.verify on kinks, domains, facts, recurrences, vector-Jacobian and Hessian products, and the sampling behind it."""
 
-import derive as dv
 import numpy as np
 import pytest
 import sympy
+from slowkernel import SlowKernel
+
+import derive as dv
 from numerics.kernel import compile
 from numerics.sampling import bind_sizes, draw, draw_sizes
 from numerics.taylor import order
 from numerics.verify import everything, verify
-from slowkernel import SlowKernel
 
 
 def max_pool():
@@ -71,6 +72,17 @@ def test_a_slope_of_one_at_zero_is_refused():
     assert verify(kern, dtypes=("float64",)).ok
     report = verify(Wrong(kern.derivation), dtypes=("float64",))
     assert {(f.tensor, f.opponent) for f in report.findings if f.verdict == "FAIL"} == {("c", "stated conventions")}
+
+
+def test_stopped_gradients_are_met_by_autodiff_and_not_by_taylor():
+    i, = dv.indices("i")
+    x = dv.tensor("x", i)
+    loss = dv.define("loss", (), dv.Sum(x[i] * dv.stop_gradient(sympy.sin(x[i])), i))
+    d = dv.backprop(loss, wrt=[x])
+    report = verify(compile(d))
+    assert report.ok, report
+    assert "gradients are stopped on purpose" in str(report)
+    assert not verify(SlowKernel(d, lambda name, a: 2 * a if name == "x" else a)).ok
 
 
 def test_domains_are_found_and_stated():
