@@ -6,7 +6,8 @@ from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
 from .facts import nonnegative, positive, sums_to, symmetric
 from .index import index, indices, size
-from .model import Sequential
+from .layers.graph import Input
+from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse
 from .program import Equation, Program, Row, Step, Term

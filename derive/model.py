@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Add, expand
 
@@ -23,8 +23,8 @@ from .pipeline import Work, finish, run
 from .summary import Summary
 from .tensor import Tensor, tensor
 
-IMAGE = {2: (("s", "T"), ("i", "I")), 3: (("p", "H"), ("q", "W"), ("c", "C")),
-         4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
+IMAGE = {3: (("p", "H"), ("q", "W"), ("c", "C")),
+     4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Placed:
     ----------
     shared : bool
         Whether an earlier place has the same layer, and so the same parameters.
+    of : tuple of Tensor
+        What goes in.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Placed:
     output: Tensor
     parameters: tuple[Parameter, ...]
     shared: bool = False
+    of: tuple[Tensor, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -109,20 +112,35 @@ class Model:
     total                    99  trainable 99, frozen 0
     """
 
+    _shape_said = "the shape of an Input"  # how messages call it
+
     def __init__(self, inputs, outputs, name: str = "model"):
         self.name = name
         self._given = _inputs(inputs)
-        self._wanted = outputs if isinstance(outputs, dict) else _nodes(outputs, "outputs")
-        wanted = list(self._wanted.values()) if isinstance(self._wanted, dict) else list(self._wanted)
-        self._nodes = ordered(_nodes(wanted, "outputs"))
-        self._check_graph()
+        wanted = _nodes(list(outputs.values()) if isinstance(outputs, dict) else outputs, "outputs")
+        self._nodes = ordered(wanted)
+        self._check_graph(wanted)
         self._names = _names([n.layer for n in self._nodes if n.layer is not None])
+        self._outputs = dict(outputs) if isinstance(outputs, dict) else self._called(wanted)
         self._put_together()
 
-    def _check_graph(self):
+    def _called(self, nodes) -> dict[str, Node]:
+        """Outputs by the names of their layers."""
+        found: dict[str, Node] = {}
+        for node in nodes:
+            name, n = self._names[node.layer], 2
+            while name in found:
+                name, n = f"{self._names[node.layer]}_{n}", n + 1
+            found[name] = node
+        return found
+
+    def _check_graph(self, outputs):
+        if any(n.layer is None for n in outputs):
+            raise DeriveError("Model: an output is an input; there is nothing to compute")
         loose = [n for n in self._nodes if n.layer is None and n not in self._given]
         if loose:
-            raise DeriveError(f"Model: the outputs need the input {loose[0].given['name']!r}, which is not among inputs")
+            raise DeriveError(f"Model: the outputs need the input {loose[0].given['name']!r}, which is not among "
+                              f"inputs")
         idle = [n for n in self._given if n not in self._nodes]
         if idle:
             raise DeriveError(f"Model: no output depends on the input {idle[0].given['name']!r}")
@@ -130,14 +148,16 @@ class Model:
     def _put_together(self):
         """Define everything; again, with sizes solved for, until all that meets agrees."""
         solved: dict = {}
+        known: dict[str, int] = {}
         for _ in range(8):
-            self.training = self._graph(Builder(True, solved))
-            self.inference = self._graph(Builder(False, solved))
+            self.training = self._graph(Builder(True, solved, known))
+            self.inference = self._graph(Builder(False, solved, known))
             built = self.training.built
             unequal = [(a, b) for a, b in built.equal if expand(a - b) != 0]
             if not unequal:
                 return
-            new = solve(unequal, built.sizes)
+            known |= built.sizes
+            new = solve(unequal, known)
             solved = {s: e.xreplace(new) for s, e in solved.items()} | new
         a, b = unequal[0]
         raise ShapeError(f"{self.name}: the sizes {a} and {b} must be one, and no choice of symbols makes them so")
@@ -156,17 +176,14 @@ class Model:
             placed.append(self._place(name, node.layer, on if node.layer.merges else on[0], new,
                                       any(p.layer is _own(node.layer) for p in placed)))
             made[node] = placed[-1].output
-        names = self._wanted if isinstance(self._wanted, dict) else {
-            placed[0].name if n.layer is None else self._names[n.layer]: n for n in self._wanted}
-        return Graph(inputs, {name: made[n] for name, n in names.items()}, tuple(placed), new)
+        return Graph(inputs, {name: made[n] for name, n in self._outputs.items()}, tuple(placed), new)
 
     def _input(self, node: Node, new: Builder) -> Tensor:
-        given = node.given
-        letters = IMAGE[len(given["shape"])] if len(given["shape"]) > 2 else [(None, None)] * len(given["shape"])
-        axes = [new.axis(whole(n, f"{type(self).__name__}: an axis of the input shape {given['shape']}"), *letter)
-                for n, letter in zip(given["shape"], letters, strict=True)] if len(given["shape"]) < 5 else [
-                new.axis(n) for n in given["shape"]]
-        return tensor(given["name"], index("b"), *axes, dtype=given["dtype"], below=given["below"])
+        shape = node.given["shape"]
+        letters = IMAGE.get(len(shape), ((None, None),) * len(shape))
+        axes = [new.axis(whole(n, f"{type(self).__name__}: an axis of {self._shape_said} {shape}"), *wish)
+                for n, wish in zip(shape, letters, strict=True)]
+        return tensor(node.given["name"], index("b"), *axes, dtype=node.given["dtype"], below=node.given["below"])
 
     def _place(self, name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
         new.enter(name, layer.trainable)
@@ -177,10 +194,13 @@ class Model:
             if name in str(e):
                 raise
             raise type(e)(f"layer {name}, given {shapes}: {e}") from e
+        if output is x and not new.training:  # dropout is absent
+            return Placed(name, _own(layer), output, (), shared, (x,))
         if not isinstance(output, Tensor) or output.is_input or None in output.letters:
             raise DeriveError(f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as "
                               f"new.define('h', x.letters, ...)")
-        return Placed(name, _own(layer), output, tuple(p for p in new.parameters.values() if p.layer == name), shared)
+        return Placed(name, _own(layer), output, tuple(p for p in new.parameters.values() if p.layer == name), shared,
+                      tuple(x) if isinstance(x, list) else (x,))
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 
@@ -251,7 +271,7 @@ class Model:
 
     def target(self, loss) -> Tensor:
         """The input ``y`` that a loss needs: its shape, dtype, declared range and facts."""
-        return self._loss(loss, *next(iter(self._only_output().items()))).target_tensor(self.output)
+        return self._loss(loss, *_first(self._only_output())).target_tensor(self.output)
 
     def targets(self, loss) -> dict[str, Tensor]:
         """The targets of a model with several outputs, by output: inputs ``y_<output>``."""
@@ -304,7 +324,8 @@ class Model:
         if not wrt:
             raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
         outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values())])
-        return backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
+        d = backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
+        return replace(d, network=(self, self._losses(loss)))
 
     def forward(self) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
@@ -324,7 +345,7 @@ class Model:
 
     def _losses(self, given) -> dict[str, Loss]:
         if not isinstance(given, dict):
-            given = {name: given for name in self._only_output()}
+            given = dict.fromkeys(self._only_output(), given)
         unknown = [name for name in given if name not in self.outputs]
         if unknown or not given:
             raise DeriveError(f"losses are given for outputs {', '.join(given) or '(none)'}; {self.name} has "
@@ -335,11 +356,9 @@ class Model:
         found = find_loss(given)
         last = next((p for p in self.layers if p.output == output), self.layers[-1])
         gives = getattr(last.layer, "gives", "anything")
-        wrong = ({"logits": gives in ("probabilities", "bits"), "probabilities": gives in ("values", "bits"),
-                  "bits": gives == "values"}.get(found.reads, False))
-        if wrong:
+        if not found.admits(gives):
             what = f"layer {last.name} ends in {last.layer.activation.name}"
-            raise DeriveError(f"loss {found.name!r} reads {_READS[found.reads]}, but {what}; {_advice(found, gives)}")
+            raise DeriveError(f"loss {found.name!r} reads {_READS[found.reads]}, but {what}; {found.advice(gives)}")
         classes = self.shape(output)[-1]
         if classes == 1 and found.target in ("probabilities", "labels"):
             raise DeriveError(f"loss {found.name!r} chooses among classes, but layer {last.name} has 1 unit; use "
@@ -362,12 +381,10 @@ class Model:
         """
         calls = [n for n in self._nodes if n.layer is not None]
         place = {node: n for n, node in enumerate([*self._given, *calls])}
-        outputs = self._wanted if isinstance(self._wanted, dict) else dict(
-            zip(self.outputs, self._wanted, strict=True))
         return {"name": self.name, "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in self._given],
                 "layers": [layer_config(_own(layer), name) for layer, name in self._names.items()],
                 "calls": [{"layer": self._names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
-                "outputs": {name: place[n] for name, n in outputs.items()}}
+                "outputs": {name: place[n] for name, n in self._outputs.items()}}
 
     @classmethod
     def from_dict(cls, data: dict) -> Model:
@@ -415,6 +432,8 @@ class Sequential(Model):
     total                   9,610  trainable 9,610, frozen 0
     """
 
+    _shape_said = "input_shape"
+
     def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
         if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
             raise DeriveError(f"Sequential: layers is {type(layers).__name__}; give a list, as in "
@@ -422,8 +441,8 @@ class Sequential(Model):
         if not layers:
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
         if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
-            raise ShapeError(f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the batch "
-                             f"axis, as in (64,) or (28, 28, 1)")
+            raise ShapeError(f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "
+                             f"batch axis, as in (64,) or (28, 28, 1)")
         x = node = Input(input_shape)
         for n, layer in enumerate(_as_layers(layers)):
             if layer.merges:
@@ -438,19 +457,8 @@ class Sequential(Model):
                 "layers": [layer_config(p.layer, p.name) for p in self.layers]}
 
 
-_READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes", "bits": "probabilities"}
-
-
-def _advice(found: Loss, gives: str) -> str:
-    if found.reads == "logits":
-        other = {"softmax_cross_entropy": "categorical_cross_entropy",
-                 "sparse_softmax_cross_entropy": "sparse_categorical_cross_entropy",
-                 "sigmoid_binary_cross_entropy": "binary_cross_entropy"}[found.name]
-        return f"drop that activation, or use {other!r} if it is the right one"
-    end, other = {"categorical_cross_entropy": ("softmax", "softmax_cross_entropy"),
-                  "sparse_categorical_cross_entropy": ("softmax", "sparse_softmax_cross_entropy"),
-                  "binary_cross_entropy": ("sigmoid", "sigmoid_binary_cross_entropy")}[found.name]
-    return f"end it in {end}, or use {other!r}, which reads logits"
+_READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes", "bits": "probabilities",
+          "nonnegative": "numbers that are not negative"}
 
 
 def _own(layer):
@@ -465,14 +473,18 @@ def _only(found: dict, name: str, what: str) -> Tensor:
     return next(iter(found.values()))
 
 
+def _first(found: dict) -> tuple:
+    return next(iter(found.items()))
+
+
 def _nodes(given, what: str) -> tuple[Node, ...]:
     given = (given,) if isinstance(given, Node) else given
     if not isinstance(given, list | tuple) or not given:
         raise DeriveError(f"Model: {what} is {given!r}; give a symbol or a list of them")
     for node in given:
         if not isinstance(node, Node):
-            raise DeriveError(f"Model: {what} has {node!r}; accepted are symbols, made by dv.Input(shape) or by calling "
-                              f"layers on symbols")
+            raise DeriveError(f"Model: {what} has {node!r}; accepted are symbols, made by dv.Input(shape) or by "
+                              f"calling layers on symbols")
     if len(set(given)) < len(given):
         raise DeriveError(f"Model: {what} names one symbol twice")
     return tuple(given)
@@ -486,7 +498,8 @@ def _inputs(given) -> tuple[Node, ...]:
     names = [n.given["name"] for n in nodes]
     twice = [n for n in names if names.count(n) > 1]
     if twice:
-        raise DeriveError(f"Model: two inputs are named {twice[0]!r}; give each its own, as in dv.Input(shape, name='a')")
+        raise DeriveError(f"Model: two inputs are named {twice[0]!r}; give each its own, as in "
+                          f"dv.Input(shape, name='a')")
     return nodes
 
 
@@ -512,6 +525,6 @@ def _names(layers) -> dict[Layer, str]:
         counts[layer.kind] = counts.get(layer.kind, 0) + 1
         name = layer.name or f"{layer.kind}_{counts[layer.kind]}"
         if name in names.values():
-            raise DeriveError(f"{'two layers are named'} {name!r}; give each its own name=")
+            raise DeriveError(f"two layers are named {name!r}; give each its own name=")
         names[layer] = name
     return names

@@ -1,6 +1,22 @@
 """The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``."""
 
 from .activation import Activation
-from .base import Builder, Layer, Parameter
+from .base import Builder, Function, Layer, Parameter, Random, State
 from .config import LAYERS, layer_config, layer_from
+from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
+from .dropout import Dropout, SpatialDropout
+from .merging import Add, Concatenate, Multiply
+from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from .pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    AvgPool3D,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+)
+from .reshaping import Flatten, Reshape
+from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D

@@ -7,9 +7,31 @@ from ..errors import DeriveError
 from ..hints import did_you_mean
 from .activation import Activation
 from .base import Layer
+from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
+from .dropout import Dropout, SpatialDropout
+from .merging import Add, Concatenate, Multiply
+from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from .pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    AvgPool3D,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+)
+from .reshaping import Flatten, Reshape
+from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 
-LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (Activation, Dense)}
+LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (
+    Activation, Dense,
+    Conv1D, Conv2D, Conv3D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose,
+    MaxPool1D, MaxPool2D, MaxPool3D, AvgPool1D, AvgPool2D, AvgPool3D, GlobalMaxPool, GlobalAvgPool,
+    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, UpSampling1D, UpSampling2D, UpSampling3D, Flatten, Reshape,
+    BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm, Dropout, SpatialDropout,
+    Add, Multiply, Concatenate)}
 
 
 def layer_config(layer, name: str) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..activations import activation as find_activation
 from ..nodes import Sum
 from ..tensor import Tensor
-from .base import Builder, Layer, initializer, whole
+from .base import Builder, Layer, apart, initializer, whole
 
 
 class Dense(Layer):
@@ -51,6 +51,7 @@ class Dense(Layer):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         *outer, i = x.letters
         j = new.axis(self.units)
+        i = apart(i, j)
         kernel = new.parameter("kernel", i, j, init=self.kernel_init)
         z = Sum(x[(*outer, i)] * kernel[i, j], i)
         if self.use_bias:
