@@ -169,8 +169,8 @@ def collect(terms, idx=()) -> tuple[Term, ...]:
 def merge(term: Term, nonzero=frozenset()) -> Term:
     """Equal factors into powers and exponentials into one: ``exp(z) exp(-lse) = exp(z - lse)``.
 
-    Negative and positive powers meet only over a base that cannot be zero: a read of a tensor named in ``nonzero``
-    (a reciprocal root, an exponential, a sigmoid).
+    Negative and positive powers meet only over a read that cannot be the zero outside a tensor: one named in ``nonzero``
+    (a reciprocal root, an exponential, a sigmoid) or one in range.
     """
     powers: dict[Expr, Expr] = {}
     exponent, order = [], []
@@ -202,4 +202,5 @@ def merge(term: Term, nonzero=frozenset()) -> Term:
 
 
 def _is_nonzero(base: Expr, nonzero) -> bool:
-    return isinstance(base, Read) and base.tensor.name in nonzero
+    """A read that is never zero; or one in range, where p / p = 1 removes a quotient that p = 0 would leave undefined."""
+    return isinstance(base, Read) and (base.tensor.name in nonzero or affine.safe_read(base))

@@ -8,6 +8,8 @@ it stands in (``1/sqrt(var[b] + eps)`` inside ``y[b, i]``).  Equal subexpression
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy
 from sympy import Add, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
 from sympy.core.relational import Relational
@@ -90,7 +92,8 @@ class Ingest:
         self.tensors: list[Tensor] = []
         self.inputs: list[Tensor] = []
         self.equations: list[Equation] = []
-        self.shared: dict[str, Tensor] = {}
+        self.shared: dict[str, Tensor] = {}  # by the expression as written
+        self.values: dict[str, Tensor] = {}  # by the equation's right-hand side
         self.current = ""  # the equation being read, for messages
         self.owner: Tensor = None
 
@@ -107,7 +110,7 @@ class Ingest:
         if t.origin is not None:
             eq = t.origin.equation(t)
             env = {i: f"#{n}:{key(i.size)}" for n, i in enumerate(eq.idx)}
-            self.shared.setdefault(key(eq.rhs, env), t)
+            self.values.setdefault(key(eq.rhs, env), t)
 
     def take(self, t: Tensor):
         if t.is_input:
@@ -282,19 +285,23 @@ class Ingest:
         found = key(e, env)
         made = self.shared.get(found)
         if made is None:
-            idx = letters
-            name = self.unused(f"{self.owner.name}_{role}")
-            digest = f"mid:{hash_text(name + found)}"
-            shown = tuple(Index(s.name, s.size) for s in letters)
-            dtype = "int" if isinstance(e, ArgMax) else "float"
-            below = e.binders[0].size if isinstance(e, ArgMax) else None
-            made = Tensor(name, tuple(s.size for s in letters), shown, dtype, below, "computed", digest=digest,
-                          block=self.owner.block)
-            self.names[name] = made
-            self.shared[found] = made
-            mapping = dict(zip(letters, idx, strict=True))
-            self.equations.append(self.equation(made, idx, e.xreplace(mapping)))
+            eq = self.equation(self.owner, letters, e)  # what is nested in it is named first
+            value = key(eq.rhs, env)
+            made = self.values.get(value) or self.intermediate(e, letters, role, found)
+            if value not in self.values:
+                self.equations.append(replace(eq, tensor=made))
+            self.shared[found] = self.values[value] = made
         return Read(made, *letters)
+
+    def intermediate(self, e: Expr, letters, role: str, found: str) -> Tensor:
+        """A new tensor for an intermediate value, named after the definition it stands in and its role there."""
+        name = self.unused(f"{self.owner.name}_{role}")
+        shown = tuple(Index(s.name, s.size) for s in letters)
+        dtype, below = ("int", e.binders[0].size) if isinstance(e, ArgMax) else ("float", None)
+        made = Tensor(name, tuple(s.size for s in letters), shown, dtype, below, "computed",
+                      digest=f"mid:{hash_text(name + found)}", block=self.owner.block)
+        self.names[name] = made
+        return made
 
     def unused(self, name: str) -> str:
         if name not in self.names:

@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sympy import Add, Integer, exp, log, tanh
+from sympy import Integer, exp, tanh
 
 from .canonical import hash_text, key, term_key
 from .contract import collect, contract
 from .derivation import Derivation, FactUse, PassReport
-from .errors import DerivationError, UnsupportedError
+from .errors import DerivationError
 from .index import Fresh, Index
 from .ingest import ingest
-from .logdomain import log_cosh, log_domain
+from .logdomain import log_domain
 from .match import shape
 from .nodes import sigmoid
 from .order import Scan, schedule
-from .program import Equation, Program, Row, Step, Term
+from .program import Equation, Program, Step, Term
 from .reverse import adjoint_letters, ancestors, contributions, float_ancestors, reaches, seed
 from .saved import Saved
 from .simplify import simplify, sum_equation
+from .stabilize import stabilize
 from .tangent import along
 from .tensor import Read, Tensor
 
@@ -54,7 +55,7 @@ class Work:
     adjoint: dict[str, Tensor] = field(default_factory=dict)  # tensor name -> its adjoint
     jacobian: dict[tuple[str, str], Tensor] = field(default_factory=dict)  # (tensor, input) -> its derivative
     all_adjoints: dict[str, Equation] = field(default_factory=dict)
-    unshifted: list[Equation] = field(default_factory=list)  # the forward equations before stabilization
+    unshifted: list[Equation] = field(default_factory=list)  # all equations before stabilization
     cyclic: set[str] = field(default_factory=set)
     relevant: set[str] = field(default_factory=set)
     saved: Saved = None
@@ -282,9 +283,22 @@ def forward_sweep(work: Work) -> str:
                 work.cyclic.add(shown)
         for name in made:
             _derivative(work, work.equation(name), w, letters[name], made, maximisers)
+        for t, name in ((t, names[t.name]) for t in wanted if t.name not in made):
+            _no_derivative(work, t, w, name)
     for (t, w, name), (other, by) in work.mirrors:
         _mirror(work, t, w, name, work.jacobian[other.name, by.name])
     return f"{len(work.backward)} derivatives"
+
+
+def _no_derivative(work: Work, t: Tensor, w: Tensor, name: str):
+    """A wanted derivative of what does not depend on w: zero, as of a gradient that is linear in what it holds."""
+    idx = adjoint_letters(t)
+    extra = _letters_beside(idx, adjoint_letters(w))
+    made = Tensor(work.unused(name), (*t.axes, *w.axes), (*_plain(idx), *extra), role="computed", digest=f"new:{name}")
+    work.jacobian[t.name, w.name] = made
+    eq = Equation(made, (*idx, *extra), ())
+    work.backward.append(eq)
+    work.step("forward rule", made.name, (), eq, f"{t.name} does not depend on {w.name}", claim="definition")
 
 
 def _mirror(work: Work, t: Tensor, w: Tensor, name: str, known: Tensor):
@@ -424,54 +438,6 @@ def prune(work: Work) -> str:
     return f"dropped {', '.join(dropped)}" if dropped else "nothing to drop"
 
 
-def stabilize(work: Work) -> str:
-    """Shift every log-sum-exp by its largest exponent, and split log cosh, so that no exponential overflows."""
-    work.unshifted = list(work.forward)
-    shifted = log_cosh(work)
-    for lse in list(work.forward):
-        s = _sum_of_exp_inside(work, lse)
-        if s is None:
-            continue
-        term = s.terms[0]
-        exponent = term.fac[0].args[0]
-        top = work.tensor_like(s.tensor, work.unused(f"{lse.name}_max"))
-        over = tuple(work.fresh(b) for b in term.bnd)
-        mapping = dict(zip(term.bnd, over, strict=True))
-        pieces = tuple(Term(Integer(1), (a,)) for a in Add.make_args(exponent.xreplace(mapping)))
-        top_eq = Equation(top, s.idx, pieces, "max", over, tuple(r.xreplace(mapping) for r in term.rows))
-        shifted_sum = replace(s, tensor=s.tensor, terms=(
-            replace(term, fac=(exp(exponent - Read(top, *s.idx)),)),))
-        t_new = work.tensor_like(s.tensor, work.unused(f"{s.name}_shifted"))
-        shifted_sum = replace(shifted_sum, tensor=t_new)
-        at = Read(top, *lse.idx)
-        after = replace(lse, terms=(Term(Integer(1), (at,)), Term(Integer(1), (log(Read(t_new, *lse.idx)),))))
-        work.forward.insert(work.forward.index(lse), top_eq)
-        work.forward.insert(work.forward.index(lse), shifted_sum)
-        work.step("definition", top.name, (), top_eq, f"the largest exponent in {lse.name}", claim="definition")
-        work.step("definition", t_new.name, (), shifted_sum, "every exponent is now at most 0", claim="definition")
-        work.step("stabilize", lse.name, (lse,), after, f"log sum exp u = m + log sum exp(u - m) for any m; with m the "
-                  f"largest u nothing overflows", context=(top_eq, shifted_sum), claim="exp-equal")
-        work.forward[work.forward.index(lse)] = after
-        if not any(s.tensor in e.tensors() for e in work.forward + work.backward):
-            work.forward.remove(s)
-        shifted.append(lse.name)
-    return f"shifted {', '.join(shifted)}" if shifted else "nothing to shift"
-
-
-def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
-    """The equation ``s = sum exp u`` when ``lse = log s`` at the same indices; else None."""
-    if lse.reduce or len(lse.terms) != 1 or lse.terms[0].bnd or len(lse.terms[0].fac) != 1:
-        return None
-    f = lse.terms[0].fac[0]
-    if not (isinstance(f, log) and isinstance(f.args[0], Read) and f.args[0].idx == lse.idx):
-        return None
-    s = work.equation(f.args[0].tensor.name)
-    if s is None or s.reduce or len(s.terms) != 1 or s.idx != lse.idx:
-        return None
-    t = s.terms[0]
-    return s if t.coef == 1 and len(t.fac) == 1 and isinstance(t.fac[0], exp) and t.bnd else None
-
-
 def number(work: Work) -> str:
     """Put the equations in evaluation order, forward then backward, and number them from 1."""
     backward = {e.name for e in work.backward}
@@ -534,7 +500,7 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     program = Program(tuple(t for t in work.inputs if t in used), final, outputs)
     program.check("finish")
     # further differentiation starts from the equations before the shift, which is exact but not differentiable as a max
-    origin = Program(program.inputs, tuple(moved(e) for e in (*work.unshifted, *work.backward)))
+    origin = Program(program.inputs, tuple(moved(e) for e in work.unshifted))
     for head in heads.values():
         head.origin = origin
     steps = tuple(replace(s, before=tuple(moved(b) for b in s.before), after=moved(s.after),

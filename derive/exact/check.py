@@ -11,16 +11,19 @@ import time
 
 from ..errors import DerivationError
 from ..program import Program, Step
-from ..tensor import Read, Tensor
+from ..tensor import Tensor
 from .case import Case, Cases
 from .compile import Array
 from .decide import Difference, compare, decide, outcomes, same_exponentials, show
 from .loops import linear_tensors
 from .sample import TOO_MANY, Sizes
+from .second import second_order_findings
 from .steps import Steps, modular_floats
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
+DERIVED = ("grads", "hvp", "jacobian", "hessian")  # groups of results that are derivatives; others are values
+LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
 ALONE = 8               # up to so many gradients are each moved alone; beyond, all move at once
 
 
@@ -47,7 +50,7 @@ def check_derivation(d, seed: int = 0) -> Evidence:
     evidence = Evidence(d.name)
     checker = Checker(d, seed)
     refuted = []
-    for key, finding in checker.findings():
+    for key, finding in checker.all_findings():
         refuted += [(key, finding)] if finding.verdict == REFUTED else []
         evidence.rows.append(finding)
         d.evidence[key] = finding.verdict
@@ -71,7 +74,7 @@ class Checker:
         whole = Sizes([*d.source.equations, *d.program.equations], inputs)
         self.assignments = _assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
-        self.cases = Cases(d.source, self.assignments, seed, self.linear)
+        self.cases = Cases(self._forward(), self.assignments, seed, self.linear)
         if not self.too_large:
             self.cases.drop_impossible()
             self.assignments = self.cases.assignments
@@ -80,15 +83,48 @@ class Checker:
         self._programs: dict = {}
         self._plain: dict = {}
 
+    def _forward(self) -> Program:
+        """The source, and the forward values that steps named on the way (a log-sum-exp, say) though none may be left."""
+        d = self.d
+        known = {t.name for t in d.source.inputs} | {e.name for e in d.source.equations}
+        adjoints, made = {t.name for _, t in d.adjoints}, []
+        for s in d.steps:
+            e = s.after
+            if s.claim == "definition" and e.name not in known | adjoints and all(t.name in known for t in e.tensors()):
+                known.add(e.name)
+                made.append(e)
+        return Program(d.source.inputs, (*d.source.equations, *made), d.source.outputs)
+
+    def all_findings(self):
+        """The findings, and a row "undecided, by nothing" for every result that none of them is about."""
+        found = set()
+        for key, finding in self.findings():
+            found.add(key)
+            yield key, finding
+        for key in [] if self.too_large else self._result_keys():
+            if key not in found:
+                yield key, Finding(key.replace(":", " ", 1), UNDECIDED, "nothing",
+                                   detail="the exact check knows no claim about this result")
+
+    def _result_keys(self):
+        for group, value in self.d.results:
+            for key, t in value.items() if hasattr(value, "items") else ((None, value),):
+                if t.is_input:
+                    continue
+                if group in DERIVED:
+                    of = ",".join(key) if isinstance(key, tuple) else key
+                    yield f"{LABELS.get(group, group)}:{of}"
+                else:
+                    yield f"{LABELS.get(group, group)}:{t.name}"
+
     def findings(self):
         """(key, Finding) for each gradient, each other result, and each step, in this order."""
         if self.too_large:
             yield "whole", Finding("the whole derivation", UNDECIDED, "nothing", detail=self._why_too_large())
             return
-        yield from self.gradient_findings()
-        if self.d.kind == "hvp":
-            for n in self.d.result("hvp"):
-                yield f"hvp:{n}", decide(f"hvp {n}", self.cases, self.second_claim(n))
+        if any(group == "grads" for group, _ in self.d.results):
+            yield from self.gradient_findings()
+        yield from second_order_findings(self)
         for label, t in self._values():
             yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
         steps = Steps(self)
@@ -115,11 +151,11 @@ class Checker:
         """Results that are values of the author's own definitions: the loss, the outputs."""
         d = self.d
         for group, value in d.results:
-            if group in ("grads", "hvp"):
+            if group in DERIVED:
                 continue
             for t in (value.values() if hasattr(value, "values") else (value,)):
                 if d.source.equation(t) is not None and d.program.equation(t) is not None:
-                    yield {"outputs": "output"}.get(group, group), t
+                    yield LABELS.get(group, group), t
 
     def gradient_findings(self):
         names = list(self.d.gradients)
@@ -181,10 +217,10 @@ class Checker:
         def claim(case):
             tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
             gradients = {n: d.gradients[n] for n in names}
-            return self.either(case, lambda arrays: self._along(case, arrays, gradients, wrt, tangent))
+            return self.either(case, lambda arrays: self.along(case, arrays, gradients, wrt, tangent))
         return claim
 
-    def _along(self, case, arrays, gradients, wrt, tangent):
+    def along(self, case, arrays, gradients, wrt, tangent):
         total = case.field.zero
         for n, g in gradients.items():
             total = case.field.add(total, case.inner(arrays[g.name].data, case.direction(wrt[n])))
@@ -198,29 +234,6 @@ class Checker:
         d = self.d
         out = case.tangent(d.source, directions)[d.loss.name]
         return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
-
-    def second_claim(self, name):
-        """<hvp W, u> equals the second derivative of the loss along V and u, by hyper-dual numbers."""
-        d = self.d
-        wrt, along = {t.name: t for t in d.wrt}, self._given_directions()
-        products = {name: d.result("hvp")[name]}
-
-        def claim(case):
-            first = {n: case.array(v).data for n, v in along.items()}
-            out = case.tangent(d.source, first, {name: case.direction(wrt[name])})[d.loss.name].data[0]
-            mixed = case.field.zero if out[1] is None or out[1][1] is None else out[1][1]
-            return self.either(case, lambda arrays: self._along(case, arrays, products, wrt, mixed))
-        return claim
-
-    def _given_directions(self):
-        """W -> V, read off the equation ``<grad, V>`` that a Hessian-vector product differentiates."""
-        of = {g.name: n for n, g in self.d.gradients.items()}
-        found = {}
-        for t in self.d.source.equation(self.target).terms:
-            reads = {r.tensor for f in t.fac for r in f.atoms(Read)}
-            for g in (r for r in reads if r.name in of):
-                found[of[g.name]] = next(r for r in reads if r != g)
-        return found
 
     def locate(self, name) -> Difference | None:
         """The first element of a wrong gradient, found by moving one element of the tensor at a time."""
