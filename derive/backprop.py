@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sympy import Add
 
 from .define import define
-from .derivation import Derivation
+from .derivation import Derivation, FactUse
 from .errors import DerivationError, DeriveError
 from .nodes import Sum
 from .pipeline import Work, finish, run
@@ -133,7 +135,7 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     reports = run(work, explain)
     results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
                ("hvp", {t.name: work.adjoint[t.name] for t in wrt})]
-    return finish(work, "hvp", name or f"{loss.name}_hvp", results, reports)
+    return _after(first, finish(work, "hvp", name or f"{loss.name}_hvp", results, reports))
 
 
 def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
@@ -199,7 +201,14 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
     reports = run(work, explain)
     found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
     results = [("loss", loss), ("grads", gradients), ("hessian", found)]
-    return finish(work, "hessian", name or f"{loss.name}_hessian", results, reports)
+    return _after(first, finish(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+
+
+def _after(first: Derivation, second: Derivation) -> Derivation:
+    """The second of two derivations, which relies on the facts and conventions of the first as well."""
+    known = {f.text for f in second.facts}
+    return replace(second, facts=(*(FactUse(f.text, ()) for f in first.facts if f.text not in known), *second.facts),
+                   kinks=tuple(sorted({*first.kinks, *second.kinks})))
 
 
 def _defined(t, what: str, argument: str) -> Tensor:

@@ -30,7 +30,7 @@ class Case:
             self.inputs[t.name] = machine.arrays[t.name] = draw(t, self.field, sizes, self.rng, attempt)
         machine.run(program)
         self.arrays = machine.arrays
-        self._directions: dict[str, list] = {}
+        self._directions: dict[tuple[str, str], list] = {}
         self.sides: dict[int, tuple] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
         self.notes: set[str] = set()
 
@@ -40,10 +40,11 @@ class Case:
             self.arrays[t.name] = draw(t, self.field, self.sizes, self.rng, self.attempt)
         return self.arrays[t.name]
 
-    def direction(self, t: Tensor) -> list:
-        if t.name not in self._directions:
-            self._directions[t.name] = direction(self.array(t), self.field, self.rng)
-        return self._directions[t.name]
+    def direction(self, t: Tensor, which: str = "") -> list:
+        """A random direction along a tensor, the same each time; ``which`` tells several from each other."""
+        if (t.name, which) not in self._directions:
+            self._directions[t.name, which] = direction(self.array(t), self.field, self.rng)
+        return self._directions[t.name, which]
 
     def machine(self, reads, known=None) -> Machine:
         """A machine that holds the tensors ``reads``, from ``known`` first, free ones drawn."""

@@ -1,0 +1,130 @@
+"""The claims of Jacobians, Hessians and products with them, each against dual numbers on the author's definitions.
+
+    hvp[A]          <hvp A, u> is the second derivative of the loss along V and u
+    jacobian[w]     sum_m J[n, m] v[m] is the tangent of y along v, element by element
+    hessian[A, B]   sum_ab H[a, b] u[a] v[b] is the second derivative of the loss along u of A and v of B
+
+A random u and v see every element: mod p, a wrong one passes with probability 2/p.  Blocks of intermediates, which have
+no second direction of their own, are compared with the tangent of the gradient's equations, checked by themselves.
+"""
+
+from __future__ import annotations
+
+from ..errors import DerivationError
+from ..tensor import Read
+from .case import Case
+from .decide import Difference, decide, show
+
+
+def second_order_findings(checker):
+    """(key, Finding) for every result of a second-order derivation, in the order of its results."""
+    d, cases = checker.d, checker.cases
+    for group, value in d.results:
+        if group == "hvp":
+            for n in value:
+                yield f"hvp:{n}", decide(f"hvp {n}", cases, product_claim(checker, n))
+        elif group == "jacobian":
+            for n in value:
+                yield f"jacobian:{n}", decide(f"jacobian {n}", cases, jacobian_claim(checker, n))
+        elif group == "hessian":
+            for pair in value:
+                yield f"hessian:{','.join(pair)}", decide(f"hessian {', '.join(pair)}", cases,
+                                                          hessian_claim(checker, pair))
+
+
+def product_claim(checker, name):
+    """<hvp W, u> equals the second derivative of the loss along V and u, by hyper-dual numbers."""
+    d = checker.d
+    wrt, along = {t.name: t for t in d.wrt}, given_directions(checker)
+    products = {name: d.result("hvp")[name]}
+
+    def claim(case):
+        first = {n: case.array(v).data for n, v in along.items()}
+        mixed = mixed_derivative(case, d, first, {name: case.direction(wrt[name])})
+        return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
+    return claim
+
+
+def given_directions(checker):
+    """W -> V, read off the equation ``<grad, V>`` that a Hessian-vector product differentiates."""
+    of = {g.name: n for n, g in checker.d.gradients.items()}
+    found = {}
+    for t in checker.d.source.equation(checker.target).terms:
+        reads = {r.tensor for f in t.fac for r in f.atoms(Read)}
+        for g in (r for r in reads if r.name in of):
+            found[of[g.name]] = next(r for r in reads if r != g)
+    return found
+
+
+def jacobian_claim(checker, name):
+    """Every row of the Jacobian, contracted with a random direction, is the tangent of that element of y."""
+    d = checker.d
+    w, y, J = _wrt(d, name), d.loss, d.result("jacobian")[name]
+
+    def claim(case):
+        v = case.direction(w)
+        true = _tangents(case, d.source, {name: v}, y)
+        return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
+    return claim
+
+
+def hessian_claim(checker, pair):
+    d = checker.d
+    A, B = (_wrt(d, n) for n in pair)
+    H, dA = d.result("hessian")[pair], d.gradients[A.name]
+    if A.is_input and B.is_input:
+        def claim(case):
+            u, v = case.direction(A, "left"), case.direction(B)
+            mixed = mixed_derivative(case, d, {B.name: v}, {A.name: u})
+            return checker.either(case, lambda arrays: _form_differs(case, arrays[H.name].data, u, v, mixed, pair))
+        return claim
+
+    def claim_of_rows(case):
+        v = case.direction(B)
+        true = _tangents(case, d.source, {B.name: v}, dA)
+        return checker.either(case, lambda arrays: _rows_differ(case, arrays[H.name].data, v, true, dA.name))
+    return claim_of_rows
+
+
+def mixed_derivative(case: Case, d, first, second):
+    """The second derivative of the author's loss along two directions."""
+    out = case.tangent(d.source, first, second)[d.loss.name].data[0]
+    return case.field.zero if out[1] is None or out[1][1] is None else out[1][1]
+
+
+def _wrt(d, name):
+    found = next((t for t in d.wrt if t.name == name), None)
+    if found is None:
+        raise DerivationError(f"{d.name} has a result for {name}, which it is not differentiated by")
+    return found
+
+
+def _tangents(case: Case, program, directions, y) -> list:
+    zero = case.field.zero
+    return [zero if v[1] is None else v[1] for v in case.tangent(program, directions)[y.name].data]
+
+
+def _rows_differ(case: Case, matrix, v, true, name):
+    F, width = case.field, len(v)
+    if len(matrix) != width * len(true):
+        raise DerivationError(f"the derivative of {name} has {len(matrix)} elements; {len(true)} x {width} are needed")
+    magnitude = 1 if F.exact else max((abs(t) for t in true), default=1)
+    for n, t in enumerate(true):
+        found = case.inner(matrix[n * width:(n + 1) * width], v)
+        if not F.same(found, t, max(1, magnitude)):
+            return Difference(f"element {n} of {name}, along a random direction", f"derived {show(F, found)}",
+                              f"true {show(F, t)}")
+    return None
+
+
+def _form_differs(case: Case, matrix, u, v, mixed, pair):
+    F, width = case.field, len(v)
+    if len(matrix) != width * len(u):
+        raise DerivationError(f"the Hessian block {', '.join(pair)} has {len(matrix)} elements; {len(u)} x {width} are "
+                              f"needed")
+    rows = [case.inner(matrix[n * width:(n + 1) * width], v) for n in range(len(u))]
+    found = case.inner(rows, u)
+    if F.same(found, mixed):
+        return None
+    return Difference(f"along random directions of {' and '.join(pair)}", f"derived {show(F, found)}",
+                      f"true {show(F, mixed)}")
