@@ -19,10 +19,7 @@ DERIVE = {
         ("DeriveError", "ShapeError", "IndexCaptureError", "UnsupportedError", "DerivationError", "ParseError"),
     ),
 }
-LAYERS = {
-    "Layers": ((), ("Dense", "Activation")),
-    "What a layer is": (MEMBERS, ("Layer", "Parameter", "Builder", "layer_config", "layer_from")),
-}
+BASE = {"base": "What a layer is", "config": "Saving a layer", "graph": "Graphs"}  # modules that are no kind of layer
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),

@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from api_groups import DERIVE, LAYERS, NUMERICS, PLAIN_DATA
+from api_groups import BASE, DERIVE, NUMERICS, PLAIN_DATA
 from sphinx.errors import ExtensionError
 
 DERIVATIONS = {
@@ -158,9 +158,16 @@ def api_derive() -> str:
 
 
 def api_layers() -> str:
+    """Layers by the file they stand in, so that a new one finds its place by itself."""
     from derive import layers
 
-    return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", LAYERS, layers)
+    by_file: dict[str, list[str]] = {}
+    for name, thing in vars(layers).items():
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            by_file.setdefault(thing.__module__.rsplit(".", 1)[-1], []).append(name)
+    kinds = sorted(set(by_file) - set(BASE)) + [m for m in BASE if m in by_file]
+    groups = {BASE.get(m, m.capitalize()): (("members",) if m in BASE else (), tuple(by_file[m])) for m in kinds}
+    return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", groups, layers)
 
 
 def api_numerics() -> str:
