@@ -9,6 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from . import catalogue_images
+
 ACTIVATIONS = {
     "linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
     "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu, "selu": jax.nn.selu, "softplus": jax.nn.softplus,
@@ -19,13 +21,17 @@ ACTIVATIONS = {
 }
 
 
-def _dense(placed, h, params):
+def _dense(model, placed, xs, arrays):
     kernel, bias = f"{placed.name}_kernel", f"{placed.name}_bias"
-    z = jnp.matmul(h, params[kernel])
-    return ACTIVATIONS[placed.layer.activation.name](z + params[bias] if bias in params else z)
+    z = jnp.matmul(xs[0], arrays[kernel])
+    return ACTIVATIONS[placed.layer.activation.name](z + arrays[bias] if bias in arrays else z)
 
 
-LAYERS = {"dense": _dense, "activation": lambda placed, h, params: ACTIVATIONS[placed.layer.activation.name](h)}
+def _activation(model, placed, xs, arrays):
+    return ACTIVATIONS[placed.layer.activation.name](xs[0])
+
+
+LAYERS = {"dense": _dense, "activation": _activation, **catalogue_images.LAYERS}
 
 
 def _picked(log_p, y):
@@ -51,8 +57,7 @@ def reference(network):
     model, losses = network
     from derive.activations import ACTIVATIONS as KNOWN_ACTIVATIONS
     from derive.losses import LOSSES as KNOWN_LOSSES
-    from derive.model import Sequential
-    if not isinstance(model, Sequential) or len(losses) != 1:
+    if len(losses) != 1 or len(model.outputs) != 1:
         return None
     loss = next(iter(losses.values()))
     if KNOWN_LOSSES.get(loss.name) != loss or loss.name not in LOSSES:
@@ -65,10 +70,10 @@ def reference(network):
             return None
 
     def forward(**inputs):
-        h = inputs[model.input.name]
+        values = {t: inputs[name] for name, t in model.inputs.items()}
         for placed in model.layers:
-            h = LAYERS[placed.kind](placed, h, inputs)
-        return LOSSES[loss.name](h, inputs["y"])
+            values[placed.output] = LAYERS[placed.kind](model, placed, [values[t] for t in placed.of], inputs)
+        return LOSSES[loss.name](values[model.output], inputs["y"])
 
     forward.description = f"jax.nn reference of {model.name} (numerics.catalogue)"
     return forward

@@ -76,8 +76,8 @@ class Trainer:
                                 f"optax.adam(1e-3)")
         several = len(getattr(model, "inputs", "x")) > 1 or len(getattr(model, "outputs", "y")) > 1
         if several or getattr(model, "random", None) or getattr(model, "state", None):
-            raise NumericsError(f"Trainer: {model.name} has several inputs or outputs, random inputs or state; accepted "
-                                f"is a model of one input and one output without them")
+            raise NumericsError(f"Trainer: {model.name} has several inputs or outputs, random inputs or state; "
+                                f"accepted is a model of one input and one output without them")
         self.model, self.optimizer, self.seed = model, optimizer, seed
         self.loss = find_loss(loss)
         self.metrics = measures.find(metrics, self.loss)

