@@ -3,8 +3,8 @@
     f = kern.as_custom_vjp()          f(W, c, x, label) -> loss
     jax.grad(f, argnums=(0, 1))       the derived gradients, times the cotangent of the loss
 
-Only what was derived can be differentiated.  Asking for the gradient of an input that was not in ``wrt`` is refused when
-JAX traces it; a zero would be wrong and would pass unseen.  Put it in ``wrt``, or under ``jax.lax.stop_gradient``.
+Only what was derived can be differentiated.  Asking for the gradient of an input that was not in ``wrt`` is refused
+when JAX traces it; a zero would be wrong and would pass unseen.  Put it in ``wrt``, or under ``jax.lax.stop_gradient``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def custom_vjp(kern):
         for name, arg in zip(names, args, strict=True):
             if arg.perturbed and name not in wrt and name in floats:
                 raise NumericsError(f"the gradient of {d.name} with respect to {name!r} was not derived (wrt = "
-                                    f"{', '.join(t.name for t in d.wrt)}); derive it too, as in wrt=[..., {name}], or pass "
-                                    f"jax.lax.stop_gradient({name})")
+                                    f"{', '.join(t.name for t in d.wrt)}); derive it too, as in wrt=[..., {name}], or "
+                                    f"pass jax.lax.stop_gradient({name})")
         args = tuple(arg.value for arg in args)
         result = run(args, no_cotangent(args))
         return result[0], (args, result[grads] if seed is None else None)
@@ -89,4 +89,4 @@ def _seed_shape(kern, given):
     from .inputs import bind_sizes
     inputs = [t for t in kern.inputs if t.name in given]
     bound = bind_sizes(inputs, given, kern._fixed, kern.derivation.program)
-    return tuple(int(a.xreplace({s: n for s, n in bound.items()})) for a in kern.derivation.seed.axes)
+    return tuple(int(a.xreplace(dict(bound))) for a in kern.derivation.seed.axes)

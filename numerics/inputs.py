@@ -13,11 +13,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sympy import Integer
+
 from derive.facts import SumsTo
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
-from sympy import Integer
 
 from .emit.module import size_place
 from .errors import InputError, SizeError
@@ -75,8 +76,8 @@ def _check_dtypes(inputs, arrays) -> None:
         if first is None:
             first = (t.name, dtype)
         elif dtype != first[1]:
-            raise InputError(f"mixed float dtypes: {first[0]} is {first[1]}, {t.name} is {dtype}; give all floats in one "
-                             f"dtype, as in {t.name}.astype({first[0]}.dtype)")
+            raise InputError(f"mixed float dtypes: {first[0]} is {first[1]}, {t.name} is {dtype}; give all floats in "
+                             f"one dtype, as in {t.name}.astype({first[0]}.dtype)")
 
 
 def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
@@ -91,7 +92,7 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
                 raise InputError(f"{t.name} has shape {shapes[t.name]}: axis {n} ({t.axes[n]}) has size 0; every axis "
                                  f"needs at least one element")
     bound = dict(fixed)
-    origin: dict[Size, tuple[Tensor | None, int]] = {s: (None, 0) for s in fixed}
+    origin: dict[Size, tuple[Tensor | None, int]] = dict.fromkeys(fixed, (None, 0))
     for t in given:
         for n, a in enumerate(t.axes):
             if isinstance(a, Size) and a not in bound:
@@ -100,7 +101,7 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
         place = size_place(s, given)
         if place is not None and place[2] is not None:
             t, n, formula = place
-            value = formula.subs({x: shapes[t.name][n] for x in formula.free_symbols})
+            value = formula.subs(dict.fromkeys(formula.free_symbols, shapes[t.name][n]))
             if value.is_Integer and value > 0:
                 bound[s], origin[s] = int(value), (t, n)
     for t in given:
@@ -163,7 +164,7 @@ def _agrees(t: Tensor, shape, bound) -> bool:
     return True
 
 
-# -- values -------------------------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------------------------
 
 def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=()) -> list[str]:
     """Ranges of integers, NaN and infinity, declared facts; returns a line for each check made."""
@@ -195,8 +196,8 @@ def _check_range(t: Tensor, a, bound) -> str:
     if bad.any():
         spot = np.argwhere(bad)[0]
         upper = f"{t.below}" + (f" = {below}" if known and t.below != below else "")
-        raise InputError(f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < {upper}"
-                         f" ({int(bad.sum())} of {a.size} values are)")
+        raise InputError(f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < "
+                         f"{upper} ({int(bad.sum())} of {a.size} values are)")
     if t.below is None:
         return f"{t.name}: no range declared"
     return f"{t.name}: 0 <= {t.name} < {t.below}" if known else \

@@ -20,6 +20,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+
 from derive.derivation import Derivation
 from derive.index import Size
 
@@ -66,7 +67,7 @@ def compile(d: Derivation, sizes=None, dense=False, name=None) -> Kernel:
     ['w', 'x']
     """
     if not isinstance(d, Derivation):
-        raise NumericsError(f"nx.compile({type(d).__name__}): takes a derivation, as returned by dv.backprop(loss, wrt)")
+        raise NumericsError(f"nx.compile({type(d).__name__}): takes a derivation, as dv.backprop(loss, wrt) returns it")
     fixed = {}
     for key, value in (sizes or {}).items():
         size = key if isinstance(key, Size) else Size(str(key))
@@ -151,7 +152,8 @@ class Kernel:
         numerics.NumericsError
             Naming the tensor, the first position (or the largest violation), and what was declared.
         """
-        return checks.check_values(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded, self._seen)
+        return checks.check_values(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded,
+                                   self._seen)
 
     def save(self, path) -> Path:
         """Write the module (and its evidence, as JSON beside it); a reader never sees half a file."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import sympy
+from sympy import Expr, Integer, Mul, Piecewise, Pow
+from sympy.logic.boolalg import And, BooleanTrue
+
 from derive.affine import nonnegative, parts
 from derive.index import Index, same_size
 from derive.nodes import Iverson
 from derive.program import Term
 from derive.tensor import Read
-from sympy import Expr, Integer, Mul, Pow
-from sympy.logic.boolalg import And, BooleanTrue
 
 from .emit.reads import inside_conditions
 
@@ -71,7 +72,9 @@ def labels(e) -> set[Index]:
 
 
 def _is_coefficient(e) -> bool:
-    return not e.has(Read) and not labels(e) and not e.has(Iverson)
+    if e.has(Read, Iverson, Piecewise) or labels(e):
+        return False
+    return not e.atoms(sympy.Function) - e.atoms(sympy.floor)
 
 
 def plan_term(term: Term, idx, scope) -> Plan:
@@ -139,7 +142,8 @@ def _vanishes_outside(p: Plan, label, scope) -> bool:
     """Whether a factor reads a float axis of the label's own size at exactly the label: it is zero elsewhere."""
     size = scope.known(label.size)
     return any(isinstance(f, Read) and f.tensor.dtype == "float"
-               and any(e == label and same_size(scope.known(a), size) for e, a in zip(f.idx, f.tensor.axes, strict=True))
+               and any(e == label and same_size(scope.known(a), size)
+                       for e, a in zip(f.idx, f.tensor.axes, strict=True))
                for f in p.fac)
 
 
@@ -185,9 +189,10 @@ def common_coefficient(plans: list[Plan]) -> Expr:
         if base.is_number:
             continue
         exponents = [d.get(base, 0) for d in powers]
-        if all(e.is_number for e in map(sympy.sympify, exponents)):
-            if all(e > 0 for e in exponents) or all(e < 0 for e in exponents):
-                shared *= base ** (min(exponents, key=abs))
+        same_sign = all(sympy.sympify(e).is_number for e in exponents) and (
+            all(e > 0 for e in exponents) or all(e < 0 for e in exponents))
+        if same_sign:
+            shared *= base ** (min(exponents, key=abs))
     rationals = {abs(p.coef.as_coeff_Mul()[0]) for p in plans}
     return shared * rationals.pop() if len(rationals) == 1 else shared
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import derive as dv
-import numerics as nx
 import numpy as np
 import sympy
+from sympy import Eq, Piecewise, Rational, erf, exp, log, tanh
+
+import derive as dv
+import numerics as nx
 from derive.tensor import Tensor
 from numerics import sampling
 from numerics.reference import evaluate
 from numerics.verify import float64
-from sympy import Eq, Piecewise, Rational, erf, exp, log, tanh
 
 
 def softmax_regression(outputs=False):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from kernel_cases import CASES, compiled, data, leaves
+
 from numerics.verify import float64
 
 NAMES = [n for n in CASES if n != "strange_names"]
@@ -37,7 +38,7 @@ def test_results_have_the_dtype_of_the_inputs(name, dtype):
 def test_numpy_float64_works_without_x64():
     d = CASES["softmax_regression"]()
     sizes, arrays = data(d)
-    got = compiled(d, sizes)(**{t: a for t, a in arrays.items()})
+    got = compiled(d, sizes)(**arrays)
     assert got.loss.dtype == jnp.float32
 
 

@@ -3,16 +3,17 @@
 import ast
 import keyword
 
-import derive as dv
-import numerics as nx
 import pytest
-from derive.primitives import FUNCTIONS as LANGUAGE
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import CASES, check
+from sympy import Function
+
+import derive as dv
+import numerics as nx
+from derive.primitives import FUNCTIONS as LANGUAGE
 from numerics.emit.pointwise import FUNCTIONS, SPECIAL
 from numerics.names import RESERVED, Names, comment, identifier, literal
-from sympy import Function
 
 
 def test_the_table_of_functions_is_the_language():
@@ -23,6 +24,7 @@ def test_the_table_of_functions_is_the_language():
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_function_is_emitted(name):
     import sympy
+
     from derive import nodes
     b = dv.index("b")
     x, y = dv.tensor("x", b), dv.tensor("y", b)
@@ -34,10 +36,11 @@ def test_every_function_is_emitted(name):
 
 
 def test_a_function_outside_the_table_is_refused_by_name():
+    from sympy import Integer
+
     from derive.derivation import Derivation
     from derive.program import Equation, Program, Term
     from derive.tensor import Tensor
-    from sympy import Integer
     x = dv.tensor("x")
     loss = Tensor("loss", (), (), role="computed", digest="test:loss")
     p = Program((x,), (Equation(loss, (), (Term(Integer(1), (Function("bessel")(x[()]),)),), number=1),))

@@ -1,12 +1,13 @@
 """Every emission pattern against the dense fallback and against the plain evaluator."""
 
-import derive as dv
 import numpy as np
 import pytest
 from kernel_cases import CASES, check, compiled, data, leaves
-from numerics.verify import float64
 from programs import CASES as PROGRAMS
 from sympy import Eq, Ge, Piecewise, exp, tanh
+
+import derive as dv
+from numerics.verify import float64
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,19 +1,20 @@
-"""What the generated source looks like: shapes of code that a careful person would write, and goldens of whole files."""
+"""What the generated source looks like: code that a careful person would write, and goldens of whole files."""
 
 import difflib
 import os
 import pathlib
 import re
 
-import derive as dv
-import numerics as nx
 import pytest
 from kernel_cases import CASES, compiled, data, free_sizes
 from sympy import Rational, exp, sqrt
 
+import derive as dv
+import numerics as nx
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-GOLDENS = ("softmax_regression", "mlp", "layer_norm", "gelu", "tanh_rnn", "embedding", "strided_conv", "padded_max_pool",
-           "strange_names")
+GOLDENS = ("softmax_regression", "mlp", "layer_norm", "gelu", "tanh_rnn", "embedding", "strided_conv",
+           "padded_max_pool", "strange_names")
 
 
 def source(d, **options):
@@ -40,13 +41,14 @@ def test_golden(name):
 def test_products_are_written_as_products():
     text = body(source(CASES["mlp"]()))
     for line in ("a = x @ W1 + c1", "h = jnp.maximum(a, 0)", "dh = dz @ W2.T", "da = jnp.where(a > 0, dh, 0)",
-                 "dW2 = h.T @ dz", "dc2 = dz.sum(axis=0)", "loss = (lse - z[b, label]).mean()"):
+                 "dW2 = h.T @ dz", "dc2 = dz.sum(axis=0)"):
         assert f"    {line}\n" in text, line
+    assert re.search(r"^    loss = \(\w+ - \w+\[b, label\]\)\.mean\(\)$", text, re.M)
 
 
 def test_labels_are_subtracted_by_a_scatter_and_the_choice_is_told():
     kern = nx.compile(CASES["softmax_regression"]())
-    assert "dz = jnp.exp(z - lse[:, None]).at[b, label].add(-1) / B" in kern.source
+    assert re.search(r"dz = jnp\.exp\(\w+ - \w+\[:, None\]\)\.at\[b, label\]\.add\(-1\) / B", kern.source)
     (rule, number, reason), = kern.choices
     assert (rule, number) == ("scatter-labels", kern.derivation.program.equation("dz").number)
     assert f"scatter-labels in ({number}): {reason}" in " ".join(kern.source.split())

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import traceback
 
-import derive as dv
 import jax
 import jax.numpy as jnp
-import numerics as nx
 import numpy as np
 import pytest
 from kernel_cases import CASES, data, softmax_regression
+
+import derive as dv
+import numerics as nx
 
 
 def small(seed=0):

@@ -1,10 +1,11 @@
 """Bad input: each message names the tensor, the conflict and what would be accepted."""
 
-import derive as dv
-import numerics as nx
 import numpy as np
 import pytest
 from kernel_cases import data, softmax_regression
+
+import derive as dv
+import numerics as nx
 
 
 @pytest.fixture

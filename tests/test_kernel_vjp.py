@@ -1,13 +1,14 @@
 """Derived gradients inside other people's ``jax.grad``."""
 
-import derive as dv
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numerics as nx
 import numpy as np
 import pytest
 from kernel_cases import data, softmax_regression
+
+import derive as dv
+import numerics as nx
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def test_integer_inputs_get_float0(setting):
 def test_a_gradient_that_was_not_derived_is_refused_not_zero(setting):
     kern, args = setting
     f = kern.as_custom_vjp()
-    with pytest.raises(nx.NumericsError, match=r"with respect to 'x' was not derived \(wrt = W, c\); derive it too, as in "
-                                               r"wrt=\[..., x\], or pass jax.lax.stop_gradient\(x\)"):
+    with pytest.raises(nx.NumericsError, match=r"with respect to 'x' was not derived \(wrt = W, c\); derive it too, as "
+                                               r"in wrt=\[..., x\], or pass jax.lax.stop_gradient\(x\)"):
         jax.grad(f, argnums=2)(*args)
     with pytest.raises(nx.NumericsError, match="with respect to 'x' was not derived"):
         jax.jit(jax.grad(lambda s: f(args[0], args[1], s * args[2], args[3])))(2.0)

@@ -15,10 +15,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from sympy import Expr
+
+from derive.canonical import key
 from derive.index import Index
 from derive.nodes import Iverson
 from derive.tensor import Read
-from sympy import Expr
 
 from ..plan import Plan, labels
 from . import pointwise
@@ -125,7 +127,7 @@ def contract(scope: Scope, c: Contraction, out) -> Val:
     present = {i for v in values for i in v.axes}
     out = tuple(i for i in out if i in present)
     if len(values) == 1:
-        return reduce(values[0], "sum", [b for b in c.bnd])
+        return reduce(values[0], "sum", c.bnd)
     if len(values) == 2:
         product = _matmul(*values, [b for b in c.bnd if b in present], out)
         if product is not None:
@@ -163,7 +165,7 @@ def natural_order(factors, order) -> tuple[Index, ...]:
         return a in before[b] or any(precedes(a, c, (*seen, b)) for c in before[b] if c not in seen)
 
     found = {r for f in factors for r in f.atoms(Read)}
-    for r in sorted(found, key=lambda r: (-len(r.idx), str(r))):
+    for r in sorted(found, key=lambda r: (-len(r.idx), key(r))):
         plain = [i for i in r.idx if i in before]
         for a, b in itertools.pairwise(plain):
             if a != b and not precedes(b, a):

@@ -8,6 +8,7 @@ against, so it shares only the scalar function table and the axis bookkeeping wi
 from __future__ import annotations
 
 import sympy
+
 from derive.index import Index
 from derive.nodes import Iverson
 from derive.order import Scan

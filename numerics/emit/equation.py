@@ -7,10 +7,11 @@ reduction (``(lse - z[b, label]).mean()``), contractions one by one, scatters la
 from __future__ import annotations
 
 import sympy
+from sympy import Integer, Mul
+
 from derive.index import same_size
 from derive.nodes import Iverson
 from derive.program import Equation
-from sympy import Integer, Mul
 
 from ..plan import Plan, common_coefficient, common_factors, labels, plan_term
 from . import contraction, pointwise, scatter

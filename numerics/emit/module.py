@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
+from sympy import Expr, Symbol, solve
+
 from derive.derivation import Derivation
 from derive.index import Size
 from derive.order import Scan, schedule
 from derive.tensor import Tensor
-from sympy import Expr, Symbol, solve
 
 from ..errors import SizeError
 from ..names import Names, comment, literal
@@ -35,7 +36,7 @@ class Module:
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     """The tensors differentiated for, in order, then the other inputs by first use."""
     wanted = {t.name for t in d.program.inputs}
-    order = [t for t in d.wrt]
+    order = list(d.wrt)
     for e in d.program.equations:
         reads = [r for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
                  for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))]
@@ -109,12 +110,12 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
     return members & (read | {t.name for _, t in _results(d)})
 
 
-# -- the top of the function --------------------------------------------------------------------------------------------
+# -- the top of the function ---------------------------------------------------------------------------------------
 
 def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
     """Sizes and dtype, as far as they are used."""
     lines, solved = [], {}
-    todo = {s for s in scope.used_sizes}
+    todo = set(scope.used_sizes)
     for s in sorted(todo, key=lambda s: s.name):
         if s in scope.bound:
             lines.append((f"{scope.used_sizes[s]} = {scope.bound[s]}", ""))
@@ -177,7 +178,7 @@ def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
     return None
 
 
-# -- text ---------------------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------------
 
 def _laid_out(body) -> str:
     lines = [("    " + line, margin if n == 0 else "") for code, margin in body

@@ -11,14 +11,15 @@
 from __future__ import annotations
 
 import sympy
+from sympy import Integer, expand
+
 from derive.affine import bounds, in_range, nonnegative, parts
 from derive.index import Index, same_size
 from derive.tensor import Read
-from sympy import Integer, expand
 
 from . import pointwise
 from .scope import Scope
-from .value import ADD, ATOM, Val, align, union
+from .value import ATOM, Val, align, union
 
 
 def read(scope: Scope, r: Read, order) -> Val:
@@ -114,7 +115,8 @@ def _slices(scope: Scope, base: Val, r: Read, kinds, sizes) -> Val:
     if any(low != 0 or high != 0 for low, high in pads):
         shown = [f"({scope.size(low).src}, {scope.size(high).src})" for low, high in pads]
         text = f"jnp.pad({text}, {shown[0] if len(shown) == 1 else '(' + ', '.join(shown) + ')'})"
-    return _zero_outside(scope, Val(text, ATOM, tuple(axes), r.tensor.dtype), masks, (), any(e.has(Read) for e in r.idx))
+    v = Val(text, ATOM, tuple(axes), r.tensor.dtype)
+    return _zero_outside(scope, v, masks, (), any(e.has(Read) for e in r.idx))
 
 
 def _slice(scope: Scope, first, stop, size, step) -> str:

@@ -1,8 +1,8 @@
 """Recurrences: ``lax.scan`` with as little as possible inside.
 
-    a[t,b,l] = sum_i x[t,b,i] U[i,l] + sum_m h[t-1,b,m] V[m,l] + c[l]        a_in = x @ U + c          (hoisted: no h in it)
-    h[t,b,l] = tanh(a[t,b,l])                                                def h_step(h_prev, a_in_t): ...
-                                                                             _, h = lax.scan(h_step, zeros, a_in)
+    a[t,b,l] = sum_i x[t,b,i] U[i,l] + sum_m h[t-1,b,m] V[m,l] + c[l]      a_ext = x @ U + c      (hoisted: reads no h)
+    h[t,b,l] = tanh(a[t,b,l])                                              def h_step(h_prev, a_ext_t): ...
+                                                                           _, h = lax.scan(h_step, zeros, a_ext)
 
 One time step is written as ordinary equations over tensors without the time axis: ``h_prev`` carried from the step
 before, ``x_t`` streamed in.  What reads no member of the recurrence and sums something is computed before the scan, as
@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import sympy
+from sympy import Integer
+
 from derive.errors import UnsupportedError
 from derive.index import Index, same_size
 from derive.order import Scan
 from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
-from sympy import Integer
 
 from ..names import Names
 from . import equation
@@ -71,7 +72,7 @@ def _now(e) -> str:
     return f"{e.name}\0now"
 
 
-# -- what stays outside -------------------------------------------------------------------------------------------------
+# -- what stays outside --------------------------------------------------------------------------------------------
 
 def _hoist(step: Step, e: Equation) -> Equation:
     """Sum the terms that read no member before the scan, if there is a contraction among them."""
@@ -96,7 +97,7 @@ def _reads_member(step: Step, reads) -> bool:
     return any(s.tensor.name in step.members for r in reads for s in r.atoms(Read))
 
 
-# -- one step, without the time axis --------------------------------------------------------------------------------------
+# -- one step, without the time axis -------------------------------------------------------------------------------
 
 def _body(step: Step, e: Equation) -> Equation:
     """The equation of one time step: reads of members become carried values, reads at time t streamed ones."""
@@ -190,7 +191,7 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
     return Read(made, *labels)
 
 
-# -- the text ---------------------------------------------------------------------------------------------------------------
+# -- the text ------------------------------------------------------------------------------------------------------
 
 def _tuple(names) -> str:
     names = list(names)

@@ -40,8 +40,9 @@ def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
         marks.pop()
     amount = _updates(scope, p, grid_set, target) if len(plans) == 1 else align(pointwise.as_number(
         scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
-    start = _floats(scope, full(pointwise.as_float(scope, base), axes, scope.shape(axes), scope.dtype)) if base is not None else \
-        f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
+    start = f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
+    if base is not None:
+        start = _floats(scope, full(pointwise.as_float(scope, base), axes, scope.shape(axes), scope.dtype))
     return Val(f"{start}.at[{', '.join(marks)}].add({amount.src})", axes=axes)
 
 

@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import dataclass
 
 import sympy
+from sympy import Add, Expr, Integer, Mul, Pow, Rational, floor
+
 from derive.errors import UnsupportedError
 from derive.index import Index, Size
-from sympy import Add, Expr, Integer, Mul, Pow, Rational, floor
 
 from ..names import Names
 from .value import ADD, ATOM, MUL, POW, UNARY, Val
@@ -58,7 +59,7 @@ class Scope:
         finally:
             self.assumed = before
 
-    # -- lines and helpers ----------------------------------------------------------------------------------------------
+    # -- lines and helpers ------------------------------------------------------------------------------------------
 
     def write(self, code: str, margin: str = ""):
         self.lines.append(Line(code, margin))
@@ -101,7 +102,7 @@ class Scope:
         self.imports.add(name)
         return name
 
-    # -- sizes and index ranges ---------------------------------------------------------------------------------------
+    # -- sizes and index ranges -------------------------------------------------------------------------------------
 
     def known(self, e: Expr) -> Expr:
         """An expression with the sizes fixed at compile time put in; used to decide ranges."""

@@ -1,24 +1,25 @@
 """Loss and gradients of mlp, generated from its derivation.
 
-    a[b,j]             = sum_i x[b,i] W1[i,j] + c1[j]                 (1)
-    h[b,j]             = relu(a[b,j])                                 (2)
-    z[b,k]             = sum_j h[b,j] W2[j,k] + c2[k]                 (3)
-    lse_max[b]         = max_k z[b,k]                                 (4)
-    lse_sum_shifted[b] = sum_k exp(z[b,k] - lse_max[b])               (5)
-    lse[b]             = lse_max[b] + log(lse_sum_shifted[b])         (6)
-    loss               = 1/B sum_b (lse[b] - z[b,label[b]])           (7)
+    a[b,j]             = sum_i x[b,i] W1[i,j] + c1[j]                                 (1)
+    h[b,j]             = relu(a[b,j])                                                 (2)
+    z[b,k]             = sum_j h[b,j] W2[j,k] + c2[k]                                 (3)
+    lse_max[b]         = max_k z[b,k]                                                 (4)
+    z_shifted[b,k]     = z[b,k] - lse_max[b]                                          (5)
+    lse_sum_shifted[b] = sum_k exp(z_shifted[b,k])                                    (6)
+    lse_shifted[b]     = log(lse_sum_shifted[b])                                      (7)
+    loss               = 1/B sum_b (lse_shifted[b] - z_shifted[b,label[b]])           (8)
 
-    dz[b,k]            = (exp(z[b,k] - lse[b]) - [k = label[b]]) / B  (8)    from 3, 6
-    dh[b,j]            = sum_k dz[b,k] W2[j,k]                        (9)    from 8
-    da[b,j]            = dh[b,j] [a[b,j] > 0]                         (10)   from 1, 9
-    dW2[j,k]           = sum_b h[b,j] dz[b,k]                         (11)   from 2, 8
-    dc2[k]             = sum_b dz[b,k]                                (12)   from 8
-    dW1[i,j]           = sum_b x[b,i] da[b,j]                         (13)   from 10
-    dc1[j]             = sum_b da[b,j]                                (14)   from 10
+    dz[b,k]            = (exp(z_shifted[b,k] - lse_shifted[b]) - [k = label[b]]) / B  (9)    from 5, 7
+    dh[b,j]            = sum_k dz[b,k] W2[j,k]                                        (10)   from 9
+    da[b,j]            = dh[b,j] [a[b,j] > 0]                                         (11)   from 1, 10
+    dW2[j,k]           = sum_b h[b,j] dz[b,k]                                         (12)   from 2, 9
+    dc2[k]             = sum_b dz[b,k]                                                (13)   from 9
+    dW1[i,j]           = sum_b x[b,i] da[b,j]                                         (14)   from 11
+    dc1[j]             = sum_b da[b,j]                                                (15)   from 11
 
 Facts used: 0 <= label[b] < K (declared).
 Kinks: relu'(0) = 0.
-Emission: scatter-labels in (8): k = label[b] is one place in each row: a scatter, where a one-hot of the whole array
+Emission: scatter-labels in (9): k = label[b] is one place in each row: a scatter, where a one-hot of the whole array
   would be written and read again.
 """
 import jax
@@ -33,18 +34,19 @@ def loss_and_grads(W1, c1, W2, c2, x, label):
     B = x.shape[0]
     b = jnp.arange(B)
 
-    a = x @ W1 + c1                                              # (1)
-    h = jnp.maximum(a, 0)                                        # (2)
-    z = h @ W2 + c2                                              # (3)
-    lse_max = z.max(axis=1)                                      # (4)
-    lse_sum_shifted = jnp.exp(z - lse_max[:, None]).sum(axis=1)  # (5)
-    lse = lse_max + jnp.log(lse_sum_shifted)                     # (6)
-    loss = (lse - z[b, label]).mean()                            # (7)
-    dz = jnp.exp(z - lse[:, None]).at[b, label].add(-1) / B      # (8)
-    dh = dz @ W2.T                                               # (9)
-    da = jnp.where(a > 0, dh, 0)                                 # (10)
-    dW2 = h.T @ dz                                               # (11)
-    dc2 = dz.sum(axis=0)                                         # (12)
-    dW1 = x.T @ da                                               # (13)
-    dc1 = da.sum(axis=0)                                         # (14)
+    a = x @ W1 + c1                                                          # (1)
+    h = jnp.maximum(a, 0)                                                    # (2)
+    z = h @ W2 + c2                                                          # (3)
+    lse_max = z.max(axis=1)                                                  # (4)
+    z_shifted = z - lse_max[:, None]                                         # (5)
+    lse_sum_shifted = jnp.exp(z_shifted).sum(axis=1)                         # (6)
+    lse_shifted = jnp.log(lse_sum_shifted)                                   # (7)
+    loss = (lse_shifted - z_shifted[b, label]).mean()                        # (8)
+    dz = jnp.exp(z_shifted - lse_shifted[:, None]).at[b, label].add(-1) / B  # (9)
+    dh = dz @ W2.T                                                           # (10)
+    da = jnp.where(a > 0, dh, 0)                                             # (11)
+    dW2 = h.T @ dz                                                           # (12)
+    dc2 = dz.sum(axis=0)                                                     # (13)
+    dW1 = x.T @ da                                                           # (14)
+    dc1 = da.sum(axis=0)                                                     # (15)
     return loss, {"W1": dW1, "c1": dc1, "W2": dW2, "c2": dc2}
