@@ -11,14 +11,15 @@
 from __future__ import annotations
 
 import sympy
+from sympy import Add, Integer, Mul, Piecewise, Pow, Rational
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
 from derive.errors import UnsupportedError
 from derive.index import Index, Size
 from derive.nodes import Iverson
 from derive.tensor import Read
-from sympy import Add, Integer, Mul, Piecewise, Pow, Rational
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
-from . import reads
+from . import accurate, reads
 from .scope import Scope, number
 from .value import ADD, AND, ATOM, COMPARE, MUL, OR, POW, UNARY, Val, align, around, joint_kind, union
 
@@ -51,7 +52,7 @@ def expr(scope: Scope, e, order) -> Val:
         if reads.is_position(e):
             v = add(scope, addends(e), order)
             return scope.share(("at", e, v.src), ("at", "spot"), v) if len(v.src) > 12 else v
-        return add(scope, addends(e), order)
+        return sum_of(scope, e, order)
     if isinstance(e, Mul):
         return product(scope, e.args, order)
     if isinstance(e, Pow):
@@ -61,6 +62,8 @@ def expr(scope: Scope, e, order) -> Val:
     if isinstance(e, Iverson):
         return condition(scope, e.condition, order)
     name = type(e).__name__
+    if name == "log" and accurate.one_plus(e.args[0]) is not None:
+        return call(scope, "log1p", [expr(scope, accurate.one_plus(e.args[0]), order)], order)
     if name in FUNCTIONS:
         return call(scope, name, [expr(scope, a, order) for a in e.args], order)
     raise UnsupportedError(f"{e}: no source is known for the function {name}; the functions are "
@@ -75,9 +78,9 @@ def _only_sizes(e) -> bool:
 
 def call(scope: Scope, name: str, args, order) -> Val:
     if name not in KEEPS_INTEGERS:
-        args = [as_float(scope, a) if a.kind != "num" else Val(f"float({a.src})", kind="num") for a in args]
+        args = [as_float(scope, a) if a.kind != "num" else _float_number(a) for a in args]
     axes = union(args, order)
-    template = FUNCTIONS[name]
+    template = FUNCTIONS.get(name) or accurate.MACHINE[name]
     if template == "{0}":
         return args[0]
     scope.module(template.split(".")[0])
@@ -86,6 +89,10 @@ def call(scope: Scope, name: str, args, order) -> Val:
     if len(args) == 1 or not args[1].axes:
         return around(args[0], template.format("{}", *(a.src for a in args[1:])), ATOM, kind)
     return Val(template.format(*(align(a, axes).src for a in args)), ATOM, axes, kind)
+
+
+def _float_number(v: Val) -> Val:
+    return Val(f"{v.src}.0" if v.src.isdigit() else f"float({v.src})", kind="num")
 
 
 def as_float(scope: Scope, v: Val) -> Val:
@@ -101,6 +108,18 @@ def as_number(scope: Scope, v: Val) -> Val:
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------------
+
+def sum_of(scope: Scope, e: Add, order) -> Val:
+    """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
+    found = accurate.cancelling(e)
+    if found is None:
+        return add(scope, addends(e), order)
+    coef, name, argument, rest = found
+    minus = coef.could_extract_minus_sign()
+    v = call(scope, name, [expr(scope, argument, order)], order)
+    v = plain_product(scope, (-coef if minus else coef,), order, first=v) if abs(coef) != 1 else v
+    return add(scope, [*(_signed(a) for a in rest), (-1 if minus else 1, v)], order)
+
 
 def addends(e) -> list:
     """The ``(sign, factors)`` pairs of an expression, longer indices first."""
