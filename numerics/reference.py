@@ -214,7 +214,7 @@ class _Evaluator:
             return scope.place(e).astype(float)
         if isinstance(e, Size):
             return scope.full(float(self.sizes[e]))
-        if e.is_number:
+        if e.is_Number or e.is_NumberSymbol:
             return scope.full(float(e))
         if isinstance(e, Iverson):
             return xp.where(self._condition(e.condition, scope), 1.0, 0.0)

@@ -124,3 +124,12 @@ def test_a_missing_input_is_named():
     loss = dv.define("loss", (), dv.Sum(dv.tensor("x", i)[i], i))
     with pytest.raises(dv.ShapeError, match="no array for the input x"):
         evaluate(ingest([loss]), {}, {i.size: 2}, np)
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_functions_of_plain_numbers_are_evaluated(xp):
+    i, = dv.indices("i")
+    x = dv.tensor("x", i)
+    body = x[i] * (dv.relu(sympy.Rational(-1, 2)) + dv.maximum(1, 2) + sympy.exp(1) + sympy.pi + sympy.sqrt(2))
+    found = run(dv.define("s", (i,), body), {"I": 2}, xp, x=np.array([1.0, 2.0]))
+    np.testing.assert_allclose(found, np.array([1.0, 2.0]) * (2 + np.e + np.pi + np.sqrt(2)))

@@ -149,6 +149,21 @@ def test_hessian_products_meet_forward_over_reverse():
     assert {f.tensor for f in report.findings if f.verdict == "FAIL"} == {"hvp w"}
 
 
+def test_jacobians_and_hessians_meet_autodiff():
+    b, i = dv.indices("b i")
+    x, w, c = dv.tensor("x", b, i), dv.tensor("w", i), dv.tensor("c")
+    y = dv.define("y", (b,), sympy.exp(dv.Sum(x[b, i] * w[i], i)) * c[()])
+    d = dv.jacobian(y, wrt=[w, c])
+    report = verify(compile(d))
+    assert report.ok, report
+    assert {f.tensor for f in report.findings} == {"value", "jacobian w", "jacobian c"}
+    assert not verify(SlowKernel(d, lambda n, a: a * 1.001 if n == "jacobian w" else a)).ok
+    second = dv.hessian(dv.define("loss", (), dv.Sum(y[b], b)), wrt=[w, c])
+    report = verify(compile(second))
+    assert report.ok, report
+    assert {"hessian w, w", "hessian w, c", "hessian c, w", "hessian c, c"} <= {f.tensor for f in report.findings}
+
+
 def test_facts_are_kept_by_the_samples():
     p, q = dv.indices("p q", size="N")
     k, = dv.indices("k")
