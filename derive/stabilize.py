@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Add, Expr, Integer, exp, expand, log
+from sympy import Add, Expr, Integer, Mul, exp, expand, log
 
 from . import affine
+from .contract import tidy
 from .logdomain import log_cosh
 from .match import unify
 from .program import Equation, Term
@@ -95,8 +96,8 @@ class Shift:
         self._put(lse, replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,)))),
                   "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
         for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
-            self._put(eq, replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac))
-                                                  for t in eq.terms)),
+            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
+            self._put(eq, self._across_terms(after),
                       f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded")
         kept = {t.name for t in work.results()}
         for old in (lse, self.s):
@@ -111,6 +112,16 @@ class Shift:
             if eq in place:
                 place[place.index(eq)] = after
         self.work.step("stabilize", eq.name, (eq,), after, why, context=self.made, claim="exp-equal")
+
+    def _across_terms(self, eq: Equation) -> Equation:
+        """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""
+        plain = [t for t in eq.terms if not t.bnd and not t.rows]
+        whole = Add(*(t.coef * Mul(*t.fac) for t in plain))
+        after = self._paired(whole) if isinstance(whole, Add) and not eq.reduce else whole
+        if after == whole:
+            return eq
+        return replace(eq, terms=(*(t for t in eq.terms if t not in plain),
+                                  *(tidy(Term(Integer(1), (a,))) for a in Add.make_args(after))))
 
     def _paired(self, f: Expr) -> Expr:
         """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
