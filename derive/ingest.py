@@ -94,6 +94,7 @@ class Ingest:
         self.equations: list[Equation] = []
         self.shared: dict[str, Tensor] = {}  # by the expression as written
         self.values: dict[str, Tensor] = {}  # by the equation's right-hand side
+        self.outside: set[Row] = set()  # range conditions that an enclosing max holds
         self.current = ""  # the equation being read, for messages
         self.owner: Tensor = None
 
@@ -183,17 +184,19 @@ class Ingest:
         first, *rest = node.binders
         opened = self.fresh(first)
         body = node.body.xreplace({first: opened})
+        rows: list[Row] = []
         if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
+            rows = [r for r in _ranges(body) if not r.free_symbols & set(rest)]
             body = Max(body, *rest)
         scope = (*idx, opened)
-        rows, body = split_guard(body)
+        outside, self.outside = self.outside, self.outside | set(rows)  # what this max sees to, those inside need not
+        found, body = split_guard(body)
+        rows += found
         terms = self.terms(body, scope, top=True)
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
-        for x in terms:
-            for f in x.fac:
-                for r in sorted(f.atoms(Read), key=str):
-                    rows += _range_rows(r)
+        self.outside = outside
+        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
         for r in rows:
             if decide(r) is False:
                 self.fail(UnsupportedError, f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has an "
@@ -405,6 +408,11 @@ def _describe(t: Tensor) -> str:
     if t.definition is not None:
         return f"{t.name} = {t.definition.body}"
     return f"{t!r}"
+
+
+def _ranges(e: Expr) -> list[Row]:
+    """That every read in an expression is inside its tensor, where sizes do not prove it."""
+    return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
 
 
 def _range_rows(r: Read) -> list[Row]:

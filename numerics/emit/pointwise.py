@@ -313,15 +313,20 @@ def _place_in_product(v: Val) -> int:
     return 0 if v.kind == "num" else 1 if v.src.isidentifier() else 2
 
 
+def _times(factors) -> str:
+    """A product; ``a * (n // 2)`` keeps its brackets, ``n // 2 * a`` needs none."""
+    return " * ".join(v.within(MUL if n == 0 or "/" not in v.src else MUL + 1) for n, v in enumerate(factors))
+
+
 def _ratio_text(top, bottom) -> tuple[str, int]:
-    text = " * ".join(v.within(MUL if n == 0 or "/" not in v.src else MUL + 1) for n, v in enumerate(top))
+    text = _times(top)
     prec = MUL if len(top) > 1 else max(top[0].prec, MUL)
     if not bottom:
         return text, prec
     if len(bottom) == 1:
         under = bottom[0].within(MUL + 1)
     elif all(v.kind == "num" for v in bottom):
-        under = f"({' * '.join(v.within(MUL) for v in bottom)})"
+        under = f"({_times(bottom)})"
     else:
         under = " / ".join(v.within(MUL + 1) for v in bottom)
     return f"{text} / {under}", MUL

@@ -127,7 +127,8 @@ class Scope:
             coef, rest = e.as_coeff_mul()
             if coef.is_negative:
                 return Val(f"-{self.size(-e).within(UNARY)}", UNARY, (), "num")
-            shown = sorted((self.size(f).within(MUL) for f in rest), key=str)
+            # a * (I // 2) is not a * I // 2
+            shown = sorted((self.size(f).within(MUL + 1 if isinstance(f, floor) else MUL) for f in rest), key=str)
             return Val(" * ".join(([number(coef).src] if coef != 1 else []) + shown), MUL, (), "num")
         if isinstance(e, floor):
             top, bottom = sympy.together(e.args[0]).as_numer_denom()
