@@ -38,7 +38,40 @@ def _picked(log_p, y):
     return jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]
 
 
+def _logcosh(z, y):
+    return jnp.mean(jnp.logaddexp(z - y, y - z) - jnp.log(2.0))
+
+
+def _huber(z, y):
+    d = jnp.abs(z - y)
+    inside = jnp.minimum(d, 1.0)
+    return jnp.mean(0.5 * jnp.square(inside) + d - inside)
+
+
+def _cosine(z, y):
+    lengths = jnp.linalg.norm(z, axis=-1) * jnp.linalg.norm(y, axis=-1)
+    return jnp.mean(1 - jnp.sum(z * y, axis=-1) / lengths)
+
+
+def _categorical_hinge(z, y):
+    wrong = jnp.max((1 - y) * z, axis=-1)
+    return jnp.mean(jax.nn.relu(1 + wrong - jnp.sum(y * z, axis=-1)))
+
+
+def _kullback_leibler(p, y):
+    return jnp.mean(jnp.sum(jax.scipy.special.xlogy(y, y) - y * jnp.log(p), axis=-1))
+
+
 LOSSES = {
+    "mean_absolute_error": lambda z, y: jnp.mean(jnp.abs(z - y)),
+    "mean_absolute_percentage_error": lambda z, y: 100 * jnp.mean(jnp.abs((y - z) / jnp.clip(jnp.abs(y), 1e-7))),
+    "mean_squared_logarithmic_error":
+        lambda z, y: jnp.mean(jnp.square(jnp.log1p(jax.nn.relu(z)) - jnp.log1p(y))),
+    "logcosh": _logcosh, "huber": _huber, "cosine": _cosine, "categorical_hinge": _categorical_hinge,
+    "poisson": lambda z, y: jnp.mean(z - y * jnp.log(jnp.clip(z, 1e-7))),
+    "hinge": lambda z, y: jnp.mean(jax.nn.relu(1 - y * z)),
+    "squared_hinge": lambda z, y: jnp.mean(jnp.square(jax.nn.relu(1 - y * z))),
+    "kullback_leibler": _kullback_leibler,
     "mean_squared_error": lambda z, y: jnp.mean(jnp.square(z - y)),
     "softmax_cross_entropy": lambda z, y: -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=-1)),
     "sparse_softmax_cross_entropy": lambda z, y: -jnp.mean(_picked(jax.nn.log_softmax(z), y)),

@@ -251,7 +251,8 @@ class SeparableConv2D(Convolution):
         z = depthwise(x, reach, self.multiplier, "depthwise_kernel", self.kernel_init, new)
         extra = (m,) if self.multiplier > 1 else ()
         y = new.define("y", (b, *us, c, *extra), z)
-        mixture = new.parameter("pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o, init=self.kernel_init)
+        mixture = new.parameter("pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o,
+                                init=self.kernel_init)
         which = self.multiplier * c + (m if extra else 0)
         inner = apart(c, o)
         z = Sum(y[(b, *us, inner, *extra)] * mixture[0, 0, which.xreplace({c: inner}), o], inner, *extra)

@@ -40,8 +40,8 @@ class Merge(Layer):
 
     def _misfit(self, xs, new: Builder) -> ShapeError:
         shapes = ", ".join(f"{t.name} {new.shape(t)}" for t in xs)
-        return ShapeError(f"{type(self).__name__}: the shapes are {shapes}; accepted are equal shapes, or 1 for an axis "
-                          f"of which one value serves all")
+        return ShapeError(f"{type(self).__name__}: the shapes are {shapes}; accepted are equal shapes, or 1 for an "
+                          f"axis of which one value serves all")
 
 
 class Add(Merge):

@@ -192,7 +192,7 @@ class LocalResponseNorm(Layer):
 
     .. math::
 
-        h_{b,p,q,c} = x_{b,p,q,c}\,\Big(k + \alpha \sum_{r=0}^{n-1} x_{b,p,q,\,c + r - \lfloor n/2 \rfloor}^2\Big)^{-\beta}
+        h_{b,p,q,c} = x_{b,p,q,c}\,\Big(k + \alpha \sum_{r<n} x_{b,p,q,\,c + r - \lfloor n/2 \rfloor}^2\Big)^{-\beta}
 
     Parameters
     ----------

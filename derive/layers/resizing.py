@@ -112,7 +112,7 @@ class UpSampling(Layer):
 
 
 def _weights(f: int, p: Index, u: Index, letter: str, new: Builder) -> Tensor:
-    r"""How much of position ``u`` there is at ``p`` of the larger axis: a hat of width f, made to sum to 1 at the rim."""
+    r"""How much of position ``u`` there is at ``p`` of a larger axis: a hat of width f, summing to 1 at the rim too."""
     twice = 2 * p + 1 - f - 2 * f * u  # 2f times the distance between the centres
     hat = Piecewise((1 - Rational(1, 2 * f) * twice, (twice >= 0) & (twice < 2 * f)),
                     (1 + Rational(1, 2 * f) * twice, (twice < 0) & (-2 * f < twice)), (0, True))
