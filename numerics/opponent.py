@@ -49,7 +49,7 @@ class Opponent:
         self.d, self.sizes, self.conventions = d, sizes, conventions
         self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
-        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp")]
+        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp", "jacobian", "hessian")]
         if unknown:
             raise UnsupportedError(f"verify has no opponent for the result {unknown[0]!r} of a {d.kind}")
         self.inner = [t for t in d.wrt if not t.is_input]  # intermediates: differentiated through a nudge
@@ -91,18 +91,23 @@ class Opponent:
                 return y, y
             return jnp.sum(y * floats[self.d.seed.name]), y
 
-        gradient = jax.grad(scalar, has_aux=True)
-        gradients, y = gradient(wrt)
+        y = scalar(wrt)[1]
         found = {self.groups[0]: y}
+        gradient = jax.grad(lambda parts: scalar(parts)[0])
         for group, declared in self.d.results[1:]:
             if group == "outputs":
                 nodes = self._nodes({**floats, **whole})
                 values = {k: nodes[t.name] for k, t in declared.items()}
             elif group == "hvp":
                 along = {n: floats[self.directions[n].name] for n in wrt}
-                values = jax.jvp(lambda parts: gradient(parts)[0], (wrt,), (along,))[1]
+                values = jax.jvp(gradient, (wrt,), (along,))[1]
+            elif group == "jacobian":
+                values = jax.jacfwd(lambda parts: scalar(parts)[1])(wrt)
+            elif group == "hessian":
+                blocks = jax.jacfwd(gradient)(wrt)
+                values = {(a, b): blocks[a][b] for a, b in declared}
             else:
-                values = gradients
+                values = gradient(wrt)
             found.update({label(group, k): values[k] for k in declared})
         return found
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WANTED = 1.9
+WANTED_SECOND = 2.9  # when the Hessian's term is taken off too
 STEPS = 2.0 ** -np.arange(2, 24)
 MARGIN = 20.0  # a remainder counts only this far above the rounding of the loss
 DIRECTIONS = 5
@@ -26,16 +27,18 @@ class Order:
 
     value: float | None
     tries: int = 1
+    wanted: float = WANTED
 
     @property
     def ok(self) -> bool:
-        return self.value is None or self.value >= WANTED
+        return self.value is None or self.value >= self.wanted
 
     def __str__(self):
         return "floor" if self.value is None else f"{self.value:.2f}"
 
 
-def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int = 0, kinks: bool = False) -> Order:
+def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int = 0, kinks: bool = False,
+          hessian: np.ndarray | None = None) -> Order:
     """The order of the remainder along a random direction.
 
     Parameters
@@ -48,24 +51,27 @@ def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int
     kinks : bool
         Where the loss has kinks, a direction may cross one between two steps; other directions are tried then.  A wrong
         gradient has order 1 along all of them.
+    hessian : array, optional
+        The matrix of second derivatives at a flat point: its term is taken off as well, and order 3 is expected.
     """
     rng = np.random.default_rng(seed)
-    found = Order(0.0)
+    found, wanted = Order(0.0), WANTED if hessian is None else WANTED_SECOND
     for tries in range(1, (DIRECTIONS if kinks else 2) + 1):
         direction = rng.normal(size=point.shape) * max(float(np.max(np.abs(point), initial=0.0)), 0.1) / 3
-        found = Order(_along(loss, point, gradient, direction, noise), tries)
+        curvature = 0.0 if hessian is None else float(direction @ hessian @ direction)
+        found = Order(_along(loss, point, gradient, direction, noise, curvature), tries, wanted)
         if found.ok:
             return found
     return found
 
 
-def _along(loss, point, gradient, direction, noise):
+def _along(loss, point, gradient, direction, noise, curvature):
     start, slope = loss(point), float(np.sum(gradient * direction))
-    remainders = np.array([abs(loss(point + h * direction) - start - h * slope) for h in STEPS])
+    remainders = np.array([abs(loss(point + h * direction) - start - h * slope - h**2 * curvature / 2) for h in STEPS])
     finite = np.isfinite(remainders)
-    if not np.isfinite(start) or not np.isfinite(slope) or finite.sum() < 8:
+    if not np.isfinite([start, slope, curvature]).all() or finite.sum() < 8:
         return float("nan")
-    floor = MARGIN * (noise + np.finfo(float).eps * (abs(start) + STEPS * abs(slope)))
+    floor = MARGIN * (noise + np.finfo(float).eps * (abs(start) + STEPS * abs(slope) + STEPS**2 * abs(curvature)))
     above = finite & (remainders > floor)
     pairs = [n for n in range(len(STEPS) - 1) if above[n] and above[n + 1]]
     if not pairs:

@@ -3,6 +3,7 @@
     exact      the derivation, step by step, in exact arithmetic            (derive.exact)
     autodiff   jax.grad of an independent forward, float64                  (numerics.opponent)
     Taylor     the kernel's own loss, order of the remainder >= 1.9         (numerics.taylor)
+               and >= 2.9 with a Hessian, which is symmetric too             (numerics.second)
     precision  float32, bfloat16 ... against float64, by a rounding model   (numerics.rounding)
     kinks      at points with deliberate ties: the stated conventions hold  (this file)
 
@@ -19,10 +20,11 @@ from derive.index import Size
 from derive.program import Program
 
 from .errors import NumericsError
-from .opponent import Opponent, finite, flatten
+from .opponent import Opponent, finite, flatten, label
 from .report import Finding, Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
 from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
+from .second import DERIVATIVES, asymmetries, taylor_order
 from .taylor import order
 
 AUTODIFF = "autodiff of the forward"
@@ -142,6 +144,7 @@ class _Check:
         self.notes: list[str] = []
         self.text = "none was reached"
         self._opponents: dict = {}
+        self.derivatives = {label(g, k): (g, k) for g, v in self.d.results if g in DERIVATIVES for k in v}
         self.stopped = any(type(n).__name__ == "stop_gradient" for e in self.d.source.equations for t in e.terms
                            for f in t.fac for n in _nodes(f))
         if self.stopped:
@@ -226,7 +229,7 @@ class _Check:
         noise = unit("float64") * abs(float(np.sum(ours[self.d.results[0][0]]))) * 16 + 8 * change[
             self.d.results[0][0]] * scale[self.d.results[0][0]]
         ruled = None
-        for name in sorted(ours, key=lambda n: n not in self.d.gradients):
+        for name in sorted(ours, key=lambda n: n not in self.derivatives):
             reference = expected[name]
             bound = self.tolerance("float64", model, change[name])
             error, note = distance(ours[name], reference, scale[name])
@@ -236,16 +239,30 @@ class _Check:
                 if (distance(ours[name], ruled[name], scale[name])[0] or np.inf) <= bound and self._agree_nearby(
                         sample, name, bound):
                     verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
-            taylor = self._taylor(sample, name, ours, noise) if name in sample.arrays and not self.stopped else None
+            taylor = None if self.stopped else self._taylor(sample, name, ours, noise)
             if taylor is not None and not taylor.ok and verdict != "convention":
-                verdict, note = "FAIL", note or "the Taylor remainder is not of second order"
+                verdict, note = "FAIL", note or f"the Taylor remainder has not order {taylor.wanted + 0.1:.0f}"
             if taylor is not None and taylor.tries > 1 and taylor.ok and self.d.kinks:
                 note = note or f"direction {taylor.tries} stays on one side of the kinks"
-            checked = exact if name in self.d.gradients else ""
+            checked = exact if name in self.derivatives else ""
             self._add(name, "float64", sample, AUTODIFF, error, scale[name], bound, exact=checked or "",
                       order=str(taylor) if taylor else "", verdict=verdict, note=note)
+        if any(group == "hessian" for group, _ in self.d.results):
+            self._symmetry(sample, ours, scale, model, change)
+
+    def _symmetry(self, sample, ours, scale, model, change):
+        for pair, error in asymmetries(self.d, ours, scale).items():
+            name = label("hessian", pair)
+            bound = self.tolerance("float64", model, change[name])
+            self._add(name, "float64", sample, "its own transpose", error, scale[name], bound,
+                      verdict="ok" if error <= bound else "FAIL", note="" if error <= bound else "not symmetric")
 
     def _taylor(self, sample, name, ours, noise):
+        kind, key = self.derivatives.get(name, ("", None))
+        if kind in ("jacobian", "hessian"):
+            return taylor_order(self.d, self.leaves, sample, ours, key, noise, self.seed)
+        if kind != "grads" or key not in sample.arrays:
+            return None
         group, seed = self.d.results[0][0], self.d.seed
         weight = 1.0 if seed is None else sample.arrays[seed.name]
 
@@ -312,7 +329,7 @@ class _Check:
             autodiff = self.opponent(sizes)(sample.arrays)
             ours = self.leaves(sample.arrays)
             scale, model = scales(ruled), Model.of(self.program, sizes)
-            for name in self.d.gradients:
+            for name in self.derivatives:
                 self._kink_row(name, sample, ours, ruled, autodiff, scale, model)
 
     def _kink_row(self, name, sample, ours, ruled, autodiff, scale, model):

@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from numerics.opponent import label
 from numerics.reference import evaluate
 from numerics.rounding import is_float
 from numerics.sampling import bind_sizes
@@ -23,7 +24,7 @@ class SlowKernel:
         found = []
         for group, declared in self.derivation.results:
             if hasattr(declared, "items"):
-                found.append({k: self._rounded(k if group == "grads" else f"{group} {k}", values[t.name], dtype)
+                found.append({k: self._rounded(label(group, k), values[t.name], dtype)
                               for k, t in declared.items()})
             else:
                 found.append(self._rounded(group, values[declared.name], dtype))
