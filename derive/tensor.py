@@ -66,6 +66,10 @@ class Tensor(Basic):
     def _hashable_content(self):
         return (self.name, self.digest)
 
+    def sort_key(self, order=None):
+        """SymPy orders and signs expressions by this; without the name ``z - y`` and ``y - z`` would tie, and a hash decide."""
+        return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
+
     def __getnewargs__(self):
         raise TypeError("tensors are not pickled: keep the text form (dv.parse) or the generated module instead")
 
