@@ -93,25 +93,25 @@ class Shift:
                            strict=True):
             work.step("definition", eq.name, (), eq, why, claim="definition")
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
-        self._put(lse, replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,)))),
-                  "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
+        parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
+        self._put(lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
         for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
             after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
-            self._put(eq, self._across_terms(after),
-                      f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded")
+            self._put(eq, self._across_terms(after), f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts "
+                      f"cancel before anything is rounded", context=(parted,))
         kept = {t.name for t in work.results()}
         for old in (lse, self.s):
             if old.name not in kept and not any(
                     old.tensor in e.tensors() for e in (*work.forward, *work.backward)):
                 work.forward = [e for e in work.forward if e.name != old.name]
 
-    def _put(self, eq: Equation, after: Equation, why: str) -> None:
+    def _put(self, eq: Equation, after: Equation, why: str, context: tuple[Equation, ...] = ()) -> None:
         if after == eq:
             return
         for place in (self.work.forward, self.work.backward):
             if eq in place:
                 place[place.index(eq)] = after
-        self.work.step("stabilize", eq.name, (eq,), after, why, context=self.made, claim="exp-equal")
+        self.work.step("stabilize", eq.name, (eq,), after, why, context=(*self.made, *context), claim="exp-equal")
 
     def _across_terms(self, eq: Equation) -> Equation:
         """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""

@@ -1,0 +1,182 @@
+"""What can be added to a loss: smoothing, ignored labels, weights, numbers; and losses of your own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+from catalogue_data import error, output, target
+
+import derive as dv
+import numerics as nx
+from derive import layers as L
+from derive.errors import DeriveError
+from derive.losses import LOSSES, Loss, loss
+
+B, K = 5, 3
+b, k = dv.indices("b k")
+z = dv.tensor("z", b, k)
+
+
+def run(given, **arrays):
+    d = dv.backprop(given.define(z, given.target_tensor(z)), [z])
+    evidence = d.check()
+    assert evidence.ok and evidence.proved
+    value, grads = nx.compile(d)(**arrays)
+    return value, grads["z"]
+
+
+def agrees(given, forward, at, **arrays):
+    """Ours against autodiff of ``forward(z)``, in float64."""
+    value, slope = run(given, z=at, **arrays)
+    theirs, expected = jax.value_and_grad(forward)(jnp.asarray(at))
+    assert error(value, theirs) < 1e-12 and error(slope, expected) < 1e-12
+    return value
+
+
+def log_p(at):
+    return jax.nn.log_softmax(at, axis=-1)
+
+
+RNG = np.random.default_rng(7)
+AT, LABELS, WEIGHTS, OF_CLASS = RNG.normal(size=(B, K)), RNG.integers(0, K, B), RNG.random(B), RNG.random(K)
+SHARES = RNG.dirichlet(np.ones(K), B)
+
+
+def test_label_smoothing_of_labels_and_of_probabilities_is_the_same(x64):
+    soft = 0.8 * np.eye(K)[LABELS] + 0.2 / K
+    given = loss("sparse_softmax_cross_entropy", label_smoothing=0.2)
+    one = agrees(given, lambda at: -jnp.mean(jnp.sum(soft * log_p(at), -1)), AT, y=LABELS)
+    two, _ = run(loss("softmax_cross_entropy", label_smoothing=0.2), z=AT, y=np.eye(K)[LABELS])
+    assert error(one, two) < 1e-14
+
+
+def test_label_smoothing_of_bits(x64):
+    y = RNG.random((B, K))
+    soft = 0.9 * y + 0.05
+    agrees(loss("sigmoid_binary_cross_entropy", label_smoothing=0.1),
+           lambda at: jnp.mean(jnp.logaddexp(at, 0) - soft * at), AT, y=y)
+
+
+def test_an_ignored_label_does_not_count(x64):
+    keep = LABELS != 1
+    assert keep.any() and not keep.all()
+    agrees(loss("sparse_softmax_cross_entropy", ignored=1),
+           lambda at: -jnp.sum(keep * log_p(at)[np.arange(B), LABELS]) / keep.sum(), AT, y=LABELS)
+
+
+def test_a_batch_of_ignored_labels_costs_nothing(x64):
+    value, slope = run(loss("sparse_softmax_cross_entropy", ignored=1), z=AT, y=np.ones(B, int))
+    assert float(value) == 0 and np.all(np.asarray(slope) == 0)
+
+
+def test_an_ignored_label_with_all_else(x64):
+    keep, soft = LABELS != 1, 0.8 * np.eye(K)[LABELS] + 0.2 / K
+    agrees(loss("sparse_softmax_cross_entropy", ignored=1, label_smoothing=0.2, sample_weight=True, class_weight=True),
+           lambda at: -jnp.sum(keep * WEIGHTS * jnp.sum(OF_CLASS * soft * log_p(at), -1)) / keep.sum(), AT, y=LABELS,
+           sample_weight=WEIGHTS, class_weight=OF_CLASS)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "categorical_cross_entropy"])
+def test_class_weights(name, x64):
+    at = AT if name.startswith("softmax") else np.asarray(jax.nn.softmax(AT))
+    logarithm = log_p if name.startswith("softmax") else jnp.log
+    agrees(loss(name, class_weight=True), lambda at: -jnp.mean(jnp.sum(OF_CLASS * SHARES * logarithm(at), -1)), at,
+           y=SHARES, class_weight=OF_CLASS)
+    agrees(loss(f"sparse_{name}", class_weight=True),
+           lambda at: -jnp.mean(OF_CLASS[LABELS] * logarithm(at)[np.arange(B), LABELS]), at, y=LABELS,
+           class_weight=OF_CLASS)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_sample_weights_scale_and_zero_removes(name, x64):
+    rng = np.random.default_rng(8)
+    at, y = output(name, rng, (B, K)), target(name, rng, (B, K))
+    plain, slope = run(LOSSES[name], z=at, y=y)
+    value, weighted = run(loss(name, sample_weight=True), z=at, y=y, sample_weight=np.full(B, 2.0))
+    assert error(value, 2 * plain) < 1e-12 and error(weighted, 2 * slope) < 1e-12
+    first = np.eye(B)[0]
+    value, weighted = run(loss(name, sample_weight=True), z=at, y=y, sample_weight=first)
+    alone, its = run(LOSSES[name], z=at[:1], y=y[:1])
+    assert error(value, alone / B) < 1e-12 and error(weighted[:1], its / B) < 1e-12
+    assert np.all(np.asarray(weighted)[1:] == 0)
+
+
+def test_weights_are_declared_inputs():
+    given = loss("sparse_softmax_cross_entropy", sample_weight=True, class_weight=True)
+    found = given.weights(z)
+    assert {n: tuple(map(str, t.axes)) for n, t in found.items()} == {"sample_weight": ("B",), "class_weight": ("K",)}
+    assert all([f.kind for f in t.facts] == ["nonnegative"] for t in found.values())
+    d = dv.backprop(given.define(z, given.target_tensor(z)), [z])
+    assert {t.name for t in d.program.inputs} == {"z", "y", "sample_weight", "class_weight"}
+    assert loss("hinge").weights(z) == {}
+
+
+def test_numbers_in_a_definition(x64):
+    y = RNG.normal(size=(B, K))
+    d = np.abs(AT - y)
+    value, _ = run(loss("huber", delta=0.5), z=AT, y=y)
+    assert error(value, np.mean(np.where(d <= 0.5, d**2 / 2, 0.5 * (d - 0.25)))) < 1e-14
+    p = np.array([[0.0, 0.25, 0.75]])
+    value, slope = run(loss("categorical_cross_entropy", clip=0.01), z=p, y=np.array([[0.5, 0.5, 0.0]]))
+    assert float(value) == pytest.approx(-0.5 * (np.log(0.01) + np.log(0.25)))
+    assert np.asarray(slope).tolist() == [[0, -2, 0]]
+
+
+@pytest.mark.parametrize("given", [
+    "huber", {"name": "huber", "delta": 2},
+    {"name": "sparse_softmax_cross_entropy", "label_smoothing": 0.1, "ignored": 0, "sample_weight": True}])
+def test_a_loss_as_data_comes_back(given):
+    assert loss(given).config() == given and loss(loss(given).config()) == loss(given)
+
+
+@pytest.mark.parametrize("name, options, message", [
+    ("hubert", {}, "unknown loss 'hubert'; did you mean 'huber'"),
+    ("huber", {"dleta": 1}, "loss 'huber': unknown option 'dleta'; did you mean 'delta'.; it takes delta"),
+    ("mean_squared_error", {"delta": 1}, "unknown option 'delta'; it takes none"),
+    ("huber", {"delta": float("inf")}, "the option delta is inf; accepted is a finite number"),
+    ("hinge", {"label_smoothing": 0.1}, "label smoothing is for classes; it has none"),
+    ("softmax_cross_entropy", {"label_smoothing": 1}, r"label_smoothing is 1; accepted are numbers in \[0, 1\)"),
+    ("softmax_cross_entropy", {"ignored": 1}, "ignored=1 is a label, but its targets are probabilities; give such"),
+    ("sparse_softmax_cross_entropy", {"ignored": -100}, "ignored is -100; accepted is one of the labels 0, 1, ...; for"),
+    ("mean_squared_error", {"class_weight": True}, "class weights are for classes; it has none"),
+])
+def test_options_that_do_not_fit(name, options, message):
+    with pytest.raises(DeriveError, match=message):
+        loss(name, **options)
+
+
+@pytest.mark.parametrize("activation, name, message", [
+    ("softmax", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
+    ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
+    ("tanh", "kullback_leibler", "reads probabilities of exclusive classes, but layer dense_1 ends in tanh; end it in "
+                                 "softmax$"),
+    (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus or relu"),
+])
+def test_a_loss_says_what_it_reads(activation, name, message):
+    with pytest.raises(DeriveError, match=message):
+        dv.Sequential([L.Dense(K, activation=activation)], input_shape=(2,)).backprop(name)
+
+
+def test_your_own_cost_of_an_element_gets_everything(x64):
+    cauchy = Loss("cauchy", lambda z, y, width=1: sympy.log(1 + ((z - y) / width)**2), per="element")
+    y = RNG.normal(size=(B, K))
+    agrees(cauchy.with_options(width=2, sample_weight=True),
+           lambda at: jnp.mean(WEIGHTS[:, None] * jnp.log1p(jnp.square((at - y) / 2))), AT, y=y, sample_weight=WEIGHTS)
+    net = dv.Sequential([L.Dense(K, activation="tanh")], input_shape=(2,))
+    assert nx.verify(nx.compile(net.backprop(cauchy))).ok
+    with pytest.raises(DeriveError, match="a function of your own; code is not saved as data"):
+        cauchy.config()
+    with pytest.raises(DeriveError, match="it is a scalar already, so its examples cannot be weighted; write the cost"):
+        loss(lambda z, y: z, sample_weight=True)
+
+
+def test_your_own_cost_of_a_class_gets_smoothing_and_weights(x64):
+    def squared(p):
+        outer = p.letters[:-1]
+        return lambda at: (1 - p[(*outer, at)])**2
+
+    own = Loss("squared", squared, target="labels", per="class")
+    agrees(own.with_options(class_weight=True, label_smoothing=0.3),
+           lambda at: jnp.mean(jnp.sum((0.7 * np.eye(K)[LABELS] + 0.1) * OF_CLASS * jnp.square(1 - at), -1)), AT,
+           y=LABELS, class_weight=OF_CLASS)
