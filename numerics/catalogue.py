@@ -49,7 +49,7 @@ def _huber(z, y):
 
 
 def _cosine(z, y):
-    lengths = jnp.linalg.norm(z, axis=-1) * jnp.linalg.norm(y, axis=-1)
+    lengths = jnp.sqrt(jnp.clip(jnp.sum(z * z, axis=-1), 1e-12) * jnp.clip(jnp.sum(y * y, axis=-1), 1e-12))
     return jnp.mean(1 - jnp.sum(z * y, axis=-1) / lengths)
 
 

@@ -47,12 +47,10 @@ True
 
 from __future__ import annotations
 
-import sympy
-
 from .axis import log_softmax, maxout, softmax
 from .base import Activation, find
 from .kinked import elu, hard_sigmoid, hard_tanh, leaky_relu, prelu, relu, selu, threshold
-from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish
+from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish, tanh
 
 _SATURATES = "Flat far from 0: the derivative underflows to 0, a dead unit rather than a wrong one."
 _RELU_LIKE = "Linear for large u, zero for very negative u; no exponential overflows on either side."
@@ -62,7 +60,7 @@ ACTIVATIONS: dict[str, Activation] = {a.name: a for a in (
     Activation("threshold", threshold, caveats="The step has no gradient: training through it is refused. 1 at u = 0."),
     Activation("sigmoid", sigmoid, gives="bits", caveats=f"{_SATURATES} The derivative s (1 - s) loses relative, not "
                f"absolute, digits for large u, where 1 - s rounds."),
-    Activation("tanh", sympy.tanh, caveats=f"{_SATURATES} The derivative 1 - h^2 loses relative, not absolute, digits "
+    Activation("tanh", tanh, caveats=f"{_SATURATES} The derivative 1 - h^2 loses relative, not absolute, digits "
                f"where h is near 1 or -1."),
     Activation("relu", relu, init="he_normal", gives="nonnegative", caveats="The derivative at the kink is 0."),
     Activation("leaky_relu", leaky_relu, init="he_normal", caveats="The derivative at the kink is alpha."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Rational, erfc, exp, pi, sqrt, tanh
+import sympy
+from sympy import Abs, Expr, Rational, erfc, exp, pi, sqrt
 
 from ..nodes import sigmoid, softplus
 
@@ -10,6 +11,11 @@ from ..nodes import sigmoid, softplus
 def linear(u: Expr) -> Expr:
     r"""The identity, :math:`u`."""
     return u
+
+
+def tanh(u: Expr) -> Expr:
+    r"""The hyperbolic tangent, :math:`\tanh u = (e^u - e^{-u}) / (e^u + e^{-u})`."""
+    return sympy.tanh(u)
 
 
 def softsign(u: Expr) -> Expr:
@@ -67,4 +73,4 @@ def gaussian(u: Expr) -> Expr:
     return exp(-u**2)
 
 
-__all__ = ["linear", "sigmoid", "softplus", "softsign", "swish", "mish", "gelu", "gelu_tanh", "gaussian"]
+__all__ = ["linear", "sigmoid", "tanh", "softplus", "softsign", "swish", "mish", "gelu", "gelu_tanh", "gaussian"]

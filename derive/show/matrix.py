@@ -64,7 +64,7 @@ def _scaled_rows(eq, form) -> Node | None:
     shared = [f**n for f, n in _shared(products).items() if form.row in letters.get(f, ())]
     if not shared:
         return None
-    rows = [f for f in shared if letters[f.as_base_exp()[0] if isinstance(f, Pow) else f] == {form.row}]
+    rows = [f for f in shared if set(form.letters(f)) == {form.row}]
     full = [f for f in shared if f not in rows]
     counts = _shared([shared])
     items = [form.term(Term(t.coef, _without(p, counts))) for t, p in zip(eq.terms, products, strict=True)]
