@@ -33,7 +33,8 @@ def define(name: str, axes, body):
     name : str
         One name, or several parted by blanks for coupled recurrences.
     axes : tuple of Index
-        The free indices of the left-hand side, in order.  ``()`` makes a scalar.
+        The free indices of the left-hand side, in order.  ``()`` makes a scalar.  Coupled recurrences of different axes
+        take a list with a tuple for each name.
     body : sympy expression, or callable
         For a recurrence, a function of the tensor being defined: ``lambda h: tanh(h[t-1, b] + x[t, b])``; for coupled
         ones, of all of them, returning as many right-hand sides.
@@ -56,22 +57,23 @@ def define(name: str, axes, body):
     >>> z.axes
     (B, K)
     """
-    axes = _axes(name, axes)
     if not callable(body) or isinstance(body, (Expr, Tensor)):
-        return _plain(name, axes, body)
+        return _plain(name, _axes(name, axes), body)
     names = name.replace(",", " ").split()
     if not names:
         raise DeriveError("define: give a name")
-    letters = axes
-    sizes = tuple(i.size for i in axes)
-    selves = [Tensor(n, sizes, letters, role="computed", digest=f"self:{n}") for n in names]
+    letters = _letters(name, names, axes)
+    sizes = [tuple(i.size for i in own) for own in letters]
+    selves = [Tensor(n, s, own, role="computed", digest=f"self:{n}")
+              for n, s, own in zip(names, sizes, letters, strict=True)]
     bodies = body(*selves)
     bodies = bodies if isinstance(bodies, (tuple, list)) else (bodies,)
     if len(bodies) != len(names):
-        raise DeriveError(f"define({name!r}): {len(names)} names but the function returned {len(bodies)} right-hand sides")
-    bodies = [_body(n, axes, e) for n, e in zip(names, bodies, strict=True)]
-    made = [Tensor(n, sizes, letters, _dtype(e), None, "computed", definition=Definition(axes, e), block=_block())
-            for n, e in zip(names, bodies, strict=True)]
+        raise DeriveError(f"define({name!r}): {len(names)} names but the function returned {len(bodies)} right-hand "
+                          f"sides")
+    bodies = [_body(n, own, e) for n, own, e in zip(names, letters, bodies, strict=True)]
+    made = [Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
+            for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)]
     if len(made) > 1:  # coupled: each one's identity includes the others' right-hand sides
         joint = "+".join(_digest(t) for t in made)
         made = [Tensor(t.name, t.axes, t.letters, t.dtype, None, "computed", definition=t.definition, block=t.block,
@@ -79,6 +81,15 @@ def define(name: str, axes, body):
     for t in made:
         t.partners = tuple(made)
     return made[0] if len(made) == 1 else tuple(made)
+
+
+def _letters(name, names, axes) -> list[tuple[Index, ...]]:
+    """The axes of each of several names: the same for all, or a list with a tuple for each."""
+    if isinstance(axes, list) and all(isinstance(own, tuple) for own in axes):
+        if len(axes) != len(names):
+            raise ShapeError(f"define({name!r}): {len(names)} names but {len(axes)} tuples of axes")
+        return [_axes(n, own) for n, own in zip(names, axes, strict=True)]
+    return [_axes(name, axes)] * len(names)
 
 
 def _plain(name, axes, body) -> Tensor:

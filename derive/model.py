@@ -14,8 +14,8 @@ from .errors import DeriveError, ShapeError
 from .hints import did_you_mean
 from .index import Size, index
 from .layers import layer_config, layer_from
-from .layers.base import Builder, Function, Layer, Parameter, Random, State, whole
-from .layers.graph import Input, Node, ordered
+from .layers.base import Builder, Carried, Function, Layer, Parameter, Random, State, whole
+from .layers.graph import Input, Node, call, ordered
 from .layers.sizes import solve
 from .losses import Loss
 from .losses import loss as find_loss
@@ -23,8 +23,9 @@ from .pipeline import Work, finish, run
 from .summary import Summary
 from .tensor import Tensor, tensor
 
-IMAGE = {3: (("p", "H"), ("q", "W"), ("c", "C")),
-     4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
+IMAGE = {2: (("t", "T"), (None, None)),
+         3: (("p", "H"), ("q", "W"), ("c", "C")),
+         4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Model:
         Name to shape, initializer, layer, and whether it is trained.
     state : dict of str to State
         What training returns anew at every step (running averages), with its first value and its update.
+    carried : dict of str to Carried
+        States (B, units) that recurrent layers take from the call before, with their values after this one.
     random : dict of str to Random
         Inputs of zeros and ones that are drawn for every training step (dropout masks).
     sizes : dict of str to int
@@ -151,10 +154,10 @@ class Model:
         known: dict[str, int] = {}
         for _ in range(8):
             self.training = self._graph(Builder(True, solved, known))
-            self.inference = self._graph(Builder(False, solved, known))
             built = self.training.built
             unequal = [(a, b) for a, b in built.equal if expand(a - b) != 0]
             if not unequal:
+                self.inference = self._graph(Builder(False, solved, known))
                 return
             known |= built.sizes
             new = solve(unequal, known)
@@ -183,16 +186,19 @@ class Model:
         letters = IMAGE.get(len(shape), ((None, None),) * len(shape))
         axes = [new.axis(whole(n, f"{type(self).__name__}: an axis of {self._shape_said} {shape}"), *wish)
                 for n, wish in zip(shape, letters, strict=True)]
-        return tensor(node.given["name"], index("b"), *axes, dtype=node.given["dtype"], below=node.given["below"])
+        below = node.given["below"]
+        if isinstance(below, int) and not isinstance(below, bool) and below > 2:  # a size of its own, as axes have
+            below = new.axis(below, "v", "V").size
+        return tensor(node.given["name"], index("b"), *axes, dtype=node.given["dtype"], below=below)
 
     def _place(self, name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
         new.enter(name, layer.trainable)
-        shapes = ", ".join(f"{t.name} of shape {new.shape(t)}" for t in (x if isinstance(x, list) else [x]))
         try:
             output = layer.connect(x, new)
         except DeriveError as e:
             if name in str(e):
                 raise
+            shapes = ", ".join(f"{t.name} of shape {new.shape(t)}" for t in (x if isinstance(x, list) else [x]))
             raise type(e)(f"layer {name}, given {shapes}: {e}") from e
         if output is x and not new.training:  # dropout is absent
             return Placed(name, _own(layer), output, (), shared, (x,))
@@ -235,6 +241,10 @@ class Model:
     @property
     def random(self) -> dict[str, Random]:
         return dict(self.training.built.random)
+
+    @property
+    def carried(self) -> dict[str, Carried]:
+        return dict(self.training.built.carried)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -323,20 +333,24 @@ class Model:
         wrt = [p.tensor for p in self.trainable(frozen)]
         if not wrt:
             raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
-        outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values())])
+        outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values()),
+                                 *(s.update for s in self.carried.values())])
         d = backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
         return replace(d, network=(self, self._losses(loss)))
 
     def forward(self) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
-        Without dropout, and with the running averages of batch normalization.
+        Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
+        on, a second result ``carried`` has the states after the last step, by the names of the inputs.
         """
         outputs = self.inference.outputs
-        first, *rest = dict.fromkeys(outputs.values())
+        carried = {s.name: s.update for s in self.inference.built.carried.values()}
+        first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
         work = Work(first, (), tuple(rest))
         reports = run(work)
         results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
+        results += [("carried", carried)] if carried else []
         return finish(work, "forward", f"{self.name}_forward", results, reports)
 
     def _only_output(self) -> dict[str, Tensor]:
@@ -402,7 +416,7 @@ class Model:
         inputs = list(nodes)
         for made in data["calls"]:
             layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
-            nodes.append(layer(on if layer.merges else on[0]))
+            nodes.append(call(layer, on if layer.merges else on[0]))
         return Model(inputs, {name: nodes[n] for name, n in data["outputs"].items()}, data["name"])
 
     def __repr__(self):
@@ -443,8 +457,9 @@ class Sequential(Model):
         if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
             raise ShapeError(f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "
                              f"batch axis, as in (64,) or (28, 28, 1)")
-        x = node = Input(input_shape)
-        for n, layer in enumerate(_as_layers(layers)):
+        made = _as_layers(layers)
+        x = node = Input(input_shape, **made[0].takes)
+        for n, layer in enumerate(made):
             if layer.merges:
                 raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
                                   f"use dv.Model, as in L.Add()([h, x])")

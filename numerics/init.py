@@ -9,6 +9,7 @@ he_uniform         uniform on :math:`\pm\sqrt{6/n_{in}}`                   :math
 he_normal          normal, cut at two standard deviations                 :math:`2/n_{in}`
 lecun_uniform      uniform on :math:`\pm\sqrt{3/n_{in}}`                   :math:`1/n_{in}`
 lecun_normal       normal, cut at two standard deviations                 :math:`1/n_{in}`
+orthogonal         orthonormal columns (or rows)                          :math:`1/\max(n_{in}, n_{out})`
 uniform            uniform on :math:`\pm 0.05`                             :math:`0.05^2/3`
 normal             normal                                                 :math:`0.05^2`
 zeros, ones        constant                                               0
@@ -31,6 +32,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from derive.layers.base import PerGate
 
 from .errors import NumericsError
 
@@ -64,6 +67,7 @@ def init(model, seed: int = 0, dtype="float32") -> dict[str, jax.Array]:
     ----------
     Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks*, AISTATS 2010.
     He, Zhang, Ren, Sun, *Delving deep into rectifiers*, ICCV 2015.
+    Saxe, McClelland, Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep linear networks*, 2014.
     LeCun, Bottou, Orr, Mueller, *Efficient BackProp*, 1998.
 
     >>> import derive as dv
@@ -82,17 +86,23 @@ def init(model, seed: int = 0, dtype="float32") -> dict[str, jax.Array]:
 def draw(parameter, seed: int) -> np.ndarray:
     """One parameter's initial values, in float64."""
     generator = np.random.default_rng([int(seed), zlib.crc32(parameter.name.encode())])
-    how = parameter.init
-    if isinstance(how, int | float):
-        return np.full(parameter.shape, float(how))
-    function = INITIALIZERS[how] if isinstance(how, str) else how
-    made = np.asarray(function(parameter.shape, generator), dtype=np.float64)
+    made = _drawn(parameter.init, parameter.shape, generator)
     if made.shape != parameter.shape:
         raise NumericsError(f"init: the initializer {parameter.init_name} of {parameter.name} gave shape {made.shape}; "
                             f"{parameter.name} has shape {parameter.shape}")
     if not np.isfinite(made).all():
         raise NumericsError(f"init: the initializer {parameter.init_name} of {parameter.name} gave NaN or infinity")
     return made
+
+
+def _drawn(how, shape, generator) -> np.ndarray:
+    if isinstance(how, PerGate):
+        each, others = shape[:how.axis] + shape[how.axis + 1:], dict(how.others)
+        return np.stack([_drawn(others.get(n, how.init), each, generator) for n in range(shape[how.axis])], how.axis)
+    if isinstance(how, int | float):
+        return np.full(shape, float(how))
+    function = INITIALIZERS[how] if isinstance(how, str) else how
+    return np.asarray(function(shape, generator), dtype=np.float64)
 
 
 def fans(shape) -> tuple[int, int]:
@@ -136,6 +146,14 @@ def _in(n_in, n_out):
     return n_in
 
 
+def orthogonal(shape, generator) -> np.ndarray:
+    """Orthonormal columns, or rows where there are fewer; uniform over all such matrices."""
+    rows, columns = int(np.prod(shape[:-1])), shape[-1]
+    q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diagonal(r))
+    return (q if rows >= columns else q.T).reshape(shape)
+
+
 INITIALIZERS: dict[str, Callable] = {
     "glorot_uniform": _scaled(1, _mean, True),
     "glorot_normal": _scaled(1, _mean, False),
@@ -143,6 +161,7 @@ INITIALIZERS: dict[str, Callable] = {
     "he_normal": _scaled(2, _in, False),
     "lecun_uniform": _scaled(1, _in, True),
     "lecun_normal": _scaled(1, _in, False),
+    "orthogonal": orthogonal,
     "uniform": lambda shape, generator: generator.uniform(-PLAIN, PLAIN, shape),
     "normal": lambda shape, generator: PLAIN * generator.standard_normal(shape),
     "zeros": lambda shape, generator: np.zeros(shape),

@@ -62,11 +62,11 @@ def test_dense_without_bias_and_over_outer_axes():
     model = dv.Sequential([L.Dense(5, use_bias=False, activation="softmax")], input_shape=(4, 3))
     assert list(model.parameters) == ["dense_1_kernel"] and model.parameters["dense_1_kernel"].shape == (3, 5)
     assert model.shape(model.output) == (dv.size("B"), 4, 5)
-    b, i, j, k = dv.indices("b i j k")
+    b, t, i, j = dv.indices("b t i j")
     w = model.parameters["dense_1_kernel"].tensor
-    z = dv.define("z1", (b, i, k), Sum(model.input[b, i, j] * w[j, k], j))
-    other = Index("k'", k.size)
-    assert model.output == dv.define("p1", (b, i, k), sympy.exp(z[b, i, k]) / Sum(sympy.exp(z[b, i, other]), other))
+    z = dv.define("z1", (b, t, j), Sum(model.input[b, t, i] * w[i, j], i))
+    other = Index("j'", j.size)
+    assert model.output == dv.define("p1", (b, t, j), sympy.exp(z[b, t, j]) / Sum(sympy.exp(z[b, t, other]), other))
 
 
 def test_own_activations_and_own_layers():

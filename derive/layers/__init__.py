@@ -6,6 +6,7 @@ from .config import LAYERS, layer_config, layer_from
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, SpatialDropout
+from .embedding import Embedding
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .pooling import (
@@ -18,5 +19,7 @@ from .pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+from .wrappers import Bidirectional, TimeDistributed

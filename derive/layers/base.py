@@ -33,7 +33,7 @@ from .graph import Node, call
 from .sizes import number
 
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
-                "uniform", "normal", "zeros", "ones")
+                "orthogonal", "uniform", "normal", "zeros", "ones")
 LETTERS = "ijklmn"  # then i2, j2, ...; the batch is b, and x, y, z, h, p are tensors
 
 
@@ -88,6 +88,49 @@ class State(Parameter):
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What a recurrent layer hands from one call to the next: truncated backpropagation through time.
+
+    Attributes
+    ----------
+    name : str
+    tensor : Tensor
+        The state at the start, an input (B, units) with role state.
+    layer : str
+    update : Tensor or None
+        The state at the end, an output.
+    """
+
+    name: str
+    tensor: Tensor
+    layer: str
+    update: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class PerGate:
+    """An initializer of a kernel that holds several gates along an axis: each gate is drawn by itself.
+
+    Attributes
+    ----------
+    init : str, number or callable
+    others : tuple of (int, initializer)
+        The gates that are drawn in another way.
+    axis : int
+        The axis of the gates.
+    """
+
+    init: str | float | Callable
+    others: tuple[tuple[int, str | float], ...] = ()
+    axis: int = 1
+
+    @property
+    def __name__(self) -> str:
+        own = getattr(self.init, "__name__", str(self.init)).strip("<>")
+        return ", ".join([own, *(f"gate {n} {how}" for n, how in self.others)])
+
+
+@dataclass(frozen=True)
 class Random:
     """An input that is drawn anew for every step, outside the equations.
 
@@ -118,6 +161,7 @@ class Layer:
     fields: tuple[str, ...] = ()  # the arguments of the constructor, for saving
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
+    takes: dict = {}  # of what dtype and range a Sequential's input is, where this is its first layer
 
     def __init__(self, name: str | None = None, trainable: bool = True):
         if name is not None and (not isinstance(name, str) or not name.strip()):
@@ -167,6 +211,8 @@ class Builder:
         self.parameters: dict[str, Parameter] = {}
         self.state: dict[str, State] = {}
         self.random: dict[str, Random] = {}
+        self.carried: dict[str, Carried] = {}
+        self.finals: dict[Tensor, dict[str, tuple]] = {}  # output of a recurrent layer -> its states and where they end
         self.equal: list[tuple[Expr, Expr]] = []  # sizes that must be one, for the next time
         self.layer, self.position, self.trainable = "", 0, True
         self._own: dict[tuple[str, int], Index] = {}  # the axes that a layer made, for when it is called again
@@ -190,7 +236,8 @@ class Builder:
             self._own[key] = self._axis(size, letter, named)
         made = self._own[key]
         if self.number(made.size) != size:
-            raise ShapeError(f"layer {self.layer}: an axis of {self.number(made.size)} elements is asked to hold {size}")
+            raise ShapeError(f"layer {self.layer}: an axis of {self.number(made.size)} elements is asked to hold "
+                             f"{size}")
         return made
 
     def _axis(self, size: int, wish: str | None, named: str | None) -> Index:
@@ -208,7 +255,7 @@ class Builder:
         return Index(letter, found)
 
     def parameter(self, role: str, *axes: Index | int, init="glorot_uniform") -> Tensor:
-        """A new input with role parameter, named ``<layer>_<role>``; a layer that is called again gets the same one."""
+        """A new input with role parameter, named ``<layer>_<role>``; a layer called again gets the same one."""
         name = f"{self.layer}_{role}"
         if name in self._made:
             raise DeriveError(f"layer {self.layer}: the parameter {role!r} is made twice")
@@ -242,6 +289,22 @@ class Builder:
         with block(self.layer):
             made = define(f"{state.name}_new", state.letters, body)
         self.state[state.name] = replace(self.state[state.name], update=made)
+        return made
+
+    def carry(self, role: str, *axes: Index) -> Tensor:
+        """A new input with role state, ``<layer>_<role>``, that the call before gave; :meth:`carry_on` follows."""
+        name = f"{self.layer}_{role}"
+        if name in self.carried:
+            raise DeriveError(f"layer {self.layer}: a layer that carries its state {role!r} stands in one place")
+        made = tensor(name, *axes, role="state")
+        self.carried[name] = Carried(name, made, self.layer)
+        return made
+
+    def carry_on(self, state: Tensor, body) -> Tensor:
+        """Define what a carried state is after this call, ``<layer>_<role>_new``."""
+        with block(self.layer):
+            made = define(f"{state.name}_new", state.letters, body)
+        self.carried[state.name] = replace(self.carried[state.name], update=made)
         return made
 
     def draw(self, role: str, *axes: Index | int, chance: Fraction) -> Tensor:
@@ -319,7 +382,7 @@ def initializer(given, where: str):
     if isinstance(given, str) and given not in INITIALIZERS:
         raise DeriveError(f"{where}: unknown initializer {given!r}{did_you_mean(given, INITIALIZERS)}; accepted are "
                           f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array")
-    if isinstance(given, bool) or not (isinstance(given, str | int | float) or callable(given)):
+    if isinstance(given, bool) or not (isinstance(given, str | int | float | PerGate) or callable(given)):
         raise DeriveError(f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
                           f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array")
     return given

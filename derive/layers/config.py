@@ -10,6 +10,7 @@ from .base import Layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, SpatialDropout
+from .embedding import Embedding
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .pooling import (
@@ -22,8 +23,10 @@ from .pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+from .wrappers import Bidirectional, TimeDistributed
 
 LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (
     Activation, Dense,
@@ -31,7 +34,8 @@ LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (
     MaxPool1D, MaxPool2D, MaxPool3D, AvgPool1D, AvgPool2D, AvgPool3D, GlobalMaxPool, GlobalAvgPool,
     ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, UpSampling1D, UpSampling2D, UpSampling3D, Flatten, Reshape,
     BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm, Dropout, SpatialDropout,
-    Add, Multiply, Concatenate)}
+    Add, Multiply, Concatenate,
+    Embedding, SimpleRNN, LSTM, GRU, FinalState, Bidirectional, TimeDistributed)}
 
 
 def layer_config(layer, name: str) -> dict:
@@ -49,11 +53,18 @@ def layer_config(layer, name: str) -> dict:
         value = getattr(layer, field)
         if field == "activation":
             value = value.name if ACTIVATIONS.get(value.name) is value else value.rule
+        if isinstance(value, Layer):
+            value = layer_config(value, value.name)
         if callable(value):
             raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
                               f"build the network again from your own program")
-        found[field] = value
+        found[field] = _plain(value)
     return {**found, "name": name}
+
+
+def _plain(value):
+    """Tuples as lists, as JSON has them."""
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def layer_from(config: dict) -> Layer:
@@ -67,4 +78,5 @@ def layer_from(config: dict) -> Layer:
         fields = LAYERS[kind].fields
         raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
                           f"{', '.join(fields)}")
-    return LAYERS[kind](**given)
+    inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "layer" in v}
+    return LAYERS[kind](**{**given, **inside})
