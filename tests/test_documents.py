@@ -224,7 +224,7 @@ def test_conventions_and_facts_are_listed():
 def test_steps_and_equations_print_on_readable_lines():
     d = softmax_regression()
     assert str(d.gradient("W")) == "dW[i,k] = sum_b x[b,i] dz[b,k]"
-    assert str(d.gradient("z")) == "dz[b,k] = (exp(z[b,k] - lse[b]) - [k = label[b]]) / B"
+    assert str(d.gradient("z")) == "dz[b,k] = (exp(z_shifted[b,k] - lse_shifted[b]) - [k = label[b]]) / B"
     assert matrix_text(d.gradient("W")) == "dW = x^T dz"
     assert matrix_text(d.source.equation("lse")) is None
     step = next(s for s in d.steps if s.rule == "contraction" and s.target == "dW")
