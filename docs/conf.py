@@ -12,7 +12,8 @@ project = "derive"
 copyright = "2026, the derive authors"
 version = release = installed_version("derive-numerics")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "generated"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "generated",
+              "catalogue"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
