@@ -86,13 +86,14 @@ def load(folder, optimizer) -> Trainer:
 
 
 def _describe(trainer) -> dict:
-    if LOSSES.get(trainer.loss.name) is not trainer.loss:
+    known = LOSSES.get(trainer.loss.name)
+    if known is None or known.rule is not trainer.loss.rule:
         raise NumericsError(f"save: the loss {trainer.loss.name!r} is a function of your own, which cannot be written "
                             f"down; save trainer.params (safetensors) and build the trainer in code")
     own = [n for n in trainer.metrics if n not in CLASSES and n not in VALUES]
     if own:
         raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
-    return {"format": FORMAT, "model": trainer.model.to_dict(), "loss": trainer.loss.name,
+    return {"format": FORMAT, "model": trainer.model.to_dict(), "loss": trainer.loss.config(),
             "metrics": list(trainer.metrics), "seed": trainer.seed, "frozen": list(trainer.frozen),
             "epoch": trainer.epoch, "history": trainer.history}
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import sympy
 from catalogue_data import error, output, target
@@ -180,3 +181,18 @@ def test_your_own_cost_of_a_class_gets_smoothing_and_weights(x64):
     agrees(own.with_options(class_weight=True, label_smoothing=0.3),
            lambda at: jnp.mean(jnp.sum((0.7 * np.eye(K)[LABELS] + 0.1) * OF_CLASS * jnp.square(1 - at), -1)), AT,
            y=LABELS, class_weight=OF_CLASS)
+
+
+def test_a_network_with_options_is_saved_as_data():
+    import json
+    net = dv.Sequential([L.Dense(K, activation={"name": "leaky_relu", "alpha": 0.2})], input_shape=(2,))
+    data = json.loads(json.dumps(net.to_dict()))
+    assert data["layers"][0]["activation"] == {"name": "leaky_relu", "alpha": 0.2}
+    assert dv.Sequential.from_dict(data).output == net.output
+
+
+def test_a_trainer_with_an_optioned_loss_is_saved_and_loaded(tmp_path):
+    net = dv.Sequential([L.Dense(K)], input_shape=(2,))
+    trainer = nx.Trainer(net, loss("sparse_softmax_cross_entropy", label_smoothing=0.1), optax.sgd(0.1))
+    trainer.save(tmp_path / "run")
+    assert nx.load(tmp_path / "run", optimizer=optax.sgd(0.1)).loss == trainer.loss

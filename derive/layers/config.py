@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..activations import ACTIVATIONS
+from .. import activations
 from ..errors import DeriveError
 from ..hints import did_you_mean
 from .activation import Activation
@@ -51,8 +51,9 @@ def layer_config(layer, name: str) -> dict:
     found = {"layer": kind}
     for field in layer.fields:
         value = getattr(layer, field)
-        if field == "activation":
-            value = value.name if ACTIVATIONS.get(value.name) is value else value.rule
+        if isinstance(value, activations.Activation):
+            known = activations.ACTIVATIONS.get(value.name)
+            value = value.config() if known is not None and known.rule is value.rule else value.rule
         if isinstance(value, Layer):
             value = layer_config(value, value.name)
         if callable(value):
