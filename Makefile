@@ -1,5 +1,6 @@
 # make demo    a fresh machine to a trained, verified network
-# make test    environment, tests and doctests          make check   format, lint, types, tests, docs
+# make test    environment, tests and doctests          make test-all  the slow ones too
+# make check   format, lint, types, tests, docs
 # make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
 #
@@ -12,7 +13,7 @@ BIN     = $(VENV)/bin
 PY      = $(BIN)/python
 OUT    ?= out
 
-.PHONY: all demo test check lint format types docs golden bench clean
+.PHONY: all demo test test-all check lint format types docs golden bench clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -30,6 +31,9 @@ demo: $(VENV)/with-train
 	$(BIN)/derive train digits --out $(OUT)/digits
 
 test: $(VENV)/with-test
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/with-test
 	$(PY) -m pytest $(ARGS)
 
 check: $(VENV)/with-dev lint types
