@@ -1,11 +1,12 @@
 """The measuring instrument: its clock, its order, its errors first."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks import depth, harness, programs, steps
+from benchmarks import depth, harness, programs, second_order, steps
 
 
 @pytest.fixture
@@ -72,3 +73,15 @@ def test_the_quick_run_measures_everything(tmp_path):
 def test_a_ratio_below_its_floor_says_so():
     assert harness.Row("w", "m", 0.9, floor=0.97).verdict == "below the floor"
     assert harness.Row("w", "m", 0.98, floor=0.97).verdict == "ok"
+
+
+def test_second_order_problems_agree_with_autodiff_before_they_are_timed():
+    rows = [r for r in second_order.measure(quick=True) if r.measure == "Hessian"]
+    assert len(rows) == len(second_order.PROBLEMS)
+    assert all(r.values["error"] <= second_order.TOLERANCE and r.values["derive_s"] < 5 for r in rows)
+
+
+def test_a_wrong_forward_stops_the_second_order_measurement():
+    problem = replace(second_order.PROBLEMS[3], forward=lambda p, d: 1.01 * (p["x"] @ d["A"] @ p["x"]))
+    with pytest.raises(ValueError, match="the Hessian differs from autodiff"):
+        second_order.compare(problem, quick=True)

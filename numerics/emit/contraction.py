@@ -43,8 +43,21 @@ class Operand:
         return Operand(self.fac + other.fac, self.conditions + other.conditions)
 
     def value(self, scope: Scope, order) -> Val:
-        v = pointwise.product(scope, [*self.fac, *(Iverson(c) for c in self.conditions)], order)
-        return pointwise.as_float(scope, v)
+        fac = [*self.fac, *(Iverson(c) for c in self.conditions)]
+        weights = self._weights()
+        if weights:  # (x * (s * (1 - s))[:, None]): what holds fewer indices is multiplied while it is small
+            rest = [f for f in fac if f not in weights]
+            small = pointwise.product(scope, weights, order)
+            return pointwise.as_float(scope, pointwise.plain_product(scope, rest, order, first=small))
+        return pointwise.as_float(scope, pointwise.product(scope, fac, order))
+
+    def _weights(self) -> list[Expr]:
+        """Two factors or more over the same few of the operand's indices, if there are."""
+        for f in self.fac:
+            alike = [g for g in self.fac if labels(g) == labels(f)]
+            if len(alike) > 1 and labels(f) < self.labels:
+                return alike
+        return []
 
 
 @dataclass
