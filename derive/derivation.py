@@ -107,6 +107,23 @@ class Derivation:
     adjoints: tuple[tuple[str, Tensor], ...] = ()
     adjoint_equations: Mapping[str, Equation] = field(default_factory=dict, repr=False)
 
+    def replay(self) -> Program:
+        """Rebuild the program from the source by the kept steps alone, in order.
+
+        Returns
+        -------
+        Program
+            The equations of ``self.program``, without numbers.
+
+        Raises
+        ------
+        DerivationError
+            Naming the step that does not start from what the steps before it left, or the equation that comes out
+            differently: then the steps would not be the derivation.
+        """
+        from .steps import replay
+        return replay(self)
+
     def check(self, seed: int = 0):
         """The exact check of the whole derivation and of every step; see :mod:`derive.exact`.
 

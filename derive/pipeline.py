@@ -407,8 +407,11 @@ def reuse(work: Work) -> str:
     keep = {t.name for t in work.results()}
     out = []
     for eq in work.backward:
-        if alias:
-            eq = _renamed(eq, alias)
+        if any(t.name in alias for t in eq.tensors()):
+            before, eq = eq, _renamed(eq, alias)
+            same = [work.adjoint_equation(t) for t in before.tensors() if t.name in alias]
+            work.step("reuse", eq.name, (before,), eq, f"{', '.join(e.name for e in same)} has the value of "
+                      f"{', '.join(alias[e.name].name for e in same)}", context=same)
         env = {i: f"={n}" for n, i in enumerate(eq.idx)}
         same = "+".join(sorted(term_key(t, env, with_coef=True) for t in eq.terms)) + repr(eq.tensor.axes)
         other = seen.get(same)
@@ -418,7 +421,6 @@ def reuse(work: Work) -> str:
         seen.setdefault(same, eq)
         out.append(eq)
     work.backward = out
-    work.forward = [_renamed(e, alias) for e in work.forward] if alias else work.forward
     work.all_adjoints = {n: _renamed(e, alias) for n, e in work.all_adjoints.items()}
     return f"{len(alias)} shared"
 
@@ -518,7 +520,8 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     made = {n: moved(e) for n, e in work.all_adjoints.items()}
     results = tuple((g, {k: heads.get(t, t) for k, t in v.items()} if isinstance(v, dict) else heads.get(v, v))
                     for g, v in results)
-    return Derivation(kind, name, work.source, program, work.wrt, results, steps,
+    source = replace(work.source, equations=tuple(moved(e) for e in work.source.equations))
+    return Derivation(kind, name, source, program, work.wrt, results, steps,
                       tuple(FactUse(f, tuple(ids)) for f, ids in facts.items()), tuple(sorted(work.kinks)),
                       tuple(reports), work.cotangent, adjoints=tuple((n, e.tensor) for n, e in made.items()),
                       adjoint_equations=made)
