@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Abs, Add, Expr, Integer, Mul, Pow, cosh, exp, log
+from sympy import Abs, Expr, Integer, Pow, cosh, exp, log
 
 from . import affine
 from .contract import merge, tidy
@@ -39,7 +39,7 @@ def log_domain(work) -> str:
 
 
 def log_cosh(work) -> list[str]:
-    """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished forward equations: cosh overflows, this does not."""
+    """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished equations: cosh overflows, this does not."""
     def is_log_cosh(e):
         return isinstance(e, log) and isinstance(e.args[0], cosh)
 
@@ -52,8 +52,8 @@ def log_cosh(work) -> list[str]:
         after = replace(eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac))
                                         for t in eq.terms))
         if after != eq:
-            work.rewrite_forward(eq, after, "stabilize", "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a product "
-                                 "is a sum: nothing overflows", claim="exp-equal")
+            work.rewrite_forward(eq, after, "stabilize", "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a "
+                                 "product is a sum: nothing overflows", claim="exp-equal")
             done.append(eq.name)
     return done
 

@@ -122,9 +122,9 @@ def seed(x: Tensor, cotangent: Tensor | None, free) -> Term:
 
 
 def refuse_steps(work) -> None:
-    """Refuse a gradient that is zero because every path to it ends at a step; ``stop_gradient`` says that zero is meant.
+    """Refuse a gradient that is zero because every path to it ends at a step; ``stop_gradient`` says zero is meant.
 
-    A step such as ``[u >= 0]`` or ``sign u`` has no derivative at its jump and zero elsewhere, so descent would stand still.
+    A step such as ``[u >= 0]`` or ``sign u`` has no derivative at its jump and zero elsewhere: descent stands still.
     """
     if any(f.has(stop_gradient) for e in work.forward for t in e.terms for f in t.fac):
         return
@@ -137,10 +137,11 @@ def refuse_steps(work) -> None:
     for w in work.wrt:
         if work.adjoint[w.name].name in flat:
             dead = set(flat.values())
-            steps = [e for e in work.forward if e.name in work.adjoint and e.tensor not in dead and dead & set(e.tensors())]
+            steps = [e for e in work.forward
+                     if e.name in work.adjoint and e.tensor not in dead and dead & set(e.tensors())]
             shown = "; ".join(str(e) for e in steps)
             raise DerivationError(
                 f"the gradient of {work.target.name} with respect to {w.name} is zero everywhere: {w.name} reaches "
-                f"{work.target.name} only through steps, whose derivative is zero\n  {shown}\n  descent cannot train through "
-                f"a step; use a smooth activation such as sigmoid, or Rosenblatt's perceptron rule "
+                f"{work.target.name} only through steps, whose derivative is zero\n  {shown}\n  descent cannot train "
+                f"through a step; use a smooth activation such as sigmoid, or Rosenblatt's perceptron rule "
                 f"w <- w + (y - h) x for a single layer of steps, or stop_gradient where zero is meant")

@@ -94,7 +94,8 @@ class Shift:
             work.step("definition", eq.name, (), eq, why, claim="definition")
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
-        self._put(lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
+        self._put(lse, parted,
+                  "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
         for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
             after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
             self._put(eq, self._across_terms(after), f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts "

@@ -14,7 +14,7 @@ import sympy
 from sympy import Basic, Expr, Integer
 
 from .errors import DeriveError, ShapeError, UnsupportedError
-from .index import Index, Size, as_size, check_name
+from .index import Index, as_size, check_name
 
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
 
@@ -67,7 +67,7 @@ class Tensor(Basic):
         return (self.name, self.digest)
 
     def sort_key(self, order=None):
-        """SymPy orders and signs expressions by this; without the name ``z - y`` and ``y - z`` would tie, and a hash decide."""
+        """SymPy orders and signs sums by this; without the name ``z - y`` and ``y - z`` would tie, a hash decide."""
         return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
 
     def __getnewargs__(self):

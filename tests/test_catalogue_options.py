@@ -139,7 +139,7 @@ def test_a_loss_as_data_comes_back(given):
     ("hinge", {"label_smoothing": 0.1}, "label smoothing is for classes; it has none"),
     ("softmax_cross_entropy", {"label_smoothing": 1}, r"label_smoothing is 1; accepted are numbers in \[0, 1\)"),
     ("softmax_cross_entropy", {"ignored": 1}, "ignored=1 is a label, but its targets are probabilities; give such"),
-    ("sparse_softmax_cross_entropy", {"ignored": -100}, "ignored is -100; accepted is one of the labels 0, 1, ...; for"),
+    ("sparse_softmax_cross_entropy", {"ignored": -100}, "ignored is -100; accepted is one of the labels 0, 1, ...;"),
     ("mean_squared_error", {"class_weight": True}, "class weights are for classes; it has none"),
 ])
 def test_options_that_do_not_fit(name, options, message):
@@ -152,7 +152,7 @@ def test_options_that_do_not_fit(name, options, message):
     ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
     ("tanh", "kullback_leibler", "reads probabilities of exclusive classes, but layer dense_1 ends in tanh; end it in "
                                  "softmax$"),
-    (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus or relu"),
+    (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus"),
 ])
 def test_a_loss_says_what_it_reads(activation, name, message):
     with pytest.raises(DeriveError, match=message):

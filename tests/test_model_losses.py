@@ -40,8 +40,8 @@ def test_the_target_says_its_shape_dtype_range_and_facts(name, shape, dtype, fac
 
 @pytest.mark.parametrize("name, gradient", [
     ("mean_squared_error", "2 (z1[b,j] - y[b,j]) / (B J)"),
-    ("softmax_cross_entropy", "(exp(z1[b,j] - lse[b]) - y[b,j]) / B"),
-    ("sparse_softmax_cross_entropy", "(exp(z1[b,j] - lse[b]) - [j = y[b]]) / B"),
+    ("softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - y[b,j]) / B"),
+    ("sparse_softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - [j = y[b]]) / B"),
     ("sigmoid_binary_cross_entropy", "(sigmoid(z1[b,j]) - y[b,j]) / (B J)"),
     ("categorical_cross_entropy", "(p1[b,j] - y[b,j]) / B"),
     ("sparse_categorical_cross_entropy", "(p1[b,j] - [j = y[b]]) / B"),
@@ -173,9 +173,9 @@ def test_a_loss_is_a_scalar():
 def test_labels_of_sequences_are_averaged_over_every_outer_axis():
     net = dv.Sequential([L.Dense(K)], input_shape=(4, I))
     y = net.target("sparse_softmax_cross_entropy")
-    assert [str(a) for a in y.axes] == ["B", "I"] and y.below == dv.size("K")
+    assert [str(a) for a in y.axes] == ["B", "T"] and y.below == net.output.axes[-1]
     body = net.loss("sparse_softmax_cross_entropy").definition.body
-    assert body.as_coeff_Mul()[0] == 1 and str(body).endswith("/(B*I)")
+    assert body.as_coeff_Mul()[0] == 1 and str(body).endswith("/(B*T)")
 
 
 def test_every_loss_is_found_by_its_name():

@@ -79,13 +79,13 @@ ACTIVATIONS: dict[str, Activation] = {a.name: a for a in (
     Activation("swish", swish, init="he_normal", caveats=_RELU_LIKE),
     Activation("silu", swish, init="he_normal", caveats=_RELU_LIKE),
     Activation("mish", mish, init="he_normal", caveats=_RELU_LIKE),
-    Activation("hard_sigmoid", hard_sigmoid, gives="nonnegative", caveats="The derivative at both kinks is 0. Reaches 0 "
-               "and 1 exactly, where a cross-entropy has no value."),
+    Activation("hard_sigmoid", hard_sigmoid, gives="nonnegative", caveats="The derivative at both kinks is 0. Reaches "
+               "0 and 1 exactly, where a cross-entropy has no value."),
     Activation("hard_tanh", hard_tanh, caveats="The derivative at both kinks is 0."),
     Activation("gaussian", gaussian, gives="positive", caveats="Local: far from 0 both the value and the derivative "
                "underflow to 0."),
-    Activation("softmax", softmax, letter="p", whole_axis=True, gives="probabilities", caveats="Computed as exp(u - lse) "
-               "with a shifted lse, so nothing overflows; the logarithm of it is never taken of a rounded 0."),
+    Activation("softmax", softmax, letter="p", whole_axis=True, gives="probabilities", caveats="Computed as "
+               "exp(u - lse) with a shifted lse, so nothing overflows; the logarithm of it is never taken of a rounded 0."),
     Activation("log_softmax", log_softmax, whole_axis=True, caveats="Computed with a shifted log-sum-exp; finite for "
                "every finite input."),
 )}

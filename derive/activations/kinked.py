@@ -7,6 +7,7 @@ from sympy import Expr, Piecewise, Rational, exp
 from ..nodes import relu
 
 SELU_ALPHA = Rational("1.6732632423543772")  # the fixed point of zero mean and unit variance, Klambauer et al. (2017)
+LEAK = Rational(1, 100)
 SELU_SCALE = Rational("1.0507009873554805")
 
 
@@ -23,7 +24,7 @@ def threshold(u: Expr) -> Expr:
     return Piecewise((1, u >= 0), (0, True))
 
 
-def leaky_relu(u: Expr, alpha=Rational(1, 100)) -> Expr:
+def leaky_relu(u: Expr, alpha=LEAK) -> Expr:
     r""":math:`u` where it is positive, :math:`\alpha u` elsewhere.
 
     References

@@ -49,7 +49,7 @@ def mish(u: Expr) -> Expr:
 
 
 def gelu(u: Expr) -> Expr:
-    r""":math:`u\,\Phi(u) = \frac u2 \operatorname{erfc}(-u/\sqrt2)`, with the normal distribution function :math:`\Phi`.
+    r""":math:`u\,\Phi(u) = \frac u2 \operatorname{erfc}(-u/\sqrt2)`, with the normal distribution :math:`\Phi`.
 
     References
     ----------

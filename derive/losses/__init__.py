@@ -70,8 +70,8 @@ LOSSES: dict[str, Loss] = {loss.name: loss for loss in (
          "element", domain="z >= 0 and y >= 0: a negative z counts as 0, and its gradient is 0.",
          caveats="End the network in softplus or relu. The derivative at z = 0 is 0, that of the clip."),
     Loss("logcosh", regression.logcosh, per="element", domain=_EVERY,
-         caveats="Evaluated as d + log(1 + exp(-2d)) - log 2, so that cosh does not overflow; its gradient is tanh d. The "
-                 "value of a tiny d is right to an absolute, not a relative, rounding error."),
+         caveats="Evaluated as |d| + log(1 + exp(-2|d|)) - log 2, so that cosh does not overflow; its gradient is tanh "
+                 "d. The value of a tiny d is right to an absolute, not a relative, rounding error."),
     Loss("huber", regression.huber, per="element", domain=f"{_EVERY} delta > 0.",
          caveats="Once differentiable: both pieces have the derivative delta at |d| = delta."),
     Loss("poisson", regression.poisson, "nonnegative", "nonnegative", "element",
@@ -80,9 +80,10 @@ LOSSES: dict[str, Loss] = {loss.name: loss for loss in (
     Loss("cosine", distribution.cosine, per="example",
          domain="Rows other than 0: a smaller sum of squares than 1e-12 (the option least) counts as that.",
          caveats="The gradient grows as 1/|z|: it does not see lengths. Squares overflow in float32 above 1.8e19."),
-    Loss("hinge", margin.hinge, "signs", per="element", domain=_EVERY, caveats="The derivative at the kink yz = 1 is 0."),
+    Loss("hinge", margin.hinge, "signs", per="element", domain=_EVERY, caveats="The derivative at yz = 1 is 0."),
     Loss("squared_hinge", margin.squared_hinge, "signs", per="element", domain=_EVERY, caveats=_SCALE),
-    Loss("categorical_hinge", margin.categorical_hinge, "probabilities", per="example", domain=f"{_EVERY} One-hot targets.",
+    Loss("categorical_hinge", margin.categorical_hinge, "probabilities", per="example",
+         domain=f"{_EVERY} One-hot targets.",
          caveats="The strongest wrong class gets the gradient; at a tie the first. The right class takes part in the "
                  "maximum as 0."),
     Loss("softmax_cross_entropy", distribution.softmax_cross_entropy, "probabilities", "logits", "class",
@@ -115,7 +116,7 @@ def loss(given, **options) -> Loss:
     ignored : int, optional
         For labels: examples with this label do not count; a batch of nothing else costs 0.
     sample_weight, class_weight : bool, optional
-        Add the input ``sample_weight`` (B,) or ``class_weight`` (K,), which multiplies the cost of an example or a class.
+        Add the input ``sample_weight`` (B,) or ``class_weight`` (K,), which multiplies the cost of each.
     **options
         Numbers in the definition: ``delta`` of huber, ``clip`` of the losses of probabilities, ``least`` of the others
         that clip, or what your function takes.

@@ -9,8 +9,8 @@ class      ``(z, at) -> cost of a class``    that of the class that is right, me
 all        ``(z, y) -> scalar``              the rule's own
 =========  ================================  ==========================================================
 
-What can be added to a loss is an option: label smoothing, an ignored label, weights of examples and of classes.  Weights
-multiply the cost and are inputs of their own, ``sample_weight`` and ``class_weight``; the mean is over how many
+What can be added to a loss is an option: label smoothing, an ignored label, weights of examples and of classes.
+Weights multiply the cost and are inputs of their own, ``sample_weight`` and ``class_weight``; the mean is over how many
 examples there are, not over their weights, so weights of mean 1 keep the scale.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr, Integer, Mul, Ne, Rational, sympify
 
-from ..define import block, define
+from ..define import _block, block, define
 from ..errors import DeriveError, ShapeError
 from ..facts import nonnegative, sums_to
 from ..nodes import Iverson, Sum, maximum
@@ -37,6 +37,12 @@ ADMITS = {  # what a loss reads -> what of the activations' outputs is right for
     "bits": ("bits", "probabilities"),
 }
 TARGET_FACTS = {"bits": (nonnegative,), "nonnegative": (nonnegative,)}
+
+
+def named(name: str) -> str:
+    """What a definition inside a loss is called: ``lse``, or ``lse_kind`` in the loss of the output ``kind``."""
+    where = _block()
+    return name + where.removeprefix("loss") if where.startswith("loss") else name
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class Loss:
 
     # -- options -----------------------------------------------------------------------------------------------------
 
-    def with_options(self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None, **options) -> Loss:
+    def with_options(self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None,
+                     **options) -> Loss:
         """The same loss with something added; see :func:`derive.losses.loss`."""
         made = replace(self, options=option_values(f"loss {self.name!r}", self.rule, {**dict(self.options), **options}))
         if label_smoothing is not None:
@@ -111,16 +118,16 @@ class Loss:
                 raise DeriveError(f"{said}: label_smoothing is {self.smoothing!r}; accepted are numbers in [0, 1)")
         if self.ignored is not None:
             if self.target != "labels":
-                raise DeriveError(f"{said}: ignored={self.ignored!r} is a label, but its targets are {self.target}; give "
-                                  f"such examples a sample_weight of 0")
+                raise DeriveError(f"{said}: ignored={self.ignored!r} is a label, but its targets are {self.target}; "
+                                  f"give such examples a sample_weight of 0")
             if isinstance(self.ignored, bool) or not isinstance(self.ignored, int) or self.ignored < 0:
                 raise DeriveError(f"{said}: ignored is {self.ignored!r}; accepted is one of the labels 0, 1, ...; for "
                                   f"examples without a label, give any label and a sample_weight of 0")
         if self.class_weight and not chooses:
             raise DeriveError(f"{said}: class weights are for classes; it has none")
         if self.sample_weight and self.per == "all":
-            raise DeriveError(f"{said}: it is a scalar already, so its examples cannot be weighted; write the cost of an "
-                              f"element or an example, as in Loss({self.name!r}, rule, per='element')")
+            raise DeriveError(f"{said}: it is a scalar already, so its examples cannot be weighted; write the cost of "
+                              f"an element or an example, as in Loss({self.name!r}, rule, per='element')")
 
     def config(self):
         """The name, or a dict of the name and the options, from which :func:`derive.losses.loss` makes it again.
@@ -165,7 +172,7 @@ class Loss:
         return tensor(name, *outer, last, facts=facts)
 
     def weights(self, output: Tensor) -> dict[str, Tensor]:
-        """The further inputs: ``sample_weight`` of shape (B,), ``class_weight`` of shape (K,), none of them negative."""
+        """The further inputs: ``sample_weight`` of shape (B,), ``class_weight`` of shape (K,), not negative."""
         axes = {"sample_weight": output.letters[0], "class_weight": output.letters[-1]}
         return {name: tensor(name, axis, facts=[nonnegative]) for name, axis in axes.items() if getattr(self, name)}
 
@@ -199,7 +206,7 @@ class Loss:
         if self.ignored is None:
             return _total(cost, over) / Mul(*(i.size for i in over))
         counts = Iverson(Ne(y[outer], self.ignored))
-        counted = define("counted", (), maximum(Sum(counts, *outer), 1))  # an all-ignored batch costs 0, not 0/0
+        counted = define(named("counted"), (), maximum(Sum(counts, *outer), 1))  # an all-ignored batch costs 0, not 0/0
         return Sum(counts * cost, *outer) / counted[()]
 
     def _element(self, z: Tensor, y: Tensor) -> Expr:

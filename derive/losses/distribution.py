@@ -1,4 +1,4 @@
-"""Losses of distributions.  The cross-entropies are the cost of one class ``k``; the right one, or each in its share, counts."""
+"""Losses of distributions.  A cross-entropy is the cost of a class; the right one counts, or each in its share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from sympy import Expr, Piecewise, Rational, log
 from ..define import define
 from ..nodes import Sum, maximum, softplus
 from ..tensor import Tensor
+from .base import named
 
 
 def softmax_cross_entropy(z: Tensor) -> Callable[[Expr], Expr]:
     r""":math:`\log\sum_j e^{z_j} - z_k`, from logits."""
     *outer, k = z.letters
-    lse = define("lse", tuple(outer), log(Sum(sympy.exp(z[z.letters]), k)))
+    lse = define(named("lse"), tuple(outer), log(Sum(sympy.exp(z[z.letters]), k)))
     return lambda at: lse[tuple(outer)] - z[(*outer, at)]
 
 
@@ -43,13 +44,16 @@ def kullback_leibler(p: Tensor, y: Tensor, clip=0) -> Expr:
     return Sum(entropy - wanted * log(_least(p[p.letters], clip)), k)
 
 
-def cosine(z: Tensor, y: Tensor, least=Rational(1, 10**12)) -> Expr:
+TINY = Rational(1, 10**12)
+
+
+def cosine(z: Tensor, y: Tensor, least=TINY) -> Expr:
     r""":math:`1 - \sum_k z_k y_k \,/\, \sqrt{\max(\sum_k z_k^2, \varepsilon) \max(\sum_k y_k^2, \varepsilon)}`."""
     *outer, k = z.letters
     at, outer = z.letters, tuple(outer)
     product = Sum(z[at] * y[at], k)
-    length = define("zz", outer, maximum(Sum(z[at]**2, k), least))
-    wanted = define("yy", outer, maximum(Sum(y[at]**2, k), least))
+    length = define(named("zz"), outer, maximum(Sum(z[at]**2, k), least))
+    wanted = define(named("yy"), outer, maximum(Sum(y[at]**2, k), least))
     half = -Rational(1, 2)
     return 1 - product * length[outer]**half * wanted[outer]**half
 

@@ -46,5 +46,5 @@ def huber(z: Expr, y: Expr, delta=1) -> Expr:
 
 
 def poisson(z: Expr, y: Expr, least=TINY) -> Expr:
-    r""":math:`z - y \log\max(z, \varepsilon)`: counts ``y`` of a Poisson distribution of mean ``z``, but for a constant."""
+    r""":math:`z - y \log\max(z, \varepsilon)`: counts ``y`` of mean ``z``, but for a constant."""
     return z - y * log(maximum(z, least))

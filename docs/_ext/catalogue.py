@@ -98,7 +98,8 @@ def sweep(entry):
         y = np.zeros(1, "int32") if entry.target == "labels" else first
         return line, np.stack([line, 0 * line], 1), y, "the right class being this one, the other's score 0"
     if entry.name == "cosine":
-        return line, np.stack([line, 0 * line + 1], 1), np.array([[1, 1]], "float32"), "the row being (z, 1), the target (1, 1)"
+        rows, y = np.stack([line, 0 * line + 1], 1), np.array([[1, 1]], "float32")
+        return line, rows, y, "the row being (z, 1), the target (1, 1)"
     if entry.target == "nonnegative":
         line = np.linspace(0.05, 5, POINTS)
     return line, line[:, None], one, "the target being 1"
