@@ -37,11 +37,11 @@ def parts(e: Expr) -> tuple[dict[Expr, Expr], Expr] | None:
 def nonnegative(e: Expr) -> bool:
     """Whether an expression of sizes is provably >= 0, knowing only that sizes are >= 1 (False: not proved)."""
     e = expand(e)
-    for f in sorted(e.atoms(floor), key=str):
-        e = expand(e)
-        coef = e.coeff(f)
+    while e.has(floor):
+        found = e.atoms(floor)  # the outermost first: what is inside one may be bounded only once it stands alone
+        f = min((f for f in found if not any(f in g.args[0].atoms(floor) for g in found)), key=str)
         # floor(a/s) lies between max(0, a/s - 1) and a/s; the sizes it builds are >= 1, so floor >= 0
-        e = e.xreplace({f: f.args[0] if nonpositive_coef(coef) else Integer(0)})
+        e = expand(e.xreplace({f: f.args[0] if nonpositive_coef(e.coeff(f)) else Integer(0)}))
     e = expand(e)
     shifted = expand(e.xreplace({s: Symbol(f"{s.name}'", nonnegative=True) + 1 for s in e.free_symbols}))
     return all(_coefficient(t) >= 0 for t in Add.make_args(shifted)) if _is_polynomial(shifted) else False

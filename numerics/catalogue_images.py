@@ -88,21 +88,27 @@ def _biased(rule):
     return layer
 
 
-def _windows(model, placed, x, start, combine):
-    window = placed.layer.window
-    return lax.reduce_window(x, start, combine, (1, *window.size, 1), (1, *window.stride, 1),
-                             [(0, 0), *spans(model, placed, x), (0, 0)])
+def _windows(model, placed, x, outside):
+    """What every window reads, tap by tap along a last axis."""
+    window, padding = placed.layer.window, spans(model, placed, x)
+    x = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=outside)
+    steps = window.stride
+    ends = [(n - taps) // step * step + 1 for n, taps, step in zip(x.shape[1:-1], window.size, steps, strict=True)]
+    return jnp.stack([x[(slice(None), *(slice(r, r + end, step) for r, end, step in zip(at, ends, steps, strict=True)))]
+                      for at in np.ndindex(*window.size)], -1)
 
 
 def _max_pool(model, placed, xs, arrays):
-    return _windows(model, placed, xs[0], -jnp.inf, lax.max)
+    """The first maximiser gets the gradient; autodiff of reduce_window fails where windows leave gaps (JAX 0.10)."""
+    read = _windows(model, placed, xs[0], -jnp.inf)
+    return jnp.take_along_axis(read, jnp.argmax(read, -1)[..., None], -1)[..., 0]
 
 
 def _avg_pool(model, placed, xs, arrays):
-    total = _windows(model, placed, xs[0], 0.0, lax.add)
+    total = _windows(model, placed, xs[0], 0.0).sum(-1)
     if placed.layer.count_padding:
         return total / np.prod(placed.layer.window.size)
-    return total / _windows(model, placed, jnp.ones_like(xs[0]), 0.0, lax.add)
+    return total / _windows(model, placed, jnp.ones_like(xs[0]), 0.0).sum(-1)
 
 
 def _inner(x):

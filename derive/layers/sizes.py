@@ -79,7 +79,7 @@ def _numbers(found, sizes) -> dict[str, int]:
 
 def number(e: Expr, sizes: dict[str, int]) -> Expr:
     """An expression of sizes with numbers put in."""
-    return expand(e.xreplace({Size(n): Integer(v) for n, v in sizes.items()}))
+    return expand(e.xreplace({s: Integer(sizes[s.name]) for s in e.free_symbols if s.name in sizes}))
 
 
 def product(letters) -> Expr:
