@@ -1,0 +1,114 @@
+"""A derivation with its data, as functions of one flat vector: what the iterations of Newton's method ask for."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+import numpy as np
+
+from derive.derivation import Derivation
+
+from ..errors import InputError, NumericsError
+from ..kernel import Kernel, compile
+from ..opponent import _directions as directions_of
+
+NEEDED = {"hessian": "newton", "hvp": "newton-cg", "jacobian": "root"}
+
+
+class Problem:
+    """``value(v)``, ``first(v)`` and, by kind, ``matrix`` or ``product`` at a flat vector v."""
+
+    def __init__(self, d: Derivation | Kernel, start: dict, inputs: dict):
+        self.kernel = d if isinstance(d, Kernel) else compile(d)
+        self.d = self.kernel.derivation
+        self.kind = self.d.kind
+        if self.kind not in NEEDED:
+            raise NumericsError(f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt) or "
+                                f"dv.hvp(loss, wrt) to minimize, dv.jacobian(y, wrt) for roots and least squares; "
+                                f"this is a {self.kind}")
+        self.wrt = [t.name for t in self.d.wrt]
+        missing, extra = [n for n in self.wrt if n not in start], [n for n in start if n not in self.wrt]
+        if missing or extra:
+            raise InputError(f"start: give {', '.join(self.wrt)}; " + (f"{', '.join(missing)} is missing" if missing
+                             else f"{extra[0]!r} is not differentiated for"))
+        self.dtype = np.result_type(*(np.asarray(start[n]).dtype for n in self.wrt), np.float32)
+        self.start = {n: np.asarray(start[n], self.dtype) for n in self.wrt}
+        self.inputs = {n: self._cast(a) for n, a in inputs.items()}
+        self.directions = {n: t.name for n, t in directions_of(self.d).items()} if self.kind == "hvp" else {}
+        self.shapes = {n: a.shape for n, a in self.start.items()}
+        self.size = sum(a.size for a in self.start.values())
+        self.groups = [g for g, _ in self.d.results]
+        self._loss = jax.jit(lambda *arrays: self.kernel.fn(*arrays)[0])  # the rest is not computed
+
+    def _cast(self, a):
+        a = np.asarray(a)
+        return a.astype(self.dtype) if a.dtype.kind == "f" else a
+
+    def flat(self, parts: dict) -> np.ndarray:
+        return np.concatenate([np.asarray(parts[n], self.dtype).ravel() for n in self.wrt])
+
+    def parts(self, v: np.ndarray) -> dict:
+        found, at = {}, 0
+        for n, shape in self.shapes.items():
+            size = int(np.prod(shape, dtype=int))
+            found[n], at = v[at:at + size].reshape(shape), at + size
+        return found
+
+    def _arrays(self, v, along=None) -> dict:
+        arrays = {**self.inputs, **self.parts(v)}
+        if self.directions:
+            moving = self.parts(np.zeros_like(v) if along is None else along)
+            arrays |= {self.directions[n]: moving[n] for n in self.wrt}
+        return arrays
+
+    def check(self) -> None:
+        """Names, shapes and dtypes, once."""
+        self.kernel._ordered(self._arrays(self.flat(self.start)))
+
+    def _ordered(self, v, along=None):
+        arrays = self._arrays(v, along)
+        return [arrays[t.name] for t in self.kernel.inputs]
+
+    def value(self, v) -> float:
+        """The loss, or half the squared residual."""
+        found = np.asarray(self._loss(*self._ordered(v)), self.dtype)
+        return float(found) if self.kind != "jacobian" else 0.5 * float(np.sum(found**2))
+
+    def all(self, v):
+        """``(value, gradient or residual, matrix or None)`` at v."""
+        returned = dict(zip(self.groups, self.kernel.fn(*self._ordered(v)), strict=True))
+        if self.kind == "jacobian":
+            y = np.asarray(returned["value"], self.dtype).ravel()
+            blocks = [np.asarray(returned["jacobian"][n]).reshape(y.size, -1) for n in self.wrt]
+            return 0.5 * float(y @ y), y, np.concatenate(blocks, axis=1)
+        gradient = self.flat(returned["grads"])
+        if self.kind == "hvp":
+            return float(returned["loss"]), gradient, None
+        width = {n: int(np.prod(s, dtype=int)) for n, s in self.shapes.items()}
+        matrix = np.block([[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt]
+                           for a in self.wrt])
+        return float(returned["loss"]), gradient, matrix
+
+    def product(self, v, along) -> np.ndarray:
+        """The Hessian at v times a direction, without the Hessian."""
+        returned = dict(zip(self.groups, self.kernel.fn(*self._ordered(v, along)), strict=True))
+        return self.flat(returned["hvp"])
+
+    def check_memory(self, limit: int | None = None) -> None:
+        """Refuse a Hessian that does not fit, before it is asked for."""
+        if self.kind != "hessian":
+            return
+        needed = self.size**2 * self.dtype.itemsize
+        limit = limit or _physical_memory() // 2
+        if needed > limit:
+            raise NumericsError(f"{self.d.name}: the Hessian of {self.size} parameters takes {needed:,} bytes, more "
+                                f"than the {limit:,} that may be used; use Hessian-vector products instead, "
+                                f"nx.newton(dv.hvp(loss, wrt), ...)")
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 8 << 30
