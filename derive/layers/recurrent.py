@@ -94,8 +94,8 @@ class Recurrent(Layer):
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False,
                  go_backwards: bool = False, masked: bool = False, initial_state: str = "zeros",
-                 kernel_init="glorot_uniform", recurrent_init="orthogonal", bias_init="zeros", use_bias: bool = True, name: str | None = None,
-                 trainable: bool = True):
+                 kernel_init="glorot_uniform", recurrent_init="orthogonal", bias_init="zeros", use_bias: bool = True,
+                 name: str | None = None, trainable: bool = True):
         super().__init__(name, trainable)
         where = self._where = f"{type(self).__name__}({units!r})"
         self.units = whole(units, f"{where}: units")
@@ -304,7 +304,7 @@ class GRU(Recurrent):
 
     References
     ----------
-    Cho et al., *Learning phrase representations using RNN encoder-decoder*, EMNLP 2014; there z and 1 - z change places.
+    Cho et al., *Learning phrase representations using RNN encoder-decoder*, EMNLP 2014; there z and 1 - z swap places.
 
     >>> from derive import Sequential
     >>> model = Sequential([GRU(4, reset="before")], input_shape=(5, 3))

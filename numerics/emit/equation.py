@@ -14,7 +14,7 @@ from derive.nodes import Iverson
 from derive.program import Equation
 
 from ..plan import Plan, common_coefficient, common_factors, labels, plan_term
-from . import contraction, pointwise, scatter
+from . import contraction, pointwise, scatter, stacking
 from .scope import Scope
 from .value import Val, align, full, union
 
@@ -62,6 +62,13 @@ def plain(scope: Scope, terms, order) -> Val:
     plans = [p for p in plans if p.coef != 0]
     if not plans:
         return Val("0", kind="num")
+    return _together(scope, plans, order)
+
+
+def _together(scope: Scope, plans: list[Plan], order) -> Val:
+    stacked = stacking.value(scope, plans, order, _together)
+    if stacked is not None:
+        return stacked
     groups = _groups(plans)
     if len(groups) == 1 and groups[0][0] == "sum":
         return _sum_group(scope, groups[0][1], order)

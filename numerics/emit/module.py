@@ -16,6 +16,7 @@ from ..errors import SizeError
 from ..names import Names, comment, literal
 from . import dense, equation, scan
 from .scope import Scope
+from .timefirst import TimeFirst, time_first
 
 MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
@@ -78,8 +79,10 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    for group in schedule(d.program):
+    order = TimeFirst(schedule(d.program)) if dense_fallback else time_first(schedule(d.program))
+    for group in order.groups:
         write_group(scope, group, d, dense_fallback)
+    order.restore(scope, [t for _, t in _results(d)])
     if dense_fallback:
         scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))
     body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]

@@ -1,0 +1,74 @@
+"""Terms that each stand at one position of a short axis: written side by side, not as masks over the whole axis.
+
+    di [q = 0] + df [q = 1] + dg [q = 2] + do [q = 3]        jnp.stack((di, df, dg, do), axis=1)
+
+A step of an LSTM gets its gates out of one product ``z[b,q,l]``, so their adjoints meet in such a sum.
+"""
+
+from __future__ import annotations
+
+import sympy
+from derive.index import Index
+from sympy import Integer
+
+from ..plan import Plan, labels
+from .scope import Scope
+from .value import ATOM, Val, full, union
+
+
+def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
+    """The stack of the terms, if every one has a bracket ``[q = number]`` on the same axis; else None.
+
+    ``together(scope, plans, order)`` adds up the terms of one position.
+    """
+    q = _axis(scope, plans, order)
+    if q is None:
+        return None
+    rest, places = tuple(i for i in order if i != q), {}
+    for p in plans:
+        n = _position(p, q)
+        p.conditions = [c for c in p.conditions if _number(c, q) is None]
+        p.xreplace({q: Integer(n)})
+        places.setdefault(n, []).append(p)
+    values = {n: together(scope, at, rest) for n, at in sorted(places.items())}
+    axes = union(values.values(), rest)
+    before = sum(1 for i in order[:order.index(q)] if i in axes)
+    axes = tuple(i for i in order if i in axes)
+    zero = Val("0", kind="num")
+    shown = [full(values.get(n, zero), axes, scope.shape(axes), scope.dtype) for n in range(int(scope.known(q.size)))]
+    text = ", ".join(v.src for v in shown)
+    scope.choices.append(("stack", scope.number, f"each term stands at one {q.name}: side by side, where masks would be "
+                                                 f"written over all of them"))
+    where = f", axis={before}" if before else ""
+    return Val(f"jnp.stack(({text}){where})", ATOM, (*axes[:before], q, *axes[before:]), "float")
+
+
+def _axis(scope: Scope, plans, order) -> Index | None:
+    if len(plans) < 2 or any(p.scatter for p in plans):
+        return None
+    for q in order:
+        size = scope.known(q.size)
+        if not (size.is_Integer and 2 <= size <= 16):
+            continue
+        found = [_position(p, q) for p in plans]
+        if None in found or len(set(found)) < 2 or any(not 0 <= n < size for n in found):
+            continue
+        return q
+    return None
+
+
+def _position(p: Plan, q: Index) -> int | None:
+    found = [n for n in (_number(c, q) for c in p.conditions) if n is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _number(c, q: Index) -> int | None:
+    """The number that a condition ``q = number`` names."""
+    if not isinstance(c, sympy.Eq) or labels(c) != {q}:
+        return None
+    rest = sympy.expand(c.lhs - c.rhs)
+    for sign in (1, -1):
+        n = q - sign * rest
+        if n.is_Integer:
+            return int(n)
+    return None

@@ -1,0 +1,81 @@
+"""Sequences (B, T, F) in a recurrence: time comes first inside the program, so that a scan's slices are contiguous.
+
+    h[b,t,l] = tanh(h[b,t-1,m] ...)      is written as h[t,b,l]; only what is returned is moved back, once
+
+Reads of the members are permuted wherever they stand, also in the products after the scan; no value changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from derive.order import Scan
+from derive.tensor import Read, Tensor
+
+from .scope import Scope
+
+
+@dataclass
+class TimeFirst:
+    """The groups of a program with every recurrence along the first axis.
+
+    Attributes
+    ----------
+    groups : list of Equation or Scan
+    moved : dict of str to int
+        Where the time axis of a member was.
+    """
+
+    groups: list
+    moved: dict[str, int] = field(default_factory=dict)
+
+    def restore(self, scope: Scope, results) -> None:
+        """Returned tensors get their axes as defined."""
+        for name in dict.fromkeys(t.name for t in results):
+            if name in self.moved:
+                given = scope.arrays[name]
+                scope.arrays[name] = scope.names.fresh(f"{given}_out")
+                scope.write(f"{scope.arrays[name]} = jnp.moveaxis({given}, 0, {self.moved[name]})")
+
+
+def time_first(groups) -> TimeFirst:
+    """Permute the axes of the members whose time axis is not the first."""
+    moved = {e.name: g.axis[e.name] for g in groups if isinstance(g, Scan) for e in g.equations if g.axis[e.name]}
+    if not moved:
+        return TimeFirst(list(groups))
+    made: dict[Tensor, Tensor] = {}
+
+    def tensor(t: Tensor) -> Tensor:
+        if t not in made:
+            n = moved[t.name]
+            made[t] = Tensor(t.name, first(t.axes, n), first(t.letters, n), t.dtype, t.below, t.role, t.facts, None,
+                             f"emit:{t.digest}", t.block)
+        return made[t]
+
+    def expression(e):
+        if not e.args or not e.has(Read):
+            return e
+        args = [expression(a) for a in e.args]
+        if isinstance(e, Read) and e.tensor.name in moved:
+            return Read(tensor(e.tensor), *first(args[1:], moved[e.tensor.name]))
+        return e if args == list(e.args) else e.func(*args)
+
+    def equation(e):
+        terms = tuple(replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows))
+                      for t in e.terms)
+        e = replace(e, terms=terms, guards=tuple(row(g) for g in e.guards))
+        n = moved.get(e.name)
+        return e if n is None else replace(e, tensor=tensor(e.tensor), idx=first(e.idx, n))
+
+    def row(r):
+        return replace(r, lhs=expression(r.lhs), rhs=expression(r.rhs))
+
+    out = [replace(g, equations=tuple(equation(e) for e in g.equations), axis=dict.fromkeys(g.axis, 0))
+           if isinstance(g, Scan) else equation(g) for g in groups]
+    return TimeFirst(out, moved)
+
+
+def first(items, n: int) -> tuple:
+    """The ``n``-th item moved to the front."""
+    items = tuple(items)
+    return (items[n], *items[:n], *items[n + 1:])
