@@ -25,7 +25,7 @@ def spans(model, placed, x) -> list[tuple[int, int]]:
     for taps, step, apart, was, now in sizes:
         width = apart * (taps - 1) + 1
         before = max((-(-was // step) - 1) * step + width - was, 0) // 2
-        found.append((before, (-(-now // step) - 1) * step + width - now - before))
+        found.append((before, max((-(-now // step) - 1) * step + width - now - before, 0)))
     return found
 
 

@@ -140,7 +140,9 @@ def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
     shape = tuple(shape)
     if not X.ndim or X.shape[1:] != shape:
         hint = ""
-        if X.ndim and math.prod(X.shape[1:]) == math.prod(shape) and X.ndim > 1:
+        if len(shape) > 1 and X.shape[1:] == (shape[-1], *shape[:-1]):
+            hint = f"; this is channel-first (NCHW); images are channels last: np.moveaxis({name}, 1, -1)"
+        elif X.ndim and math.prod(X.shape[1:]) == math.prod(shape) and X.ndim > 1:
             hint = f"; {name}.reshape({', '.join(map(str, (-1, *shape)))}) has as many numbers"
         elif X.shape == shape:
             hint = f"; a single example needs a batch axis: {name}[None]"

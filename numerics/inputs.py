@@ -123,7 +123,8 @@ def _conflict(t, n, axis, wanted, shapes, bound, origin, given, program) -> Inpu
         why = f"fixed by sizes={{\"{axis}\": {wanted}}}" if isinstance(axis, Size) else \
             f"{axis} = {wanted} here" if axis.free_symbols else f"declared {axis}"
         what = f"axis {n} of {t.name} has size {have}, but it is {why}"
-        both = [t]
+        both = list(dict.fromkeys([t, *(u for s in sorted(axis.free_symbols, key=str)
+                                        if (u := origin.get(s, (None, 0))[0]) is not None)]))
     lines = [what, f"shapes: {', '.join(f'{u.name} {shapes[u.name]}' for u in both)}"]
     clear = {s: v for s, v in bound.items() if s != axis}
     if clear:
@@ -143,23 +144,38 @@ def _where(tensors, program: Program) -> str:
 
 
 def _fitting_transpose(both, shapes, axis, origin, bound) -> list[str]:
-    """The transpose of either matrix, if with it all sizes of the two agree."""
+    """The transpose of either array, if with it all sizes of the two agree: of a matrix, or from another axis order."""
     for t in reversed(both):
-        if t.rank != 2:
-            continue
-        turned = {**shapes, t.name: shapes[t.name][::-1]}
-        free = {s: v for s, v in bound.items() if origin.get(s, (None, 0))[0] not in both}
-        if all(_agrees(u, turned[u.name], free) for u in both):
-            return [f"{t.name}.T has shape {turned[t.name]} and would fit"]
+        for order, what in _orders(t):
+            turned = {**shapes, t.name: tuple(shapes[t.name][n] for n in order)}
+            free = {s: v for s, v in bound.items() if origin.get(s, (None, 0))[0] not in both}
+            # twice: sizes such as H*W*C are known once all single ones are
+            if turned[t.name] != shapes[t.name] and all(_agrees(u, turned[u.name], free) for u in (*both, *both)):
+                made = f"{t.name}.T" if t.rank == 2 else f"{t.name}.transpose{order}"
+                return [f"{what}{made} has shape {turned[t.name]} and would fit"]
     return []
 
 
+def _orders(t: Tensor) -> list[tuple[tuple[int, ...], str]]:
+    """Axis orders that arrays of other libraries have, as transpositions to ours, and what to say."""
+    if t.rank == 2:
+        return [((1, 0), "")]
+    if t.rank < 3:
+        return []
+    if t.role == "parameter":
+        return [((*range(2, t.rank), 1, 0), f"{t.name} looks like OIHW, outputs first; kernels are HWIO: ")]
+    return [((0, *range(2, t.rank), 1), f"{t.name} looks channel-first (NCHW); images are channels last (NHWC): ")]
+
+
 def _agrees(t: Tensor, shape, bound) -> bool:
+    """Whether a shape fits the sizes known so far; sizes that it fixes are added to them."""
     for a, length in zip(t.axes, shape, strict=True):
         if isinstance(a, Size):
             if bound.setdefault(a, length) != length:
                 return False
-        elif a.is_Integer and int(a) != length:
+            continue
+        wanted = a.xreplace({s: Integer(v) for s, v in bound.items()})
+        if wanted.is_Integer and int(wanted) != length:
             return False
     return True
 
