@@ -150,6 +150,8 @@ def test_options_that_do_not_fit(name, options, message):
 @pytest.mark.parametrize("activation, name, message", [
     ("softmax", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
     ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
+    ("softmax", "binary_cross_entropy", "reads probabilities of separate answers, but layer dense_1 ends in softmax; "
+                                        "end it in sigmoid"),
     ("tanh", "kullback_leibler", "reads probabilities of exclusive classes, but layer dense_1 ends in tanh; end it in "
                                  "softmax$"),
     (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus"),

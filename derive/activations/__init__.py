@@ -85,7 +85,7 @@ ACTIVATIONS: dict[str, Activation] = {a.name: a for a in (
     Activation("gaussian", gaussian, gives="positive", caveats="Local: far from 0 both the value and the derivative "
                "underflow to 0."),
     Activation("softmax", softmax, letter="p", whole_axis=True, gives="probabilities", caveats="Computed as "
-               "exp(u - lse) with a shifted lse, so nothing overflows; the logarithm of it is never taken of a rounded 0."),
+               "exp(u - lse) with a shifted lse, so nothing overflows; its logarithm is never that of a rounded 0."),
     Activation("log_softmax", log_softmax, whole_axis=True, caveats="Computed with a shifted log-sum-exp; finite for "
                "every finite input."),
 )}
