@@ -472,8 +472,8 @@ class Sequential(Model):
                 "layers": [layer_config(p.layer, p.name) for p in self.layers]}
 
 
-_READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes", "bits": "probabilities of separate answers",
-          "nonnegative": "numbers that are not negative"}
+_READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes",
+          "bits": "probabilities of separate answers", "nonnegative": "numbers that are not negative"}
 
 
 def _own(layer):
