@@ -5,7 +5,7 @@ from .crosscheck import CrossReport, crosscheck
 from .errors import InputError, NumericsError, SizeError
 from .init import init
 from .kernel import Kernel, compile
-from .newton import NewtonError, newton
+from .newton import NewtonError, NewtonResult, newton
 from .report import Report
 from .train import Trainer
 from .verify import verify

@@ -94,3 +94,10 @@ def test_wrt_must_be_declared():
 def test_a_name_that_is_nowhere_lists_the_catalogue():
     with pytest.raises(DeriveError, match="softmax_regression"):
         load("no_such_model")
+
+
+def test_newton_on_breast_cancer_beats_gradient_descent(script, capsys):
+    pytest.importorskip("sklearn")
+    result, slow = script("newton_logistic")()
+    assert result.steps <= 10 and result.residual < 1e-10 < 1e-3 < slow
+    assert "H_w_w[i,i'] = 1/B sum_b s[b] x[b,i] x[b,i'] (1 - s[b]) + lam [i' = i]" in capsys.readouterr().out

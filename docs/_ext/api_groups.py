@@ -23,6 +23,7 @@ BASE = {"base": "What a layer is", "config": "Saving a layer", "graph": "Graphs"
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
+    "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load")),
-    "Errors": ((), ("NumericsError", "InputError", "SizeError")),
+    "Errors": ((), ("NumericsError", "InputError", "SizeError", "NewtonError")),
 }
