@@ -107,7 +107,7 @@ def summary(report: Report) -> str:
     orders = sorted({f.order for f in wide if f.order})
     exact = next((f.exact for f in wide if f.exact), "not checked exactly")
     lowest = f"Taylor order {orders[0]}" if orders else "no Taylor order taken"
-    return f"exact {exact}; autodiff {worst:.1e}; {lowest} (evidence in {report.name}.json)"
+    return f"exact {exact}; autodiff {worst:.1e}; {lowest} (evidence in the .json beside it)"
 
 
 def float64():
