@@ -30,7 +30,7 @@ from .emit import module
 from .errors import NumericsError, SizeError
 
 
-def compile(d: Derivation, sizes=None, dense=False, name=None) -> Kernel:
+def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation.
 
     Parameters
@@ -44,6 +44,9 @@ def compile(d: Derivation, sizes=None, dense=False, name=None) -> Kernel:
         Write the generic fallback: every term on the full grid of its indices.  Slow, and right by inspection.
     name : str, optional
         The title of the module.
+    patterns : dict, optional
+        Emissions to use whatever the cost rule says, as ``{"kernel-gradient": "taps", "pool": "windows"}``; what there
+        is stands in :mod:`numerics.emit.choose`, and ``kern.choices`` says what was chosen and why.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def compile(d: Derivation, sizes=None, dense=False, name=None) -> Kernel:
     if unknown:
         known = ", ".join(s.name for s in d.program.sizes()) or "none"
         raise SizeError(f"nx.compile: size {unknown[0]!r} is not in this derivation; its sizes are {known}")
-    return Kernel(d, module.emit(d, fixed, dense, name), fixed, dense, name)
+    return Kernel(d, module.emit(d, fixed, dense, name, patterns=patterns), fixed, dense, name, patterns)
 
 
 class Kernel:
@@ -101,13 +104,13 @@ class Kernel:
         Set by ``nx.verify``; saved beside the source.
     """
 
-    def __init__(self, d: Derivation, made, fixed, dense=False, name=None):
+    def __init__(self, d: Derivation, made, fixed, dense=False, name=None, patterns=None):
         self.derivation, self.inputs, self.choices = d, made.inputs, made.choices
         self.sizes = {s.name: n for s, n in fixed.items()}
         self.evidence: dict | None = None
         self.name = name or d.name
         self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
-        self._made, self._fixed, self._dense = made, fixed, dense
+        self._made, self._fixed, self._dense, self._patterns = made, fixed, dense, patterns
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
@@ -118,7 +121,7 @@ class Kernel:
         line = (self.evidence or {}).get("summary")
         if not line:
             return self._made.source
-        return module.emit(self.derivation, self._fixed, self._dense, self.name, verified=line).source
+        return module.emit(self.derivation, self._fixed, self._dense, self.name, line, self._patterns).source
 
     def __call__(self, **arrays):
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.

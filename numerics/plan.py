@@ -34,6 +34,8 @@ class Plan:
     conditions: list
     bnd: list[Index]
     scatter: dict[Index, Expr] = field(default_factory=dict)
+    folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, emit/reshape.py
+    value: object = None                                                  # its array, where a pattern gave it
 
     def xreplace(self, mapping) -> None:
         self.fac = [g for f in self.fac for g in flat(f.xreplace(mapping))]
@@ -79,11 +81,21 @@ def _is_coefficient(e) -> bool:
 
 def plan_term(term: Term, idx, scope) -> Plan:
     """Normalise one term of the equation of ``tensor[idx]``."""
+    return solved(opened(term), idx, scope)
+
+
+def opened(term: Term) -> Plan:
+    """A term with its factors flat and its rows as conditions."""
     p = Plan(term.coef, [g for f in term.fac for g in flat(f)], [], list(term.bnd))
     p.clean()
     for row in term.rows:
         p.conditions += [row.condition]
     p.clean()
+    return p
+
+
+def solved(p: Plan, idx, scope) -> Plan:
+    """Rows solved where that leaves simpler reads, scatters chosen."""
     while _solve_one(p, idx, scope):
         pass
     _choose_scatter(p, idx, scope)

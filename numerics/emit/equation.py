@@ -6,6 +6,8 @@ reduction (``(lse - z[b, label]).mean()``), contractions one by one, scatters la
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy
 from sympy import Integer, Mul
 
@@ -13,8 +15,8 @@ from derive.index import same_size
 from derive.nodes import Iverson
 from derive.program import Equation
 
-from ..plan import Plan, common_coefficient, common_factors, labels, plan_term
-from . import contraction, pointwise, scatter, stacking
+from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
+from . import contraction, convolution, pointwise, reshape, scatter, stacking, windows
 from .scope import Scope
 from .value import Val, align, full, union
 
@@ -58,11 +60,9 @@ def _reduced(scope: Scope, e: Equation, v: Val, order) -> Val:
 
 def plain(scope: Scope, terms, order) -> Val:
     """The sum of planned terms."""
-    plans = [plan_term(t, order, scope) for t in terms]
+    plans = [_planned(scope, t, order) for t in terms]
     plans = [p for p in plans if p.coef != 0]
-    if not plans:
-        return Val("0", kind="num")
-    return _together(scope, plans, order)
+    return _together(scope, plans, order) if plans else Val("0", kind="num")
 
 
 def _together(scope: Scope, plans: list[Plan], order) -> Val:
@@ -85,11 +85,43 @@ def _together(scope: Scope, plans: list[Plan], order) -> Val:
     return total
 
 
+def _planned(scope: Scope, term, order) -> Plan:
+    """A term with its pools, windows and reshapes recognised, else with its rows solved."""
+    p = opened(term)
+    if scope.pools is not None and term.rows:
+        p.value = scope.pools.gradient(scope, term, order, plain)
+        if p.value is not None:
+            p.coef = Integer(1)        # what multiplies the outer gradient is in it already
+            return p
+    if _in_windows(scope, p, order):
+        return p
+    p.folds = reshape.folded_rows(p, order, scope)
+    if not p.folds:
+        return solved(p, order, scope)
+    unfolded = _digits(p, order)
+    p.bnd = [b for b in p.bnd if b not in unfolded]
+    return p if _in_windows(scope, p, unfolded) else solved(p, unfolded, scope)
+
+
+def _in_windows(scope: Scope, p: Plan, order) -> bool:
+    found = windows.find(p, order, scope)
+    p.value = convolution.value(scope, found, order) if found is not None else None
+    return p.value is not None
+
+
+def _digits(p: Plan, order) -> tuple:
+    return tuple(i for label in order for i in p.folds.get(label, (label,)))
+
+
 def _groups(plans: list[Plan]):
     """``(kind, plans)`` in the order of first appearance."""
     groups: list = []
     for p in plans:
-        if p.scatter:
+        if p.folds:
+            groups.append(("fold", [p]))
+        elif p.value is not None:
+            groups.append(("windows", [p]))
+        elif p.scatter:
             _join(groups, "scatter", p, _same_positions)
         elif not p.bnd:
             _join(groups, "pointwise", p, lambda q, p: True)
@@ -97,7 +129,7 @@ def _groups(plans: list[Plan]):
             _join(groups, "sum", p, _alike)
         else:
             groups.append(("contract", [p]))
-    return sorted(groups, key=lambda g: ("contract", "sum", "pointwise", "scatter").index(g[0]))
+    return sorted(groups, key=lambda g: ("windows", "fold", "contract", "sum", "pointwise", "scatter").index(g[0]))
 
 
 def _join(groups, kind, p, fits):
@@ -150,6 +182,10 @@ def _added(scope: Scope, groups, order) -> Val:
             addends.append((1, _sum_group(scope, plans, order)))
         elif kind == "contract":
             addends.append(_contracted(scope, plans[0], order))
+        elif kind == "windows":
+            addends.append(_scaled(scope, plans[0], plans[0].value, order))
+        elif kind == "fold":
+            addends.append((1, _folded(scope, plans[0], order)))
         else:
             late.append(plans)
     total = pointwise.add(scope, addends, order) if addends else None
@@ -183,6 +219,23 @@ def _contracted(scope: Scope, p: Plan, order):
     if c.outside.conditions:
         v = pointwise.masked(scope, c.outside.conditions, v, order)
     return sign, v
+
+
+def _scaled(scope: Scope, p: Plan, v: Val, order):
+    """``(sign, value)`` of a value times the plan's coefficient."""
+    sign, fac = _signed(p.coef, [])
+    return sign, pointwise.plain_product(scope, fac, order, first=v) if fac != (Integer(1),) else v
+
+
+def _folded(scope: Scope, p: Plan, order) -> Val:
+    """The value over the digits, reshaped to the indices that they number."""
+    folds, p.folds = p.folds, {}
+    unfolded = _digits(replace(p, folds=folds), order)
+    v = pointwise.as_float(scope, _together(scope, [p], unfolded))
+    kept = [i for i in order if i in folds or i in v.axes]
+    digits = [d for i in kept for d in folds.get(i, (i,))]
+    v = full(v, digits, scope.shape(digits), scope.dtype if v.kind != "float" else "")
+    return Val(f"{v.atom}.reshape{scope.shape(kept)}", axes=tuple(kept))
 
 
 def _sum_group(scope: Scope, plans: list[Plan], order) -> Val:

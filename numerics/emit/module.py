@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
+import jax
 from sympy import Expr, Symbol, solve
 
 from derive.derivation import Derivation
@@ -14,7 +15,8 @@ from derive.tensor import Tensor
 
 from ..errors import SizeError
 from ..names import Names, comment, literal
-from . import dense, equation, scan
+from . import choose, dense, equation, library, reads, scan
+from .pooling import Pools
 from .scope import Scope
 from .timefirst import TimeFirst, time_first
 
@@ -66,20 +68,23 @@ def _results(d: Derivation):
                 yield (name, key), t
 
 
-def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None) -> Module:
+def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None, patterns=None) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
     bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
-    names = Names({"jnp", "jax", "lax"})
+    names = Names({"jnp", "jax", "lax", "functools", "product", *library.NEEDS})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)
     scope = Scope(names, bound)
+    scope.patterns, scope.backend = choose.checked(patterns), jax.default_backend()
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
     order = TimeFirst(schedule(d.program)) if dense_fallback else time_first(schedule(d.program))
+    if not dense_fallback and scope.patterns.get("pool") != "windows":
+        scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
     for group in order.groups:
         write_group(scope, group, d, dense_fallback)
     order.restore(scope, [t for _, t in _results(d)])
@@ -89,6 +94,7 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
     body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
     body.append((f"return {_returned(d, scope)}", ""))
     text = "\n".join([_header(d, title, scope, verified), _imports(scope), "", "",
+                      *(text + "\n\n" for text in library.sources(scope.helpers)),
                       _signature(function, inputs, scope), _docstring(d, inputs, scope), _laid_out(body), ""])
     given = {t.name: scope.arrays[t.name] for t in inputs}
     return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
@@ -101,6 +107,11 @@ def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> Non
         (dense if dense_fallback else scan).write_scan(scope, group, outside)
         return
     scope.number = group.number
+    if scope.pools is not None and group.name in scope.pools.skipped:
+        return
+    if scope.pools is not None and group.name in scope.pools.outer:
+        scope.pools.write(scope, group.name, reads.read)
+        return
     writer = dense if dense_fallback else equation
     v = writer.value(scope, group)
     scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
@@ -255,8 +266,10 @@ def _key(key) -> str:
 
 
 def _imports(scope: Scope) -> str:
-    lines = ["import jax", "import jax.numpy as jnp"]
-    lines += ["from jax import lax"] if "lax" in scope.imports else []
+    lines = library.imports(scope.helpers)
+    lines += [""] if lines else []
+    lines += ["import jax", "import jax.numpy as jnp"]
+    lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
     return "\n".join(lines)
 
 

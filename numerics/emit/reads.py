@@ -5,6 +5,7 @@
     x[t-1]            jnp.pad(x[:-1], (1, 0))     zero before the start
     A[p,p]            jnp.diagonal(A)
     z[b,label[b]]     z[b, label]                 an integer read is in range by declaration
+    W[u*V+v]          W.reshape(U, V)             see reshape.py
     x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
 """
 
@@ -17,7 +18,7 @@ from derive.affine import bounds, in_range, nonnegative, parts
 from derive.index import Index, same_size
 from derive.tensor import Read
 
-from . import pointwise
+from . import pointwise, reshape
 from .scope import Scope
 from .value import ATOM, Val, align, union
 
@@ -30,6 +31,10 @@ def read(scope: Scope, r: Read, order) -> Val:
     base = Val(scope.arrays[t.name], ATOM, (), t.dtype)
     if not r.idx:
         return base
+    wide = reshape.unfolded(scope, r)
+    if wide is not None:
+        base, r = Val(wide[0], ATOM, (), t.dtype), wide[1]
+        t = r.tensor
     sizes = [scope.known(a) for a in t.axes]
     seen: dict = {}
     for e in r.idx:

@@ -34,6 +34,12 @@ class Scope:
         Tensor name -> source of its array.
     choices : list
         ``(rule, equation number, reason)`` of every emission that had an alternative.
+    helpers : list
+        The functions of :mod:`.library` that the module needs.
+    pools
+        The max pools of the program, see :mod:`.pooling`.
+    patterns, backend
+        What the user forces, and where the program is to run; see :mod:`.choose`.
     """
 
     def __init__(self, names: Names, bound=None, outer: Scope | None = None):
@@ -48,6 +54,10 @@ class Scope:
         self.imports: set = outer.imports if outer else set()
         self.dtype_used: list = outer.dtype_used if outer else []
         self.number = 0
+        self.helpers: list = outer.helpers if outer else []
+        self.patterns: dict = outer.patterns if outer else {}
+        self.backend: str = outer.backend if outer else "cpu"
+        self.pools = outer.pools if outer else None
         self.assumed: frozenset = outer.assumed if outer else frozenset()
 
     @contextlib.contextmanager
@@ -101,6 +111,16 @@ class Scope:
         """Use an import in the generated module; jax and jnp are always there, lax on request."""
         self.imports.add(name)
         return name
+
+    def helper(self, name: str) -> str:
+        """Use a function of :mod:`.library` in the generated module."""
+        if name not in self.helpers:
+            self.helpers.append(name)
+        return name
+
+    def product_used(self) -> str:
+        """Use ``itertools.product`` in the generated module."""
+        return self.module("product")
 
     # -- sizes and index ranges -------------------------------------------------------------------------------------
 

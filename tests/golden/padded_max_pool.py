@@ -8,27 +8,94 @@
 
 Facts used: none.
 Kinks: max over an index: the gradient goes to the first maximiser.
-Emission: each equation in its plain form, no choice was made.
+Emission: pool as index in (1): which tap was first is kept as int8; no window is written out.
 """
+import functools
+from itertools import product
+
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+
+def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
+    """{tap r: x[S*u + D*r - P] for all u < out}; positions start at ``axis``, and are ``fill`` outside."""
+    rank = len(window)
+    strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
+    reach = [s * (u - 1) + d * (r - 1) + 1 for r, u, s, d in zip(window, out, strides, dilation)]
+    pads = [(0, 0, 0)] * x.ndim
+    pads[axis:axis + rank] = [(p, n - p - h, 0) for p, n, h in zip(low, reach, x.shape[axis:])]
+    x, found = lax.pad(x, jnp.asarray(fill, x.dtype), pads), {}
+    for tap in product(*map(range, window)):
+        cuts = [slice(d * r, d * r + s * (u - 1) + 1, s) for r, u, s, d in zip(tap, out, strides, dilation)]
+        found[tap] = x[(slice(None),) * axis + tuple(cuts)]
+    return found
+
+
+def spread(pieces, shape, strides=None, dilation=None, low=None, axis=1):
+    """sum over taps r and u of pieces[r][u] at m = S*u + D*r - P, for m < shape: one dense array for each m mod S."""
+    rank = len(shape)
+    strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
+    count = [-(-h // s) for h, s in zip(shape, strides)]
+    phases = {}
+    for phase in product(*map(range, strides)):
+        total = None
+        for tap, piece in pieces.items():
+            offset = [d * r - p - i for r, d, p, i in zip(tap, dilation, low, phase)]
+            if any(a % s for a, s in zip(offset, strides)):
+                continue
+            pads = [(0, 0, 0)] * piece.ndim
+            pads[axis:axis + rank] = [(a // s, n - u - a // s, 0)
+                                      for a, s, n, u in zip(offset, strides, count, piece.shape[axis:])]
+            moved = lax.pad(piece, jnp.zeros((), piece.dtype), pads)
+            total = moved if total is None else total + moved
+        phases[phase] = total
+    some = next(a for a in phases.values() if a is not None)
+    for k in reversed(range(rank)):
+        lines = {}
+        for phase, a in phases.items():
+            lines.setdefault(phase[:k], []).append(jnp.zeros_like(some) if a is None else a)
+        at = axis + k
+        phases = {lead: a[0] if len(a) == 1 else jnp.stack(a, axis=at + 1).reshape(
+            *a[0].shape[:at], len(a) * a[0].shape[at], *a[0].shape[at + 1:]) for lead, a in lines.items()}
+        some = next(iter(phases.values()))
+    return phases[()][(slice(None),) * axis + tuple(slice(h) for h in shape)]
+
+
+def max_pool(x, window, out, strides=None, dilation=None, low=None, axis=1):
+    """max_r x[S*u + D*r - P] over the positions that exist, and which tap has it first, row by row."""
+    met = list(taps(x, window, out, strides, dilation, low, axis, -jnp.inf).values())
+    top = functools.reduce(jnp.maximum, met)
+    at = jnp.full(top.shape, len(met) - 1, jnp.int8 if len(met) < 128 else jnp.int32)
+    for n in reversed(range(len(met) - 1)):
+        at = jnp.where(met[n] == top, n, at)
+    return top, at
+
+
+def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=None, axis=1):
+    """dx[m] = sum_{u: S*u + D*at[u] - P = m} g[u]; windows side by side: a mask and a reshape."""
+    rank = len(window)
+    side_by_side = strides == window and set(low or (0,)) == {0} and set(dilation or (1,)) == {1}
+    if not side_by_side:
+        met = {tap: jnp.where(at == n, g, 0) for n, tap in enumerate(product(*map(range, window)))}
+        return spread(met, shape, strides, dilation, low, axis)
+    number = jnp.arange(functools.reduce(lambda a, b: a * b, window), dtype=at.dtype).reshape(window)
+    tail = g.ndim - axis - rank
+    spots = [axis + 1 + 2 * k for k in range(rank)]
+    number = jnp.expand_dims(number, [n for n in range(g.ndim + rank) if n not in spots])
+    hit = jnp.where(jnp.expand_dims(at, spots) == number, jnp.expand_dims(g, spots), 0)
+    wide = hit.reshape(*g.shape[:axis], *(n * r for n, r in zip(g.shape[axis:], window)), *g.shape[g.ndim - tail:])
+    pads = [(0, 0, 0)] * g.ndim
+    pads[axis:axis + rank] = [(0, h - n, 0) for h, n in zip(shape, wide.shape[axis:])]
+    return lax.pad(wide, jnp.zeros((), g.dtype), pads)
 
 
 @jax.jit
 def loss_and_grads(img):
     """img (B, H, C) floats. Returns loss (), {"img"}."""
-    B, H, C = img.shape
-    dtype = img.dtype
-    u = jnp.arange((H - 1) // 2 + 1)
-    r = jnp.arange(3)
-    rows = 2 * u[:, None] + r - 1
-    inside = (rows >= 0) & (rows < H)
-    b = jnp.arange(B)
-    c = jnp.arange(C)
+    H = img.shape[1]
 
-    y = jnp.where(inside[..., None], img[:, rows], -jnp.inf).max(axis=2)  # (1)
-    y_argmax = jnp.where(inside[..., None], img[:, rows], -jnp.inf).argmax(axis=2)  # (2)
-    loss = (y * y).sum()                                                  # (3)
-    at = 2 * u[:, None] + y_argmax - 1
-    dimg = jnp.zeros((B, H, C), dtype).at[b[:, None, None], at, c].add(jnp.where((at >= 0) & (at < H), 2 * y, 0))  # (4)
+    y, y_argmax = max_pool(img, (3,), ((H - 1) // 2 + 1,), strides=(2,), low=(1,))  # (1)-(2)
+    loss = (y * y).sum()                  # (3)
+    dimg = max_pool_gradient(2 * y, y_argmax, (3,), (H,), strides=(2,), low=(1,))  # (4)
     return loss, {"img": dimg}
