@@ -7,5 +7,6 @@ from .init import init
 from .kernel import Kernel, compile
 from .newton import NewtonError, NewtonResult, newton
 from .report import Report
+from .sequences import Vocabulary, lengths, pad, streams
 from .train import Trainer
 from .verify import verify

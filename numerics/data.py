@@ -153,6 +153,15 @@ def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
     return np.asarray(X, dtype)
 
 
+def check_tokens(X, shape, below: int, name: str = "X") -> np.ndarray:
+    """Token numbers of shape ``(N, *shape)`` in [0, below), as int32."""
+    found = check_examples(X, shape, name, None)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise InputError(f"{name} has dtype {found.dtype}; the model reads token numbers, integers in [0, {below})")
+    _within(found, 0, below - 1, name, f"the model reads token numbers in [0, {below})")
+    return found.astype(np.int32)
+
+
 def check_target(Y, loss, shape, classes: int, name: str = "Y", dtype="float32") -> np.ndarray:
     """Targets that fit a loss.
 
@@ -207,7 +216,13 @@ def _labels(Y, loss, shape, classes, name, said):
 
 
 def _numbers(a, name) -> np.ndarray:
-    a = np.asarray(a)
+    try:
+        a = np.asarray(a)
+    except ValueError:
+        found = sorted({len(s) for s in a if hasattr(s, "__len__")})
+        raise InputError(f"{name} holds sequences of unequal lengths ({', '.join(map(str, found[:4]))}"
+                         f"{', ...' if len(found) > 4 else ''}); nx.pad({name}) makes one array of them and the mask "
+                         f"that layers with masked=True take") from None
     if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool) or np.issubdtype(a.dtype, np.complexfloating):
         raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers")
     return a

@@ -200,13 +200,18 @@ class Trainer:
         return {name: measure(y, outputs, self.loss) for name, measure in self.metrics.items()}
 
     def _checked(self, X, Y, which=""):
-        shape = self.model.shape(self.model.input)[1:]
-        x = data.check_examples(X, shape, f"{which}X")
+        x = self._examples(X, f"{which}X")
         target, output = self.model.shape(self._target), self.model.shape(self.model.output)
         y = data.check_target(Y, self.loss, target[1:], int(output[-1]), f"{which}Y")
         if len(x) != len(y):
             raise InputError(f"{which}X has {len(x)} examples and {which}Y {len(y)}")
         return x, y
+
+    def _examples(self, X, name="X"):
+        given, shape = self.model.input, self.model.shape(self.model.input)[1:]
+        if given.dtype == "int":
+            return data.check_tokens(X, shape, self.model.training.built.number(given.below), name)
+        return data.check_examples(X, shape, name)
 
     # -- use -----------------------------------------------------------------------------------------------------------
 
@@ -226,7 +231,7 @@ class Trainer:
 
     def predict(self, X, batch_size: int = 256) -> np.ndarray:
         """The model's outputs (N, ...), float32: for a model that ends in logits, logits."""
-        x = data.check_examples(X, self.model.shape(self.model.input)[1:])
+        x = self._examples(X)
         batch_size = _whole(batch_size, "batch_size")
         return np.concatenate([np.asarray(self._forward(self.params, x[first:first + batch_size]))
                                for first in range(0, len(x), batch_size)])

@@ -8,8 +8,9 @@ A step of an LSTM gets its gates out of one product ``z[b,q,l]``, so their adjoi
 from __future__ import annotations
 
 import sympy
-from derive.index import Index
 from sympy import Integer
+
+from derive.index import Index
 
 from ..plan import Plan, labels
 from .scope import Scope
@@ -35,10 +36,11 @@ def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     before = sum(1 for i in order[:order.index(q)] if i in axes)
     axes = tuple(i for i in order if i in axes)
     zero = Val("0", kind="num")
-    shown = [full(values.get(n, zero), axes, scope.shape(axes), scope.dtype) for n in range(int(scope.known(q.size)))]
+    count = int(scope.known(q.size))
+    shown = [full(values.get(n, zero), axes, scope.shape(axes), scope.dtype) for n in range(count)]
     text = ", ".join(v.src for v in shown)
-    scope.choices.append(("stack", scope.number, f"each term stands at one {q.name}: side by side, where masks would be "
-                                                 f"written over all of them"))
+    scope.choices.append(("stack", scope.number, f"each term stands at one {q.name}: side by side, where masks "
+                                                 f"would be written over all of them"))
     where = f", axis={before}" if before else ""
     return Val(f"jnp.stack(({text}){where})", ATOM, (*axes[:before], q, *axes[before:]), "float")
 
