@@ -131,9 +131,9 @@ class Conv2D(Conv):
     Dumoulin, Visin, *A guide to convolution arithmetic for deep learning*, arXiv:1603.07285.
 
     >>> from derive import Sequential
-    >>> model = Sequential([Conv2D(5, 3, stride=2, use_bias=False)], input_shape=(7, 8, 3))
-    >>> model.output.definition.body
-    sum[r,s,c](x[b, r + 2*u, s + 2*v, c]*conv2d_1_kernel[r, s, c, o])
+    >>> model = Sequential([Conv2D(5, 3, stride=2)], input_shape=(7, 8, 3))
+    >>> print(model.forward().program.equation("z1"))
+    z1[b,u,v,o] = sum_{r,s,c} x[b,2u+r,2v+s,c] conv2d_1_kernel[r,s,c,o] + conv2d_1_bias[o]
     >>> model.shape(model.output), model.output.axes
     ((B, 3, 3, 5), (B, floor(H/2 - 3/2) + 1, floor(W/2 - 3/2) + 1, O))
     """

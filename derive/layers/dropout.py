@@ -33,8 +33,8 @@ class Dropout(Layer):
     >>> from derive import Sequential
     >>> from derive.layers import Dense
     >>> model = Sequential([Dropout(0.5), Dense(3)], input_shape=(2,))
-    >>> model.random["dropout_1_mask"].chance, model.layers[0].output.definition.body
-    (Fraction(1, 2), 2*dropout_1_mask[b, i]*x[b, i])
+    >>> model.random["dropout_1_mask"]
+    Random(name='dropout_1_mask', tensor=<float tensor dropout_1_mask(B, I)>, chance=Fraction(1, 2), layer='dropout_1')
     >>> [t.name for t in model.forward().program.inputs]
     ['dense_1_bias', 'dense_1_kernel', 'x']
     """
@@ -71,8 +71,8 @@ class SpatialDropout(Dropout):
     Tompson, Goroshin, Jain, LeCun, Bregler, *Efficient object localization using convolutional networks*, CVPR 2015.
 
     >>> from derive import Sequential
-    >>> Sequential([SpatialDropout(0.2)], input_shape=(4, 5, 3)).output.definition.body
-    5*spatial_dropout_1_mask[b, c]*x[b, p, q, c]/4
+    >>> Sequential([SpatialDropout(0.2)], input_shape=(4, 5, 3)).random["spatial_dropout_1_mask"].tensor
+    <float tensor spatial_dropout_1_mask(B, C)>
     """
 
     kind = "spatial_dropout"

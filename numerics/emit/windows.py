@@ -172,7 +172,7 @@ def _sorted(p: Plan, axes, first, rest, computes) -> Windows | None:
 def _is_tap(a: Along) -> bool:
     """Whether ``r`` is the tap: the smaller one where numbers say, else the one whose size the other depends on."""
     if a.u.size.is_Integer and a.r.size.is_Integer:
-        return a.r.size <= a.u.size
+        return int(a.r.size) <= int(a.u.size)
     if a.r.size.is_Integer != a.u.size.is_Integer:
         return bool(a.r.size.is_Integer)
     return not (isinstance(a.u.size, Size) and a.u.size in a.r.size.free_symbols)
