@@ -5,6 +5,7 @@ from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
 from .facts import nonnegative, positive, sums_to, symmetric
+from .gauss_newton import gauss_newton
 from .index import index, indices, size
 from .layers.graph import Input
 from .model import Model, Sequential

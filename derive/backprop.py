@@ -119,13 +119,9 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     """
     wrt = _tensors(wrt, "wrt")
     first = backprop(loss, wrt)
-    direction = dict(direction or {})
-    pieces = []
+    directions, pieces = directions_along(wrt, direction), []
     for t in wrt:
-        idx = adjoint_letters(t)
-        v = direction.get(t) or direction.get(t.name) or tensor(f"{t.name}_dir", *idx)
-        if v.axes != t.axes:
-            raise DeriveError(f"the direction {v!r} of {t.name} needs the axes ({', '.join(map(str, t.axes))})")
+        idx, v = adjoint_letters(t), directions[t]
         product = first.gradient(t).lhs.func(first.gradient(t).tensor, *idx) * v[idx]
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
@@ -135,7 +131,19 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     reports = run(work, explain)
     results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
                ("hvp", {t.name: work.adjoint[t.name] for t in wrt})]
-    return _after(first, finish(work, "hvp", name or f"{loss.name}_hvp", results, reports))
+    made = finish(work, "hvp", name or f"{loss.name}_hvp", results, reports)
+    return replace(_after(first, made), directions={t.name: directions[t] for t in wrt})
+
+
+def directions_along(wrt, given) -> dict[Tensor, Tensor]:
+    """The direction along each tensor: the given one, or a new input ``W_dir`` of its shape."""
+    given, found = dict(given or {}), {}
+    for t in wrt:
+        v = given.get(t) or given.get(t.name) or tensor(f"{t.name}_dir", *adjoint_letters(t))
+        if v.axes != t.axes:
+            raise DeriveError(f"the direction {v!r} of {t.name} needs the axes ({', '.join(map(str, t.axes))})")
+        found[t] = v
+    return found
 
 
 def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:

@@ -104,6 +104,8 @@ class Derivation:
                               f"{', '.join(sorted(dict(self.adjoints)))}")
         return backprop(self.loss, wrt=[found]).gradient(found)
 
+    directions: Mapping[str, Tensor] = field(default_factory=dict)  # of a product: what each tensor moves along
+    between: Tensor | None = None  # of a Gauss-Newton product: the tensor whose Jacobian it is made of
     adjoints: tuple[tuple[str, Tensor], ...] = ()
     adjoint_equations: Mapping[str, Equation] = field(default_factory=dict, repr=False)
 

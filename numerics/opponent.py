@@ -17,6 +17,7 @@ from derive.errors import UnsupportedError
 from .catalogue import reference
 from .reference import evaluate, size_value
 from .rounding import is_float
+from .second import DERIVATIVES
 
 
 def label(group: str, key=None) -> str:
@@ -49,13 +50,13 @@ class Opponent:
         self.d, self.sizes, self.conventions = d, sizes, conventions
         self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
-        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", "hvp", "jacobian", "hessian")]
+        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", *DERIVATIVES)]
         if unknown:
             raise UnsupportedError(f"verify has no opponent for the result {unknown[0]!r} of a {d.kind}")
         self.inner = [t for t in d.wrt if not t.is_input]  # intermediates: differentiated through a nudge
         if self.inner:
             self.given = None
-        self.directions = _directions(d) if "hvp" in self.groups else {}
+        self.directions = d.directions
         self._compiled = jax.jit(self._all)
 
     @property
@@ -101,6 +102,8 @@ class Opponent:
             elif group == "hvp":
                 along = {n: floats[self.directions[n].name] for n in wrt}
                 values = jax.jvp(gradient, (wrt,), (along,))[1]
+            elif group == "gauss_newton":
+                values = self._gauss_newton(wrt, floats, whole)
             elif group == "jacobian":
                 values = jax.jacfwd(lambda parts: scalar(parts)[1])(wrt)
             elif group == "hessian":
@@ -111,22 +114,21 @@ class Opponent:
             found.update({label(group, k): values[k] for k in declared})
         return found
 
+    def _gauss_newton(self, wrt, floats, whole):
+        """``J' H J V`` by a jvp, a jvp of a gradient and a vjp, z being moved in the evaluator of the definitions."""
+        between = self.d.between.name
 
-def _directions(d: Derivation) -> dict:
-    """The direction along each tensor: what multiplies its gradient in the scalar that a Hessian product is of."""
-    gradients = {t.name: n for n, t in d.gradients.items()}
-    found = {}
-    for e in d.source.equations:
-        for term in e.terms if e.tensor == d.source.outputs[0] else ():
-            read = {r.tensor for r in term.reads()}
-            for n in {gradients[t.name] for t in read if t.name in gradients}:
-                rest = [t for t in read if t.name != d.gradients[n].name]
-                if len(rest) == 1:
-                    found[n] = rest[0]
-    missing = [t.name for t in d.wrt if t.name not in found]
-    if missing:
-        raise UnsupportedError(f"verify cannot tell which input is the direction along {missing[0]} in {d.name}")
-    return found
+        def z(parts):
+            return self._nodes({**floats, **parts, **whole})[between]
+
+        def loss(nudge):
+            return self._nodes({**floats, **wrt, **whole}, {between: nudge})[self.d.loss.name]
+
+        along = {n: floats[self.directions[n].name] for n in wrt}
+        here, moved = jax.jvp(z, (wrt,), (along,))
+        curved = jax.jvp(jax.grad(loss), (jnp.zeros_like(here),), (moved,))[1]
+        return jax.vjp(z, wrt)[1](curved)[0]
+
 
 
 def finite(opponent: Opponent):

@@ -14,7 +14,7 @@ import numpy as np
 
 from .taylor import Order, order
 
-DERIVATIVES = ("grads", "hvp", "jacobian", "hessian")
+DERIVATIVES = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")
 
 
 def taylor_order(d, leaves, sample, ours, key, noise: float, seed: int) -> Order | None:

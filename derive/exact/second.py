@@ -1,6 +1,8 @@
 """The claims of Jacobians, Hessians and products with them, each against dual numbers on the author's definitions.
 
     hvp[A]          <hvp A, u> is the second derivative of the loss along V and u
+    gauss_newton[A] <product A, u> is that, less the term that is dropped: the derivative of the loss along z_uv, the
+                    second derivative of the tensor between along V and u
     jacobian[w]     sum_m J[n, m] v[m] is the tangent of y along v, element by element
     hessian[A, B]   sum_ab H[a, b] u[a] v[b] is the second derivative of the loss along u of A and v of B
 
@@ -11,7 +13,6 @@ no second direction of their own, are compared with the tangent of the gradient'
 from __future__ import annotations
 
 from ..errors import DerivationError
-from ..tensor import Read
 from .case import Case
 from .decide import Difference, decide, show
 
@@ -23,6 +24,9 @@ def second_order_findings(checker):
         if group == "hvp":
             for n in value:
                 yield f"hvp:{n}", decide(f"hvp {n}", cases, product_claim(checker, n))
+        elif group == "gauss_newton":
+            for n in value:
+                yield f"{group}:{n}", decide(f"{group} {n}", cases, gauss_newton_claim(checker, n))
         elif group == "jacobian":
             for n in value:
                 yield f"jacobian:{n}", decide(f"jacobian {n}", cases, jacobian_claim(checker, n))
@@ -35,7 +39,7 @@ def second_order_findings(checker):
 def product_claim(checker, name):
     """<hvp W, u> equals the second derivative of the loss along V and u, by hyper-dual numbers."""
     d = checker.d
-    wrt, along = {t.name: t for t in d.wrt}, given_directions(checker)
+    wrt, along = {t.name: t for t in d.wrt}, d.directions
     products = {name: d.result("hvp")[name]}
 
     def claim(case):
@@ -45,15 +49,18 @@ def product_claim(checker, name):
     return claim
 
 
-def given_directions(checker):
-    """W -> V, read off the equation ``<grad, V>`` that a Hessian-vector product differentiates."""
-    of = {g.name: n for n, g in checker.d.gradients.items()}
-    found = {}
-    for t in checker.d.source.equation(checker.target).terms:
-        reads = {r.tensor for f in t.fac for r in f.atoms(Read)}
-        for g in (r for r in reads if r.name in of):
-            found[of[g.name]] = next(r for r in reads if r != g)
-    return found
+def gauss_newton_claim(checker, name):
+    d = checker.d
+    wrt, products = {t.name: t for t in d.wrt}, {name: d.result("gauss_newton")[name]}
+
+    def claim(case):
+        first = {n: case.array(v).data for n, v in d.directions.items()}
+        arrays = case.tangent(d.source, first, {name: case.direction(wrt[name])})
+        dropped = {d.between.name: [_mixed(case, v) for v in arrays[d.between.name].data]}
+        along = case.tangent(d.source, dropped)[d.loss.name].data[0][1]
+        mixed = case.field.sub(_mixed(case, arrays[d.loss.name].data[0]), case.field.zero if along is None else along)
+        return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
+    return claim
 
 
 def jacobian_claim(checker, name):
@@ -88,8 +95,11 @@ def hessian_claim(checker, pair):
 
 def mixed_derivative(case: Case, d, first, second):
     """The second derivative of the author's loss along two directions."""
-    out = case.tangent(d.source, first, second)[d.loss.name].data[0]
-    return case.field.zero if out[1] is None or out[1][1] is None else out[1][1]
+    return _mixed(case, case.tangent(d.source, first, second)[d.loss.name].data[0])
+
+
+def _mixed(case: Case, v):
+    return case.field.zero if v[1] is None or v[1][1] is None else v[1][1]
 
 
 def _wrt(d, name):

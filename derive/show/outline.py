@@ -41,6 +41,7 @@ def title(d: Derivation) -> str:
         "backprop": "the gradient of {}",
         "vjp": "the vector-Jacobian product of {}",
         "hvp": "a Hessian-vector product",
+        "gauss_newton": "a Gauss-Newton product",
     }.get(d.kind, d.kind + " of {}").format(d.loss.name)
     return what[:1].upper() + what[1:] if d.name in what else f"{d.name}: {what}"
 
@@ -140,7 +141,8 @@ def _asked(f: Formulas) -> list:
         if group != "grads":
             for name, t in value.items():
                 of = f.name(name)
-                what = (" = the Hessian times the direction, at ", of) if group == "hvp" else (f" ({group})",)
+                matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
+                what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
                 items.append((f.names.name(t), *what, f", of shape {_shape(t)}"))
     return [Heading(2, "What is asked for"), Bullets(tuple(items))]
 

@@ -22,7 +22,7 @@ from .timefirst import TimeFirst, time_first
 
 MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
-                  "jacobian": "value_and_jacobian", "hessian": "loss_grads_and_hessian"}
+                  "gauss_newton": "loss_grads_and_gauss_newton", "jacobian": "value_and_jacobian", "hessian": "loss_grads_and_hessian"}
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,8 @@ def _docstring(d: Derivation, inputs, scope: Scope) -> str:
 
 def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
     what = {"backprop": "Loss and gradients", "vjp": "Value and vector-Jacobian product",
-            "hvp": "Loss, gradients and Hessian-vector product", "jacobian": "Value and Jacobian",
+            "hvp": "Loss, gradients and Hessian-vector product",
+            "gauss_newton": "Loss, gradients and Gauss-Newton product", "jacobian": "Value and Jacobian",
             "hessian": "Loss, gradients and Hessian"}.get(d.kind, "Loss and gradients")
     forward = {e.name for e in d.source.equations}
     last = max((n for n, e in enumerate(d.program.equations) if e.name in forward), default=-1)

@@ -11,9 +11,8 @@ from derive.derivation import Derivation
 
 from ..errors import InputError, NumericsError
 from ..kernel import Kernel, compile
-from ..opponent import _directions as directions_of
 
-NEEDED = {"hessian": "newton", "hvp": "newton-cg", "jacobian": "root"}
+NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}
 
 
 class Problem:
@@ -25,7 +24,7 @@ class Problem:
         self.kind = self.d.kind
         if self.kind not in NEEDED:
             raise NumericsError(f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt) or "
-                                f"dv.hvp(loss, wrt) to minimize, dv.jacobian(y, wrt) for roots and least squares; "
+                                f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) for roots and least squares; "
                                 f"this is a {self.kind}")
         self.wrt = [t.name for t in self.d.wrt]
         missing, extra = [n for n in self.wrt if n not in start], [n for n in start if n not in self.wrt]
@@ -35,7 +34,7 @@ class Problem:
         self.dtype = np.result_type(*(np.asarray(start[n]).dtype for n in self.wrt), np.float32)
         self.start = {n: np.asarray(start[n], self.dtype) for n in self.wrt}
         self.inputs = {n: self._cast(a) for n, a in inputs.items()}
-        self.directions = {n: t.name for n, t in directions_of(self.d).items()} if self.kind == "hvp" else {}
+        self.directions = {n: t.name for n, t in self.d.directions.items()}
         self.shapes = {n: a.shape for n, a in self.start.items()}
         self.size = sum(a.size for a in self.start.values())
         self.groups = [g for g, _ in self.d.results]
@@ -83,7 +82,7 @@ class Problem:
             blocks = [np.asarray(returned["jacobian"][n]).reshape(y.size, -1) for n in self.wrt]
             return 0.5 * float(y @ y), y, np.concatenate(blocks, axis=1)
         gradient = self.flat(returned["grads"])
-        if self.kind == "hvp":
+        if self.directions:
             return float(returned["loss"]), gradient, None
         width = {n: int(np.prod(s, dtype=int)) for n, s in self.shapes.items()}
         matrix = np.block([[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt]
@@ -91,9 +90,9 @@ class Problem:
         return float(returned["loss"]), gradient, matrix
 
     def product(self, v, along) -> np.ndarray:
-        """The Hessian at v times a direction, without the Hessian."""
+        """The Hessian (or Gauss-Newton matrix) at v times a direction, without the matrix."""
         returned = dict(zip(self.groups, self.kernel.fn(*self._ordered(v, along)), strict=True))
-        return self.flat(returned["hvp"])
+        return self.flat(returned[self.kind])
 
     def check_memory(self, limit: int | None = None) -> None:
         """Refuse a Hessian that does not fit, before it is asked for."""

@@ -10,7 +10,8 @@ from .history import Iteration, NewtonError, NewtonResult
 from .problem import NEEDED, Problem
 from .steps import cg_step, least_squares_step, newton_step, root_step
 
-METHODS = {"hessian": ("newton",), "hvp": ("newton-cg",), "jacobian": ("root", "gauss-newton", "levenberg-marquardt")}
+METHODS = {"hessian": ("newton",), "hvp": ("newton-cg",), "gauss_newton": ("gauss-newton-cg",),
+           "jacobian": ("root", "gauss-newton", "levenberg-marquardt")}
 ARMIJO = 1e-4   # of the decrease that the slope promises
 HALVINGS = 40
 
@@ -28,7 +29,7 @@ def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = N
     ----------
     d : Derivation or Kernel
         ``dv.hessian(loss, wrt)``: minimize with the full Hessian.  ``dv.hvp(loss, wrt)``: minimize with products only
-        (Newton-CG).  ``dv.jacobian(y, wrt)``: a root of a square system, or the least squares of ``y``.
+        (Newton-CG), or ``dv.gauss_newton(loss, wrt, at)`` (always downhill).  ``dv.jacobian(y, wrt)``: a root of a square system, or the least squares of ``y``.
     start : dict of arrays
         Where to begin, by name; the precision of the whole computation (float64 arrays are computed in float64).
     inputs : dict of arrays, optional
@@ -148,7 +149,7 @@ class _Iteration:
         """``(p, damping used, inner iterations)``."""
         if self.method == "newton":
             return *newton_step(matrix, first, self.damping), 0
-        if self.method == "newton-cg":
+        if self.method in ("newton-cg", "gauss-newton-cg"):
             p, inner = cg_step(lambda v: self.problem.product(self.point, v), first, self.inner)
             return p, 0.0, inner
         return (root_step(matrix, first) if self.method == "root" else least_squares_step(matrix, first, 0.0)), 0.0, 0
