@@ -29,8 +29,10 @@ from .custom_vjp import custom_vjp
 from .emit import module
 from .errors import NumericsError, SizeError
 
+FORMS = ("dense", "structured")
 
-def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None) -> Kernel:
+
+def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, form="dense") -> Kernel:
     """Write, execute and wrap the JAX program of a derivation.
 
     Parameters
@@ -47,6 +49,9 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None) ->
     patterns : dict, optional
         Emissions to use whatever the cost rule says, as ``{"kernel-gradient": "taps", "pool": "windows"}``; what there
         is stands in :mod:`numerics.emit.choose`, and ``kern.choices`` says what was chosen and why.
+    form : str
+        For Hessians: "dense" returns full arrays; "structured" the compact arrays whose brackets tie axes (a diagonal, a
+        Kronecker factor, a low rank), as :class:`numerics.structured.Block` s, which are full arrays on demand.
 
     Returns
     -------
@@ -81,6 +86,11 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None) ->
     if unknown:
         known = ", ".join(s.name for s in d.program.sizes()) or "none"
         raise SizeError(f"nx.compile: size {unknown[0]!r} is not in this derivation; its sizes are {known}")
+    if form not in FORMS:
+        raise NumericsError(f"nx.compile(form={form!r}): give one of {', '.join(map(repr, FORMS))}")
+    if form == "structured":
+        from .structured import StructuredKernel
+        return StructuredKernel(d, fixed, dense, name, patterns)
     return Kernel(d, module.emit(d, fixed, dense, name, patterns=patterns), fixed, dense, name, patterns)
 
 

@@ -22,7 +22,8 @@ from .timefirst import TimeFirst, time_first
 
 MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
-                  "gauss_newton": "loss_grads_and_gauss_newton", "jacobian": "value_and_jacobian", "hessian": "loss_grads_and_hessian"}
+                  "gauss_newton": "loss_grads_and_gauss_newton", "jacobian": "value_and_jacobian",
+                  "hessian": "loss_grads_and_hessian"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
     order = TimeFirst(schedule(d.program)) if dense_fallback else time_first(schedule(d.program))
     if not dense_fallback and scope.patterns.get("pool") != "windows":
         scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
+    order.prepare(scope)
     for group in order.groups:
         write_group(scope, group, d, dense_fallback)
     order.restore(scope, [t for _, t in _results(d)])
