@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import depth, harness, programs, second_order, steps
+from benchmarks import depth, harness, programs, recurrent, second_order, steps
 
 
 @pytest.fixture
@@ -68,6 +68,15 @@ def test_the_quick_run_measures_everything(tmp_path):
     saved = json.loads(harness.save(rows, tmp_path).read_text())
     assert {"date", "machine", "versions", "rows"} == set(saved)
     assert len(harness.table(rows).splitlines()) == len(rows) + 1
+
+
+def test_recurrences_agree_with_autodiff_before_they_are_timed(monkeypatch):
+    rows = [r for r in recurrent.measure(quick=True) if r.measure == "step time"]
+    assert len(rows) == 4 and all(r.values["error"] <= recurrent.TOLERANCE for r in rows)
+    right = recurrent.FORWARDS["LSTM"]
+    monkeypatch.setitem(recurrent.FORWARDS, "LSTM", lambda p, x, y: 1.01 * right(p, x, y))
+    with pytest.raises(ValueError, match="nothing was timed"):
+        recurrent.compare("LSTM", 4, 2, 3, 3)
 
 
 def test_a_ratio_below_its_floor_says_so():

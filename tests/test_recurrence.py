@@ -108,7 +108,7 @@ def test_training_on_token_numbers():
         t.predict([[0, 1, 1, 1], [0, 1, 1, 1, 1]])
 
 
-# -- bad input ----------------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("layer, shape, message", [
     (L.LSTM(4), (5,), r"LSTM\(4\) reads sequences \(B, T, F\); it was given \(B, 5\); a series"),

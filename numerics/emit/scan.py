@@ -106,13 +106,38 @@ def _body(step: Step, e: Equation) -> Equation:
     def at(expr):
         return _without_time(step, expr, t)
 
-    terms = tuple(Term(at_coef, tuple(at(f) for f in term.fac), term.bnd,
+    terms = tuple(Term(term.coef, tuple(at(f) for f in _weights_turned(step, term, t)), term.bnd,
                        tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows))
-                  for term in e.terms for at_coef in (term.coef,))
+                  for term in e.terms)
     guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
     made = Tensor(_now(e), tuple(i.size for i in rest), rest, e.tensor.dtype, e.tensor.below, role="computed",
                   digest=f"emit:{_now(e)}")
     return replace(e, tensor=made, idx=rest, terms=terms, guards=guards)
+
+
+def _weights_turned(step: Step, term: Term, t: Index) -> tuple:
+    """Factors, with a weight whose summed axes stand last transposed once, before the scan, not in every step."""
+    if not _reads_member(step, term.reads()):
+        return term.fac
+    return tuple(_turned(step, f, term.bnd) if isinstance(f, Read) and t not in f.free_symbols
+                 and not _reads_member(step, [f]) else f for f in term.fac)
+
+
+def _turned(step: Step, r: Read, bnd) -> Read:
+    order = sorted(range(len(r.idx)), key=lambda n: r.idx[n] not in bnd)
+    plain = len(set(r.idx)) == len(r.idx) and all(
+        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True))
+    if not plain or order == list(range(len(order))) or not any(i in bnd for i in r.idx):
+        return r
+    name, axes = f"{r.tensor.name}\0turned:{order}", tuple(r.tensor.axes[n] for n in order)
+    if name not in step.scope.arrays:
+        given = step.scope.arrays[r.tensor.name]
+        how = "T" if order == [1, 0] else f"transpose({', '.join(map(str, order))})"
+        step.scope.arrays[name] = step.inner.arrays[name] = step.scope.names.fresh(f"{given}_T")
+        step.scope.write(f"{step.scope.arrays[name]} = {given}.{how}")
+    step.inner.arrays[name] = step.scope.arrays[name]
+    made = Tensor(name, axes, (), r.tensor.dtype, digest=f"emit:{name}", role="computed")
+    return Read(made, *(r.idx[n] for n in order))
 
 
 def _without_time(step: Step, e, t: Index):

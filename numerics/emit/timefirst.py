@@ -28,6 +28,14 @@ class TimeFirst:
 
     groups: list
     moved: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, tuple] = field(default_factory=dict)  # name of the moved copy -> the input and its time axis
+
+    def prepare(self, scope: Scope) -> None:
+        """Inputs that a recurrence reads at every step are moved once."""
+        for name, (t, n) in self.inputs.items():
+            given = scope.arrays[t.name]
+            scope.arrays[name] = scope.names.fresh(f"{given}_steps")
+            scope.write(f"{scope.arrays[name]} = jnp.moveaxis({given}, {n}, 0)")
 
     def restore(self, scope: Scope, results) -> None:
         """Returned tensors get their axes as defined."""
@@ -39,16 +47,28 @@ class TimeFirst:
 
 
 def time_first(groups) -> TimeFirst:
-    """Permute the axes of the members whose time axis is not the first."""
-    moved = {e.name: g.axis[e.name] for g in groups if isinstance(g, Scan) for e in g.equations if g.axis[e.name]}
+    """Permute the axes of the members whose time axis is not the first, and of what their steps read."""
+    members = {e.name: g.axis[e.name] for g in groups if isinstance(g, Scan) for e in g.equations}
+    moved = {name: n for name, n in members.items() if n}
     if not moved:
         return TimeFirst(list(groups))
+    for g in groups:
+        for e in g.equations if isinstance(g, Scan) else ():
+            for r in e.reads():
+                if e.name in moved and r.tensor.name not in members and r.tensor.name not in moved:
+                    spots = [n for n, i in enumerate(r.idx) if e.idx[g.axis[e.name]] in i.free_symbols]
+                    if len(spots) == 1 and spots[0] and (r.idx[spots[0]] - e.idx[g.axis[e.name]]).is_Integer:
+                        moved[r.tensor.name] = spots[0]
     made: dict[Tensor, Tensor] = {}
+    inputs: dict[str, tuple] = {}
 
     def tensor(t: Tensor) -> Tensor:
         if t not in made:
             n = moved[t.name]
-            made[t] = Tensor(t.name, first(t.axes, n), first(t.letters, n), t.dtype, t.below, t.role, t.facts, None,
+            name = f"{t.name}\0steps" if t.is_input else t.name
+            if t.is_input:
+                inputs[name] = (t, n)
+            made[t] = Tensor(name, first(t.axes, n), first(t.letters, n), t.dtype, t.below, t.role, t.facts, None,
                              f"emit:{t.digest}", t.block)
         return made[t]
 
@@ -72,7 +92,7 @@ def time_first(groups) -> TimeFirst:
 
     out = [replace(g, equations=tuple(equation(e) for e in g.equations), axis=dict.fromkeys(g.axis, 0))
            if isinstance(g, Scan) else equation(g) for g in groups]
-    return TimeFirst(out, moved)
+    return TimeFirst(out, {name: n for name, n in moved.items() if f"{name}\0steps" not in inputs}, inputs)
 
 
 def first(items, n: int) -> tuple:

@@ -41,10 +41,11 @@ def loss_and_grads(W, U, c, h0, x, y):
 
     _, h = lax.scan(h_step, jnp.zeros((B, L), dtype), (h_ext, t))  # (2)
     loss = jnp.square(h - y).sum()                                 # (3)
+    U_T = U.T
 
     def dh_in_step(dh_in_next, now):
         y_t, h_t = now
-        dh_t = dh_in_next @ U.T + 2 * (h_t - y_t)                  # (4)
+        dh_t = dh_in_next @ U_T + 2 * (h_t - y_t)                  # (4)
         dh_in_t = dh_t * (1 - h_t * h_t)                           # (5)
         return dh_in_t, dh_in_t
 
