@@ -164,9 +164,7 @@ def _taps_only(scope: Scope, w: Windows, order) -> Val | None:
         made = [*lead, *(a.u for a in w.axes), *other[1:]]
     else:
         shape = scope.shape([a.m for a in w.axes])
-        scope.product_used()
-        one = v.src if v.src.isidentifier() else scope.share(("piece", v.src), ("piece",), v).src
-        pieces = f"{{tap: {one} for tap in product(*map(range, {window}))}}"
-        text = f"{scope.helper('spread')}({', '.join([pieces, shape, *given])})"
+        arguments = ["lambda tap, g: g", f"({v.src},)", window, shape, *given]
+        text = f"{scope.helper('spread')}({', '.join(arguments)})"
         made = [*lead, *(a.m for a in w.axes), *other[1:]]
     return outside(scope, w, transpose(Val(text, ATOM, tuple(made)), [i for i in order if i in made]), order)

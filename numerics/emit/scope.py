@@ -118,10 +118,6 @@ class Scope:
             self.helpers.append(name)
         return name
 
-    def product_used(self) -> str:
-        """Use ``itertools.product`` in the generated module."""
-        return self.module("product")
-
     # -- sizes and index ranges -------------------------------------------------------------------------------------
 
     def known(self, e: Expr) -> Expr:
