@@ -62,7 +62,9 @@ def test_every_mutated_step_is_refuted(name):
 @pytest.mark.parametrize("name", ("softmax_regression", "max_pool", "tanh_rnn", "hessian_vector_product"))
 def test_every_mutated_backward_equation_is_refuted(name):
     d = CASES[name]()
-    backward = [n for n, e in enumerate(d.program.equations) if d.source.equation(e.name) is None and e.reduce is None]
+    shifts = {e.name for s in d.steps if s.rule == "stabilize" for e in s.context}  # any shift m is right, by design
+    backward = [n for n, e in enumerate(d.program.equations)
+                if d.source.equation(e.name) is None and e.reduce is None and e.name not in shifts]
     tried = 0
     for n in backward:
         eq = d.program.equations[n]

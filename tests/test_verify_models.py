@@ -12,7 +12,7 @@ from numerics import catalogue
 from numerics.kernel import compile
 from numerics.verify import verify
 
-ENDS = {"logits": None, "probabilities": "softmax", "bits": "sigmoid", "anything": None}
+ENDS = {"logits": None, "probabilities": "softmax", "bits": "sigmoid", "anything": None, "nonnegative": "softplus"}
 
 
 def net(loss, hidden="tanh", last=None):
