@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # relative, float32: sums of up to 2048 terms in different ord
 
 @dataclass(frozen=True)
 class Problem:
-    """A loss with what to differentiate by, its idiomatic forward, and example arrays; ``derive`` makes the derivation."""
+    """A loss with what to differentiate by, its idiomatic forward, and example arrays."""
 
     name: str
     make: Callable
@@ -116,7 +116,8 @@ PROBLEMS = (
     Problem("softmax regression 1000x64x10", softmax_regression,
             lambda p, d: cross_entropy(d["x"] @ p["W"] + p["c"], d["label"]), softmax_arrays, 3.5),
     Problem("last layer of an MLP 512x64x10", last_layer,
-            lambda p, d: cross_entropy(jnp.tanh(d["x"] @ d["W1"] + d["c1"]) @ p["W"], d["label"]), last_layer_arrays, 2.7),
+            lambda p, d: cross_entropy(jnp.tanh(d["x"] @ d["W1"] + d["c1"]) @ p["W"], d["label"]),
+            last_layer_arrays, 2.7),
     Problem("x'Ax n=2048", quadratic_form, lambda p, d: p["x"] @ d["A"] @ p["x"], quadratic_arrays, 3.0),
     Problem("factorization 100x100 k=10", factorization,
             lambda p, d: 0.5 * jnp.sum((d["A"] - p["U"] @ p["V"].T)**2), factorization_arrays, 60.0),

@@ -52,7 +52,8 @@ def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None
 
     References
     ----------
-    Schraudolph, *Fast curvature matrix-vector products for second-order gradient descent*, Neural Computation 14 (2002).
+    Schraudolph, *Fast curvature matrix-vector products for second-order gradient descent*, Neural Computation 14
+    (2002).
 
     >>> from derive import indices, tensor, define, Sum
     >>> p, q = indices("p q")

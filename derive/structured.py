@@ -5,7 +5,7 @@ arrays that share no summed index:
 
     [i' = i] sum_j V[j,k] V[j,k']        axes i k i k'     one array (k, k')
     U[i,k'] V[j,k]                       axes i k j k'     two arrays (i, k') and (j, k)
-    dx[k] [k' = k]  -  dx[k] dx[k']      axes k k, one array (k);  axes k k', two arrays (k) and (k'): a diagonal and rank one
+    dx[k] [k' = k]  -  dx[k] dx[k']      axes k k, one array (k); axes k k', two: a diagonal and rank one
 
 Nothing is approximated: the sum of the parts is the block.
 """
@@ -76,8 +76,9 @@ class _Maker:
                 together.setdefault((axes, letters), []).append(pieces[0])
             else:
                 single.append(Part(tuple(i.name for i in axes), tuple(self._array(eq, [p]) for p in pieces)))
-        return (*(Part(tuple(i.name for i in axes), (self._array(eq, terms),)) for (axes, _), terms in together.items()),
-                *single)
+        summed = (Part(tuple(i.name for i in axes), (self._array(eq, terms),))
+                  for (axes, _), terms in together.items())
+        return (*summed, *single)
 
     def _resolved(self, eq: Equation) -> Equation:
         """A block that is another one transposed has the other's terms."""

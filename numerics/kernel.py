@@ -50,8 +50,9 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
         Emissions to use whatever the cost rule says, as ``{"kernel-gradient": "taps", "pool": "windows"}``; what there
         is stands in :mod:`numerics.emit.choose`, and ``kern.choices`` says what was chosen and why.
     form : str
-        For Hessians: "dense" returns full arrays; "structured" the compact arrays whose brackets tie axes (a diagonal, a
-        Kronecker factor, a low rank), as :class:`numerics.structured.Block` s, which are full arrays on demand.
+        For Hessians: "dense" returns full arrays; "structured" the compact arrays of equations whose brackets tie
+        axes (a diagonal, a Kronecker factor, a low rank), as :class:`numerics.structured.Block` s, which are full
+        arrays on demand.
 
     Returns
     -------

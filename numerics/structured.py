@@ -1,6 +1,6 @@
 """``nx.compile(d, form="structured")``: Hessians as the compact arrays that their equations are made of.
 
-``kern(...).hessian["U", "V"]`` is a :class:`Block`: its parts, ``nbytes``, products with it, and the full array on demand.
+``kern(...).hessian["U", "V"]`` is a :class:`Block`: parts, ``nbytes``, products with it, the full array on demand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gauss-Newton products: proved, verified, equal to J'HJ and to the Fisher information, refused where a term is missing."""
+"""Gauss-Newton products: proved, verified, equal to J'HJ and to the Fisher information; what is refused."""
 
 from dataclasses import replace
 

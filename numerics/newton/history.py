@@ -1,4 +1,4 @@
-"""What an iteration leaves behind: one line a step, the observed order of convergence, and the error that keeps both."""
+"""What an iteration leaves behind: one line a step, the observed order, and the error that keeps both."""
 
 from __future__ import annotations
 

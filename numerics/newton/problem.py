@@ -23,9 +23,9 @@ class Problem:
         self.d = self.kernel.derivation
         self.kind = self.d.kind
         if self.kind not in NEEDED:
-            raise NumericsError(f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt) or "
-                                f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) for roots and least squares; "
-                                f"this is a {self.kind}")
+            raise NumericsError(f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt), "
+                                f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) "
+                                f"for roots and least squares; this is a {self.kind}")
         self.wrt = [t.name for t in self.d.wrt]
         missing, extra = [n for n in self.wrt if n not in start], [n for n in start if n not in self.wrt]
         if missing or extra:

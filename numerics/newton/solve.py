@@ -29,7 +29,8 @@ def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = N
     ----------
     d : Derivation or Kernel
         ``dv.hessian(loss, wrt)``: minimize with the full Hessian.  ``dv.hvp(loss, wrt)``: minimize with products only
-        (Newton-CG), or ``dv.gauss_newton(loss, wrt, at)`` (always downhill).  ``dv.jacobian(y, wrt)``: a root of a square system, or the least squares of ``y``.
+        (Newton-CG), or ``dv.gauss_newton(loss, wrt, at)`` (always
+        downhill).  ``dv.jacobian(y, wrt)``: a root of a square system, or the least squares of ``y``.
     start : dict of arrays
         Where to begin, by name; the precision of the whole computation (float64 arrays are computed in float64).
     inputs : dict of arrays, optional
@@ -115,21 +116,22 @@ class _Iteration:
 
     def run(self) -> NewtonResult:
         """Steps until the residual is small enough."""
-        for number in range(self.max_steps + 1):
+        number = 0
+        while True:
             value, first, matrix = self.problem.all(self.point)
             squares = self.method in ("gauss-newton", "levenberg-marquardt")
             slope = matrix.T @ first if squares else first
             residual = float(np.linalg.norm(slope))
-            if not np.isfinite(value) or not np.isfinite(residual) or (matrix is not None and not np.isfinite(matrix).all()):
+            if not np.isfinite([value, residual, 0.0 if matrix is None else np.sum(matrix)]).all():
                 self._fail(f"the value or its derivatives are not finite at step {number}")
             if residual <= self.tolerance:
                 self.history.append(Iteration(number, value, residual))
                 return self._result(f"converged in {number} steps: residual {residual:.1e} <= {self.tolerance:g}")
             if number == self.max_steps:
                 self.history.append(Iteration(number, value, residual))
-                break
+                self._fail(f"no convergence in {number} steps: residual {residual:.1e} > {self.tolerance:g}")
             self._step(number, value, first, matrix, slope, residual)
-        self._fail(f"no convergence in {self.max_steps} steps: residual {residual:.1e} > {self.tolerance:g}")
+            number += 1
 
     def _step(self, number, value, first, matrix, slope, residual):
         try:
@@ -184,7 +186,8 @@ class _Iteration:
         raise NewtonError(f"no damping up to {self.damping:.1e} makes the squares fall")
 
     def _result(self, reason) -> NewtonResult:
-        return NewtonResult(self.problem.d.name, self.method, self.problem.parts(self.point), tuple(self.history), reason)
+        parameters = self.problem.parts(self.point)
+        return NewtonResult(self.problem.d.name, self.method, parameters, tuple(self.history), reason)
 
     def _fail(self, message):
         raise NewtonError(f"{self.problem.d.name}: {message}", tuple(self.history), self.problem.parts(self.point))

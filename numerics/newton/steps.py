@@ -86,4 +86,5 @@ def least_squares_step(J, y, shift: float) -> np.ndarray:
                               f'{values[-1]:.3e}); method="levenberg-marquardt" takes damped steps')
         return p
     weights = np.sqrt(shift) * np.maximum(np.linalg.norm(J, axis=0), 1e-12)
-    return -np.linalg.lstsq(np.vstack([J, np.diag(weights)]), np.concatenate([y, np.zeros(len(weights))]), rcond=None)[0]
+    rows, right = np.vstack([J, np.diag(weights)]), np.concatenate([y, np.zeros(len(weights))])
+    return -np.linalg.lstsq(rows, right, rcond=None)[0]
