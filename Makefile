@@ -41,7 +41,6 @@ check: $(VENV)/with-dev lint types
 	$(MAKE) docs
 
 lint: $(VENV)/with-dev
-	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 
 format: $(VENV)/with-dev

@@ -62,7 +62,7 @@ def _solve_one(term: Term) -> Term | None:
         for v in [a for a in coefs if a in bound and coefs[a] in (1, -1)]:
             if any(v in a.free_symbols for a in coefs if isinstance(a, Read)):
                 continue
-            solution = expand((v - (row.lhs - row.rhs) / coefs[v]))
+            solution = expand(v - (row.lhs - row.rhs) / coefs[v])
             others = solution.free_symbols & bound
             if not others or (isinstance(solution, Index) and same_size(solution.size, v.size)):
                 # prefer exact renamings, then solutions without bound indices, then the written order
@@ -81,9 +81,9 @@ def _read_has(fac, e: Expr, size: Expr) -> bool:
     """Whether a float factor reads an axis of this size at exactly this index, so that it vanishes outside."""
     for f in fac:
         base = f.base if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else f
-        if isinstance(base, Read) and base.tensor.dtype == "float":
-            if any(x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True)):
-                return True
+        if isinstance(base, Read) and base.tensor.dtype == "float" and any(
+                x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True)):
+            return True
     return False
 
 

@@ -199,8 +199,8 @@ class Ingest:
         rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
         for r in rows:
             if decide(r) is False:
-                self.fail(UnsupportedError, f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has an "
-                                            f"empty window: {r} never holds; accepted: a window with a position inside")
+                self.fail(UnsupportedError, f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has "
+                                            f"an empty window: {r} never holds; accepted: a window with a position inside")
         rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
         return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
 
@@ -320,7 +320,6 @@ class Ingest:
 def normalise(e: Expr, ingest: Ingest) -> Expr:
     """SymPy as users write it, in the engine's own nodes: exact numbers, our sums, maxes, sigmoid and softplus."""
     owner = ingest.owner
-    mapping = {}
     for r in e.atoms(Read):
         if r.tensor.digest.startswith("self:"):
             partners = {p.name: p for p in owner.partners}
@@ -328,9 +327,7 @@ def normalise(e: Expr, ingest: Ingest) -> Expr:
                 ingest.fail(DeriveError, f"{r.tensor.name} is read outside the recurrence that defines it")
     heads = {r.tensor: p for r in e.atoms(Read) if r.tensor.digest.startswith("self:")
              for p in owner.partners if p.name == r.tensor.name}
-    mapping.update(heads)
-    e = _own_nodes(e.xreplace(mapping) if mapping else e, ingest)
-    return e
+    return _own_nodes(e.xreplace(heads) if heads else e, ingest)
 
 
 def _own_nodes(e, ingest):

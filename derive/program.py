@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import sympy
-from sympy import Add, Expr, Integer, Mul
+from sympy import Add, Expr, Mul
 
 from .errors import DerivationError, IndexCaptureError, ShapeError
 from .index import Index, Size, same_size

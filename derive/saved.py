@@ -12,7 +12,7 @@ from sympy import Expr, Function, Integer, Pow, exp, log
 from . import affine
 from .match import skeleton, unify
 from .nodes import sigmoid
-from .program import Equation, Program, Term
+from .program import Equation, Term
 from .tensor import Read
 
 

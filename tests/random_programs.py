@@ -19,7 +19,6 @@ class Maker:
         self.letters = {n: dv.index(n) for n in "ijk"}
         i, j, k = self.letters.values()
         self.twins = {letter: dv.index(f"{letter.name}2", letter.size) for letter in (i, j, k)}
-        n = dv.index("n")
         self.inputs = [dv.tensor("x", i), dv.tensor("y", i, j), dv.tensor("w", k), dv.tensor("A", j, j.size),
                        dv.tensor("c")]
         self.gathers = [dv.tensor("f", i, dtype="int", below=j.size), dv.tensor("g", k, dtype="int", below=i.size)]
@@ -53,7 +52,7 @@ class Maker:
             at = [s for s in scope if s.size == g.axes[0]]
             if g.below == size and at and roll < 0.9:
                 return g[self.rng.choice(at)]
-        others = [s for s in scope]
+        others = list(scope)
         if others and roll < 0.93:
             return self.rng.choice(others) + 1
         return fits[0] if fits else sympy.Integer(self.rng.choice([0, 1]))

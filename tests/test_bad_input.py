@@ -57,7 +57,8 @@ BAD = {
         lambda: dv.backprop(dv.define("z", (b, i), x[b, i] ** 2), [x]), dv.DerivationError,
         ["scalar loss", "axes (B, I)", "dv.vjp(z"]),
     "a loss of integers only": (
-        lambda: dv.backprop(dv.define("n", (), dv.Sum(label[b], b)), [x]), dv.DerivationError, ["n does not depend on x", "no float input"]),
+        lambda: dv.backprop(dv.define("n", (), dv.Sum(label[b], b)), [x]), dv.DerivationError,
+        ["n does not depend on x", "no float input"]),
     "a loss that is an input": (lambda: dv.backprop(x, [x]), dv.DeriveError, ["x is an input"]),
     "a loss that is an expression": (
         lambda: dv.backprop(dv.Sum(x[b, i], b, i), [x]), dv.DeriveError, ["made by dv.define"]),

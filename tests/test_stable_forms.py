@@ -98,7 +98,7 @@ def test_a_log_sum_exp_of_a_nested_sum_is_shifted():
         assert all(np.isfinite(v).all() for v in (out[0], *out[1].values())), d.kind
         assert np.allclose(out[0], 1e4)
         names = [e.name for e in d.program]
-        assert len(names) == len(set(str(e.rhs) for e in d.program)), "one value, one equation"
+        assert len(names) == len({str(e.rhs) for e in d.program}), "one value, one equation"
 
 
 def test_overflow_is_what_an_unrecognised_form_would_give():

@@ -244,7 +244,7 @@ def plain_product(scope: Scope, factors, order, first: Val | None = None) -> Val
     """A product of expressions, after a value that is already there."""
     constant = Integer(1)
     top, bottom = [] if first is None else [first], []
-    for f in (g for f in factors for g in Mul.make_args(f)):
+    for f in (g for factor in factors for g in Mul.make_args(factor)):
         if f.is_number and _only_sizes(f):
             constant *= f
         elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
