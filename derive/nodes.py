@@ -2,7 +2,7 @@
 
 ``Sum``, ``Max`` and ``ArgMax`` bind their indices (``binders``) over the full range ``0 .. size-1``.  The scalar
 functions here exist because SymPy's own reorder their arguments (``Max``), overflow (``1/(1+exp(-x))``) or have no
-name for the idea (``stop_gradient``).  Kinks are conventions (DESIGN law 8): ``relu'(0) = 0``, ``maximum`` sends a tie
+name for the idea (``stop_gradient``).  Kinks are conventions: ``relu'(0) = 0``, ``maximum`` sends a tie
 to its first argument as written, a max over an index sends its gradient to the first maximiser.
 """
 

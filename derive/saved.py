@@ -1,4 +1,4 @@
-"""Saved values: a definition ``h = F(u)`` licenses writing ``F(u)`` as ``h`` (DESIGN section 5).
+"""Saved values: a definition ``h = F(u)`` licenses writing ``F(u)`` as ``h``.
 
 Only functions and roots are looked up, because only they cost something, and only where the read is in range:
 ``exp(0) = 1``, but ``p`` outside its bounds is 0.

@@ -1,4 +1,4 @@
-"""Stabilization: the shift in every log-sum-exp, as equations like any other (DESIGN law 7).
+"""Stabilization: the shift in every log-sum-exp, as equations like any other.
 
 ``lse = log sum exp u`` becomes, with ``m = max u`` and ``v = u - m``,
 

@@ -138,7 +138,7 @@ class Tensor(Basic):
 class Read(Expr):
     """One element of a tensor, ``T[e1, e2, ...]``; args are the tensor and the index expressions.
 
-    A float read outside its tensor is zero (DESIGN law 5).
+    A float read outside its tensor is zero.
     """
 
     is_commutative = True
