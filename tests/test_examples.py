@@ -51,6 +51,27 @@ def test_digits_learn_without_autodiff(script, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy: 0.")
 
 
+def test_characters_are_predicted_with_the_state_carried_along(script, capsys):
+    history = script("char_lm")(text="the cat sat on the mat. " * 60, hidden=16, steps=10, batch=4, epochs=6,
+                                learning_rate=2e-2, length=40)
+    out = capsys.readouterr().out
+    assert history[-1] < 0.5 * history[0] and "perplexity" in out
+    assert "dc2[b,t,l] = dc2[b,t+1,l] f2[b,t+1,l]" in out and len(out.splitlines()[-1]) == 41
+
+
+def test_both_directions_label_a_sequence(script):
+    assert script("sequence_labelling")(characters=20_000, hidden=16, epochs=5) > 0.94
+
+
+def test_texts_of_unequal_length_get_a_verdict(script):
+    assert script("sentiment")() > 0.95
+
+
+def test_a_forecast_beats_persistence(script):
+    error, persistence = script("forecast")(length=500, epochs=8)
+    assert error < 0.2 * persistence
+
+
 def test_every_script_has_its_test(root):
     tested = (root / "tests" / "test_examples.py").read_text()
     scripts = sorted((root / "examples").glob("*.py"))
