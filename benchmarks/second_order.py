@@ -18,7 +18,7 @@ import derive as dv
 import numerics as nx
 
 from .harness import Row, interleaved, largest_error, memory
-from .programs import softmax_regression
+from .programs import arrays, forward, mlp, softmax_regression
 
 TOLERANCE = 1e-4  # relative, float32: sums of up to 2048 terms in different orders
 
@@ -127,14 +127,75 @@ PROBLEMS = (
 
 def measure(quick: bool = False, only: str = "") -> list[Row]:
     """The rows of all problems, or of those whose name contains ``only``."""
-    return [row for p in PROBLEMS if only in p.name for row in compare(p, quick)]
+    rows = [row for p in PROBLEMS if only in p.name for row in compare(p, quick)]
+    rows += [hessian_product(quick)] if only in "MLP product" else []
+    return rows + ([newton_step(quick)] if only in "Newton step" else [])
+
+
+def hessian_product(quick: bool) -> Row:
+    """The Hessian of an MLP times a vector, against ``jvp`` of ``grad``."""
+    widths = (20, 16, 16, 10) if quick else (784, 512, 512, 10)
+    d = dv.hvp(*mlp(2))
+    kernel = nx.compile(d)
+    parameters, x, label = arrays(widths, 128)
+    along = [jnp.asarray(np.random.default_rng(1).normal(size=p.shape), jnp.float32) for p in parameters]
+    names = [t.name for t in d.wrt]
+    given = {**dict(zip(names, parameters, strict=True)), "x": x, "label": label,
+             **{d.directions[n].name: v for n, v in zip(names, along, strict=True)}}
+    inputs = [given[t.name] for t in kernel.inputs]
+
+    def theirs(parameters, along):
+        return jax.jvp(jax.grad(lambda p: forward(p, x, label)), (parameters,), (along,))[1]
+
+    found = kernel.fn(*inputs)[2]
+    error = largest_error(found, dict(zip(names, theirs(parameters, along), strict=True)))
+    return _timed("MLP product 784-512-512-10", "Hessian times vector", lambda *a: kernel.fn(*a)[2], inputs, theirs,
+                  (parameters, along), error, 1.0, quick)
+
+
+def newton_step(quick: bool) -> Row:
+    """Gradient, Hessian and the solve, of logistic regression with a damping that makes it well posed."""
+    parameters, data = _arrays(PROBLEMS[0], quick)
+    d = dv.hessian(*logistic())
+    kernel = nx.compile(d)
+    inputs = [{**parameters, **data}[t.name] for t in kernel.inputs]
+
+    def ours(*given):
+        _, grads, hessian = kernel.fn(*given)
+        return jnp.linalg.solve(hessian["w", "w"] + 1e-2 * jnp.eye(len(grads["w"])), grads["w"])
+
+    def theirs(parameters, data):
+        def f(w):
+            return logistic_forward({"w": w}, data)
+        w = parameters["w"]
+        return jnp.linalg.solve(jax.hessian(f)(w) + 1e-2 * jnp.eye(len(w)), jax.grad(f)(w))
+
+    error = largest_error({"p": ours(*inputs)}, {"p": theirs(parameters, data)})
+    return _timed("Newton step, logistic 2048x256", "gradient + Hessian + solve", ours, inputs, theirs,
+                  (parameters, data), error, 1.5, quick)
+
+
+def _arrays(problem: Problem, quick: bool):
+    rng = np.random.default_rng(0)
+    return ({n: jnp.asarray(a, jnp.int32 if a.dtype.kind == "i" else jnp.float32) for n, a in part.items()}
+            for part in problem.arrays(rng, quick))
+
+
+def _timed(name, measure, ours, inputs, theirs, given, error, floor, quick) -> Row:
+    if not error <= TOLERANCE:
+        raise ValueError(f"{name}: the result differs from autodiff by {error:.1e}; nothing was timed")
+    a, b = jax.jit(ours).lower(*inputs).compile(), jax.jit(theirs).lower(*given).compile()
+    steps = [lambda: jax.block_until_ready(a(*inputs)), lambda: jax.block_until_ready(b(*given))]
+    rounds, inner = (3, 1) if quick else (11, 2)
+    ratio, step_a, step_b = interleaved(*steps, rounds=rounds, inner=inner)
+    control, _, _ = interleaved(steps[0], steps[0], rounds=rounds, inner=inner)
+    return Row(name, measure, ratio, control, None if quick else floor,
+               {"derived_s": step_a, "autodiff_s": step_b, "error": error})
 
 
 def compare(problem: Problem, quick: bool) -> list[Row]:
     """The Hessian alone: both programs return its blocks and nothing else, so that neither pays for the loss."""
-    rng = np.random.default_rng(0)
-    parameters, data = ({n: jnp.asarray(a, jnp.int32 if a.dtype.kind == "i" else jnp.float32) for n, a in part.items()}
-                        for part in problem.arrays(rng, quick))
+    parameters, data = _arrays(problem, quick)
     start = time.perf_counter()
     d = dv.hessian(*problem.make())
     derived_in = time.perf_counter() - start

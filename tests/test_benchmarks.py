@@ -85,8 +85,10 @@ def test_a_ratio_below_its_floor_says_so():
 
 
 def test_second_order_problems_agree_with_autodiff_before_they_are_timed():
-    rows = [r for r in second_order.measure(quick=True) if r.measure == "Hessian"]
+    measured = second_order.measure(quick=True)
+    rows = [r for r in measured if r.measure == "Hessian"]
     assert len(rows) == len(second_order.PROBLEMS)
+    assert {"Hessian times vector", "gradient + Hessian + solve"} <= {r.measure for r in measured}
     assert all(r.values["error"] <= second_order.TOLERANCE and r.values["derive_s"] < 5 for r in rows)
 
 
