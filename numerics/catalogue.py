@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from . import catalogue_images
+from . import catalogue_images, catalogue_sequences
 
 ACTIVATIONS = {
     "linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
@@ -31,7 +31,7 @@ def _activation(model, placed, xs, arrays):
     return ACTIVATIONS[placed.layer.activation.name](xs[0])
 
 
-LAYERS = {"dense": _dense, "activation": _activation, **catalogue_images.LAYERS}
+LAYERS = {"dense": _dense, "activation": _activation, **catalogue_images.LAYERS, **catalogue_sequences.LAYERS}
 
 
 def _picked(log_p, y):
@@ -96,7 +96,8 @@ def reference(network):
     if KNOWN_LOSSES.get(loss.name) != loss or loss.name not in LOSSES:
         return None
     for placed in model.layers:
-        activation = getattr(placed.layer, "activation", None)
+        inner = getattr(placed.layer, "inner", placed.layer)  # of a Bidirectional
+        activation = getattr(inner, "activation", None)
         known = activation is None or (KNOWN_ACTIVATIONS.get(activation.name) == activation
                                        and activation.name in ACTIVATIONS)
         if placed.kind not in LAYERS or not known:

@@ -67,9 +67,9 @@ def _recurrent(model, placed, xs, arrays):
 
 def _bidirectional(model, placed, xs, arrays):
     import copy
-    twin = copy.copy(placed.layer.layer)
+    twin = copy.copy(placed.layer.inner)
     twin.go_backwards = True
-    left = unrolled(placed.layer.layer, f"{placed.name}_forward", xs, arrays)[0]
+    left = unrolled(placed.layer.inner, f"{placed.name}_forward", xs, arrays)[0]
     right = unrolled(twin, f"{placed.name}_backward", xs, arrays)[0]
     return {"concat": lambda: jnp.concatenate([left, right], axis=-1), "sum": lambda: left + right,
             "mul": lambda: left * right, "mean": lambda: (left + right) / 2}[placed.layer.merge]()

@@ -51,7 +51,7 @@ class Bidirectional(Layer):
 
     Parameters
     ----------
-    layer : SimpleRNN, LSTM or GRU
+    inner : SimpleRNN, LSTM or GRU
         Running forwards; its twin runs backwards with parameters of its own, ``<name>_backward_kernel`` and so on.
     merge : {"concat", "sum", "mul", "mean"}
     name : str, optional
@@ -67,25 +67,25 @@ class Bidirectional(Layer):
     """
 
     kind = "bidirectional"
-    fields = ("layer", "merge", "name")
+    fields = ("inner", "merge", "name")
 
-    def __init__(self, layer: Recurrent, merge: str = "concat", name: str | None = None):
+    def __init__(self, inner: Recurrent, merge: str = "concat", name: str | None = None):
         super().__init__(name)
-        if not isinstance(layer, Recurrent):
-            raise DeriveError(f"Bidirectional({layer!r}): accepted are SimpleRNN, LSTM and GRU")
-        if layer.go_backwards or layer.return_state or layer.initial_state in ("input", "carried"):
+        if not isinstance(inner, Recurrent):
+            raise DeriveError(f"Bidirectional({inner!r}): accepted are SimpleRNN, LSTM and GRU")
+        if inner.go_backwards or inner.return_state or inner.initial_state in ("input", "carried"):
             raise DeriveError("Bidirectional: the layer runs forwards, gives no states and starts from zeros or a "
                               "parameter; a state cannot be carried to where the backward layer starts, the end")
         if merge not in MERGES:
             raise DeriveError(f"Bidirectional: unknown merge {merge!r}{did_you_mean(merge, MERGES)}; accepted are "
                               f"{', '.join(MERGES)}")
-        self.layer, self.merge, self.trainable = layer, merge, layer.trainable
-        self.merges = layer.merges
-        self._backward = copy.copy(layer)
+        self.inner, self.merge, self.trainable = inner, merge, inner.trainable
+        self.merges = inner.merges
+        self._backward = copy.copy(inner)
         self._backward.go_backwards = True
 
     def connect(self, x, new: Builder) -> Tensor:
-        left = self.layer.connect(x, Part(new, "forward"))
+        left = self.inner.connect(x, Part(new, "forward"))
         new._count = 0  # the twin has the same axes
         right = self._backward.connect(x, Part(new, "backward"))
         at = left.letters
@@ -103,7 +103,7 @@ class TimeDistributed(Layer):
 
     Parameters
     ----------
-    layer : Layer
+    inner : Layer
         Any layer that treats examples one by one: Dense, Conv2D, MaxPool2D, Flatten, ...; not BatchNorm, which averages
         over them.
     name : str, optional
@@ -120,13 +120,13 @@ class TimeDistributed(Layer):
     """
 
     kind = "time_distributed"
-    fields = ("layer", "name")
+    fields = ("inner", "name")
 
-    def __init__(self, layer: Layer, name: str | None = None):
+    def __init__(self, inner: Layer, name: str | None = None):
         super().__init__(name)
-        if not isinstance(layer, Layer) or layer.merges or isinstance(layer, Recurrent):
-            raise DeriveError(f"TimeDistributed({layer!r}): accepted are layers that read one tensor and no sequence")
-        self.layer, self.trainable, self.gives = layer, layer.trainable, layer.gives
+        if not isinstance(inner, Layer) or inner.merges or isinstance(inner, Recurrent):
+            raise DeriveError(f"TimeDistributed({inner!r}): accepted are layers that read one tensor and no sequence")
+        self.inner, self.trainable, self.gives = inner, inner.trainable, inner.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
@@ -134,9 +134,9 @@ class TimeDistributed(Layer):
         b, time, *rest = x.letters
         remembered = len(new.state)
         one = Tensor(x.name, (x.axes[0], *x.axes[2:]), (b, *rest), x.dtype, x.below, "data", x.facts)
-        found = self.layer.connect(one, new)
+        found = self.inner.connect(one, new)
         if len(new.state) > remembered:
-            raise DeriveError(f"TimeDistributed({type(self.layer).__name__}): it averages over examples, so it cannot "
+            raise DeriveError(f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
                               f"treat each step by itself")
         taken = {i.name for t in _defined(found) for i in t.letters}
         t = Index(next(n for n in ("t", "t'", "t''", "s") if n not in taken), time.size)
