@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from kernel_cases import CASES, check, compiled, data, leaves
 from programs import CASES as PROGRAMS
-from sympy import Eq, Ge, Piecewise, exp, tanh
+from sympy import Eq, Ge, Piecewise, Rational, exp, tanh
 
 import derive as dv
+import numerics as nx
 from numerics.verify import float64
 
 
@@ -115,3 +116,28 @@ def test_random_programs(seed):
                       for kern in (compiled(d, sizes), compiled(d, sizes, dense=True)))
     for name, value in fast.items():
         np.testing.assert_allclose(value, slow[name], rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+def test_a_sum_that_is_there_up_to_a_factor_is_not_made_again():
+    b, p, c = dv.indices("b p c")
+    x, w, gamma, beta = dv.tensor("x", b, p, c), dv.tensor("w", b, p, c), dv.tensor("gamma", c), dv.tensor("beta", c)
+    n = b.size * p.size
+    mean = dv.define("mean", (c,), dv.Sum(x[b, p, c], b, p) / n)
+    var = dv.define("var", (c,), dv.Sum((x[b, p, c] - mean[c])**2, b, p) / n)
+    hat = dv.define("hat", (b, p, c), (x[b, p, c] - mean[c]) / (var[c] + 1)**Rational(1, 2))
+    h = dv.define("h", (b, p, c), gamma[c] * hat[b, p, c] + beta[c])
+    d = scalar(h[b, p, c]**2 * w[b, p, c], b, p, c, wrt=[x, gamma, beta])
+    source = check(d)
+    kern = nx.compile(d)
+    assert [rule for rule, _, _ in kern.choices].count("sum-reused") == 2
+    assert source.count(".sum(axis=(0, 1))") == 2
+
+
+def test_the_gradient_of_a_computed_tensor_is_returned_and_the_tensor_not_asked_for():
+    b, i = dv.indices("b i")
+    x = dv.tensor("x", b, i)
+    z = dv.define("z", (b, i), tanh(x[b, i]))
+    kern = nx.compile(scalar(z[b, i]**3, b, i, wrt=[z, x]))
+    assert [t.name for t in kern.inputs] == ["x"]
+    found = kern(x=np.full((1, 2), 0.5, np.float32))[1]
+    assert np.allclose(found["z"], 3 * np.tanh(0.5)**2)

@@ -46,13 +46,24 @@ def _call(scope: Scope, w: Windows, order, how: str) -> Val:
     """One call of a library function."""
     name, more = _function(w, how)
     first, second = (_laid_out(scope, w, part, order) for part in LAYOUT if part != w.computes)
-    arguments = [first.src, second.src, *_geometry(scope, w), *more]
-    function = scope.helper(name)
+    function, geometry = scope.helper(name), [*_geometry(scope, w), *more]
     if how == "group":
-        text = f"{scope.helper('by_group')}({function}, {', '.join(arguments)})"
+        text = f"{scope.helper('by_group')}({function}, {', '.join([first.src, second.src, *geometry])})"
+    elif how == "depthwise" and w.channels["outs"]:
+        text = _by_multiplier(scope, w, function, (first, second), geometry)
     else:
-        text = f"{function}({', '.join(arguments)})"
+        text = f"{function}({', '.join([first.src, second.src, *geometry])})"
     return _result(scope, w, Val(text), order)
+
+
+def _by_multiplier(scope: Scope, w: Windows, function: str, operands, geometry) -> str:
+    """Several outputs a channel: a depthwise convolution for each, stacked, or added in the image's gradient."""
+    n = scope.fresh_everywhere("n", "which")
+    count = scope.size(Mul(*(i.size for i in w.channels["outs"]))).src
+    parts = [part for part in LAYOUT if part != w.computes]
+    one = [v.src if part == "image" else f"{v.atom}[..., {n}]" for part, v in zip(parts, operands, strict=True)]
+    each = f"{function}({', '.join([*one, *geometry])}) for {n} in range({count})"
+    return f"sum({each})" if w.computes == "image" else f"jnp.stack([{each}], axis=-1)"
 
 
 def _function(w: Windows, how: str) -> tuple[str, list[str]]:
@@ -93,12 +104,9 @@ def _roles(w: Windows, part: str) -> list[tuple]:
             out += [(getattr(a, role),) for a in w.axes]
         elif role != "group" or w.channels["group"]:
             out.append(w.channels[role])
-    depthwise = w.channels["group"] and not w.channels["ins"]
-    return [many for n, many in enumerate(out) if many or not depthwise or not _is_ins(part, n, len(out))]
-
-
-def _is_ins(part: str, n: int, count: int) -> bool:
-    return n == count - 1 if part == "image" else n == count - 3 if part == "kernel" else False
+    if w.channels["group"] and not w.channels["ins"]:  # depthwise: no axis for channels in, nor for a single one out
+        return [many for many in out if many]
+    return out
 
 
 def _sizes(w: Windows, part: str):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import sympy
 from sympy import Integer, Mul
 
-from derive.index import same_size
+from derive.index import Index, same_size
 from derive.nodes import Iverson
 from derive.program import Equation
 
@@ -88,6 +88,7 @@ def _together(scope: Scope, plans: list[Plan], order) -> Val:
 def _planned(scope: Scope, term, order) -> Plan:
     """A term with its pools, windows and reshapes recognised, else with its rows solved."""
     p = opened(term)
+    p.conditions = [c for c in p.conditions if not _one_place(scope, c)]
     if scope.pools is not None and term.rows:
         p.value = scope.pools.gradient(scope, term, order, plain)
         if p.value is not None:
@@ -101,6 +102,11 @@ def _planned(scope: Scope, term, order) -> Plan:
     unfolded = _digits(p, order)
     p.bnd = [b for b in p.bnd if b not in unfolded]
     return p if _in_windows(scope, p, unfolded) else solved(p, unfolded, scope)
+
+
+def _one_place(scope: Scope, c) -> bool:
+    """``m = 0`` where m takes no other value."""
+    return isinstance(c, sympy.Eq) and c.rhs == 0 and isinstance(c.lhs, Index) and scope.known(c.lhs.size) == 1
 
 
 def _in_windows(scope: Scope, p: Plan, order) -> bool:

@@ -120,30 +120,25 @@ def patches(x, window, out, strides=None, dilation=None, low=None):
 
 
 def depthwise(x, kernel, out, strides=None, dilation=None, low=None):
-    """y[b,u,c,o] = sum_r x[b, S*u + D*r - P, c] kernel[r,c,o]: shifted multiply-adds"""
+    """y[b,u,c] = sum_r x[b, S*u + D*r - P, c] kernel[r,c]: shifted multiply-adds"""
     met = taps(x, kernel.shape[:len(out)], out, strides, dilation, low)
-    return jnp.stack([sum(a * kernel[tap][:, o] for tap, a in met.items()) for o in range(kernel.shape[-1])], axis=-1)
+    return sum(a * kernel[tap] for tap, a in met.items())
 
 
 def depthwise_input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
-    """dx[b,m,c] = sum_{u,r,o: S*u + D*r - P = m} g[b,u,c,o] kernel[r,c,o]"""
-    def piece(tap, *parts):
-        return sum(a * kernel[tap][:, o] for o, a in enumerate(parts))
-    parts = [g[..., o] for o in range(g.shape[-1])]
-    return spread(piece, parts, kernel.shape[:len(shape)], shape, strides, dilation, low)
+    """dx[b,m,c] = sum_{u,r: S*u + D*r - P = m} g[b,u,c] kernel[r,c]"""
+    return spread(lambda tap, g: g * kernel[tap], (g,), kernel.shape[:len(shape)], shape, strides, dilation, low)
 
 
 def depthwise_kernel_gradient(x, g, window, strides=None, dilation=None, low=None):
-    """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,c,o], example by example: one image stays in the cache"""
-    rank, out = len(window), g.shape[1:-2]
+    """dkernel[r,c] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,c], example by example: one image stays in the cache"""
+    rank, out = len(window), g.shape[1:-1]
 
     def add(total, pair):
         met = taps(pair[0], window, out, strides, dilation, low, axis=0)
         return total + jnp.stack([(a * pair[1]).sum(range(rank)) for a in met.values()]), None
     count = len(list(product(*map(range, window))))
-    start = jnp.zeros((count, x.shape[-1]), x.dtype)
-    each = [lax.scan(add, start, (x, g[..., o]))[0].reshape(*window, -1) for o in range(g.shape[-1])]
-    return jnp.stack(each, axis=-1)
+    return lax.scan(add, jnp.zeros((count, x.shape[-1]), x.dtype), (x, g))[0].reshape(*window, -1)
 
 
 def by_group(function, a, b, *geometry, **more):

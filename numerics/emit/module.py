@@ -18,6 +18,7 @@ from ..names import Names, comment, literal
 from . import choose, dense, equation, library, reads, scan
 from .pooling import Pools
 from .scope import Scope
+from .sums import reuse_sums
 from .timefirst import TimeFirst, time_first
 
 MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
@@ -40,7 +41,7 @@ class Module:
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     """The tensors differentiated for, in order, then the other inputs by first use."""
     wanted = {t.name for t in d.program.inputs}
-    order = list(d.wrt)
+    order = [t for t in d.wrt if t.is_input]     # a computed tensor may be asked for too; it is not given
     for e in d.program.equations:
         reads = [r for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
                  for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))]
@@ -83,7 +84,12 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    order = TimeFirst(schedule(d.program)) if dense_fallback else time_first(schedule(d.program))
+    if dense_fallback:
+        order = TimeFirst(schedule(d.program))
+    else:
+        reused = reuse_sums(d.program)
+        scope.choices += reused.choices
+        order = time_first(schedule(reused.program))
     if not dense_fallback and scope.patterns.get("pool") != "windows":
         scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
     order.prepare(scope)

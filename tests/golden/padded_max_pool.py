@@ -32,30 +32,36 @@ def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
     return found
 
 
-def spread(pieces, shape, strides=None, dilation=None, low=None, axis=1):
-    """sum over taps r and u of pieces[r][u] at m = S*u + D*r - P, for m < shape: one dense array for each m mod S."""
+def spread(piece, arrays, window, shape, strides=None, dilation=None, low=None, axis=1):
+    """sum over r and u of piece(r, *arrays at u), put at m = S*u + D*r - P < shape: one dense sum for each m mod S.
+
+    The arrays are padded with zeros once, and ``piece`` is given what each tap needs of them.
+    """
     rank = len(shape)
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
     count = [-(-h // s) for h, s in zip(shape, strides)]
+    shifts = [[(d * r - p - i) // s for r in range(n) for i in range(s) if (d * r - p - i) % s == 0]
+              for n, s, d, p in zip(window, strides, dilation, low)]
+    pads = [(0, 0, 0)] * arrays[0].ndim
+    pads[axis:axis + rank] = [(max(k), n - min(k) - u, 0) for k, n, u in zip(shifts, count, arrays[0].shape[axis:])]
+    arrays = [lax.pad(a, jnp.zeros((), a.dtype), pads + [(0, 0, 0)] * (a.ndim - len(pads))) for a in arrays]
     phases = {}
     for phase in product(*map(range, strides)):
         total = None
-        for tap, piece in pieces.items():
+        for tap in product(*map(range, window)):
             offset = [d * r - p - i for r, d, p, i in zip(tap, dilation, low, phase)]
             if any(a % s for a, s in zip(offset, strides)):
                 continue
-            pads = [(0, 0, 0)] * piece.ndim
-            pads[axis:axis + rank] = [(a // s, n - u - a // s, 0)
-                                      for a, s, n, u in zip(offset, strides, count, piece.shape[axis:])]
-            moved = lax.pad(piece, jnp.zeros((), piece.dtype), pads)
-            total = moved if total is None else total + moved
+            starts = [max(k) - a // s for k, a, s in zip(shifts, offset, strides)]
+            cuts = (slice(None),) * axis + tuple(slice(a, a + n) for a, n in zip(starts, count))
+            met = piece(tap, *(a[cuts] for a in arrays))
+            total = met if total is None else total + met
         phases[phase] = total
     some = next(a for a in phases.values() if a is not None)
     for k in reversed(range(rank)):
-        lines = {}
+        lines, at = {}, axis + k
         for phase, a in phases.items():
             lines.setdefault(phase[:k], []).append(jnp.zeros_like(some) if a is None else a)
-        at = axis + k
         phases = {lead: a[0] if len(a) == 1 else jnp.stack(a, axis=at + 1).reshape(
             *a[0].shape[:at], len(a) * a[0].shape[at], *a[0].shape[at + 1:]) for lead, a in lines.items()}
         some = next(iter(phases.values()))
@@ -77,8 +83,9 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
     rank = len(window)
     side_by_side = strides == window and set(low or (0,)) == {0} and set(dilation or (1,)) == {1}
     if not side_by_side:
-        met = {tap: jnp.where(at == n, g, 0) for n, tap in enumerate(product(*map(range, window)))}
-        return spread(met, shape, strides, dilation, low, axis)
+        number = {tap: n for n, tap in enumerate(product(*map(range, window)))}
+        return spread(lambda tap, g, at: jnp.where(at == number[tap], g, 0), (g, at), window, shape, strides, dilation,
+                      low, axis)
     number = jnp.arange(functools.reduce(lambda a, b: a * b, window), dtype=at.dtype).reshape(window)
     tail = g.ndim - axis - rank
     spots = [axis + 1 + 2 * k for k in range(rank)]
