@@ -22,7 +22,7 @@ from .steps import Steps, modular_floats
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
-DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # groups of results that are derivatives; others are values
+DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results that are derivatives; others are values
 LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
 ALONE = 8               # up to so many gradients are each moved alone; beyond, all move at once
 
