@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-import sympy
 from sympy import Expr
 
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
-from .index import Index
+from .index import Index, as_sympy
 from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Tensor, _digest
 
@@ -117,8 +116,8 @@ def _axes(name, axes) -> tuple[Index, ...]:
 
 
 def _body(name, axes, body) -> Expr:
-    body = sympy.sympify(body, strict=False) if not isinstance(body, str) else None
-    if body is None or not isinstance(body, Expr) or body.is_Matrix:
+    body = as_sympy(body, f"define({name!r})")
+    if not isinstance(body, Expr) or body.is_Matrix:
         raise UnsupportedError(f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
                                f"expression; a text goes through dv.parse, a condition into Piecewise")
     body = _scalars(body)

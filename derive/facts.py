@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sympy import Expr, sympify
+from sympy import Expr
 
 from .errors import DeriveError, ShapeError
-from .index import Index, same_size
+from .index import Index, as_sympy, same_size
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def sums_to(value, index: Index) -> SumsTo:
     """The entries along ``index`` sum to ``value``: ``dv.tensor("y", b, k, facts=[dv.sums_to(1, k)])``."""
     if not isinstance(index, Index):
         raise DeriveError(f"sums_to({value}, {index}): the second argument is an index of the tensor")
-    return SumsTo("sums_to", sympify(value), index)
+    return SumsTo("sums_to", as_sympy(value, "sums_to"), index)
 
 
 def check_facts(tensor) -> None:

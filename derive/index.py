@@ -13,7 +13,7 @@ import itertools
 import sympy
 from sympy import Expr, Integer, Symbol
 
-from .errors import DeriveError, ShapeError
+from .errors import DeriveError, ShapeError, UnsupportedError
 
 
 class Size(Symbol):
@@ -54,6 +54,16 @@ class Fresh:
 
     def named(self, name: str, size: Expr) -> Index:
         return Index(name, size, next(self._uids))
+
+
+def as_sympy(value, where: str):
+    """A value as SymPy, never through text: SymPy would evaluate a string as Python."""
+    try:
+        return sympy.sympify(value, strict=True)
+    except sympy.SympifyError:
+        hint = "; a text goes through dv.parse" if isinstance(value, str) else ""
+        raise UnsupportedError(f"{where}: {value!r} is {type(value).__name__}, not a SymPy expression or a number{hint}") \
+            from None
 
 
 def check_name(name: str, what: str) -> str:

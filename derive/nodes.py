@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 
 import sympy
-from sympy import Dummy, Expr, Function, Integer, Tuple, sympify
+from sympy import Dummy, Expr, Function, Integer, Tuple
 from sympy.core.function import ArgumentIndexError
 from sympy.logic.boolalg import Boolean
 
 from .errors import IndexCaptureError, UnsupportedError
-from .index import Index
+from .index import Index, as_sympy
 
 
 class Reduction(Expr):
@@ -28,7 +28,7 @@ class Reduction(Expr):
     def __new__(cls, body, *binders):
         if len(binders) == 1 and isinstance(binders[0], (tuple, list, Tuple)):
             binders = tuple(binders[0])
-        body = body._sympy_() if hasattr(body, "_sympy_") else sympify(body)
+        body = body._sympy_() if hasattr(body, "_sympy_") else as_sympy(body, cls.__name__)
         if not isinstance(body, Expr):
             raise UnsupportedError(f"{cls.__name__}({body}, ...): the body is a scalar expression; "
                                    f"write a condition as Piecewise((value, condition), (0, True))")
@@ -125,7 +125,7 @@ class Iverson(Expr):
     is_nonnegative = True
 
     def __new__(cls, condition):
-        condition = sympify(condition)
+        condition = as_sympy(condition, "Iverson")
         if condition == sympy.true:
             return Integer(1)
         if condition == sympy.false:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-import sympy
 from sympy import Basic, Expr, Integer
 
 from .errors import DeriveError, ShapeError, UnsupportedError
-from .index import Index, as_size, check_name
+from .index import Index, as_size, as_sympy, check_name
 
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
 
@@ -181,7 +180,7 @@ def _index_argument(tensor: Tensor, e) -> Expr:
                                f"index with a shift, as in {tensor.name}[i + 1]")
     if isinstance(e, float):
         raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression, not a float")
-    e = sympy.sympify(e, strict=True)
+    e = as_sympy(e, f"an index of {tensor.name}")
     if not isinstance(e, Expr):
         raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression of indices and sizes")
     return e

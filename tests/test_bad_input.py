@@ -117,3 +117,11 @@ def test_any_name_is_a_name(name):
     d = dv.backprop(dv.define("loss", (), dv.Sum(sympy.tanh(w[n]), n)), [w])
     assert d.check().ok
     assert d.gradient(w).tensor.name == f"d{name}"
+
+
+def test_no_text_is_ever_evaluated():
+    poison = "__import__('os').abort()"
+    for act in (lambda: dv.Sum(poison, i), lambda: dv.Max(poison, i), lambda: dv.Iverson(poison), lambda: x[b, poison],
+                lambda: dv.define("z", (b,), poison), lambda: dv.sums_to(poison, i)):
+        with pytest.raises(dv.DeriveError, match="str, not a SymPy expression.*dv.parse"):
+            act()

@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Integer, Mul, Ne, Rational, sympify
+from sympy import Expr, Integer, Mul, Ne, Rational
 
 from ..define import _block, block, define
 from ..errors import DeriveError, ShapeError
 from ..facts import nonnegative, sums_to
+from ..index import as_sympy
 from ..nodes import Iverson, Sum, maximum
 from ..options import option_values
 from ..tensor import Tensor, tensor
@@ -237,7 +238,7 @@ class Loss:
 
 
 def _exact(number) -> Expr:
-    return Rational(repr(number)) if isinstance(number, float) else sympify(number)
+    return Rational(repr(number)) if isinstance(number, float) else as_sympy(number, "an option of a loss")
 
 
 def _total(cost: Expr, over) -> Expr:
