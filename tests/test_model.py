@@ -177,7 +177,7 @@ def test_data_that_is_no_network(config, message):
     (lambda: dv.Sequential([L.Dense(2)], input_shape=(0,)), ShapeError, r"an axis of input_shape \(0,\) is 0"),
     (lambda: dv.Sequential([lambda x, new: x], input_shape=(2,)), DeriveError, "layer lambda_1 gave .*a layer gives"),
     (lambda: dv.Sequential([L.Dense(2, activation=lambda u: "no")], input_shape=(2,)), DeriveError,
-     r"layer dense_1, given x of shape \(B, 2\): .*the right-hand side is"),
+     r"layer dense_1, given x of shape \(B, 2\): .*is str, not a SymPy expression"),
     (lambda: mlp().layer("dense_3"), DeriveError,
      "no layer 'dense_3'; did you mean 'dense_[12]'.*it has dense_1, dense_2"),
 ])
