@@ -89,7 +89,7 @@ class Context:
 
 def expression(e, names: Namer | None = None) -> Node:
     """The layout of an expression that stands alone; its free indices keep their letters."""
-    e = sympy.sympify(e)
+    e = sympy.sympify(e, strict=True)
     free = [s for s in e.free_symbols if isinstance(s, Index)]
     return layout(e, Context(open_scope(free).reserve(scalar_names(e)), names or Namer()))
 
