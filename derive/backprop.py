@@ -9,10 +9,12 @@ from sympy import Add
 from .define import define
 from .derivation import Derivation, FactUse
 from .errors import DerivationError, DeriveError
+from .finish import finish
 from .nodes import Sum
-from .pipeline import Work, finish, run
+from .pipeline import run
 from .reverse import adjoint_letters, refuse_steps
 from .tensor import Read, Tensor, tensor
+from .work import Work
 
 
 def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bool = False) -> Derivation:

@@ -19,11 +19,13 @@ from .backprop import _after, _defined, _tensors, backprop, directions_along, hv
 from .define import define
 from .derivation import Derivation
 from .errors import DerivationError
+from .finish import finish
 from .ingest import ingest
 from .nodes import Sum, stop_gradient
-from .pipeline import Work, finish, run
+from .pipeline import run
 from .reverse import adjoint_letters
 from .tensor import Read, Tensor
+from .work import Work
 
 
 def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None = None,

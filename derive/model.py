@@ -11,6 +11,7 @@ from .backprop import backprop
 from .define import define
 from .derivation import Derivation
 from .errors import DeriveError, ShapeError
+from .finish import finish
 from .hints import did_you_mean
 from .index import Size, index
 from .layers import layer_config, layer_from
@@ -19,9 +20,10 @@ from .layers.graph import Input, Node, call, ordered
 from .layers.sizes import solve
 from .losses import Loss
 from .losses import loss as find_loss
-from .pipeline import Work, finish, run
+from .pipeline import run
 from .summary import Summary
 from .tensor import Tensor, tensor
+from .work import Work
 
 IMAGE = {2: (("t", "T"), (None, None)),
          3: (("p", "H"), ("q", "W"), ("c", "C")),
