@@ -95,7 +95,7 @@ def test_valid_windows_need_no_conditions():
     (lambda: L.Conv2D(4, 3), (8, 8), r"Conv2D reads \(B, H, W, C\), channels last; it was given 3 axes, \(B, 8, 8\)"),
     (lambda: L.Conv2D(4, 3, groups=2), (8, 8, 3), r"Conv2D: 2 groups do not divide 3 channels \(the last axis\); "
      r"accepted are 1, 3"),
-    (lambda: L.Conv2D(5, 3, groups=2), (8, 8, 4), r"Conv2D, filters: 2 groups do not divide 5"),
+    (lambda: L.Conv2D(5, 3, groups=2), (8, 8, 4), r"Conv2D: 2 groups do not divide 5 filters; accepted are 1, 5"),
     (lambda: L.GroupNorm(4), (2, 2, 6), r"GroupNorm: 4 groups do not divide 6 channels .*accepted are 1, 2, 3, 6"),
     (lambda: L.MaxPool2D(2, padding=2), (4, 4, 1), r"MaxPool2D: along the height \(axis 1\) a window of 2 lies wholly "
      r"in the padding \(2 before, 2 after\)"),
@@ -119,6 +119,7 @@ def test_geometry_that_cannot_be(make, shape, message):
     (lambda: L.Conv2D(4, 3, padding=-1), r"Conv2D: padding -1 is not a whole number from 0"),
     (lambda: L.Conv2D(4, 3, padding=((1, 2, 3), 0)), r"a pair is \(before, after\)"),
     (lambda: L.Conv2D(4, 3, stride=0), r"Conv2D: stride is 0"),
+    (lambda: L.Conv2D(4, 3, strides=2), r"Conv2D: unknown option .strides.; did you mean .stride.\?; it takes filters, "),
     (lambda: L.ZeroPadding2D("same"), r"ZeroPadding2D: padding is 'same'"),
     (lambda: L.UpSampling2D(2, "cubic"), r"interpolation is 'cubic'; accepted are 'nearest' and 'bilinear'"),
     (lambda: L.Dropout(1.0), r"Dropout: rate is 1.0; accepted is a number from 0, below 1"),

@@ -13,6 +13,7 @@ Sizes stay symbolic: ``new.axis(128)`` is a fresh index over a size of its own, 
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import operator
@@ -162,6 +163,15 @@ class Layer:
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
     takes: dict = {}  # of what dtype and range a Sequential's input is, where this is its first layer
+
+    def __new__(cls, *values, **given):
+        known = inspect.signature(cls.__init__).parameters
+        taken = [n for n, p in known.items() if n != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        unknown = [] if any(p.kind is p.VAR_KEYWORD for p in known.values()) else [n for n in given if n not in taken]
+        if unknown:
+            raise DeriveError(f"{cls.__name__}: unknown option {unknown[0]!r}{did_you_mean(unknown[0], taken)}; it takes "
+                              f"{', '.join(taken)}")
+        return super().__new__(cls)
 
     def __init__(self, name: str | None = None, trainable: bool = True):
         if name is not None and (not isinstance(name, str) or not name.strip()):
@@ -321,11 +331,11 @@ class Builder:
             raise ShapeError(f"{what}: {self.number(a)} and {self.number(b)}")
         self.equal.append((a, b))
 
-    def split(self, size: Expr, parts: int, what: str) -> Expr:
+    def split(self, size: Expr, parts: int, what: str, counted: str = "channels (the last axis)") -> Expr:
         """``size / parts``; the size becomes a multiple of ``parts`` by its symbol."""
         if self.number(size) % parts:
             have = self.number(size)
-            raise ShapeError(f"{what}: {parts} groups do not divide {have} channels (the last axis); accepted are "
+            raise ShapeError(f"{what}: {parts} groups do not divide {have} {counted}; accepted are "
                              f"{', '.join(str(n) for n in range(1, have + 1) if have % n == 0)}")
         coefficient, rest = size.as_coeff_Mul()
         if any(c % parts for c in expand(size).as_coefficients_dict().values()):

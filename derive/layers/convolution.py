@@ -63,7 +63,7 @@ class Conv(Convolution):
         g = Index("g", Integer(self.groups))
         c = Index("c", new.split(x.axes[-1], self.groups, where))
         made = new.axis(self.filters, "o")
-        k = Index("k", new.split(made.size, self.groups, f"{where}, filters"))
+        k = Index("k", new.split(made.size, self.groups, where, "filters"))
         b, us, rs = x.letters[0], [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_init)
         y = new.define("y", (b, *us, g, k), Sum(x[(b, *(a.at for a in reach), c.size * g + c)]
