@@ -60,7 +60,7 @@ def alone(layer, shape) -> dv.Sequential:
 def derivation(model: dv.Model, loss="mean_squared_error"):
     """The gradients of all parameters and of the inputs."""
     wrt = [*model.inputs.values(), *(p.tensor for p in model.parameters.values())]
-    return replace(dv.backprop(model.loss(loss), wrt), network=(model, model._losses(loss)))
+    return replace(dv.backprop(model.loss(loss), wrt), network=(model, model.losses(loss)))
 
 
 def arrays(kern, model, seed=0, ties=False):

@@ -1,0 +1,262 @@
+"""``dv.Model``: a network as a graph of layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..backprop import backprop
+from ..derivation import Derivation
+from ..errors import DeriveError
+from ..finish import finish
+from ..hints import did_you_mean
+from ..index import Size
+from ..layers.base import Carried, Parameter, Random, State
+from ..layers.graph import ordered
+from ..losses import Loss
+from ..pipeline import run
+from ..summary import Summary
+from ..tensor import Tensor
+from ..work import Work
+from . import objective
+from .connecting import Placed, Plan
+from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
+from .serialise import graph_from_dict, graph_to_dict
+
+
+class Model:
+    """A network as a graph of layers: several inputs and outputs, shared layers, branches that meet again.
+
+    Parameters
+    ----------
+    inputs : node or sequence of nodes
+        Made by :func:`derive.Input`.
+    outputs : node, sequence of nodes, or dict of str to node
+        Made by calling layers on symbols; a dict names them, otherwise they are called after their layers.
+    name : str
+
+    Attributes
+    ----------
+    inputs, outputs : dict of str to Tensor
+    input, output : Tensor
+        Of a model that has one of each.
+    parameters : dict of str to Parameter
+        Name to shape, initializer, layer, and whether it is trained.
+    state : dict of str to State
+        What training returns anew at every step (running averages), with its first value and its update.
+    carried : dict of str to Carried
+        States (B, units) that recurrent layers take from the call before, with their values after this one.
+    random : dict of str to Random
+        Inputs of zeros and ones that are drawn for every training step (dropout masks).
+    sizes : dict of str to int
+        What the symbolic sizes of the layers are bound to, for ``nx.compile(d, sizes=model.sizes)``.
+    layers : tuple of Placed
+        In evaluation order; a shared layer stands there once for every call.
+
+    Raises
+    ------
+    ShapeError, DeriveError
+        Naming the layer, what is wrong with it, and what would be accepted.
+
+    Notes
+    -----
+    Where two branches meet, their sizes are solved for and become one symbol (:mod:`derive.layers.sizes`).  Layers that
+    behave differently in training (dropout, batch normalization) are connected twice: ``backprop`` uses the training
+    definitions, ``forward`` the others.
+
+    >>> from derive import Input, layers as L
+    >>> x = Input((8,))
+    >>> h = L.Dense(8, activation="relu")(x)
+    >>> model = Model(x, L.Dense(3)(L.Add()([x, h])))
+    >>> model.summary()
+    model: input x (B, 8)
+    layer    output  parameters  trainable  initializers
+    dense_1  (B, 8)          72  yes        he_normal, zeros
+    add_1    (B, 8)           0  -          -
+    dense_2  (B, 3)          27  yes        glorot_uniform, zeros
+    total                    99  trainable 99, frozen 0
+    """
+
+    _shape_said = "Model: an axis of the shape of an Input"  # how messages call it
+
+    def __init__(self, inputs, outputs, name: str = "model"):
+        self.name = name
+        given = input_nodes(inputs)
+        wanted = nodes(list(outputs.values()) if isinstance(outputs, dict) else outputs, "outputs")
+        every = tuple(ordered(wanted))
+        check_graph(given, every, wanted)
+        names = layer_names([n.layer for n in every if n.layer is not None])
+        called = dict(outputs) if isinstance(outputs, dict) else output_names(wanted, names)
+        self._plan = Plan(name, given, every, names, called, self._shape_said)
+        self.training, self.inference = self._plan.connect()
+
+    # -- what it consists of -----------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        return dict(self.training.inputs)
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        return dict(self.training.outputs)
+
+    @property
+    def input(self) -> Tensor:
+        return only(self.inputs, self.name, "input")
+
+    @property
+    def output(self) -> Tensor:
+        return only(self.outputs, self.name, "output")
+
+    @property
+    def layers(self) -> tuple[Placed, ...]:
+        return self.training.layers
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return dict(self.training.built.parameters)
+
+    @property
+    def state(self) -> dict[str, State]:
+        return dict(self.training.built.state)
+
+    @property
+    def random(self) -> dict[str, Random]:
+        return dict(self.training.built.random)
+
+    @property
+    def carried(self) -> dict[str, Carried]:
+        return dict(self.training.built.carried)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return dict(self.training.built.sizes)
+
+    def shape(self, t: Tensor) -> tuple:
+        """The shape of a tensor of the network: numbers, and ``B`` for the batch."""
+        return tuple(a if a.free_symbols == {Size("B")} else self.training.built.number(a) for a in t.axes)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one example of an input, an output or a layer's output, by name."""
+        found = {**{p.name: p.output for p in self.layers}, **self.inputs, **self.outputs}
+        if name not in found:
+            raise DeriveError(f"{self.name} has no {name!r}{did_you_mean(name, found)}; it has {', '.join(found)}")
+        return self.shape(found[name])[1:]
+
+    def layer(self, name: str) -> Placed:
+        """A layer by its name."""
+        for placed in self.layers:
+            if placed.name == name:
+                return placed
+        known = [p.name for p in self.layers if not p.shared]
+        raise DeriveError(f"{self.name} has no layer {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
+
+    def trainable(self, frozen=()) -> list[Parameter]:
+        """The parameters to differentiate for; ``frozen`` names further layers or parameters to leave out."""
+        left_out = set()
+        for name in (frozen,) if isinstance(frozen, str) else frozen:
+            found = {name} if name in self.parameters else {p.name for p in self.layer(name).parameters}
+            left_out |= found
+        return [p for p in self.parameters.values() if p.trainable and p.name not in left_out]
+
+    # -- what it is for ----------------------------------------------------------------------------------------------
+
+    def losses(self, loss) -> dict[str, Loss]:
+        """The loss of each output, by output; one loss stands for the only output."""
+        return objective.losses(self, loss)
+
+    def target(self, loss) -> Tensor:
+        """The input ``y`` that a loss needs: its shape, dtype, declared range and facts."""
+        return objective.fitting(self, loss, self.output).target_tensor(self.output)
+
+    def targets(self, loss) -> dict[str, Tensor]:
+        """The targets of a model with several outputs, by output: inputs ``y_<output>``."""
+        return objective.targets(self, loss)
+
+    def loss(self, loss, weights: dict | None = None) -> Tensor:
+        """The scalar ``loss`` as a definition over the inputs, ``y`` and the parameters.
+
+        With several outputs, ``loss`` is a dict of output name to loss, and the total is their sum, by ``weights``.
+        """
+        return objective.total(self, loss, weights)
+
+    def backprop(self, loss, frozen=(), explain: bool = False, weights: dict | None = None) -> Derivation:
+        """Derive the gradients of a loss for all trainable parameters; the model's outputs come with them.
+
+        Parameters
+        ----------
+        loss : str, Loss, callable, or dict of output name to one of these
+            A name of :mod:`derive.losses`, or your own ``(output, y) -> scalar expression``.
+        frozen : str or sequence of str
+            Layers or parameters to leave out.
+        explain : bool
+            Print what each pass of the pipeline does.
+        weights : dict of output name to number, optional
+            Of the losses of several outputs.
+
+        Returns
+        -------
+        Derivation
+            Inputs ``x``, ``y`` and the parameters; results loss, grads by parameter name, and outputs: the model's, and
+            the next values of its state.
+
+        >>> from derive import Sequential, layers as L
+        >>> d = Sequential([L.Dense(3)], input_shape=(2,)).backprop("mean_squared_error")
+        >>> list(d.gradients), list(d.result("outputs"))
+        (['dense_1_kernel', 'dense_1_bias'], ['z1'])
+        """
+        wrt = [p.tensor for p in self.trainable(frozen)]
+        if not wrt:
+            raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
+        outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values()),
+                                 *(s.update for s in self.carried.values())])
+        d = backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
+        return replace(d, network=(self, self.losses(loss)))
+
+    def forward(self) -> Derivation:
+        """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
+
+        Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
+        on, a second result ``carried`` has the states after the last step, by the names of the inputs.
+        """
+        outputs = self.inference.outputs
+        carried = {s.name: s.update for s in self.inference.built.carried.values()}
+        first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
+        work = Work(first, (), tuple(rest))
+        reports = run(work)
+        results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
+        results += [("carried", carried)] if carried else []
+        return finish(work, "forward", f"{self.name}_forward", results, reports)
+
+    def summary(self) -> Summary:
+        """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
+        return Summary(self)
+
+    # -- as data -----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict:
+        """The network as plain data (strings, numbers, lists, dicts), for saving as JSON; see :meth:`from_dict`.
+
+        Raises
+        ------
+        DeriveError
+            For layers, activations or initializers that are functions of your own: code is not saved.
+        """
+        plan = self._plan
+        return graph_to_dict(self.name, plan.inputs, plan.nodes, plan.names, plan.outputs)
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Model:
+        """The network that :meth:`to_dict` wrote, a Sequential where it was one.
+
+        >>> from derive import Sequential, layers as L
+        >>> model = Sequential([L.Dense(3, activation="relu")], input_shape=(2,))
+        >>> Model.from_dict(model.to_dict()).output == model.output
+        True
+        """
+        if "input_shape" in data:
+            from .sequential import Sequential
+            return Sequential._from_dict(data)
+        return Model(*graph_from_dict(data), data["name"])
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"
