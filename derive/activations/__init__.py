@@ -47,8 +47,9 @@ True
 
 from __future__ import annotations
 
+from ..options import find
 from .axis import log_softmax, maxout, softmax
-from .base import Activation, find
+from .base import Activation, own
 from .kinked import elu, hard_sigmoid, hard_tanh, leaky_relu, prelu, relu, selu, threshold
 from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish, tanh
 
@@ -109,4 +110,5 @@ def activation(given, where: str = "activation", **options) -> Activation:
     {'name': 'leaky_relu', 'alpha': 0.2}
     >>> own = activation(lambda u: u**2*sigmoid(u))
     """
-    return find(given, ACTIVATIONS, where, options)
+    return find("linear" if given is None else given, Activation, own, "a function of one scalar expression", options,
+                where)

@@ -1,4 +1,4 @@
-"""What an activation is, and how one is found by name, with options, or from a function of your own."""
+"""What an activation is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr
 
-from ..errors import DeriveError
-from ..options import option_values
+from ..options import Entry, own_name
 from ..tensor import Tensor
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(Entry):
     """A named activation: its forward definition, and what a network needs to know of it.
 
     Attributes
@@ -37,14 +36,14 @@ class Activation:
         The options that differ from the rule's defaults.
     """
 
-    name: str
-    rule: Callable
     init: str = "glorot_uniform"
     letter: str = "h"
     whole_axis: bool = False
     gives: str = "values"
     caveats: str = ""
     options: tuple[tuple[str, object], ...] = ()
+
+    what = "activation"
 
     def __call__(self, z: Tensor) -> Expr:
         """The activated element at the letters of ``z``."""
@@ -58,41 +57,14 @@ class Activation:
         >>> ACTIVATIONS["leaky_relu"].with_options(alpha=0.2).options
         (('alpha', 0.2),)
         """
-        return replace(self, options=option_values(f"activation {self.name!r}", self.rule, {**dict(self.options),
-                                                                                            **options}))
+        return replace(self, options=self.chosen(options))
 
-    def config(self):
-        """The name, or a dict of the name and the options, from which :func:`activation` makes it again.
-
-        Raises
-        ------
-        DeriveError
-            For a function of your own: code is not saved as data.
-        """
+    @classmethod
+    def catalogue(cls) -> dict[str, Activation]:
         from . import ACTIVATIONS
-        known = ACTIVATIONS.get(self.name)
-        if known is None or known.rule is not self.rule:
-            raise DeriveError(f"activation {self.name!r} is a function of your own; code is not saved as data")
-        return {"name": self.name, **dict(self.options)} if self.options else self.name
+        return ACTIVATIONS
 
 
-def find(given, table: dict[str, Activation], where: str, options: dict) -> Activation:
-    """The activation that was asked for, out of a table."""
-    from ..hints import did_you_mean
-    if isinstance(given, dict):
-        options = {**{k: v for k, v in given.items() if k != "name"}, **options}
-        given = given.get("name")
-    if given is None:
-        given = "linear"
-    if isinstance(given, str):
-        if given not in table:
-            raise DeriveError(f"{where}: unknown activation {given!r}{did_you_mean(given, table)}; accepted are "
-                              f"{', '.join(table)} or a function of one scalar expression")
-        given = table[given]
-    if isinstance(given, Activation):
-        return given.with_options(**options) if options else given
-    if callable(given):
-        made = Activation(getattr(given, "__name__", "custom").strip("<>"), given, gives="anything")
-        return made.with_options(**options) if options else made
-    raise DeriveError(f"{where}: activation {given!r} is {type(given).__name__}; accepted are "
-                      f"{', '.join(table)} or a function of one scalar expression")
+def own(function: Callable) -> Activation:
+    """The activation of a function of one scalar expression."""
+    return Activation(own_name(function), function, gives="anything")

@@ -52,8 +52,7 @@ def layer_config(layer, name: str) -> dict:
     for field in layer.fields:
         value = getattr(layer, field)
         if isinstance(value, activations.Activation):
-            known = activations.ACTIVATIONS.get(value.name)
-            value = value.config() if known is not None and known.rule is value.rule else value.rule
+            value = value.config() if value.built_in else value.rule
         if isinstance(value, Layer):
             value = layer_config(value, value.name)
         if callable(value):

@@ -43,14 +43,11 @@ True
 
 from __future__ import annotations
 
-import inspect
-
 import sympy
 
-from ..errors import DeriveError
-from ..hints import did_you_mean
+from ..options import find
 from . import distribution, margin, regression
-from .base import Loss
+from .base import Loss, own
 
 _CLIP = "The option clip, 0 by default, raises probabilities below it to it; the gradient is 0 there."
 _OPEN = (f"0 < p < 1, which softmax and sigmoid give: the logarithm is taken before rounding could make p 0. {_CLIP}")
@@ -129,21 +126,4 @@ def loss(given, **options) -> Loss:
     >>> loss(lambda z, y: Sum(abs(z[z.letters] - y[z.letters]), *z.letters)).target
     'values'
     """
-    if isinstance(given, dict):
-        options = {**{k: v for k, v in given.items() if k != "name"}, **options}
-        given = given.get("name")
-    if isinstance(given, str):
-        if given not in LOSSES:
-            raise DeriveError(f"unknown loss {given!r}{did_you_mean(given, LOSSES)}; accepted are {', '.join(LOSSES)} "
-                              f"or a function (output, y) -> scalar expression")
-        given = LOSSES[given]
-    if isinstance(given, Loss):
-        return given.with_options(**options) if options else given
-    if callable(given):
-        needed = [p for p in inspect.signature(given).parameters.values() if p.default is p.empty]
-        if len(needed) != 2:
-            raise DeriveError(f"loss {given!r}: a loss is a function of two tensors, (output, y) -> scalar expression")
-        made = Loss(getattr(given, "__name__", "custom").strip("<>"), given)
-        return made.with_options(**options) if options else made
-    raise DeriveError(f"loss {given!r} is {type(given).__name__}; accepted are {', '.join(LOSSES)} or a function "
-                      f"(output, y) -> scalar expression")
+    return find(given, Loss, own, "a function (output, y) -> scalar expression", options)

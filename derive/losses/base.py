@@ -16,6 +16,7 @@ examples there are, not over their weights, so weights of mean 1 keep the scale.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ from ..errors import DeriveError, ShapeError
 from ..facts import nonnegative, sums_to
 from ..index import as_sympy
 from ..nodes import Iverson, Sum, maximum
-from ..options import option_values
+from ..options import Entry, own_name
 from ..tensor import Tensor, tensor
 
 ADMITS = {  # what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
@@ -47,7 +48,7 @@ def named(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Entry):
     """A named loss.
 
     Attributes
@@ -78,8 +79,6 @@ class Loss:
         Whether the loss has these inputs.
     """
 
-    name: str
-    rule: Callable
     target: str = "values"
     reads: str = "anything"
     per: str = "all"
@@ -92,12 +91,14 @@ class Loss:
     sample_weight: bool = False
     class_weight: bool = False
 
+    what = "loss"
+
     # -- options -----------------------------------------------------------------------------------------------------
 
     def with_options(self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None,
                      **options) -> Loss:
         """The same loss with something added; see :func:`derive.losses.loss`."""
-        made = replace(self, options=option_values(f"loss {self.name!r}", self.rule, {**dict(self.options), **options}))
+        made = replace(self, options=self.chosen(options))
         if label_smoothing is not None:
             made = replace(made, smoothing=label_smoothing)
         if ignored is not None:
@@ -130,22 +131,15 @@ class Loss:
             raise DeriveError(f"{said}: it is a scalar already, so its examples cannot be weighted; write the cost of "
                               f"an element or an example, as in Loss({self.name!r}, rule, per='element')")
 
-    def config(self):
-        """The name, or a dict of the name and the options, from which :func:`derive.losses.loss` makes it again.
-
-        Raises
-        ------
-        DeriveError
-            For a function of your own: code is not saved as data.
-        """
+    @classmethod
+    def catalogue(cls) -> dict[str, Loss]:
         from . import LOSSES
-        known = LOSSES.get(self.name)
-        if known is None or known.rule is not self.rule:
-            raise DeriveError(f"loss {self.name!r} is a function of your own; code is not saved as data")
+        return LOSSES
+
+    def _saved(self) -> dict:
         added = {"label_smoothing": self.smoothing or None, "ignored": self.ignored,
                  "sample_weight": self.sample_weight or None, "class_weight": self.class_weight or None}
-        found = {**dict(self.options), **{k: v for k, v in added.items() if v is not None}}
-        return {"name": self.name, **found} if found else self.name
+        return {**dict(self.options), **{k: v for k, v in added.items() if v is not None}}
 
     # -- what it fits ------------------------------------------------------------------------------------------------
 
@@ -235,6 +229,14 @@ class Loss:
         if self.smoothing:
             wanted = (1 - share) * wanted + share / k.size
         return Sum(wanted * weighted(k), k)
+
+
+def own(function: Callable) -> Loss:
+    """The loss of a function ``(output, y) -> scalar expression``."""
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    if len(needed) != 2:
+        raise DeriveError(f"loss {function!r}: a loss is a function of two tensors, (output, y) -> scalar expression")
+    return Loss(own_name(function), function)
 
 
 def _exact(number) -> Expr:
