@@ -13,3 +13,4 @@ from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, s
 from .parse import parse
 from .program import Equation, Program, Row, Step, Term
 from .tensor import tensor
+from .updates import with_update

@@ -79,7 +79,11 @@ def derivation_html(d: Derivation, **options) -> str:
     str
         Well-formed XML as well as HTML 5.
     """
-    blocks = outline(d, read_options(options))
+    return blocks_html(outline(d, read_options(options)))
+
+
+def blocks_html(blocks) -> str:
+    """The page of any list of blocks, of which the first is its title."""
     return (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
@@ -90,7 +94,12 @@ def derivation_html(d: Derivation, **options) -> str:
 
 def derivation_fragment(d: Derivation, **options) -> str:
     """The same as one element, to stand inside another page or a notebook."""
-    return f"<div><style>{STYLE}</style>\n{_article(outline(d, read_options(options)))}</div>"
+    return blocks_fragment(outline(d, read_options(options)))
+
+
+def blocks_fragment(blocks) -> str:
+    """Any list of blocks as one element."""
+    return f"<div><style>{STYLE}</style>\n{_article(blocks)}</div>"
 
 
 def _article(blocks) -> str:

@@ -69,8 +69,13 @@ def derivation_latex(d: Derivation, standalone: bool = False, **options) -> str:
     str
         Equations carry the numbers they have in the program, by ``\tag``, and labels ``eq:<name>:<number>``.
     """
-    paper = _Paper(d.name)
-    body = paper.draw(outline(d, read_options(options)))
+    return blocks_latex(outline(d, read_options(options)), d.name, standalone)
+
+
+def blocks_latex(blocks, name: str, standalone: bool = False) -> str:
+    """The LaTeX of any list of blocks; ``name`` keeps its labels apart from those of another."""
+    paper = _Paper(name)
+    body = paper.draw(blocks)
     if not standalone:
         return f"% derivation {paper.key}; needs \\usepackage{{amsmath}}\n{body}\n"
     return f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"

@@ -42,7 +42,12 @@ def derivation_markdown(d: Derivation, **options) -> str:
     -------
     str
     """
-    return "\n\n".join(_BLOCKS[type(b)](b) for b in outline(d, read_options(options))) + "\n"
+    return blocks_markdown(outline(d, read_options(options)))
+
+
+def blocks_markdown(blocks) -> str:
+    """The Markdown of any list of blocks."""
+    return "\n\n".join(_BLOCKS[type(b)](b) for b in blocks) + "\n"
 
 
 def math(latex: str) -> str:

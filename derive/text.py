@@ -208,7 +208,12 @@ def derivation_text(d: Derivation, **options) -> str:
     -------
     str
     """
-    return "\n\n".join(filter(None, (_block(b) for b in outline(d, read_options(options), flat=True)))) + "\n"
+    return blocks_text(outline(d, read_options(options), flat=True))
+
+
+def blocks_text(blocks) -> str:
+    """The text of any list of blocks."""
+    return "\n\n".join(filter(None, (_block(b) for b in blocks))) + "\n"
 
 
 def _block(block, indent: str = "") -> str:
