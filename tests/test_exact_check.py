@@ -7,6 +7,7 @@ import pytest
 import sympy
 
 import derive as dv
+from derive import layers as L
 from derive.errors import DerivationError
 from derive.exact import check as checking
 from derive.exact import evaluate
@@ -227,3 +228,11 @@ def test_sizes_without_values_are_left_out():
     evidence = d.check()
     assert evidence.ok and not evidence.undecided
     assert all(s["J"] <= s["I"] for row in evidence.rows for s in row.sizes)
+
+
+def test_many_square_roots_are_found_one_by_one():
+    """Twelve rows of layer norms in a chain: one draw in 2**24 has all their roots, changing inputs finds them."""
+    network = dv.Sequential([x for _ in range(12) for x in (L.Dense(4, activation="tanh"), L.LayerNorm())] + [L.Dense(3)],
+                            input_shape=(5,))
+    evidence = network.backprop(loss="mean_squared_error").check()
+    assert evidence.ok and not evidence.undecided

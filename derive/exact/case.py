@@ -9,9 +9,11 @@ from ..tensor import Tensor
 from .compile import Array
 from .field import DualField, ModularField, RealField, Undefined
 from .machine import Machine
+from .roots import run_with_roots
 from .sample import direction, draw
 
 DRAWS = {"modular": 150, "real": 16}
+TIED = ("sums_to", "symmetric")  # facts about several elements together
 
 
 class Case:
@@ -28,11 +30,20 @@ class Case:
         machine = Machine(self.field, sizes, linear)
         for t in program.inputs:
             self.inputs[t.name] = machine.arrays[t.name] = draw(t, self.field, sizes, self.rng, attempt)
-        machine.run(program)
+        run_with_roots(machine, program, self._redrawn)
         self.arrays = machine.arrays
+        self.inputs = {t.name: self.arrays[t.name] for t in program.inputs}
         self._directions: dict[tuple[str, str], list] = {}
         self.sides: dict[int, tuple] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
         self.notes: set[str] = set()
+
+    def _redrawn(self, t: Tensor, array: Array) -> Array:
+        """The array of an input with one element drawn anew, or all of them where a fact ties them together."""
+        new = draw(t, self.field, self.sizes, self.rng, self.attempt)
+        if any(f.kind in TIED for f in t.facts):
+            return new
+        n = self.rng.randrange(len(array.data))
+        return Array(array.shape, [*array.data[:n], new.data[n], *array.data[n + 1:]])
 
     def array(self, t: Tensor) -> Array:
         """A tensor of the forward program, or a free random array."""

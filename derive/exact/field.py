@@ -13,9 +13,9 @@ from fractions import Fraction
 import mpmath
 
 from ..primitives import FUNCTIONS
-from .modular import ModularField, OutOfRange, Undefined
+from .modular import ModularField, NoRoot, OutOfRange, Undefined
 
-__all__ = ["DualField", "ModularField", "OutOfRange", "RationalField", "RealField", "Undefined"]
+__all__ = ["DualField", "ModularField", "NoRoot", "OutOfRange", "RationalField", "RealField", "Undefined"]
 
 DIGITS = 50     # what is promised
 WORKING = 64    # what is computed with

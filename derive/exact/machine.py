@@ -15,7 +15,7 @@ from ..errors import DerivationError
 from ..order import Scan, schedule
 from ..program import Equation, Program
 from .compile import Array, Compiler, is_exact, size_value
-from .field import RationalField, Undefined
+from .field import NoRoot, RationalField, Undefined
 from .loops import linear_tensors, product_sum, visitor
 
 
@@ -142,7 +142,10 @@ class Machine:
                 else:
                     data[array.offset(at)] = v
         except Undefined as error:
-            raise Undefined(f"{error} (in the equation of {e.name})") from error
+            kind = NoRoot if isinstance(error, NoRoot) else Undefined
+            found = kind(f"{error} (in the equation of {e.name})")
+            found.element = len(data)
+            raise found from error
         return data
 
 

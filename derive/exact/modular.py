@@ -25,7 +25,16 @@ PERFECT = 2 * 9 * 25 * 7  # such powers are the numbers with unique roots of ord
 
 
 class Undefined(ArithmeticError):
-    """A value that does not exist at this draw: a division by zero, a root of a non-residue, an empty window."""
+    """A value that does not exist at this draw: a division by zero, a root of a non-residue, an empty window.
+
+    ``element`` is how many elements of the equation were found before.
+    """
+
+    element = 0
+
+
+class NoRoot(Undefined):
+    """A root of a number that has none mod p: half of all numbers have no square root; other inputs may give one."""
 
 
 class OutOfRange(Undefined):
@@ -127,7 +136,7 @@ class ModularField:
             while d % prime == 0 and order % prime == 0:
                 order //= prime
         if pow(v, order, P) != 1:
-            raise Undefined(f"this draw has no root of order {d}")
+            raise NoRoot(f"this draw has no root of order {d}")
         return pow(v, pow(d, -1, order), P)
 
     # -- functions --------------------------------------------------------------------------------------------------
