@@ -31,7 +31,24 @@ def _activation(model, placed, xs, arrays):
     return ACTIVATIONS[placed.layer.activation.name](xs[0])
 
 
-LAYERS = {"dense": _dense, "activation": _activation, **catalogue_images.LAYERS, **catalogue_sequences.LAYERS}
+def _prelu(model, placed, xs, arrays):
+    z = xs[0]
+    return jnp.maximum(z, 0) - arrays[f"{placed.name}_slope"] * jnp.maximum(-z, 0)
+
+
+def _maxout(model, placed, xs, arrays):
+    kernel, bias = arrays[f"{placed.name}_kernel"], arrays.get(f"{placed.name}_bias")
+    pieces = [xs[0] @ kernel[..., r] + (0 if bias is None else bias[:, r]) for r in range(kernel.shape[-1])]
+    return jnp.max(jnp.stack(pieces), axis=0)
+
+
+def _rbf(model, placed, xs, arrays):
+    apart = jnp.linalg.norm(xs[0][..., None, :] - arrays[f"{placed.name}_centres"], axis=-1)
+    return jnp.exp(-jnp.square(apart / arrays[f"{placed.name}_widths"]) / 2)
+
+
+LAYERS = {"dense": _dense, "activation": _activation, "prelu": _prelu, "maxout": _maxout, "rbf": _rbf,
+          **catalogue_images.LAYERS, **catalogue_sequences.LAYERS}
 
 
 def _picked(log_p, y):

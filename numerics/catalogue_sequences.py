@@ -79,4 +79,15 @@ def _embedding(model, placed, xs, arrays):
     return jnp.take(arrays[f"{placed.name}_table"], xs[0], axis=0)
 
 
-LAYERS = {"embedding": _embedding, "bidirectional": _bidirectional, **dict.fromkeys(STEPS, _recurrent)}
+def _embedding_bag(model, placed, xs, arrays):
+    counts = jax.nn.one_hot(xs[0], arrays[f"{placed.name}_table"].shape[0])  # (B, T, V)
+    if placed.layer.mode == "max":
+        return jnp.max(arrays[f"{placed.name}_table"][xs[0]], axis=1)
+    weight = xs[1] if placed.layer.weighted else jnp.ones(xs[0].shape)
+    bag = jnp.einsum("bt,btv->bv", weight, counts) @ arrays[f"{placed.name}_table"]
+    total = jnp.sum(weight, axis=1, keepdims=True)
+    return bag if placed.layer.mode == "sum" else jnp.where(total > 0, bag / jnp.where(total > 0, total, 1), 0)
+
+
+LAYERS = {"embedding": _embedding, "embedding_bag": _embedding_bag, "bidirectional": _bidirectional,
+          **dict.fromkeys(STEPS, _recurrent)}

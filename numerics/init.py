@@ -12,6 +12,7 @@ lecun_normal       normal, cut at two standard deviations                 :math:
 orthogonal         orthonormal columns (or rows)                          :math:`1/\max(n_{in}, n_{out})`
 uniform            uniform on :math:`\pm 0.05`                             :math:`0.05^2/3`
 normal             normal                                                 :math:`0.05^2`
+standard_normal    normal                                                 1
 zeros, ones        constant                                               0
 =================  =====================================================  =======================================
 
@@ -164,6 +165,7 @@ INITIALIZERS: dict[str, Callable] = {
     "orthogonal": orthogonal,
     "uniform": lambda shape, generator: generator.uniform(-PLAIN, PLAIN, shape),
     "normal": lambda shape, generator: PLAIN * generator.standard_normal(shape),
+    "standard_normal": lambda shape, generator: generator.standard_normal(shape),
     "zeros": lambda shape, generator: np.zeros(shape),
     "ones": lambda shape, generator: np.ones(shape),
 }

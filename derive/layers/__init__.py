@@ -1,12 +1,14 @@
 """The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``."""
 
 from .activation import Activation
+from .bag import EmbeddingBag
 from .base import Builder, Function, Layer, Parameter, Random, State
 from .config import LAYERS, layer_config, layer_from
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, SpatialDropout
 from .embedding import Embedding
+from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .pooling import (
@@ -19,6 +21,7 @@ from .pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from .radial import RBF
 from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D

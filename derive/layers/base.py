@@ -34,7 +34,7 @@ from .graph import Node, call
 from .sizes import number
 
 INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
-                "orthogonal", "uniform", "normal", "zeros", "ones")
+                "orthogonal", "uniform", "normal", "standard_normal", "zeros", "ones")
 LETTERS = "ijklmn"  # then i2, j2, ...; the batch is b, and x, y, z, h, p are tensors
 
 

@@ -6,11 +6,13 @@ from .. import activations
 from ..errors import DeriveError
 from ..hints import did_you_mean
 from .activation import Activation
+from .bag import EmbeddingBag
 from .base import Layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, SpatialDropout
 from .embedding import Embedding
+from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .pooling import (
@@ -23,19 +25,20 @@ from .pooling import (
     MaxPool2D,
     MaxPool3D,
 )
+from .radial import RBF
 from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from .wrappers import Bidirectional, TimeDistributed
 
 LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (
-    Activation, Dense,
+    Activation, Dense, PReLU, Maxout, RBF,
     Conv1D, Conv2D, Conv3D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose,
     MaxPool1D, MaxPool2D, MaxPool3D, AvgPool1D, AvgPool2D, AvgPool3D, GlobalMaxPool, GlobalAvgPool,
     ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, UpSampling1D, UpSampling2D, UpSampling3D, Flatten, Reshape,
     BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm, Dropout, SpatialDropout,
     Add, Multiply, Concatenate,
-    Embedding, SimpleRNN, LSTM, GRU, FinalState, Bidirectional, TimeDistributed)}
+    Embedding, EmbeddingBag, SimpleRNN, LSTM, GRU, FinalState, Bidirectional, TimeDistributed)}
 
 
 def layer_config(layer, name: str) -> dict:
