@@ -94,16 +94,16 @@ def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: b
     dict
         Inputs and computed tensors, name -> array.
     """
-    return _Evaluator(inputs, sizes, xp, conventions, nudges or {}).run(program)
+    return Evaluator(inputs, sizes, xp, conventions, nudges or {}).run(program)
 
 
 def term_value(term, free, values: dict, sizes: dict) -> np.ndarray:
     """One term as a NumPy array over the free indices, given all tensors by name; bound indices may be made free."""
-    found = _Evaluator(values, sizes, np, False, {}).term(term, list(free), {})
+    found = Evaluator(values, sizes, np, False, {}).term(term, list(free), {})
     return np.broadcast_to(found, tuple(size_value(i.size, sizes) for i in free))
 
 
-class _Evaluator:
+class Evaluator:
     def __init__(self, inputs, sizes, xp, conventions, nudges):
         self.values, self.sizes, self.xp = dict(inputs), sizes, xp
         self.conventions, self.nudges = conventions, nudges
