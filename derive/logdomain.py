@@ -72,8 +72,8 @@ def _through_lse(work, s: Equation) -> list[str]:
                                          for t in e.terms for g in t.fac for f in g.atoms(log))]
     if not divides and not takes_log:
         return []
-    lse = next((e.tensor for e in takes_log if len(e.terms) == 1 and e.terms[0] == Term(
-        Integer(1), (log(Read(s.tensor, *e.idx)),))), None)
+    lse = next((e.tensor for e in takes_log if len(e.idx) == s.tensor.rank and e.terms == (
+        Term(Integer(1), (log(Read(s.tensor, *e.idx)),)),)), None)
     if lse is None:
         name = work.unused(_lse_name(s.name))
         lse = work.tensor_like(s.tensor, name)

@@ -101,6 +101,17 @@ def test_a_log_sum_exp_of_a_nested_sum_is_shifted():
         assert len(names) == len({str(e.rhs) for e in d.program}), "one value, one equation"
 
 
+def test_a_logarithm_read_on_other_axes_than_its_sum_is_shifted():
+    z = dv.tensor("z", b, k)
+    total = dv.define("total", (b,), dv.Sum(exp(z[b, k]), k))
+    loss = dv.define("loss", (), dv.Sum(log(total[b]), b))
+    d = dv.backprop(loss, [z])
+    assert d.check().ok
+    value, grads = nx.compile(d)(z=np.array([[1e4, 0], [-1e4, -1e4]], np.float32))
+    assert np.allclose(value, np.log(2), atol=1e-3)
+    assert np.allclose(grads["z"], [[1, 0], [0.5, 0.5]])
+
+
 def test_overflow_is_what_an_unrecognised_form_would_give():
     """The meta-test: the logits are extreme enough that the textbook form fails."""
     logits = np.array([1e4, -1e4], np.float32)
