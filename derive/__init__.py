@@ -4,7 +4,7 @@ from .backprop import backprop, hessian, hvp, jacobian, vjp
 from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
-from .facts import nonnegative, positive, sums_to, symmetric
+from .facts import missing, nonnegative, positive, sums_to, symmetric
 from .gauss_newton import gauss_newton
 from .index import index, indices, size
 from .layers.graph import Input

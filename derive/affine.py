@@ -6,6 +6,7 @@ import functools
 
 from sympy import Add, Expr, Integer, Mul, Symbol, expand, floor
 
+from .facts import missing_value
 from .index import Index, Size
 from .nodes import Reduction
 from .tensor import Read
@@ -68,7 +69,7 @@ def bounds(e: Expr) -> tuple[Expr, Expr] | None:
     low = high = rest
     for atom, c in coefs.items():
         size = atom.size if isinstance(atom, Index) else atom.tensor.below
-        if size is None:
+        if size is None or isinstance(atom, Read) and missing_value(atom.tensor) is not None:
             return None
         if nonnegative(c):
             high = high + c * (size - 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from sympy import Expr
+from sympy import Eq, Expr, Piecewise
 
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from .facts import missing_value
 from .index import Index, as_sympy
 from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Tensor, _digest
@@ -93,11 +94,25 @@ def _letters(name, names, axes) -> list[tuple[Index, ...]]:
 
 def _plain(name, axes, body) -> Tensor:
     body = _body(name, axes, body)
-    below = body.binders[0].size if isinstance(body, ArgMax) else None
-    if isinstance(body, Read) and body.tensor.dtype == "int":
-        below = body.tensor.below
-    return Tensor(name, tuple(i.size for i in axes), axes, _dtype(body), below, "computed",
+    return Tensor(name, tuple(i.size for i in axes), axes, _dtype(body), _below(body), "computed",
                   definition=Definition(axes, body), block=_block())
+
+
+def _below(body, excluded=()) -> Expr | None:
+    """The range of an integer right-hand side, where it can be seen: argmax, a read, and choices among reads and 0."""
+    if isinstance(body, ArgMax):
+        return body.binders[0].size
+    if isinstance(body, Read) and body.tensor.dtype == "int":
+        none = missing_value(body.tensor)
+        return body.tensor.below if none is None or Eq(body, none) in excluded else None
+    if not isinstance(body, Piecewise):
+        return None
+    found, before = set(), list(excluded)
+    for value, condition in body.args:
+        if value != 0:  # 0 is in every range
+            found.add(_below(value, before))
+        before.append(condition)
+    return found.pop() if len(found) == 1 else None
 
 
 def _axes(name, axes) -> tuple[Index, ...]:

@@ -16,7 +16,7 @@ from .index import Index, as_sympy, same_size
 
 @dataclass(frozen=True)
 class Fact:
-    """Base: ``kind`` is one of positive, nonnegative, symmetric, sums_to."""
+    """Base: ``kind`` is one of positive, nonnegative, symmetric, sums_to, missing."""
 
     kind: str
 
@@ -58,6 +58,21 @@ class SumsTo(Fact):
         return f"sum over {self.index} of {tensor.name}[{letters}] = {self.value} (declared)"
 
 
+@dataclass(frozen=True)
+class Missing(Fact):
+    """An integer outside of the declared range that stands for none, such as -100 for an unlabelled position."""
+
+    value: int = None
+
+    @property
+    def key(self) -> str:
+        return f"missing:{self.value}"
+
+    def text(self, tensor) -> str:
+        letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
+        return f"{tensor.name}[{letters}] is {self.value} where there is none (declared)"
+
+
 positive = Fact("positive")
 nonnegative = Fact("nonnegative")
 symmetric = Fact("symmetric")
@@ -70,9 +85,31 @@ def sums_to(value, index: Index) -> SumsTo:
     return SumsTo("sums_to", as_sympy(value, "sums_to"), index)
 
 
+def missing(value: int) -> Missing:
+    """Some entries may be this number instead of one of the range: ``dv.tensor("y", b, dtype="int", below=K,
+    facts=[dv.missing(-100)])``.
+
+    Such a tensor is no index by itself; a definition that says what is read in its place is:
+    ``Piecewise((0, Eq(y[b], -100)), (y[b], True))``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DeriveError(f"missing({value!r}): accepted is a whole number, as in dv.missing(-100)")
+    return Missing("missing", value)
+
+
+def missing_value(tensor) -> int | None:
+    """The number that stands for none in a tensor, if one was declared."""
+    return next((f.value for f in tensor.facts if isinstance(f, Missing)), None)
+
+
 def check_facts(tensor) -> None:
     """Refuse facts that do not fit the tensor."""
     for f in tensor.facts:
+        if isinstance(f, Missing):
+            if tensor.dtype != "int" or tensor.below is None:
+                raise DeriveError(f"tensor {tensor.name!r}: missing({f.value}) is about integers of a declared range; "
+                                  f"this one is {tensor.dtype}{'' if tensor.below is not None else ' without below='}")
+            continue
         if tensor.dtype != "float":
             raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
         if f.kind == "symmetric" and (tensor.rank != 2 or not same_size(*tensor.axes)):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from .canonical import hash_text, term_key
 from .derivation import Derivation, FactUse
+from .facts import missing_value
 from .program import Equation, Program
 from .tensor import Tensor
 from .work import Work
@@ -39,7 +40,8 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
         if t.dtype == "int" and t.below is not None:
             letters = ", ".join(str(x) if x is not None else "·" for x in t.letters)
             read = f"{t.name}[{letters}]" if t.rank else t.name
-            facts.setdefault(f"0 <= {read} < {t.below} (declared)", [])
+            none = missing_value(t)
+            facts.setdefault(f"0 <= {read} < {t.below}{'' if none is None else f', or {none}'} (declared)", [])
     made = {n: moved(e) for n, e in work.all_adjoints.items()}
     results = tuple((g, {k: heads.get(t, t) for k, t in v.items()} if isinstance(v, dict) else heads.get(v, v))
                     for g, v in results)

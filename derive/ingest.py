@@ -19,6 +19,7 @@ from . import affine
 from .canonical import hash_text, key
 from .contract import decide, drop_free_sums
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from .facts import missing_value
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
@@ -148,7 +149,11 @@ class Ingest:
                                       f"2*{e} or {e} + 1")
             return
         if isinstance(e, Read) and e.tensor.dtype == "int":
-            below = e.tensor.below
+            below, none = e.tensor.below, missing_value(e.tensor)
+            if none is not None:
+                self.fail(UnsupportedError, f"{e} is used as an index of {r.tensor.name}, but may be {none}; say what is "
+                                            f"read there instead: define('label', ..., Piecewise((0, Eq({e}, {none})), "
+                                            f"({e}, True)))")
             if below is None:
                 self.fail(UnsupportedError, f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
                                             f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "

@@ -168,7 +168,7 @@ def check_target(Y, loss, shape, classes: int, name: str = "Y", dtype="float32")
     Parameters
     ----------
     loss : derive.losses.Loss
-        Its ``target`` says what is expected: labels, probabilities, bits or values.
+        Its ``target`` says what is expected: labels (and the ignored one), probabilities, bits, signs, values.
     shape : tuple of int
         Of one target, without the batch axis.
     classes : int
@@ -195,6 +195,11 @@ def check_target(Y, loss, shape, classes: int, name: str = "Y", dtype="float32")
             raise InputError(f"{name}[{_at(at)}] sums to {total:.6g}; {said} probabilities, which sum to 1")
     if loss.target in ("probabilities", "bits"):
         _within(Y, 0, 1, name, f"{said} numbers in [0, 1]")
+    if loss.target == "nonnegative":
+        _within(Y, 0, np.inf, name, f"{said} numbers that are not negative")
+    if loss.target == "signs":
+        bits = f"; 2 * {name} - 1 fits" if np.isin(Y, (0, 1)).all() else ""
+        _refuse(Y, np.abs(Y) != 1, name, f"{said} signs, -1 or 1{bits}")
     return np.asarray(Y, dtype)
 
 
@@ -210,8 +215,10 @@ def _labels(Y, loss, shape, classes, name, said):
         hint = f"; {name}[:, 0] fits" if Y.shape[1:] == (*shape, 1) else ""
         raise InputError(f"{name} has shape {Y.shape}; {said} integer labels of shape "
                          f"(N{''.join(f', {n}' for n in shape)}){hint}")
-    _within(Y, 0, classes - 1, name, f"{said} labels in [0, {classes})", " (labels counted from 1?)"
-            if Y.size and Y.min() == 1 and Y.max() == classes else "")
+    counted = Y if loss.ignored is None else Y[loss.ignored != Y]
+    said += f" labels in [0, {classes})" + ("" if loss.ignored is None else f", or {loss.ignored}")
+    hint = " (labels counted from 1?)" if counted.size and counted.min() == 1 and counted.max() == classes else ""
+    _refuse(Y, ((Y < 0) | (classes <= Y)) & (loss.ignored != Y), name, f"{said}{hint}")
     return Y.astype(np.int32)
 
 
@@ -236,10 +243,15 @@ def _finite(a, name):
                              f"finite")
 
 
-def _within(a, low, high, name, said, hint=""):
-    bad = np.argwhere((a < low) | (a > high))
+def _within(a, low, high, name, said):
+    _refuse(a, (a < low) | (a > high), name, said)
+
+
+def _refuse(a, wrong, name, said):
+    """The first entry that is wrong, and what would be accepted."""
+    bad = np.argwhere(wrong)
     if len(bad):
-        raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}; {said}{hint}")
+        raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}; {said}")
 
 
 def _at(position) -> str:

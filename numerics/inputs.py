@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
-from derive.facts import SumsTo
+from derive.facts import SumsTo, missing_value
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
@@ -208,10 +208,13 @@ def _position(t: Tensor, spot) -> str:
 def _check_range(t: Tensor, a, bound) -> str:
     below = None if t.below is None else t.below.xreplace({s: Integer(v) for s, v in bound.items()})
     known = below is not None and below.is_Integer
+    none = missing_value(t)
     bad = (a < 0) | (a >= int(below)) if known else (a < 0) & (t.below is not None)
+    bad &= a != none if none is not None else True
     if bad.any():
         spot = np.argwhere(bad)[0]
         upper = f"{t.below}" + (f" = {below}" if known and t.below != below else "")
+        upper += "" if none is None else f", or {none}"
         raise InputError(f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < "
                          f"{upper} ({int(bad.sum())} of {a.size} values are)")
     if t.below is None:

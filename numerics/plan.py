@@ -17,6 +17,7 @@ from sympy import Expr, Integer, Mul, Piecewise, Pow
 from sympy.logic.boolalg import And, BooleanTrue
 
 from derive.affine import nonnegative, parts
+from derive.facts import missing_value
 from derive.index import Index, same_size
 from derive.nodes import Iverson
 from derive.program import Term
@@ -146,7 +147,7 @@ def _solution(label, coefs, rest, bnd):
 
 def _same_range(solution, label) -> bool:
     return (isinstance(solution, Index) and same_size(solution.size, label.size)) or (
-        isinstance(solution, Read) and solution.tensor.below is not None
+        isinstance(solution, Read) and solution.tensor.below is not None and missing_value(solution.tensor) is None
         and same_size(solution.tensor.below, label.size))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sympy import Expr, Integer
 
 from derive.errors import DeriveError
-from derive.facts import SumsTo
+from derive.facts import SumsTo, missing_value
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
@@ -128,6 +128,8 @@ def draw(t: Tensor, sizes, domain: str, rng, weight: bool = False) -> np.ndarray
         found = rng.integers(0, 5 if t.below is None else size_value(t.below, sizes), shape).astype(np.int32)
         if found.size > 1:
             found.flat[-1] = found.flat[0]
+        if missing_value(t) is not None and found.size > 1:
+            found.flat[rng.integers(found.size)] = missing_value(t)
         return found
     kinds = {f.kind for f in t.facts}
     if DOMAINS[domain] is not None:

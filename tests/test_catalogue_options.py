@@ -66,6 +66,44 @@ def test_an_ignored_label_does_not_count(x64):
            lambda at: -jnp.sum(keep * log_p(at)[np.arange(B), LABELS]) / keep.sum(), AT, y=LABELS)
 
 
+@pytest.mark.parametrize("none", [-100, -1, 255])
+def test_an_ignored_label_may_be_none_of_the_classes(none, x64):
+    y = np.where(LABELS == 1, none, LABELS)
+    keep = y != none
+    given = loss("sparse_softmax_cross_entropy", ignored=none)
+    agrees(given, lambda at: -jnp.sum(keep * log_p(at)[np.arange(B), LABELS]) / keep.sum(), AT, y=y)
+    _, slope = run(given, z=AT, y=y)
+    assert np.all(np.asarray(slope)[~keep] == 0) and np.all(np.abs(np.asarray(slope)[keep]).max(-1) > 1e-3)
+    value, slope = run(given, z=AT, y=np.full(B, none))
+    assert float(value) == 0 and np.all(np.asarray(slope) == 0)
+
+
+def test_an_ignored_label_is_declared_shown_and_verified():
+    given = loss("sparse_softmax_cross_entropy", ignored=-100)
+    d = dv.backprop(given.define(z, given.target_tensor(z)), [z])
+    assert "y[b] is -100 where there is none (declared)" in d.to_text()
+    kern = nx.compile(d)
+    assert "y (B,) integers in [0, K) or -100" in kern.source and "y[b] != -100" in kern.source
+    assert nx.verify(kern).ok
+    kern.validate(z=AT, y=np.array([0, 1, -100, 2, 0]))
+    with pytest.raises(nx.InputError, match=r"y\[1\] = -1 is out of the declared range 0 <= y < K = 3, or -100"):
+        kern.validate(z=AT, y=np.array([0, -1, -100, 2, 0]))
+
+
+def test_a_missing_label_is_no_index():
+    y = dv.tensor("y", b, dtype="int", below=k.size, facts=[dv.missing(-100)])
+    with pytest.raises(dv.UnsupportedError, match=r"y\[b\] is used as an index of z, but may be -100; say what is read"):
+        dv.backprop(dv.define("loss", (), dv.Sum(z[b, y[b]], b)), [z])
+    one_hot = dv.define("loss", (), dv.Sum(z[b, k] * dv.Iverson(sympy.Eq(k, y[b])), b, k))  # reads no z at -100
+    d = dv.backprop(one_hot, [z])
+    assert d.check().proved
+    value, grads = nx.compile(d)(z=AT, y=np.array([0, -100, 2, -100, 1]))
+    assert float(value) == pytest.approx(AT[0, 0] + AT[2, 2] + AT[4, 1])
+    assert np.asarray(grads["z"]).sum(-1).tolist() == [1, 0, 1, 0, 1]
+    with pytest.raises(DeriveError, match="missing.-100. is about integers of a declared range; this one is float"):
+        dv.tensor("w", b, facts=[dv.missing(-100)])
+
+
 def test_a_batch_of_ignored_labels_costs_nothing(x64):
     value, slope = run(loss("sparse_softmax_cross_entropy", ignored=1), z=AT, y=np.ones(B, int))
     assert float(value) == 0 and np.all(np.asarray(slope) == 0)
@@ -139,7 +177,7 @@ def test_a_loss_as_data_comes_back(given):
     ("hinge", {"label_smoothing": 0.1}, "label smoothing is for classes; it has none"),
     ("softmax_cross_entropy", {"label_smoothing": 1}, r"label_smoothing is 1; accepted are numbers in \[0, 1\)"),
     ("softmax_cross_entropy", {"ignored": 1}, "ignored=1 is a label, but its targets are probabilities; give such"),
-    ("sparse_softmax_cross_entropy", {"ignored": -100}, "ignored is -100; accepted is one of the labels 0, 1, ...;"),
+    ("sparse_softmax_cross_entropy", {"ignored": 1.0}, "ignored is 1.0; accepted is a whole number: one of the labels, "),
     ("mean_squared_error", {"class_weight": True}, "class weights are for classes; it has none"),
 ])
 def test_options_that_do_not_fit(name, options, message):
@@ -198,3 +236,24 @@ def test_a_trainer_with_an_optioned_loss_is_saved_and_loaded(tmp_path):
     trainer = nx.Trainer(net, loss("sparse_softmax_cross_entropy", label_smoothing=0.1), optax.sgd(0.1))
     trainer.save(tmp_path / "run")
     assert nx.load(tmp_path / "run", optimizer=optax.sgd(0.1)).loss == trainer.loss
+
+
+@pytest.mark.parametrize("name, y, message", [
+    ("hinge", [[0.0], [1.0]], r"Y\[0, 0\] is 0.0; loss 'hinge' takes signs, -1 or 1; 2 \* Y - 1 fits"),
+    ("squared_hinge", [[0.5], [1.0]], r"Y\[0, 0\] is 0.5; loss 'squared_hinge' takes signs, -1 or 1$"),
+    ("poisson", [[2.0], [-1.0]], r"Y\[1, 0\] is -1.0; loss 'poisson' takes numbers that are not negative"),
+])
+def test_targets_are_validated(name, y, message):
+    from numerics.data import check_target
+    with pytest.raises(nx.InputError, match=message):
+        check_target(np.array(y), LOSSES[name], (1,), 1)
+
+
+def test_ignored_targets_are_validated():
+    from numerics.data import check_target
+    given = loss("sparse_softmax_cross_entropy", ignored=-100)
+    assert check_target(np.array([0, -100, 2]), given, (), 3).tolist() == [0, -100, 2]
+    with pytest.raises(nx.InputError, match=r"Y\[1\] is -1; .* takes labels in \[0, 3\), or -100$"):
+        check_target(np.array([0, -1, 2]), given, (), 3)
+    with pytest.raises(nx.InputError, match=r"Y\[2\] is 3; .* labels in \[0, 3\), or -100 \(labels counted from 1\?\)"):
+        check_target(np.array([1, -100, 3]), given, (), 3)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from sympy import Pow
 
-from ..facts import SumsTo
+from ..facts import SumsTo, missing_value
 from ..index import Size
 from ..program import Equation
 from ..tensor import Read, Tensor
@@ -181,6 +181,8 @@ def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array
         data = [rng.randrange(below) for _ in range(n)]
         if n > 1:
             data[-1] = data[0]
+        if missing_value(t) is not None and n > 1:
+            data[rng.randrange(n)] = missing_value(t)
         return Array(shape, data)
     kinds = {f.kind for f in t.facts}
     array = Array(shape, [_number(field, rng, attempt, kinds) for _ in range(n)])

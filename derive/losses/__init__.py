@@ -111,7 +111,8 @@ def loss(given, **options) -> Loss:
     label_smoothing : number in [0, 1), optional
         For classes and bits: this share of the target goes to all classes evenly.
     ignored : int, optional
-        For labels: examples with this label do not count; a batch of nothing else costs 0.
+        For labels: examples with this number for a label, such as -100 or one of the classes, have no cost and no
+        gradient, and the mean is over the others; a batch of nothing else costs 0.
     sample_weight, class_weight : bool, optional
         Add the input ``sample_weight`` (B,) or ``class_weight`` (K,), which multiplies the cost of each.
     **options

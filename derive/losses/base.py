@@ -20,11 +20,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Integer, Mul, Ne, Rational
+from sympy import Eq, Expr, Integer, Mul, Ne, Piecewise, Rational
 
 from ..define import _block, block, define
 from ..errors import DeriveError, ShapeError
-from ..facts import nonnegative, sums_to
+from ..facts import missing, nonnegative, sums_to
 from ..index import as_sympy
 from ..nodes import Iverson, Sum, maximum
 from ..options import Entry, own_name
@@ -74,7 +74,8 @@ class Loss(Entry):
     smoothing : number
         Label smoothing: the share of every target that is spread over the classes evenly.
     ignored : int, optional
-        A label whose examples do not count, nor for the mean.
+        A label, or a number that is none such as -100, whose examples get no loss and no gradient; the mean is over
+        the others.
     sample_weight, class_weight : bool
         Whether the loss has these inputs.
     """
@@ -122,9 +123,9 @@ class Loss(Entry):
             if self.target != "labels":
                 raise DeriveError(f"{said}: ignored={self.ignored!r} is a label, but its targets are {self.target}; "
                                   f"give such examples a sample_weight of 0")
-            if isinstance(self.ignored, bool) or not isinstance(self.ignored, int) or self.ignored < 0:
-                raise DeriveError(f"{said}: ignored is {self.ignored!r}; accepted is one of the labels 0, 1, ...; for "
-                                  f"examples without a label, give any label and a sample_weight of 0")
+            if isinstance(self.ignored, bool) or not isinstance(self.ignored, int):
+                raise DeriveError(f"{said}: ignored is {self.ignored!r}; accepted is a whole number: one of the labels, or "
+                                  f"a number that is none, such as -100")
         if self.class_weight and not chooses:
             raise DeriveError(f"{said}: class weights are for classes; it has none")
         if self.sample_weight and self.per == "all":
@@ -162,7 +163,8 @@ class Loss(Entry):
         """The input ``y`` that this loss compares ``output`` with."""
         *outer, last = output.letters
         if self.target == "labels":
-            return tensor(name, *outer, dtype="int", below=last.size)
+            facts = () if self.ignored is None else (missing(self.ignored),)
+            return tensor(name, *outer, dtype="int", below=last.size, facts=facts)
         facts = (sums_to(1, last),) if self.target == "probabilities" else TARGET_FACTS.get(self.target, ())
         return tensor(name, *outer, last, facts=facts)
 
@@ -190,6 +192,10 @@ class Loss(Entry):
             return self.rule(output, y, **dict(self.options))
         *outer, last = output.letters
         outer, added = tuple(outer), self.weights(output)
+        counts = None
+        if self.ignored is not None:
+            counts = Iverson(Ne(y[outer], self.ignored))
+            y = define(named("label"), outer, Piecewise((0, Eq(y[outer], self.ignored)), (y[outer], True)))
         if self.per == "element":
             over, cost = output.letters, self._element(output, y)
         elif self.per == "example":
@@ -198,9 +204,8 @@ class Loss(Entry):
             over, cost = outer, self._class(output, y, added.get("class_weight"))
         if "sample_weight" in added:
             cost = added["sample_weight"][outer[0]] * cost
-        if self.ignored is None:
+        if counts is None:
             return _total(cost, over) / Mul(*(i.size for i in over))
-        counts = Iverson(Ne(y[outer], self.ignored))
         counted = define(named("counted"), (), maximum(Sum(counts, *outer), 1))  # an all-ignored batch costs 0, not 0/0
         return Sum(counts * cost, *outer) / counted[()]
 

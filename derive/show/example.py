@@ -18,6 +18,7 @@ from sympy import Add, Expr, Mul, Pow
 from sympy.logic.boolalg import And, Not, Or
 
 from .. import nodes
+from ..facts import missing_value
 from ..index import Index, Size
 from ..program import Equation, Program
 from ..tensor import Read, Tensor
@@ -170,6 +171,8 @@ def _input(t: Tensor, n: int, sizes) -> dict:
     for k, place in enumerate(places):
         if t.dtype != "float":
             out[place] = Fraction((n + k) % _number(t.below, sizes) if t.below is not None else k % 2)
+            if missing_value(t) is not None and k == 1:
+                out[place] = Fraction(missing_value(t))
             continue
         at = tuple(sorted(place)) if "symmetric" in kinds else place
         v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])

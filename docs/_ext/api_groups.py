@@ -10,7 +10,7 @@ DERIVE = {
         (),
         ("Sum", "Max", "argmax", "Iverson", "relu", "sigmoid", "softplus", "maximum", "minimum", "stop_gradient"),
     ),
-    "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to")),
+    "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to", "missing")),
     "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "gauss_newton", "with_update", "Derivation")),
     "Networks": (MEMBERS, ("Sequential", "Model", "Input")),
     "What a derivation is made of": ((), ("Equation", "Program", "Row", "Step", "Term")),

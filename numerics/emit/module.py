@@ -9,6 +9,7 @@ import jax
 from sympy import Expr, Symbol, solve
 
 from derive.derivation import Derivation
+from derive.facts import missing_value
 from derive.index import Size
 from derive.order import Scan, schedule
 from derive.tensor import Tensor
@@ -291,9 +292,14 @@ def _shape(t: Tensor) -> str:
     return f"({inside}{',' if t.rank == 1 else ''})"
 
 
+def _range(t: Tensor) -> str:
+    none = missing_value(t)
+    return f"integers in [0, {t.below})" + ("" if none is None else f" or {none}")
+
+
 def _docstring(d: Derivation, inputs, scope: Scope) -> str:
     floats = [f"{scope.arrays[t.name]} {_shape(t)}" for t in inputs if t.dtype == "float"]
-    others = [f"{scope.arrays[t.name]} {_shape(t)} " + (f"integers in [0, {t.below})" if t.below is not None else
+    others = [f"{scope.arrays[t.name]} {_shape(t)} " + (_range(t) if t.below is not None else
               {"int": "integers", "bool": "booleans"}[t.dtype]) for t in inputs if t.dtype != "float"]
     text = ", ".join(floats) + (" floats of one dtype" if len(floats) > 1 else " floats" if floats else "")
     text = "; ".join([text] * bool(floats) + others)

@@ -15,6 +15,7 @@ import sympy
 from sympy import Integer, expand
 
 from derive.affine import bounds, in_range, nonnegative, parts
+from derive.facts import missing_value
 from derive.index import Index, same_size
 from derive.tensor import Read
 
@@ -139,9 +140,14 @@ def _slice(scope: Scope, first, stop, size, step) -> str:
 def _position(scope: Scope, e, size, masks, tensor) -> str:
     """One fixed position of an axis; whether it exists is asked when the sizes alone do not say."""
     at = pointwise.expr(scope, e, ())
-    if tensor.dtype == "float" and not isinstance(e, Read) and not _in_range(scope, e, size):
+    if tensor.dtype == "float" and not _declared(e) and not _in_range(scope, e, size):
         masks.append(_inside(scope, e, at, size))
     return "-1" if expand(e - size + 1) == 0 and not size.is_Integer else at.src
+
+
+def _declared(e) -> bool:
+    """Whether an index is an integer read that its declaration keeps in range."""
+    return isinstance(e, Read) and missing_value(e.tensor) is None
 
 
 def _gather(scope: Scope, base: Val, r: Read, kinds, sizes, order) -> Val:
@@ -154,7 +160,7 @@ def _gather(scope: Scope, base: Val, r: Read, kinds, sizes, order) -> Val:
             axes.append(kind[1])
             continue
         at = pointwise.expr(scope, e, grid)
-        if r.tensor.dtype == "float" and not isinstance(e, Read) and not _in_range(scope, e, size):
+        if r.tensor.dtype == "float" and not _declared(e) and not _in_range(scope, e, size):
             masks.append(_inside(scope, e, at, size))
         marks.append(align(at, grid).src)
         advanced.append(n)
