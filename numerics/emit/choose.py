@@ -18,6 +18,10 @@ ACCEPTED = {
     "depthwise": ("shifts", "windows"),
     "groups": ("split", "windows"),
     "pool": ("index", "windows"),
+    "gram": ("strips", "plain"),
+    "class-pairs": ("pairs", "plain"),
+    "diagonal": ("scatter", "mask"),
+    "products": ("stacked", "plain"),
 }
 FEW = 4          # input channels up to which patches are small enough to be written out
 
@@ -54,6 +58,11 @@ def _kernel_gradient(scope, ins):
     return "rows", "one matrix product for each row of taps; XLA's own convolution over the batch is slow on a CPU"
 
 
+def _on_cpu(name: str, otherwise: str, reason: str):
+    return lambda scope, ins: (name, reason) if scope.backend == "cpu" else (
+        otherwise, f"one plain operation is best on {scope.backend}")
+
+
 _RULES = {
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,
@@ -61,4 +70,8 @@ _RULES = {
     "depthwise": lambda scope, ins: ("shifts", "no sum over channels: shifted multiply-adds"),
     "groups": lambda scope, ins: ("split", "one dense convolution for each group"),
     "pool": lambda scope, ins: ("index", "which tap was first is kept as int8; no window is written out"),
+    "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
+    "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
+    "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
+    "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),
 }

@@ -16,7 +16,7 @@ from derive.nodes import Iverson
 from derive.program import Equation
 
 from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
-from . import contraction, convolution, pointwise, reshape, scatter, stacking, windows
+from . import contraction, convolution, pointwise, reshape, scatter, stacking, symmetric, windows
 from .scope import Scope
 from .value import Val, align, full, union
 
@@ -69,6 +69,10 @@ def _together(scope: Scope, plans: list[Plan], order) -> Val:
     stacked = stacking.value(scope, plans, order, _together)
     if stacked is not None:
         return stacked
+    tied = symmetric.diagonal(scope, plans, order, _together)
+    if tied is not None:
+        return tied
+    plans = symmetric.stacked(scope, symmetric.pairs(scope, plans, order), order)
     groups = _groups(plans)
     if len(groups) == 1 and groups[0][0] == "sum":
         return _sum_group(scope, groups[0][1], order)
@@ -218,7 +222,9 @@ def _signed(coef, fac):
 def _contracted(scope: Scope, p: Plan, order):
     """``(sign, value)`` of one contraction, its outside factors and coefficient applied to the result."""
     c = contraction.arrange(p)
-    v = contraction.contract(scope, c, [i for i in order if i not in p.bnd])
+    out = [i for i in order if i not in p.bnd]
+    v = symmetric.gram(scope, c, [i for i in out if any(i in o.labels for o in c.operands)])
+    v = contraction.contract(scope, c, out) if v is None else v
     sign, fac = _signed(p.coef, c.outside.fac)
     if fac and fac != (Integer(1),):
         v = pointwise.plain_product(scope, fac, order, first=v)

@@ -15,6 +15,8 @@ from itertools import product
 import jax.numpy as jnp
 from jax import lax
 
+from .grams import class_pairs, gram, products  # noqa: F401  their text is copied like that of the functions below
+
 
 def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
     """{tap r: x[S*u + D*r - P] for all u < out}; positions start at ``axis``, and are ``fill`` outside."""
@@ -179,7 +181,8 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
 NEEDS = {"spread": (), "taps": (), "convolution": (), "input_gradient": (), "kernel_convolution": (),
          "kernel_gradient": ("taps",), "patches": ("taps",), "depthwise": ("taps",),
          "depthwise_input_gradient": ("spread",), "depthwise_kernel_gradient": ("taps",), "by_group": (),
-         "max_pool": ("taps",), "max_pool_gradient": ("spread",)}
+         "max_pool": ("taps",), "max_pool_gradient": ("spread",),
+         "gram": (), "class_pairs": (), "products": ()}
 
 
 def sources(names) -> list[str]:

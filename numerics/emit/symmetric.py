@@ -1,0 +1,216 @@
+"""Blocks of a Hessian that are symmetric: half of their products are another's mirror image.
+
+    sum_b s[b] x[b,i] x[b,i']                                       gram(x, s)
+    [k = k'] sum_b x[b,i] x[b,i'] p[b,k]
+      - sum_b x[b,i] x[b,i'] p[b,k] p[b,k']                         class_pairs(x, weights of (b, k, k'))
+    d[k] ([k = k'] - d[k'])                                         (-(d[:, None] * d)).at[k, k].add(d)
+    sum_b h[b,i] e[b,k] + sum_b g[b,i] f[b,k]                       products((h, e), (g, f))
+
+The equation stays as derived; only how it is computed changes, and only where sizes and backend say that it pays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import sympy
+from sympy import Add, Integer, Mul
+
+from derive.index import Index, same_size
+from derive.nodes import Iverson
+from derive.tensor import Read
+
+from ..plan import Plan, common_coefficient, flat, labels
+from . import pointwise
+from .choose import choose
+from .contraction import Contraction, arrange
+from .scope import Scope
+from .value import ATOM, Val, align, full
+
+SMALL = 64     # columns below which a Gram matrix is one plain product
+
+
+def _is_plain(p: Plan) -> bool:
+    return not p.scatter and not p.folds and p.value is None
+
+
+def signed(p: Plan, coef=None, fac=None):
+    """``(sign, factors)`` of a plan as an addend."""
+    coef = p.coef if coef is None else coef
+    fac = [*(p.fac if fac is None else fac), *(Iverson(c) for c in p.conditions)]
+    minus = coef.could_extract_minus_sign()
+    coef = -coef if minus else coef
+    return (-1 if minus else 1), tuple(([] if coef == 1 and fac else list(Mul.make_args(coef))) + fac)
+
+
+# -- a Gram matrix ------------------------------------------------------------------------------------------------
+
+def gram(scope: Scope, c: Contraction, out) -> Val | None:
+    """``sum_b w[b] x[b,i] x[b,j]``, if that is what a contraction says."""
+    if len(out) != 2 or len(c.bnd) != 1 or any(o.conditions for o in c.operands):
+        return None
+    (i, j), b, fac = out, c.bnd[0], [f for o in c.operands for f in o.fac]
+    size = scope.known(i.size)
+    split = _mirrored(fac, i, j, b)
+    if split is None or not same_size(size, scope.known(j.size)) or (size.is_Integer and size < SMALL):
+        return None
+    x, weights = split
+    if any(labels(f) != {b} for f in weights) or choose(scope, "gram") == "plain":
+        return None
+    given = [align(pointwise.product(scope, x, (b, i)), (b, i)).src]
+    given += [pointwise.as_float(scope, pointwise.product(scope, weights, (b,))).src] if weights else []
+    return Val(f"{scope.helper('gram')}({', '.join(given)})", ATOM, (i, j), "float")
+
+
+def _mirrored(fac, i: Index, j: Index, b: Index):
+    """``(x, rest)`` of factors ``x[b,i] x[b,j] rest``, the rest without i and j."""
+    with_i, with_j = ([f for f in fac if a in labels(f)] for a in (i, j))
+    if not with_i or any(labels(f) != {b, i} for f in with_i):
+        return None
+    if Counter(f.xreplace({i: j}) for f in with_i) != Counter(with_j):
+        return None
+    return with_i, [f for f in fac if f not in with_i and f not in with_j]
+
+
+# -- class pairs --------------------------------------------------------------------------------------------------
+
+def pairs(scope: Scope, plans: list[Plan], order) -> list[Plan]:
+    """The plans, those that make one block over class pairs replaced by a plan that holds its value."""
+    order, half = tuple(order), len(order) // 2
+    if len(order) != 4 or not all(same_size(a.size, c.size) for a, c in zip(order[:2], order[2:], strict=True)):
+        return plans
+    for n in (0, 1):
+        i, k, j, l = order[n], order[1 - n], order[half + n], order[half + 1 - n]
+        found = _over_classes(plans, i, j, {k, l})
+        if found is not None and _symmetric(found[2], k, l) and choose(scope, "class-pairs") == "pairs":
+            made = Plan(Integer(1), [], [], [], value=_of_pairs(scope, found, i, k, j, l))
+            return [made, *(p for p in plans if p not in found[0])]
+    return plans
+
+
+def _of_pairs(scope: Scope, found, i, k, j, l) -> Val:
+    _, b, weighted, x = found
+    shared, grid = common_coefficient([Plan(p.coef, [], [], []) for p in weighted]), (b, k, l)
+    w = pointwise.add(scope, [signed(p, p.coef / shared) for p in weighted], grid)
+    w = w if shared == 1 else pointwise.plain_product(scope, [shared], grid, first=w)
+    w = full(pointwise.as_float(scope, w), grid, "", "")
+    w = scope.share(("weights", scope.number), ("weights", "pair_weights"), w)
+    source = align(pointwise.product(scope, x, (b, i)), (b, i)).src
+    return Val(f"{scope.helper('class_pairs')}({source}, {w.src})", ATOM, (i, k, j, l), "float")
+
+
+def _over_classes(plans, i, j, classes):
+    """``(plans used, b, their weights, x)`` of the sums ``x[b,i] x[b,j] weight[b,k,l]`` of one matrix x.
+
+    None unless a diagonal and a product over classes meet: one of them alone has a plainer form.
+    """
+    used, weighted, first, matrix = [], [], None, None
+    for p in plans:
+        if len(p.bnd) != 1 or not _is_plain(p) or any(labels(c) & {i, j} for c in p.conditions):
+            continue
+        b = first or p.bnd[0]
+        if not same_size(b.size, p.bnd[0].size):
+            continue
+        moved = {p.bnd[0]: b}
+        split = _mirrored([f.xreplace(moved) for f in p.fac], i, j, b)
+        if split is None or (matrix is not None and Counter(split[0]) != Counter(matrix)):
+            continue
+        first, matrix = b, split[0]
+        used.append(p)
+        weighted.append(Plan(p.coef, split[1], [c.xreplace(moved) for c in p.conditions], []))
+    if len(used) < 2 or not any({s for f in p.fac for s in labels(f)} >= {first, *classes} for p in weighted):
+        return None
+    return used, first, weighted, matrix
+
+
+def _symmetric(plans, k, l) -> bool:
+    """Whether the sum of the weights stays the same when k and l change places."""
+    swap = {k: l, l: k}
+
+    def form(p, moved):
+        if any(_ties(c, k, l) for c in p.conditions):  # on the diagonal both are one
+            moved = {l: k}
+        conditions = [c.xreplace(moved) for c in p.conditions if not _ties(c, k, l)]
+        return (p.coef, frozenset(Counter(f.xreplace(moved) for f in p.fac).items()), frozenset(conditions),
+                len(conditions) < len(p.conditions))
+
+    return Counter(form(p, {}) for p in plans) == Counter(form(p, swap) for p in plans)
+
+
+# -- a diagonal on a full matrix ------------------------------------------------------------------------------------
+
+def diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None:
+    """A full matrix and a diagonal as one matrix with numbers added along its diagonal, not as a mask over all of it."""
+    order = tuple(order)
+    if len(order) != 2 or not same_size(order[0].size, order[1].size):
+        return None
+    k, l = order
+    spread = [q for p in plans for q in _spread(p, k, l)]
+    hot = [p for p in spread if any(_ties(c, k, l) for c in p.conditions)]
+    dense = [p for p in spread if p not in hot]
+    if not hot or any(p.scatter or p.folds for p in spread) or not _fills(dense, {k, l}):
+        return None
+    if choose(scope, "diagonal") == "mask":
+        return None
+    total = pointwise.as_float(scope, full(together(scope, dense, order), order, "", ""))
+    for p in hot:
+        p.conditions = [c for c in p.conditions if not _ties(c, k, l)]
+        p.xreplace({l: k})
+    amount = together(scope, hot, (k,))
+    at = scope.place(k).src
+    return Val(f"{total.atom}.at[{at}, {at}].add({amount.src})", ATOM, order, "float")
+
+
+def _ties(c, k, l) -> bool:
+    return isinstance(c, sympy.Eq) and {*c.args} == {k, l}
+
+
+def _fills(plans, both) -> bool:
+    return bool({s for p in plans for e in (*p.fac, *p.conditions) for s in labels(e)} >= both) or any(
+        p.value is not None and {*p.value.axes} >= both for p in plans)
+
+
+def _spread(p: Plan, k, l) -> list[Plan]:
+    """``d[k] ([k = l] - d[l])`` as two plans; others stay one."""
+    sums = [f for f in p.fac if isinstance(f, Add) and any(isinstance(a, Iverson) and _ties(a.condition, k, l)
+                                                           for term in f.args for a in Mul.make_args(term))]
+    if len(sums) != 1 or not _is_plain(p):
+        return [replace(p, fac=list(p.fac), conditions=list(p.conditions))]
+    rest, out = [f for f in p.fac if f is not sums[0]], []
+    for a in sums[0].args:
+        q = Plan(p.coef, [*rest, *flat(a)], list(p.conditions), list(p.bnd))
+        q.clean()
+        out.append(q)
+    return out
+
+
+# -- several products of one shape ----------------------------------------------------------------------------------
+
+def stacked(scope: Scope, plans: list[Plan], order) -> list[Plan]:
+    """The plans, products ``sum_b a[b,i] c[b,k]`` of one sign and shape replaced by a plan that holds their sum."""
+    order = tuple(order)
+    found = [(p, pair) for p in plans if (pair := _pair(scope, p, order)) is not None]
+    if len(found) < 2 or len({p.coef for p, _ in found}) > 1 or choose(scope, "products") == "plain":
+        return plans
+    shown = ", ".join(f"({a.src}, {c.src})" for _, (a, c) in found)
+    value = Val(f"{scope.helper('products')}({shown})", ATOM, order, "float")
+    used = [p for p, _ in found]
+    return [Plan(used[0].coef, [], [], [], value=value), *(p for p in plans if p not in used)]
+
+
+def _pair(scope: Scope, p: Plan, order):
+    """The two operands of a term that is a plain product of two named matrices, rows summed over."""
+    if len(order) != 2 or len(p.bnd) != 1 or not _is_plain(p) or p.conditions or len(p.fac) != 2:
+        return None
+    c = arrange(p)
+    if len(c.operands) != 2 or c.outside.fac or any(o.conditions for o in c.operands):
+        return None
+    pair = []
+    for i in order:
+        fac = next((f for f in p.fac if isinstance(f, Read) and f.idx == (p.bnd[0], i)), None)
+        v = pointwise.product(scope, [fac], fac.idx) if fac is not None else None
+        if v is None or v.axes != fac.idx or not v.src.isidentifier():
+            return None
+        pair.append(v)
+    return pair
