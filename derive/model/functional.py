@@ -227,6 +227,25 @@ class Model:
         results += [("carried", carried)] if carried else []
         return finish(work, "forward", f"{self.name}_forward", results, reports)
 
+    def evaluation(self, loss, weights: dict | None = None) -> Derivation:
+        """The loss and the outputs of the network in use, nothing differentiated: what held-out data is measured with.
+
+        Without dropout, and with the running averages of batch normalization, as :meth:`forward`; parameters as for
+        :meth:`backprop`.  Its kernel returns ``(loss, outputs, carried)``, the last where states are carried.
+
+        >>> from derive import Sequential, layers as L
+        >>> d = Sequential([L.Dropout(0.5), L.Dense(3)], input_shape=(2,)).evaluation("mean_squared_error")
+        >>> sorted(t.name for t in d.program.inputs), [name for name, _ in d.results]
+        (['dense_1_bias', 'dense_1_kernel', 'x', 'y'], ['loss', 'outputs'])
+        """
+        outputs = self.inference.outputs
+        carried = {s.name: s.update for s in self.inference.built.carried.values()}
+        loss = objective.total(self, loss, weights, outputs)
+        work = Work(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
+        reports = run(work)
+        results = [("loss", loss), ("outputs", dict(outputs))] + ([("carried", carried)] if carried else [])
+        return finish(work, "forward", f"{self.name}_evaluation", results, reports)
+
     def summary(self) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
         return Summary(self)

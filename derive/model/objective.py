@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sympy import Add
 
-from ..define import define
+from ..define import block, define
 from ..errors import DeriveError
 from ..hints import did_you_mean
+from ..layers.penalty import price
 from ..losses import Loss
 from ..losses import loss as find_loss
 from ..tensor import Tensor
@@ -49,14 +50,54 @@ def targets(model, given) -> dict[str, Tensor]:
             for name, found in losses(model, given).items()}
 
 
-def total(model, given, weights: dict | None) -> Tensor:
-    """The scalar ``loss``: that of the one output, or the weighted sum of the outputs' losses."""
-    found, wanted = losses(model, given), targets(model, given)
-    if len(model.outputs) == 1:
+def total(model, given, weights: dict | None, outputs: dict | None = None) -> Tensor:
+    """The scalar ``loss``: that of the one output, or the weighted sum of the outputs' losses; and the penalties.
+
+    ``outputs`` are those to train with, or the given ones, as those in use.
+    """
+    priced = penalties(model.layers if outputs is None else model.inference.layers)
+    found, wanted, outputs = losses(model, given), targets(model, given), outputs or model.outputs
+    if len(outputs) == 1:
         (name, one), = found.items()
-        return one.define(model.outputs[name], wanted[name])
-    parts = {name: one.define(model.outputs[name], wanted[name], f"loss_{name}") for name, one in found.items()}
+        if not priced:
+            return one.define(outputs[name], wanted[name])
+        return define("loss", (), Add(one.define(outputs[name], wanted[name], "fit"), *priced))
+    parts = {name: one.define(outputs[name], wanted[name], f"loss_{name}") for name, one in found.items()}
     unknown = sorted(set(weights or {}) - set(parts))
     if unknown:
         raise DeriveError(f"loss weights: {unknown[0]!r} has no loss{did_you_mean(unknown[0], parts)}")
-    return define("loss", (), Add(*((weights or {}).get(name, 1) * part for name, part in parts.items())))
+    return define("loss", (), Add(*((weights or {}).get(name, 1) * part for name, part in parts.items()), *priced))
+
+
+def penalties(layers) -> list[Tensor]:
+    """The penalties of layers in their places, defined: ``penalty_dense_1_kernel``."""
+    made: list[Tensor] = []
+    for placed in layers:
+        inner = getattr(placed.layer, "inner", None)
+        if inner is not None and inner.penalties:
+            raise DeriveError(f"layer {placed.name}: penalties are given to the layer around, as in "
+                              f"L.{type(placed.layer).__name__}(...).penalize(...); accepted are {_roles(placed)}")
+        for role, one in getattr(placed.layer, "penalties", {}).items():
+            if role == "activity":
+                count = sum(p.name == placed.name for p in layers[:layers.index(placed)])
+                name = f"penalty_{placed.name}_{role}" + (f"_{count + 1}" if count else "")
+                body = price(one, placed.output, placed.output.axes[0])
+            elif placed.shared:  # the same parameter, priced where it was first
+                continue
+            else:
+                name, body = f"penalty_{placed.name}_{role}", price(one, _priced(placed, role))
+            with block(placed.name):
+                made.append(define(name, (), body))
+    return made
+
+
+def _priced(placed, role: str) -> Tensor:
+    for p in placed.parameters:
+        if p.name == f"{placed.name}_{role}":
+            return p.tensor
+    raise DeriveError(f"layer {placed.name} has no {role!r} to penalize{did_you_mean(role, _roles(placed).split(', '))}; "
+                      f"accepted are {_roles(placed)}")
+
+
+def _roles(placed) -> str:
+    return ", ".join([*(p.name.removeprefix(f"{placed.name}_") for p in placed.parameters), "activity"])
