@@ -11,7 +11,7 @@ from programs import CASES, mlp
 from sympy import exp, log
 
 import derive as dv
-from derive import contract, partials, pipeline, reverse
+from derive import chain, contract, partials, pipeline, reverse
 from derive.canonical import term_key
 from derive.index import Index
 from derive.program import Term
@@ -93,9 +93,9 @@ def forget_ranges(original):
 MUTANTS = {
     "sign of a slope": (partials, "partial", flip_sign, "nested_mlp"),
     "factor in a slope": (partials, "partial", double, "distance_kernel"),
-    "transposed square matrix": (pipeline, "contributions", swap_square, "trace_and_product"),
-    "dropped path": (pipeline, "contributions", drop_last_term, "strided_reads"),
-    "shifted index": (pipeline, "contributions", shift_read, "strided_reads"),
+    "transposed square matrix": (chain, "contributions", swap_square, "trace_and_product"),
+    "dropped path": (chain, "contributions", drop_last_term, "strided_reads"),
+    "shifted index": (chain, "contributions", shift_read, "strided_reads"),
     "lost range": (pipeline, "contract", forget_ranges, "total_variation"),
     "lost mask": (pipeline, "contract", forget_ranges, "causal_attention"),
 }
@@ -106,7 +106,7 @@ def test_a_broken_rule_is_refused_by_the_exact_check(name, monkeypatch):
     module, attribute, mutate, case = MUTANTS[name]
     assert CASES[case]().check().ok
     original = getattr(module, attribute)
-    for place in (partials, reverse, contract, pipeline):
+    for place in (partials, reverse, contract, chain, pipeline):
         if getattr(place, attribute, None) is original:
             monkeypatch.setattr(place, attribute, mutate(original))
     with pytest.raises(dv.DerivationError, match="refuted"):
