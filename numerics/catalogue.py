@@ -9,6 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from derive.layers import Penalty
+
 from . import catalogue_images, catalogue_sequences
 
 ACTIVATIONS = {
@@ -100,6 +102,20 @@ LOSSES = {
 }
 
 
+def _penalties(model, values, arrays):
+    """The prices of parameters, each once, and of outputs, as a mean over the batch."""
+    found, once = 0, set()
+    for placed in model.layers:
+        for role, one in getattr(placed.layer, "penalties", {}).items():
+            name = f"{placed.name}_{role}"
+            array, scale = (values[placed.output], len(values[placed.output])) if role == "activity" else (arrays[name], 1)
+            if role != "activity" and name in once:
+                continue
+            once.add(name)
+            found += (one.l1 * jnp.abs(array).sum() + 0.5 * one.l2 * jnp.vdot(array, array)) / scale
+    return found
+
+
 def reference(network):
     """``forward(**inputs) -> loss`` for ``(model, {output: loss})``; None where something is outside the catalogue."""
     if network is None:
@@ -117,14 +133,15 @@ def reference(network):
         activation = getattr(inner, "activation", None)
         known = activation is None or (KNOWN_ACTIVATIONS.get(activation.name) == activation
                                        and activation.name in ACTIVATIONS)
-        if placed.kind not in LAYERS or not known:
+        priced = all(isinstance(one, Penalty) for one in getattr(placed.layer, "penalties", {}).values())
+        if placed.kind not in LAYERS or not known or not priced:
             return None
 
     def forward(**inputs):
         values = {t: inputs[name] for name, t in model.inputs.items()}
         for placed in model.layers:
             values[placed.output] = LAYERS[placed.kind](model, placed, [values[t] for t in placed.of], inputs)
-        return LOSSES[loss.name](values[model.output], inputs["y"])
+        return LOSSES[loss.name](values[model.output], inputs["y"]) + _penalties(model, values, inputs)
 
     forward.description = f"jax.nn reference of {model.name} (numerics.catalogue)"
     return forward

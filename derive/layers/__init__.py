@@ -11,6 +11,7 @@ from .embedding import Embedding
 from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from .penalty import Penalty
 from .pooling import (
     AvgPool1D,
     AvgPool2D,

@@ -162,6 +162,7 @@ class Layer:
     fields: tuple[str, ...] = ()  # the arguments of the constructor, for saving
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
+    penalties: dict[str, Callable] = {}  # role of a parameter, or "activity" for the output -> price of an element
     takes: dict = {}  # of what dtype and range a Sequential's input is, where this is its first layer
 
     def __new__(cls, *values, **given):
@@ -181,6 +182,17 @@ class Layer:
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         """The tensor that comes out for ``x``, defined with what ``new`` makes."""
         raise NotImplementedError(f"{type(self).__name__} has no connect(x, new) -> tensor")
+
+    def penalize(self, **roles) -> Layer:
+        """Add a price of the size of parameters, by role, or of the output (``activity``) to every loss; gives the layer.
+
+        ``L.Dense(64).penalize(kernel=L.Penalty(l2=1e-3), activity=L.Penalty(l1=1e-4))``.  A price is a
+        :class:`derive.layers.Penalty` or a function of one element, summed over the parameter; that of the output is a
+        mean over the batch.
+        """
+        from .penalty import penalties
+        self.penalties = {**self.penalties, **penalties(f"{type(self).__name__}.penalize", roles)}
+        return self
 
     def __call__(self, on) -> Node:
         """The symbol of this layer's output for a symbol, or for a list of them where the layer merges."""

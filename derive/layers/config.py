@@ -15,6 +15,7 @@ from .embedding import Embedding
 from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from .penalty import Penalty
 from .pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -62,7 +63,15 @@ def layer_config(layer, name: str) -> dict:
             raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
                               f"build the network again from your own program")
         found[field] = _plain(value)
+    if layer.penalties:
+        found["penalties"] = {role: _penalty(one, name, role) for role, one in layer.penalties.items()}
     return {**found, "name": name}
+
+
+def _penalty(one, name: str, role: str) -> dict:
+    if not isinstance(one, Penalty):
+        raise DeriveError(f"layer {name}: the penalty of its {role} is a function of your own; code is not saved as data")
+    return one.config()
 
 
 def _plain(value):
@@ -74,6 +83,7 @@ def layer_from(config: dict) -> Layer:
     """The layer that :func:`layer_config` wrote."""
     given = dict(config)
     kind = given.pop("layer", None)
+    priced = {role: Penalty(**rates) for role, rates in given.pop("penalties", {}).items()}
     if kind not in LAYERS:
         raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
     unknown = sorted(set(given) - set(LAYERS[kind].fields))
@@ -82,4 +92,4 @@ def layer_from(config: dict) -> Layer:
         raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
                           f"{', '.join(fields)}")
     inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "layer" in v}
-    return LAYERS[kind](**{**given, **inside})
+    return LAYERS[kind](**{**given, **inside}).penalize(**priced)

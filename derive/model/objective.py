@@ -61,12 +61,13 @@ def total(model, given, weights: dict | None, outputs: dict | None = None) -> Te
         (name, one), = found.items()
         if not priced:
             return one.define(outputs[name], wanted[name])
-        return define("loss", (), Add(one.define(outputs[name], wanted[name], "fit"), *priced))
+        return define("loss", (), Add(*(part[()] for part in (one.define(outputs[name], wanted[name], "fit"), *priced))))
     parts = {name: one.define(outputs[name], wanted[name], f"loss_{name}") for name, one in found.items()}
     unknown = sorted(set(weights or {}) - set(parts))
     if unknown:
         raise DeriveError(f"loss weights: {unknown[0]!r} has no loss{did_you_mean(unknown[0], parts)}")
-    return define("loss", (), Add(*((weights or {}).get(name, 1) * part for name, part in parts.items()), *priced))
+    weighted = [(weights or {}).get(name, 1) * part[()] for name, part in parts.items()]
+    return define("loss", (), Add(*weighted, *(part[()] for part in priced)))
 
 
 def penalties(layers) -> list[Tensor]:
