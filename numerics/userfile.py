@@ -1,4 +1,4 @@
-"""A function out of a user's own Python file, named ``file.py:function`` on the command line."""
+"""A function or model out of a user's own Python file, named ``file.py:name`` on the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import importlib.util
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
+
+from derive.hints import did_you_mean
 
 from .errors import NumericsError
 
@@ -21,25 +24,43 @@ def function_from_file(spec: str) -> Callable:
     NumericsError
         A spec without a colon, a file that is missing or fails, a name that the file lacks or that is no function.
     """
+    found, module = _found(spec, "--against", "FUNCTION")
+    path, _, name = spec.rpartition(":")
+    if not callable(found):
+        have = sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
+        raise NumericsError(f"--against {spec}: {path} has no function {name!r}; it has {', '.join(have) or 'none'}")
+    return _told(found, Path(path))
+
+
+def object_from_file(spec: str, option: str):
+    """Whatever ``path/to/file.py:name`` names; a function is called by whoever asked, with its errors told too."""
+    found, module = _found(spec, option, "NAME")
+    path, _, name = spec.rpartition(":")
+    if found is None:
+        have = sorted(n for n in vars(module) if not n.startswith("_"))
+        raise NumericsError(f"{option} {spec}: {path} has no {name!r}{did_you_mean(name, have)}; it has "
+                            f"{', '.join(have) or 'nothing'}")
+    return _told(found, Path(path)) if isinstance(found, FunctionType) else found
+
+
+def _found(spec: str, option: str, wanted: str):
+    """The module that a file makes, run once, and what a name in it stands for."""
     path, colon, name = spec.rpartition(":")
+    example = "mine.py:gradients" if wanted == "FUNCTION" else "net.py:model"
     if not colon or not path or not name:
-        raise NumericsError(f"--against {spec}: expected FILE.py:FUNCTION, as in mine.py:gradients")
+        raise NumericsError(f"{option} {spec}: expected FILE.py:{wanted}, as in {example}")
     file = Path(path)
     if not file.is_file():
-        raise NumericsError(f"--against {spec}: there is no file {path}")
+        raise NumericsError(f"{option} {spec}: there is no file {path}")
     loaded = importlib.util.spec_from_file_location(f"user_{file.stem}", file)
     if loaded is None or loaded.loader is None:
-        raise NumericsError(f"--against {spec}: {path} is not a Python file")
+        raise NumericsError(f"{option} {spec}: {path} is not a Python file")
     module = importlib.util.module_from_spec(loaded)
     try:
         loaded.loader.exec_module(module)
     except Exception as error:
-        raise NumericsError(f"--against {spec}: {_where(error, file)}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        have = sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
-        raise NumericsError(f"--against {spec}: {path} has no function {name!r}; it has {', '.join(have) or 'none'}")
-    return _told(found, file)
+        raise NumericsError(f"{option} {spec}: {_where(error, file)}") from error
+    return getattr(module, name, None), module
 
 
 def _told(function: Callable, file: Path) -> Callable:

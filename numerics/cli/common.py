@@ -1,0 +1,86 @@
+"""What the commands share: arguments, errors told in their own words, and writing to a file or the screen."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from derive.errors import DeriveError
+
+from ..errors import NumericsError
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A .dv or .txt file, FILE.py:NAME, a trained folder, or a catalogue name.")
+]
+Wrt = Annotated[
+    str | None,
+    typer.Option(metavar="W,c", help="What to differentiate by; otherwise the tensors declared 'parameter'."),
+]
+Loss = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of a network: the loss (sparse_softmax_cross_entropy by default).")
+]
+Order = Annotated[int, typer.Option(min=1, max=2, help="1: gradients; 2: all second derivatives (Hessians).")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.")]
+Seed = Annotated[int, typer.Option(help="The seed of every random number drawn.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for other programs to read; errors too.")]
+
+
+def plainly(command):
+    """Errors that a user can mend are told in their own words, without a traceback, as JSON where that was asked for."""
+
+    @functools.wraps(command)
+    def told(*args, **options):
+        try:
+            return command(*args, **options)
+        except (DeriveError, NumericsError) as error:
+            said, kind = str(error), type(error).__name__
+        except OSError as error:
+            said, kind = f"{error.filename or ''}: {error.strerror or error}", type(error).__name__
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] in ("derive", "numerics"):
+                raise
+            said, kind = f"this needs {error.name}; pip install 'derive-numerics[train]'", "ModuleNotFoundError"
+        typer.echo(f"derive: {said}", err=True)
+        if options.get("as_json"):
+            write_json({"ok": False, "error": {"kind": kind, "message": said}})
+        raise typer.Exit(2)
+
+    return told
+
+
+def write(text: str, out: Path | None) -> None:
+    """To the screen, or into a file, which is never left half written."""
+    if out is None:
+        typer.echo(text)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, text)
+    typer.echo(f"wrote {out}", err=True)
+
+
+def write_json(data: dict, out: Path | None = None) -> None:
+    write(json.dumps(data, indent=1, ensure_ascii=False), out)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(text if text.endswith("\n") else text + "\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """``"W, c"`` as a list; None where nothing was given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
