@@ -64,6 +64,10 @@ def _question(f: Formulas) -> tuple:
             *wanted,
             "? ",
         )
+    elif d.kind == "hessian":
+        asked = ("What are the second derivatives of ", target, " with respect to all pairs of ", *wanted, "? ")
+    elif d.kind == "jacobian":
+        asked = ("How does each element of ", target, " change with each of ", *wanted, "? ")
     else:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
     return (

@@ -78,8 +78,8 @@ def find(source: str, wrt: list[str] | None = None, loss: str | None = None) -> 
         return _from_formula(source, wrt)
     known = [*names(), *NETWORKS, *LOSSES, *ACTIVATIONS]
     raise DeriveError(f"{source}: there is no such file, and the catalogue has no such name"
-                      f"{did_you_mean(source, known)}. Texts: the catalogue has {', '.join(names())}; networks: "
-                      f"{', '.join(NETWORKS)}; also every activation and loss")
+                      f"{did_you_mean(source, known)}\n  texts: the catalogue has {', '.join(names())}\n  networks: "
+                      f"{', '.join(NETWORKS)}\n  and every activation and loss")
 
 
 def _from_text(source: str, wrt) -> Subject:
