@@ -4,21 +4,22 @@ A block ``H[a, b]`` is a sum of parts.  In a part, brackets tie axes to each oth
 arrays that share no summed index:
 
     [i' = i] sum_j V[j,k] V[j,k']        axes i k i k'     one array (k, k')
-    U[i,k'] V[j,k]                       axes i k j k'     two arrays (i, k') and (j, k)
+    U[i,k'] V[j,k]                       axes i k j k'     two arrays (i, k') and (j, k), inputs both: nothing is computed
+    r[i,j] [k' = k]                      axes i k j k      where r = A - U V' is a value made of inputs: A, and U and V
     dx[k] [k' = k]  -  dx[k] dx[k']      axes k k, one array (k); axes k k', two: a diagonal and rank one
 
-Nothing is approximated: the sum of the parts is the block.
+Nothing is approximated: the sum of the parts is the block.  Inputs are referred to by name, never copied.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sympy import Integer
+from sympy import Expr, Integer
 
 from .derivation import Derivation
 from .errors import UnsupportedError
-from .index import Index, same_size
+from .index import Fresh, Index, same_size
 from .program import Equation, Program, Row, Term
 from .tensor import Read, Tensor
 
@@ -27,11 +28,34 @@ from .tensor import Read, Tensor
 class Part:
     """One part of a block: ``axes`` has a letter for each axis of the full block, tied axes sharing theirs.
 
-    ``factors`` are ``(key, letters)`` of the arrays whose product it is, by einsum's rules.
+    ``factors`` are ``(key, letters)`` of the arrays whose product it is, by einsum's rules; a letter that is not in
+    ``axes`` is summed over.  ``coef`` multiplies it: a number, or an expression of sizes until these are known.  The
+    first ``rows`` axes are those of the first tensor.
     """
 
     axes: tuple[str, ...]
     factors: tuple[tuple[str, tuple[str, ...]], ...]
+    coef: Expr | float = Integer(1)
+    rows: int = 0
+
+    @property
+    def kind(self) -> str:
+        """What the part is as a matrix, whose rows are the first ``rows`` axes."""
+        rows, columns = self.axes[:self.rows], self.axes[self.rows:]
+        tied = [a for a in rows if a in columns]
+        if tied and set(rows) == set(columns):
+            return "diagonal" if rows == columns else "permuted diagonal"
+        if tied and not any({*of} & {*tied} for _, of in self.factors):
+            return f"Kronecker product with the identity over {' '.join(tied)}"
+        if tied:
+            return f"block diagonal over {' '.join(tied)}"
+        across = [bool({*of} & {*rows}) and bool({*of} & {*columns}) for _, of in self.factors]
+        if len(across) < 2:
+            return "full"
+        if not any(across):
+            return "low rank" if any({*of} - {*self.axes} for _, of in self.factors) else "rank one"
+        alone = len({a for _, of in self.factors for a in of}) == sum(len(of) for _, of in self.factors)
+        return "Kronecker product" if all(across) and alone else "product of arrays"
 
 
 def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[Part, ...]]]:
@@ -47,7 +71,9 @@ def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[P
         raise UnsupportedError(f'form="structured" is for Hessians; {d.name} is a {d.kind}. Take form="dense", or '
                                f"dv.hessian(loss, wrt)")
     maker = _Maker(d, {t.name for t in blocks.values()})
-    layout = {pair: maker.block(d.program.equation(t)) for pair, t in blocks.items()}
+    rank = {t.name: t.rank for t in d.wrt}
+    layout = {pair: tuple(replace(p, rows=rank[pair[0]]) for p in maker.block(d.program.equation(t)))
+              for pair, t in blocks.items()}
     kept = tuple(e for e in d.program.equations if e.name not in maker.blocks)
     made = tuple(replace(e, number=len(kept) + n) for n, e in enumerate(maker.made, start=1))
     results = tuple((g, dict(maker.results)) if g == "hessian" else (g, v) for g, v in d.results)
@@ -60,34 +86,65 @@ def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[P
 class _Maker:
     def __init__(self, d: Derivation, blocks: set[str]):
         self.program, self.blocks = d.program, blocks
+        self.defined = {e.name for e in d.source.equations}
         self.names = {e.name for e in d.program.equations} | {t.name for t in d.program.inputs}
         self.made: list[Equation] = []
+        self.done: dict[str, tuple[Part, ...]] = {}
+        self.fresh = Fresh()
         self.results: dict[str, Tensor] = {}
 
     def block(self, eq: Equation) -> tuple[Part, ...]:
-        eq = self._resolved(eq)
+        read = self._mirrored(eq)
+        if read is not None:  # the arrays of the other block, the axes in this one's order
+            other = self.block(self.program.equation(read.tensor.name))
+            places = [read.idx.index(i) for i in eq.idx]
+            return tuple(replace(p, axes=tuple(p.axes[n] for n in places)) for p in other)
+        if eq.name not in self.done:
+            self.done[eq.name] = self._parts(eq)
+        return self.done[eq.name]
+
+    def _parts(self, eq: Equation) -> tuple[Part, ...]:
         together: dict = {}  # parts of one array with the same axes are one array
         single: list[Part] = []
-        for term in eq.terms:
-            axes, term = _tied(eq, term)
-            pieces = _pieces(eq, term)
-            if len(pieces) == 1:
-                letters = _letters(eq, pieces[0])
-                together.setdefault((axes, letters), []).append(pieces[0])
-            else:
-                single.append(Part(tuple(i.name for i in axes), tuple(self._array(eq, [p]) for p in pieces)))
+        for term, inputs in (t for given in eq.terms for t in self._opened(eq, given)):
+            axes, term, moved = _tied(eq, term)
+            names = tuple(i.name for i in axes)
+            pieces = _pieces(eq, term) if term.fac or term.rows else []
+            computed = [p for p in pieces if not _is_input(p)]
+            references = [p.fac[0] for p in pieces if p not in computed] + [f.xreplace(moved) for f in inputs]
+            if len(computed) == 1 and not references:
+                together.setdefault((axes, _letters(eq, computed[0])), []).append(computed[0])
+                continue
+            if computed:
+                computed[0] = replace(computed[0], coef=term.coef)
+            held = tuple((f.tensor.name, _names(f.idx, eq)) for f in references)
+            single.append(Part(names, (*(self._array(eq, [p]) for p in computed), *held),
+                               Integer(1) if computed else term.coef))
         summed = (Part(tuple(i.name for i in axes), (self._array(eq, terms),))
                   for (axes, _), terms in together.items())
         return (*summed, *single)
 
-    def _resolved(self, eq: Equation) -> Equation:
-        """A block that is another one transposed has the other's terms."""
+    def _mirrored(self, eq: Equation) -> Read | None:
+        """The read of the block that this one is, transposed."""
         term = eq.terms[0] if len(eq.terms) == 1 else None
         read = term.fac[0] if term is not None and len(term.fac) == 1 and isinstance(term.fac[0], Read) else None
         if read is None or read.tensor.name not in self.blocks or term.coef != 1 or term.rows or term.bnd:
-            return eq
-        other = self._resolved(self.program.equation(read.tensor.name))
-        return replace(eq, terms=tuple(t.xreplace(dict(zip(other.idx, read.idx, strict=True))) for t in other.terms))
+            return None
+        return read
+
+    def _opened(self, eq: Equation, term: Term) -> list[tuple[Term, tuple[Read, ...]]]:
+        """``(rest, reads of inputs)``: a definition that is a sum of products of inputs is written by these.
+
+        Its own sums stay products of two arrays: they are why the value has a low rank.
+        """
+        for f in term.fac:
+            made = self.program.equation(f.tensor.name) if isinstance(f, Read) and f.tensor.name in self.defined else None
+            if made is None or made.reduce or f.free_symbols & set(term.bnd) or not all(
+                    t.fac and not t.rows and all(_plain_input(g) for g in t.fac) for t in made.terms):
+                continue
+            rest = tuple(g for g in term.fac if g is not f)
+            return [(Term(term.coef * t.coef, rest, term.bnd, term.rows), t.fac) for t in made.at(f.idx, self.fresh)]
+        return [(term, ())]
 
     def _array(self, eq: Equation, terms) -> tuple[str, tuple[str, ...]]:
         letters = _letters(eq, *terms)
@@ -102,6 +159,27 @@ class _Maker:
         return name, tuple(i.name for i in letters)
 
 
+def _plain_input(f) -> bool:
+    """A read of an input, each of its axes by an index of its own."""
+    return isinstance(f, Read) and f.tensor.is_input and f.tensor.dtype == "float" and len(set(f.idx)) == len(f.idx) \
+        and all(isinstance(i, Index) and same_size(i.size, a) for i, a in zip(f.idx, f.tensor.axes, strict=True))
+
+
+def _is_input(piece: Term) -> bool:
+    return len(piece.fac) == 1 and not piece.bnd and not piece.rows and _plain_input(piece.fac[0])
+
+
+def _names(idx, eq: Equation) -> tuple[str, ...]:
+    """Letters of a read; those that are summed over differ from the block's own."""
+    taken, out = {i.name for i in eq.idx}, []
+    for i in idx:
+        name = i.name
+        while i not in eq.idx and name in taken:
+            name += "'"
+        out.append(name)
+    return tuple(out)
+
+
 def _letters(eq: Equation, *terms: Term) -> tuple[Index, ...]:
     held = set().union(*(_held(t) for t in terms))
     return tuple(i for i in eq.idx if i in held)
@@ -112,7 +190,8 @@ def _held(term: Term) -> set:
 
 
 def _tied(eq: Equation, term: Term):
-    """The letter of every axis once brackets between free indices tie them, and the term without those brackets."""
+    """The letter of every axis once brackets between free indices tie them, the term without those brackets, and what
+    stands for what."""
     first, rows = {i: i for i in eq.idx}, []
     for row in term.rows:
         if row.op == "==" and row.lhs in first and row.rhs in first and same_size(row.lhs.size, row.rhs.size):
@@ -121,7 +200,7 @@ def _tied(eq: Equation, term: Term):
         else:
             rows.append(row)
     moved = {i: r for i, r in first.items() if i != r}
-    return tuple(first[i] for i in eq.idx), replace(term, rows=tuple(rows)).xreplace(moved)
+    return tuple(first[i] for i in eq.idx), replace(term, rows=tuple(rows)).xreplace(moved), moved
 
 
 def _pieces(eq: Equation, term: Term) -> list[Term]:
