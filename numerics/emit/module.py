@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 
 import jax
-from sympy import Expr, Symbol, solve
+from sympy import Expr, Poly, Symbol, floor, solve
 
 from derive.derivation import Derivation
 from derive.facts import missing_value
@@ -168,7 +168,8 @@ def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
         code = f"{source}.shape[{axis}]"
         if e is not None:
             unknown = Symbol("n")
-            code = Scope.size(_Plain(scope, unknown, code), e).src
+            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())    # n / 2 of an array's axis is a whole number
+            code = Scope.size(_Plain(scope, unknown, code), e if whole else floor(e)).src
         lines.append((f"{scope.used_sizes[s]} = {code}", ""))
     return lines
 
