@@ -103,8 +103,13 @@ def blocks_fragment(blocks) -> str:
 
 
 def _article(blocks) -> str:
+    return f'<article class="derivation">\n{blocks_article(blocks)}\n</article>'
+
+
+def blocks_article(blocks) -> str:
+    """What stands inside the article, for pages that bring their own frame."""
     page = _Page()
-    return '<article class="derivation">\n' + "\n".join(page.block(b) for b in blocks) + "\n</article>"
+    return "\n".join(page.block(b) for b in blocks)
 
 
 def parts_html(parts) -> str:

@@ -5,49 +5,23 @@ from __future__ import annotations
 import json
 from html import escape
 from pathlib import Path
-from string import Template
 
 from derive.derivation import Derivation
 from derive.errors import DerivationError
 from derive.examples import Model
+from derive.html import blocks_article
+from derive.show.blocks import Equations, Heading
+from derive.show.formulas import Formulas
+from derive.show.options import Options
+from derive.show.outline import outline
 
+from . import files
 from .kernel import Kernel, compile
+from .pagehtml import cards, page, source, table
+from .report import Report, shown_error
 from .verify import verify
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.55 Georgia, "Times New Roman", serif;
-       color: #1b1b1b; background: #fff; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-pre { background: #f6f6f4; border: 1px solid #e4e4e0; border-radius: 4px; padding: .8rem 1rem; overflow-x: auto;
-      font: .82rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
-.ok { color: #1a6b2f; } .wrong { color: #a11; }
-@media (prefers-color-scheme: dark) {
-  body { color: #e6e6e6; background: #181818; } pre { background: #222; border-color: #333; } a { color: #8ab4f8; }
-  .ok { color: #7fd492; } .wrong { color: #ff8a80; } }
-</style></head><body>
-<h1>$title</h1>
-<p>$summary</p>
-<p class="$verdict_class">$verdict</p>
-<h2>The model</h2>
-<pre>$model</pre>
-<h2>The derivation</h2>
-<p><a href="derivation.html">Every step</a>, with the reasons; as <a href="derivation.tex">LaTeX</a> to put into a
-paper, as <a href="derivation.txt">text</a>. The equations it ends in:</p>
-<pre>$equations</pre>
-<h2>The program</h2>
-<p><a href="$module">$module</a> runs where only JAX is installed; each line carries the number of its equation.</p>
-<pre>$source</pre>
-<h2>The evidence</h2>
-<p>Also as <a href="evidence.json">JSON</a>.</p>
-<pre>$report</pre>
-<details><summary>$exact_head</summary>
-<pre>$exact</pre>
-</details>
-</body></html>
-""")
+DEFINING = ("The network", "What is given", "The definitions")  # sections of the outline
 
 
 def write_pages(model: Model, folder: Path, seed: int = 0) -> bool:
@@ -56,8 +30,9 @@ def write_pages(model: Model, folder: Path, seed: int = 0) -> bool:
     return write_folder(derivation, compile(derivation), folder, title=model.name, text=model.text, seed=seed)
 
 
-def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: str, text: str, seed: int = 0) -> bool:
-    """Write ``index.html`` and the files it links: derivation (HTML, LaTeX, text), module, evidence.
+def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: str, text: str, seed: int = 0,
+                 pictures=()) -> bool:
+    """Write the pages (overview, definitions, derivation, source, evidence) and what they link.
 
     Parameters
     ----------
@@ -69,6 +44,8 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
         The heading, and the model as its author wrote it.
     seed : int
         Of the checks.
+    pictures : sequence of (file, caption)
+        Shown on the overview; the files are put into the folder by whoever asks.
 
     Returns
     -------
@@ -78,32 +55,95 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
     folder.mkdir(parents=True, exist_ok=True)
     exact, found = exact_check(derivation, seed)
     report = verify(kernel, seed=seed)
-    ok = found["ok"] and report.ok
+    ok = bool(found["ok"] and report.ok)
     module = f"{title}.py"
     kernel.save(folder / module)
-    files = {
-        "derivation.html": derivation.to_html(),
+    blocks = outline(derivation, Options())
+    pages = {
+        "index.html": page(title, "index.html", _overview(derivation, title, module, ok, found, pictures)),
+        "definitions.html": page(title, "definitions.html", _definitions(derivation, blocks, text)),
+        "derivation.html": page(title, "derivation.html", blocks_article(blocks)),
+        "source.html": page(title, "source.html", _source(derivation, kernel, module)),
+        "evidence.html": page(title, "evidence.html", _evidence(found, report, ok)),
         "derivation.tex": derivation.to_latex(),
+        "derivation.md": derivation.to_markdown(),
         "derivation.txt": derivation.to_text(),
         "evidence.json": json.dumps({"ok": ok, "exact": found, "verify": report.as_dict()}, indent=1),
         "evidence.txt": f"{exact}\n\n{report}",
-        "index.html": _PAGE.substitute(
-            title=escape(title),
-            summary=escape(summary(derivation)),
-            verdict="Checked: every rewrite and the compiled program." if ok else "NOT verified: see the evidence.",
-            verdict_class="ok" if ok else "wrong",
-            model=escape(text.strip()),
-            equations=escape("\n".join(f"({e.number})  {e}" for e in derivation.program)),
-            module=escape(module, quote=True),
-            source=escape(kernel.source),
-            exact_head=escape(exact.splitlines()[0]),
-            exact=escape(exact),
-            report=escape(str(report)),
-        ),
     }
-    for name, content in files.items():
-        (folder / name).write_text(content if content.endswith("\n") else content + "\n", encoding="utf-8")
+    for name, content in pages.items():
+        files.write(folder / name, files.lines(content))
     return ok
+
+
+def _overview(d: Derivation, title, module, ok, found, pictures) -> str:
+    f = Formulas(d, Options())
+    results = [e for e in d.program if e.name in {t.name for g, v in d.results[1:] if hasattr(v, "values")
+                                                  for t in v.values()} | {d.loss.name}]
+    said = "Checked: every rewrite and the compiled program" if ok else "NOT verified: see the evidence"
+    shown = "".join(f'<figure><img src="{escape(name, quote=True)}" alt="{escape(caption, quote=True)}" '
+                    f'style="max-width:100%"><figcaption>{escape(caption)}</figcaption></figure>' for name, caption in pictures)
+    return "\n".join([
+        f"<h1>{escape(title)}</h1>", f"<p>{escape(summary(d))}</p>",
+        f'<p><span class="verdict {"ok" if ok else "wrong"}">{said}</span></p>',
+        cards((("definitions.html", "Definitions", f"{len(d.source)} equations, as they were written"),
+               ("derivation.html", "Derivation", f"{len(d.steps)} steps, each with its reason"),
+               ("source.html", "Source", "the JAX program, each line with the number of its equation"),
+               ("evidence.html", "Evidence", f"{found.get('proved', 0)} statements proved, and what autodiff says"))),
+        shown,
+        "<h2>The result</h2>", blocks_article((Equations(tuple(f.line(e) for e in results), boxed=True),)),
+        "<h2>To take away</h2>",
+        cards(((module, module, "runs where only JAX is installed"), ("derivation.tex", "derivation.tex", "for a paper"),
+               ("derivation.md", "derivation.md", "for a notebook"), ("derivation.txt", "derivation.txt", "for a terminal"),
+               ("evidence.json", "evidence.json", "for other programs"))),
+    ])
+
+
+def _definitions(d: Derivation, blocks, text) -> str:
+    """The sections of the outline that say what was given."""
+    kept, inside = [Heading(1, "Definitions")], False
+    for block in blocks:
+        if isinstance(block, Heading) and block.level <= 2:
+            inside = block.text in DEFINING
+        if inside:
+            kept.append(block)
+    own = f"<h2>As it was written</h2><pre>{escape(text.strip())}</pre>" if text.strip() else ""
+    return blocks_article(kept) + own
+
+
+def _source(d: Derivation, kernel: Kernel, module) -> str:
+    rows = [(t.name, "(" + ", ".join(map(str, t.axes)) + ")", t.dtype, t.role) for t in kernel.inputs]
+    choices = [(rule, f"({number})" if number else "", why) for rule, number, why in kernel.choices]
+    parts = ["<h1>Source</h1>", f'<p><a href="{escape(module, quote=True)}">{escape(module)}</a> runs where only JAX is '
+             "installed. The numbers lead to the derivation of the equation that a line computes.</p>",
+             "<h2>Inputs</h2>", table(("name", "shape", "type", "role"), rows)]
+    if choices:
+        parts += ["<h2>Choices made</h2>", table(("what", "equation", "why"), choices)]
+    return "\n".join([*parts, "<h2>The module</h2>", source(kernel.source, known={e.number for e in d.program})])
+
+
+def _evidence(found: dict, report: Report, ok: bool) -> str:
+    parts = ["<h1>Evidence</h1>", f'<p><span class="verdict {"ok" if ok else "wrong"}">'
+             f'{"All checks accept this program" if ok else "Something was refused"}</span></p>',
+             "<h2>The compiled program</h2>", f"<p>Independent forward: {escape(report.forward)}. Seed {report.seed}.</p>"]
+    for group in dict.fromkeys((f.dtype, f.sizes, f.domain, f.opponent) for f in report.findings):
+        dtype, sizes, domain, opponent = group
+        mine = [f for f in report.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
+        columns = {"tensor": [f.tensor for f in mine], "error": [shown_error(f.error, f.scale) for f in mine],
+                   "tolerance": ["" if f.tolerance is None else f"{f.tolerance:.1e}" for f in mine],
+                   "exact": [f.exact for f in mine], "Taylor order": [f.order for f in mine],
+                   "verdict": [f.verdict + (f": {f.note}" if f.note else "") for f in mine]}
+        columns = {name: cells for name, cells in columns.items() if any(cells)}
+        parts += [f"<h3>{escape(dtype)}, {escape(opponent)}</h3>", f"<p>Sizes {escape(sizes)}; inputs {escape(domain)}.</p>",
+                  table(tuple(columns), list(zip(*columns.values(), strict=True)), verdict=len(columns) - 1)]
+    parts += ["<ul>", *(f"<li>{escape(n)}</li>" for n in report.notes), "</ul>"] if report.notes else []
+    parts.append("<h2>The derivation, exactly</h2>")
+    if "refuted" in found:
+        return "\n".join([*parts, f'<p class="refuted">refuted: {escape(found["refuted"])}</p>'])
+    parts.append("<p>Both sides of every statement are evaluated on random values modulo the prime 2<sup>61</sup> − 1, at "
+                 "several sizes; an identity that fails is refuted for certain.</p>")
+    rows = [(r["what"], r["verdict"], r["by"], r["detail"]) for r in found["rows"]]
+    return "\n".join([*parts, table(("statement", "verdict", "by", ""), rows, verdict=1)])
 
 
 def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict]:
@@ -124,8 +164,10 @@ def brief(exact: str) -> str:
 def summary(derivation: Derivation) -> str:
     """One line: what was differentiated by what, and how many equations it took."""
     by = ", ".join(t.name for t in derivation.wrt)
+    what = {"hessian": "The gradients and second derivatives", "vjp": "The vector-Jacobian product",
+            "jacobian": "The Jacobian"}.get(derivation.kind, "The gradients")
     forward, total = len(derivation.source), len(derivation.program)
     return (
-        f"The gradients of {derivation.loss.name} by {by}, derived from {forward} forward definitions in "
+        f"{what} of {derivation.loss.name} by {by}, derived from {forward} forward definitions in "
         f"{len(derivation.steps)} steps; {total} equations in all."
     )

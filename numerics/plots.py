@@ -5,12 +5,12 @@ Each function returns a matplotlib ``Figure``; ``save(figure, path)`` writes it 
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
 
 import numpy as np
 
+from . import files
 from .errors import InputError, NumericsError
 
 TRAIN, HELD, MARK = "#2b5fab", "#c8571b", "#3a3a3a"
@@ -207,17 +207,9 @@ def training_curves(history: dict, path) -> Path:
 
 def save(figure, path) -> Path:
     """Write a figure by the ending of its name; a reader never sees half a file."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".plot.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        figure.savefig(temporary, dpi=140)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
+    path, drawn = Path(path), io.BytesIO()
+    figure.savefig(drawn, dpi=140, format=path.suffix.lstrip(".") or "png")
+    return files.write(path, drawn.getvalue())
 
 
 def _figure(width: float, height: float):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,7 @@ import typer
 
 from derive.errors import DeriveError
 
+from .. import files
 from ..errors import NumericsError
 
 ModelArgument = Annotated[
@@ -60,25 +59,12 @@ def write(text: str, out: Path | None) -> None:
         typer.echo(text)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, text)
+    files.write(out, files.lines(text))
     typer.echo(f"wrote {out}", err=True)
 
 
 def write_json(data: dict, out: Path | None = None) -> None:
     write(json.dumps(data, indent=1, ensure_ascii=False), out)
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(text if text.endswith("\n") else text + "\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def names_of(text: str | None) -> list[str] | None:
