@@ -4,10 +4,11 @@ from .backprop import backprop, hessian, hvp, jacobian, vjp
 from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
-from .facts import missing, nonnegative, positive, sums_to, symmetric
+from .facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
 from .gauss_newton import gauss_newton
 from .index import index, indices, size
 from .layers.graph import Input
+from .matrices import Determinant, Inverse, LogDet, det, inverse, kron, logdet, norm2, solve, trace
 from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse

@@ -32,13 +32,14 @@ def _key(e, env, depth) -> str:
         return f"t:{e.name}:{e.digest}"
     binders = getattr(e, "binders", None)
     if binders is not None:
-        env = dict(env)
+        outer, env = env, dict(env)
         sizes = []
         for b in binders:
             env[b] = f"%{depth}"
             sizes.append(_key(b.size, env, depth))
             depth += 1
-        return f"{type(e).__name__}<{','.join(sizes)}>({_key(e.body, env, depth)})"
+        at = "".join(f"[{_key(a, outer, depth)}]" for a in e.args[2:])  # where an inverse is read
+        return f"{type(e).__name__}<{','.join(sizes)}>({_key(e.body, env, depth)}){at}"
     parts = [_key(a, env, depth) for a in e.args]
     if isinstance(e, (Add, Mul)):
         parts.sort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .matrices.rules import inverse_of, is_matrix
 from .order import Scan, schedule
 from .program import Equation, Program
 from .reverse import adjoint_letters, ancestors, contributions, reaches, seed
@@ -43,13 +44,13 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
     idx = adjoint_letters(x)
     terms, used, maxima = [], [], []
     for eq in consumers:
-        argmax = maximiser(work, eq, maximisers) if eq.reduce == "max" else None
-        found, conventions = contributions(eq, x, work.adjoint[eq.name], idx, work.fresh, argmax)
+        beside = helper(work, eq, maximisers)
+        found, conventions = contributions(eq, x, work.adjoint[eq.name], idx, work.fresh, beside)
         terms += found
         work.kinks |= conventions
         if found:
             used.append(eq)
-            maxima += [work.equation(argmax.name)] if argmax is not None else []
+            maxima += [work.equation(beside.name)] if beside is not None and beside != eq.tensor else []
     raw = Equation(dx, idx, tuple(terms))
     if used or x != work.target:
         why = f"{x.name} is read only where its derivative is zero" if not used else (
@@ -63,6 +64,13 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
             f"the cotangent of {x.name} is given")
         work.step("seed", dx.name, (), raw, why, claim="definition")
     work.backward.append(raw)
+
+
+def helper(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor | None:
+    """What the derivative of an equation reads beside it: a first maximiser, the inverse of a matrix, or nothing."""
+    if is_matrix(eq):
+        return inverse_of(work, eq)
+    return maximiser(work, eq, made) if eq.reduce == "max" else None
 
 
 def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:

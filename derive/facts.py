@@ -16,7 +16,7 @@ from .index import Index, as_sympy, same_size
 
 @dataclass(frozen=True)
 class Fact:
-    """Base: ``kind`` is one of positive, nonnegative, symmetric, sums_to, missing."""
+    """Base: ``kind`` is one of positive, nonnegative, symmetric, positive_definite, sums_to, missing."""
 
     kind: str
 
@@ -24,12 +24,28 @@ class Fact:
     def key(self) -> str:
         return self.kind
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether it makes a matrix equal to its transpose: positive definite matrices are symmetric here."""
+        return self.kind in ("symmetric", "positive_definite")
+
     def text(self, tensor) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         read = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name
-        if self.kind == "symmetric":
-            return f"{tensor.name} is symmetric (declared)"
+        if self.is_symmetric:
+            return f"{tensor.name} is {self.kind.replace('_', ' ')} (declared)"
         return f"{read} {'> 0' if self.kind == 'positive' else '>= 0'} (declared)"
+
+
+@dataclass(frozen=True)
+class Follows(Fact):
+    """A fact of a computed tensor that follows from the same fact of another, as an inverse of a symmetric matrix has."""
+
+    source: str = ""
+
+    def text(self, tensor) -> str:
+        what = self.kind.replace("_", " ")
+        return f"{tensor.name} is {what}, as {self.source} is (declared)"
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class Missing(Fact):
 positive = Fact("positive")
 nonnegative = Fact("nonnegative")
 symmetric = Fact("symmetric")
+positive_definite = Fact("positive_definite")
 
 
 def sums_to(value, index: Index) -> SumsTo:
@@ -112,7 +129,7 @@ def check_facts(tensor) -> None:
             continue
         if tensor.dtype != "float":
             raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
-        if f.kind == "symmetric" and (tensor.rank != 2 or not same_size(*tensor.axes)):
-            raise ShapeError(f"tensor {tensor.name!r}: symmetric needs two axes of one size, not {tuple(tensor.axes)}")
+        if f.is_symmetric and (tensor.rank != 2 or not same_size(*tensor.axes)):
+            raise ShapeError(f"tensor {tensor.name!r}: {f.kind.replace('_', ' ')} needs two axes of one size, not {tuple(tensor.axes)}")
         if isinstance(f, SumsTo):
             f.axis(tensor)

@@ -22,6 +22,7 @@ from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
+from .matrices.leaves import KINDS, Inverse, MatrixFunction
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from .order import Scan, schedule
 from .primitives import FUNCTIONS
@@ -183,6 +184,8 @@ class Ingest:
     def equation(self, t: Tensor, idx, body: Expr) -> Equation:
         if isinstance(body, ArgMax | Max):
             return self.reduction(t, idx, body)
+        if isinstance(body, MatrixFunction) and idx[len(idx) - body.ranks:] == body.at:
+            return self.matrix(t, idx, body)
         return Equation(t, tuple(idx), tuple(self.terms(body, tuple(idx), top=True)))
 
     def reduction(self, t, idx, node) -> Equation:
@@ -208,6 +211,15 @@ class Ingest:
                                             f"an empty window: {r} never holds; accepted: a window with a position inside")
         rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
         return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
+
+    def matrix(self, t, idx, node) -> Equation:
+        """``t[idx]`` as the inverse or a determinant of a matrix, which is named unless it is a tensor's own two axes."""
+        over = tuple(self.fresh(b) for b in node.binders)
+        body = node.body.xreplace(dict(zip(node.binders, over, strict=True)))
+        if not (isinstance(body, Read) and body.tensor.dtype == "float" and set(over) == set(body.idx[-2:])
+                and not any(e.free_symbols & set(over) for e in body.idx[:-2])):
+            body = self.name(body, (*idx[:len(idx) - node.ranks], *over), "matrix")
+        return Equation(t, tuple(idx), (Term(Integer(1), (body,)),), KINDS[type(node)], over)
 
     def terms(self, e: Expr, scope, top=False) -> list[Term]:
         return [t for a in Add.make_args(e) for t in self.addend(a, scope, top)]
@@ -265,6 +277,8 @@ class Ingest:
         """``e`` with its reductions (and what is worth keeping) replaced by reads of named intermediates."""
         if isinstance(e, Read | Number | Index | Size):
             return e
+        if isinstance(e, MatrixFunction) and e.at:
+            return self.inverse(e, scope)
         if isinstance(e, Reduction):
             return self.name(e, scope, type(e).__name__.lower())
         holds = e.has(Reduction)
@@ -310,6 +324,20 @@ class Ingest:
                       digest=f"mid:{hash_text(name + found)}", block=self.owner.block)
         self.names[name] = made
         return made
+
+    def inverse(self, e: Inverse, scope) -> Read:
+        """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
+        batch = tuple(s for s in scope if s in e.body.free_symbols)
+        taken, letters = {s.name for s in batch}, []
+        for b in e.binders:
+            name = b.name
+            while name in taken:
+                name += "'"
+            taken.add(name)
+            letters.append(self.fresh(Index(name, b.size)))
+        named = self.name(Inverse(e.body, e.binders, *letters), (*batch, *letters), "inv")
+        at = dict(zip(letters, (self.point(x, scope) for x in e.at), strict=True))
+        return Read(named.tensor, *(x.xreplace(at) for x in named.idx))
 
     def unused(self, name: str) -> str:
         if name not in self.names:

@@ -3,6 +3,7 @@
     program   = inputs, equations, outputs
     equation  = tensor[idx] = term + term + ...              (plain)
               | tensor[idx] = max_{over} (terms | guards)    (reduce "max", "argmax")
+              | tensor[idx] = inverse of a read over ``over``  (reduce "inverse", "det", "logdet")
     term      = coef * sum_{bnd} fac * fac * ... * [row] * [row]
     row       = affine == affine | affine <= affine | ...    (kept as rows, solved only when a unit coefficient allows)
     fac       = a pointwise SymPy expression over reads; no Sum, Max or ArgMax inside
@@ -20,6 +21,7 @@ from sympy import Add, Expr, Mul
 
 from .errors import DerivationError, IndexCaptureError, ShapeError
 from .index import Index, Size, same_size
+from .matrices.leaves import MATRICES, split_at
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum
 from .tensor import Read, Tensor
 
@@ -146,6 +148,9 @@ class Equation:
             guard = sympy.And(*(g.condition for g in self.guards), evaluate=False) if len(self.guards) > 1 \
                 else self.guards[0].condition
             body = sympy.Piecewise((body, guard), (-sympy.oo, True), evaluate=False)
+        if self.reduce in MATRICES:
+            _, at = split_at(self.reduce, self.idx)
+            return MATRICES[self.reduce].node(body, self.over, *at)
         return {"max": Max, "argmax": ArgMax}[self.reduce](body, *self.over)
 
     def reads(self) -> frozenset[Read]:

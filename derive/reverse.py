@@ -17,6 +17,8 @@ from sympy import Expr, Integer
 
 from .errors import DerivationError
 from .index import Fresh, Index
+from .matrices.rules import contributions as matrix_contributions
+from .matrices.rules import is_matrix
 from .nodes import stop_gradient
 from .partials import joined, kinks, partial
 from .program import Equation, Row, Term
@@ -70,15 +72,18 @@ def _float_reads(eq: Equation) -> set[str]:
 
 
 def contributions(eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Index, ...], fresh: Fresh,
-                  argmax: Tensor | None = None) -> tuple[list[Term], set[str]]:
+                  beside: Tensor | None = None) -> tuple[list[Term], set[str]]:
     """What one consumer ``eq`` of ``x`` adds to the adjoint of ``x`` at the indices ``free``; and the kinks met.
 
-    ``adjoint`` is the tensor that holds the adjoint of ``eq.tensor``; ``argmax`` its first maximiser, for a max.
+    ``adjoint`` is the tensor that holds the adjoint of ``eq.tensor``; ``beside`` its first maximiser, for a max, and for
+    a matrix function the inverse.
     """
+    if is_matrix(eq):
+        return matrix_contributions(eq, x, adjoint, free, fresh, beside), set()
     idx = tuple(fresh(i) for i in eq.idx)
     opened = dict(zip(eq.idx, idx, strict=True))
     if eq.reduce == "max":
-        opened[eq.over[0]] = Read(argmax, *idx)
+        opened[eq.over[0]] = Read(beside, *idx)
     out, conventions = [], set()
     incoming = Read(adjoint, *idx)
     for term in eq.terms:
@@ -144,4 +149,4 @@ def refuse_steps(work) -> None:
                 f"the gradient of {work.target.name} with respect to {w.name} is zero everywhere: {w.name} reaches "
                 f"{work.target.name} only through steps, whose derivative is zero\n  {shown}\n  descent cannot train "
                 f"through a step; use a smooth activation such as sigmoid, or Rosenblatt's perceptron rule "
-                f"w <- w + (y - h) x for a single layer of steps, or stop_gradient where zero is meant")
+                f"w <- w + (y - h) x for a single layer of steps (nx.Perceptron), or stop_gradient where zero is meant")

@@ -170,10 +170,10 @@ def _symmetry(terms, eq, texts) -> list[Term]:
     for t in terms:
         k = term_key(t, env)
         if k not in keys:
-            for r in sorted((r for r in t.reads() if any(f.kind == "symmetric" for f in r.tensor.facts)), key=str):
+            for r in sorted((r for r in t.reads() if any(f.is_symmetric for f in r.tensor.facts)), key=str):
                 swapped = t.xreplace({r: Read(r.tensor, r.idx[1], r.idx[0])})
                 if term_key(swapped, env) in keys:
-                    texts.append(next(f for f in r.tensor.facts if f.kind == "symmetric").text(r.tensor))
+                    texts.append(next(f for f in r.tensor.facts if f.is_symmetric).text(r.tensor))
                     t, k = swapped, term_key(swapped, env)
                     break
         keys.setdefault(k, len(out))

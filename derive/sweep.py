@@ -7,7 +7,7 @@ from dataclasses import replace
 from sympy import Integer, exp, tanh
 
 from .canonical import key
-from .chain import maximiser
+from .chain import helper
 from .index import Index
 from .nodes import sigmoid
 from .order import Scan, schedule
@@ -52,8 +52,7 @@ def forward_sweep(work: Work) -> str:
 
 
 def _derivative(work, eq, w, extra, made, maximisers):
-    argmax = maximiser(work, eq, maximisers) if eq.reduce == "max" else None
-    terms, conventions = along(eq, w, extra, made, work.fresh, argmax)
+    terms, conventions = along(eq, w, extra, made, work.fresh, helper(work, eq, maximisers))
     work.kinks |= conventions
     raw = Equation(made[eq.name], (*eq.idx, *extra), tuple(terms))
     work.step("forward rule", raw.name, (), raw, f"{eq.name} changes with {w.name} through "

@@ -13,16 +13,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .index import Fresh, Index
+from .matrices.rules import along as matrix_along
+from .matrices.rules import is_matrix
 from .partials import joined, kinks, partial
 from .program import Equation, Row, Term
 from .tensor import Read, Tensor
 
 
 def along(eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str, Tensor], fresh: Fresh,
-          argmax: Tensor | None = None) -> tuple[list[Term], set[str]]:
+          beside: Tensor | None = None) -> tuple[list[Term], set[str]]:
     """The terms of the derivative of ``eq.tensor`` by ``w[extra]``; ``jacobians`` holds those of what it reads."""
+    if is_matrix(eq):
+        return matrix_along(eq, w, extra, jacobians, fresh, beside), set()
     out, conventions = [], set()
-    here = {eq.over[0]: Read(argmax, *eq.idx)} if eq.reduce == "max" else {}
+    here = {eq.over[0]: Read(beside, *eq.idx)} if eq.reduce == "max" else {}
     for term in eq.terms:
         term = term.opened(fresh).xreplace(here)
         term = replace(term, fac=joined(term.fac))

@@ -224,7 +224,7 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
     for f in facts:
         if not isinstance(f, Fact):
             raise DeriveError(f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                              f"dv.symmetric, dv.sums_to(value, index) and dv.missing(value)")
+                              f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)")
     made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, tuple(facts))
     check_facts(made)
     return made

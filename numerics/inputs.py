@@ -243,6 +243,8 @@ def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
             return f"{t.name}: not checked: {fact.text(t)}, for {target} is not known"
         excess = np.abs(a.sum(axis=axis) - float(target))
         allowed = 4 * eps * a.shape[axis] * np.maximum(1.0, np.abs(a).sum(axis=axis))
+    elif fact.kind == "positive_definite":
+        excess, allowed = _indefinite(t, fact, a, eps)
     elif fact.kind == "symmetric":
         excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
     elif fact.kind == "positive":
@@ -255,7 +257,22 @@ def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
     if (over > 0).any():
         spot = np.unravel_index(int(np.argmax(over)), over.shape)
         shown = ", ".join(str(int(n)) for n in spot)
-        amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]" if fact.kind in ("sums_to", "symmetric") \
+        together = fact.kind == "sums_to" or fact.is_symmetric
+        amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]" if together \
             else f"{fact.text(t)}, but {_position(t, spot)} = {a[spot]:.3g}"
         raise InputError(f"{t.name}: {amount}, the largest violation ({int((over > 0).sum())} of {over.size})")
     return f"{t.name}: {fact.text(t)}"
+
+
+def _indefinite(t: Tensor, fact, a, eps):
+    """The asymmetry of a matrix that is to be positive definite; one that is symmetric is told by its least eigenvalue."""
+    excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
+    if not (excess > allowed).any():
+        values, vectors = np.linalg.eigh(a)
+        if values[0] <= 0:
+            spot = int(np.argmax(np.abs(vectors[:, 0])))
+            count = int((values <= 0).sum())
+            raise InputError(f"{t.name}: {fact.text(t)}, but its smallest eigenvalue is {values[0]:.3g} "
+                             f"({count} of {len(a)} are not positive), in the direction of which row {spot} has the largest part; a "
+                             f"covariance or a Gram matrix with something added to its diagonal is positive definite")
+    return excess, allowed

@@ -22,6 +22,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.errors import ShapeError, UnsupportedError
 from derive.index import Index, Size
+from derive.matrices.leaves import split_at
 from derive.nodes import Iverson
 from derive.order import Scan, schedule
 from derive.program import Equation, Program
@@ -157,7 +158,15 @@ class Evaluator:
             total = total + self.nudges[e.name][tuple(fixed.get(i, slice(None)) for i in e.idx)]
         return self.xp.broadcast_to(total, shape)
 
+    def _matrix(self, e, free, fixed):
+        """Inverse, determinant or its logarithm of the matrix over the last two axes of the grid."""
+        scope = self._scope([i for i in free if i not in split_at(e.reduce, e.idx)[1]], e.over, fixed)
+        matrix = self.xp.broadcast_to(self.value(e.terms[0].fac[0], scope), scope.extents)
+        return MATRIX_VALUES[e.reduce](self.xp, matrix)
+
     def _reduced(self, e, free, fixed):
+        if e.reduce in MATRIX_VALUES:
+            return self._matrix(e, free, fixed)
         scope = self._scope(free, e.over, fixed)
         mask = self._rows(e.guards, scope)
         total = scope.full(0.0)
@@ -379,6 +388,16 @@ FUNCTIONS = {
     "relu": _relu, "maximum": lambda xp, a, b: xp.maximum(a, b), "minimum": lambda xp, a, b: xp.minimum(a, b),
     "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)), "softplus": lambda xp, x: xp.logaddexp(x, 0.0),
     "stop_gradient": _stop,
+}
+
+def _log_determinant(xp, matrix):
+    sign, log = xp.linalg.slogdet(matrix)
+    return xp.where(sign > 0, log, np.nan)
+
+
+MATRIX_VALUES = {
+    "inverse": lambda xp, matrix: xp.linalg.inv(matrix), "det": lambda xp, matrix: xp.linalg.det(matrix),
+    "logdet": _log_determinant,
 }
 
 RELATIONS = {

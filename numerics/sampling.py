@@ -146,6 +146,8 @@ def draw(t: Tensor, sizes, domain: str, rng, weight: bool = False) -> np.ndarray
 def _with_facts(found, t, sizes):
     if any(f.kind == "symmetric" for f in t.facts):
         found = (found + found.T) / 2
+    if any(f.kind == "positive_definite" for f in t.facts):
+        found = found @ found.T / len(found) + np.eye(len(found)) / 2
     if any(f.kind in ("positive", "nonnegative") for f in t.facts):
         found = np.abs(found)
     for f in t.facts:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .taylor import Order, order
+from .taylor import Order, order, symmetric_directions
 
 DERIVATIVES = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")
 
@@ -26,20 +26,21 @@ def taylor_order(d, leaves, sample, ours, key, noise: float, seed: int) -> Order
     if any(n not in sample.arrays for n in names):
         return None
     point = np.concatenate([sample.arrays[n].ravel() for n in names])
+    within = symmetric_directions([t for n in names for t in d.wrt if t.name == n], sample.arrays)
     if isinstance(key, tuple):
-        return _hessian_order(d, leaves, sample, ours, names, point, noise, seed)
+        return _hessian_order(d, leaves, sample, ours, names, point, noise, seed, within)
     value = ours[d.results[0][0]]
     weight = np.random.default_rng(seed + 1).normal(size=value.shape)
     slope = np.tensordot(weight, ours[f"jacobian {key}"], axes=weight.ndim).ravel()
     return order(_function(d, leaves, sample, names, weight), point, slope, noise * float(np.sum(np.abs(weight))), seed,
-                 bool(d.kinks))
+                 bool(d.kinks), within=within)
 
 
-def _hessian_order(d, leaves, sample, ours, names, point, noise, seed) -> Order:
+def _hessian_order(d, leaves, sample, ours, names, point, noise, seed, within) -> Order:
     width = {n: sample.arrays[n].size for n in names}
     gradient = np.concatenate([ours[n].ravel() for n in names])
     hessian = np.block([[ours[f"hessian {a}, {b}"].reshape(width[a], width[b]) for b in names] for a in names])
-    return order(_function(d, leaves, sample, names, 1.0), point, gradient, noise, seed, bool(d.kinks), hessian)
+    return order(_function(d, leaves, sample, names, 1.0), point, gradient, noise, seed, bool(d.kinks), hessian, within)
 
 
 def _function(d, leaves, sample, names, weight):

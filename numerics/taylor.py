@@ -38,7 +38,7 @@ class Order:
 
 
 def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int = 0, kinks: bool = False,
-          hessian: np.ndarray | None = None) -> Order:
+          hessian: np.ndarray | None = None, within=None) -> Order:
     """The order of the remainder along a random direction.
 
     Parameters
@@ -53,16 +53,35 @@ def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int
         gradient has order 1 along all of them.
     hessian : array, optional
         The matrix of second derivatives at a flat point: its term is taken off as well, and order 3 is expected.
+    within : callable, optional
+        Projects a direction onto those in which the loss is defined, see :func:`symmetric_directions`.
     """
     rng = np.random.default_rng(seed)
     found, wanted = Order(0.0), WANTED if hessian is None else WANTED_SECOND
     for tries in range(1, (DIRECTIONS if kinks else 2) + 1):
         direction = rng.normal(size=point.shape) * max(float(np.max(np.abs(point), initial=0.0)), 0.1) / 3
+        direction = direction if within is None else within(direction)
         curvature = 0.0 if hessian is None else float(direction @ hessian @ direction)
         found = Order(_along(loss, point, gradient, direction, noise, curvature), tries, wanted)
         if found.ok:
             return found
     return found
+
+
+def symmetric_directions(tensors, arrays):
+    """A projection that moves declared symmetric matrices symmetrically; None where none is declared so.
+
+    A program that uses the declaration (a Cholesky factor reads one half) has its value at symmetric matrices only.
+    """
+    if not any(f.is_symmetric for t in tensors for f in t.facts):
+        return None
+    ends = np.cumsum([arrays[t.name].size for t in tensors])[:-1]
+
+    def project(direction):
+        parts = [p.reshape(arrays[t.name].shape) for t, p in zip(tensors, np.split(direction.ravel(), ends), strict=True)]
+        parts = [(p + p.T) / 2 if any(f.is_symmetric for f in t.facts) else p for t, p in zip(tensors, parts, strict=True)]
+        return np.concatenate([p.ravel() for p in parts]).reshape(direction.shape)
+    return project
 
 
 def _along(loss, point, gradient, direction, noise, curvature):

@@ -25,7 +25,7 @@ from .report import Finding, Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
 from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
 from .second import DERIVATIVES, asymmetries, taylor_order
-from .taylor import order
+from .taylor import order, symmetric_directions
 
 AUTODIFF = "autodiff of the forward"
 EXACT_FUNCTIONS = {"relu", "maximum", "minimum", "Abs", "sign", "Piecewise", "Iverson", "stop_gradient"}
@@ -283,7 +283,8 @@ class _Check:
         def loss(array):
             return float(np.sum(self.leaves({**sample.arrays, name: array})[group] * weight))
 
-        return order(loss, sample.arrays[name], ours[name], noise, self.seed, bool(self.d.kinks))
+        within = symmetric_directions([t for t in self.d.wrt if t.name == name], sample.arrays)
+        return order(loss, sample.arrays[name], ours[name], noise, self.seed, bool(self.d.kinks), within=within)
 
     def _agree_nearby(self, sample, name, bound) -> bool:
         """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""

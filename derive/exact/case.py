@@ -13,7 +13,7 @@ from .roots import run_with_roots
 from .sample import direction, draw
 
 DRAWS = {"modular": 150, "real": 16}
-TIED = ("sums_to", "symmetric")  # facts about several elements together
+TIED = ("sums_to", "symmetric", "positive_definite")  # facts about several elements together
 
 
 class Case:

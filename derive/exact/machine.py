@@ -12,6 +12,7 @@ import sympy
 from sympy import Mul
 
 from ..errors import DerivationError
+from ..matrices.leaves import MATRICES
 from ..order import Scan, schedule
 from ..program import Equation, Program
 from .compile import Array, Compiler, is_exact, size_value
@@ -172,7 +173,9 @@ class _Element:
         def size(i):
             return size_value(i.size, machine.sizes)
         exact = e.tensor.dtype != "float"
-        if e.reduce is not None:
+        if e.reduce in MATRICES:
+            self.element = self._matrix(e, compiler, size)
+        elif e.reduce is not None:
             self.element = self._reduction(e, compiler, known, size)
         elif exact:
             self.element = self._exact_sum(e, compiler, known, size)
@@ -244,6 +247,31 @@ class _Element:
             for visit, value in zip(visits, values, strict=True):
                 visit(I, lambda I, value=value: out.append(value(I)))
             return sum(out)
+        return element
+
+    def _matrix(self, e, compiler, size):
+        """Inverse, det and logdet: the matrix of each position in the batch, computed once."""
+        F, primitive, (p, q) = self.F, MATRICES[e.reduce], (self.slots[b] for b in e.over)
+        read, n = compiler.value(e.terms[0].fac[0], self.slots), size(e.over[0])
+        batch = self.rank - primitive.ranks
+        known = {}
+
+        def matrix(I):
+            rows = []
+            for I[p] in range(n):
+                rows.append([])
+                for I[q] in range(n):
+                    rows[-1].append(read(I))
+            return rows
+
+        def element(I):
+            at = tuple(I[:batch])
+            if at not in known:
+                known[at] = primitive.value(F, matrix(I))
+            found = known[at]
+            for i in I[batch:self.rank]:
+                found = found[i]
+            return found
         return element
 
     def _reduction(self, e, compiler, known, size):

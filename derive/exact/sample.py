@@ -190,10 +190,23 @@ def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array
         for i in range(shape[0]):
             for j in range(i):
                 array.data[i * shape[0] + j] = array.data[j * shape[0] + i]
+    if "positive_definite" in kinds:
+        _make_definite(array, field)
     for f in t.facts:
         if isinstance(f, SumsTo):
             _make_sum(array, f.axis(t), size_value(f.value, sizes), field, bool(kinds & {"positive", "nonnegative"}))
     return array
+
+
+def _make_definite(array, field):
+    """``B B' + 1``, whose leading minors are positive."""
+    n, b = array.shape[0], list(array.data)
+    for i in range(n):
+        for j in range(n):
+            total = field.one if i == j else field.zero
+            for k in range(n):
+                total = field.add(total, field.mul(b[i * n + k], b[j * n + k]))
+            array.data[i * n + j] = total
 
 
 def _number(field, rng, attempt, kinds):

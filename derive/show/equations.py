@@ -13,6 +13,8 @@ import sympy
 from sympy import Expr, Integer, Mul, Pow, Rational
 
 from ..index import Index, Size
+from ..matrices.rules import is_matrix
+from ..matrices.show import matrix_equation
 from ..program import Equation, Row, Term
 from ..tensor import Read
 from .expressions import Context, factor_rank, fraction_of, layout, read, relation, scalar_names
@@ -39,6 +41,8 @@ def equation_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Nod
     lhs = read(Read(eq.tensor, *eq.idx), ctx)
     if eq.reduce is None:
         return lhs, terms_layout(eq.terms, eq.idx, ctx)
+    if is_matrix(eq):
+        return lhs, matrix_equation(eq, ctx)
     inner = ctx.bind(eq.over)
     body = terms_layout(eq.terms, eq.idx, inner)
     letters = tuple(inner.scope.letter(i) for i in eq.over)

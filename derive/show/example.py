@@ -18,8 +18,11 @@ from sympy import Add, Expr, Mul, Pow
 from sympy.logic.boolalg import And, Not, Or
 
 from .. import nodes
+from ..exact.field import RationalField, Undefined
 from ..facts import missing_value
 from ..index import Index, Size
+from ..matrices.leaves import MATRICES
+from ..matrices.rules import is_matrix
 from ..program import Equation, Program
 from ..tensor import Read, Tensor
 
@@ -174,11 +177,13 @@ def _input(t: Tensor, n: int, sizes) -> dict:
             if missing_value(t) is not None and k == 1:
                 out[place] = Fraction(missing_value(t))
             continue
-        at = tuple(sorted(place)) if "symmetric" in kinds else place
+        at = tuple(sorted(place)) if kinds & {"symmetric", "positive_definite"} else place
         v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
         if kinds & {"positive", "nonnegative"} or t.role == "random":
             v = abs(v) + 1
         out[place] = v
+        if "positive_definite" in kinds and len(set(place)) == 1:
+            out[place] = Fraction(3 * _shape(t, sizes)[0])  # more than the rest of its row
     for fact in t.facts:
         if fact.kind == "sums_to":
             axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))
@@ -212,6 +217,8 @@ class _Evaluator:
     def equation(self, eq: Equation, env):
         if eq.reduce is None:
             return sum((self.term(t, env) for t in eq.terms), Fraction(0))
+        if is_matrix(eq):
+            return self.matrix(eq, env)
         best, where = None, 0
         for inner in self._ranges(eq.over, env):
             if all(self.holds(g.condition, inner) for g in eq.guards):
@@ -221,6 +228,18 @@ class _Evaluator:
         if best is None:
             raise NotOnPaper(f"a window of {eq.name} is empty at the sizes chosen")
         return best if eq.reduce == "max" else Fraction(where)
+
+    def matrix(self, eq, env):
+        p, q = eq.over
+        read, size = eq.terms[0].fac[0], range(int(self.value(p.size, env)))
+        rows = [[self.value(read, {**env, p: i, q: j}) for j in size] for i in size]
+        try:
+            found = MATRICES[eq.reduce].value(RationalField(), rows)
+        except Undefined as error:
+            raise NotOnPaper(f"{eq.name}: {error}") from error
+        for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks:]:
+            found = found[int(env[i])]
+        return found if isinstance(found, Fraction) else float(found)
 
     def _ranges(self, over, env):
         for place in itertools.product(*(range(int(self.value(i.size, env))) for i in over)):

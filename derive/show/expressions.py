@@ -15,6 +15,7 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 from .. import nodes
 from ..errors import UnsupportedError
 from ..index import Index, Size
+from ..matrices.leaves import MatrixFunction
 from ..nodes import Iverson, Reduction
 from ..tensor import Read
 from .layout import (
@@ -132,6 +133,9 @@ def _unsigned(e, ctx) -> Node:
         return addition(e, ctx)
     if isinstance(e, Mul):
         return multiplication(e, ctx)
+    if isinstance(e, MatrixFunction):
+        from ..matrices.show import matrix_function
+        return matrix_function(e, ctx)
     if isinstance(e, Reduction):
         inner = ctx.bind(e.binders)
         return Big(BIG_OPS[type(e)], tuple(inner.scope.letter(b) for b in e.binders), (), layout(e.body, inner))

@@ -200,6 +200,25 @@ class Transposed(Node):
 
 
 @dataclass(frozen=True)
+class Inverted(Node):
+    """The inverse of a matrix."""
+
+    body: Node
+
+    @property
+    def prec(self):
+        return POW
+
+
+@dataclass(frozen=True)
+class Entry(Node):
+    """One element of a matrix that is not a name: ``(A^-1)[i,j]``."""
+
+    matrix: Node
+    idx: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
 class Ones(Node):
     """The vector of ones of a matrix form."""
 

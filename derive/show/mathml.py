@@ -19,8 +19,9 @@ FUNCTIONS = {
     "digamma": "ψ",
     "sigmoid": "σ",
     "stop_gradient": "stop",
+    "logdet": "log det",
 }
-BIG = {"sum": "∑", "max": "max", "argmax": "arg max"}
+BIG = {"matrix": "mat", "sum": "∑", "max": "max", "argmax": "arg max"}
 FENCES = {
     "abs": ("|", "|"),
     "norm": ("‖", "‖"),
@@ -229,6 +230,15 @@ def _transposed(node):
     return f"<msup>{_wrapped(node.body, L.ATOM)}{top}</msup>"
 
 
+def _inverted(body):
+    power = "<mo>−</mo><mn>1</mn>"
+    if isinstance(body, L.Name):
+        return _name(body, extra=power)
+    if isinstance(body, L.Element):
+        return _name(body.name, below=_subscript(body.idx), extra=power)
+    return f"<msup>{_wrapped(body, L.ATOM)}<mrow>{power}</mrow></msup>"
+
+
 def _letter(node):
     return (
         identifier(node.name)
@@ -268,6 +278,8 @@ _TABLE = {
     L.Big: _big,
     L.Cases: _cases,
     L.Transposed: _transposed,
+    L.Inverted: lambda n: _inverted(n.body),
+    L.Entry: lambda n: f"<msub>{fence(n.matrix)}<mrow>{_subscript(n.idx)}</mrow></msub>",
     L.Ones: lambda n: '<mn mathvariant="bold">𝟏</mn>',
     L.Words: lambda n: f"<mtext>{clean(n.text)}</mtext>",
 }

@@ -36,8 +36,11 @@ FUNCTIONS = {
     "mod": r"\operatorname{mod}",
     "diag": r"\operatorname{diag}",
     "onehot": r"\operatorname{onehot}",
+    "det": r"\det",
+    "logdet": r"\log\det",
+    "tr": r"\operatorname{tr}",
 }
-BIG = {"sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
+BIG = {"matrix": r"\operatorname*{mat}", "sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
 FENCES = {
     "abs": (r"\lvert ", r"\rvert "),
     "norm": (r"\lVert ", r"\rVert "),
@@ -245,6 +248,16 @@ def _transposed(node, tight):
     return (render(body) if isinstance(body, L.Ones) else fence(body)) + r"^{\top}"
 
 
+def _inverted(body):
+    if isinstance(body, L.Name):
+        return name_latex(body, extra="-1")
+    if isinstance(body, L.Element):
+        return name_latex(body.name, extra="-1", below=_subscript(body.idx))
+    if isinstance(body, L.Transposed) and isinstance(body.body, L.Name):
+        return name_latex(body.body, extra=r"-\top")
+    return fence(body) + "^{-1}"
+
+
 def _array(node, tight):
     if not isinstance(node.rows[0], L.Array):
         return r"\begin{pmatrix} " + " & ".join(render(r) for r in node.rows) + r" \end{pmatrix}"
@@ -275,6 +288,8 @@ _TABLE = {
     L.Big: _big,
     L.Cases: _cases,
     L.Transposed: _transposed,
+    L.Inverted: lambda n, tight: _inverted(n.body),
+    L.Entry: lambda n, tight: rf"\left( {render(n.matrix)} \right)_{{{_subscript(n.idx)}}}",
     L.Ones: lambda n, tight: r"\mathbf{1}",
     L.Words: lambda n, tight: rf"\text{{{escape(n.text)}}}",
 }

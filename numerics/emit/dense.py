@@ -15,7 +15,7 @@ from derive.order import Scan
 from derive.program import Equation
 from derive.tensor import Read
 
-from . import contraction, pointwise
+from . import contraction, matrices, pointwise
 from .equation import finished
 from .scope import Scope
 from .value import ADD, ATOM, COMPARE, Val, align
@@ -52,6 +52,9 @@ class DenseScope(Scope):
 
 def value(scope: Scope, e: Equation) -> Val:
     """The array of an equation, by the definition."""
+    if e.reduce in matrices.EMISSIONS:
+        grid = tuple(i for i in (*e.idx, *e.over) if i not in matrices.split_at(e.reduce, e.idx)[1])
+        return matrices.value(scope, e, DenseScope(scope, grid).gather(e.terms[0].fac[0]))
     values = []
     for t in e.terms:
         grid = (*e.idx, *e.over, *t.bnd)

@@ -16,7 +16,7 @@ from derive.nodes import Iverson
 from derive.program import Equation
 
 from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
-from . import contraction, convolution, pointwise, reshape, scatter, stacking, symmetric, windows
+from . import contraction, convolution, matrices, pointwise, reshape, scatter, stacking, symmetric, windows
 from .scope import Scope
 from .value import Val, align, full, union
 
@@ -24,8 +24,12 @@ from .value import Val, align, full, union
 def value(scope: Scope, e: Equation) -> Val:
     """The array of a plain or reduced equation, with axes ``e.idx`` and the tensor's dtype."""
     order = tuple(e.idx) + tuple(e.over)
+    if e.reduce in matrices.EMISSIONS:
+        order = tuple(i for i in order if i not in matrices.split_at(e.reduce, e.idx)[1])
     with scope.assuming([g.condition for g in e.guards]):
         v = plain(scope, e.terms, order)
+    if e.reduce in matrices.EMISSIONS:
+        return matrices.value(scope, e, v)
     if e.reduce:
         v = _reduced(scope, e, v, order)
     return finished(scope, v, e)
