@@ -1,7 +1,7 @@
 """Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
 
-    trainer.json                  the model, the loss, the metrics, seed, epoch, history, and which arrays file is meant
-    arrays-<digest>.safetensors   params/<name> and optimizer/<path>
+    trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
+    arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>
     program.py                    the generated module, for reading
 
 The arrays are written first under a name made of their content; replacing ``trainer.json`` is what makes them current,
@@ -20,14 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.losses import LOSSES
-from derive.model import Sequential
+from derive.model import Model
 
 from .errors import NumericsError
-from .metrics import CLASSES, VALUES
-from .train import Trainer
+from .metrics import built_in
+from .training import Trainer
+from .training.fit import Part
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "trainer.json"
 
 
@@ -41,10 +41,7 @@ def save(trainer: Trainer, folder) -> Path:
     """
     from safetensors.numpy import save as to_bytes
     folder = Path(folder)
-    described = _describe(trainer)
-    arrays = {f"params/{n}": np.asarray(a) for n, a in trainer.params.items()}
-    for path, leaf in _leaves(trainer.opt_state):
-        arrays[f"optimizer/{path}"] = np.asarray(leaf)
+    described, arrays = _describe(trainer), _arrays(trainer)
     raw = to_bytes(arrays)
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
@@ -75,27 +72,57 @@ def load(folder, optimizer) -> Trainer:
     folder = Path(folder)
     described = _read_index(folder)
     arrays = _read_arrays(folder, described)
-    trainer = Trainer(Sequential.from_dict(described["model"]), described["loss"], optimizer, described["metrics"],
-                      described["seed"])
+    trainer = Trainer(Model.from_dict(described["model"]), described["losses"], optimizer, described["metrics"],
+                      described["seed"], described["loss_weights"])
     if described["frozen"]:
         trainer.freeze(*described["frozen"])
-    trainer.params = {n: jnp.asarray(_one(arrays, f"params/{n}", a, folder)) for n, a in trainer.params.items()}
-    trainer.opt_state = _restored(trainer.opt_state, arrays, folder)
-    trainer.epoch, trainer.history = described["epoch"], described["history"]
+    _restore(trainer, described, arrays, folder)
     return trainer
 
 
 def _describe(trainer) -> dict:
-    known = LOSSES.get(trainer.loss.name)
-    if known is None or known.rule is not trainer.loss.rule:
-        raise NumericsError(f"save: the loss {trainer.loss.name!r} is a function of your own, which cannot be written "
-                            f"down; save trainer.params (safetensors) and build the trainer in code")
-    own = [n for n in trainer.metrics if n not in CLASSES and n not in VALUES]
+    for loss in trainer.losses.values():
+        if not loss.built_in:
+            raise NumericsError(f"save: the loss {loss.name!r} is a function of your own, which cannot be written down; "
+                                f"save trainer.params (safetensors) and build the trainer in code")
+    own = [m for m in trainer.metric_names() if not built_in(m)]
     if own:
         raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
-    return {"format": FORMAT, "model": trainer.model.to_dict(), "loss": trainer.loss.config(),
-            "metrics": list(trainer.metrics), "seed": trainer.seed, "frozen": list(trainer.frozen),
-            "epoch": trainer.epoch, "history": trainer.history}
+    part = trainer.part
+    return {"format": FORMAT, "model": trainer.model.to_dict(),
+            "losses": {n: one.config() for n, one in trainer.losses.items()}, "loss_weights": trainer.loss_weights,
+            "metrics": trainer.metric_names(by_output=True), "seed": trainer.seed, "frozen": list(trainer.frozen),
+            "epoch": trainer.epoch, "step": trainer.step, "history": trainer.rows, "batch_size": trainer.fitted_size,
+            "part": None if part is None else {"examples": part.examples, "batch_size": part.batch_size,
+                                               "done": part.done}}
+
+
+def _arrays(trainer) -> dict[str, np.ndarray]:
+    found = {f"{group}/{n}": a for group in ("params", "state", "carried")
+             for n, a in getattr(trainer, group).items()}
+    found |= {f"optimizer/{path}": leaf for path, leaf in _leaves(trainer.opt_state)}
+    if trainer.class_weight is not None:
+        found["class_weight"] = trainer.class_weight
+    if trainer.part is not None:
+        found["part/losses"] = np.asarray(trainer.part.losses, np.float32)
+        found |= {f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
+                  for n, outputs in trainer.part.outputs.items()}
+    return {n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a) for n, a in found.items()}
+
+
+def _restore(trainer, described, arrays, folder) -> None:
+    def group(name, like):
+        return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
+
+    carried = {n.removeprefix("carried/"): jnp.asarray(a) for n, a in arrays.items() if n.startswith("carried/")}
+    trainer.memory = trainer.memory._replace(params=group("params", trainer.params), state=group("state", trainer.state),
+                                             carried=carried, opt_state=_restored(trainer.opt_state, arrays, folder))
+    trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
+    trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
+    part = described["part"]
+    if part is not None:
+        outputs = {n.removeprefix("part/outputs/"): [a] for n, a in arrays.items() if n.startswith("part/outputs/")}
+        trainer.part = Part(**part, losses=list(arrays["part/losses"]), outputs=outputs)
 
 
 def _read_index(folder: Path) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,24 @@ def split(X, Y, held_out: float = 0.2, seed: int = 0):
     ((6, 2), 2, 2)
     """
     X, Y = np.asarray(X), np.asarray(Y)
-    if not 0 < held_out < 1:
-        raise InputError(f"split: held_out is {held_out!r}; accepted is a share between 0 and 1, as in 0.2")
     if len(X) != len(Y):
         raise InputError(f"split: X has {len(X)} examples and Y {len(Y)}")
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(X))
-    count = round(held_out * len(X))
-    if not 0 < count < len(X):
-        raise InputError(f"split: {held_out} of {len(X)} examples leaves one side empty")
-    if Y.ndim == 1 and np.issubdtype(Y.dtype, np.integer):
-        order = order[np.argsort(_evenly(Y[order]), kind="stable")]
-    held, kept = order[:count], order[count:]
-    held, kept = rng.permutation(held), rng.permutation(kept)
+    kept, held = split_rows(len(X), held_out, seed, Y if Y.ndim == 1 and np.issubdtype(Y.dtype, np.integer) else None)
     return (X[kept], Y[kept]), (X[held], Y[held])
+
+
+def split_rows(n: int, held_out: float = 0.2, seed: int = 0, classes=None) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are kept and those that are held out of ``n``, shuffled; classes (n,) are kept in proportion."""
+    if isinstance(held_out, bool) or not isinstance(held_out, int | float) or not 0 < held_out < 1:
+        raise InputError(f"split: held_out is {held_out!r}; accepted is a share between 0 and 1, as in 0.2")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n)
+    count = round(held_out * n)
+    if not 0 < count < n:
+        raise InputError(f"split: {held_out} of {n} examples leaves one side empty")
+    if classes is not None:
+        order = order[np.argsort(_evenly(np.asarray(classes)[order]), kind="stable")]
+    return rng.permutation(order[count:]), rng.permutation(order[:count])
 
 
 def _evenly(labels) -> np.ndarray:
@@ -92,7 +97,7 @@ def load_idx(path) -> np.ndarray:
         raw = path.read_bytes()
         if raw[:2] == GZIP:
             raw = gzip.decompress(raw)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
         raise InputError(f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two "
@@ -153,9 +158,15 @@ def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
     return np.asarray(X, dtype)
 
 
-def check_tokens(X, shape, below: int, name: str = "X") -> np.ndarray:
-    """Token numbers of shape ``(N, *shape)`` in [0, below), as int32."""
+def check_tokens(X, shape, below: int | None, name: str = "X") -> np.ndarray:
+    """Token numbers of shape ``(N, *shape)`` in [0, below), as int32; any whole numbers where ``below`` is None."""
     found = check_examples(X, shape, name, None)
+    if found.dtype == bool:
+        found = found.astype(np.int32)
+    if below is None:
+        if not np.issubdtype(found.dtype, np.integer):
+            raise InputError(f"{name} has dtype {found.dtype}; the model reads whole numbers")
+        return found.astype(np.int32)
     if not np.issubdtype(found.dtype, np.integer):
         raise InputError(f"{name} has dtype {found.dtype}; the model reads token numbers, integers in [0, {below})")
     _within(found, 0, below - 1, name, f"the model reads token numbers in [0, {below})")
@@ -201,6 +212,30 @@ def check_target(Y, loss, shape, classes: int, name: str = "Y", dtype="float32")
         bits = f"; 2 * {name} - 1 fits" if np.isin(Y, (0, 1)).all() else ""
         _refuse(Y, np.abs(Y) != 1, name, f"{said} signs, -1 or 1{bits}")
     return np.asarray(Y, dtype)
+
+
+def check_class_weight(given, classes: int, Y, loss) -> np.ndarray:
+    """One number that is not negative for each class: an array, a dict by class (1 for the rest), or "balanced"."""
+    said = f"class_weight is for {classes} classes"
+    if isinstance(given, str) and given == "balanced":
+        from .metrics import counted, truth
+        present, counts = np.unique(truth(np.asarray(Y), loss)[counted(np.asarray(Y), loss)], return_counts=True)
+        found = np.ones(classes, np.float32)
+        found[present.astype(int)] = counts.sum() / (len(present) * counts)
+        return found
+    if isinstance(given, dict):
+        for k in given:
+            if not isinstance(k, int | np.integer) or not 0 <= k < classes:
+                raise InputError(f"class_weight has {k!r}; {said}, numbered 0 to {classes - 1}")
+        given = [given.get(k, 1.0) for k in range(classes)]
+    elif isinstance(given, str):
+        raise InputError(f"class_weight is {given!r}; accepted are {classes} numbers, a dict by class, or 'balanced'")
+    found = _numbers(given, "class_weight")
+    if found.shape != (classes,):
+        raise InputError(f"class_weight has shape {found.shape}; {said}")
+    _finite(found, "class_weight")
+    _within(found, 0, np.inf, "class_weight", "accepted are numbers that are not negative")
+    return found.astype(np.float32)
 
 
 def _labels(Y, loss, shape, classes, name, said):

@@ -14,7 +14,7 @@ from .data import digits
 from .errors import NumericsError
 from .pages import brief, summary, write_folder
 from .plots import training_curves
-from .train import Trainer
+from .training import Trainer
 
 LOSS = "sparse_softmax_cross_entropy"
 

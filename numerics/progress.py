@@ -5,42 +5,52 @@ from __future__ import annotations
 import sys
 import time
 
+from .training.callbacks import Callback
 
-class Progress:
-    """``with Progress(epochs, steps, shown) as p: ... p.step() ... p.epoch({"loss": 0.3})``."""
+HIDDEN = ("seconds",)
 
-    def __init__(self, epochs: int, steps: int, shown: bool = True):
-        self.epochs, self.steps, self.shown = epochs, steps, shown
-        self.done, self.every = 0, max(1, -(-epochs // 10))
+
+def number(name: str, value) -> str:
+    """``loss 0.0123``; rates as short as they are."""
+    return f"{name} {value:.3g}" if name == "learning_rate" or 0 < abs(value) < 1e-3 else f"{name} {value:.4f}"
+
+
+class Progress(Callback):
+    """Shows the epoch, the loss, the metrics, the learning rate where it is known, and the time left."""
+
+    def __init__(self):
         self._bar = self._task = None
-        self._start = time.perf_counter()
 
-    def __enter__(self):
-        if self.shown and sys.stdout.isatty():
-            try:
-                from rich import progress
-            except ModuleNotFoundError:
-                return self
-            self._bar = progress.Progress(progress.TextColumn("epoch {task.fields[epoch]}"), progress.BarColumn(None),
-                                          progress.TimeElapsedColumn(), progress.TextColumn("{task.fields[row]}"))
-            self._task = self._bar.add_task("", total=self.epochs * self.steps, epoch=f"0/{self.epochs}", row="")
-            self._bar.start()
-        return self
+    def on_fit_begin(self, trainer, row):
+        self.epochs, self.steps = row["epochs"], row["steps"]
+        self.done, self.every, self._start = row.get("done", 0), max(1, -(-self.epochs // 10)), time.perf_counter()
+        if not sys.stdout.isatty():
+            return
+        try:
+            from rich import progress
+        except ModuleNotFoundError:
+            return
+        self._bar = progress.Progress(progress.TextColumn("epoch {task.fields[epoch]}"), progress.BarColumn(None),
+                                      progress.TimeElapsedColumn(), progress.TextColumn("left"),
+                                      progress.TimeRemainingColumn(), progress.TextColumn("{task.fields[row]}"))
+        self._task = self._bar.add_task("", total=self.epochs * self.steps, completed=self.done * self.steps,
+                                        epoch=f"{self.done}/{self.epochs}", row="")
+        self._bar.start()
 
-    def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.stop()
-
-    def step(self):
+    def on_step_end(self, trainer, row):
         if self._bar is not None:
             self._bar.advance(self._task)
 
-    def epoch(self, row: dict):
-        """An epoch is over; ``row`` is what was measured."""
+    def on_epoch_end(self, trainer, row):
         self.done += 1
-        text = "  ".join(f"{n} {v:.4f}" for n, v in row.items() if n != "seconds")
+        text = "  ".join(number(n, v) for n, v in row.items() if n not in HIDDEN)
         if self._bar is not None:
             self._bar.update(self._task, epoch=f"{self.done}/{self.epochs}", row=text)
-        elif self.shown and (self.done % self.every == 0 or self.done in (1, self.epochs)):
+        elif self.done % self.every == 0 or self.done in (1, self.epochs):
             print(f"epoch {self.done:>{len(str(self.epochs))}}/{self.epochs}  {text}  "
                   f"{time.perf_counter() - self._start:.1f} s", flush=True)
+
+    def on_fit_end(self, trainer, row):
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -122,3 +122,17 @@ def streams(ids, batch: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarra
     x, y = (a[:batch * long].reshape(batch, long, *ids.shape[1:]) for a in (ids, ids[1:]))
     for first in range(0, long - steps + 1, steps):
         yield x[:, first:first + steps], y[:, first:first + steps]
+
+
+def windows(ids, batch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """All windows of :func:`streams` as inputs and targets, (N, steps) each, for ``Trainer.fit(..., batch_size=batch)``.
+
+    A model whose layers carry their state takes the batches in this order, so that row b of a batch goes on where row b
+    of the batch before ended.
+
+    >>> X, Y = windows(np.arange(11), batch=2, steps=2)
+    >>> X.tolist()
+    [[0, 1], [5, 6], [2, 3], [7, 8]]
+    """
+    x, y = zip(*streams(ids, batch, steps), strict=True)
+    return np.concatenate(x), np.concatenate(y)

@@ -48,8 +48,8 @@ def test_a_layer_at_every_step_is_the_layer_on_the_folded_batch():
 
 
 def _unfixed(model):
-    from numerics.train import _unfixed
-    return _unfixed(model.forward(), model.sizes)
+    from numerics.training.programs import unfixed
+    return unfixed(model.forward(), model.sizes)
 
 
 def encoder_decoder():

@@ -11,7 +11,7 @@ from derive.model import Sequential
 from numerics.data import digits
 from numerics.errors import InputError, NumericsError
 from numerics.plots import training_curves
-from numerics.train import Trainer
+from numerics.training import Trainer
 
 
 def small(loss="sparse_softmax_cross_entropy", metrics=("accuracy",), optimizer=None, last=3, activation=None, seed=0):
@@ -169,7 +169,7 @@ def test_bad_arguments_are_refused():
     X, Y = blobs()
     with pytest.raises(NumericsError, match="accepted is an optax optimizer"):
         small(optimizer="adam")
-    with pytest.raises(InputError, match="unknown metric 'acuracy'; accepted are accuracy"):
+    with pytest.raises(InputError, match=r"unknown metric 'acuracy'; did you mean 'accuracy'\?; accepted are accuracy"):
         small(metrics=["acuracy"])
     with pytest.raises(InputError, match="'accuracy' compares classes, but loss 'mean_squared_error' is about values"):
         small(loss="mean_squared_error")

@@ -1,0 +1,95 @@
+"""What is done to an optimizer: the rate made visible, clipping, accumulation, and state that follows freezing."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from ..errors import NumericsError
+
+RATE = "learning_rate"
+
+
+def whole(value, what: str, where: str = "fit", least: int = 1) -> int:
+    """A whole number from ``least``, or an error that says what it was for."""
+    from ..errors import InputError
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
+        raise InputError(f"{where}: {what} is {value!r}; accepted is a whole number above {least - 1}")
+    return int(value)
+
+
+def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
+    """The optimizer that a trainer uses: with its rate in its state, gradients clipped, batches accumulated.
+
+    Gradients are clipped after they are accumulated, by their common norm.
+    """
+    import optax
+
+    given = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
+    if learning_rate is not None:
+        if given or not callable(optimizer):
+            raise NumericsError(f"Trainer: with learning_rate=, optimizer is a function that makes one of it, as in "
+                                f"Trainer(..., optimizer=optax.adam, learning_rate=1e-3); it is {optimizer!r}")
+        optimizer = optax.inject_hyperparams(optimizer)(learning_rate=learning_rate)
+    elif not given:
+        hint = "; with optimizer=optax.adam, give learning_rate= as well" if callable(optimizer) else ""
+        raise NumericsError(f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in "
+                            f"optax.adam(1e-3){hint}")
+    if clip_norm is not None:
+        if isinstance(clip_norm, bool) or not isinstance(clip_norm, int | float) or not clip_norm > 0:
+            raise NumericsError(f"Trainer: clip_norm is {clip_norm!r}; accepted is a number above 0")
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
+    if whole(accumulate, "accumulate", "Trainer") > 1:
+        optimizer = optax.MultiSteps(optimizer, every_k_schedule=int(accumulate)).gradient_transformation()
+    return optimizer
+
+
+def _has_rate(node) -> bool:
+    return isinstance(getattr(node, "hyperparams", None), dict) and RATE in node.hyperparams
+
+
+def rate(opt_state) -> float | None:
+    """The learning rate that stands in an optimizer's state (``optax.inject_hyperparams``), if one does."""
+    found = [n for n in jax.tree.leaves(opt_state, is_leaf=_has_rate) if _has_rate(n)]
+    return float(found[0].hyperparams[RATE]) if found else None
+
+
+def with_rate(opt_state, value: float):
+    """The same state with another learning rate; refused where there is none, or where a schedule sets it."""
+    found = [n for n in jax.tree.leaves(opt_state, is_leaf=_has_rate) if _has_rate(n)]
+    if not found:
+        raise NumericsError("learning_rate: this optimizer does not keep its rate in its state; make the trainer with "
+                            "optimizer=optax.adam, learning_rate=1e-3, or use optax.inject_hyperparams")
+    if any(RATE in getattr(n, "hyperparams_states", {}) for n in found):
+        raise NumericsError("learning_rate: a schedule sets it at every step; give another schedule instead")
+
+    def changed(node):
+        if not _has_rate(node):
+            return node
+        old = node.hyperparams[RATE]
+        return node._replace(hyperparams={**node.hyperparams, RATE: jnp.asarray(value, jnp.asarray(old).dtype)})
+
+    return jax.tree.map(changed, opt_state, is_leaf=_has_rate)
+
+
+def regrafted(optimizer, old, was: dict, now: dict):
+    """The state for other parameters: what was gathered for those that stay is kept, the rest starts afresh.
+
+    Parameters
+    ----------
+    old
+        The optimizer's state for the parameters ``was``.
+    was, now : dict of str to array
+    """
+    fresh = optimizer.init(now)
+
+    def leaves(tree, names):
+        return jax.tree.flatten(tree, is_leaf=lambda n: isinstance(n, dict) and set(n) == names)
+
+    (kept, _), (new, structure) = leaves(old, set(was)), leaves(fresh, set(now))
+    if len(kept) != len(new):
+        return fresh  # a state that is not made of dicts of parameters
+    return structure.unflatten([{n: k.get(n, f[n]) for n in f} if isinstance(f, dict) else k
+                                for k, f in zip(kept, new, strict=True)])
+
+

@@ -1,0 +1,152 @@
+"""What training runs: the compiled programs of a network and its losses, as pure functions of a memory and a batch.
+
+    step        the derived gradients and the optimizer's update; masks are drawn, running averages go on
+    measure     the loss and the outputs of the network in use
+    predict     the outputs alone
+
+None of them calls autodiff.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sympy import Integer
+
+from derive.index import Size
+
+from ..kernel import Kernel, compile
+
+PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
+
+
+class Memory(NamedTuple):
+    """Everything that a step changes.
+
+    Attributes
+    ----------
+    params, state, carried : dict of str to array
+        Parameters (frozen ones too); running averages; states that recurrent layers carry from batch to batch.
+    opt_state : tree
+        What the optimizer has gathered.
+    """
+
+    params: dict
+    opt_state: object
+    state: dict
+    carried: dict
+
+
+class Programs:
+    """The programs of a model for its losses, with some layers frozen.
+
+    Attributes
+    ----------
+    derivation, kernel
+        What is trained with.
+    forward : Kernel
+        From the inputs to the outputs, in use; derived when it is first needed.
+    """
+
+    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int):
+        self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
+        self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
+        self.kernel = self._compiled(self.derivation)
+        moving = {p.layer for p in model.trainable(frozen)}
+        still = {p.layer for p in model.parameters.values()} - moving
+        self.updated = [s for s in model.state.values() if s.layer not in still]
+
+    def _compiled(self, derivation) -> Kernel:
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes))
+
+    @functools.cached_property
+    def evaluation(self) -> Kernel:
+        return self._compiled(self.model.evaluation(self.losses, weights=self.weights))
+
+    @functools.cached_property
+    def forward(self) -> Kernel:
+        return self._compiled(self.model.forward())
+
+    def trained(self, params: dict) -> dict:
+        """The parameters that are differentiated for."""
+        return {n: params[n] for n in self.derivation.gradients}
+
+    def start(self, batch_size: int) -> dict:
+        """The carried states of so many sequences before their first step: zeros."""
+        return {s.name: jnp.zeros((batch_size, *self.model.shape(s.tensor)[1:]), jnp.float32)
+                for s in self.model.carried.values()}
+
+    # -- pure functions --------------------------------------------------------------------------------------------
+
+    def draw(self, number, count: int) -> dict:
+        """The random inputs of a step: each from a key of its own, made of the seed, the step and its name."""
+        key = jax.random.fold_in(jax.random.key(self.seed, impl=PRNG), number)
+        batch = {Size("B"): Integer(count)}
+        return {r.name: jax.random.bernoulli(
+            jax.random.fold_in(key, np.uint32(zlib.crc32(r.name.encode()))), float(r.chance),
+            tuple(int(Integer(a) if isinstance(a, int) else a.xreplace(batch)) for a in self.model.shape(r.tensor)),
+        ).astype(jnp.float32) for r in self.model.random.values()}
+
+    def arrays(self, memory: Memory, batch: dict, number) -> dict:
+        """Every input of the training program, by name."""
+        count = len(batch[next(iter(self.model.inputs))])
+        every = {**memory.params, **memory.state, **memory.carried, **batch, **self.draw(number, count)}
+        return {t.name: every[t.name] for t in self.kernel.inputs}
+
+    def gradients(self, memory: Memory, batch: dict, number):
+        """``(loss, gradients, outputs, running averages, carried states)`` of a batch."""
+        loss, gradients, outputs = self.kernel.fn(*self.arrays(memory, batch, number).values())
+        state = {**memory.state, **{s.name: outputs[s.update.name] for s in self.updated}}
+        carried = {s.name: outputs[s.update.name] for s in self.model.carried.values()}
+        return loss, gradients, {n: outputs[t.name] for n, t in self.model.outputs.items()}, state, carried
+
+    def step(self, optimizer, watched: tuple):
+        """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along."""
+        import optax
+
+        def step(memory: Memory, batch: dict, number):
+            loss, gradients, outputs, state, carried = self.gradients(memory, batch, number)
+            trained = self.trained(memory.params)
+            updates, opt_state = optimizer.update(gradients, memory.opt_state, trained)
+            params = {**memory.params, **optax.apply_updates(trained, updates)}
+            return Memory(params, opt_state, state, carried), loss, {n: outputs[n] for n in watched}
+
+        return jax.jit(step)
+
+    @functools.cached_property
+    def measure(self):
+        """``(params, state, carried, batch) -> loss, outputs, carried``, jitted."""
+        names = [t.name for t in self.evaluation.inputs]
+        tensors = self.evaluation.derivation.result("outputs")
+
+        def measure(params, state, carried, batch):
+            every = {**params, **state, **carried, **batch}
+            loss, outputs, *rest = self.evaluation.fn(*[every[n] for n in names])
+            return loss, {n: outputs[n] for n in tensors}, rest[0] if rest else {}
+
+        return jax.jit(measure)
+
+    @functools.cached_property
+    def predict(self):
+        """``(params, state, carried, inputs) -> outputs, carried``, jitted."""
+        names = [t.name for t in self.forward.inputs]
+
+        def predict(params, state, carried, inputs):
+            every = {**params, **state, **carried, **inputs}
+            found, *rest = self.forward.fn(*[every[n] for n in names])
+            outputs = found if isinstance(found, dict) else {next(iter(self.model.outputs)): found}
+            return outputs, rest[0] if rest else {}
+
+        return jax.jit(predict)
+
+
+def unfixed(derivation, sizes: dict) -> dict:
+    """The sizes that no array's own axis fixes; the others stay symbolic, so that one program serves any."""
+    axes = {a for t in derivation.program.inputs for a in t.axes}
+    used = {s.name for s in derivation.program.sizes()}
+    return {n: v for n, v in sizes.items() if n in used and Size(n) not in axes}

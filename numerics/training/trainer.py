@@ -1,0 +1,408 @@
+"""``nx.Trainer``: a network trained with its derived gradients and an optax optimizer; no autodiff in the step."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from .. import data
+from .. import metrics as measures
+from ..errors import InputError, NumericsError
+from ..init import draw, init
+from ..progress import Progress
+from . import optimizer as optimizers
+from .callbacks import Calls
+from .examples import Examples, check_examples, check_inputs, slices
+from .fit import Fit, Part
+from .optimizer import whole
+from .programs import Memory, Programs
+
+BATCH = 32
+USE = 256  # examples at a time, where nothing is trained
+
+
+class Trainer:
+    r"""Trains a network by the gradients derived from its definitions.
+
+    .. math:: \theta_{n+1} = \theta_n + \mathrm{update}\big(\nabla_\theta L(\theta_n)\big)
+
+    The step is the generated program (``kernel.fn``) and the optimizer's update, jitted together.  Dropout masks are
+    drawn for every step, from the seed and the number of the step; running averages and the states that recurrent
+    layers carry go from one step to the next.  ``evaluate`` and ``predict`` run the network in use: without dropout,
+    with the running averages.
+
+    Parameters
+    ----------
+    model : derive.Model or derive.Sequential
+    loss : str, derive.losses.Loss, callable, or dict of output name to one of these
+        A name of :mod:`derive.losses`, or your own ``(output, y) -> scalar expression``.
+    optimizer : optax.GradientTransformation, or a function that makes one of ``learning_rate``
+        Such as ``optax.adam(1e-3)``, or ``optax.adam`` with ``learning_rate=1e-3``.
+    metrics : sequence of str or callable, or dict of output name to such
+        ``"accuracy"`` and others of :mod:`numerics.metrics`, or functions ``(y, outputs) -> float``.
+    seed : int
+        Of the initial parameters, the order of the batches, the masks and the augmentation.
+    loss_weights : dict of output name to number, optional
+    learning_rate : float or schedule ``step -> rate``, optional
+        Then the rate is shown and kept in the history; a number can be changed: ``trainer.learning_rate = 1e-4``.
+    clip_norm : float, optional
+        Scale gradients down to this common norm.
+    accumulate : int
+        Update once in so many batches, with the mean of their gradients.
+
+    Attributes
+    ----------
+    params : dict of str to jax.Array
+        By name, as ``dense_1_kernel``; frozen ones too.
+    state, carried : dict of str to jax.Array
+        Running averages; what recurrent layers carry from batch to batch, zeros at the start of an epoch.
+    derivation, kernel
+        What is trained with: the derivation, and its compiled program.
+    forward : Kernel
+        From the inputs to the outputs, in use.
+    history : dict of str to list
+        Of all epochs so far: ``loss``, the metrics, ``val_loss`` ..., ``seconds``.
+    frozen : tuple of str
+    epoch, step : int
+        How many epochs and steps have been trained.
+    stop : bool
+        Set it, from a callback, to end the fit.
+
+    Raises
+    ------
+    derive.DeriveError
+        For a loss that does not fit the model's output.
+    NumericsError
+        For something that is not an optimizer, or an unknown metric.
+
+    Examples
+    --------
+    >>> import derive as dv, numpy as np, optax
+    >>> from derive import layers as L
+    >>> model = dv.Sequential([L.Dense(2)], input_shape=(3,))
+    >>> t = Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.sgd(0.5), metrics=["accuracy"])
+    >>> X = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], "float32")
+    >>> history = t.fit(X, np.array([0, 1, 1, 0]), batch_size=2, epochs=20, verbose=False)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
+    >>> t.predict(X).shape
+    (4, 2)
+    """
+
+    def __init__(self, model, loss, optimizer, metrics=(), seed: int = 0, loss_weights: dict | None = None,
+                 learning_rate=None, clip_norm: float | None = None, accumulate: int = 1):
+        self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
+        self.model, self.seed, self.loss_weights = model, seed, loss_weights
+        self.losses = model.losses(loss)
+        self.metrics = measures.by_output(metrics, self.losses)
+        self.frozen: tuple[str, ...] = ()
+        self.epoch, self.step, self.stop = 0, 0, False
+        self.rows: list[dict] = []
+        self.part: Part | None = None
+        self.class_weight: np.ndarray | None = None
+        self.fitted_size: int | None = None  # of the batches of the latest fit
+        self._latest = None
+        self._derive((), self.losses)
+        params = init(model, seed)
+        state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
+        self.memory = Memory(params, self.optimizer.init(self.programs.trained(params)), state, {})
+
+    def _derive(self, frozen, losses):
+        """Derive and compile; nothing changes if that fails."""
+        programs = Programs(self.model, losses, self.loss_weights, tuple(frozen), self.seed)
+        self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
+        self._step = programs.step(self.optimizer, tuple(n for n in self.metrics if self.metrics[n]))
+
+    # -- what it holds -----------------------------------------------------------------------------------------------
+
+    params = property(lambda self: self.memory.params, lambda self, v: self._put(params=v), doc="By name.")
+    state = property(lambda self: self.memory.state, lambda self, v: self._put(state=v), doc="Running averages.")
+    carried = property(lambda self: self.memory.carried, lambda self, v: self._put(carried=v), doc="Carried states.")
+    opt_state = property(lambda self: self.memory.opt_state, lambda self, v: self._put(opt_state=v), doc="Of optax.")
+
+    def _put(self, **parts):
+        self.memory = self.memory._replace(**parts)
+
+    @property
+    def derivation(self):
+        return self.programs.derivation
+
+    @property
+    def kernel(self):
+        return self.programs.kernel
+
+    @property
+    def forward(self):
+        return self.programs.forward
+
+    @property
+    def loss(self):
+        """The loss of the only output; ``losses`` has those of several."""
+        if len(self.losses) > 1:
+            raise NumericsError(f"{self.model.name} has {len(self.losses)} losses ({', '.join(self.losses)}); see "
+                                f"trainer.losses")
+        return next(iter(self.losses.values()))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        return columns(self.rows)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The current rate, where the optimizer keeps it in its state; it can be set unless a schedule sets it."""
+        return optimizers.rate(self.opt_state)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float):
+        self._put(opt_state=optimizers.with_rate(self.opt_state, value))
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def advance(self, batch: dict):
+        """One step on a batch, arrays by the names of the inputs and targets; returns its loss and watched outputs.
+
+        The arrays are not checked; ``fit`` does that.  The loss is on the device: nothing waits for it.
+        """
+        self._latest = self.memory, batch, self.step
+        self.memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
+        self.step += 1
+        return loss, outputs
+
+    def inputs(self) -> dict:
+        """Every input of the latest step's program by name: its batch, its masks, and what was before that step.
+
+        ``trainer.kernel(**trainer.inputs())`` is the loss, the gradients and the outputs of that step.
+        """
+        if self._latest is None:
+            raise NumericsError("inputs: no step has been taken yet")
+        return self.programs.arrays(*self._latest)
+
+    @property
+    def constants(self) -> dict:
+        """Arrays that every batch has besides its examples: the weights of classes."""
+        if not any(one.class_weight for one in self.losses.values()):
+            return {}
+        return {"class_weight": jnp.asarray(self._class_weights())}
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X, Y, batch_size: int | None = None, epochs: int = 1, validation_data=None,
+            validation_split: float = 0.0, callbacks=(), sample_weight=None, class_weight=None, shuffle: bool = True,
+            drop_last: bool = False, augment=None, verbose: bool = True) -> dict[str, list[float]]:
+        """Train for some epochs; each takes every example once, in a seeded order.
+
+        Parameters
+        ----------
+        X : array (N, ...), or a dict or tuple of them
+            Examples of the model's input shapes; converted to float32.  Masks are inputs like others.
+        Y : array, or a dict or tuple of them
+            Targets that fit the losses.
+        batch_size, epochs : int
+            The last batch of an epoch may be smaller (unless ``drop_last``); 32, or all there are.
+        validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
+            Measured after every epoch, as ``val_loss`` and so on.
+        validation_split : float, optional
+            Hold out this share of X and Y instead, chosen by the seed, each class in proportion.
+        callbacks : sequence of Callback
+            See :mod:`numerics.training.callbacks`.
+        sample_weight : array (N,), optional
+            Multiplies the loss of each example.
+        class_weight : array (K,), dict of class to number, or "balanced", optional
+            Multiplies the loss of each class, from now on; balanced: N / (K times how often it occurs).
+        shuffle : bool
+            A model that carries its state is never shuffled: batches are taken in order, see ``nx.windows``.
+        augment : callable, optional
+            ``(x, generator) -> x`` on a batch of inputs, on the host, with a seeded NumPy generator.
+        verbose : bool
+            Show the progress.
+
+        Returns
+        -------
+        dict of str to list
+            One number an epoch: ``loss`` and the metrics (as seen while training), ``val_...``, ``seconds``.
+
+        Raises
+        ------
+        InputError
+            For data that does not fit: shapes, dtypes, NaN (with the first position), labels out of range.
+        NumericsError
+            When the loss is no longer finite.
+        """
+        epochs = whole(epochs, "epochs")
+        if validation_split and validation_data is not None:
+            raise InputError("fit: give validation_data or validation_split, not both")
+        self._weigh(sample_weight, class_weight, Y)
+        examples, held_out = self._checked(X, Y, sample_weight), None
+        if validation_split:
+            if self.model.carried:
+                raise InputError("fit: validation_split draws examples, but this model carries its state from batch to "
+                                 "batch; give validation_data")
+            examples, held_out = examples.split(validation_split, self.seed, self.losses)
+        elif validation_data is not None:
+            held_out = self._checked(*_held_out(validation_data), which="validation ")
+        examples.check_classes(self.losses)
+        size = self._batch_size(batch_size, len(examples))
+        calls = Calls([*([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
+                       *([Progress()] if verbose else [])], self)
+        self.fitted_size = size
+        Fit(self, examples, held_out, size, self.epoch, epochs, calls, shuffle and not self.model.carried, drop_last,
+            augment).run()
+        return columns(self.rows[-epochs:])
+
+    def new_epoch(self) -> Trainer:
+        """Leave an epoch that was interrupted; the next fit begins another."""
+        self.part = None
+        return self
+
+    def _batch_size(self, given, n: int, where: str = "fit") -> int:
+        size = min(BATCH, n) if given is None else whole(given, "batch_size", where)
+        if size > n and where == "fit":
+            raise InputError(f"fit: batch_size is {size}, but there are {n} examples to train on; accepted are at most "
+                             f"{n}")
+        if self.model.carried and n % size:
+            fits = [d for d in range(1, n + 1) if n % d == 0]
+            raise InputError(f"{where}: the states that {self.model.name} carries are those of {size} sequences, but the "
+                             f"last of the {n} examples would make a batch of {n % size}; accepted are batch sizes that "
+                             f"divide {n}: {', '.join(map(str, fits[-12:]))}; nx.windows cuts a text so that it fits")
+        return size
+
+    def _use_size(self, given, n: int, where: str) -> int:
+        """Carried states belong to as many sequences as were trained on, unless another number is given."""
+        usual = self.fitted_size if self.model.carried and self.fitted_size else USE
+        return self._batch_size(min(usual if given is None else whole(given, "batch_size", where), n), n, where)
+
+    def _weigh(self, sample_weight, class_weight, Y) -> None:
+        """A loss that has no weights gets them when weights are given: derived again."""
+        wanted = {"sample_weight": sample_weight is not None, "class_weight": class_weight is not None}
+        new = {n: one.with_options(**{k: True for k, w in wanted.items() if w and not getattr(one, k)})
+               for n, one in self.losses.items()}
+        if new != self.losses:
+            self._derive(self.frozen, new)
+        if class_weight is not None:
+            if len(self.losses) > 1:
+                raise InputError("fit: class_weight is for a model with one output")
+            self.class_weight = data.check_class_weight(class_weight, self._classes(), Y, self.loss)
+
+    def _classes(self) -> int:
+        name = next(n for n, one in self.losses.items() if one.class_weight)
+        return int(self.model.shape(self.model.outputs[name])[-1])
+
+    def _class_weights(self) -> np.ndarray:
+        return np.ones(self._classes(), np.float32) if self.class_weight is None else self.class_weight
+
+    def _checked(self, X, Y, sample_weight=None, which="") -> Examples:
+        return check_examples(self.model, self.losses, X, Y, sample_weight, which)
+
+    def metric_names(self, by_output: bool = False):
+        """The names the metrics were asked for by; by output, or all in a row."""
+        found = {name: [m.removeprefix(f"{name}_") if len(self.losses) > 1 else m for m in metrics]
+                 for name, metrics in self.metrics.items()}
+        return found if by_output else [m for names in found.values() for m in names]
+
+    # -- use -----------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, X, Y, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
+        """The loss and the metrics on other data; nothing is trained, and the network is as in use."""
+        examples = self._checked(X, Y, sample_weight)
+        return self.evaluated(examples, self._use_size(batch_size, len(examples), "evaluate"))
+
+    def evaluated(self, examples: Examples, batch_size: int) -> dict[str, float]:
+        """The loss and the metrics on checked examples."""
+        losses, counts, outputs, carried = [], [], {}, self.programs.start(batch_size)
+        for part in slices(len(examples), batch_size):
+            batch = {**examples.take(part), **self.constants}
+            loss, found, carried = self.programs.measure(self.params, self.state, carried, batch)
+            losses.append(float(loss))
+            counts.append(self.counted(examples, part))
+            for name in self.metrics:
+                if self.metrics[name]:
+                    outputs.setdefault(name, []).append(np.asarray(found[name]))
+        total = float(np.average(losses, weights=counts)) if sum(counts) else 0.0
+        return {"loss": total, **self.measured(examples, {n: np.concatenate(a) for n, a in outputs.items()})}
+
+    def measured(self, examples: Examples, outputs: dict, order=slice(None)) -> dict[str, float]:
+        """The metrics of some outputs, with the targets in that order."""
+        targets, row = self.model.targets(self.losses), {}
+        for name, metrics in self.metrics.items():
+            y = examples.targets[targets[name].name][order] if metrics else None
+            for called, measure in metrics.items():
+                row[called] = measure(y, outputs[name], self.losses[name])
+        return row
+
+    def counted(self, examples: Examples, rows) -> int:
+        """How many examples the mean of a batch is over: without those whose label is ignored."""
+        loss = next(iter(self.losses.values()))
+        y = next(iter(examples.targets.values()))[rows]
+        if len(self.losses) > 1 or loss.ignored is None:
+            return len(y)
+        return int((y != loss.ignored).sum())
+
+    def predict(self, X, batch_size: int | None = None):
+        """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict."""
+        inputs = check_inputs(self.model, X)
+        n = len(next(iter(inputs.values())))
+        size = self._use_size(batch_size, n, "predict")
+        found, carried = {}, self.programs.start(size)
+        for part in slices(n, size):
+            outputs, carried = self.programs.predict(self.params, self.state, carried,
+                                                     {name: a[part] for name, a in inputs.items()})
+            for name, a in outputs.items():
+                found.setdefault(name, []).append(np.asarray(a))
+        found = {name: np.concatenate(a) for name, a in found.items()}
+        return found if len(self.model.outputs) > 1 else next(iter(found.values()))
+
+    # -- freezing ------------------------------------------------------------------------------------------------------
+
+    def freeze(self, *names: str) -> Trainer:
+        """Train these layers (or single parameters) no longer: the gradients of the rest are derived again.
+
+        What the optimizer has gathered for the rest is kept; running averages of a frozen layer stay as they are.
+        """
+        return self._frozen((*self.frozen, *(n for n in names if n not in self.frozen)))
+
+    def unfreeze(self, *names: str) -> Trainer:
+        """Train these layers (or parameters) again, or all: their gradients are derived again, their optimizer's state
+        starts afresh."""
+        for n in names:
+            self.model.trainable([n])  # an unknown name is refused
+        back = self._parameters(names) if names else set(self.model.parameters)
+        frozen = []
+        for n in self.frozen:
+            parts = self._parameters([n])
+            frozen += [n] if not parts & back else sorted(parts - back)
+        return self._frozen(frozen)
+
+    def _parameters(self, names) -> set[str]:
+        return {p for n in names for p in
+                ([n] if n in self.model.parameters else [q.name for q in self.model.layer(n).parameters])}
+
+    def _frozen(self, frozen) -> Trainer:
+        was = self.programs.trained(self.params)
+        self._derive(frozen, self.losses)
+        now = self.programs.trained(self.params)
+        self._put(opt_state=optimizers.regrafted(self.optimizer, self.opt_state, was, now))
+        return self
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, folder):
+        """Write everything needed to go on training into a folder; see :mod:`numerics.checkpoint`."""
+        from ..checkpoint import save
+        return save(self, folder)
+
+    def __repr__(self):
+        losses = ", ".join(one.name for one in self.losses.values())
+        return f"<Trainer of {self.model.name}: {self.epoch} epochs, loss {losses}>"
+
+
+def columns(rows) -> dict[str, list[float]]:
+    """A table by its columns, in the order in which they first appear."""
+    names = list(dict.fromkeys(n for row in rows for n in row))
+    names = [n for n in names if n != "seconds"] + [n for n in names if n == "seconds"]
+    return {n: [row[n] for row in rows if n in row] for n in names}
+
+
+def _held_out(given):
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise InputError("fit: validation_data is a pair (X, Y), or a triple (X, Y, sample_weight)")
+    return given
