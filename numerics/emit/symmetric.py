@@ -4,6 +4,7 @@
     [k = k'] sum_b x[b,i] x[b,i'] p[b,k]
       - sum_b x[b,i] x[b,i'] p[b,k] p[b,k']                         class_pairs(x, weights of (b, k, k'))
     d[k] ([k = k'] - d[k'])                                         (-(d[:, None] * d)).at[k, k].add(d)
+    f[b,k,k'] [b = b']                                              jnp.where(b' == b, f[:, :, None], 0), f made once
     sum_b h[b,i] e[b,k] + sum_b g[b,i] f[b,k]                       products((h, e), (g, f))
 
 The equation stays as derived; only how it is computed changes, and only where sizes and backend say that it pays.
@@ -138,18 +139,27 @@ def _symmetric(plans, k, l) -> bool:
     return Counter(form(p, {}) for p in plans) == Counter(form(p, swap) for p in plans)
 
 
-# -- a diagonal on a full matrix ------------------------------------------------------------------------------------
+# -- what brackets between axes tie -----------------------------------------------------------------------------------
 
 def diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None:
-    """A full matrix and a diagonal as one matrix with numbers added along its diagonal, not as a mask over all of it."""
+    """The sum of terms that brackets tie to a diagonal, if there are."""
+    made = _blocks(scope, plans, order, together)
+    return _on_diagonal(scope, plans, order, together) if made is None else made
+
+
+def _on_diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None:
+    """A full matrix and a diagonal as one matrix with numbers added along its diagonal, not as a mask over all of it.
+
+    The matrix is over the last two axes; those before are a batch.
+    """
     order = tuple(order)
-    if len(order) != 2 or not same_size(order[0].size, order[1].size):
+    if not 2 <= len(order) <= 3 or not same_size(order[-1].size, order[-2].size):
         return None
-    k, l = order
+    *batch, k, l = order
     spread = [q for p in plans for q in _spread(p, k, l)]
     hot = [p for p in spread if any(_ties(c, k, l) for c in p.conditions)]
     dense = [p for p in spread if p not in hot]
-    if not hot or any(p.scatter or p.folds for p in spread) or not _fills(dense, {k, l}):
+    if not hot or any(p.scatter or p.folds for p in spread) or not _fills(dense, {*order}):
         return None
     if choose(scope, "diagonal") == "mask":
         return None
@@ -157,9 +167,27 @@ def diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     for p in hot:
         p.conditions = [c for c in p.conditions if not _ties(c, k, l)]
         p.xreplace({l: k})
-    amount = together(scope, hot, (k,))
-    at = scope.place(k).src
-    return Val(f"{total.atom}.at[{at}, {at}].add({amount.src})", ATOM, order, "float")
+    amount = align(together(scope, hot, order[:-1]), order[:-1])
+    at = ", ".join(["..."] * bool(batch) + [scope.place(k).src] * 2)
+    return Val(f"{total.atom}.at[{at}].add({amount.src})", ATOM, order, "float")
+
+
+def _blocks(scope: Scope, plans: list[Plan], order, together) -> Val | None:
+    """``[b = b'] f`` in every term: f is computed with b alone, and stands in the blocks of a diagonal."""
+    order = tuple(order)
+    pair = next(((k, l) for n, k in enumerate(order) for l in order[n + 1:] if len(order) > 3 and all(
+        _is_plain(p) and any(_ties(c, k, l) for c in p.conditions) for p in plans)), None)
+    if pair is None:
+        return None
+    k, l = pair
+    for p in plans:
+        p.conditions = [c for c in p.conditions if not _ties(c, k, l)]
+        p.xreplace({l: k})
+    inner = together(scope, plans, tuple(i for i in order if i != l))
+    if inner.prec < ATOM or not inner.src.isidentifier():
+        inner = scope.share(("block", scope.number), ("block", "blocks"), inner)
+    test = pointwise.condition(scope, sympy.Eq(l, k, evaluate=False), order)
+    return pointwise.where(scope, test, inner, Val("0", kind="num"), order)
 
 
 def _ties(c, k, l) -> bool:
