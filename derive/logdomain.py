@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Abs, Expr, Integer, Pow, cosh, exp, log
+from sympy import Abs, Add, Expr, Integer, Mul, Pow, cosh, exp, log
 
 from . import affine
 from .contract import merge, tidy
@@ -110,7 +110,19 @@ def _in_lse(f: Expr, s: Tensor, lse: Tensor) -> Expr:
         return isinstance(e, log) and isinstance(e.args[0], Read) and e.args[0].tensor == s
 
     f = f.replace(is_log, lambda e: Read(lse, *e.args[0].idx))
-    return f.replace(is_power, lambda e: exp(e.exp * Read(lse, *e.base.idx)))
+    return _one_exponential(f.replace(is_power, lambda e: exp(e.exp * Read(lse, *e.base.idx))))
+
+
+def _one_exponential(f: Expr) -> Expr:
+    """Products of exponentials inside ``f`` as exponentials of sums: of ``e^u e^(-v)`` one factor may overflow alone."""
+    def several(e):
+        return e.is_Mul and sum(isinstance(a, exp) for a in e.args) > 1
+
+    def joined(e):
+        powers = [a.args[0] for a in e.args if isinstance(a, exp)]
+        return Mul(exp(Add(*powers)), *(a for a in e.args if not isinstance(a, exp)))
+
+    return f.replace(several, joined)
 
 
 def _map_factors(eq: Equation, change) -> Equation:
@@ -129,8 +141,10 @@ def _split_changed(t: Term, change) -> list[Term]:
 def _log_of_exp(f: Expr, work) -> Expr:
     """``log(p)`` and ``log(1 - p)`` for p an exponential or a sigmoid, named or written out."""
     def change(e):
-        u = e.args[0]
+        number, u = _one_exponential(e.args[0]).as_independent(Read, as_Add=False)
         kind, inner = _exponential(u, work)
+        if number != 1:
+            return log(number) + change(log(u)) if kind and number.is_positive else e
         if kind == "exp":
             return inner
         if kind == "sigmoid":

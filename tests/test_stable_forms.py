@@ -33,6 +33,11 @@ def in_no_definition():
     return dv.define("loss", (), -dv.Sum(log(exp(z[b, label[b]]) / dv.Sum(exp(z[b, r]), r)), b) / b.size)
 
 
+def in_no_definition_twice():
+    both = exp(z[b, label[b]] - 1) * exp(1) / dv.Sum(exp(z[b, r]), r)
+    return dv.define("loss", (), -dv.Sum(log(both), b) / b.size)
+
+
 def from_logits():
     return dv.define("loss", (), dv.Sum(log(dv.Sum(exp(z[b, r]), r)) - z[b, label[b]], b) / b.size)
 
@@ -43,8 +48,8 @@ def from_log_probabilities():
     return dv.define("loss", (), -dv.Sum(q[b, label[b]], b) / b.size)
 
 
-@pytest.mark.parametrize("write", [in_three_definitions, in_one_definition, in_no_definition, from_logits,
-                                   from_log_probabilities])
+@pytest.mark.parametrize("write", [in_three_definitions, in_one_definition, in_no_definition, in_no_definition_twice,
+                                   from_logits, from_log_probabilities])
 def test_softmax_cross_entropy(write):
     d = dv.backprop(write(), [z])
     assert d.check().ok
