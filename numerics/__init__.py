@@ -2,13 +2,15 @@
 
 from .checkpoint import load
 from .crosscheck import CrossReport, crosscheck
-from .errors import InputError, NumericsError, SizeError
+from .errors import InputError, NotFiniteError, NumericsError, SizeError
 from .init import init
 from .kernel import Kernel, compile
+from .loaders import Loaded, Standardizer, load_csv, load_npz
+from .loaders_images import Augment, load_images
 from .newton import NewtonError, NewtonResult, newton
 from .perceptron import Perceptron
 from .rbf import rbf_centres
 from .report import Report
 from .sequences import Vocabulary, lengths, pad, streams, windows
-from .training import Callback, EarlyStopping, Trainer
+from .training import Callback, EarlyStopping, Log, Trainer, TrainingWarning, read_log
 from .verify import verify

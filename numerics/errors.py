@@ -9,5 +9,13 @@ class InputError(NumericsError):
     """Arrays that do not fit a kernel: missing, unknown, of the wrong shape, dtype or value."""
 
 
+class NotFiniteError(NumericsError):
+    """A loss or gradient became NaN or infinite while training; ``diagnosis`` says in which equation, and why."""
+
+    def __init__(self, message: str, diagnosis=None):
+        super().__init__(message)
+        self.diagnosis = diagnosis
+
+
 class SizeError(NumericsError):
     """A size that nothing fixes, or that two things fix differently."""

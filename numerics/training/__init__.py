@@ -6,7 +6,14 @@
     fit.py         one call of fit: epochs of steps
     callbacks.py   what is told of a fit: early stopping, and your own
     trainer.py     nx.Trainer
+    log.py         a line an epoch, tab-separated or JSON
+    trace.py       where a number that is not finite came from, element by element
+    diagnosis.py   what is not finite, dead, saturated or vanishing: layer, equation, term
+    explain.py     the equations of the gradients, the source that computes them, their sizes
+    watch.py       the three of them on a trainer
 """
 
 from .callbacks import Callback, EarlyStopping
+from .log import Log, read_log
 from .trainer import Trainer
+from .watch import TrainingWarning, Watch

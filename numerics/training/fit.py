@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import InputError, NumericsError
+from ..errors import InputError
 from .callbacks import Calls
 from .examples import Examples, augmented, order_of, prefetched, slices
 from .optimizer import rate
+from .watch import not_finite
 
 BEHIND = 16  # steps after which a loss is looked at: it is computed by then, so that nothing waits
 
@@ -95,7 +97,7 @@ class Fit:
         if trainer.stop:
             return
         order = order_of(len(self.examples), trainer.seed, trainer.epoch, self.shuffle)
-        before = trainer.memory, trainer.step, Part(part.examples, part.batch_size)
+        before = trainer.memory, trainer.step, partial(self._batches, order, part.done)
         for batch in prefetched(self._batches(order, part.done)):
             loss, outputs = trainer.advance(batch)
             part.done += 1
@@ -136,8 +138,8 @@ class Fit:
             return
         trainer = self.trainer
         trainer.memory, trainer.step, trainer.part = *before[:2], None
-        raise NumericsError(f"fit: the loss became {float(loss)} in epoch {trainer.epoch + 1}; the parameters are those "
-                            f"before it. Lower the learning rate, or scale the inputs")
+        raise not_finite(trainer, before[2](), f"fit: the loss became {float(loss)} in epoch {trainer.epoch + 1}; the "
+                         f"parameters are those before it")
 
     def _save(self, part: Part, before) -> None:
         """Only what is finite is worth keeping."""

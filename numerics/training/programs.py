@@ -72,6 +72,12 @@ class Programs:
     def forward(self) -> Kernel:
         return self._compiled(self.model.forward())
 
+    @functools.cached_property
+    def examiner(self):
+        """Evaluates the equations term by term on a batch; made when it is first needed."""
+        from .diagnosis import Examiner
+        return Examiner(self.derivation, unfixed(self.derivation, self.model.sizes))
+
     def trained(self, params: dict) -> dict:
         """The parameters that are differentiated for."""
         return {n: params[n] for n in self.derivation.gradients}

@@ -16,6 +16,7 @@ from .examples import Examples, check_examples, check_inputs, slices
 from .fit import Fit, Part
 from .optimizer import whole
 from .programs import Memory, Programs
+from .watch import Watch
 
 BATCH = 32
 USE = 256  # examples at a time, where nothing is trained
@@ -225,8 +226,13 @@ class Trainer:
         ------
         InputError
             For data that does not fit: shapes, dtypes, NaN (with the first position), labels out of range.
-        NumericsError
-            When the loss is no longer finite.
+        NotFiniteError
+            When the loss is no longer finite: names the step, the layer, the equation and the term.
+
+        Warns
+        -----
+        TrainingWarning
+            Of a layer that no longer learns; see :class:`numerics.training.watch.Watch`.
         """
         epochs = whole(epochs, "epochs")
         if validation_split and validation_data is not None:
@@ -242,7 +248,7 @@ class Trainer:
             held_out = self._checked(*_held_out(validation_data), which="validation ")
         examples.check_classes(self.losses)
         size = self._batch_size(batch_size, len(examples))
-        calls = Calls([*([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
+        calls = Calls([*([callbacks] if not hasattr(callbacks, "__iter__") else callbacks), Watch(),
                        *([Progress()] if verbose else [])], self)
         self.fitted_size = size
         Fit(self, examples, held_out, size, self.epoch, epochs, calls, shuffle and not self.model.carried, drop_last,
@@ -350,6 +356,32 @@ class Trainer:
                 found.setdefault(name, []).append(np.asarray(a))
         found = {name: np.concatenate(a) for name, a in found.items()}
         return found if len(self.model.outputs) > 1 else next(iter(found.values()))
+
+    # -- looking inside ------------------------------------------------------------------------------------------------
+
+    def explain(self, X=None, Y=None):
+        """Layer by layer the equation of each gradient, the lines of source that compute it, and its size on a batch.
+
+        Without examples, on the batch of the latest step.  ``print`` shows text; notebooks a page; ``as_dict`` data.
+
+        >>> import derive as dv, numpy as np, optax
+        >>> from derive import layers as L
+        >>> t = Trainer(dv.Sequential([L.Dense(2)], input_shape=(3,)), "mean_squared_error", optax.sgd(0.1))
+        >>> row = t.explain(np.ones((4, 3)), np.zeros((4, 2))).row("dense_1_kernel")
+        >>> print(row.equation, "|", *row.lines)
+        ddense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] | ddense_1_kernel = x.T @ dz1
+        """
+        from .watch import explain
+        return explain(self, X, Y)
+
+    def diagnose(self, X=None, Y=None):
+        """What is wrong on a batch, by the program's equations evaluated term by term: values that are not finite, units
+        that are dead or saturated, layers whose gradient vanishes; each with its layer, equation and term.
+
+        Without examples, on the batch of the latest step; ``.ok`` where nothing is found.
+        """
+        from .watch import diagnose
+        return diagnose(self, X, Y)
 
     # -- freezing ------------------------------------------------------------------------------------------------------
 
