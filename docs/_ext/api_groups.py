@@ -25,5 +25,7 @@ NUMERICS = {
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load")),
+    "Data": (MEMBERS, ("load_csv", "load_npz", "load_images", "Loaded", "Standardizer", "Augment")),
+    "Without gradients": (MEMBERS, ("Perceptron", "rbf_centres")),
     "Errors": ((), ("NumericsError", "InputError", "SizeError", "NewtonError")),
 }
