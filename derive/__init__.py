@@ -5,7 +5,7 @@ from .define import block, define
 from .derivation import Derivation
 from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
 from .facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
-from .gauss_newton import gauss_newton
+from .gauss_newton import dropped_term, gauss_newton
 from .index import index, indices, size
 from .layers.graph import Input
 from .matrices import Determinant, Inverse, LogDet, det, inverse, kron, logdet, norm2, solve, trace
@@ -13,5 +13,6 @@ from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse
 from .program import Equation, Program, Row, Step, Term
+from .taylor import Expansion, taylor
 from .tensor import tensor
 from .updates import with_update

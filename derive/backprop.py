@@ -14,6 +14,7 @@ from .nodes import Sum
 from .pipeline import run
 from .reverse import adjoint_letters, refuse_steps
 from .tensor import Read, Tensor, tensor
+from .undeclared import kept_sums
 from .work import Work
 
 
@@ -211,7 +212,9 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
     reports = run(work, explain)
     found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
     results = [("loss", loss), ("grads", gradients), ("hessian", found)]
-    return _after(first, finish(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+    made = _after(first, finish(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+    kept = kept_sums(made.program, {e.name for e in first.source.equations}, wrt)
+    return replace(made, facts=(*made.facts, *(FactUse(text, ()) for text in kept)))
 
 
 def _after(first: Derivation, second: Derivation) -> Derivation:

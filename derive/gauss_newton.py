@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from sympy import Add
 
-from .backprop import _after, _defined, _tensors, backprop, directions_along, hvp, vjp
+from .backprop import _after, _defined, _tensors, backprop, directions_along, hessian, hvp, vjp
 from .define import define
 from .derivation import Derivation
 from .errors import DerivationError
@@ -82,6 +82,40 @@ def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None
                ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt})]
     made = finish(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
     return replace(_after(first, _after(curved, made)), directions={t.name: along[t] for t in wrt}, between=at)
+
+
+def dropped_term(loss: Tensor, wrt, at: Tensor, name: str | None = None) -> Derivation:
+    r"""Derive what Gauss-Newton drops: :math:`\sum_n \partial L/\partial z_n\; \nabla^2 z_n`, as equations.
+
+    It is the Hessian of :math:`\sum_n c_n z_n` for the constants :math:`c = \partial L/\partial z`: zero where z is linear,
+    small where the slopes c are, as residuals near a good fit.
+
+    Parameters
+    ----------
+    loss, wrt, at
+        As for :func:`gauss_newton`.
+
+    Returns
+    -------
+    Derivation
+        A Hessian derivation; ``H == J' Hz J + dropped`` block by block.  A block without a term is zero.
+
+    >>> from derive import indices, tensor, define, Sum
+    >>> import sympy
+    >>> n, = indices("n")
+    >>> t, y, k = tensor("t", n), tensor("y", n), tensor("k")
+    >>> r = define("r", (n,), sympy.exp(-k[()]*t[n]) - y[n])
+    >>> d = dropped_term(define("loss", (), Sum(r[n]**2, n)/2), [k], at=r)
+    >>> print(d.program.equation("H_k_k"))
+    H_k_k = sum_n dr2[n] t[n]^2 r_exp[n]
+    """
+    loss, at, wrt = _defined(loss, "dropped_term", "loss"), _defined(at, "dropped_term", "at"), _tensors(wrt, "wrt")
+    _only_through(loss, wrt, at)
+    slope = backprop(loss, [at]).gradient(at).tensor
+    idx = adjoint_letters(at)
+    held = stop_gradient(Read(slope, *idx)) * Read(at, *idx)
+    target = define(f"{loss.name}_held", (), Sum(held, *idx) if idx else held)
+    return hessian(target, wrt, name or f"{loss.name}_dropped")
 
 
 def _pushed(at: Tensor, wrt, along) -> Tensor:
