@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from .case import Case, Cases
 from .compile import Array
 from .decide import Difference, compare, decide, outcomes, same_exponentials, show
+from .field import NoRoot
 from .loops import linear_tensors
 from .sample import TOO_MANY, Sizes
 from .second import second_order_findings
@@ -200,11 +201,16 @@ class Checker:
 
     def either(self, case: Case, claim):
         """The outcome of a claim about the final program's arrays, with its log-domain steps or, mod p, without."""
-        found = claim(self.program_arrays(case))
+        try:
+            found = claim(self.program_arrays(case))
+        except NoRoot as error:  # where its logarithms are other atoms, its roots are others too
+            found = error
         if found is None or not case.field.exact:
             return found
         plain = self.plain_arrays(case)
         if plain is None or claim(plain) is not None:
+            if isinstance(found, NoRoot):
+                raise found
             return found
         case.notes.add("given the log-domain steps")
         return None
