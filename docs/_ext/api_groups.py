@@ -11,8 +11,8 @@ DERIVE = {
         ("Sum", "Max", "argmax", "Iverson", "relu", "sigmoid", "softplus", "maximum", "minimum", "stop_gradient"),
     ),
     "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to", "missing")),
-    "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "gauss_newton", "dropped_term", "taylor", "Expansion",
-                             "with_update", "Derivation")),
+    "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "gauss_newton", "dropped_term", "taylor",
+                             "Expansion", "with_update", "Derivation")),
     "Networks": (MEMBERS, ("Sequential", "Model", "Input")),
     "What a derivation is made of": ((), ("Equation", "Program", "Row", "Step", "Term")),
     "Errors": (
