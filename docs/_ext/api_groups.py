@@ -26,7 +26,8 @@ NUMERICS = {
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load")),
+    "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),
     "Data": (MEMBERS, ("load_csv", "load_npz", "load_images", "Loaded", "Standardizer", "Augment")),
     "Without gradients": (MEMBERS, ("Perceptron", "rbf_centres")),
-    "Errors": ((), ("NumericsError", "InputError", "SizeError", "NewtonError")),
+    "Errors": ((), ("NumericsError", "InputError", "SizeError", "NewtonError", "NotFiniteError")),
 }

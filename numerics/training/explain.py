@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 import tokenize
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from html import escape
 
 import numpy as np
@@ -67,9 +67,8 @@ class Explanation:
         return "\n".join(out).rstrip()
 
     def as_dict(self) -> dict:
-        rows = {layer: [{**asdict(r), "equation": str(r.equation), "latex": equation_latex(r.equation)} for r in rows]
-                for layer, rows in self.layers}
-        return {"title": self.title, "loss": self.loss, "layers": rows}
+        return {"title": self.title, "loss": self.loss,
+                "layers": {layer: [_data(r) for r in rows] for layer, rows in self.layers}}
 
     def to_html(self) -> str:
         """One element, with its own style: to stand in a page or a notebook."""
@@ -97,6 +96,12 @@ MORE = """
 .explain .measured { margin: .2rem 0 .1rem .3rem; font-size: .92rem; }
 .explain .boxed { padding-left: .8rem; }
 """
+
+
+def _data(r: Row) -> dict:
+    found = {f.name: getattr(r, f.name) for f in fields(r)}
+    return found | {"equation": str(r.equation), "latex": equation_latex(r.equation), "lines": list(r.lines),
+                    "shape": list(r.shape)}
 
 
 def _measured(r: Row) -> str:
