@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derive.errors import DeriveError
 from derive.model import Model
 
 from .errors import NumericsError
@@ -28,7 +29,7 @@ from .training import Trainer
 from .training.fit import Part
 
 FORMAT = 2
-INDEX = "trainer.json"
+INDEX, PROGRAM = "trainer.json", "program.py"
 
 
 def save(trainer: Trainer, folder) -> Path:
@@ -39,20 +40,40 @@ def save(trainer: Trainer, folder) -> Path:
     NumericsError
         For a loss, metric or layer that is a function of your own: only names can be written down.
     """
-    from safetensors.numpy import save as to_bytes
     folder = Path(folder)
-    described, arrays = _describe(trainer), _arrays(trainer)
-    raw = to_bytes(arrays)
+    write(trainer, folder)
+    return folder
+
+
+def write(trainer: Trainer, folder: Path, also: dict | None = None, arrays: dict | None = None,
+          strict: bool = True) -> None:
+    """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
+    from safetensors.numpy import save as to_bytes
+    described = describe(trainer, strict) | (also or {})
+    raw = to_bytes({n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
+                    for n, a in {**_arrays(trainer), **(arrays or {})}.items()})
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / described["arrays"], raw)
-    _write(folder / "program.py", trainer.kernel.source.encode())
+    source = trainer.kernel.source.encode()
+    if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
+        _write(folder / PROGRAM, source)
     _write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
-    for old in folder.glob("arrays-*.safetensors"):
+    for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
         if old.name != described["arrays"]:
-            old.unlink()
-    return folder
+            old.unlink(missing_ok=True)
+
+
+def holds(folder: Path) -> bool:
+    """Whether a folder has a trainer in it."""
+    return (folder / INDEX).exists()
+
+
+def read(folder: Path) -> tuple[dict, dict]:
+    """What a folder holds: the index, and the arrays by name; checked."""
+    described = _read_index(folder)
+    return described, _read_arrays(folder, described)
 
 
 def load(folder, optimizer) -> Trainer:
@@ -70,31 +91,50 @@ def load(folder, optimizer) -> Trainer:
         For a folder that holds no saved trainer, a damaged file, or another optimizer.
     """
     folder = Path(folder)
-    described = _read_index(folder)
-    arrays = _read_arrays(folder, described)
+    described, arrays = read(folder)
+    own = _own(described)
+    if own:
+        raise NumericsError(f"{folder}: its {own} a function of your own, which is not written down; build the trainer in "
+                            f"code and go on with fit(..., checkpoint={str(folder)!r}, resume=True)")
     trainer = Trainer(Model.from_dict(described["model"]), described["losses"], optimizer, described["metrics"],
                       described["seed"], described["loss_weights"])
-    if described["frozen"]:
-        trainer.freeze(*described["frozen"])
-    _restore(trainer, described, arrays, folder)
+    restore(trainer, described, arrays, folder)
     return trainer
 
 
-def _describe(trainer) -> dict:
-    for loss in trainer.losses.values():
+def _own(described: dict) -> str:
+    if isinstance(described["model"], str):
+        return "model has"
+    if any(isinstance(one, dict) and "own" in one for one in described["losses"].values()):
+        return "loss is"
+    return "" if all(built_in(m) for names in described["metrics"].values() for m in names) else "metrics have"
+
+
+def describe(trainer, strict: bool = True) -> dict:
+    """The index of a trainer, without its arrays."""
+    for loss in trainer.losses.values() if strict else ():
         if not loss.built_in:
             raise NumericsError(f"save: the loss {loss.name!r} is a function of your own, which cannot be written down; "
                                 f"save trainer.params (safetensors) and build the trainer in code")
     own = [m for m in trainer.metric_names() if not built_in(m)]
-    if own:
+    if own and strict:
         raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
     part = trainer.part
-    return {"format": FORMAT, "model": trainer.model.to_dict(),
-            "losses": {n: one.config() for n, one in trainer.losses.items()}, "loss_weights": trainer.loss_weights,
+    return {"format": FORMAT, "model": trainer.model.to_dict() if strict else _as_data(trainer.model),
+            "losses": {n: one.config() if one.built_in else {"own": one.name} for n, one in trainer.losses.items()},
+            "loss_weights": trainer.loss_weights,
             "metrics": trainer.metric_names(by_output=True), "seed": trainer.seed, "frozen": list(trainer.frozen),
             "epoch": trainer.epoch, "step": trainer.step, "history": trainer.rows, "batch_size": trainer.fitted_size,
             "part": None if part is None else {"examples": part.examples, "batch_size": part.batch_size,
                                                "done": part.done}}
+
+
+def _as_data(model):
+    """The model as data; of one with functions of your own, its summary."""
+    try:
+        return model.to_dict()
+    except DeriveError:
+        return str(model.summary())
 
 
 def _arrays(trainer) -> dict[str, np.ndarray]:
@@ -104,13 +144,17 @@ def _arrays(trainer) -> dict[str, np.ndarray]:
     if trainer.class_weight is not None:
         found["class_weight"] = trainer.class_weight
     if trainer.part is not None:
-        found["part/losses"] = np.asarray(trainer.part.losses, np.float32)
+        found["part/losses"] = np.asarray(jax.device_get(trainer.part.losses), np.float32)
         found |= {f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
                   for n, outputs in trainer.part.outputs.items()}
-    return {n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a) for n, a in found.items()}
+    return {n: np.asarray(a) for n, a in found.items()}
 
 
-def _restore(trainer, described, arrays, folder) -> None:
+def restore(trainer, described, arrays, folder) -> None:
+    """Take a trainer back to what was saved; its model and losses are those of the index."""
+    if described["frozen"] != list(trainer.frozen):
+        trainer._frozen(described["frozen"])
+
     def group(name, like):
         return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
 
@@ -119,7 +163,7 @@ def _restore(trainer, described, arrays, folder) -> None:
                                              carried=carried, opt_state=_restored(trainer.opt_state, arrays, folder))
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
-    part = described["part"]
+    part, trainer.part = described["part"], None
     if part is not None:
         outputs = {n.removeprefix("part/outputs/"): [a] for n, a in arrays.items() if n.startswith("part/outputs/")}
         trainer.part = Part(**part, losses=list(arrays["part/losses"]), outputs=outputs)
@@ -188,3 +232,9 @@ def _write(path: Path, raw: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
+        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -127,7 +127,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, trainer, row):
         if row["error"] is None and self._kept and self.best_epoch != trainer.epoch:
-            trainer.params, trainer.state = self._kept["params"], self._kept["state"]
+            trainer.params, trainer.state = self._kept["params"], self._kept.get("state", {})
 
     def saved(self):
         kept = {f"{group}/{n}": np.asarray(a) for group, arrays in self._kept.items() for n, a in arrays.items()}

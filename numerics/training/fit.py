@@ -74,7 +74,7 @@ class Fit:
     def run(self) -> None:
         """Train until all epochs are done or somebody says stop; ``on_fit_end`` is called in any case."""
         trainer, error = self.trainer, None
-        trainer.stop = False
+        trainer.stop = trainer.stop and self.resumed
         self.calls("on_fit_begin", {"epochs": self.epochs, "steps": len(self.parts), "batch_size": self.batch_size,
                                     "examples": len(self.examples), "resumed": self.resumed,
                                     "done": trainer.epoch - self.start})
@@ -86,6 +86,8 @@ class Fit:
             raise
         finally:
             self.calls("on_fit_end", {"epochs": trainer.epoch, "error": error})
+        if self.keep is not None:
+            self.keep()
 
     # -- an epoch --------------------------------------------------------------------------------------------------
 

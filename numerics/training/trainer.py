@@ -16,6 +16,7 @@ from .examples import Examples, check_examples, check_inputs, slices
 from .fit import Fit, Part
 from .optimizer import whole
 from .programs import Memory, Programs
+from .resume import Keeper
 from .watch import Watch
 
 BATCH = 32
@@ -189,7 +190,8 @@ class Trainer:
 
     def fit(self, X, Y, batch_size: int | None = None, epochs: int = 1, validation_data=None,
             validation_split: float = 0.0, callbacks=(), sample_weight=None, class_weight=None, shuffle: bool = True,
-            drop_last: bool = False, augment=None, verbose: bool = True) -> dict[str, list[float]]:
+            drop_last: bool = False, augment=None, checkpoint=None, checkpoint_every: int | None = None,
+            resume: bool = False, verbose: bool = True) -> dict[str, list[float]]:
         """Train for some epochs; each takes every example once, in a seeded order.
 
         Parameters
@@ -214,6 +216,13 @@ class Trainer:
             A model that carries its state is never shuffled: batches are taken in order, see ``nx.windows``.
         augment : callable, optional
             ``(x, generator) -> x`` on a batch of inputs, on the host, with a seeded NumPy generator.
+        checkpoint : path-like, optional
+            A folder that is written after every epoch, so that the process may end at any moment.
+        checkpoint_every : int, optional
+            Write it also after so many steps.
+        resume : bool
+            Go on with the run in that folder, to the bit as if it had not been interrupted; begin where there is none.
+            Give the same data and arguments.
         verbose : bool
             Show the progress.
 
@@ -248,12 +257,20 @@ class Trainer:
             held_out = self._checked(*_held_out(validation_data), which="validation ")
         examples.check_classes(self.losses)
         size = self._batch_size(batch_size, len(examples))
+        shuffle = shuffle and not self.model.carried
         calls = Calls([*([callbacks] if not hasattr(callbacks, "__iter__") else callbacks), Watch(),
                        *([Progress()] if verbose else [])], self)
+        every = None if checkpoint_every is None else whole(checkpoint_every, "checkpoint_every")
+        asked = {"start": self.epoch, "epochs": epochs, "examples": len(examples), "batch_size": size,
+                 "shuffle": shuffle, "drop_last": drop_last}
+        keeper = None if checkpoint is None else Keeper(self, checkpoint, asked, calls.callbacks)
+        if keeper is None and (resume or every):
+            raise InputError("fit: resume and checkpoint_every need a folder, checkpoint='run/'")
+        resumed = keeper is not None and keeper.begin(resume)
         self.fitted_size = size
-        Fit(self, examples, held_out, size, self.epoch, epochs, calls, shuffle and not self.model.carried, drop_last,
-            augment).run()
-        return columns(self.rows[-epochs:])
+        Fit(self, examples, held_out, size, asked["start"], epochs, calls, shuffle, drop_last, augment, keeper, every,
+            resumed).run()
+        return columns(self.rows[asked["start"]:])
 
     def new_epoch(self) -> Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""
