@@ -8,7 +8,9 @@ from .facts import missing, nonnegative, positive, positive_definite, sums_to, s
 from .gauss_newton import dropped_term, gauss_newton
 from .index import index, indices, size
 from .layers.graph import Input
-from .matrices import Determinant, Inverse, LogDet, det, inverse, kron, logdet, norm2, solve, trace
+from .matrices.front import derive_matrix, from_matrix, matrix
+from .matrices.functions import det, inverse, kron, logdet, norm2, solve, trace
+from .matrices.leaves import Determinant, Inverse, LogDet
 from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse

@@ -9,6 +9,7 @@ from sympy import Eq, Expr, Piecewise
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .index import Index, as_sympy
+from .matrices.leaves import Inverse, inherited
 from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Tensor, _digest
 
@@ -94,7 +95,8 @@ def _letters(name, names, axes) -> list[tuple[Index, ...]]:
 
 def _plain(name, axes, body) -> Tensor:
     body = _body(name, axes, body)
-    return Tensor(name, tuple(i.size for i in axes), axes, _dtype(body), _below(body), "computed",
+    facts = inherited(body.body.tensor) if isinstance(body, Inverse) and isinstance(body.body, Read) else ()
+    return Tensor(name, tuple(i.size for i in axes), axes, _dtype(body), _below(body), "computed", facts,
                   definition=Definition(axes, body), block=_block())
 
 

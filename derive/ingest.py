@@ -22,7 +22,7 @@ from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
-from .matrices.leaves import KINDS, Inverse, MatrixFunction
+from .matrices.leaves import KINDS, Inverse, MatrixFunction, inherited
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from .order import Scan, schedule
 from .primitives import FUNCTIONS
@@ -317,11 +317,13 @@ class Ingest:
 
     def intermediate(self, e: Expr, letters, role: str, found: str) -> Tensor:
         """A new tensor for an intermediate value, named after the definition it stands in and its role there."""
-        name = self.unused(f"{self.owner.name}_{role}")
+        matrix = e.body.tensor if isinstance(e, Inverse) and isinstance(e.body, Read) else None
+        name = self.unused(f"{matrix.name if matrix is not None else self.owner.name}_{role}")
         shown = tuple(Index(s.name, s.size) for s in letters)
         dtype, below = ("int", e.binders[0].size) if isinstance(e, ArgMax) else ("float", None)
         made = Tensor(name, tuple(s.size for s in letters), shown, dtype, below, "computed",
-                      digest=f"mid:{hash_text(name + found)}", block=self.owner.block)
+                      () if matrix is None else inherited(matrix), digest=f"mid:{hash_text(name + found)}",
+                      block=self.owner.block)
         self.names[name] = made
         return made
 
@@ -329,8 +331,9 @@ class Ingest:
         """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
         batch = tuple(s for s in scope if s in e.body.free_symbols)
         taken, letters = {s.name for s in batch}, []
-        for b in e.binders:
-            name = b.name
+        shown = e.body.tensor.letters[-2:] if isinstance(e.body, Read) and None not in e.body.tensor.letters else e.binders
+        for b, letter in zip(e.binders, shown, strict=True):
+            name = letter.name
             while name in taken:
                 name += "'"
             taken.add(name)

@@ -273,6 +273,6 @@ def _indefinite(t: Tensor, fact, a, eps):
             spot = int(np.argmax(np.abs(vectors[:, 0])))
             count = int((values <= 0).sum())
             raise InputError(f"{t.name}: {fact.text(t)}, but its smallest eigenvalue is {values[0]:.3g} "
-                             f"({count} of {len(a)} are not positive), in the direction of which row {spot} has the largest part; a "
+                             f"({count} of {len(a)} are not positive), most of it in row {spot}; a "
                              f"covariance or a Gram matrix with something added to its diagonal is positive definite")
     return excess, allowed

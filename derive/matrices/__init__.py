@@ -1,10 +1,10 @@
 """Matrices: inverse, determinant and log-determinant as leaves, and what is a sum of products written as one.
 
-``inverse`` and ``logdet`` are leaves of the closed table (:mod:`derive.matrices.leaves`) with their derivatives in terms
-of the inverse (:mod:`derive.matrices.rules`); trace, norms and Kronecker products need no leaf.
+    leaves       the nodes and their table: shape, value in any field
+    rules        their derivatives, in terms of the inverse
+    functions    dv.inverse, logdet, det, solve, trace, norm2, kron
+    syntax, shapes, lower, from_sympy, front    matrix formulas, as text and of SymPy, to index notation
+    show, notation                              index notation to matrix formulas
+
+Nothing is imported here: the program's equations need the leaves, and the front doors need the whole library.
 """
-
-from .functions import det, inverse, kron, logdet, norm2, solve, trace
-from .leaves import Determinant, Inverse, LogDet
-
-__all__ = ["Determinant", "Inverse", "LogDet", "det", "inverse", "kron", "logdet", "norm2", "solve", "trace"]

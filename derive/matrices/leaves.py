@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from sympy import Expr, Tuple
 
 from ..errors import IndexCaptureError, ShapeError
+from ..facts import Follows
 from ..index import Index, as_sympy, same_size
 from ..nodes import Reduction
 
@@ -173,3 +174,9 @@ def split_at(kind: str, idx: tuple[Index, ...]) -> tuple[tuple, tuple]:
     """The indices of an equation as (those of the batch, those of the matrix)."""
     ranks = MATRICES[kind].ranks
     return idx[:len(idx) - ranks], idx[len(idx) - ranks:]
+
+
+def inherited(matrix) -> tuple:
+    """What is known of the inverse, as the matrix is declared so: symmetric, positive definite."""
+    return tuple(Follows(f.kind, matrix.name) for f in matrix.facts if f.kind in ("symmetric", "positive_definite")) \
+        if matrix.rank == 2 else ()

@@ -14,7 +14,7 @@ from sympy import Integer
 from ..index import Fresh, Index
 from ..program import Equation, Row, Term
 from ..tensor import Read, Tensor
-from .leaves import MATRICES, split_at
+from .leaves import MATRICES, inherited, split_at
 
 
 def slope(eq: Equation, idx, over, inverse: Tensor) -> tuple[Integer, tuple[Read, ...]]:
@@ -96,9 +96,3 @@ def _letters(taken, over) -> tuple[Index, ...]:
         out.append(Index(name, b.size))
     return tuple(out)
 
-
-def inherited(matrix: Tensor) -> tuple:
-    """What is known of the inverse, as the matrix is declared so: symmetric, positive definite."""
-    from ..facts import Follows
-    return tuple(Follows(f.kind, f"{matrix.name}") for f in matrix.facts if f.kind in ("symmetric", "positive_definite")) \
-        if matrix.rank == 2 else ()
