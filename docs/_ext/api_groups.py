@@ -10,7 +10,12 @@ DERIVE = {
         (),
         ("Sum", "Max", "argmax", "Iverson", "relu", "sigmoid", "softplus", "maximum", "minimum", "stop_gradient"),
     ),
-    "Facts": ((), ("positive", "nonnegative", "symmetric", "sums_to", "missing")),
+    "Facts": ((), ("positive", "nonnegative", "symmetric", "positive_definite", "sums_to", "missing")),
+    "Matrices": (
+        (),
+        ("matrix", "from_matrix", "derive_matrix", "inverse", "solve", "det", "logdet", "trace", "norm2", "kron",
+         "Inverse", "Determinant", "LogDet"),
+    ),
     "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "gauss_newton", "dropped_term", "taylor",
                              "Expansion", "with_update", "Derivation")),
     "Networks": (MEMBERS, ("Sequential", "Model", "Input")),
