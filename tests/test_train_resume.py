@@ -77,7 +77,8 @@ def test_a_run_that_was_interrupted_is_the_same_to_the_bit(make, tmp_path):
     per_epoch = straight.step // 3
     for step in (per_epoch + 3, 2 * per_epoch + 1)[:2 if make is dense else 1]:
         with pytest.raises(KeyboardInterrupt):
-            trainer(make).fit(x, y, checkpoint=tmp_path / "run", checkpoint_every=2, resume=True, callbacks=[Die(step)], **asked)
+            trainer(make).fit(x, y, checkpoint=tmp_path / "run", checkpoint_every=2, resume=True, callbacks=[Die(step)],
+                              **asked)
     described = json.loads((tmp_path / "run" / "trainer.json").read_text())
     assert described["step"] == step - step % 2
     again = trainer(make)
