@@ -13,6 +13,7 @@ from sympy import Integer
 from .errors import UnsupportedError
 from .index import Index
 from .program import Equation, Program
+from .tensor import Read
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def _components(program: Program):
 
 def _scan(component: list[Equation], names: set[str]) -> Scan:
     cycle = " -> ".join(sorted(names)) + f" -> {min(names)}"
-    for axis in _axis_choices(component, names):
-        shifts = _shifts(component, names, axis)
+    reads = {e.name: _inner(e, names) for e in component}
+    for axis in _axis_choices(component, reads):
+        shifts = _shifts(component, reads, axis)
         if shifts is None:
             continue
         values = {s for *_, s in shifts}
@@ -104,7 +106,7 @@ def _scan(component: list[Equation], names: set[str]) -> Scan:
         f"reads itself at an earlier step, as in h[t - 1, b, l], the same sign of shift throughout")
 
 
-def _axis_choices(component, names):
+def _axis_choices(component, reads):
     """Assignments of one axis position to each member, grown from each axis of the first member along its reads."""
     by_name = {e.name: e for e in component}
     first = component[0]
@@ -113,9 +115,7 @@ def _axis_choices(component, names):
         while todo and ok:
             e = by_name[todo.pop()]
             t = e.idx[axis[e.name]]
-            for r in sorted(e.reads(), key=str):
-                if r.tensor.name not in names:
-                    continue
+            for r in reads[e.name]:
                 spots = [n for n, x in enumerate(r.idx) if t in x.free_symbols and (x - t).is_Integer]
                 spot = spots[0] if len(spots) == 1 else None
                 if spot is None or axis.get(r.tensor.name, spot) != spot:
@@ -124,21 +124,26 @@ def _axis_choices(component, names):
                 if r.tensor.name not in axis:
                     axis[r.tensor.name] = spot
                     todo.append(r.tensor.name)
-        if ok and len(axis) == len(names):
+        if ok and len(axis) == len(component):
             yield axis
 
 
-def _shifts(component, names, axis):
+def _shifts(component, reads, axis):
     found = []
     for e in component:
         t: Index = e.idx[axis[e.name]]
-        for r in sorted(e.reads(), key=str):
-            if r.tensor.name in names:
-                shift = r.idx[axis[r.tensor.name]] - t
-                if not isinstance(shift, Integer):
-                    return None
-                found.append((e.name, r.tensor.name, int(shift)))
+        for r in reads[e.name]:
+            shift = r.idx[axis[r.tensor.name]] - t
+            if not isinstance(shift, Integer):
+                return None
+            found.append((e.name, r.tensor.name, int(shift)))
     return found
+
+
+def _inner(e: Equation, names) -> list[Read]:
+    """An equation's reads of the cycle, in an order that does not depend on hashes; to print them is slow."""
+    found = [r for r in e.reads() if r.tensor.name in names]
+    return sorted(found, key=str) if len(found) > 1 else found
 
 
 def _within_step(component, edges):
