@@ -28,6 +28,7 @@ from . import inputs as checks
 from .custom_vjp import custom_vjp
 from .emit import module
 from .errors import NumericsError, SizeError
+from .memory import check_results
 
 FORMS = ("dense", "structured")
 
@@ -89,6 +90,8 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
         raise SizeError(f"nx.compile: size {unknown[0]!r} is not in this derivation; its sizes are {known}")
     if form not in FORMS:
         raise NumericsError(f"nx.compile(form={form!r}): give one of {', '.join(map(repr, FORMS))}")
+    if form == "dense":
+        check_results(d, fixed)
     if form == "structured":
         from .structured import StructuredKernel
         return StructuredKernel(d, fixed, dense, name, patterns)
@@ -122,6 +125,7 @@ class Kernel:
         self.name = name or d.name
         self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
         self._made, self._fixed, self._dense, self._patterns = made, fixed, dense, patterns
+        self._returned = d          # whose results are the arrays that fn returns
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
@@ -140,9 +144,13 @@ class Kernel:
         Raises
         ------
         numerics.NumericsError
-            For missing or unknown names, wrong shapes and dtypes.  Values are checked by :meth:`validate`.
+            For missing or unknown names, wrong shapes and dtypes; for a Hessian or Jacobian that does not fit in memory,
+            with its bytes.  Values are checked by :meth:`validate`.
         """
-        return self._result(*self.fn(*self._ordered(arrays)))
+        given = self._ordered(arrays)
+        check_results(self._returned, self._seen, next(
+            (a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4))
+        return self._result(*self.fn(*given))
 
     def _ordered(self, arrays) -> list:
         self._seen = checks.check_arrays(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded)

@@ -137,7 +137,7 @@ class StructuredKernel(Kernel):
 
     def __call__(self, **arrays):
         """Like any kernel; ``.hessian`` maps pairs of names to :class:`Block` s."""
-        found = self._result(*self.fn(*self._ordered(arrays)))
+        found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}
         blocks = {}
         for (a, b), parts in self.layout.items():

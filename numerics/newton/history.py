@@ -45,7 +45,9 @@ class NewtonResult:
     """Where the iteration ended.
 
     ``parameters`` by name, ``history`` with one :class:`Iteration` a point, ``order`` the observed order of convergence
-    (2 is quadratic; None where too few steps lie above the rounding).  ``print(result)`` is the table of the history.
+    (2 is quadratic; None where too few steps lie above the rounding).  ``path`` has the points as flat arrays, one for
+    each line of the history, where there are at most ten thousand parameters.  ``print(result)`` is the table of the
+    history.
     """
 
     name: str
@@ -54,6 +56,7 @@ class NewtonResult:
     history: tuple[Iteration, ...]
     reason: str
     converged: bool = True
+    path: tuple = ()
 
     @property
     def steps(self) -> int:
@@ -95,17 +98,21 @@ def table(history) -> str:
 
 
 def observed_order(residuals) -> float | None:
-    r"""The order p in :math:`r_{k+1} \approx c\, r_k^p`, from the last three residuals above the rounding.
+    r"""The order p in :math:`r_{k+1} \approx c\, r_k^p`, fitted to the last falling residuals above the rounding.
+
+    At most four of them: the order is a property of the end.
 
     >>> observed_order([1e-1, 1e-2, 1e-4, 1e-8])
     2.0
     """
     r = [v for v in residuals if v > 1e-14 * max(residuals[0], 1.0)]
-    falling = [n for n in range(len(r) - 2) if r[n] > r[n + 1] > r[n + 2]]
-    if not falling:
+    start = len(r) - 1
+    while start > max(0, len(r) - 4) and r[start - 1] > r[start]:
+        start -= 1
+    tail = np.log10(r[start:]) if r else np.array([])
+    if len(tail) < 3:
         return None
-    a, b, c = np.log10(r[falling[-1]:falling[-1] + 3])
-    return round(float((c - b) / (b - a)), 6)
+    return round(float(np.polyfit(tail[:-1], tail[1:], 1)[0]), 6)
 
 
 @dataclass(eq=False)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import jax
 import numpy as np
 
 from derive.derivation import Derivation
 
 from ..errors import InputError, NumericsError
+from ..inputs import bind_sizes
 from ..kernel import Kernel, compile
+from ..memory import check_results
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}
 
@@ -95,19 +95,6 @@ class Problem:
         return self.flat(returned[self.kind])
 
     def check_memory(self, limit: int | None = None) -> None:
-        """Refuse a Hessian that does not fit, before it is asked for."""
-        if self.kind != "hessian":
-            return
-        needed = self.size**2 * self.dtype.itemsize
-        limit = limit or _physical_memory() // 2
-        if needed > limit:
-            raise NumericsError(f"{self.d.name}: the Hessian of {self.size} parameters takes {needed:,} bytes, more "
-                                f"than the {limit:,} that may be used; use Hessian-vector products instead, "
-                                f"nx.newton(dv.hvp(loss, wrt), ...)")
-
-
-def _physical_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 8 << 30
+        """Refuse a Hessian or Jacobian that does not fit, before it is asked for."""
+        sizes = bind_sizes(self.kernel.inputs, self._arrays(self.flat(self.start)), self.kernel._fixed, self.d.program)
+        check_results(self.d, sizes, self.dtype.itemsize, limit)

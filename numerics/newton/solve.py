@@ -14,6 +14,7 @@ METHODS = {"hessian": ("newton",), "hvp": ("newton-cg",), "gauss_newton": ("gaus
            "jacobian": ("root", "gauss-newton", "levenberg-marquardt")}
 ARMIJO = 1e-4   # of the decrease that the slope promises
 HALVINGS = 40
+KEPT = 10_000   # parameters up to which the points of the path are kept
 
 
 def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = None, tolerance: float = 1e-10,
@@ -97,6 +98,7 @@ class _Iteration:
         self.method = self._method(method)
         self.damping = 1e-3 if self.method == "levenberg-marquardt" and damping in (0, "auto") else damping
         self.history: list[Iteration] = []
+        self.path: list[np.ndarray] = []
 
     def _method(self, asked) -> str:
         kind = self.problem.kind
@@ -118,6 +120,8 @@ class _Iteration:
         """Steps until the residual is small enough."""
         number = 0
         while True:
+            if self.problem.size <= KEPT:
+                self.path.append(self.point)
             value, first, matrix = self.problem.all(self.point)
             squares = self.method in ("gauss-newton", "levenberg-marquardt")
             slope = matrix.T @ first if squares else first
@@ -187,7 +191,8 @@ class _Iteration:
 
     def _result(self, reason) -> NewtonResult:
         parameters = self.problem.parts(self.point)
-        return NewtonResult(self.problem.d.name, self.method, parameters, tuple(self.history), reason)
+        return NewtonResult(self.problem.d.name, self.method, parameters, tuple(self.history), reason,
+                            path=tuple(self.path))
 
     def _fail(self, message):
         raise NewtonError(f"{self.problem.d.name}: {message}", tuple(self.history), self.problem.parts(self.point))
