@@ -18,11 +18,14 @@ ACCEPTED = {
     "depthwise": ("shifts", "windows"),
     "groups": ("split", "windows"),
     "pool": ("index", "windows"),
+    "affine": ("opened", "plain"),
+    "row-sums": ("products", "plain"),
     "gram": ("strips", "plain"),
     "class-pairs": ("pairs", "plain"),
     "diagonal": ("scatter", "mask"),
     "products": ("stacked", "plain"),
 }
+MANY = 128       # numbers in a row from which its sum is worth a matrix-vector product
 FEW = 4          # input channels up to which patches are small enough to be written out
 
 
@@ -40,7 +43,8 @@ def choose(scope, pattern: str, ins=()) -> str:
     """The emission of one equation; the choice and its reason go to the header."""
     forced = scope.patterns.get(pattern)
     name, reason = (forced, "asked for") if forced else _RULES[pattern](scope, scope.known(Mul(*(i.size for i in ins))))
-    scope.choices.append((f"{pattern} as {name}", scope.number, reason))
+    if reason:
+        scope.choices.append((f"{pattern} as {name}", scope.number, reason))
     return name
 
 
@@ -63,7 +67,14 @@ def _on_cpu(name: str, otherwise: str, reason: str):
         otherwise, f"one plain operation is best on {scope.backend}")
 
 
+def _row_sums(scope, size):
+    if scope.backend == "cpu" and size.is_Integer and size >= MANY:
+        return "products", "sums along rows as matrix-vector products: XLA's own are slower and keep their summands"
+    return "plain", ""
+
+
 _RULES = {
+    "row-sums": _row_sums,
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,
     "input-gradient": lambda scope, ins: ("conv", "the transposed convolution; patches would be added up one by one"),

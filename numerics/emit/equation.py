@@ -16,7 +16,19 @@ from derive.nodes import Iverson
 from derive.program import Equation
 
 from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
-from . import contraction, convolution, matrices, pointwise, reshape, scatter, stacking, symmetric, windows
+from . import (
+    affine,
+    contraction,
+    convolution,
+    matrices,
+    pointwise,
+    reshape,
+    rows,
+    scatter,
+    stacking,
+    symmetric,
+    windows,
+)
 from .scope import Scope
 from .value import Val, align, full, union
 
@@ -24,6 +36,8 @@ from .value import Val, align, full, union
 def value(scope: Scope, e: Equation) -> Val:
     """The array of a plain or reduced equation, with axes ``e.idx`` and the tensor's dtype."""
     order = tuple(e.idx) + tuple(e.over)
+    if e.name in scope.forms:
+        return finished(scope, affine.value(scope, scope.forms[e.name], order), e)
     if e.reduce in matrices.EMISSIONS:
         order = tuple(i for i in order if i not in matrices.split_at(e.reduce, e.idx)[1])
     with scope.assuming([g.condition for g in e.guards]):
@@ -270,7 +284,10 @@ def _sum_group(scope: Scope, plans: list[Plan], order) -> Val:
     inner = contraction.natural_order([f for p in plans for f in p.fac], tuple(order) + bnd)
     v = pointwise.as_float(scope, pointwise.add(scope, addends, inner))
     count = Mul(*(b.size for b in bnd))
-    if sympy.expand(scale * count) == 1:
+    product = rows.row_sum(scope, v, bnd, [f for p in plans for f in p.fac])
+    if product is not None:
+        v = product
+    elif sympy.expand(scale * count) == 1:
         v, scale = contraction.reduce(v, "mean", bnd), Integer(1)
     else:
         v = contraction.reduce(v, "sum", bnd)

@@ -16,7 +16,7 @@ from derive.tensor import Tensor
 
 from ..errors import SizeError
 from ..names import Names, comment, literal
-from . import choose, dense, equation, library, reads, scan
+from . import affine, choose, dense, equation, library, reads, rows, scan
 from .pooling import Pools
 from .scope import Scope
 from .sums import reuse_sums
@@ -89,8 +89,11 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
         order = TimeFirst(schedule(d.program))
     else:
         reused = reuse_sums(d.program)
-        scope.choices += reused.choices
-        order = time_first(schedule(reused.program))
+        program = rows.vectors_in_sums(scope, reused.program)
+        written = affine.affine_forms(scope, program, [t for _, t in _results(d)])
+        scope.choices += [*reused.choices, *written.choices]
+        scope.forms = written.forms
+        order = time_first(schedule(written.program))
     if not dense_fallback and scope.patterns.get("pool") != "windows":
         scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
     order.prepare(scope)

@@ -38,6 +38,8 @@ class Scope:
         The functions of :mod:`.library` that the module needs.
     pools
         The max pools of the program, see :mod:`.pooling`.
+    forms
+        The affine forms of equations, see :mod:`.affine`.
     patterns, backend
         What the user forces, and where the program is to run; see :mod:`.choose`.
     """
@@ -58,6 +60,7 @@ class Scope:
         self.patterns: dict = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"
         self.pools = outer.pools if outer else None
+        self.forms: dict = outer.forms if outer else {}
         self.assumed: frozenset = outer.assumed if outer else frozenset()
 
     @contextlib.contextmanager

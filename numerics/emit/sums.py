@@ -29,7 +29,7 @@ class Reused:
 def reuse_sums(program: Program) -> Reused:
     """Replace sums of products by multiples of sums that are there."""
     by_name = {e.name: e for e in program.equations}
-    sums = [e for e in program.equations if _is_plain_sum(e)
+    sums = [e for e in program.equations if is_plain_sum(e)
             and not any(_depends(t.name, e.name, by_name) for t in e.tensors())]      # none of a recurrence
     made, choices = dict(by_name), []
     for e in program.equations:
@@ -46,14 +46,16 @@ def reuse_sums(program: Program) -> Reused:
     return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
 
 
-def _is_plain_sum(e: Equation) -> bool:
+def is_plain_sum(e: Equation) -> bool:
+    """Whether an equation is one sum of products, without conditions, and each factor varies along it."""
     if e.reduce or len(e.terms) != 1:
         return False
     t = e.terms[0]
-    return bool(t.bnd) and not t.rows and t.coef == 1 and all(_labels(f) & set(t.bnd) for f in t.fac)
+    return bool(t.bnd) and not t.rows and t.coef == 1 and all(labels_of(f) & set(t.bnd) for f in t.fac)
 
 
-def _labels(e) -> set[Index]:
+def labels_of(e) -> set[Index]:
+    """The indices in an expression."""
     return {i for i in e.free_symbols if isinstance(i, Index)}
 
 
@@ -61,36 +63,37 @@ def _as_multiple(t: Term, f: Equation, by_name) -> Term | None:
     """The term as factors times ``f``, if ``f`` is the rest of its sum once products in it are written out."""
     if not t.bnd or t.rows or len(t.bnd) != len(f.terms[0].bnd):
         return None
-    products = {g: found for g in t.fac if (found := _product(g, by_name)) is not None
-                and any(not _labels(h) & set(t.bnd) for h in found.fac)}
+    products = {g: found for g in t.fac if (found := definition(g, by_name)) is not None
+                and any(not labels_of(h) & set(t.bnd) for h in found.fac)}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
             coef, fac = t.coef, []
             for g in t.fac:
                 coef = coef * products[g].coef if g in opened else coef
                 fac += products[g].fac if g in opened else (g,)
-            found = _match(coef, fac, t.bnd, f)
+            found = matching_sum(Term(coef, tuple(fac), t.bnd), f)
             if found is not None:
                 return found
     return None
 
 
-def _match(coef, fac, bnd, f: Equation) -> Term | None:
-    """``coef * sum fac`` as factors times ``f``."""
-    inside = [g for g in fac if _labels(g) & set(bnd)]
+def matching_sum(t: Term, f: Equation) -> Term | None:
+    """A sum as factors times the sum ``f``."""
+    coef, fac, bnd = t.coef, t.fac, t.bnd
+    inside = [g for g in fac if labels_of(g) & set(bnd)]
     twins = {b: next((a for a in f.terms[0].bnd if a.name == b.name and same_size(a.size, b.size)), None)
              for b in bnd}
-    free = {i for g in inside for i in _labels(g)} - set(bnd)
+    free = {i for g in inside for i in labels_of(g)} - set(bnd)
     if None in twins.values() or not free <= set(f.idx) or not set(f.idx) <= free:
         return None
     if Counter(g.xreplace(twins) for g in inside) != Counter(f.terms[0].fac):
         return None
-    outside = tuple(g for g in fac if not _labels(g) & set(bnd))
+    outside = tuple(g for g in fac if not labels_of(g) & set(bnd))
     return Term(coef, (*outside, Read(f.tensor, *f.idx)), (), ())
 
 
-def _product(g, by_name) -> Term | None:
-    """The definition of a read of a plain product, in the read's letters."""
+def definition(g, by_name) -> Term | None:
+    """The plain product that defines a read, in the read's letters."""
     e = by_name.get(g.tensor.name) if isinstance(g, Read) else None
     if e is None or e.reduce or len(e.terms) != 1 or not all(isinstance(i, Index) for i in g.idx):
         return None

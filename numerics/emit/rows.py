@@ -1,0 +1,59 @@
+"""Sums along the last axis as matrix-vector products.
+
+    mean[b] = (1/I) sum_i x[b,i]                    x @ ones / I
+    s[b]    = sum_i dxh[b,i] xh[b,i]                (dh * xh) @ gamma     where dxh[b,i] = gamma[i] dh[b,i]
+
+XLA on a CPU writes the summand of a row sum out, or computes it serially; its matrix-vector products do neither.  The
+equation stays as derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sympy import Function, Piecewise
+
+from derive.nodes import Iverson
+from derive.program import Program, Term
+from derive.tensor import Read
+
+from .choose import choose
+from .scope import Scope
+from .sums import definition, is_plain_sum, labels_of
+from .value import MATMUL, Val
+
+
+def vectors_in_sums(scope: Scope, program: Program) -> Program:
+    """Sums over a row read the vector that is in a product, where there is one, rather than the product."""
+    by_name, out = {e.name: e for e in program.equations}, []
+    for e in program.equations:
+        if is_plain_sum(e) and len(e.terms[0].bnd) == 1 and e.idx:
+            t = e.terms[0]
+            found = next((new for f in t.fac if (new := _with_vector(t, f, by_name)) is not None), None)
+            scope.number = e.number
+            if found is not None and choose(scope, "row-sums", t.bnd) == "products":
+                e = replace(e, terms=(found,))
+        out.append(e)
+    return replace(program, equations=tuple(out))
+
+
+def _with_vector(t: Term, f, by_name) -> Term | None:
+    product = definition(f, by_name)
+    if product is None or f.idx[-1] != t.bnd[0]:
+        return None
+    vectors = [g for g in product.fac if labels_of(g) == set(t.bnd)]
+    if len(vectors) != 1 or not all(isinstance(g, Read) for g in product.fac):
+        return None
+    return Term(t.coef * product.coef, tuple(h for g in t.fac for h in (product.fac if g is f else (g,))), t.bnd)
+
+
+def row_sum(scope: Scope, v: Val, bnd, factors) -> Val | None:
+    """``v @ ones``, where ``v`` is summed over its last axis and is made of products only."""
+    if len(bnd) != 1 or len(v.axes) < 2 or v.axes[-1] != bnd[0] or v.kind != "float":
+        return None
+    if any(f.atoms(Function, Piecewise, Iverson) for f in factors) or choose(scope, "row-sums", bnd) == "plain":
+        return None
+    size = scope.size(bnd[0].size).src
+    ones = scope.share(("ones", size), (f"ones_{size}" if size.isidentifier() else "ones",),
+                       Val(f"jnp.ones({size}, {scope.dtype})"), constant=True)
+    return Val(f"{v.atom} @ {ones.src}", MATMUL, v.axes[:-1])
