@@ -11,7 +11,7 @@ from . import data
 from .errors import InputError
 
 
-@dataclass
+@dataclass(repr=False)
 class Perceptron:
     r"""A hyperplane between two classes, or one function for each of several, by the perceptron rule.
 
@@ -84,7 +84,7 @@ class Perceptron:
         ----------
         X : array (N, I)
         Y : array (N,)
-            Integer labels: 0 and 1, -1 and 1, or 0, 1, ..., K - 1.
+            Labels: yes or no, 0 and 1, -1 and 1, or 0, 1, ..., K - 1.
         epochs : int
 
         Raises
@@ -165,6 +165,8 @@ class Perceptron:
                None: "whether a hyperplane separates the classes is not known (scipy is not installed)"}[self.separable]
         return f"perceptron: not converged after {epochs} epochs, accuracy {best:.4f}: {why}"
 
+    __repr__ = __str__
+
 
 def _examples(X, width: int | None = None) -> np.ndarray:
     shape = np.shape(X)
@@ -175,6 +177,7 @@ def _examples(X, width: int | None = None) -> np.ndarray:
 
 def _labels(Y) -> np.ndarray:
     y = np.asarray(Y)
+    y = y.astype(int) if y.dtype == bool else y
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise InputError(f"Perceptron: Y has shape {y.shape} and dtype {y.dtype}; expected are integer labels (N,)")
     if set(np.unique(y)) <= {-1, 1}:

@@ -88,15 +88,15 @@ def verdict(history: dict) -> str:
     'overfits after epoch 2: training 0.5 to 0.2, held out 0.6 to 0.8'
     """
     train, held = history["loss"], history.get("val_loss")
-    if not held:
-        return ""
+    if not held or len(held) < 3:
+        return ""  # too early to say
     best, last = best_epoch(held), len(held)
     worse = held[-1] > held[best - 1] * 1.02
     if best < last and worse and train[-1] < train[best - 1]:
         return (f"overfits after epoch {best}: training {train[best - 1]:.3g} to {train[-1]:.3g}, "
                 f"held out {held[best - 1]:.3g} to {held[-1]:.3g}")
     before = held[-max(2, last // 5)]
-    if best >= last - 1 and last > 2 and held[-1] < 0.98 * before:
+    if best >= last - 1 and held[-1] < 0.98 * before:
         return "still improving at the last epoch: it would gain from more"
     return "settled: more epochs change little"
 
@@ -185,7 +185,7 @@ def decision_boundary(predict, X, labels, names=("x1", "x2")):
     axes.set(xlabel=names[0], ylabel=names[1])
     right = float(np.mean(_classes(np.asarray(call(X))) == labels))
     axes.set_title(f"{right:.1%} of {len(X)} right", fontsize=10, loc="left")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)  # beside, not on the points
     return figure
 
 

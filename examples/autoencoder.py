@@ -1,0 +1,49 @@
+"""Digits squeezed through eight numbers and drawn again: an autoencoder, its reconstructions, and principal components."""
+
+import numpy as np
+import optax
+from sklearn.decomposition import PCA
+
+import derive as dv
+import numerics as nx
+from derive import layers as L
+from numerics import plots
+from numerics.data import digits
+
+CODE = 8
+
+
+def main(picture: str | None = None, epochs: int = 40, seed: int = 0) -> tuple[float, float]:
+    """Returns the mean squared errors on held-out digits, of the network and of as many principal components."""
+    (x, _), (x_test, _) = digits(seed)
+    model = dv.Sequential([L.Dense(48, activation="relu"), L.Dense(CODE, name="code"),
+                           L.Dense(48, activation="relu"), L.Dense(64)], input_shape=(64,), name="autoencoder")
+    trainer = nx.Trainer(model, "mean_squared_error", optax.adam(3e-3), seed=seed)
+    print(trainer.derivation.gradient("z4"))
+    print(trainer.derivation.gradient("code_kernel"))
+    trainer.fit(x, x, batch_size=64, epochs=epochs, verbose=False)
+
+    again = trainer.predict(x_test)
+    principal = PCA(CODE, random_state=seed).fit(x)
+    linear = principal.inverse_transform(principal.transform(x_test))
+    if picture:
+        draw(picture, {"digit": x_test, "network": again, "principal\ncomponents": linear})
+
+    errors = float(np.mean((again - x_test)**2)), float(np.mean((linear - x_test)**2))
+    print(f"mean squared error on held-out digits: {errors[0]:.4f}; {CODE} principal components: {errors[1]:.4f}")
+    return errors
+
+
+def draw(picture, rows, columns: int = 12):
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(columns * 0.6 + 0.8, len(rows) * 0.66), layout="constrained")
+    for axes, (name, images) in zip(figure.subplots(len(rows), columns), rows.items(), strict=True):
+        for n, axis in enumerate(axes):
+            axis.imshow(images[n].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    plots.save(figure, picture)
+
+
+if __name__ == "__main__":
+    main("out/autoencoder.png")
