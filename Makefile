@@ -28,7 +28,7 @@ $(VENV)/with-%: $(VENV)/made pyproject.toml
 	@touch $@
 
 demo: $(VENV)/with-train
-	$(BIN)/derive train digits --out $(OUT)/digits
+	$(BIN)/derive train digits --out $(OUT)/digits --overwrite
 
 test: $(VENV)/with-test
 	$(PY) -m pytest -m "not slow" $(ARGS)

@@ -42,6 +42,11 @@ def test_without_held_out_data_there_is_one_line_and_no_verdict():
     assert axes.get_title(loc="left") == ""
 
 
+def test_after_one_epoch_nothing_is_said():
+    assert verdict({"loss": [1.0], "val_loss": [2.0]}) == ""
+    assert len(curves({"loss": [1.0], "val_loss": [2.0]}).axes) == 1
+
+
 def test_the_best_epoch_is_the_smallest_loss_or_the_largest_score():
     assert best_epoch([3, 1, 2]) == 2
     assert best_epoch([3, 1, 2], "accuracy") == 1

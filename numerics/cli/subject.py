@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
-from derive import backprop, hessian, index, tensor, vjp
+from derive import backprop, hessian, index, jacobian, tensor, vjp
 from derive.activations import ACTIVATIONS
 from derive.define import define
 from derive.derivation import Derivation
@@ -74,7 +73,7 @@ def find(source: str, wrt: list[str] | None = None, loss: str | None = None) -> 
         return _of_model(NETWORKS[source](), wrt, loss)
     if source in LOSSES or source in ACTIVATIONS:
         return _of_entry(source)
-    if FORMULA.search(source) and find_spec("derive.matrix"):
+    if FORMULA.search(source):
         return _from_formula(source, wrt)
     known = [*names(), *NETWORKS, *LOSSES, *ACTIVATIONS]
     raise DeriveError(f"{source}: there is no such file, and the catalogue has no such name"
@@ -87,11 +86,25 @@ def _from_text(source: str, wrt) -> Subject:
     return Subject(model.name, model.text, model.backprop)
 
 
-def _from_python(source: str, wrt, loss) -> Subject:
+def network(source: str) -> Model:
+    """A network by ``FILE.py:NAME``, or from a folder or file that holds one as data."""
+    if ".py:" in source:
+        found = _object(source)
+        if not isinstance(found, Model):
+            raise DeriveError(f"{source}: this is {type(found).__name__}; a network is wanted (dv.Sequential, dv.Model), or "
+                              f"a function that returns one")
+        return found
+    return Model.from_dict(_described(Path(source))[0])
+
+
+def _object(source: str):
     from ..userfile import object_from_file
     found = object_from_file(source, "MODEL")
-    if callable(found) and not isinstance(found, (Model, Tensor)):
-        found = found()
+    return found() if callable(found) and not isinstance(found, (Model, Tensor)) else found
+
+
+def _from_python(source: str, wrt, loss) -> Subject:
+    found = _object(source)
     name = source.rpartition(":")[2]
     if isinstance(found, Model):
         return _of_model(found, wrt, loss)
@@ -110,18 +123,23 @@ def _from_python(source: str, wrt, loss) -> Subject:
 
 
 def _from_folder(path: Path, wrt, loss) -> Subject:
-    """A network as data: ``model.to_dict()`` in a JSON file, or what training left."""
+    described, trained_with = _described(path)
+    return _of_model(Model.from_dict(described), wrt, loss or trained_with)
+
+
+def _described(path: Path) -> tuple[dict, object]:
+    """A network as data, ``model.to_dict()`` in a JSON file or what training left; and the losses it was trained with."""
     file = path / "trainer.json" if path.is_dir() else path
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DeriveError(f"{path}: no {file.name} in it; a folder that training left is expected") from None
+        raise DeriveError(f"{path}: no {file.name} there; a folder that training left, or a JSON file, is expected") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise DeriveError(f"{file}: not JSON: {error}") from None
     described = data.get("model", data) if isinstance(data, dict) else None
     if not isinstance(described, dict) or "layers" not in described and "nodes" not in described:
         raise DeriveError(f"{file}: holds no network; expected is what model.to_dict() or trainer.save() writes")
-    return _of_model(Model.from_dict(described), wrt, loss or data.get("loss"))
+    return described, data.get("losses")
 
 
 def _of_model(model: Model, wrt, loss) -> Subject:
@@ -147,10 +165,10 @@ def _doc(entry) -> str:
 
 def _from_formula(source: str, wrt) -> Subject:
     """A formula in matrix notation, as ``x'*A*x``."""
-    from derive.matrix import matrix
-    loss = matrix(source)
-    by = [_one(_inputs(loss), n, loss) for n in wrt] if wrt is not None else list(_inputs(loss))
-    return Subject(loss.name, source, lambda: backprop(loss, wrt=by))
+    from derive.matrices.front import matrix
+    value = list(matrix(source).values())[-1]
+    by = [_one(_inputs(value), n, value) for n in wrt] if wrt is not None else list(_inputs(value))
+    return Subject(value.name, source, lambda: (jacobian if value.rank else backprop)(value, by))
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
