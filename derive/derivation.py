@@ -165,6 +165,14 @@ class Derivation:
         from .html import derivation_html
         return derivation_html(self, **options)
 
+    def to_matrix_notation(self, format: str = "text") -> str:
+        """Every equation in matrix notation where it has one, in index notation where not, which is said.
+
+        ``format`` is "text" or "latex"; see :func:`derive.matrix_notation`.
+        """
+        from .matrices.notation import matrix_notation
+        return matrix_notation(self, format)
+
     def _repr_html_(self):
         from .html import derivation_fragment
         return derivation_fragment(self)

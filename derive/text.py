@@ -88,8 +88,9 @@ def _opens_max(node):
 
 
 def _product(node, tight):
-    if node.op == "odot":
-        return " * ".join(_wrapped(n, L.MUL) if not isinstance(n, L.Product) else f"({render(n)})" for n in node.items)
+    if node.op:
+        glue = {"odot": " * ", "otimes": " ⊗ "}[node.op]
+        return glue.join(_wrapped(n, L.MUL) if not isinstance(n, L.Product) else f"({render(n)})" for n in node.items)
     out = []
     for n, item in enumerate(node.items):
         if isinstance(item, L.Product) and item.op:
@@ -108,7 +109,7 @@ def _product(node, tight):
 
 def _fraction(node, tight):
     num, den = _wrapped(node.num, L.MUL, tight), _wrapped(node.den, L.POW, tight)
-    if isinstance(node.num, L.Fraction):
+    if isinstance(node.num, L.Fraction) or isinstance(node.num, L.Product) and node.num.op == "otimes":
         num = f"({num})"
     close = tight or all(isinstance(n, (L.Num, L.Letter)) for n in (node.num, node.den))
     return f"{num}/{den}" if close else f"{num} / {den}"
@@ -162,6 +163,10 @@ def _cases(node, tight):
     return "{" + "; ".join(rows) + "}"
 
 
+def _is_transposed_name(node):
+    return isinstance(node, L.Transposed) and isinstance(node.body, L.Name)
+
+
 def _array(node, tight):
     return "[" + ", ".join(render(r, tight) for r in node.rows) + "]"
 
@@ -187,7 +192,8 @@ _TABLE = {
     L.Big: _big,
     L.Cases: _cases,
     L.Transposed: lambda n, tight: f"{_wrapped(n.body, L.ATOM)}^T",
-    L.Inverted: lambda n, tight: f"{_wrapped(n.body, L.ATOM)}^-1",
+    L.Inverted: lambda n, tight: f"{render(n.body.body)}^-T" if _is_transposed_name(n.body) else
+        f"{_wrapped(n.body, L.ATOM)}^-1",
     L.Entry: lambda n, tight: f"({render(n.matrix)})[{','.join(render(i, True) for i in n.idx)}]",
     L.Ones: lambda n, tight: "1",
     L.Words: lambda n, tight: plain(n.text),

@@ -128,8 +128,8 @@ def _opens_max(node):
 
 
 def _product(node):
-    if node.op == "odot":
-        return row(op("⊙").join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
+    if node.op:
+        return row(op({"odot": "⊙", "otimes": "⊗"}[node.op]).join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
     out = []
     for n, item in enumerate(node.items):
         if n:

@@ -39,6 +39,8 @@ FUNCTIONS = {
     "det": r"\det",
     "logdet": r"\log\det",
     "tr": r"\operatorname{tr}",
+    "diagonal": r"\operatorname{diagonal}",
+    "vec": r"\operatorname{vec}",
 }
 BIG = {"matrix": r"\operatorname*{mat}", "sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
 FENCES = {
@@ -157,8 +159,9 @@ def _opens_max(node):
 
 
 def _product(node, tight):
-    if node.op == "odot":
-        return r" \odot ".join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
+    if node.op:
+        glue = {"odot": r" \odot ", "otimes": r" \otimes "}[node.op]
+        return glue.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
     out = []
     for n, item in enumerate(node.items):
         least = L.BIG if n == len(node.items) - 1 else L.MUL

@@ -13,7 +13,7 @@ DERIVE = {
     "Facts": ((), ("positive", "nonnegative", "symmetric", "positive_definite", "sums_to", "missing")),
     "Matrices": (
         (),
-        ("matrix", "from_matrix", "derive_matrix", "inverse", "solve", "det", "logdet", "trace", "norm2", "kron",
+        ("matrix", "from_matrix", "derive_matrix", "matrix_notation", "inverse", "solve", "det", "logdet", "trace", "norm2", "kron",
          "Inverse", "Determinant", "LogDet"),
     ),
     "Derivation": (MEMBERS, ("backprop", "vjp", "jacobian", "hessian", "hvp", "gauss_newton", "dropped_term", "taylor",
