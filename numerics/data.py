@@ -272,6 +272,9 @@ def _numbers(a, name) -> np.ndarray:
 
 def _finite(a, name):
     if np.issubdtype(a.dtype, np.floating):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(a.sum()):  # NaN and infinity stay in a sum: one quick pass where all is well
+                return
         bad = np.argwhere(~np.isfinite(a))
         if len(bad):
             raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not "

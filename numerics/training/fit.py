@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from ..errors import InputError
@@ -150,7 +150,7 @@ class Fit:
 
     def _end(self, part: Part, order, before, begun) -> None:
         trainer = self.trainer
-        losses = np.asarray(jnp.stack(part.losses), np.float64)
+        losses = np.asarray(jax.device_get(part.losses), np.float64)
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
             self._check(losses[bad[0]], before)
