@@ -9,6 +9,7 @@ import derive as dv
 import numerics as nx
 from derive import layers as L
 from derive.errors import DeriveError, ShapeError
+from derive.losses import LOSSES
 
 LAYERS = {
     "prelu": (lambda: L.PReLU(), (4,)),
@@ -110,3 +111,31 @@ def test_an_empty_bag_gives_zero_and_no_gradient(x64):
 def test_refusals(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+PAIRS = [(layer, name) for layer in ("prelu", "maxout", "rbf") for name, loss in LOSSES.items()
+         if loss.admits({"prelu": "values", "maxout": "values", "rbf": "nonnegative"}[layer])]
+
+
+def pair(layer, loss):
+    """Proved, and autodiff of the jax.nn reference to 1e-12."""
+    make, shape = LAYERS[layer]
+    model = alone(make(), shape)
+    d = model.backprop(loss)
+    assert d.check().proved, (layer, loss)
+    report = nx.verify(nx.compile(d), dtypes=("float64",))
+    assert report.ok and report.forward.startswith("jax.nn reference"), (layer, loss, report)
+
+
+@pytest.mark.parametrize("layer, loss", [("prelu", "huber"), ("maxout", "categorical_hinge"), ("rbf", "poisson")])
+def test_some_under_a_loss(layer, loss):
+    pair(layer, loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["prelu", "maxout", "rbf"])
+def test_all_under_every_loss(layer):
+    found = [name for one, name in PAIRS if one == layer]
+    assert len(found) >= 12
+    for loss in found:
+        pair(layer, loss)
