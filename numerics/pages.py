@@ -82,7 +82,7 @@ def _overview(d: Derivation, title, module, ok, found, pictures) -> str:
                                                   for t in v.values()} | {d.loss.name}]
     said = "Checked: every rewrite and the compiled program" if ok else "NOT verified: see the evidence"
     shown = "".join(f'<figure><img src="{escape(name, quote=True)}" alt="{escape(caption, quote=True)}" '
-                    f'style="max-width:100%"><figcaption>{escape(caption)}</figcaption></figure>' for name, caption in pictures)
+                    f'style="max-width:100%;max-height:26rem"><figcaption>{escape(caption)}</figcaption></figure>' for name, caption in pictures)
     return "\n".join([
         f"<h1>{escape(title)}</h1>", f"<p>{escape(summary(d))}</p>",
         f'<p><span class="verdict {"ok" if ok else "wrong"}">{said}</span></p>',

@@ -91,8 +91,8 @@ def verdict(history: dict) -> str:
     if not held or len(held) < 3:
         return ""  # too early to say
     best, last = best_epoch(held), len(held)
-    worse = held[-1] > held[best - 1] * 1.02
-    if best < last and worse and train[-1] < train[best - 1]:
+    worse = held[-1] > held[best - 1] * 1.05 and last - best >= max(1, last // 10)
+    if worse and train[-1] < train[best - 1]:
         return (f"overfits after epoch {best}: training {train[best - 1]:.3g} to {train[-1]:.3g}, "
                 f"held out {held[best - 1]:.3g} to {held[-1]:.3g}")
     before = held[-max(2, last // 5)]

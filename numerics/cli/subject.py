@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from derive import backprop, hessian, index, jacobian, tensor, vjp
+from derive import backprop, derive_matrix, hessian, index, tensor, vjp
 from derive.activations import ACTIVATIONS
 from derive.define import define
 from derive.derivation import Derivation
@@ -33,9 +33,12 @@ class Subject:
     first: Callable[[], Derivation]
     wrt: tuple[str, ...] | None = None
     sizes: dict = field(default_factory=dict)  # of a network: numbers for the sizes that no array fixes
+    second: Callable[[], Derivation] | None = None  # what has a way of its own to second derivatives
 
     def derive(self, order: int = 1) -> Derivation:
         """The gradients, or all second derivatives."""
+        if order == 2 and self.second is not None:
+            return self.second()
         d = self.first()
         if self.wrt is not None and d.kind == "backprop" and set(self.wrt) != {t.name for t in d.wrt}:
             d = backprop(d.loss, wrt=[_named(d, n) for n in self.wrt], name=d.name)
@@ -164,11 +167,9 @@ def _doc(entry) -> str:
 
 
 def _from_formula(source: str, wrt) -> Subject:
-    """A formula in matrix notation, as ``x'*A*x``."""
-    from derive.matrices.front import matrix
-    value = list(matrix(source).values())[-1]
-    by = [_one(_inputs(value), n, value) for n in wrt] if wrt is not None else list(_inputs(value))
-    return Subject(value.name, source, lambda: (jacobian if value.rank else backprop)(value, by))
+    """A formula in matrix notation, as ``x'*A*x``; a value that is no scalar has a Jacobian."""
+    by = tuple(wrt or ())
+    return Subject("formula", source, lambda: derive_matrix(source, by), second=lambda: derive_matrix(source, by, order=2))
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
