@@ -22,6 +22,7 @@ from derive.tensor import Tensor
 
 from .emit.module import size_place
 from .errors import InputError, SizeError
+from .matrix_values import check_matrices
 
 
 def check_arrays(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset()) -> dict:
@@ -183,7 +184,7 @@ def _agrees(t: Tensor, shape, bound) -> bool:
 # -- values --------------------------------------------------------------------------------------------------------
 
 def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=()) -> list[str]:
-    """Ranges of integers, NaN and infinity, declared facts; returns a line for each check made."""
+    """Ranges of integers, NaN and infinity, declared facts, singular matrices; returns a line for each check made."""
     _check_names(inputs, arrays, unneeded)
     _check_dtypes(inputs, arrays)
     bound = {**dict(known), **bind_sizes(inputs, arrays, fixed, program)}
@@ -198,7 +199,7 @@ def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=f
             a = a.astype(np.float64)
             done.append(_check_finite(t, a))
             done += [_check_fact(t, f, a, np.asarray(arrays[t.name]).dtype, bound) for f in t.facts]
-    return done
+    return done + check_matrices(program, arrays, bound)
 
 
 def _position(t: Tensor, spot) -> str:

@@ -8,8 +8,9 @@ the identity.  Summed letters are removed one by one,
     A[i,j] alone at j    A 1              ... at both ends           A[i,j] B[j,i]          tr(A B)
 
 and what is left stands at the letters of the left-hand side: a scalar, a vector, ``u v^T``, ``diag(u) M`` (a matrix of a
-vector; ``diagonal(M)`` is the vector of a matrix), or for a derivative by a matrix a Kronecker product.  There ``vec`` stacks rows, so that :math:`(A \otimes B)_{(i,k),(j,l)} = A_{ij}
-B_{kl}`, as ``dv.kron`` has it, and K is the commutation matrix, :math:`K \operatorname{vec} X = \operatorname{vec} X^\top`.
+vector; ``diagonal(M)`` is the vector of a matrix), or for a derivative by a matrix a Kronecker product.  There ``vec``
+stacks rows, so that :math:`(A \otimes B)_{(i,k),(j,l)} = A_{ij} B_{kl}`, as ``dv.kron`` has it, and K is the commutation
+matrix, :math:`K \operatorname{vec} X = \operatorname{vec} X^\top`.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ class Notation:
         sign, number, above, below = _split(t.coef)
         ctx = Context(names=self.names)
         edges, scalars, under = [], [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
-        for f in (*(a for f in t.fac for a in Mul.make_args(f)), *(Iverson(r.condition) for r in t.rows)):
+        factors = [a for f in t.fac for a in Mul.make_args(f)] + [Iverson(r.condition) for r in t.rows]
+        for f in factors:
             letters = _letters(f)
             if not letters:
                 if f.is_Rational:

@@ -10,6 +10,7 @@ from derive.derivation import Derivation
 from ..errors import InputError, NumericsError
 from ..inputs import bind_sizes
 from ..kernel import Kernel, compile
+from ..matrix_values import check_matrices
 from ..memory import check_results
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}
@@ -88,6 +89,15 @@ class Problem:
         matrix = np.block([[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt]
                            for a in self.wrt])
         return float(returned["loss"]), gradient, matrix
+
+    def why(self, v) -> str:
+        """What is known of a value that is not finite: a singular matrix, a determinant without a logarithm."""
+        arrays = self._arrays(v)
+        try:
+            check_matrices(self.d.program, arrays, bind_sizes(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program))
+        except InputError as error:
+            return f": {error}"
+        return ""
 
     def product(self, v, along) -> np.ndarray:
         """The Hessian (or Gauss-Newton matrix) at v times a direction, without the matrix."""

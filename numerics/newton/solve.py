@@ -127,7 +127,8 @@ class _Iteration:
             slope = matrix.T @ first if squares else first
             residual = float(np.linalg.norm(slope))
             if not np.isfinite([value, residual, 0.0 if matrix is None else np.sum(matrix)]).all():
-                self._fail(f"the value or its derivatives are not finite at step {number}")
+                self._fail(f"the value or its derivatives are not finite at step {number}"
+                           f"{self.problem.why(self.point)}")
             if residual <= self.tolerance:
                 self.history.append(Iteration(number, value, residual))
                 return self._result(f"converged in {number} steps: residual {residual:.1e} <= {self.tolerance:g}")
