@@ -125,6 +125,11 @@ def load_mnist(folder):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise InputError(f"{folder}: {part} has images {images.shape} and labels {labels.shape}; expected are "
                              f"(N, rows, columns) and (N,)")
+        if parts and images.shape[1] * images.shape[2] != parts[0][0].shape[1]:
+            raise InputError(f"{folder}: images of {part} have {images.shape[1]} x {images.shape[2]} pixels, those of train "
+                             f"{parts[0][0].shape[1]} pixels")
+        if labels.max(initial=0) > 9:
+            raise InputError(f"{folder}: {part} has the label {labels.max()} at {int(labels.argmax())}; MNIST has 0 to 9")
         parts.append(((images.reshape(len(images), -1) / np.float32(255)).astype(np.float32), labels.astype(np.int32)))
     return tuple(parts)
 

@@ -91,3 +91,38 @@ def test_a_folder_of_mnist_files(tmp_path):
     assert X.max() <= 1
     assert Yt.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(Xt[0, :3] * 255, images[0, 0, :3], rtol=1e-6)
+
+
+def mnist(folder, **spoiled):
+    """Four small files; ``t10k_images=array`` and so on instead of the right one."""
+    for part in ("train", "t10k"):
+        for kind, name, shape in (("images", "images-idx3", (4, 2, 3)), ("labels", "labels-idx1", (4,))):
+            array = spoiled.get(f"{part}_{kind}", np.zeros(shape, np.uint8))
+            (folder / f"{part}-{name}-ubyte").write_bytes(idx(array))
+    return folder
+
+
+@pytest.mark.parametrize("spoiled, message", [
+    ({"train_labels": np.zeros(5, np.uint8)}, r"train has images \(4, 2, 3\) and labels \(5,\)"),
+    ({"train_images": np.zeros((4, 6), np.uint8)}, r"train has images \(4, 6\)"),
+    ({"t10k_images": np.zeros((4, 3, 3), np.uint8)}, "images of t10k have 3 x 3 pixels, those of train 6 pixels"),
+    ({"t10k_labels": np.array([0, 3, 11, 2], np.uint8)}, "t10k has the label 11 at 2; MNIST has 0 to 9"),
+])
+def test_mnist_files_that_do_not_belong_together(tmp_path, spoiled, message):
+    assert load_mnist(mnist(tmp_path))[0][0].shape == (4, 6)
+    with pytest.raises(InputError, match=message):
+        load_mnist(mnist(tmp_path, **spoiled))
+
+
+def test_a_damaged_gzip_file_is_refused_wherever_it_is_damaged(tmp_path):
+    array = np.random.default_rng(0).integers(0, 5, (20, 30), dtype=np.uint8)
+    whole = gzip.compress(idx(array))
+    path = tmp_path / "a.gz"
+    for cut in range(2, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match="a.gz: "):
+            load_idx(path)
+    for at in range(10, len(whole), 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1:])
+        with pytest.raises(InputError, match="a.gz: "):
+            load_idx(path)
