@@ -10,6 +10,7 @@ import typer
 from derive.derivation import Derivation
 from derive.errors import DeriveError
 from derive.latex import equation_latex
+from derive.show.options import read_options
 
 from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, write, write_json
 from .subject import find
@@ -58,6 +59,8 @@ def show(
 
         derive show gelu --json
     """
+    options = {"notation": notation, "example": example}
+    read_options(options)  # refused before the work, in every format
     derivation = find(model, names_of(wrt), loss).derive(order)
     document = derivation
     if update is not None:
@@ -68,7 +71,7 @@ def show(
     if as_json:
         write_json(described(derivation) | ({} if update is None else {"updates": _updates(document)}), out)
         return
-    write(getattr(document, f"to_{format.value}")(notation=notation, example=example), out)
+    write(getattr(document, f"to_{format.value}")(**options), out)
 
 
 @plainly
