@@ -24,7 +24,8 @@ softmax        :math:`e^{u_k} / \sum_{k'} e^{u_{k'}}`                       glor
 log_softmax    :math:`u_k - \log\sum_{k'} e^{u_{k'}}`                       glorot_uniform    values
 =============  ===========================================================  ================  ==============
 
-``prelu(u, alpha)`` and ``maxout(z)`` are expressions for layers: the one has a parameter, the other takes an axis away.
+``prelu(u, alpha)`` and ``maxout(z)`` are expressions for layers, :class:`derive.layers.PReLU` and
+:class:`derive.layers.Maxout`: the one has a parameter, the other takes an axis away.
 
 The default weights are the initializer of the weights *before* the activation when none is asked for: ``relu`` halves
 the second moment, so its weights get twice the variance (gain :math:`\sqrt2`, He et al. 2015), and so do those that are

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 import numpy as np
+from learned import entries, learned_page
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from sphinx.errors import ExtensionError
@@ -20,13 +21,15 @@ def write_all(app):
     from derive.activations import ACTIVATIONS
     from derive.losses import LOSSES
 
-    folder = Path(app.srcdir) / "generated"
+    folder, learned = Path(app.srcdir) / "generated", entries()
     pages = {
-        "activations/index": index("Activations", "derive.activations", ACTIVATIONS),
+        "activations/index": index("Activations", "derive.activations", {**ACTIVATIONS, **learned}),
         "losses/index": index("Losses", "derive.losses", LOSSES),
     }
     for name, entry in ACTIVATIONS.items():
         pages[f"activations/{name}"] = activation_page(entry, folder / "activations")
+    for name, entry in learned.items():
+        pages[f"activations/{name}"] = learned_page(entry, folder / "activations")
     for name, entry in LOSSES.items():
         pages[f"losses/{name}"] = loss_page(entry, folder / "losses")
     for name, text in pages.items():
