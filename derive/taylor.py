@@ -32,17 +32,21 @@ class Expansion:
         The gradients and second derivatives, or the Jacobians, that the model reads.
     order : int
         Of the remainder.
+    update : Equation or None
+        The next point, solved for: of one unknown only.
     """
 
     model: Equation
     condition: tuple[Equation, ...]
     derivatives: tuple[Equation, ...]
     order: int
+    update: Equation | None = None
 
     def __str__(self):
         zero = "\n".join(f"0 = {str(e).partition(' = ')[2]}" for e in self.condition)
+        solved = f"\n{self.update}" if self.update is not None else ""
         where = "\n".join(map(str, self.derivatives))
-        return f"{self.model} + O(|step|^{self.order})\nNewton's step:\n{zero}\nwhere\n{where}"
+        return f"{self.model} + O(|step|^{self.order})\nNewton's step:\n{zero}{solved}\nwhere\n{where}"
 
 
 def taylor(d: Derivation) -> Expansion:
@@ -66,6 +70,7 @@ def taylor(d: Derivation) -> Expansion:
     f_model = f + J_x x_step + O(|step|^2)
     Newton's step:
     0 = f + J_x x_step
+    x_next = x - f / J_x
     where
     J_x = 2 x
     """
@@ -94,7 +99,9 @@ def _of_loss(d: Derivation, steps) -> Expansion:
         condition.append(Equation(_like(steps[a.name], "_zero"), tuple(idx), tuple(zero)))
     model = Equation(_scalar(f"{d.loss.name}_model"), (), (Term(Integer(1), (Read(d.loss),)), *slope, *bend))
     used = (*(gradients[t.name] for t in d.wrt), *(blocks[a.name, b.name] for n, a in enumerate(d.wrt) for b in d.wrt[n:]))
-    return Expansion(model, tuple(condition), tuple(d.program.equation(t.name) for t in used), 3)
+    first = d.wrt[0]
+    solved = _update(d, gradients[first.name], blocks[first.name, first.name])
+    return Expansion(model, tuple(condition), tuple(d.program.equation(t.name) for t in used), 3, solved)
 
 
 def _of_values(d: Derivation, steps) -> Expansion:
@@ -109,7 +116,17 @@ def _of_values(d: Derivation, steps) -> Expansion:
         terms.append(product.xreplace(dict(zip(rows, idx, strict=True))))
     model = Equation(Tensor(f"{y.name}_model", y.axes, y.letters, role="computed", digest="model"), tuple(idx or ()),
                      (Term(Integer(1), (Read(y, *(idx or ())),)), *terms))
-    return Expansion(model, (model,), tuple(d.program.equation(jacobians[w.name].name) for w in d.wrt), 2)
+    return Expansion(model, (model,), tuple(d.program.equation(jacobians[w.name].name) for w in d.wrt), 2,
+                     _update(d, y, jacobians[d.wrt[0].name]))
+
+
+def _update(d: Derivation, zero: Tensor, slope: Tensor) -> Equation | None:
+    """``x_next = x - f / f'`` of one unknown."""
+    if len(d.wrt) > 1 or slope.rank:
+        return None
+    x = d.wrt[0]
+    return Equation(_scalar(f"{x.name}_next"), (), (Term(Integer(1), (Read(x),)),
+                                                    Term(Integer(-1), (Read(zero), 1 / Read(slope)))))
 
 
 def _like(t: Tensor, ending: str) -> Tensor:

@@ -228,3 +228,40 @@ def test_the_algebra_by_itself():
     assert np.linalg.norm(H @ p + 1e-6 * g) < 1e-5 * 1e-6 and inner <= 7
     with pytest.raises(nx.NewtonError, match="not symmetric"):
         newton_step(A, g, 0.0)
+
+
+def test_a_full_step_of_logistic_regression_is_a_weighted_regression(x64):
+    """Iteratively reweighted least squares: weights s(1-s), working response Xw + (y-s)/(s(1-s))."""
+    rng = np.random.default_rng(4)
+    x, w = rng.normal(size=(40, 3)), rng.normal(size=3) / 2
+    y = (rng.random(40) < 0.5).astype(float)
+    found = nx.compile(dv.hessian(*logistic()))(w=w, x=x, y=y)
+    stepped = w - np.linalg.solve(found.hessian["w", "w"], found.grads["w"])
+    s = 1 / (1 + np.exp(-x @ w))
+    root = np.sqrt(s * (1 - s))
+    regression = np.linalg.lstsq(x * root[:, None], root * (x @ w + (y - s) / root**2), rcond=None)[0]
+    np.testing.assert_allclose(stepped, regression, rtol=1e-10)
+
+
+def test_products_find_the_minimum_from_where_the_loss_bends_down():
+    result = nx.newton(dv.hvp(*saddle()), {"x": np.array(0.1), "y": np.array(0.5)})
+    assert abs(float(result.parameters["x"])) == pytest.approx(1, abs=1e-8) and np.isfinite(result.value)
+
+
+def test_data_that_is_not_finite_is_no_silent_nan(cancer):
+    broken = {**cancer, "y": np.where(np.arange(len(cancer["y"])) == 3, np.nan, cancer["y"])}
+    for d in (dv.hessian(*penalized_logistic()), dv.hvp(*penalized_logistic())):
+        with pytest.raises(nx.NewtonError, match="not finite at step 0") as error:
+            nx.newton(d, start(30), broken)
+        assert len(error.value.history) <= 1
+
+
+def test_a_large_problem_goes_by_products_alone():
+    """Twenty thousand parameters, whose Hessian would take 3.2 GB: a chain of springs."""
+    q = dv.index("q", size=20_000)
+    w, a = dv.tensor("w", q), dv.tensor("a", q)
+    bend = dv.Sum((w[q] - dv.Iverson(sympy.Ge(q, 1)) * w[q - 1])**2, q)
+    loss = dv.define("loss", (), bend / 2 + dv.Sum((w[q]**2 - a[q])**2, q) / 4)
+    result = nx.newton(dv.hvp(loss, [w]), {"w": np.full(20_000, 0.5)}, {"a": np.full(20_000, 1.0)}, tolerance=1e-8)
+    assert result.method == "newton-cg" and result.residual < 1e-8 and result.path == ()
+    assert float(result.parameters["w"][10_000]) == pytest.approx(1, abs=1e-8)
