@@ -115,8 +115,17 @@ def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
 def draw_arrays(program: Program, sizes, domains, rng, wrt=()) -> dict[str, np.ndarray]:
     """An array for every input; ``domains`` maps a name to a key of ``DOMAINS``."""
     names = {t.name for t in wrt}
-    return {t.name: draw(t, sizes, domains.get(t.name, "normal"), rng, t.name in names or t.role == "parameter")
-            for t in program.inputs}
+    found = {t.name: draw(t, sizes, domains.get(t.name, "normal"), rng, t.name in names or t.role == "parameter")
+             for t in program.inputs}
+    for name in {e.terms[0].fac[0].tensor.name for e in program.equations if e.reduce == "logdet"} & set(found):
+        found[name] = _dominated(found[name])
+    return found
+
+
+def _dominated(matrices):
+    """Matrices of positive determinant: each row's diagonal is more than the rest of the row."""
+    rest = np.abs(matrices).sum(axis=-1)
+    return matrices + rest[..., None] * np.eye(matrices.shape[-1])
 
 
 def draw(t: Tensor, sizes, domain: str, rng, weight: bool = False) -> np.ndarray:
