@@ -49,3 +49,9 @@ def test_the_perceptron_and_what_it_says_of_irises(script, capsys):
 def test_bumps_interpolate_and_learned_centres_do_it_better(script, tmp_path):
     fixed, learned = script("rbf_interpolation")(str(tmp_path / "rbf.png"), epochs=80)
     assert learned < 0.6 * fixed < 0.3 and drawn(tmp_path / "rbf.png")
+
+
+def test_two_players_come_to_rest(script, capsys):
+    mean, spread = script("two_players")(steps=900)
+    assert abs(mean - 3) < 0.15 and abs(spread - 0.5) < 0.15
+    assert "da = sum_b dforged[b] noise[b]" in capsys.readouterr().out
