@@ -33,7 +33,8 @@ from .memory import check_results
 FORMS = ("dense", "structured")
 
 
-def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, form="dense") -> Kernel:
+def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, form="dense",
+            checkpoint_every: int | None = None) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation.
 
     Parameters
@@ -55,6 +56,11 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
         axes (a diagonal, a Kronecker factor, a low rank), as :class:`numerics.structured.Block` s, which are full
         arrays on demand.
 
+    checkpoint_every : int, optional
+        Recurrences keep the carry of every so many steps only; the steps between are computed again in the reverse
+        pass, from the same derived equations (no autodiff).  About the square root of the length uses least memory; the
+        header of the source says what is kept.
+
     Returns
     -------
     Kernel
@@ -62,7 +68,7 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
     Raises
     ------
     numerics.NumericsError
-        For a size that nothing fixes.
+        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of.
     derive.UnsupportedError
         For a construct that no emission knows.
 
@@ -92,10 +98,13 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
         raise NumericsError(f"nx.compile(form={form!r}): give one of {', '.join(map(repr, FORMS))}")
     if form == "dense":
         check_results(d, fixed)
+    if checkpoint_every is not None and (dense or form == "structured"):
+        raise NumericsError("nx.compile: checkpoint_every is for the usual emission; leave out dense= and form=")
     if form == "structured":
         from .structured import StructuredKernel
         return StructuredKernel(d, fixed, dense, name, patterns)
-    return Kernel(d, module.emit(d, fixed, dense, name, patterns=patterns), fixed, dense, name, patterns)
+    made = module.emit(d, fixed, dense, name, patterns=patterns, checkpoint_every=checkpoint_every)
+    return Kernel(d, made, fixed, dense, name, patterns, checkpoint_every)
 
 
 class Kernel:
@@ -118,13 +127,14 @@ class Kernel:
         Set by ``nx.verify``; saved beside the source.
     """
 
-    def __init__(self, d: Derivation, made, fixed, dense=False, name=None, patterns=None):
+    def __init__(self, d: Derivation, made, fixed, dense=False, name=None, patterns=None, checkpoint_every=None):
         self.derivation, self.inputs, self.choices = d, made.inputs, made.choices
         self.sizes = {s.name: n for s, n in fixed.items()}
         self.evidence: dict | None = None
         self.name = name or d.name
         self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
         self._made, self._fixed, self._dense, self._patterns = made, fixed, dense, patterns
+        self._every = checkpoint_every
         self._returned = d          # whose results are the arrays that fn returns
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
@@ -136,7 +146,8 @@ class Kernel:
         line = (self.evidence or {}).get("summary")
         if not line:
             return self._made.source
-        return module.emit(self.derivation, self._fixed, self._dense, self.name, line, self._patterns).source
+        return module.emit(self.derivation, self._fixed, self._dense, self.name, line, self._patterns,
+                           self._every).source
 
     def __call__(self, **arrays):
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.

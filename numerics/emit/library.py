@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .grams import class_pairs, gram, products  # noqa: F401  their text is copied like that of the functions below
+from .parts import in_parts, joined, scan_parts, scan_parts_back  # noqa: F401
 
 
 def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
@@ -182,7 +183,8 @@ NEEDS = {"spread": (), "taps": (), "convolution": (), "input_gradient": (), "ker
          "kernel_gradient": ("taps",), "patches": ("taps",), "depthwise": ("taps",),
          "depthwise_input_gradient": ("spread",), "depthwise_kernel_gradient": ("taps",), "by_group": (),
          "max_pool": ("taps",), "max_pool_gradient": ("spread",),
-         "gram": (), "class_pairs": (), "products": ()}
+         "gram": (), "class_pairs": (), "products": (), "in_parts": (), "joined": (),
+         "scan_parts": ("in_parts", "joined"), "scan_parts_back": ("in_parts", "joined")}
 
 
 def sources(names) -> list[str]:

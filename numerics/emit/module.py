@@ -16,7 +16,7 @@ from derive.tensor import Tensor
 
 from ..errors import SizeError
 from ..names import Names, comment, literal
-from . import affine, choose, dense, equation, library, reads, rows, scan
+from . import affine, checkpoint, choose, dense, equation, library, reads, rows, scan
 from .pooling import Pools
 from .scope import Scope
 from .sums import reuse_sums
@@ -71,7 +71,8 @@ def _results(d: Derivation):
                 yield (name, key), t
 
 
-def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None, patterns=None) -> Module:
+def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None, patterns=None,
+         checkpoint_every: int | None = None) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
@@ -96,9 +97,11 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
         order = time_first(schedule(written.program))
     if not dense_fallback and scope.patterns.get("pool") != "windows":
         scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
+    kept = checkpoint.plan(order.groups, {t.name for _, t in _results(d)}, checkpoint_every, bound)
     order.prepare(scope)
     for group in order.groups:
-        write_group(scope, group, d, dense_fallback)
+        if not kept.write(scope, group):
+            write_group(scope, group, d, dense_fallback)
     order.restore(scope, [t for _, t in _results(d)])
     if dense_fallback:
         scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))

@@ -50,6 +50,25 @@ class Step:
 
 def write_scan(scope: Scope, group: Scan, outside) -> None:
     """Write a recurrence; ``outside`` are the members that later equations or results read."""
+    step = written(scope, group)
+    first, length = group.equations[0], step.time(group.equations[0]).size
+    results = [e for e in group.equations if e.name in outside]
+    function = define(step, [step.inner.arrays[_now(e)] for e in results])
+    streams = _tuple(s for _, s in step.streams.values()) if step.streams else "None"
+    extra = "" if step.streams else f", length={scope.size(length).src}"
+    extra += ", reverse=True" if group.direction < 0 else ""
+    target = _tuple(scope.arrays[e.name] for e in results) if results else "_"
+    numbers = ", ".join(f"({e.number})" for e in results or [first])
+    scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros(step)}, {streams}{extra})", numbers)
+    for e in results:
+        n = group.axis[e.name]
+        if n:
+            name = scope.arrays[e.name]
+            scope.write(f"{name} = jnp.moveaxis({name}, 0, {n})")
+
+
+def written(scope: Scope, group: Scan) -> Step:
+    """The lines of one step, in a body of their own; what does not depend on the recurrence is written before it."""
     step = Step(scope, Scope(Names(scope.names.taken), scope.bound, scope), group)
     first = group.equations[0]
     length = step.time(first).size
@@ -65,7 +84,7 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
         body = _body(step, e)
         v = equation.value(step.inner, body)
         step.inner.write(f"{step.inner.arrays[_now(e)]} = {v.src}", f"({e.number})")
-    _write(step, outside, length)
+    return step
 
 
 def _now(e) -> str:
@@ -223,16 +242,27 @@ def _tuple(names) -> str:
     return names[0] if len(names) == 1 else f"({', '.join(names)})"
 
 
-def _write(step: Step, outside, length) -> None:
-    scope, group, members = step.scope, step.group, step.members
+def carry_of(step: Step) -> list:
+    """``((member, shift), name)`` of what is carried, in order."""
+    members = list(step.members)
+    return sorted(step.carried.items(), key=lambda kv: (members.index(kv[0][0]), kv[0][1]))
+
+
+def zeros(step: Step) -> str:
+    """What a recurrence starts from."""
+    scope = step.scope
+    return _tuple(f"jnp.zeros({scope.shape(step.rest(step.members[n]))}, "
+                  f"{scope.dtype if step.members[n].tensor.dtype == 'float' else 'int'})" for (n, _), _ in carry_of(step))
+
+
+def define(step: Step, results) -> str:
+    """Write the function of one step, ``(carry, now) -> (carry, results)``, and return its name."""
+    scope, group = step.scope, step.group
     first = next(e.name for e in group.equations if any(n == e.name for n, _ in step.carried))
     function = scope.names.fresh(f"{scope.arrays[first]}_step")
-    carry = sorted(step.carried.items(), key=lambda kv: (list(members).index(kv[0][0]), kv[0][1]))
-    inputs = list(step.streams.values())
-    results = [e for e in group.equations if e.name in outside]
-    now = {e.name: step.inner.arrays[_now(e)] for e in group.equations}
-    after = [now[name] if s == 1 else step.carried[name, s - 1] for (name, s), _ in carry]
-    carry_in, stream_in = [v for _, v in carry], [v for v, _ in inputs]
+    after = [step.inner.arrays[_now(step.members[n])] if s == 1 else step.carried[n, s - 1]
+             for (n, s), _ in carry_of(step)]
+    carry_in, stream_in = [v for _, v in carry_of(step)], [v for v, _ in step.streams.values()]
     heads = [carry_in[0] if len(carry_in) == 1 else "carry",
              stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_")]
     if heads[1] == "now":
@@ -247,19 +277,6 @@ def _write(step: Step, outside, length) -> None:
         scope.write(f"    {', '.join(stream_in)} = {heads[1]}")
     for line in step.inner.lines:
         scope.write(f"    {line.code}", line.margin)
-    out = _tuple(now[e.name] for e in results) if results else "None"
-    scope.write(f"    return {_tuple(after)}, {out}")
+    scope.write(f"    return {_tuple(after)}, {_tuple(results) if results else 'None'}")
     scope.write("")
-    zeros = _tuple(f"jnp.zeros({scope.shape(step.rest(members[n]))}, "
-                   f"{scope.dtype if members[n].tensor.dtype == 'float' else 'int'})" for (n, _), _ in carry)
-    streams = _tuple(s for _, s in inputs) if inputs else "None"
-    extra = "" if inputs else f", length={scope.size(length).src}"
-    extra += ", reverse=True" if group.direction < 0 else ""
-    target = _tuple(scope.arrays[e.name] for e in results) if results else "_"
-    numbers = ", ".join(f"({e.number})" for e in results)
-    scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros}, {streams}{extra})", numbers)
-    for e in results:
-        n = group.axis[e.name]
-        if n:
-            name = scope.arrays[e.name]
-            scope.write(f"{name} = jnp.moveaxis({name}, 0, {n})")
+    return function
