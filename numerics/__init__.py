@@ -12,5 +12,5 @@ from .perceptron import Perceptron
 from .rbf import rbf_centres
 from .report import Report
 from .sequences import Vocabulary, lengths, pad, streams, windows
-from .training import Callback, EarlyStopping, Log, Trainer, TrainingWarning, read_log
+from .training import Callback, EarlyStopping, Log, Player, Trainer, TrainingWarning, play, read_log, transfer
 from .verify import verify

@@ -246,6 +246,29 @@ class Model:
         results = [("loss", loss), ("outputs", dict(outputs))] + ([("carried", carried)] if carried else [])
         return finish(work, "forward", f"{self.name}_evaluation", results, reports)
 
+    def with_head(self, head, after: str | None = None, name: str | None = None) -> Model:
+        """The same network up to a layer, and other layers from there on; layers that stay keep their names.
+
+        Parameters
+        ----------
+        head : layer or sequence of layers
+            Those without a name are called ``head_1``, ``head_2``.
+        after : str, optional
+            The last layer that stays; by default what comes before the last layer with parameters.
+
+        Raises
+        ------
+        DeriveError
+            Where it is not clear what the head is, or a name is taken.
+
+        >>> from derive import Sequential, layers as L
+        >>> old = Sequential([L.Dense(8, activation="relu"), L.Dense(5), L.Activation("softmax")], input_shape=(4,))
+        >>> [layer.name for layer in old.with_head(L.Dense(3)).layers]
+        ['dense_1', 'head_1']
+        """
+        from .surgery import with_head
+        return with_head(self, head, after, name)
+
     def summary(self) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
         return Summary(self)

@@ -30,7 +30,7 @@ NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
-    "Training": (MEMBERS, ("init", "Trainer", "load")),
+    "Training": (MEMBERS, ("init", "Trainer", "load", "transfer", "Callback", "EarlyStopping", "Player", "play")),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),
     "Data": (MEMBERS, ("load_csv", "load_npz", "load_images", "Loaded", "Standardizer", "Augment")),
     "Without gradients": (MEMBERS, ("Perceptron", "rbf_centres")),

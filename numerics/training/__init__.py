@@ -5,7 +5,10 @@
     optimizer.py   rates, clipping, accumulation, and state that follows freezing
     fit.py         one call of fit: epochs of steps
     callbacks.py   what is told of a fit: early stopping, and your own
+    resume.py      the checkpoints of a fit, and going on from them
     trainer.py     nx.Trainer
+    transfer.py    a trained network with another head
+    game.py        several players, each with a loss of its own
     log.py         a line an epoch, tab-separated or JSON
     trace.py       where a number that is not finite came from, element by element
     diagnosis.py   what is not finite, dead, saturated or vanishing: layer, equation, term
@@ -14,6 +17,8 @@
 """
 
 from .callbacks import Callback, EarlyStopping
+from .game import Player, play
 from .log import Log, read_log
 from .trainer import Trainer
+from .transfer import transfer
 from .watch import TrainingWarning, Watch

@@ -1,0 +1,152 @@
+"""Steps of your own: several players, each with a loss, parameters and an optimizer, trained on the same batches.
+
+A player is a derivation and what it may change; other tensors that its loss reads, the other players' parameters among
+them, are inputs.  A step is a function that says whose turn it is::
+
+    def step(turn, batch, generator):                    # two steps of the critic for one of the generator
+        for _ in range(2):
+            turn("critic", {**batch, "z": generator.normal(size=(32, 2))})
+        turn("generator", {"z": generator.normal(size=(32, 2))})
+
+    params, history = nx.play({"critic": nx.Player(d_critic, optax.adam(1e-3)),
+                               "generator": nx.Player(d_generator, optax.adam(1e-4))}, params, {"x": X}, step)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from derive.derivation import Derivation
+
+from ..errors import InputError, NumericsError
+from ..kernel import compile
+from . import optimizer as optimizers
+from .examples import one_length, order_of, slices
+from .optimizer import whole
+
+
+class Player:
+    """A derived program, the parameters that it is differentiated for, and an optimizer.
+
+    Parameters
+    ----------
+    derivation : Derivation
+        Of ``dv.backprop(loss, wrt=own)`` or ``model.backprop(loss)``; it trains what it is differentiated for.
+    optimizer : optax.GradientTransformation
+    sizes : dict, optional
+        Sizes that no array fixes, by name.
+
+    Attributes
+    ----------
+    own : tuple of str
+        The names of its parameters.
+    kernel : Kernel
+    """
+
+    def __init__(self, derivation: Derivation, optimizer, sizes=None):
+        if not isinstance(derivation, Derivation) or derivation.kind != "backprop":
+            raise NumericsError(f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters); it was given "
+                                f"{getattr(derivation, 'kind', type(derivation).__name__)}")
+        self.kernel, self.optimizer = compile(derivation, sizes), optimizers.build(optimizer)
+        self.own = tuple(derivation.gradients)
+        self._turn = jax.jit(self._pure)
+
+    def start(self, params: dict):
+        """The optimizer's state before the first turn."""
+        return self.optimizer.init({n: params[n] for n in self.own})
+
+    def _pure(self, params, state, batch):
+        import optax
+        every = {**params, **batch}
+        loss, gradients, *_ = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
+        own = {n: params[n] for n in self.own}
+        updates, state = self.optimizer.update(gradients, state, own)
+        return optax.apply_updates(own, updates), state, loss
+
+    def turn(self, params: dict, state, batch: dict):
+        """``(own parameters, state, loss)`` after one update; ``params`` has those of all players."""
+        missing = [t.name for t in self.kernel.inputs if t.name not in params and t.name not in batch]
+        if missing:
+            raise InputError(f"Player: its program reads {', '.join(missing)}, which is neither a parameter nor in the "
+                             f"batch; there are {', '.join([*params, *batch])}")
+        reads = {t.name for t in self.kernel.inputs}
+        return self._turn({n: a for n, a in params.items() if n in reads or n in self.own}, state,
+                          {n: a for n, a in batch.items() if n in reads})
+
+
+def play(players: dict[str, Player], params: dict, examples: dict, step: Callable, batch_size: int = 32, epochs: int = 1,
+         seed: int = 0) -> tuple[dict, dict[str, list[float]]]:
+    """Train several players, each on its own loss.
+
+    Parameters
+    ----------
+    players : dict of str to Player
+        No two of them train the same parameter.
+    params : dict of str to array
+        The first parameters of all of them.
+    examples : dict of str to array (N, ...)
+        Taken in a seeded order; every batch has ``batch_size`` of them, what is left over is dropped.
+    step : callable
+        ``(turn, batch, generator)``: calls ``turn(name, arrays)``, which updates that player's parameters with the newest
+        parameters of all and returns its loss; ``generator`` is a seeded NumPy generator.
+
+    Returns
+    -------
+    params : dict
+    history : dict of str to list
+        For each player, the mean loss of its turns in each epoch.
+
+    Examples
+    --------
+    Two numbers, u * v: one player wants it small, the other large.
+
+    >>> import derive as dv, optax
+    >>> u, v, x = dv.tensor("u"), dv.tensor("v"), dv.tensor("x", dv.index("b"))
+    >>> value = dv.define("value", (), u * v + dv.Sum(x[x.letters], *x.letters) * 0)
+    >>> down, up = dv.backprop(value, wrt=[u]), dv.backprop(dv.define("loss", (), -value), wrt=[v])
+    >>> params, _ = play({"down": Player(down, optax.sgd(0.5)), "up": Player(up, optax.sgd(0.5))},
+    ...                  {"u": 1.0, "v": 1.0}, {"x": np.zeros(4)},
+    ...                  lambda turn, batch, generator: (turn("down", batch), turn("up", batch)), batch_size=4)
+    >>> float(params["u"]), float(params["v"])
+    (0.5, 1.25)
+    """
+    owners: dict[str, str] = {}
+    for name, player in players.items():
+        for n in player.own:
+            if n in owners:
+                raise NumericsError(f"play: {owners[n]} and {name} both train {n}; a parameter belongs to one player")
+            if n not in params:
+                raise InputError(f"play: params lacks {n}, which {name} trains")
+            owners[n] = name
+    count, size = one_length(examples), whole(batch_size, "batch_size", "play")
+    if size > count:
+        raise InputError(f"play: batch_size is {size}, but there are {count} examples")
+    params = {n: jnp.asarray(a, jnp.float32) for n, a in params.items()}
+    examples = {n: np.asarray(a) for n, a in examples.items()}
+    states = {name: player.start(params) for name, player in players.items()}
+    history: dict[str, list[float]] = {name: [] for name in players}
+    for epoch in range(whole(epochs, "epochs", "play")):
+        losses: dict[str, list] = {name: [] for name in players}
+
+        def turn(name: str, batch: dict, losses=losses):
+            if name not in players:
+                raise InputError(f"play: there is no player {name!r}; there are {', '.join(players)}")
+            arrays = {n: a.astype(np.float32) if np.asarray(a).dtype == np.float64 else a for n, a in batch.items()}
+            own, states[name], loss = players[name].turn(params, states[name], arrays)
+            params.update(own)
+            losses[name].append(loss)
+            return loss
+
+        order = order_of(count, seed, epoch, True)
+        for n, part in enumerate(slices(count, size, drop_last=True)):
+            step(turn, {k: a[order[part]] for k, a in examples.items()}, np.random.default_rng([seed, epoch, n]))
+        for name, found in losses.items():
+            history[name].append(float(np.mean(jax.device_get(found))) if found else float("nan"))
+            if found and not np.isfinite(history[name][-1]):
+                raise NumericsError(f"play: the loss of {name} became {history[name][-1]} in epoch {epoch + 1}; lower its "
+                                    f"learning rate")
+    return params, history
