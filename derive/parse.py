@@ -11,6 +11,7 @@
     type        = "float" | "int" | "bool"
     role        = "parameter" | "data" | "random" | "state" | "constant"
     fact        = "positive" | "nonnegative" | "symmetric" | "sums" "to" size "over" NAME
+                | "missing" ["-"] NUMBER
     definition  = NAME [ "[" NAME { "," NAME } "]" ] "=" expression
     size        = an expression of whole numbers and size names; as an axis, an index letter too
 
@@ -46,7 +47,7 @@ from sympy import Expr
 from .canonical import hash_text
 from .define import define
 from .errors import DeriveError, UnsupportedError
-from .facts import nonnegative, positive, sums_to, symmetric
+from .facts import missing, nonnegative, positive, sums_to, symmetric
 from .index import Size, as_size, index
 from .meaning import Expressions
 from .syntax import Declaration, Node, Parser, Statement, Token
@@ -172,7 +173,12 @@ class Reader(Expressions):
         below = None if s.below is None else self.size(s.below)
         facts = []
         for word, *rest in s.facts:
-            facts.append(sums_to(self.number(rest[0], {}), self.letter(rest[1])) if rest else FACTS[word.text])
+            if word.text == "missing":
+                value = self.number(rest[0], {})
+                with self.located(word):
+                    facts.append(missing(int(value) if value.is_Integer else value))
+            else:
+                facts.append(sums_to(self.number(rest[0], {}), self.letter(rest[1])) if rest else FACTS[word.text])
         with self.located(s.name):
             return tensor(s.name.text, *axes, dtype=s.dtype, below=below, role=s.role, facts=facts)
 

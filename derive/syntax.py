@@ -18,7 +18,7 @@ DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
 DIGITS = 60  # characters of a number
 DTYPES = ("float", "int", "bool")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
-FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums")
+FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums", "missing")
 REDUCTIONS = ("sum", "mean", "max", "min", "argmax")
 RESERVED = ("and", "or", "not")
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
@@ -260,11 +260,13 @@ class Parser:
                 role = word.text
             elif word.text == "sums":
                 facts.append(self.sums_to(word))
+            elif word.text == "missing":
+                facts.append((word, self.addition()))
             elif word.text in FACT_WORDS:
                 facts.append((word,))
             else:
                 raise self.error(word, f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
-                                       f"(positive, nonnegative, symmetric, sums to 1 over k)"
+                                       f"(positive, nonnegative, symmetric, sums to 1 over k, missing -100)"
                                  + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS))
             if self.is_op(","):
                 self.take()

@@ -275,3 +275,17 @@ def test_parse_expression_uses_the_letters_the_tensors_were_declared_with():
 
 def test_function_names_are_unique():
     assert len(set(FUNCTION_NAMES)) == len(FUNCTION_NAMES)
+
+
+def test_missing_labels_are_declared_in_text():
+    found = dv.parse("""
+        z: float[b, k] parameter
+        y: int[b] < K missing -100
+        label[b] = where(y[b] == -100, 0, y[b])
+        loss = sum[b](where(y[b] == -100, 0, z[b, label[b]]))
+    """)
+    assert [f.text(found["y"]) for f in found["y"].facts] == ["y[b] is -100 where there is none (declared)"]
+    d = dv.backprop(found["loss"], [found["z"]])
+    assert str(d.gradient("z")) == "dz[b,k] = [y[b] != -100] [k = label[b]]" and d.check().proved
+    with pytest.raises(DeriveError, match=r"line 1.*missing\(1/2\): accepted is a whole number"):
+        dv.parse("y: int[b] < K missing 1/2")
