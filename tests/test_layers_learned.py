@@ -139,3 +139,9 @@ def test_all_under_every_loss(layer):
     assert len(found) >= 12
     for loss in found:
         pair(layer, loss)
+
+
+def test_an_unknown_layer_is_told_the_nearest():
+    with pytest.raises(AttributeError, match="derive.layers has no 'Maxuot'; did you mean 'Maxout'.; the catalogue has Activ"):
+        L.Maxuot(3)
+    assert not hasattr(L, "__wrapped__")

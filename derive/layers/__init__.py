@@ -27,3 +27,10 @@ from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from .wrappers import Bidirectional, TimeDistributed
+
+
+def __getattr__(name: str):
+    from ..hints import did_you_mean
+    if name.startswith("_"):
+        raise AttributeError(name)
+    raise AttributeError(f"derive.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
