@@ -129,7 +129,17 @@ def measure(quick: bool = False, only: str = "") -> list[Row]:
     """The rows of all problems, or of those whose name contains ``only``."""
     rows = [row for p in PROBLEMS if only in p.name for row in compare(p, quick)]
     rows += [hessian_product(quick)] if only in "MLP product" else []
-    return rows + ([newton_step(quick)] if only in "Newton step" else [])
+    rows += [newton_step(quick)] if only in "Newton step" else []
+    return rows + ([structured_numbers(quick)] if only in "factorization structured" else [])
+
+
+def structured_numbers(quick: bool) -> Row:
+    """How many numbers the full blocks of a factorization hold for each one that the structured form computes."""
+    parameters, data = _arrays(PROBLEMS[4], quick)
+    found = nx.compile(dv.hessian(*factorization()), form="structured")(**parameters, **data).hessian
+    full, kept = sum(int(np.prod(b.shape)) for b in found.values()), sum(b.size for b in found.values())
+    return Row(PROBLEMS[4].name, "structured numbers", full / kept, floor=None if quick else 1000.0,
+               values={"full": full, "computed": kept})
 
 
 def hessian_product(quick: bool) -> Row:

@@ -108,8 +108,8 @@ def bending(folder: Path) -> str:
     x, y = dv.tensor("x"), dv.tensor("y")
     valley = dv.hessian(dv.define("L", (), 10 * (y[()] - x[()] ** 2) ** 2 + (1 - x[()]) ** 2), [x, y])
     saddle = dv.hessian(dv.define("L", (), x[()] ** 4 / 4 - x[()] ** 2 / 2 + y[()] ** 2 / 2), [x, y])
-    path = nx.newton(valley, {"x": np.array(-0.5), "y": np.array(0.6)}, damping="auto").path
-    first = curvature(valley, {"x": -0.5, "y": 0.6}, path=path, reach=1.6)
+    path = nx.newton(valley, {"x": np.array(-0.5), "y": np.array(0.1)}, damping="auto").path
+    first = curvature(valley, {"x": -0.5, "y": 0.1}, path=path, reach=1.6)
     second = curvature(saddle, {"x": 0.3, "y": 0.5})
     return "\n".join([picture(first, folder / "valley.svg", "A curved valley and the path through it"),
                       picture(second, folder / "saddle.svg", "A saddle with its direction of negative curvature"), ""])
