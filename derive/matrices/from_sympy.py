@@ -51,13 +51,13 @@ class _Reader:
             if e.parent.shape == (1, 1):
                 return self.node(e.parent)
             raise UnsupportedError(f"{e}: an element of a matrix has no matrix notation; write it in index notation")
-        if isinstance(e, MatrixExpr):
-            return self.matrix(e)
         if isinstance(e, sympy.MatrixBase):
             if e.shape == (1, 1):
                 return self.node(e[0, 0])
             raise UnsupportedError(f"{e}: an explicit matrix; give it a name with MatrixSymbol and its numbers when the "
                                    f"program is called")
+        if isinstance(e, MatrixExpr):
+            return self.matrix(e)
         if isinstance(e, Expr):
             return self.number(e)
         raise UnsupportedError(f"{e} is {type(e).__name__}, not a matrix expression")
@@ -85,7 +85,7 @@ class _Reader:
         if isinstance(e, kronecker.KroneckerProduct):
             return self.chain("kron", [self.node(a) for a in e.args])
         if isinstance(e, DiagMatrix):
-            return Formula("diag", (self.node(e.arg),))
+            return Formula("diag", (self.node(e.args[0]),))
         if isinstance(e, sympy.Identity):
             return Formula("eye", (Formula("number", text="1"),))
         if isinstance(e, sympy.ZeroMatrix | OneMatrix):
@@ -137,6 +137,8 @@ class _Reader:
         name = NUMBER_FUNCTIONS.get(type(e))
         if name is not None and len(e.args) == 1:
             return Formula(name, (self.number(e.args[0], known),))
+        if isinstance(e, sympy.Sum):
+            raise UnsupportedError(f"{e}: a sum of elements; give the 1 x 1 matrix expression itself, without [0, 0]")
         raise UnsupportedError(f"{e}: {type(e).__name__} has no form here; accepted functions are {', '.join(ELEMENTWISE)}")
 
 

@@ -31,6 +31,7 @@ SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
 LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
 PARTS = ("r", "s", "t", "u", "v", "z")
 LONGEST_POWER = 8
+LARGEST_EXPONENT = 100
 
 
 class Lowering:
@@ -187,7 +188,10 @@ class Lowering:
     def power(self, f, row, column) -> Expr:
         base, exponent = f.args
         if f.op == ".^" or not any(map(self.is_long, self.shape(base))):
-            return self.factor(base, row, column) ** self.element(exponent, None, None)
+            b, e = self.factor(base, row, column), self.element(exponent, None, None)
+            if b.is_number and e.is_number and abs(e) > LARGEST_EXPONENT:
+                raise UnsupportedError(f"in {f}: exponents of numbers go up to {LARGEST_EXPONENT}")
+            return b ** e
         if exponent.op == "neg":
             return self.inverse(base, row, column)
         n = int(exponent.text)

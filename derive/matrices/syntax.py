@@ -31,6 +31,7 @@ PRODUCTS = ("*", "/", ".*", "./")
 TOKEN = re.compile(r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
                    r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])")
 DEEPEST = 100
+LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,8 @@ class _Parser:
     def atom(self) -> Formula:
         kind, text, at = self.next()
         if kind == "number":
+            if len(text) > LONGEST_NUMBER or abs(int(re.split("[eE]", text + "e0")[1])) > LARGEST_EXPONENT:
+                self.fail(at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}")
             return Formula("number", text=text)
         if kind == "name" and self.peek("("):
             if text not in CALLS:
