@@ -93,7 +93,8 @@ def test_arrays_and_image_folders(tmp_path, capsys):
     Y = rng.integers(0, 2, 40)
     X = (rng.random((40, 6, 6, 1)) * 0.2 + Y[:, None, None, None] * 0.7).astype(np.float32)
     np.savez(tmp_path / "a.npz", X=X, Y=Y)
-    code, found = as_json(["npz", "--data-dir", tmp_path / "a.npz", *QUICK, "--model", "cnn", "-o", tmp_path / "a"], capsys)
+    code, found = as_json(["npz", "--data-dir", tmp_path / "a.npz", "--epochs", "2", "--no-pages", "--model", "cnn", "-o",
+                           tmp_path / "a"], capsys)
     assert code == 0 and found["data"] == "a"
     image = pytest.importorskip("PIL.Image")
     for n, (x, y) in enumerate(zip(X, Y, strict=True)):
@@ -141,6 +142,8 @@ def test_a_network_of_one_s_own(tmp_path, capsys):
     (["digits", "--model", "lenet5"], "an example has shape (64,), and the network reads (28, 28, 1)"),
     (["digits", "--hidden", "a,b"], "whole numbers parted by commas"),
     (["digits", "--hidden", "0"], "at least one unit"),
+    (["digits", "--model", "cnn", "--hidden", "8"], "--hidden is for --model mlp or lstm"),
+    (["digits", "--target", "species"], "--target is for --data csv"),
     (["digits", "--optimizer", "adan"], "did you mean 'adam'?"),
     (["digits", "--loss", "mse_loss", "--no-pages"], "mse_loss"),
     (["digits", "--log", "log.csv", "--no-pages"], "accepted are .jsonl and .tsv"),

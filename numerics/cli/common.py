@@ -15,7 +15,7 @@ from .. import files
 from ..errors import NumericsError
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A .dv or .txt file, FILE.py:NAME, a trained folder, or a catalogue name.")
+    str, typer.Argument(metavar="MODEL", help="A text file, a formula, FILE.py:NAME, a trained folder, or a catalogue name.")
 ]
 Wrt = Annotated[
     str | None,
@@ -26,6 +26,7 @@ Loss = Annotated[
 ]
 Order = Annotated[int, typer.Option(min=1, max=2, help="1: gradients; 2: all second derivatives (Hessians).")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.")]
+Folder = Annotated[Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder; made if need be.")]
 Seed = Annotated[int, typer.Option(help="The seed of every random number drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for other programs to read; errors too.")]
 

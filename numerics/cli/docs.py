@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .common import Json, Loss, ModelArgument, Order, Out, Seed, Wrt, names_of, plainly, write_json
+from .common import Folder, Json, Loss, ModelArgument, Order, Seed, Wrt, names_of, plainly, write_json
 from .subject import find
 
 
@@ -16,7 +16,7 @@ def docs(
     wrt: Wrt = None,
     order: Order = 1,
     loss: Loss = None,
-    out: Out = None,
+    out: Folder = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

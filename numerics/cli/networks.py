@@ -17,7 +17,7 @@ KINDS = ("linear", "mlp", "cnn", "lstm")
 SMALL = 16  # pixels up to which an image gets the small convolutional network
 
 
-def build(kind: str, data: DataSet, hidden: str, dropout: float = 0.0) -> Model:
+def build(kind: str, data: DataSet, hidden: str | None = None, dropout: float = 0.0) -> Model:
     """A network for a data set.
 
     Parameters
@@ -25,7 +25,7 @@ def build(kind: str, data: DataSet, hidden: str, dropout: float = 0.0) -> Model:
     kind : str
         "linear", "mlp", "cnn", "lstm" (images row by row), a name of :mod:`derive.examples.networks`, ``FILE.py:NAME``, or a
         folder that training left.
-    hidden : str
+    hidden : str, optional
         Of an mlp: the units of the hidden layers, as "128,64"; of an lstm: its units.
 
     Raises
@@ -38,7 +38,7 @@ def build(kind: str, data: DataSet, hidden: str, dropout: float = 0.0) -> Model:
         return Sequential([*_flat(data), L.Dense(data.outputs)], input_shape=data.x.shape[1:], name=name)
     if kind == "mlp":
         layers: list = _flat(data)
-        for count in units(hidden):
+        for count in units(hidden or "128,64"):
             layers += [L.Dense(count, activation="relu"), *([L.Dropout(dropout)] if dropout else [])]
         return Sequential([*layers, L.Dense(data.outputs)], input_shape=data.x.shape[1:], name=name)
     if kind in ("cnn", "lstm") and data.image is None:
@@ -47,7 +47,7 @@ def build(kind: str, data: DataSet, hidden: str, dropout: float = 0.0) -> Model:
         return _convolutional(data, name)
     if kind == "lstm":
         height, width, channels = data.image
-        return Sequential([L.LSTM(units(hidden)[0]), L.Dense(data.outputs)], input_shape=(height, width * channels),
+        return Sequential([L.LSTM(units(hidden or "64")[0]), L.Dense(data.outputs)], input_shape=(height, width * channels),
                           name=name)
     if kind in NETWORKS:
         wants = "classes" in inspect.signature(NETWORKS[kind]).parameters

@@ -12,7 +12,7 @@ from derive.hints import did_you_mean
 
 from ..errors import NumericsError
 from . import dataset, networks
-from .common import Json, Out, Seed, plainly, write_json
+from .common import Folder, Json, Seed, plainly, write_json
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "rmsprop", "adagrad")
 
@@ -20,7 +20,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "rmsprop", "adagra
 @plainly
 def train(
     name: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="digits (the default), mnist, csv, npz or images.")
+        str | None, typer.Argument(metavar="DATA", help="digits (the default), mnist, csv, npz or images.")
     ] = None,
     data: Annotated[str | None, typer.Option(metavar="DATA", help="The same, as an option.")] = None,
     data_dir: Annotated[
@@ -34,7 +34,9 @@ def train(
     model: Annotated[
         str, typer.Option(metavar="KIND", help="linear, mlp, cnn, lstm, lenet5, ..., FILE.py:NAME, or a trained folder.")
     ] = "mlp",
-    hidden: Annotated[str, typer.Option(metavar="128,64", help="Units of the hidden layers of an mlp or lstm.")] = "128,64",
+    hidden: Annotated[
+        str | None, typer.Option(metavar="128,64", help="Units of the hidden layers of an mlp (128,64) or an lstm (64).")
+    ] = None,
     dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="After each hidden layer of an mlp.")] = 0.0,
     loss: Annotated[str | None, typer.Option(metavar="NAME", help="Otherwise cross-entropy, or squared error.")] = None,
     optimizer: Annotated[str, typer.Option(metavar="NAME", help=", ".join(OPTIMIZERS) + ".")] = "adam",
@@ -54,7 +56,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
     pages: Annotated[bool, typer.Option("--pages/--no-pages", help="Check the program and write its pages.")] = True,
     seed: Seed = 0,
-    out: Out = None,
+    out: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Train a network with derived gradients; leave checkpoints, plots, the derivation, the source and the evidence.
@@ -80,8 +82,13 @@ def train(
 
     if name is not None and data is not None and name != data:
         raise NumericsError(f"train {name} --data {data}: name one data set")
+    kind = name or data or "digits"
+    _meant("--target", target, kind == "csv", "--data csv")
+    _meant("--image-size", image_size, kind == "images", "--data images")
+    _meant("--hidden", hidden, model in ("mlp", "lstm"), "--model mlp or lstm")
+    _meant("--dropout", dropout, model == "mlp", "--model mlp")
     rule = _optimizer(optimizer, learning_rate)
-    found = dataset.load(name or data or "digits", data_dir, target, image_size, seed=seed)
+    found = dataset.load(kind, data_dir, target, image_size, seed=seed)
     network = networks.build(model, found, hidden, dropout)
     if len(network.inputs) == 1 and network.input.dtype == "float":
         found = found.shaped(network.shape(network.input)[1:])
@@ -106,6 +113,12 @@ def train(
         return
     key, label = ("accuracy", "test accuracy") if found.labels else ("mae", "test mean absolute error")
     typer.echo(f"{label}: {result['test'][key]:.4f}")
+
+
+def _meant(option: str, given, fits: bool, where: str) -> None:
+    """An option that would do nothing is refused."""
+    if given and not fits:
+        raise NumericsError(f"{option} is for {where}")
 
 
 def _optimizer(name: str, rate: float):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..errors import NotFiniteError, NumericsError
@@ -105,7 +104,7 @@ class Watch(Callback):
         self._before = {n: trainer.params[n] for n in trainer.derivation.gradients}
 
     def on_epoch_end(self, trainer, row):
-        still = [n for n, a in self._before.items() if bool(jnp.array_equal(a, trainer.params[n]))]
+        still = [n for n, a in self._before.items() if np.array_equal(a, trainer.params[n])]
         layers = {trainer.programs.examiner.layer(n) for n in still} if still else set()
         if not layers - self._told:
             return
