@@ -49,6 +49,21 @@ def test_an_overflow_is_named_by_equation_term_and_element():
     assert "from there to s[2] (2), loss (3)" in found.text
 
 
+@pytest.mark.parametrize(("body", "part"), [
+    (lambda z: sympy.sqrt(1 + sympy.exp(z)), "exp(z[b])"),
+    (lambda z: sympy.tanh(sympy.exp(z) - 1) * sympy.cos(1 / z), "1/z[b]"),
+    (lambda z: sympy.sin(sympy.Piecewise((sympy.exp(z), z > 0), (sympy.log(z), True))), "log(z[b])"),
+])
+def test_the_smallest_part_that_is_not_finite_is_named(body, part):
+    b, = dv.indices("b")
+    z = dv.tensor("z", b)
+    loss = dv.define("loss", (), dv.Sum(body(z[b]), b))
+    bad = {"exp(z[b])": 90, "1/z[b]": 0, "log(z[b])": 0}[part]
+    values, sizes = Values(d := dv.backprop(loss, wrt=[z]), {})({"z": np.array([1, bad], np.float32)})
+    found = origin(d.program, values, sizes, *first_bad(values, ["loss", "dz"]))
+    assert found.part.replace(" ", "") == part and found.reads[0].value == bad and found.reads[0].position == (1,)
+
+
 def test_a_gradient_that_is_not_finite_under_a_loss_that_is():
     i, = dv.indices("i")
     x = dv.tensor("x", i)
