@@ -12,6 +12,7 @@ from sympy.matrices.expressions.special import OneMatrix
 
 from .. import nodes
 from ..errors import ShapeError, UnsupportedError
+from ..index import as_sympy
 from .lower import size_of
 from .syntax import ELEMENTWISE, Formula
 
@@ -21,7 +22,9 @@ NUMBER_FUNCTIONS = {**{getattr(sympy, n): n for n in ELEMENTWISE if isinstance(g
 
 def formula_of(expr) -> tuple[Formula, dict]:
     """The formula, and the sizes of every symbol in it as declared."""
-    expr = sympy.sympify(expr, strict=True)
+    if isinstance(expr, str):
+        raise UnsupportedError(f"from_matrix({expr!r}): this is a text; texts go through dv.matrix")
+    expr = as_sympy(expr, "from_matrix")
     work = _Reader()
     found = work.node(expr)
     return found, work.dims
