@@ -74,3 +74,13 @@ def test_the_third_order_remainder_by_hand():
     wrong = order(f, x, g, 1e-15, hessian=1.01 * H)
     assert wrong.value < 2.3 and not wrong.ok
     assert order(f, x, g, 1e-15).value < 2.3, "without the Hessian it is of second order"
+
+
+@pytest.mark.parametrize("name", ["quadratic_form", "log_sum_exp", "mlp"])
+def test_the_other_classics_agree_with_jax_hessian(name):
+    d = dv.hessian(*CLASSIC[name]())
+    report = verify(compile(d), dtypes=("float64",))
+    assert report.ok, report
+    rows = [f for f in report.findings if f.tensor.startswith("hessian") and f.opponent.startswith("autodiff")]
+    assert {f.tensor for f in rows} == {f"hessian {a}, {b}" for a, b in d.result("hessian")}
+    assert all(f.error < 1e-11 for f in rows)
