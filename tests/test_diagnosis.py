@@ -162,3 +162,12 @@ def test_the_origin_reads_only_finite_elements(ruined, activation):
     for p in found.reads:
         np.testing.assert_equal(p.value, float(values[p.tensor][p.position]))
     assert [p.number for p in found.path] == sorted((p.number for p in found.path), reverse=True), "ever earlier"
+
+
+def test_what_stands_inside_a_sum_is_no_local_derivative():
+    """Attention's weights multiply adjoints under a sum over positions: they gate no unit, zero or not."""
+    from derive.examples import load
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.normal(size=shape).astype(np.float32) for n, shape in {
+        "x": (2, 3, 4), "Q": (4, 5), "K": (4, 5), "V": (4, 5), "target": (2, 3, 5)}.items()}
+    assert Examiner(load("attention").backprop())(arrays).ok

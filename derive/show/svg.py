@@ -42,13 +42,19 @@ def _corner(box: Box) -> tuple[float, float]:
 
 def _box(box: Box) -> str:
     x, y = _corner(box)
-    name = box.name if len(box.name) <= 13 else box.name[:12] + "…"
+    name, shape = _cut(box.name, 13), _cut(box.shape, 17)
     kind = box.kind if box.kind in ("parameter", "data", "random", "state", "constant", "computed") else "computed"
     return (
-        f'<g class="{kind}"><rect x="{_n(x)}" y="{_n(y)}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+        f'<g class="{kind}"><title>{clean(box.name)}, {clean(box.shape)}</title>'
+        f'<rect x="{_n(x)}" y="{_n(y)}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
         f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 16)}" class="name">{clean(name)}</text>'
-        f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 30)}" class="shape">{clean(box.shape)}</text></g>'
+        f'<text x="{_n(x + WIDTH / 2)}" y="{_n(y + 30)}" class="shape">{clean(shape)}</text></g>'
     )
+
+
+def _cut(text: str, most: int) -> str:
+    """What fits into a box; the whole is its title."""
+    return text if len(text) <= most else text[:most - 1] + "…"
 
 
 def _arrow(a: Box, b: Box, graph: Graph) -> str:
