@@ -23,7 +23,7 @@ LAYERS = {
     "conv2d": (lambda a: L.Conv2D(2, 3, padding="same", activation=a), (4, 5, 2)),
     "conv3d": (lambda a: L.Conv3D(2, 2, activation=a), (3, 4, 3, 1)),
     "depthwise": (lambda a: L.DepthwiseConv2D(2, activation=a), (4, 3, 2)),
-    "separable": (lambda a: L.SeparableConv2D(3, 2, activation=a), (4, 3, 2)),
+    "separable": (lambda a: L.SeparableConv2D(2, 2, activation=a), (4, 3, 2)),
     "transpose": (lambda a: L.Conv2DTranspose(2, 2, stride=2, activation=a), (3, 2, 2)),
     "dilated": (lambda a: L.Conv2D(2, 2, dilation=2, activation=a), (4, 5, 1)),
     "grouped": (lambda a: L.Conv2D(4, 2, groups=2, activation=a), (3, 4, 2)),
@@ -77,11 +77,11 @@ def few(every, count):
             for case in every]
 
 
-@pytest.mark.parametrize(("layer", "name"), few(ONE, 4))
+@pytest.mark.parametrize(("layer", "name"), few(ONE, 3))
 def test_a_layer_with_an_activation(layer, name, x64):
     agrees(of_one(layer, name), 1)
 
 
-@pytest.mark.parametrize(("a", "b"), few(TWO, 2))
+@pytest.mark.parametrize(("a", "b"), few(TWO, 1))
 def test_one_layer_on_another(a, b, x64):
     agrees(of_two(a, b), 2)
