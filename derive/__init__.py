@@ -16,6 +16,7 @@ from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse
 from .program import Equation, Program, Row, Step, Term
+from .show.written import solved, written_out
 from .taylor import Expansion, taylor
 from .tensor import tensor
 from .updates import with_update

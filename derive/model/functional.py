@@ -212,13 +212,16 @@ class Model:
         d = backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
         return replace(d, network=(self, self.losses(loss)))
 
-    def forward(self) -> Derivation:
+    def forward(self, layers=()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
         Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
         on, a second result ``carried`` has the states after the last step, by the names of the inputs.
+
+        ``layers`` asks for the outputs of these layers, by name, instead of the network's.
         """
-        outputs = self.inference.outputs
+        placed = {p.name: p.output for p in self.inference.layers}
+        outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
         carried = {s.name: s.update for s in self.inference.built.carried.values()}
         first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
         work = Work(first, (), tuple(rest))
