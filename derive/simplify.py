@@ -21,6 +21,7 @@ from .canonical import expr_size, term_key
 from .contract import collect, contract, drop_free_sums, merge, tidy
 from .index import Index
 from .match import match_sum
+from .matrices.cancel import cancelled
 from .nodes import Iverson, relu, sigmoid
 from .program import Equation, Term
 from .tensor import Read, Tensor
@@ -30,7 +31,7 @@ def simplify(eq: Equation, work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
-        for rule in (substitute, expand, saved_values, use_facts, known_sums, hoist):
+        for rule in (substitute, cancel_inverses, expand, saved_values, use_facts, known_sums, hoist):
             eq = rule(eq, work)
         if eq == before:
             break
@@ -97,6 +98,17 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
             and isinstance(source.terms[0].fac[0], Read):
         return True  # an alias, up to a coefficient
     return source.tensor.rank < eq.tensor.rank and not read.free_symbols & set(t.bnd)
+
+
+# --- inverses ------------------------------------------------------------------------------------------------------
+
+def cancel_inverses(eq: Equation, work) -> Equation:
+    inverses = {e.tensor: e for e in work.forward if e.reduce == "inverse"}
+    used: list[Equation] = []
+    terms = [cancelled(t, inverses, used) for t in eq.terms] if inverses else eq.terms
+    if not used:
+        return eq
+    return _changed(eq, terms, work, "inverse", "a matrix times its inverse is the identity", context=_ordered(used))
 
 
 # --- saved values --------------------------------------------------------------------------------------------------

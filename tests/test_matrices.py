@@ -209,3 +209,24 @@ def test_what_is_not_a_square_matrix_is_refused():
         dv.Inverse(dv.tensor("A", p, q)[p, q], (p, q), p, q)
     with pytest.raises(dv.DeriveError, match="takes a tensor"):
         dv.trace(3)
+
+
+@pytest.mark.parametrize(("text", "by", "gradient"), [
+    ("tr(inv(A)*A*B)", "B", "dB[i,j] = [j = i]"), ("tr(inv(A)*A)", "A", "dA[i,j] = 0"),
+    ("a'*A*inv(A)*b", "a", "da[i] = b[i]"), ("a'*inv(A)*A*b", "b", "db[i] = a[i]")])
+def test_a_matrix_times_its_inverse_is_the_identity(text, by, gradient):
+    d = dv.derive_matrix(text, by)
+    assert str(d.gradient(by)) == gradient
+    assert "inverse" in {s.rule for s in d.steps} and d.check().undecided == []
+
+
+def test_what_is_no_inverse_of_the_other_does_not_cancel():
+    for text in ("a'*inv(A)*A'*b", "a'*inv(A)*B*b", "a'*inv(A)*diag(c)*A*b"):
+        d = dv.derive_matrix(text, "a")
+        assert "inverse" not in {s.rule for s in d.steps} and d.check().ok, text
+
+
+def test_documents_show_products_of_several_matrices():
+    text = dv.derive_matrix("a'*inv(X)*b + logdet(X)", "X").to_text()
+    for shown in ("X_inv = X^-1", "f = f_logdet + a^T X_inv b", "dX = X_inv^T - X_inv^T dX_inv X_inv^T"):
+        assert shown in text

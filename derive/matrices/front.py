@@ -46,7 +46,7 @@ def matrix(text: str, name: str | None = None, **declared) -> dict[str, Tensor]:
     >>> import derive as dv
     >>> found = dv.matrix("x'*A*x")
     >>> print(dv.backprop(found["f"], wrt=[found["x"]]).gradient(found["x"]))
-    dx[i] = sum_j x[j] A[i,j] + sum_j x[j] A[j,i]
+    dx[i] = sum_j x[j] A[i,j] + sum_i' x[i'] A[i',i]
     """
     lines = "".join(f"{n}: {d};" for n, d in declared.items())
     parsed = parse_formula(lines + text)

@@ -90,7 +90,7 @@ def logdet(t: Tensor) -> Expr:
     >>> p, q = dv.indices("p q", size="N")
     >>> A = dv.tensor("A", p, q, facts=[dv.positive_definite])
     >>> print(dv.backprop(dv.define("f", (), dv.logdet(A)), wrt=[A]).gradient(A))
-    dA[p,q] = A_inv[p,q]
+    dA[p,q] = A_inv[q,p]
     """
     *batch, p, q = _square(t, "logdet")
     return LogDet(t[(*batch, p, q)], p, q)

@@ -455,8 +455,8 @@ def matrix_notation(d, format: str = "text") -> str:
 
     >>> import derive as dv
     >>> print(dv.matrix_notation(dv.derive_matrix("tr(X^2*B)", "X")))
-    f  = tr(X X B)
-    dX = X^T B^T + B^T X^T
+    f  = tr(X B X)
+    dX = B^T X^T + X^T B^T
     """
     if format not in ("text", "latex"):
         raise DeriveError(f"matrix_notation(format={format!r}): give 'text' or 'latex'")

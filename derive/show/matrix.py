@@ -37,6 +37,26 @@ class NoMatrixForm(Exception):
 
 def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node] | None:
     """The two sides of the matrix form, or None where there is none or it would say nothing new."""
+    found = None if _is_quadratic(eq) else _slices_and_scalings(eq, names)
+    return found or _network(eq, names)
+
+
+def _network(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
+    """Products of several matrices, traces, inverses: what :mod:`derive.matrices.notation` reads."""
+    from ..matrices.notation import Notation
+    if len(eq.idx) > 2 or eq.reduce not in (None, "inverse") or not (eq.reduce or any(t.bnd for t in eq.terms)):
+        return None
+    form = Notation(names or Namer()).equation(eq)
+    return form if form and width(form[1]) <= WIDEST else None
+
+
+def _is_quadratic(eq: Equation) -> bool:
+    """Whether a scalar equation has a term such as ``x[i] A[i,j] x[j]``."""
+    ranks = [[len(f.idx) for f in t.fac if isinstance(f, Read)] for t in eq.terms if len(t.bnd) > 1]
+    return not eq.idx and eq.reduce is None and any(1 in r and 2 in r for r in ranks)
+
+
+def _slices_and_scalings(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
     if eq.reduce is not None or len(eq.idx) > 3 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
         return None
     step, rest = (eq.idx[0], eq.idx[1:]) if len(eq.idx) == 3 else (None, eq.idx)
