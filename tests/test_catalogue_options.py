@@ -100,8 +100,25 @@ def test_a_missing_label_is_no_index():
     value, grads = nx.compile(d)(z=AT, y=np.array([0, -100, 2, -100, 1]))
     assert float(value) == pytest.approx(AT[0, 0] + AT[2, 2] + AT[4, 1])
     assert np.asarray(grads["z"]).sum(-1).tolist() == [1, 0, 1, 0, 1]
+    x, here = dv.tensor("x", b), dv.Sum(dv.Iverson(sympy.Eq(k, y[b])), k)  # 1, or 0 where there is none
+    value, grads = nx.compile(dv.backprop(dv.define("loss", (), dv.Sum(x[b] * here, b)), [x]), sizes={"K": K})(
+        x=AT[:, 0], y=np.array([0, -100, 2, -100, 1]))
+    assert float(value) == pytest.approx(AT[[0, 2, 4], 0].sum()) and np.asarray(grads["x"]).tolist() == [1, 0, 1, 0, 1]
     with pytest.raises(DeriveError, match="missing.-100. is about integers of a declared range; this one is float"):
         dv.tensor("w", b, facts=[dv.missing(-100)])
+
+
+def test_only_the_number_that_stands_for_none_makes_a_range():
+    y = dv.tensor("y", b, dtype="int", below=k.size, facts=[dv.missing(-100)])
+
+    def below(*choices):
+        return dv.define("label", (b,), sympy.Piecewise(*choices)).below
+
+    assert below((0, sympy.Eq(y[b], -100)), (y[b], True)) == k.size
+    assert below((0, sympy.Eq(y[b], -1)), (y[b], True)) is None
+    assert below((y[b], sympy.Eq(y[b], -100)), (0, True)) is None
+    assert below((5, sympy.Eq(y[b], -100)), (y[b], True)) is None  # 5 may be no class
+    assert dv.define("copy", (b,), y[b]).below is None
 
 
 def test_a_batch_of_ignored_labels_costs_nothing(x64):

@@ -62,6 +62,21 @@ def test_several_classes():
     assert p.updates <= p.bound(x, y)
 
 
+def test_the_rule_of_several_classes_by_hand():
+    p = nx.Perceptron().fit(np.array([[2.0], [3.0]]), np.array([2, 2 - 1]), epochs=1)
+    # zero weights answer 0: the first example moves to its class and away from 0, the second is then taken for it
+    assert (p.kernel[0].tolist(), p.bias.tolist()) in (([-2, 3, -1], [-1, 1, 0]), ([-3, 1, 2], [-1, 0, 1]))
+    assert p.updates == 2
+
+
+def test_the_bound_is_novikoffs():
+    x, y = separated(3)
+    p = nx.Perceptron().fit(x, y)
+    w, wide = np.append(p.kernel[:, 0], p.bias), np.hstack([x, np.ones((len(x), 1))])
+    margin = min(v @ w * (1 if label else -1) for v, label in zip(wide, y, strict=True)) / np.sqrt(w @ w)
+    assert p.bound(x, y) == pytest.approx(max(v @ v for v in wide) / margin**2)
+
+
 def test_xor_is_not_separable_and_said_so():
     x, _ = AND
     p = nx.Perceptron().fit(x, np.array([0, 1, 1, 0]), epochs=20)
