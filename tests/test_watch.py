@@ -127,6 +127,19 @@ def test_a_gradient_that_spoils_the_parameters_is_found_one_step_back():
     assert found.number > 1 and "is " in found.text
 
 
+def test_a_last_step_that_spoils_the_parameters_is_not_left_unseen(tmp_path):
+    """Its own loss was finite, and no other step comes to show it."""
+    X, Y = blobs()
+    t = trainer(optax.scale(-np.inf))
+    before = {n: np.asarray(a) for n, a in t.params.items()}
+    with np.errstate(all="ignore"), pytest.raises(nx.NotFiniteError, match="after epoch 1; the parameters are") as caught:
+        t.fit(X, Y, batch_size=len(X), epochs=1, callbacks=[nx.Log(tmp_path / "log.tsv")], verbose=False)
+    assert "the optimizer made it so" in str(caught.value)
+    assert t.epoch == 0 and t.step == 0 and (tmp_path / "log.tsv").read_text() == ""
+    for name, a in before.items():
+        np.testing.assert_array_equal(t.params[name], a)
+
+
 def test_a_dead_layer_is_warned_of_once_and_a_live_one_is_not():
     X, Y = blobs()
     t = trainer(activation="relu")

@@ -258,7 +258,7 @@ class Trainer:
         examples.check_classes(self.losses)
         size = self._batch_size(batch_size, len(examples))
         shuffle = shuffle and not self.model.carried
-        calls = Calls([*([callbacks] if not hasattr(callbacks, "__iter__") else callbacks), Watch(),
+        calls = Calls([Watch(), *([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
                        *([Progress()] if verbose else [])], self)
         every = None if checkpoint_every is None else whole(checkpoint_every, "checkpoint_every")
         asked = {"start": self.epoch, "epochs": epochs, "examples": len(examples), "batch_size": size,
@@ -405,7 +405,8 @@ class Trainer:
     def freeze(self, *names: str) -> Trainer:
         """Train these layers (or single parameters) no longer: the gradients of the rest are derived again.
 
-        What the optimizer has gathered for the rest is kept; running averages of a frozen layer stay as they are.
+        What the optimizer has gathered for the rest is kept.  A frozen batch normalization normalizes with its running
+        averages, and keeps them.
         """
         return self._frozen((*self.frozen, *(n for n in names if n not in self.frozen)))
 

@@ -84,13 +84,17 @@ def _examined(trainer, before, step: int) -> tuple[Diagnosis, int]:
     earlier = trainer.programs.examiner(trainer.programs.arrays(*before))
     if any(f.kind == "not finite" for f in earlier.findings):
         return earlier, step - 1
-    update = Finding("not finite", first.layer, 0, "", "", f"{first.text.partition(' already')[0]}: the optimizer made it so "
-                     f"from gradients that are finite", "lower the learning rate, or clip the gradients")
-    return Diagnosis((update,)), step - 1
+    return _by_the_optimizer(first.layer, first.text.partition(" already")[0]), step - 1
+
+
+def _by_the_optimizer(layer: str, text: str) -> Diagnosis:
+    return Diagnosis((Finding("not finite", layer, 0, "", "", f"{text}: the optimizer made it so from gradients that are "
+                              f"finite", "lower the learning rate, or clip the gradients"),))
 
 
 class Watch(Callback):
-    """Warns once of a layer that no longer learns: dead, saturated or vanishing, with the equation and the term.
+    """Warns once of a layer that no longer learns: dead, saturated or vanishing, with the equation and the term.  Stops a
+    fit whose last step left parameters that are not finite, and puts back those from before the epoch.
 
     Looking costs next to nothing: only where a parameter has not moved at all in an epoch are the equations evaluated
     term by term, on the epoch's last batch.
@@ -98,12 +102,17 @@ class Watch(Callback):
 
     def __init__(self):
         self._before: dict = {}
+        self._start = None
         self._told: set = set()
 
     def on_epoch_begin(self, trainer, row):
         self._before = {n: trainer.params[n] for n in trainer.derivation.gradients}
+        self._start = trainer.memory, trainer.step
 
     def on_epoch_end(self, trainer, row):
+        for name in self._before:
+            if not np.isfinite(trainer.params[name]).all():
+                self._stop(trainer, name)
         still = [n for n, a in self._before.items() if np.array_equal(a, trainer.params[n])]
         layers = {trainer.programs.examiner.layer(n) for n in still} if still else set()
         if not layers - self._told:
@@ -113,3 +122,13 @@ class Watch(Callback):
                 self._told.add(found.layer)
                 warnings.warn(TrainingWarning(str(found)), stacklevel=2)
         self._told |= layers
+
+    def _stop(self, trainer, name: str):
+        """The loss of the last step was finite, but not what the step made of the parameters."""
+        found = diagnose(trainer)
+        if not any(f.kind == "not finite" for f in found.findings):
+            found = _by_the_optimizer(trainer.programs.examiner.layer(name), f"{name} is not finite")
+        trainer.memory, trainer.step = self._start
+        trainer.epoch -= 1
+        raise NotFiniteError(f"fit: {name} is not finite after epoch {trainer.epoch + 1}; the parameters are those before it\n"
+                             f"  last step of the epoch\n  " + str(found).replace("\n", "\n  "), found)
