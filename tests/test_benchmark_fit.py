@@ -14,7 +14,7 @@ def absent(*_):
 def test_the_quick_run_compares_an_epoch_with_the_bare_step(monkeypatch):
     monkeypatch.setattr(fit, "flax", absent)  # what is not installed is left out
     rows = fit.measure(quick=True)
-    assert [row.measure for row in rows][:1] == ["epoch, bare step"] and rows[0].measure == "epoch, bare step" and rows[0].floor == fit.BARE
+    assert rows[0].measure == "epoch, bare step" and rows[0].floor == fit.BARE
     assert all(row.ratio > 0 and row.values["fit_s"] > 0 for row in rows)
 
 

@@ -226,8 +226,9 @@ class Builder:
     """
 
     def __init__(self, training: bool = True, solved: dict[Size, Expr] | None = None,
-                 known: dict[str, int] | None = None):
+                 known: dict[str, int] | None = None, still: frozenset = frozenset()):
         self.training, self.solved = training, dict(solved or {})
+        self._trains, self._still = training, still  # layers that are as in use while the others train
         self._known = dict(known or {})  # what sizes were bound to, the time before
         self.sizes: dict[str, int] = {}
         self.parameters: dict[str, Parameter] = {}
@@ -245,6 +246,7 @@ class Builder:
     def enter(self, layer: str, trainable: bool = True) -> Builder:
         """What is made from now on belongs to the named layer."""
         self.layer, self.trainable, self.position = layer, trainable, self.position + 1
+        self.training = self._trains and layer not in self._still
         self._count, self._made = 0, set()
         return self
 

@@ -72,12 +72,15 @@ class Plan:
     outputs: Mapping[str, Node]
     shape_said: str
 
-    def connect(self) -> tuple[Graph, Graph]:
-        """The definitions to train with, and those to use; again, with sizes solved for, until all that meets agrees."""
+    def connect(self, still: frozenset = frozenset()) -> tuple[Graph, Graph]:
+        """The definitions to train with, and those to use; again, with sizes solved for, until all that meets agrees.
+
+        Layers that are ``still`` are as in use in both.
+        """
         solved: dict = {}
         known: dict[str, int] = {}
         for _ in range(ROUNDS):
-            training = self._graph(Builder(True, solved, known))
+            training = self._graph(Builder(True, solved, known, still))
             built = training.built
             unequal = [(a, b) for a, b in built.equal if expand(a - b) != 0]
             if not unequal:

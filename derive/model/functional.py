@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 from ..backprop import backprop
@@ -158,6 +159,21 @@ class Model:
             left_out |= found
         return [p for p in self.parameters.values() if p.trainable and p.name not in left_out]
 
+    def still(self, frozen=()) -> frozenset[str]:
+        """Layers with running averages of which nothing is trained: they keep the averages and normalize with them."""
+        named = {frozen} if isinstance(frozen, str) else set(frozen)
+        moving = {p.layer for p in self.trainable(frozen)}
+        left = {p.layer for p in self.parameters.values()} - moving
+        return frozenset(s.layer for s in self.state.values() if s.layer in left | named)
+
+    def _held(self, still: frozenset) -> Model:
+        """This network with some layers as in use."""
+        if not still:
+            return self
+        made = copy(self)
+        made.training, _ = self._plan.connect(still)
+        return made
+
     # -- what it is for ----------------------------------------------------------------------------------------------
 
     def losses(self, loss) -> dict[str, Loss]:
@@ -187,7 +203,8 @@ class Model:
         loss : str, Loss, callable, or dict of output name to one of these
             A name of :mod:`derive.losses`, or your own ``(output, y) -> scalar expression``.
         frozen : str or sequence of str
-            Layers or parameters to leave out.
+            Layers or parameters to leave out.  A frozen batch normalization is as in use: it normalizes with its running
+            averages, and keeps them.
         explain : bool
             Print what each pass of the pipeline does.
         weights : dict of output name to number, optional
@@ -204,13 +221,14 @@ class Model:
         >>> list(d.gradients), list(d.result("outputs"))
         (['dense_1_kernel', 'dense_1_bias'], ['z1'])
         """
-        wrt = [p.tensor for p in self.trainable(frozen)]
+        held = self._held(self.still(frozen))
+        wrt = [p.tensor for p in held.trainable(frozen)]
         if not wrt:
             raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
-        outputs = dict.fromkeys([*self.outputs.values(), *(s.update for s in self.state.values()),
-                                 *(s.update for s in self.carried.values())])
-        d = backprop(self.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
-        return replace(d, network=(self, self.losses(loss)))
+        outputs = dict.fromkeys([*held.outputs.values(), *(s.update for s in held.state.values() if s.update is not None),
+                                 *(s.update for s in held.carried.values())])
+        d = backprop(held.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
+        return replace(d, network=None if held is not self else (self, self.losses(loss)))  # references train everything
 
     def forward(self, layers=()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.

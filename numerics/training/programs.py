@@ -57,8 +57,7 @@ class Programs:
         self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
         self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
         self.kernel = self._compiled(self.derivation)
-        moving = {p.layer for p in model.trainable(frozen)}
-        still = {p.layer for p in model.parameters.values()} - moving
+        still = model.still(frozen)
         self.updated = [s for s in model.state.values() if s.layer not in still]
 
     def _compiled(self, derivation) -> Kernel:
