@@ -17,7 +17,7 @@ from sympy import Add
 
 from .backprop import _after, _defined, _tensors, backprop, directions_along, hessian, hvp, vjp
 from .define import define
-from .derivation import Derivation
+from .derivation import Derivation, FactUse
 from .errors import DerivationError
 from .finish import finish
 from .ingest import ingest
@@ -81,7 +81,19 @@ def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None
     results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
                ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt})]
     made = finish(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
-    return replace(_after(first, _after(curved, made)), directions={t.name: along[t] for t in wrt}, between=at)
+    made = _after(first, _after(curved, made))
+    return replace(made, directions={t.name: along[t] for t in wrt}, between=at,
+                   facts=(*made.facts, FactUse(_said(first, at), ())))
+
+
+def _said(first: Derivation, at: Tensor) -> str:
+    """The dropped term by the names of its factors."""
+    known = dict(first.adjoints)
+    slope = known[at.name].name if at.name in known else f"d{at.name}"
+    letters = ",".join(map(str, adjoint_letters(at)))
+    read, total = (f"[{letters}]", f"sum over {letters} of ") if letters else ("", "")
+    return (f"Gauss-Newton drops {total}{slope}{read} times the second derivatives of {at.name}{read} "
+            f"(dv.dropped_term derives it)")
 
 
 def dropped_term(loss: Tensor, wrt, at: Tensor, name: str | None = None) -> Derivation:

@@ -83,3 +83,11 @@ def test_a_penalty_beside_z_has_no_such_term():
     loss = dv.define("loss", (), dv.Sum(r[b]**2, b) + dv.Sum(w[i]**2, i))
     with pytest.raises(DerivationError, match="depends on w beside r too"):
         dv.dropped_term(loss, [w], at=r)
+
+
+def test_gauss_newton_names_what_it_drops():
+    loss, wrt, r = decay()
+    d = dv.gauss_newton(loss, wrt, at=r)
+    text = "Gauss-Newton drops sum over n of dr[n] times the second derivatives of r[n] (dv.dropped_term derives it)"
+    assert text in [f.text for f in d.facts]
+    assert text in " ".join(nx.compile(d).source.split())
