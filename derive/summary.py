@@ -12,11 +12,12 @@ class Summary:
         How many numbers the parameters hold, and how many of them are trained.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, frozen=()):
         self.model = model
+        self._moving = {p.name for p in model.trainable(frozen)}
         everything = model.parameters.values()
         self.total = sum(p.size for p in everything)
-        self.trained = sum(p.size for p in everything if p.trainable)
+        self.trained = sum(p.size for p in everything if p.name in self._moving)
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Layer, output shape, number of parameters, trainable, initializers."""
@@ -26,7 +27,7 @@ class Summary:
             if p.shared:
                 found.append((p.name, shape, "shared", "", ""))
                 continue
-            kinds = {q.trainable for q in p.parameters}
+            kinds = {q.name in self._moving for q in p.parameters}
             found.append((p.name, shape, f"{sum(q.size for q in p.parameters):,}",
                           {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
                           ", ".join(q.init_name for q in p.parameters) or "-"))

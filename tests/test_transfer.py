@@ -72,6 +72,8 @@ def test_weights_stay_by_name_and_frozen_gradients_are_not_in_the_program(tmp_pa
         np.testing.assert_array_equal(new.state[name], a)
     assert new.frozen == ("conv2d_1", "batch_norm_1", "dense_1")
     assert list(new.derivation.gradients) == ["head_1_kernel", "head_1_bias"]
+    assert (new.summary().trained, new.model.summary().trained) == (36, new.summary().total)
+    assert "dense_1       (B, 8)               392  no" in str(new.summary())
     whole = nx.Trainer(new.model, SPARSE, optax.adam(1e-2))
     returned = new.kernel.source.split('"""')[1]
     assert "dhead_1_kernel" in new.kernel.source and "conv2d_1_kernel" in returned

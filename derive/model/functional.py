@@ -290,9 +290,9 @@ class Model:
         from .surgery import with_head
         return with_head(self, head, after, name)
 
-    def summary(self) -> Summary:
+    def summary(self, frozen=()) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
-        return Summary(self)
+        return Summary(self, frozen)
 
     # -- as data -----------------------------------------------------------------------------------------------------
 

@@ -400,6 +400,10 @@ class Trainer:
         from .watch import diagnose
         return diagnose(self, X, Y)
 
+    def summary(self):
+        """The table of layers, with what is frozen now; it shows itself and prints."""
+        return self.model.summary(self.frozen)
+
     # -- freezing ------------------------------------------------------------------------------------------------------
 
     def freeze(self, *names: str) -> Trainer:
