@@ -26,7 +26,7 @@ def test_terms_are_all_there_and_no_others():
     assert dv.written_out(d.program.equation("y"), sizes) == [
         "y[0] = K[1] x[0] + K[2] x[1]", "y[1] = K[0] x[1] + K[1] x[2] + K[2] x[3]", "y[2] = K[0] x[3] + K[1] x[4]"]
     lines = dv.written_out(d.gradient("x"), sizes)
-    assert lines[1] == "dx[1] = K[0] dy[1] + K[2] dy[0]" and lines[2] == "dx[2] = K[1] dy[1]"
+    assert lines[1] == "dx[1] = dy[0] K[2] + dy[1] K[0]" and lines[2] == "dx[2] = dy[1] K[1]"
     pairs = {p for e in (d.program.equation("y"), d.gradient("x"), d.gradient("K")) for p in
              [sum(len(line.split(" = ")[1].split(" + ")) for line in dv.written_out(e, sizes))]}
     assert pairs == {7}  # the same seven meetings of kernel, image and output, sorted three ways

@@ -57,9 +57,9 @@ def written_out(e: Equation, sizes: dict[str, int], at=None, latex: bool = False
     >>> y = dv.define("y", (u,), dv.Sum(x[u + r] * K[r], r))
     >>> d = dv.vjp(y, [x, K], cotangent="dy")
     >>> for line in dv.written_out(d.gradient(x), {"H": 3, "R": 2}): print(line)
-    dx[0] = K[0] dy[0]
-    dx[1] = K[0] dy[1] + K[1] dy[0]
-    dx[2] = K[1] dy[1]
+    dx[0] = dy[0] K[0]
+    dx[1] = dy[0] K[1] + dy[1] K[0]
+    dx[2] = dy[1] K[1]
     """
     if e.reduce == "argmax":
         raise UnsupportedError(f"{e.name} is a position, the first maximiser; it has no terms to write out")
