@@ -10,7 +10,7 @@
     declaration = NAME ":" type [ "[" size { "," size } "]" ] [ "<" size ] { role | fact }
     type        = "float" | "int" | "bool"
     role        = "parameter" | "data" | "random" | "state" | "constant"
-    fact        = "positive" | "nonnegative" | "symmetric" | "sums" "to" size "over" NAME
+    fact        = "positive" [ "definite" ] | "nonnegative" | "symmetric" | "sums" "to" size "over" NAME
                 | "missing" ["-"] NUMBER
     definition  = NAME [ "[" NAME { "," NAME } "]" ] "=" expression
     size        = an expression of whole numbers and size names; as an axis, an index letter too
@@ -47,13 +47,14 @@ from sympy import Expr
 from .canonical import hash_text
 from .define import define
 from .errors import DeriveError, UnsupportedError
-from .facts import missing, nonnegative, positive, sums_to, symmetric
+from .facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
 from .index import Size, as_size, index
 from .meaning import Expressions
 from .syntax import Declaration, Node, Parser, Statement, Token
 from .tensor import Tensor, tensor
 
-FACTS = {"positive": positive, "nonnegative": nonnegative, "symmetric": symmetric}
+FACTS = {"positive": positive, "nonnegative": nonnegative, "symmetric": symmetric,
+         "positive definite": positive_definite}
 
 
 def parse(text: str) -> dict[str, Tensor]:

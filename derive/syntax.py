@@ -262,11 +262,14 @@ class Parser:
                 facts.append(self.sums_to(word))
             elif word.text == "missing":
                 facts.append((word, self.addition()))
+            elif word.text == "positive" and self.is_word("definite"):
+                self.take()
+                facts.append((word._replace(text="positive definite"),))
             elif word.text in FACT_WORDS:
                 facts.append((word,))
             else:
                 raise self.error(word, f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
-                                       f"(positive, nonnegative, symmetric, sums to 1 over k, missing -100)"
+                                       f"(positive, nonnegative, symmetric, positive definite, sums to 1 over k, missing -100)"
                                  + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS))
             if self.is_op(","):
                 self.take()

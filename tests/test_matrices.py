@@ -230,3 +230,8 @@ def test_documents_show_products_of_several_matrices():
     text = dv.derive_matrix("a'*inv(X)*b + logdet(X)", "X").to_text()
     for shown in ("X_inv = X^-1", "f = f_logdet + a^T X_inv b", "dX = X_inv^T - X_inv^T dX_inv X_inv^T"):
         assert shown in text
+
+
+def test_the_text_language_declares_positive_definite_matrices():
+    found = dv.parse("index p q : N\nS: float[p, q] parameter positive definite\nf = sum[p, q](S[p, q])")
+    assert found["S"].facts == (dv.positive_definite,)
