@@ -174,8 +174,9 @@ def solved(e: Equation) -> list[Solved]:
     >>> u, r = dv.index("u", (dv.size("H") + 2*P - dv.size("R")) // S + 1), dv.index("r", "R")
     >>> x, K = dv.tensor("x", "H"), dv.tensor("K", r)
     >>> y = dv.define("y", (u,), dv.Sum(x[S*u + r - P] * K[r], r))
-    >>> print(solved(dv.vjp(y, [x], cotangent="dy").gradient(x))[0])
-    u = (P + h - r)/S, at least 0 and below floor((H + 2*P - R)/S) + 1; S must divide P + h - r
+    >>> found, = solved(dv.vjp(y, [x], cotangent="dy").gradient(x))
+    >>> found.index, found.value, found.divisor
+    (u, (h - r + P)/S, S)
     """
     found = []
     for term in e.terms:
