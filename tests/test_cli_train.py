@@ -121,6 +121,7 @@ def test_mnist_files_are_read_and_checked(tmp_path, capsys):
     assert code == 2 and "truncated" in err and "t10k-labels" in err
 
 
+@pytest.mark.slow
 def test_a_network_of_one_s_own(tmp_path, capsys):
     (tmp_path / "net.py").write_text(
         "import derive as dv\nfrom derive import layers as L\n"
