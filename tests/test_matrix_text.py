@@ -161,3 +161,11 @@ def test_no_text_does_anything_but_be_read_or_refused(text):
         assert str(error)
     else:
         assert list(found.values())[-1].definition is not None
+
+
+def test_jacobians_are_documents_too():
+    d = dv.derive_matrix("A*x")
+    text = d.to_text()
+    assert "J_x[i,k]    = A[i,k]" in text and "J_x = A" in text and "f = A x" in text
+    assert "J_A (jacobian), of shape (N, N, M)" in text
+    assert "<math" in d.to_html() and "A_{ik}" in d.to_latex()

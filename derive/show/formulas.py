@@ -21,7 +21,7 @@ class Formulas:
 
     def __init__(self, d: Derivation, options: Options):
         self.d, self.options = d, options
-        adjoints = {t.name: primal for primal, t in (*d.adjoints, *d.gradients.items())}
+        adjoints = {t.name: primal for primal, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
         if d.seed is not None:
             adjoints.pop(d.seed.name, None)
         self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}

@@ -129,7 +129,7 @@ def _definitions(f: Formulas) -> list:
 def _asked(f: Formulas) -> list:
     d = f.d
     items = []
-    for name, t in d.gradients.items():
+    for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
         items.append(
             (

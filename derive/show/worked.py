@@ -99,7 +99,7 @@ def _difference(f: Formulas, ex: Example) -> list:
 def _steepest(f: Formulas, ex: Example):
     """Entries of differentiated inputs by how much they matter, a few of each."""
     found = []
-    for name, t in f.d.gradients.items():
+    for name, t in dict(f.d.results).get("grads", {}).items():
         if name in ex.values and f.d.program.equation(name) is None:
             entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(e[1]), e[0]))[:4]
             found += [(name, place, float(v)) for place, v in entries if v]
