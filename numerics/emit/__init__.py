@@ -5,7 +5,7 @@
     reads.py        slices, pads, gathers; out of range is zero
     contraction.py  @, einsum, .sum
     scatter.py      the adjoint of a gather
-    scan.py         recurrences
+    scan.py         recurrences; earlier.py: members read a step earlier only are stacked as they are carried in
     dense.py        the generic fallback
     module.py       header, imports, the function
     value.py        source with labelled axes

@@ -242,6 +242,23 @@ def einsum(values, out) -> Val:
         letters[i] = next(ch for ch in (*(c for c in i.name if c.isascii() and c.isalpha()),
                                         *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
                           if ch not in letters.values())
+    shared = _in_their_order(values, out)
+    if shared and sorted(letters[i] for i in shared) != [letters[i] for i in shared]:
+        spots = ", ".join(f"({', '.join(str(v.axis(i)) for i in shared)})" for v in values)
+        return Val(f"jnp.tensordot({values[0].src}, {values[1].src}, ({spots}))", ATOM, tuple(out))
     ins = ",".join("".join(letters[i] for i in v.axes) for v in values)
     outs = "".join(letters[i] for i in out)
     return Val(f'jnp.einsum("{ins}->{outs}", {", ".join(v.src for v in values)})', ATOM, tuple(out))
+
+
+def _in_their_order(values, out) -> list[Index]:
+    """The summed indices of two operands, if they stand in one order in both and the result needs no transposition.
+
+    ``einsum`` sums in alphabetical order: where that is not theirs, it transposes both operands, weights in every step.
+    """
+    if len(values) != 2:
+        return []
+    a, b = values
+    shared = [i for i in a.axes if i in b.axes]
+    rest = [i for v in values for i in v.axes if i not in shared]
+    return shared if rest == list(out) and shared == [i for i in b.axes if i in shared] else []

@@ -17,6 +17,7 @@ from derive.tensor import Tensor
 from ..errors import SizeError
 from ..names import Names, comment, literal
 from . import affine, checkpoint, choose, dense, equation, library, reads, rows, scan
+from .earlier import earlier
 from .pooling import Pools
 from .scope import Scope
 from .sums import reuse_sums
@@ -95,6 +96,9 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
         scope.choices += [*reused.choices, *written.choices]
         scope.forms = written.forms
         order = time_first(schedule(written.program))
+        if checkpoint_every is None:
+            found = earlier(order.groups, {t.name for _, t in _results(d)}, _readers(d))
+            order.groups, scope.earlier = found.groups, found.stacked
     if not dense_fallback and scope.patterns.get("pool") != "windows":
         scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
     kept = checkpoint.plan(order.groups, {t.name for _, t in _results(d)}, checkpoint_every, bound)
@@ -130,6 +134,14 @@ def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> Non
     writer = dense if dense_fallback else equation
     v = writer.value(scope, group)
     scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
+
+
+def _readers(d: Derivation) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for e in d.program.equations:
+        for t in e.tensors():
+            found.setdefault(t.name, set()).add(e.name)
+    return found
 
 
 def _read_outside(d: Derivation, group: Scan) -> set[str]:

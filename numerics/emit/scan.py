@@ -1,6 +1,6 @@
 """Recurrences: ``lax.scan`` with as little as possible inside.
 
-    a[t,b,l] = sum_i x[t,b,i] U[i,l] + sum_m h[t-1,b,m] V[m,l] + c[l]      a_ext = x @ U + c      (hoisted: reads no h)
+    a[t,b,l] = sum_i x[t,b,i] U[i,l] + sum_m h[t-1,b,m] V[m,l] + c[l]      a_ext = x @ U          (hoisted: reads no h)
     h[t,b,l] = tanh(a[t,b,l])                                              def h_step(h_prev, a_ext_t): ...
                                                                            _, h = lax.scan(h_step, zeros, a_ext)
 
@@ -52,8 +52,14 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
     """Write a recurrence; ``outside`` are the members that later equations or results read."""
     step = written(scope, group)
     first, length = group.equations[0], step.time(group.equations[0]).size
+    before = {n: of for n, of in scope.earlier.items() if n in step.members}
     results = [e for e in group.equations if e.name in outside]
-    function = define(step, [step.inner.arrays[_now(e)] for e in results])
+    function = define(step, [step.carried[e.name, before[e.name][1]] if e.name in before else step.inner.arrays[_now(e)]
+                             for e in results])
+    for n, (made, shift) in before.items():
+        scope.arrays[made.name] = scope.arrays[n] = scope.names.fresh(step.carried[n, shift])
+        scope.choices.append(("earlier", step.members[n].number, "others read it at the step before only: what each step "
+                                                                 "was given is stacked, not shifted afterwards"))
     streams = _tuple(s for _, s in step.streams.values()) if step.streams else "None"
     extra = "" if step.streams else f", length={scope.size(length).src}"
     extra += ", reverse=True" if group.direction < 0 else ""
@@ -94,8 +100,11 @@ def _now(e) -> str:
 # -- what stays outside --------------------------------------------------------------------------------------------
 
 def _hoist(step: Step, e: Equation) -> Equation:
-    """Sum the terms that read no member before the scan, if there is a contraction among them."""
-    free = [t for t in e.terms if not _reads_member(step, t.reads())]
+    """Sum the terms that read no member before the scan, if there is a contraction among them.
+
+    One that is the same at every step and sums nothing, a bias, stays inside, where adding it costs no array of its own.
+    """
+    free = [t for t in e.terms if not _reads_member(step, t.reads()) and (t.bnd or step.time(e) in t.free_symbols)]
     if e.reduce or not any(t.bnd for t in free) or not any(step.time(e) in t.free_symbols for t in free):
         return e
     t, rest = step.time(e), step.rest(e)

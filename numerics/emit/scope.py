@@ -60,6 +60,7 @@ class Scope:
         self.patterns: dict = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"
         self.pools = outer.pools if outer else None
+        self.earlier: dict = outer.earlier if outer else {}       # members stacked as they are carried in, see .earlier
         self.forms: dict = outer.forms if outer else {}
         self.assumed: frozenset = outer.assumed if outer else frozenset()
 

@@ -31,28 +31,28 @@ def loss_and_grads(W, U, c, h0, x, y):
     dtype = W.dtype
     t = jnp.arange(T)
 
-    h_ext = x @ W + c                                              # (1), for all steps
+    h_ext = x @ W                                                     # (1), for all steps
 
     def h_step(h_prev, now):
         h_ext_t, t_now = now
-        h_in_t = jnp.where(t_now == 0, h0, h_prev) @ U + h_ext_t   # (1)
-        h_t = jnp.tanh(h_in_t)                                     # (2)
+        h_in_t = jnp.where(t_now == 0, h0, h_prev) @ U + h_ext_t + c  # (1)
+        h_t = jnp.tanh(h_in_t)                                        # (2)
         return h_t, h_t
 
-    _, h = lax.scan(h_step, jnp.zeros((B, L), dtype), (h_ext, t))  # (2)
-    loss = jnp.square(h - y).sum()                                 # (3)
+    _, h = lax.scan(h_step, jnp.zeros((B, L), dtype), (h_ext, t))     # (2)
+    loss = jnp.square(h - y).sum()                                    # (3)
     U_T = U.T
 
     def dh_in_step(dh_in_next, now):
         y_t, h_t = now
-        dh_t = dh_in_next @ U_T + 2 * (h_t - y_t)                  # (4)
-        dh_in_t = dh_t * (1 - h_t * h_t)                           # (5)
+        dh_t = dh_in_next @ U_T + 2 * (h_t - y_t)                     # (4)
+        dh_in_t = dh_t * (1 - h_t * h_t)                              # (5)
         return dh_in_t, dh_in_t
 
     _, dh_in = lax.scan(dh_in_step, jnp.zeros((B, L), dtype), (y, h), reverse=True)  # (5)
-    dU = jnp.einsum("tbm,tbl->ml",                                 # (6)
-        jnp.where((t == 0)[:, None, None], h0, jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0)))), dh_in)
-    dW = jnp.einsum("tbi,tbl->il", x, dh_in)                       # (7)
-    dc = dh_in.sum(axis=(0, 1))                                    # (8)
-    dh0 = dh_in[0] @ U.T                                           # (9)
+    dU = jnp.tensordot(jnp.where((t == 0)[:, None, None], h0, jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0)))), dh_in,  # (6)
+        ((0, 1), (0, 1)))
+    dW = jnp.tensordot(x, dh_in, ((0, 1), (0, 1)))                    # (7)
+    dc = dh_in.sum(axis=(0, 1))                                       # (8)
+    dh0 = dh_in[0] @ U.T                                              # (9)
     return loss, {"W": dW, "U": dU, "c": dc, "h0": dh0}
