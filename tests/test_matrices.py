@@ -235,3 +235,27 @@ def test_documents_show_products_of_several_matrices():
 def test_the_text_language_declares_positive_definite_matrices():
     found = dv.parse("index p q : N\nS: float[p, q] parameter positive definite\nf = sum[p, q](S[p, q])")
     assert found["S"].facts == (dv.positive_definite,)
+
+
+def _mutants():
+    def flipped(eq, idx, over, inverse):
+        coef, fac = slope(eq, idx, over, inverse)
+        return -coef, fac
+
+    def turned(eq, idx, over, inverse):
+        coef, fac = slope(eq, idx, over, inverse)
+        return coef, tuple(f.func(f.tensor, *f.idx[:-2], f.idx[-1], f.idx[-2]) if f.idx else f for f in fac)
+
+    def forgotten(eq, idx, over, inverse):
+        coef, fac = slope(eq, idx, over, inverse)
+        return coef, fac[-1:]
+    return {"flipped": flipped, "turned": turned, "forgotten": forgotten}
+
+
+@pytest.mark.parametrize(("mutant", "text"), [
+    (m, t) for m in _mutants() for t in ("a'*inv(X)*b", "det(X)", "logdet(X)") if (m, t) != ("forgotten", "logdet(X)")])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_wrong_rule_is_refuted(mutant, text, order, monkeypatch):
+    monkeypatch.setattr("derive.matrices.rules.slope", _mutants()[mutant])
+    with pytest.raises(dv.DerivationError, match="is refuted by mod 2"):
+        dv.derive_matrix(text, "X", order=order).check()
