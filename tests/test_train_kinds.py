@@ -150,6 +150,8 @@ def test_batches_that_do_not_fit_carried_states_are_refused():
     x, y = nx.windows(np.tile(np.arange(5), 30), batch=3, steps=4)
     with pytest.raises(InputError, match="carries are those of 5 sequences.*batch of 1; accepted are .* divide 36: 1, 2"):
         trainer(language_model()).fit(x, y, batch_size=5, verbose=False)
+    with pytest.raises(InputError, match="validation: the states .* are those of 3 sequences.*a batch of 1"):
+        trainer(language_model()).fit(x, y, batch_size=3, validation_data=(x[:4], y[:4]), verbose=False)
     with pytest.raises(InputError, match="validation_split draws examples, but this model carries"):
         trainer(language_model()).fit(x, y, batch_size=3, validation_split=0.5, verbose=False)
 

@@ -2,6 +2,7 @@
 
     programs.py    the compiled programs of a network and its losses, as pure functions
     examples.py    checked arrays by name, their order, and batches put on the device ahead of their use
+    use.py         evaluation and prediction in batches
     optimizer.py   rates, clipping, accumulation, and state that follows freezing
     fit.py         one call of fit: epochs of steps
     callbacks.py   what is told of a fit: early stopping, and your own

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ..errors import InputError
+from . import use
 from .callbacks import Calls
 from .examples import Examples, augmented, order_of, prefetched, slices
 from .optimizer import rate
@@ -155,14 +156,14 @@ class Fit:
         if len(bad):
             self._check(losses[bad[0]], before)
         order = np.concatenate([order[p] for p in self.parts])
-        counts = [trainer.counted(self.examples, order[p]) for p in slices(len(order), self.batch_size)]
+        counts = [use.counted(trainer, self.examples, order[p]) for p in slices(len(order), self.batch_size)]
         row = {"loss": _mean(losses, counts)}
         if part.outputs:
             outputs = {n: np.concatenate([np.asarray(a) for a in found]) for n, found in part.outputs.items()}
-            row |= trainer.measured(self.examples, outputs, order)
+            row |= use.measured(trainer, self.examples, outputs, order)
         trainer.epoch, trainer.part = trainer.epoch + 1, None
         if self.held_out is not None:
-            row |= {f"val_{n}": v for n, v in trainer.evaluated(self.held_out, self.batch_size).items()}
+            row |= {f"val_{n}": v for n, v in use.evaluated(trainer, self.held_out, self.batch_size).items()}
         now = rate(trainer.opt_state)
         if now is not None:
             row["learning_rate"] = now

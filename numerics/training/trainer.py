@@ -11,16 +11,14 @@ from ..errors import InputError, NumericsError
 from ..init import draw, init
 from ..progress import Progress
 from . import optimizer as optimizers
+from . import use
 from .callbacks import Calls
-from .examples import Examples, check_examples, check_inputs, slices
+from .examples import Examples, check_examples
 from .fit import Fit, Part
 from .optimizer import whole
 from .programs import Memory, Programs
 from .resume import Keeper
 from .watch import Watch
-
-BATCH = 32
-USE = 256  # examples at a time, where nothing is trained
 
 
 class Trainer:
@@ -256,7 +254,9 @@ class Trainer:
         elif validation_data is not None:
             held_out = self._checked(*_held_out(validation_data), which="validation ")
         examples.check_classes(self.losses)
-        size = self._batch_size(batch_size, len(examples))
+        size = use.batch_size(self, batch_size, len(examples))
+        if held_out is not None and self.model.carried:
+            use.batch_size(self, size, len(held_out), "validation")
         shuffle = shuffle and not self.model.carried
         calls = Calls([Watch(), *([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
                        *([Progress()] if verbose else [])], self)
@@ -276,23 +276,6 @@ class Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""
         self.part = None
         return self
-
-    def _batch_size(self, given, n: int, where: str = "fit") -> int:
-        size = min(BATCH, n) if given is None else whole(given, "batch_size", where)
-        if size > n and where == "fit":
-            raise InputError(f"fit: batch_size is {size}, but there are {n} examples to train on; accepted are at most "
-                             f"{n}")
-        if self.model.carried and n % size:
-            fits = [d for d in range(1, n + 1) if n % d == 0]
-            raise InputError(f"{where}: the states that {self.model.name} carries are those of {size} sequences, but the "
-                             f"last of the {n} examples would make a batch of {n % size}; accepted are batch sizes that "
-                             f"divide {n}: {', '.join(map(str, fits[-12:]))}; nx.windows cuts a text so that it fits")
-        return size
-
-    def _use_size(self, given, n: int, where: str) -> int:
-        """Carried states belong to as many sequences as were trained on, unless another number is given."""
-        usual = self.fitted_size if self.model.carried and self.fitted_size else USE
-        return self._batch_size(min(usual if given is None else whole(given, "batch_size", where), n), n, where)
 
     def _weigh(self, sample_weight, class_weight, Y) -> None:
         """A loss that has no weights gets them when weights are given: derived again."""
@@ -327,52 +310,11 @@ class Trainer:
     def evaluate(self, X, Y, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
         """The loss and the metrics on other data; nothing is trained, and the network is as in use."""
         examples = self._checked(X, Y, sample_weight)
-        return self.evaluated(examples, self._use_size(batch_size, len(examples), "evaluate"))
-
-    def evaluated(self, examples: Examples, batch_size: int) -> dict[str, float]:
-        """The loss and the metrics on checked examples."""
-        losses, counts, outputs, carried = [], [], {}, self.programs.start(batch_size)
-        for part in slices(len(examples), batch_size):
-            batch = {**examples.take(part), **self.constants}
-            loss, found, carried = self.programs.measure(self.params, self.state, carried, batch)
-            losses.append(float(loss))
-            counts.append(self.counted(examples, part))
-            for name in self.metrics:
-                if self.metrics[name]:
-                    outputs.setdefault(name, []).append(np.asarray(found[name]))
-        total = float(np.average(losses, weights=counts)) if sum(counts) else 0.0
-        return {"loss": total, **self.measured(examples, {n: np.concatenate(a) for n, a in outputs.items()})}
-
-    def measured(self, examples: Examples, outputs: dict, order=slice(None)) -> dict[str, float]:
-        """The metrics of some outputs, with the targets in that order."""
-        targets, row = self.model.targets(self.losses), {}
-        for name, metrics in self.metrics.items():
-            y = examples.targets[targets[name].name][order] if metrics else None
-            for called, measure in metrics.items():
-                row[called] = measure(y, outputs[name], self.losses[name])
-        return row
-
-    def counted(self, examples: Examples, rows) -> int:
-        """How many examples the mean of a batch is over: without those whose label is ignored."""
-        loss = next(iter(self.losses.values()))
-        y = next(iter(examples.targets.values()))[rows]
-        if len(self.losses) > 1 or loss.ignored is None:
-            return len(y)
-        return int((y != loss.ignored).sum())
+        return use.evaluated(self, examples, use.use_size(self, batch_size, len(examples), "evaluate"))
 
     def predict(self, X, batch_size: int | None = None):
         """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict."""
-        inputs = check_inputs(self.model, X)
-        n = len(next(iter(inputs.values())))
-        size = self._use_size(batch_size, n, "predict")
-        found, carried = {}, self.programs.start(size)
-        for part in slices(n, size):
-            outputs, carried = self.programs.predict(self.params, self.state, carried,
-                                                     {name: a[part] for name, a in inputs.items()})
-            for name, a in outputs.items():
-                found.setdefault(name, []).append(np.asarray(a))
-        found = {name: np.concatenate(a) for name, a in found.items()}
-        return found if len(self.model.outputs) > 1 else next(iter(found.values()))
+        return use.predicted(self, X, batch_size)
 
     # -- looking inside ------------------------------------------------------------------------------------------------
 
