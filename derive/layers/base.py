@@ -165,6 +165,11 @@ class Layer:
     penalties: dict[str, Callable] = {}  # role of a parameter, or "activity" for the output -> price of an element
     takes: dict = {}  # of what dtype and range a Sequential's input is, where this is its first layer
 
+    def __init_subclass__(cls, **given):
+        super().__init_subclass__(**given)
+        own = inspect.signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])  # what help shows, not __new__'s
+
     def __new__(cls, *values, **given):
         known = inspect.signature(cls.__init__).parameters
         taken = [n for n, p in known.items() if n != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
