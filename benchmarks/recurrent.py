@@ -1,4 +1,4 @@
-"""A step of a tanh RNN and of an LSTM against ``value_and_grad`` of the usual ``lax.scan`` model."""
+"""A step of a tanh RNN and of an LSTM against ``value_and_grad`` of the usual ``lax.scan`` model, and torch's if there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .harness import Row, interleaved, largest_error, memory
 
 TOLERANCE = 1e-4  # relative, float32, sums over time and batch of 2048 terms
 FLOORS = {("tanh RNN", 128): 1.0, ("tanh RNN", 256): 1.5, ("LSTM", 128): 1.1, ("LSTM", 256): 1.3}
+MEMORY = 1 / 1.3  # of autodiff's temporaries over ours; with checkpoints ours must be the smaller
+EVERY = 8
 LAYERS = {"tanh RNN": L.SimpleRNN, "LSTM": L.LSTM}
 
 
@@ -50,8 +52,36 @@ def compare(kind: str, width: int, batch: int, steps: int, rounds: int) -> list[
                 {"derived_s": step_a, "autodiff_s": step_b, "error": error})]
     temp_a, temp_b = memory(a), memory(b)
     if temp_a and temp_b:
-        rows.append(Row(name, "temporaries", temp_b / temp_a, values={"derived_B": temp_a, "autodiff_B": temp_b}))
+        rows.append(Row(name, "temporaries", temp_b / temp_a, floor=MEMORY,
+                        values={"derived_B": temp_a, "autodiff_B": temp_b}))
+        if kind == "LSTM" and steps >= EVERY:
+            kept = nx.compile(kernel.derivation, checkpoint_every=EVERY).fn.lower(*ours[1]).compile()
+            temp = memory(kept)
+            rows.append(Row(name, f"temporaries, every {EVERY}", temp_b / temp, floor=1.0, values={"derived_B": temp}))
+    other = torch_step(kind, x, y)
+    if other is not None:
+        ratio, _, step = interleaved(run[0], other, rounds=rounds, inner=3)
+        rows.append(Row(name, "step time, torch eager", ratio, values={"torch_s": step}))
     return rows
+
+
+def torch_step(kind: str, x, y):
+    """The same step by ``torch.nn``, eager and with its own threads; None where torch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    batch, steps, width = x.shape
+    net = {"tanh RNN": torch.nn.RNN, "LSTM": torch.nn.LSTM}[kind](width, width, batch_first=True)
+    x, y = (torch.from_numpy(np.array(a)) for a in (x, y))
+
+    def step():
+        net.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.mse_loss(net(x)[0], y)
+        loss.backward()
+        return float(loss.detach())
+
+    return step
 
 
 def rnn(parameters, x, y):
