@@ -86,6 +86,11 @@ def vjp(y: Tensor, wrt, cotangent: str = "dy", outputs=(), name: str | None = No
     -------
     Derivation
         Its kernel returns ``(value, grads)``.
+
+    Raises
+    ------
+    DerivationError
+        As :func:`backprop`: also where every path ends at a step, whose derivative is zero or does not exist.
     """
     y = _defined(y, "vjp", "y")
     wrt, outputs = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
@@ -94,6 +99,7 @@ def vjp(y: Tensor, wrt, cotangent: str = "dy", outputs=(), name: str | None = No
     names = {} if cotangent != f"d{y.name}" else {y.name: f"{cotangent}_total"}
     work = Work(y, wrt, outputs, dy, adjoint_names=names)
     reports = run(work, explain)
+    refuse_steps(work)
     results = [("value", y), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
     if outputs:
         results.append(("outputs", {t.name: t for t in outputs}))

@@ -163,7 +163,7 @@ def api_layers() -> str:
 
     by_file: dict[str, list[str]] = {}
     for name, thing in vars(layers).items():
-        if inspect.isclass(thing) or inspect.isfunction(thing):
+        if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
             by_file.setdefault(thing.__module__.rsplit(".", 1)[-1], []).append(name)
     kinds = sorted(set(by_file) - set(BASE)) + [m for m in BASE if m in by_file]
     groups = {BASE.get(m, m.capitalize()): (("members",) if m in BASE else (), tuple(by_file[m])) for m in kinds}
