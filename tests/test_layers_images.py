@@ -8,7 +8,6 @@ from reference_layers import LAYERS, alone, derivation, error_against_jax
 import derive as dv
 from derive import layers as L
 
-BY_DIGITS = {"local_response_norm"}  # a power 3/4 of drawn numbers has no value mod p: decided by 50 digits
 QUICK = {"conv1d", "conv2d", "conv2d_grouped", "depthwise", "transposed_same", "max_pool1d", "avg_pool2d", "flatten",
          "batch_norm", "layer_norm", "spatial_dropout"}
 
@@ -36,8 +35,7 @@ def test_gradients_agree_with_autodiff_of_jax(name):
 def test_the_exact_check_proves_the_derivation(name):
     make, shape = LAYERS[name]
     evidence = derivation(alone(make(), shape)).check()
-    assert evidence.ok
-    assert bool(evidence.undecided) is (name in BY_DIGITS), evidence
+    assert evidence.ok and not evidence.undecided, evidence
 
 
 @pytest.mark.parametrize("name", LAYERS)
