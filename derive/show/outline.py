@@ -72,7 +72,7 @@ def _question(f: Formulas) -> tuple:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
     return (
         *asked,
-        f"What follows derives the answer from {len(d.source)} definitions in {steps}; nothing about "
+        f"What follows derives the answer from {len(d.source)} definition{'s' * (len(d.source) > 1)} in {steps}; nothing about "
         "derivatives is taken from a catalogue but those of scalar functions.",
     )
 
