@@ -9,3 +9,13 @@ def test_a_small_network_reads_digits(script, capsys):  # noqa: F811
     assert script("digits_cnn")() >= 0.98
     out = capsys.readouterr().out
     assert "dconv2d_1_kernel[" in out and out.splitlines()[-1].startswith("test accuracy: 0.9")
+
+
+@pytest.mark.slow
+def test_three_epochs_of_mnist(script, capsys, data_dir):  # noqa: F811
+    folder = data_dir / "mnist"
+    if not folder.is_dir():
+        pytest.skip("DERIVE_DATA has no folder mnist")
+    found = script("mnist_cnn")(str(folder))
+    assert len(found) == 3 and found[-1] >= 0.99
+    assert f"epoch 3: test accuracy {found[-1]:.4f}" in capsys.readouterr().out
