@@ -17,5 +17,5 @@ def test_three_epochs_of_mnist(script, capsys, data_dir):  # noqa: F811
     if not folder.is_dir():
         pytest.skip("DERIVE_DATA has no folder mnist")
     found = script("mnist_cnn")(str(folder))
-    assert len(found) == 3 and found[-1] >= 0.99
+    assert len(found) == 3 and found[-1] >= 0.988  # measured 0.9900; the standard error of 10,000 images is 0.001
     assert f"epoch 3: test accuracy {found[-1]:.4f}" in capsys.readouterr().out
