@@ -114,7 +114,7 @@ def signed(e, ctx: Context) -> tuple[int, Node]:
     if isinstance(e, Mul):
         coef, rest = e.as_coeff_Mul()
         if coef.is_negative:
-            return -1, _unsigned(Mul(-coef, rest, evaluate=False) if coef != -1 else rest, ctx)
+            return -1, _unsigned(Mul(-coef, *Mul.make_args(rest), evaluate=False) if coef != -1 else rest, ctx)
     return 1, _unsigned(e, ctx)
 
 
@@ -244,7 +244,8 @@ def name_key(e) -> str:
 
 
 def multiplication(e: Mul, ctx) -> Node:
-    args = sorted(Mul.make_args(e), key=lambda f: (factor_rank(f), _side(f, ctx), name_key(f)))
+    inner = (g for f in Mul.make_args(e) for g in Mul.make_args(f))  # a product in a product is one product
+    args = sorted(inner, key=lambda f: (factor_rank(f), _side(f, ctx), name_key(f)))
     coef = Mul(*(a for a in args if a.is_Rational))
     return product(coef, [a for a in args if not a.is_Rational], ctx)
 
