@@ -135,11 +135,12 @@ def depthwise_input_gradient(g, kernel, shape, strides=None, dilation=None, low=
 
 def depthwise_kernel_gradient(x, g, window, strides=None, dilation=None, low=None):
     """dkernel[r,c] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,c], example by example: one image stays in the cache"""
-    rank, out = len(window), g.shape[1:-1]
+    out, channels = g.shape[1:-1], g.shape[-1]
+    ones = jnp.ones(g[0, ..., 0].size, x.dtype)  # sums over positions as vector-matrix products
 
     def add(total, pair):
         met = taps(pair[0], window, out, strides, dilation, low, axis=0)
-        return total + jnp.stack([(a * pair[1]).sum(range(rank)) for a in met.values()]), None
+        return total + jnp.stack([ones @ (a * pair[1]).reshape(-1, channels) for a in met.values()]), None
     count = len(list(product(*map(range, window))))
     return lax.scan(add, jnp.zeros((count, x.shape[-1]), x.dtype), (x, g))[0].reshape(*window, -1)
 
