@@ -75,7 +75,7 @@ CASES = (
     Case("conv 3x3 128->128", lambda: [L.Conv2D(128, 3)], (14, 14, 128), one_convolution(), 1.0),
     Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0),
     Case("conv 3x3 stride 2 32->64", lambda: [L.Conv2D(64, 3, stride=2)], (28, 28, 32), one_convolution(2), 1.0),
-    Case("depthwise 3x3 C=64", lambda: [L.DepthwiseConv2D(3)], (28, 28, 64), depthwise, 15.0, 16),
+    Case("depthwise 3x3 C=64", lambda: [L.DepthwiseConv2D(3)], (28, 28, 64), depthwise, 15.0, 16, pulled=True),
     Case("grouped 3x3 4 groups 64->64", lambda: [L.Conv2D(64, 3, groups=4)], (28, 28, 64),
          one_convolution(groups=4), 14.0, 16),
     Case("max pool 2/2", lambda: [L.MaxPool2D(2)], (28, 28, 32), lambda p, x: max_pool(x, 2, 2), 8.0),
