@@ -2,7 +2,8 @@
 
     python examples/mnist_cnn.py FOLDER
 
-No autodiff: the gradients of convolutions, pooling and dropout are derived.
+No autodiff: the gradients of convolutions, pooling and dropout are derived.  Eight epochs take some three minutes on two cores
+and reach 0.99.
 """
 
 import sys
@@ -14,7 +15,7 @@ from derive.examples.networks import keras_mnist
 from numerics.data import load_mnist
 
 
-def main(folder: str, epochs: int = 3, batch_size: int = 64, seed: int = 0) -> list[float]:
+def main(folder: str, epochs: int = 8, batch_size: int = 64, seed: int = 0) -> list[float]:
     """The rate falls along a cosine; returns the accuracy on the 10,000 test images after each epoch."""
     (x, y), (x_test, y_test) = ((images.reshape(-1, 28, 28, 1), labels) for images, labels in load_mnist(folder))
     rate = optax.cosine_decay_schedule(3e-3, epochs * -(-len(x) // batch_size))

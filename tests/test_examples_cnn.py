@@ -12,10 +12,10 @@ def test_a_small_network_reads_digits(script, capsys):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_three_epochs_of_mnist(script, capsys, data_dir):  # noqa: F811
+def test_mnist(script, capsys, data_dir):  # noqa: F811
     folder = data_dir / "mnist"
     if not folder.is_dir():
         pytest.skip("DERIVE_DATA has no folder mnist")
     found = script("mnist_cnn")(str(folder))
-    assert len(found) == 3 and found[-1] >= 0.988  # measured 0.9900; the standard error of 10,000 images is 0.001
-    assert f"epoch 3: test accuracy {found[-1]:.4f}" in capsys.readouterr().out
+    assert len(found) == 8 and found[-1] >= 0.99  # measured 0.9928; the standard error of 10,000 images is 0.001
+    assert f"epoch 8: test accuracy {found[-1]:.4f}" in capsys.readouterr().out
