@@ -1,5 +1,6 @@
 """Fixtures shared by the tests and the doctests."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -41,3 +42,15 @@ def data_dir():
 def root():
     """The top of the checkout."""
     return ROOT
+
+
+@pytest.fixture
+def script():
+    """``script("xor")`` is the function ``main`` of examples/xor.py."""
+    def find(name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return find

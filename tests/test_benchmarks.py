@@ -84,6 +84,7 @@ def test_a_ratio_below_its_floor_says_so():
     assert harness.Row("w", "m", 0.98, floor=0.97).verdict == "ok"
 
 
+@pytest.mark.slow
 def test_second_order_problems_agree_with_autodiff_before_they_are_timed():
     measured = second_order.measure(quick=True)
     rows = [r for r in measured if r.measure == "Hessian"]

@@ -1,22 +1,10 @@
 """Every script in ``examples/`` runs, and says what it should; the catalogue derives, proves and verifies."""
 
-import importlib.util
 
 import pytest
 
 from derive.errors import DeriveError
 from derive.examples import load, model, names
-
-
-@pytest.fixture
-def script(root):
-    def find(name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", root / "examples" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
-
-    return find
 
 
 def test_softmax_regression_from_a_text_file_learns_digits(script, capsys):

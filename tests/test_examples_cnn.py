@@ -1,10 +1,9 @@
 """The convolutional examples reach the accuracy that they are there to show."""
 
 import pytest
-from test_examples_networks import script  # noqa: F401  a fixture
 
 
-def test_a_small_network_reads_digits(script, capsys):  # noqa: F811
+def test_a_small_network_reads_digits(script, capsys):
     pytest.importorskip("sklearn")
     assert script("digits_cnn")() >= 0.98
     out = capsys.readouterr().out
@@ -12,7 +11,7 @@ def test_a_small_network_reads_digits(script, capsys):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_mnist(script, capsys, data_dir):  # noqa: F811
+def test_mnist(script, capsys, data_dir):
     folder = data_dir / "mnist"
     if not folder.is_dir():
         pytest.skip("DERIVE_DATA has no folder mnist")

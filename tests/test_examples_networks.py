@@ -1,21 +1,9 @@
 """The examples of networks and data run, print what they found, and their pictures are drawn."""
 
-import importlib.util
 
 import pytest
 
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture
-def script(root):
-    def find(name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", root / "examples" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
-
-    return find
 
 
 def drawn(path) -> bool:

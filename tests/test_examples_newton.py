@@ -1,19 +1,6 @@
 """Examples of second order."""
 
-import importlib.util
 
-import pytest
-
-
-@pytest.fixture
-def script(root):
-    def find(name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", root / "examples" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
-
-    return find
 
 
 def test_newton_needs_fewer_steps_than_gradient_descent(script, tmp_path, capsys):

@@ -1,12 +1,12 @@
 """Early stopping, dropout and L2 each cure some of what a network learns by heart."""
 
 import pytest
-from test_examples_networks import drawn, script  # noqa: F401  a fixture
+from test_examples_networks import drawn
 
 pytest.importorskip("sklearn")
 
 
-def test_cures_of_overfitting(script, tmp_path, capsys):  # noqa: F811
+def test_cures_of_overfitting(script, tmp_path, capsys):
     found = script("overfitting")(str(tmp_path), epochs=40)
     none = found.pop("none")
     assert none["training accuracy"] > 0.9  # it learns most wrong labels

@@ -92,9 +92,8 @@ def test_weights_stay_by_name_and_frozen_gradients_are_not_in_the_program(tmp_pa
 
 
 @pytest.mark.slow
-def test_digits_5_to_9_on_the_features_of_0_to_4():
-    from examples.transfer_learning import main
-    found = [main(seed=seed, verbose=False) for seed in range(5)]
+def test_digits_5_to_9_on_the_features_of_0_to_4(script):
+    found = [script("transfer_learning")(seed=seed, verbose=False) for seed in range(5)]
     assert np.median([f["digits 5-9, new head"] for f in found]) >= 0.97
     assert np.median([f["digits 0-4"] for f in found]) >= 0.98
     assert all(4 * f["trained"] <= f["of"] for f in found)
