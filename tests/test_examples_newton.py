@@ -1,8 +1,6 @@
 """Examples of second order."""
 
 
-
-
 def test_newton_needs_fewer_steps_than_gradient_descent(script, tmp_path, capsys):
     picture = tmp_path / "steps.png"
     result, norms = script("newton_vs_gradient_descent")(picture, steps=200)
