@@ -12,7 +12,7 @@ from sympy import Mul
 from ..errors import NumericsError
 
 ACCEPTED = {
-    "convolution": ("conv", "patches", "windows"),
+    "convolution": ("conv", "rows", "patches", "windows"),
     "kernel-gradient": ("rows", "taps", "patches", "conv", "windows"),
     "input-gradient": ("conv", "windows"),
     "depthwise": ("shifts", "windows"),
@@ -27,6 +27,7 @@ ACCEPTED = {
 }
 MANY = 128       # numbers in a row from which its sum is worth a matrix-vector product
 FEW = 4          # input channels up to which patches are small enough to be written out
+SMALL = 32_000   # numbers in the rows of taps of one example, up to which a batch of them stays in the cache
 
 
 def checked(patterns) -> dict[str, str]:
@@ -39,22 +40,29 @@ def checked(patterns) -> dict[str, str]:
     return patterns
 
 
-def choose(scope, pattern: str, ins=()) -> str:
-    """The emission of one equation; the choice and its reason go to the header."""
+def choose(scope, pattern: str, ins=(), along=()) -> str:
+    """The emission of one equation; the choice and its reason go to the header.
+
+    ``ins`` are the indices summed over beside the windows, ``along`` the windows, one for each axis.
+    """
     forced = scope.patterns.get(pattern)
-    name, reason = (forced, "asked for") if forced else _RULES[pattern](scope, scope.known(Mul(*(i.size for i in ins))))
+    size = scope.known(Mul(*(i.size for i in ins)))
+    rows = scope.known(Mul(size, *(a.m.size for a in along[:1]), *(a.u.size * a.r.size for a in along[1:])))
+    name, reason = (forced, "asked for") if forced else _RULES[pattern](scope, size, rows)
     if reason:
         scope.choices.append((f"{pattern} as {name}", scope.number, reason))
     return name
 
 
-def _convolution(scope, ins):
+def _convolution(scope, ins, rows):
     if scope.backend == "cpu" and ins.is_Integer and ins <= FEW:
         return "patches", f"{ins} input channel{'s' if ins > 1 else ''}: the window's patches are one matrix product"
+    if scope.backend == "cpu" and rows.is_Integer and rows <= SMALL:
+        return "rows", f"{rows} numbers for the rows of taps of one example: a matrix product for each, as in the gradient"
     return "conv", "the backend's convolution"
 
 
-def _kernel_gradient(scope, ins):
+def _kernel_gradient(scope, ins, rows):
     if scope.backend != "cpu":
         return "conv", f"the backend's convolution is best on {scope.backend}"
     if ins.is_Integer and ins <= FEW:
@@ -63,11 +71,11 @@ def _kernel_gradient(scope, ins):
 
 
 def _on_cpu(name: str, otherwise: str, reason: str):
-    return lambda scope, ins: (name, reason) if scope.backend == "cpu" else (
+    return lambda scope, ins, rows: (name, reason) if scope.backend == "cpu" else (
         otherwise, f"one plain operation is best on {scope.backend}")
 
 
-def _row_sums(scope, size):
+def _row_sums(scope, size, rows):
     if scope.backend == "cpu" and size.is_Integer and size >= MANY:
         return "products", "sums along rows as matrix-vector products: XLA's own are slower and keep their summands"
     return "plain", ""
@@ -77,10 +85,10 @@ _RULES = {
     "row-sums": _row_sums,
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,
-    "input-gradient": lambda scope, ins: ("conv", "the transposed convolution; patches would be added up one by one"),
-    "depthwise": lambda scope, ins: ("shifts", "no sum over channels: shifted multiply-adds"),
-    "groups": lambda scope, ins: ("split", "one dense convolution for each group"),
-    "pool": lambda scope, ins: ("index", "which tap was first is kept as int8; no window is written out"),
+    "input-gradient": lambda scope, ins, rows: ("conv", "the transposed convolution; patches would be added up one by one"),
+    "depthwise": lambda scope, ins, rows: ("shifts", "no sum over channels: shifted multiply-adds"),
+    "groups": lambda scope, ins, rows: ("split", "one dense convolution for each group"),
+    "pool": lambda scope, ins, rows: ("index", "which tap was first is kept as int8; no window is written out"),
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),

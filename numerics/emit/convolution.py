@@ -36,7 +36,7 @@ def value(scope: Scope, w: Windows, order) -> Val | None:
 
 def _dense(scope: Scope, w: Windows, order) -> Val | None:
     pattern = {"output": "convolution", "kernel": "kernel-gradient", "image": "input-gradient"}[w.computes]
-    how = choose(scope, pattern, w.channels["ins"])
+    how = choose(scope, pattern, w.channels["ins"], w.axes)
     if how == "windows":
         return None
     return _patches(scope, w, order) if how == "patches" else _call(scope, w, order, how)
@@ -70,6 +70,8 @@ def _function(w: Windows, how: str) -> tuple[str, list[str]]:
     if how == "depthwise":
         return {"output": "depthwise", "kernel": "depthwise_kernel_gradient",
                 "image": "depthwise_input_gradient"}[w.computes], []
+    if w.computes == "output" and how == "rows":
+        return "convolution_by_rows", []
     if w.computes != "kernel":
         return {"output": "convolution", "image": "input_gradient"}[w.computes], []
     if how == "conv":

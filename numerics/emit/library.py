@@ -80,6 +80,24 @@ def convolution(x, kernel, out, strides=None, dilation=None, low=None):
     return lax.conv_general_dilated(x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=names)
 
 
+def row_taps(x, window, out, strides, dilation, low, loop=1):
+    """The taps of the first ``loop`` axes, one by one; what the window meets along the others stands in the channels."""
+    if loop < len(window):
+        inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
+        x = jnp.concatenate(list(inner.values()), axis=-1)
+    rows = taps(x, window[:loop], out[:loop], strides[:loop], dilation[:loop], low[:loop])
+    return [a.reshape(-1, a.shape[-1]) for a in rows.values()]
+
+
+def convolution_by_rows(x, kernel, out, strides=None, dilation=None, low=None):
+    """y[b,u,o] = sum_{r,c} x[b, S*u + D*r - P, c] kernel[r,c,o]: a matrix product for each row of taps"""
+    rank, window = len(out), kernel.shape[:len(out)]
+    strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
+    rows = row_taps(x, window, out, strides, dilation, low)
+    blocks = kernel.reshape(window[0], -1, kernel.shape[-1])
+    return sum(a @ block for a, block in zip(rows, blocks)).reshape(len(x), *out, -1)
+
+
 def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
     """dx[b,m,c] = sum_{u,r,o: S*u + D*r - P = m} g[b,u,o] kernel[r,c,o]: the transposed convolution, kernel flipped"""
     rank = len(shape)
@@ -107,12 +125,8 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
     """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: a matrix product for each tap of ``loop`` axes."""
     rank, out = len(window), g.shape[1:-1]
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    if loop < rank:
-        inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
-        x = jnp.concatenate(list(inner.values()), axis=-1)
-    rows = taps(x, window[:loop], out[:loop], strides[:loop], dilation[:loop], low[:loop])
     right = g.reshape(-1, g.shape[-1])
-    blocks = [a.reshape(-1, a.shape[-1]).T @ right for a in rows.values()]
+    blocks = [a.T @ right for a in row_taps(x, window, out, strides, dilation, low, loop)]
     return jnp.stack(blocks).reshape(*window, -1, g.shape[-1])
 
 
@@ -153,11 +167,10 @@ def by_group(function, a, b, *geometry, **more):
 
 def max_pool(x, window, out, strides=None, dilation=None, low=None, axis=1):
     """max_r x[S*u + D*r - P] over the positions that exist, and which tap has it first, row by row."""
-    met = list(taps(x, window, out, strides, dilation, low, axis, -jnp.inf).values())
-    top = functools.reduce(jnp.maximum, met)
-    at = jnp.full(top.shape, len(met) - 1, jnp.int8 if len(met) < 128 else jnp.int32)
-    for n in reversed(range(len(met) - 1)):
-        at = jnp.where(met[n] == top, n, at)
+    top, *met = taps(x, window, out, strides, dilation, low, axis, -jnp.inf).values()
+    at = jnp.zeros(top.shape, jnp.int8 if len(met) < 127 else jnp.int32)
+    for n, a in enumerate(met, 1):
+        top, at = jnp.maximum(top, a), jnp.where(a > top, n, at).astype(at.dtype)
     return top, at
 
 
@@ -181,7 +194,8 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
 
 
 NEEDS = {"spread": (), "taps": (), "convolution": (), "input_gradient": (), "kernel_convolution": (),
-         "kernel_gradient": ("taps",), "patches": ("taps",), "depthwise": ("taps",),
+         "row_taps": ("taps",), "convolution_by_rows": ("row_taps", "taps"),
+         "kernel_gradient": ("row_taps", "taps"), "patches": ("taps",), "depthwise": ("taps",),
          "depthwise_input_gradient": ("spread",), "depthwise_kernel_gradient": ("taps",), "by_group": (),
          "max_pool": ("taps",), "max_pool_gradient": ("spread",),
          "gram": (), "class_pairs": (), "products": (), "in_parts": (), "joined": (),

@@ -70,11 +70,10 @@ def spread(piece, arrays, window, shape, strides=None, dilation=None, low=None, 
 
 def max_pool(x, window, out, strides=None, dilation=None, low=None, axis=1):
     """max_r x[S*u + D*r - P] over the positions that exist, and which tap has it first, row by row."""
-    met = list(taps(x, window, out, strides, dilation, low, axis, -jnp.inf).values())
-    top = functools.reduce(jnp.maximum, met)
-    at = jnp.full(top.shape, len(met) - 1, jnp.int8 if len(met) < 128 else jnp.int32)
-    for n in reversed(range(len(met) - 1)):
-        at = jnp.where(met[n] == top, n, at)
+    top, *met = taps(x, window, out, strides, dilation, low, axis, -jnp.inf).values()
+    at = jnp.zeros(top.shape, jnp.int8 if len(met) < 127 else jnp.int32)
+    for n, a in enumerate(met, 1):
+        top, at = jnp.maximum(top, a), jnp.where(a > top, n, at).astype(at.dtype)
     return top, at
 
 

@@ -45,6 +45,15 @@ def convolution(x, kernel, out, strides=None, dilation=None, low=None):
     return lax.conv_general_dilated(x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=names)
 
 
+def row_taps(x, window, out, strides, dilation, low, loop=1):
+    """The taps of the first ``loop`` axes, one by one; what the window meets along the others stands in the channels."""
+    if loop < len(window):
+        inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
+        x = jnp.concatenate(list(inner.values()), axis=-1)
+    rows = taps(x, window[:loop], out[:loop], strides[:loop], dilation[:loop], low[:loop])
+    return [a.reshape(-1, a.shape[-1]) for a in rows.values()]
+
+
 def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
     """dx[b,m,c] = sum_{u,r,o: S*u + D*r - P = m} g[b,u,o] kernel[r,c,o]: the transposed convolution, kernel flipped"""
     rank = len(shape)
@@ -61,12 +70,8 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
     """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: a matrix product for each tap of ``loop`` axes."""
     rank, out = len(window), g.shape[1:-1]
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    if loop < rank:
-        inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
-        x = jnp.concatenate(list(inner.values()), axis=-1)
-    rows = taps(x, window[:loop], out[:loop], strides[:loop], dilation[:loop], low[:loop])
     right = g.reshape(-1, g.shape[-1])
-    blocks = [a.reshape(-1, a.shape[-1]).T @ right for a in rows.values()]
+    blocks = [a.T @ right for a in row_taps(x, window, out, strides, dilation, low, loop)]
     return jnp.stack(blocks).reshape(*window, -1, g.shape[-1])
 
 
