@@ -23,6 +23,8 @@ TOO_MANY = 400_000         # products of one evaluation, beyond which a case is 
 PLENTY = 10_000            # and up to which evaluations are cheap
 FEW_ROOTS = 6              # half of all numbers have a square root mod p, so that many can be hoped for
 SEARCHED = 800             # assignments tried
+LARGEST = 512              # the largest size tried where pooling or cropping leaves nothing of a small one
+COLLAPSED = 1000           # what a derived size of 1 weighs: an axis of length 1 hides how it is read
 
 
 class Sizes:
@@ -54,6 +56,8 @@ class Sizes:
         self.names = sorted(s.name for s in symbols)
         alone = {x.name for x in self.expressions if isinstance(x, Size)}
         self.coefficients = [n for n in self.names if n not in alone]
+        self.own = {n: [x for x in self.expressions if _names(x) == {n} and not isinstance(x, Size)]
+                    for n in self.names}
 
     def _at(self, expression) -> int:
         return self._place.setdefault(expression, len(self._place))
@@ -61,30 +65,38 @@ class Sizes:
     def assignment(self, seed: int, square: bool = False, unlike=()) -> dict[str, int] | None:
         """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal.
 
-        ``unlike`` are earlier assignments: as few sizes as possible are the same again.
+        ``unlike`` are earlier assignments: none is found again, and as few of its sizes as possible.
         """
         rng = random.Random(f"sizes {seed} {square}")
-        best, best_score = None, None
-        for candidate in self._candidates(rng, square):
-            score = self._score(candidate, square)
-            if score is not None:
-                score += 8 * sum(other[n] == v for other in unlike for n, v in candidate.items())
-            if score is not None and (best is None or score < best_score):
-                best, best_score = candidate, score
-        return best
+        pools = {n: self._pool(n, square) for n in self.names}
 
-    def _candidates(self, rng, square):
-        pools = [COEFFICIENTS if n in self.coefficients else (3, 2, 4, 6) if square else CHOICES for n in self.names]
-        total = 1
-        for pool in pools:
-            total *= len(pool)
+        def score(candidate):
+            found = self._score(candidate, square)
+            return math.inf if found is None or candidate in unlike else found + 8 * sum(
+                other[n] == v for other in unlike for n, v in candidate.items())
         searched = max(50, min(SEARCHED, 40_000 // (len(self.loops) + 1)))  # less for long programs
-        if total <= searched:
-            found = list(itertools.product(*pools))
+        if math.prod(map(len, pools.values())) <= searched:
+            found = list(itertools.product(*pools.values()))
             rng.shuffle(found)
+            best = min((dict(zip(pools, values, strict=True)) for values in found), key=score, default=None)
         else:
-            found = [tuple(rng.choice(pool) for pool in pools) for _ in range(searched)]
-        return [dict(zip(self.names, values, strict=True)) for values in found]
+            best = min(({n: rng.choice(pool) for n, pool in pools.items()} for _ in range(searched)), key=score)
+            best = _improved(best, pools, score)
+        return best if best is not None and score(best) < math.inf else None
+
+    def _pool(self, name, square) -> tuple[int, ...]:
+        """Values to try: small ones, or where none of them keeps every derived size above 1, the smallest that do.
+
+        Two poolings of an image need at least 8 pixels along an axis, so that 2 are left of it; this is where 8 comes from.
+        """
+        small = COEFFICIENTS if name in self.coefficients else (3, 2, 4, 6) if square else CHOICES
+        own = self.own[name]
+        if not own or any(_least(own, name, n) > 1 for n in small):
+            return small
+        larger = {n: least for n in range(1, LARGEST + 1) if (least := _least(own, name, n)) > 0}
+        telling = [n for n, least in larger.items() if least > 1]
+        enough = next((k for k, n in enumerate(telling, start=1) if larger[n] > 2), len(telling))
+        return tuple(telling[:enough] or list(larger)[:len(CHOICES)] or small)
 
     def _score(self, sizes, square):
         """Smaller is better; None where a derived size is not a positive whole number."""
@@ -93,13 +105,13 @@ class Sizes:
             return None
         equal = sum(values[a] == values[b] for a, b in self.pairs)
         axes = [sizes[n] for n in self.names if n not in self.coefficients]
-        wrong = 40 * (len(self.pairs) - equal) if square else 40 * equal + 4 * (len(axes) - len(set(axes)))
-        small = 30 * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
+        wrong = 40 * (len(self.pairs) - equal) if square else 100 * equal + 4 * (len(axes) - len(set(axes)))
+        small = COLLAPSED * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
         drawn = sum(math.prod(values[i] for i in outer) for _, outer in self.rooted)
         cost = self._cost(values)
         unlucky = 100 * rootless + 6 * max(0, drawn - FEW_ROOTS)
-        return wrong + small + unlucky + max(0, cost - PLENTY) / 200 + cost / 1000
+        return wrong + small + unlucky + max(0, cost - PLENTY) / 400 + cost / 1000
 
     def _values(self, sizes) -> list[int] | None:
         values = []
@@ -123,6 +135,29 @@ class Sizes:
     def cost(self, sizes) -> int:
         """Products in one evaluation of every equation."""
         return self._cost(self._values(sizes))
+
+
+def _names(expression) -> set[str]:
+    return {s.name for s in expression.free_symbols}
+
+
+def _least(expressions, name, n) -> int:
+    """The smallest of derived sizes that depend on one size only; 0 where one is no positive whole number."""
+    values = [size_value(x, {name: n}) for x in expressions]
+    return min(values) if all(isinstance(v, int) and v > 0 for v in values) else 0
+
+
+def _improved(sizes, pools, score):
+    """Changes one size at a time while that is better."""
+    best, better = score(sizes), True
+    while better:
+        better = False
+        for name, pool in pools.items():
+            for n in pool:
+                tried = {**sizes, name: n}
+                if (found := score(tried)) < best:
+                    sizes, best, better = tried, found, True
+    return sizes
 
 
 def _solved(rows) -> int:

@@ -1,0 +1,102 @@
+"""Whole convolutional networks are proved, at images large enough that every plane keeps two rows and columns."""
+
+from dataclasses import replace
+
+import pytest
+
+from derive.errors import DerivationError
+from derive.exact.compile import size_value
+from derive.exact.sample import Sizes
+from derive.exact.verdict import REFUTED
+from derive.examples.networks import NETWORKS
+from derive.tensor import Read
+
+LOSS = "sparse_softmax_cross_entropy"
+
+
+def derived(name, **options):
+    return NETWORKS[name](**options).backprop(loss=LOSS)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return derived("digits_cnn")
+
+
+@pytest.mark.parametrize("name", [
+    "digits_cnn",
+    *(pytest.param(n, marks=pytest.mark.slow) for n in ("twenty", "keras_mnist", "lenet5", "small_resnet"))])
+def test_networks_are_proved(name):
+    """Every gradient, the loss, the logits and every step, mod p; at several sizes, none of which hides an axis."""
+    d = derived(name)
+    evidence = d.check()
+    assert evidence.ok and evidence.undecided == []
+    assert {f"gradient {t.name}" for t in d.wrt} | {"loss loss"} <= set(evidence.proved)
+    assert len(evidence.rows) >= len(d.gradients) + len(d.steps)
+    assert all(r.by == "exact mod 2**61-1" for r in evidence.rows)
+    assert all(len(r.sizes) >= 2 for r in evidence.rows), "at unequal sizes and at equal ones"
+
+
+@pytest.mark.parametrize("name", ["digits_cnn", "keras_mnist", "lenet5"])
+def test_planes_keep_rows_and_columns_apart(name):
+    """Two poolings leave one pixel of a small image, which would hide how it is read."""
+    d = derived(name)
+    sizes = Sizes([*d.source.equations, *d.program.equations], d.program.inputs)
+    one, two, square = (sizes.assignment(n, square=n == 2) for n in range(3))
+    for found in (one, two, square):
+        derived_sizes = [size_value(x, found) for x in sizes.expressions if x.free_symbols]
+        assert all(isinstance(n, int) and n > 1 for n in derived_sizes), (found, sizes.expressions)
+    assert one["H"] != one["W"] and two["H"] != two["W"] and square["H"] == square["W"]
+
+
+def changed(eq, term, mistake):
+    """The equation with one mistake in one of its terms."""
+    return replace(eq, terms=(*eq.terms[:term], mistake(eq.terms[term]), *eq.terms[term + 1:]))
+
+
+def negated(term):
+    return replace(term, coef=-term.coef)
+
+
+def shifted(tensor, axis):
+    """Reads of a tensor one place further along an axis: an offset of a window that is wrong by one."""
+    def mistake(term):
+        old = next(r for f in term.fac for r in f.atoms(Read) if r.tensor.name == tensor)
+        new = Read(old.tensor, *(i + int(n == axis) for n, i in enumerate(old.idx)))
+        return replace(term, fac=tuple(f.xreplace({old: new}) for f in term.fac))
+    return mistake
+
+
+def exchanged(tensor, a, b):
+    """Reads of a tensor with two axes exchanged: rows and columns of a plane, say."""
+    def mistake(term):
+        old = next(r for f in term.fac for r in f.atoms(Read) if r.tensor.name == tensor)
+        idx = list(old.idx)
+        idx[a], idx[b] = idx[b], idx[a]
+        return replace(term, fac=tuple(f.xreplace({old: Read(old.tensor, *idx)}) for f in term.fac))
+    return mistake
+
+
+@pytest.mark.parametrize("name, mistake", [
+    pytest.param("conv2d_1_kernel", negated, id="sign", marks=pytest.mark.slow),
+    pytest.param("conv2d_2_kernel", shifted("h2", 2), id="offset"),
+    pytest.param("conv2d_1_kernel", shifted("x", 1), id="offset of the first", marks=pytest.mark.slow),
+    pytest.param("conv2d_1_kernel", exchanged("x", 1, 2), id="rows for columns", marks=pytest.mark.slow)])
+def test_a_wrong_convolution_gradient_is_refuted_and_named(digits, name, mistake):
+    at = next(n for n, e in enumerate(digits.program.equations) if e.name == f"d{name}")
+    wrong = changed(digits.program.equations[at], 0, mistake)
+    equations = (*digits.program.equations[:at], wrong, *digits.program.equations[at + 1:])
+    bad = replace(digits, steps=(), evidence={}, program=replace(digits.program, equations=equations))
+    with pytest.raises(DerivationError, match=f"gradient {name} is refuted") as error:
+        bad.check()
+    assert f"d{name}[" in str(error.value) and "derived" in str(error.value) and "true" in str(error.value)
+    assert bad.evidence[f"gradient:{name}"] == REFUTED
+
+
+def test_a_wrong_step_through_two_poolings_is_refuted_and_named(digits):
+    s = next(s for s in digits.steps if s.target == "dh2" and s.after.terms)
+    wrong = replace(s, after=changed(s.after, 0, shifted("conv2d_2_kernel", 0)))
+    bad = replace(digits, steps=tuple(wrong if x is s else x for x in digits.steps), evidence={})
+    with pytest.raises(DerivationError, match=f"step {s.id} {s.rule}: dh2 is refuted"):
+        bad.check()
+    assert bad.evidence[s.id] == REFUTED
