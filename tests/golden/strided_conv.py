@@ -46,7 +46,7 @@ def convolution(x, kernel, out, strides=None, dilation=None, low=None):
 
 
 def row_taps(x, window, out, strides, dilation, low, loop=1):
-    """The taps of the first ``loop`` axes, one by one; what the window meets along the others stands in the channels."""
+    """The taps of the first ``loop`` axes one by one; what the window meets along the others is in the channels."""
     if loop < len(window):
         inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
         x = jnp.concatenate(list(inner.values()), axis=-1)
