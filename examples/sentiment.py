@@ -3,7 +3,6 @@
 The texts are generated, and it says so: sentences of a review with a verdict in it, which "not" turns round.
 """
 
-import jax
 import numpy as np
 import optax
 
@@ -30,37 +29,28 @@ def texts(count: int, seed: int):
     return out, np.array(positive, np.float32)[:, None]
 
 
-def main(epochs: int = 120, seed: int = 0) -> float:
-    """Returns the accuracy on new texts."""
-    x, y = texts(1000, seed)
-    x, mask = nx.pad(x)
-    steps = x.shape[1]
+def network(steps: int) -> dv.Model:
+    """Words to vectors, a GRU over the words that are there, one logit."""
     tokens = dv.Input((steps,), dtype="int", below=len(WORDS))
     there = dv.Input((steps,), name="mask", dtype="int", below=2)
-    model = dv.Model([tokens, there], L.Dense(1)(L.GRU(16, masked=True)([L.Embedding(len(WORDS), 8)(tokens), there])))
-    kernel = nx.compile(model.backprop("sigmoid_binary_cross_entropy"))
-    print(kernel.derivation.gradient("h2"))
-    optimizer = optax.adam(2e-2)
-    params = nx.init(model, seed)
+    words = L.Embedding(len(WORDS), 8)(tokens)
+    return dv.Model([tokens, there], L.Dense(1)(L.GRU(16, masked=True)([words, there])))
 
-    @jax.jit
-    def step(params, state, x, mask, y):
-        arrays = {**params, "x": x, "mask": mask, "y": y}
-        loss, gradients, _ = kernel.fn(*[arrays[t.name] for t in kernel.inputs])
-        updates, state = optimizer.update(gradients, state, params)
-        return optax.apply_updates(params, updates), state, loss
 
-    state = optimizer.init(params)
-    for _ in range(epochs):
-        params, state, loss = step(params, state, x, mask, y)
-    print(f"loss {float(loss):.4f}")
-
-    x, y = texts(200, seed + 1)
-    x, mask = nx.pad(x)
-    forward = nx.compile(model.forward())
-    logits = forward(**{t.name: {**params, "x": x.astype(np.int32), "mask": mask}[t.name] for t in forward.inputs})[0]
-    accuracy = float(((np.asarray(logits) > 0) == (y > 0)).mean())
+def main(epochs: int = 15, seed: int = 0) -> float:
+    """Returns the accuracy on new texts."""
+    (train, y), (new, y_new) = texts(1000, seed), texts(200, seed + 1)
+    x, mask = nx.pad([*train, *new])
+    x = {"x": x, "mask": mask}
+    trainer = nx.Trainer(network(mask.shape[1]), loss="sigmoid_binary_cross_entropy", optimizer=optax.adam(1e-2),
+                         metrics=["accuracy"], seed=seed)
+    print(trainer.derivation.gradient("h2"))
+    trainer.fit({n: a[:1000] for n, a in x.items()}, y, batch_size=50, epochs=epochs)
+    held_out = {n: a[1000:] for n, a in x.items()}
+    accuracy = trainer.evaluate(held_out, y_new)["accuracy"]
     print(f"accuracy on new texts: {accuracy:.3f}")
+    for text, there, logit in list(zip(held_out["x"], held_out["mask"], trainer.predict(held_out)[:, 0], strict=True))[:4]:
+        print("positive" if logit > 0 else "negative", "|", " ".join(WORDS[n] for n in text[there == 1]))
     return accuracy
 
 

@@ -263,13 +263,18 @@ def _labels(Y, loss, shape, classes, name, said):
 
 
 def _numbers(a, name) -> np.ndarray:
+    given = a
     try:
         a = np.asarray(a)
     except ValueError:
-        found = sorted({len(s) for s in a if hasattr(s, "__len__")})
-        raise InputError(f"{name} holds sequences of unequal lengths ({', '.join(map(str, found[:4]))}"
-                         f"{', ...' if len(found) > 4 else ''}); nx.pad({name}) makes one array of them and the mask "
-                         f"that layers with masked=True take") from None
+        a = np.empty(0, object)
+    if a.dtype == object:
+        parts = given if hasattr(given, "__iter__") else ()
+        found = sorted({len(s) for s in parts if hasattr(s, "__len__") and not isinstance(s, str)})
+        if len(found) > 1:
+            raise InputError(f"{name} holds sequences of unequal lengths ({', '.join(map(str, found[:4]))}"
+                             f"{', ...' if len(found) > 4 else ''}); nx.pad({name}) makes one array of them and the mask "
+                             f"that layers with masked=True take")
     if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool) or np.issubdtype(a.dtype, np.complexfloating):
         raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers")
     return a

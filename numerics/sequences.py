@@ -57,6 +57,10 @@ def lengths(mask) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.ndim != 2:
         raise InputError(f"lengths: the mask has shape {mask.shape}; accepted is (N, T)")
+    other = np.argwhere((mask != 0) & (mask != 1))
+    if len(other):
+        n, t = other[0]
+        raise InputError(f"lengths: mask[{n}, {t}] is {mask[n, t]}; a mask is 1 where a step counts and 0 elsewhere")
     on = mask > 0
     bad = np.argwhere(on[:, 1:] & ~on[:, :-1])
     if len(bad):
@@ -116,6 +120,9 @@ def streams(ids, batch: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarra
     long = (len(ids) - 1) // batch
     if steps < 1 or batch < 1:
         raise InputError(f"streams: batch {batch} and steps {steps} are whole numbers from 1")
+    if len(ids) <= batch:
+        raise InputError(f"streams: {len(ids)} elements for {batch} streams; each needs at least {steps} inputs and "
+                         f"the element after them, {batch * steps + 1} together")
     if long < steps:
         raise InputError(f"streams: truncation after {steps} steps, but {len(ids)} elements in {batch} streams are "
                          f"{long} steps each; accepted are at most {long} steps, or fewer streams")

@@ -162,6 +162,7 @@ class Layer:
     fields: tuple[str, ...] = ()  # the arguments of the constructor, for saving
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
+    called = "L.Add()([h, x])"  # how a layer that does is called
     penalties: dict[str, Callable] = {}  # role of a parameter, or "activity" for the output -> price of an element
     takes: dict = {}  # of what dtype and range a Sequential's input is, where this is its first layer
 

@@ -57,7 +57,7 @@ def call(layer, on) -> Node:
     what = type(layer).__name__
     many = isinstance(on, list | tuple)
     if many != layer.merges:
-        needs = "a list of symbols, as in L.Add()([h, x])" if layer.merges else "one symbol, as in L.Dense(10)(h)"
+        needs = f"a list of symbols, as in {layer.called}" if layer.merges else "one symbol, as in L.Dense(10)(h)"
         raise DeriveError(f"{what} is called on {needs}; it was given {on!r}")
     of = tuple(on) if many else (on,)
     for node in of:

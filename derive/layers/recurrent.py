@@ -109,6 +109,7 @@ class Recurrent(Layer):
         self.recurrent_init = initializer(recurrent_init, f"{where}: recurrent_init")
         self.bias_init = initializer(bias_init, f"{where}: bias_init")
         self.merges = self.masked or initial_state == "input"
+        self.called = f"L.{self._where}([{', '.join(self._symbols())}])"
 
     def __call__(self, on):
         node = super().__call__(on)
@@ -134,9 +135,13 @@ class Recurrent(Layer):
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
+    def _symbols(self) -> list[str]:
+        """What the layer is called on, by the names in messages."""
+        return ["x"] + ["mask"] * self.masked + [f"{s}0" for s in self.states] * (self.initial_state == "input")
+
     def _steps(self, given, new: Builder) -> Steps:
         given = list(given) if self.merges else [given]
-        wanted = ["x"] + ["mask"] * self.masked + [f"{s}0" for s in self.states] * (self.initial_state == "input")
+        wanted = self._symbols()
         if len(given) != len(wanted):
             raise ShapeError(f"{self._where} is called on [{', '.join(wanted)}]; it was given {len(given)} symbols")
         x, rest = given[0], given[1:]

@@ -80,7 +80,7 @@ class Bidirectional(Layer):
             raise DeriveError(f"Bidirectional: unknown merge {merge!r}{did_you_mean(merge, MERGES)}; accepted are "
                               f"{', '.join(MERGES)}")
         self.inner, self.merge, self.trainable = inner, merge, inner.trainable
-        self.merges = inner.merges
+        self.merges, self.called = inner.merges, "L.Bidirectional(L.GRU(8, masked=True))([x, mask])"
         self._backward = copy.copy(inner)
         self._backward.go_backwards = True
 

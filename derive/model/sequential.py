@@ -51,8 +51,12 @@ class Sequential(Model):
         for n, layer in enumerate(made):
             if layer.merges:
                 raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
-                                  f"use dv.Model, as in L.Add()([h, x])")
+                                  f"use dv.Model, as in {layer.called}")
             node = layer(node)
+            if isinstance(node, tuple):
+                raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__} with return_state, which gives its "
+                                  f"states beside its output; use dv.Model, as in "
+                                  f"{', '.join(('y', *layer.states))} = L.{type(layer).__name__}(...)(x)")
         super().__init__(x, node, name)
 
     def to_dict(self) -> dict:
