@@ -59,6 +59,14 @@ def term_key(term, env, with_coef=False) -> str:
     return f"{key(term.coef)}${best}" if with_coef else best
 
 
+def equation_key(e) -> str:
+    """One text for all equations with the same axes and right-hand side, whatever they and their indices are called."""
+    env = {i: f"={n}:{key(i.size)}" for n, i in enumerate((*e.idx, *e.over))}
+    terms = "+".join(sorted(term_key(t, env, with_coef=True) for t in e.terms))
+    axes = ",".join(key(a) for a in e.tensor.axes)
+    return f"{axes}:{e.reduce}:{terms}:{'&'.join(sorted(g.key(env) for g in e.guards))}"
+
+
 def _orders(term, env):
     """Candidate orders of the bound indices: sorted by a refined signature, ties tried in every order."""
     bnd = list(term.bnd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .canonical import equation_key
 from .matrices.rules import inverse_of, is_matrix
 from .order import Scan, schedule
 from .program import Equation, Program
@@ -74,6 +75,9 @@ def helper(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor | None:
 
 
 def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
+    if eq.name not in made:
+        kept = equation_key(replace(eq, reduce="argmax"))
+        made |= {eq.name: e.tensor for e in work.forward if e.reduce == "argmax" and equation_key(e) == kept}
     if eq.name not in made:
         name = work.unused(f"{eq.name}_argmax")
         t = work.tensor_like(eq.tensor, name, "int", eq.over[0].size)

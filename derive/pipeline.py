@@ -1,6 +1,6 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
-    definitions -> ingest -> log domain -> chain rule -> contract -> simplify -> reuse -> prune -> stabilize -> number
+    definitions -> ingest -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune -> stabilize -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
 :func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.
@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from .derivation import PassReport
 from .errors import DerivationError
 from .ingest import ingest
 from .logdomain import log_domain
+from .monotone import max_first
 from .order import Scan, schedule
 from .program import Equation, Program
 from .reverse import ancestors, float_ancestors
@@ -99,6 +101,8 @@ def contraction(work: Work) -> str:
 def simplification(work: Work) -> str:
     """Substitute trivial adjoints, write saved values, use declared facts, read known sums, collect."""
     raw, work.backward = work.backward, []
+    reads = Counter(t.name for eq in raw for t in eq.tensors())
+    work.shared = {name for name, n in reads.items() if n > 1}
     by_name = {t.name: x for x, t in work.adjoint.items()}
     for eq in raw:
         done = simplify(eq, work)
@@ -169,6 +173,7 @@ CHAIN_RULE = Pass("chain rule", chain_rule)
 PASSES: tuple[Pass, ...] = (
     Pass("ingest", read_definitions),
     Pass("log domain", log_domain),
+    Pass("max first", max_first),
     CHAIN_RULE,
     Pass("contract", contraction),
     Pass("simplify", simplification),

@@ -311,6 +311,7 @@ class Step:
 
     * ``"equal"``: ``before`` and ``after`` define the same tensor with equal values, given ``context``;
     * ``"exp-equal"``: the exponentials of both sides agree (exp is injective on the reals);
+    * ``"ordered"``: both sides agree for every order of the elements of ``wrt``, however they are summed, given ``context``;
     * ``"transpose"``: ``before`` are the consumers y = F(x, ...) of ``target`` x, and ``after`` is the sum over them
       of J_F' dy, tested by <dy, J_F v> = <after, v>;
     * ``"definition"``: ``after`` names a new tensor; nothing is claimed of anything older.

@@ -85,7 +85,10 @@ def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
 
 
 def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
-    """Constants and aliases always; other pointwise adjoints if they have fewer indices and are not summed over."""
+    """Constants and aliases always; other pointwise adjoints if they have fewer indices and are not summed over.
+
+    Where a bracket picks from one that others read too, it keeps its name: it would be written out twice at full size.
+    """
     if source.name in work.cyclic and any(r.tensor == source.tensor for r in source.reads()):
         return False
     if not source.is_pointwise:
@@ -97,6 +100,8 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
     if len(source.terms) == 1 and not source.terms[0].rows and len(source.terms[0].fac) == 1 \
             and isinstance(source.terms[0].fac[0], Read):
         return True  # an alias, up to a coefficient
+    if t.rows and source.name in work.shared:
+        return False
     return source.tensor.rank < eq.tensor.rank and not read.free_symbols & set(t.bnd)
 
 

@@ -12,7 +12,7 @@ def replay(d) -> Program:
     """Apply every step of a derivation to its source; see :meth:`derive.derivation.Derivation.replay`."""
     now: dict[str, Equation] = {e.name: _plain(e) for e in d.source.equations}
     for s in d.steps:
-        if s.claim in ("equal", "exp-equal"):
+        if s.claim in ("equal", "exp-equal", "ordered"):
             (before,) = s.before
             if now.get(before.name) != _plain(before):
                 raise DerivationError(f"step {s.id} ({s.rule}) rewrites {before}\n  but the steps before it left "

@@ -37,6 +37,7 @@ class Work:
     unshifted: list[Equation] = field(default_factory=list)  # all equations before stabilization
     cyclic: set[str] = field(default_factory=set)
     relevant: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)  # names that several backward equations read
     saved: Saved = None
     source: Program = None
     dirty: bool = True

@@ -74,6 +74,19 @@ class ModularField:
         """A number with every root of small order."""
         return pow(self.draw(), PERFECT, P)
 
+    def draw_ordered(self, count: int) -> list[int]:
+        """Numbers from the least to the largest, 0 among them, that :meth:`sign` puts in this order two by two.
+
+        Mod p "larger" is not transitive; among these it is, as among real numbers.
+        """
+        found = [0]
+        while len(found) < count:
+            v = self.draw()
+            above = [self.sign(v - u) > 0 for u in found]
+            if above == sorted(above, reverse=True):
+                found.insert(sum(above), v)
+        return found
+
     # -- arithmetic -------------------------------------------------------------------------------------------------
 
     @staticmethod

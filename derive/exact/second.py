@@ -44,7 +44,7 @@ def product_claim(checker, name):
 
     def claim(case):
         first = {n: case.array(v).data for n, v in along.items()}
-        mixed = mixed_derivative(case, d, first, {name: case.direction(wrt[name])})
+        mixed = mixed_derivative(case, checker, first, {name: case.direction(wrt[name])})
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
     return claim
 
@@ -55,9 +55,9 @@ def gauss_newton_claim(checker, name):
 
     def claim(case):
         first = {n: case.array(v).data for n, v in d.directions.items()}
-        arrays = case.tangent(d.source, first, {name: case.direction(wrt[name])})
+        arrays = case.tangent(checker.source(case), first, {name: case.direction(wrt[name])})
         dropped = {d.between.name: [_mixed(case, v) for v in arrays[d.between.name].data]}
-        along = case.tangent(d.source, dropped)[d.loss.name].data[0][1]
+        along = case.tangent(checker.source(case), dropped)[d.loss.name].data[0][1]
         mixed = case.field.sub(_mixed(case, arrays[d.loss.name].data[0]), case.field.zero if along is None else along)
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
     return claim
@@ -70,7 +70,7 @@ def jacobian_claim(checker, name):
 
     def claim(case):
         v = case.direction(w)
-        true = _tangents(case, d.source, {name: v}, y)
+        true = _tangents(case, checker.source(case), {name: v}, y)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
     return claim
 
@@ -82,20 +82,20 @@ def hessian_claim(checker, pair):
     if A.is_input and B.is_input:
         def claim(case):
             u, v = case.direction(A, "left"), case.direction(B)
-            mixed = mixed_derivative(case, d, {B.name: v}, {A.name: u})
+            mixed = mixed_derivative(case, checker, {B.name: v}, {A.name: u})
             return checker.either(case, lambda arrays: _form_differs(case, arrays[H.name].data, u, v, mixed, pair))
         return claim
 
     def claim_of_rows(case):
         v = case.direction(B)
-        true = _tangents(case, d.source, {B.name: v}, dA)
+        true = _tangents(case, checker.source(case), {B.name: v}, dA)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[H.name].data, v, true, dA.name))
     return claim_of_rows
 
 
-def mixed_derivative(case: Case, d, first, second):
+def mixed_derivative(case: Case, checker, first, second):
     """The second derivative of the author's loss along two directions."""
-    return _mixed(case, case.tangent(d.source, first, second)[d.loss.name].data[0])
+    return _mixed(case, case.tangent(checker.source(case), first, second)[checker.d.loss.name].data[0])
 
 
 def _mixed(case: Case, v):

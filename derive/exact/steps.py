@@ -5,11 +5,16 @@ See :class:`derive.program.Step` for what each kind of step claims.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from ..errors import DerivationError
 from ..program import Equation, Program, Step
 from .case import Case
 from .compile import Array
 from .decide import Difference, compare, same_exponentials, show
+
+ORDERED = 9  # different numbers among which an order is drawn; a window has ties and zeros then
 
 
 class Steps:
@@ -25,7 +30,9 @@ class Steps:
             return lambda case: self.definition(s, case)
         if s.claim in ("equal", "exp-equal"):
             return lambda case: self.equal(s, case)
-        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, "
+        if s.claim == "ordered":
+            return lambda case: self.ordered(s, case)
+        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, ordered, "
                               f"transpose and definition")
 
     def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
@@ -76,6 +83,27 @@ class Steps:
             return found
         case.notes.add("given the program's definitions")
         return None
+
+    def ordered(self, s: Step, case: Case):
+        """before == after whatever the elements of ``wrt`` are; mod p they come from numbers that have an order.
+
+        A sum ``z = left + c`` in the context names ``left``, which is then ``z - c``.
+        """
+        if not case.field.exact:
+            return self.differ(s, case, self.context(s, case, on_shell=False))
+        z, F = s.wrt, case.field
+        shape = case.machine((), {}).shape(z)
+        numbers = F.draw_ordered(ORDERED)
+        known = {z.name: Array(shape, [case.rng.choice(numbers) for _ in range(math.prod(shape))])}
+        apart = next((e for e in s.context if e.tensor == z), None)
+        if apart is not None:
+            left, moved = apart.terms[0].fac[0].tensor, replace(apart, terms=apart.terms[1:])
+            rest = self.side(moved, case, known)
+            known[left.name] = Array(shape, [F.sub(a, b) for a, b in zip(known[z.name].data, rest.data, strict=True)])
+        program = Program((), tuple(e for e in s.context if e.name not in known))
+        machine = case.machine({t for e in program for t in e.tensors()} - {e.tensor for e in program}, known)
+        machine.run(program)
+        return self.differ(s, case, machine.arrays)
 
     def transpose(self, s: Step, case: Case):
         """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""

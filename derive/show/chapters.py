@@ -15,6 +15,11 @@ KINDS = {
         "Sums of exponentials go to the log domain",
         "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
     ),
+    "max first": (
+        "The max comes first",
+        "A function that never decreases, and adding what is the same for all, do not change which element is the "
+        "largest. So the max of a window can be taken before them, and they are evaluated once for each window.",
+    ),
     "seed": ("The start", ""),
     "chain rule": (
         "The chain rule",
