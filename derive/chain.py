@@ -77,8 +77,10 @@ def helper(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor | None:
 def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
     if eq.name not in made:
         kept = equation_key(replace(eq, reduce="argmax"))
-        made |= {eq.name: e.tensor for e in work.forward if e.reduce == "argmax" and equation_key(e) == kept}
-    if eq.name not in made:
+        known = [e.tensor for e in work.forward if e.reduce == "argmax" and equation_key(e) == kept]
+        if known:
+            made[eq.name] = known[0]
+            return known[0]
         name = work.unused(f"{eq.name}_argmax")
         t = work.tensor_like(eq.tensor, name, "int", eq.over[0].size)
         new = replace(eq, tensor=t, reduce="argmax")

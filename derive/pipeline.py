@@ -1,6 +1,7 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
-    definitions -> ingest -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune -> stabilize -> number
+    definitions -> ingest -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
+                -> stabilize -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
 :func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.

@@ -66,11 +66,19 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
     target = _tuple(scope.arrays[e.name] for e in results) if results else "_"
     numbers = ", ".join(f"({e.number})" for e in results or [first])
     scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros(step)}, {streams}{extra})", numbers)
+    names = list(dict.fromkeys(n for (n, _), _ in carry_of(step)))
+    kept = ", ".join(scope.arrays[e.name] for e in results)
+    scope.choices.append(("scan", first.number, f"from step to step {', '.join(names)} alone {_are(names)} carried; "
+                          f"{f'of every step {kept} alone {_are(results)} saved' if kept else 'no step is saved'}"))
     for e in results:
         n = group.axis[e.name]
         if n:
             name = scope.arrays[e.name]
             scope.write(f"{name} = jnp.moveaxis({name}, 0, {n})")
+
+
+def _are(found) -> str:
+    return "are" if len(found) > 1 else "is"
 
 
 def written(scope: Scope, group: Scan) -> Step:

@@ -13,7 +13,9 @@
 
 Facts used: none.
 Kinks: none.
-Emission: hoist in (1): what does not depend on the recurrence is one product for all steps, before the scan.
+Emission: hoist in (1): what does not depend on the recurrence is one product for all steps, before the scan; scan in
+  (1): from step to step h alone is carried; of every step h alone is saved; scan in (4): from step to step dh_in
+  alone is carried; of every step dh_in alone is saved.
 """
 import jax
 import jax.numpy as jnp
