@@ -183,7 +183,8 @@ def _agrees(t: Tensor, shape, bound) -> bool:
 
 # -- values --------------------------------------------------------------------------------------------------------
 
-def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=()) -> list[str]:
+def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=(),
+                 matrices: bool = True) -> list[str]:
     """Ranges of integers, NaN and infinity, declared facts, singular matrices; returns a line for each check made."""
     _check_names(inputs, arrays, unneeded)
     _check_dtypes(inputs, arrays)
@@ -199,7 +200,7 @@ def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=f
             a = a.astype(np.float64)
             done.append(_check_finite(t, a))
             done += [_check_fact(t, f, a, np.asarray(arrays[t.name]).dtype, bound) for f in t.facts]
-    return done + check_matrices(program, arrays, bound)
+    return done + (check_matrices(program, arrays, bound) if matrices else [])
 
 
 def _position(t: Tensor, spot) -> str:
@@ -258,9 +259,11 @@ def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
     if (over > 0).any():
         spot = np.unravel_index(int(np.argmax(over)), over.shape)
         shown = ", ".join(str(int(n)) for n in spot)
-        together = fact.kind == "sums_to" or fact.is_symmetric
-        amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]" if together \
-            else f"{fact.text(t)}, but {_position(t, spot)} = {a[spot]:.3g}"
+        if fact.kind == "sums_to":
+            amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]"
+        else:
+            amount = f"{fact.text(t)}, but {_position(t, spot)} = {a[spot]:.3g}"
+            amount += f" and {_position(t, spot[::-1])} = {a[spot[::-1]]:.3g}" if fact.is_symmetric else ""
         raise InputError(f"{t.name}: {amount}, the largest violation ({int((over > 0).sum())} of {over.size})")
     return f"{t.name}: {fact.text(t)}"
 

@@ -129,5 +129,5 @@ def test_declared_facts_are_checked():
         kern.validate(y=good * np.array([[1, -1], [1, 1]], "float32") + np.array([[1.5, 0], [0, 0]], "float32"))
     with pytest.raises(nx.InputError, match=r"v\[b\] > 0 \(declared\), but v\[1\] = 0"):
         kern.validate(v=np.array([1, 0], "float32"))
-    with pytest.raises(nx.InputError, match=r"A is symmetric \(declared\) is off by 2 at \[0, 1\]"):
+    with pytest.raises(nx.InputError, match=r"A is symmetric \(declared\), but A\[0, 1\] = 2 and A\[1, 0\] = 0"):
         kern.validate(A=np.array([[1, 2], [0, 1]], "float32"))

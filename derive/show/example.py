@@ -125,7 +125,8 @@ def worked_example(program: Program) -> Example:
     if len(program) > LONGEST:
         raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
-    data = {t.name: _input(t, n, sizes) for n, t in enumerate(program.inputs)}
+    inverted = {r.tensor.name for e in program.equations if is_matrix(e) for r in e.reads()}
+    data = {t.name: _input(t, n, sizes, t.name in inverted) for n, t in enumerate(program.inputs)}
     return evaluate(program, sizes, data)
 
 
@@ -166,8 +167,11 @@ def _shape(t: Tensor, sizes):
 PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
 
 
-def _input(t: Tensor, n: int, sizes) -> dict:
-    """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input."""
+def _input(t: Tensor, n: int, sizes, inverted: bool = False) -> dict:
+    """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input.
+
+    A matrix that is inverted, or whose determinant is taken, has the most on its diagonal.
+    """
     places = list(itertools.product(*(range(s) for s in _shape(t, sizes))))
     kinds = {f.kind for f in t.facts}
     out = {}
@@ -182,8 +186,8 @@ def _input(t: Tensor, n: int, sizes) -> dict:
         if kinds & {"positive", "nonnegative"} or t.role == "random":
             v = abs(v) + 1
         out[place] = v
-        if "positive_definite" in kinds and len(set(place)) == 1:
-            out[place] = Fraction(3 * _shape(t, sizes)[0])  # more than the rest of its row
+        if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
+            out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
         if fact.kind == "sums_to":
             axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))

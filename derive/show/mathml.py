@@ -129,7 +129,8 @@ def _opens_max(node):
 
 def _product(node):
     if node.op:
-        return row(op({"odot": "⊙", "otimes": "⊗"}[node.op]).join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
+        between = op({"odot": "⊙", "otimes": "⊗"}[node.op])
+        return row(between.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
     out = []
     for n, item in enumerate(node.items):
         if n:

@@ -252,6 +252,15 @@ def _nodes(value):
 def _conditions(f: Formulas) -> list:
     items = [(str(u),) for u in f.d.facts]
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
+    items += [
+        (
+            f"Convention for {t.name}, declared symmetric: all its entries are differentiated as independent ones, and "
+            "the declaration is used only to simplify. The steepest direction among symmetric matrices is the "
+            "symmetric part of the gradient.",
+        )
+        for t in f.d.wrt
+        if any(fact.is_symmetric for fact in t.facts)
+    ]
     if not items:
         items = [
             ("No declared fact was used, and no convention was needed: every function involved is differentiable.",)

@@ -8,10 +8,11 @@ import numpy as np
 from derive.derivation import Derivation
 
 from ..errors import InputError, NumericsError
-from ..inputs import bind_sizes
+from ..inputs import bind_sizes, check_values
 from ..kernel import Kernel, compile
 from ..matrix_values import check_matrices
 from ..memory import check_results
+from .history import NewtonError
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}
 
@@ -63,8 +64,13 @@ class Problem:
         return arrays
 
     def check(self) -> None:
-        """Names, shapes and dtypes, once."""
-        self.kernel._ordered(self._arrays(self.flat(self.start)))
+        """Names, shapes and dtypes, and the values of the data and of the start: ranges, NaN, declared facts."""
+        arrays = self._arrays(self.flat(self.start))
+        self.kernel._ordered(arrays)
+        try:
+            check_values(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program, matrices=False)
+        except InputError as error:
+            raise NewtonError(f"{self.d.name}: {error}", (), self.start) from None
 
     def _ordered(self, v, along=None):
         arrays = self._arrays(v, along)

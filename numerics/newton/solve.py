@@ -12,6 +12,7 @@ from .steps import cg_step, least_squares_step, newton_step, root_step
 
 METHODS = {"hessian": ("newton",), "hvp": ("newton-cg",), "gauss_newton": ("gauss-newton-cg",),
            "jacobian": ("root", "gauss-newton", "levenberg-marquardt")}
+DAMPED = ("newton", "newton-cg", "gauss-newton-cg", "levenberg-marquardt")
 ARMIJO = 1e-4   # of the decrease that the slope promises
 HALVINGS = 40
 KEPT = 10_000   # parameters up to which the points of the path are kept
@@ -44,7 +45,7 @@ def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = N
     max_steps : int
     damping : float or "auto"
         A multiple of the identity added to the Hessian; "auto" adds what makes it positive definite, and nothing where
-        it is.  For Levenberg-Marquardt the first damping (1e-3 if 0).
+        it is.  For Levenberg-Marquardt the first damping (1e-3 if 0).  "root" and "gauss-newton" take none.
     line_search : bool
         Armijo backtracking: halve the step until the loss (or the squared residual) falls enough.
     inner : int
@@ -79,13 +80,25 @@ def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = N
     >>> round(float(result.parameters["x"]), 10), result.steps
     (1.4142135624, 4)
     """
-    if damping != "auto" and not (isinstance(damping, int | float) and np.isfinite(damping) and damping >= 0):
-        raise NumericsError(f'damping={damping!r}: give a number >= 0, or "auto"')
+    _check_options(tolerance, max_steps, damping, inner)
     problem = Problem(d, start, dict(inputs or {}))
     if problem.dtype == np.float64:
         with float64():
             return _Iteration(problem, method, tolerance, max_steps, damping, line_search, inner, memory).run()
     return _Iteration(problem, method, tolerance, max_steps, damping, line_search, inner, memory).run()
+
+
+def _check_options(tolerance, max_steps, damping, inner) -> None:
+    def number(given):
+        return isinstance(given, int | float | np.number) and not isinstance(given, bool) and np.isfinite(given)
+
+    if damping != "auto" and not (number(damping) and damping >= 0):
+        raise NumericsError(f'damping={damping!r}: give a number >= 0, or "auto"')
+    if not (number(tolerance) and tolerance >= 0):
+        raise NumericsError(f"tolerance={tolerance!r}: give a number >= 0, the norm at which the iteration stops")
+    for name, given, least in (("max_steps", max_steps, 0), ("inner", inner, 1)):
+        if not (number(given) and given >= least and given == int(given)):
+            raise NumericsError(f"{name}={given!r}: give a whole number from {least}")
 
 
 class _Iteration:
@@ -96,6 +109,9 @@ class _Iteration:
         self.line_search, self.inner = line_search, inner
         self.point = problem.flat(problem.start)
         self.method = self._method(method)
+        if damping not in (0, "auto") and self.method not in DAMPED:
+            raise NumericsError(f"damping={damping!r}: {self.method} takes no damping; what does are "
+                                f"{', '.join(DAMPED)}")
         self.damping = 1e-3 if self.method == "levenberg-marquardt" and damping in (0, "auto") else damping
         self.history: list[Iteration] = []
         self.path: list[np.ndarray] = []
@@ -157,8 +173,9 @@ class _Iteration:
         if self.method == "newton":
             return *newton_step(matrix, first, self.damping), 0
         if self.method in ("newton-cg", "gauss-newton-cg"):
-            p, inner = cg_step(lambda v: self.problem.product(self.point, v), first, self.inner)
-            return p, 0.0, inner
+            shift = 0.0 if self.damping == "auto" else float(self.damping)  # where it bends down, they stop by themselves
+            p, inner = cg_step(lambda v: self.problem.product(self.point, v) + shift * v, first, self.inner)
+            return p, shift, inner
         return (root_step(matrix, first) if self.method == "root" else least_squares_step(matrix, first, 0.0)), 0.0, 0
 
     def _search(self, value, p, slope) -> float:
