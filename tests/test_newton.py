@@ -212,7 +212,7 @@ def test_the_same_damping_gives_the_same_steps_with_a_matrix_and_with_products()
     for d in (dv.hessian(loss, [w]), dv.hvp(loss, [w])):
         history = nx.newton(d, start, data, damping=0.5, tolerance=1e-8).history
         steps = data["a"] * start["w"] / (data["a"] + 0.5)
-        assert history[0].damping == 0.5 and history[0].length == pytest.approx(np.linalg.norm(steps), rel=0.1)
+        assert history[0].damping == 0.5 and history[0].step == pytest.approx(np.linalg.norm(steps), rel=0.1)
         assert len(history) > 5, "a constant damping converges linearly"
 
 

@@ -20,6 +20,12 @@ KINDS = {
         "A function that never decreases, and adding what is the same for all, do not change which element is the "
         "largest. So the max of a window can be taken before them, and they are evaluated once for each window.",
     ),
+    "forward rule": (
+        "Differentiating forward",
+        "Going forward from a parameter, the derivative of a tensor by it gathers one term from everything that the "
+        "tensor reads: the partial derivative by what is read, times the derivative of that by the parameter.",
+    ),
+    "symmetry": ("Symmetry", "Second derivatives commute, so a block is the transpose of its mirror image."),
     "seed": ("The start", ""),
     "chain rule": (
         "The chain rule",

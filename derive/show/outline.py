@@ -68,6 +68,9 @@ def _question(f: Formulas) -> tuple:
         asked = ("What are the second derivatives of ", target, " with respect to all pairs of ", *wanted, "? ")
     elif d.kind == "jacobian":
         asked = ("How does each element of ", target, " change with each of ", *wanted, "? ")
+    elif d.kind == "gauss_newton":
+        asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction, if ",
+                 f.names.name(d.between), " were linear in it? ")
     else:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
     return (
@@ -148,7 +151,23 @@ def _asked(f: Formulas) -> list:
                 matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
                 what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
                 items.append((f.names.name(t), *what, f", of shape {_shape(t)}"))
-    return [Heading(2, "What is asked for"), Bullets(tuple(items))]
+    return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
+
+
+def _product(f: Formulas) -> list:
+    """How a product with a matrix that is never built comes out of a gradient."""
+    d, made = f.d, {"hvp": "along", "gauss_newton": "curved"}
+    target = next((e for e in d.source.equations if d.kind in made and e.name == f"{d.loss.name}_{made[d.kind]}"), None)
+    if target is None:
+        return []
+    name = f.names.name(target.tensor)
+    if d.kind == "hvp":
+        return [Para((name, " is the derivative of ", f.names.name(d.loss), " along the direction, a number; its gradient "
+                      "is the Hessian times the direction, and the Hessian itself is never built."))]
+    held = f.names.name(d.between)
+    return [Para(("The direction moves ", held, " first; what the curvature of ", f.names.name(d.loss),
+                  " there makes of that is held fixed in ", name, ", whose gradient is then the product. The curvature of "
+                  "the way to ", held, " is left out."))]
 
 
 def _differentiated(f: Formulas) -> tuple:
