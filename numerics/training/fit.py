@@ -16,7 +16,7 @@ from .examples import Examples, augmented, order_of, prefetched, slices
 from .optimizer import rate
 from .watch import not_finite
 
-BEHIND = 16  # steps after which a loss is looked at: it is computed by then, so that nothing waits
+BEHIND = 16  # so many losses are looked at together, and as many steps later: they are computed by then, nothing waits
 
 
 @dataclass
@@ -107,8 +107,8 @@ class Fit:
             part.losses.append(loss)
             for name, a in outputs.items():
                 part.outputs.setdefault(name, []).append(a)
-            if part.done > BEHIND:
-                self._check(part.losses[part.done - BEHIND - 1], before)
+            if part.done % BEHIND == 0:
+                self._check(part.losses[-2 * BEHIND:-BEHIND], before)
             self.calls("on_step_end", {**row, "step": part.done, "loss": loss})
             if self.every and trainer.step % self.every == 0 and part.done < len(self.parts):
                 self._save(part, before)
@@ -136,25 +136,25 @@ class Fit:
             seed = [trainer.seed, trainer.epoch, n]
             yield {**augmented(self.augment, self.examples, batch, seed), **trainer.constants}
 
-    def _check(self, loss, before) -> None:
-        if np.isfinite(loss):
-            return
+    def _check(self, losses, before) -> np.ndarray:
+        """The losses, all of them finite."""
+        losses = np.asarray(jax.device_get(losses), np.float64)
+        bad = losses[~np.isfinite(losses)]
+        if not len(bad):
+            return losses
         trainer = self.trainer
         trainer.memory, trainer.step, trainer.part = *before[:2], None
-        raise not_finite(trainer, before[2](), f"fit: the loss became {float(loss)} in epoch {trainer.epoch + 1}; the "
+        raise not_finite(trainer, before[2](), f"fit: the loss became {bad[0]} in epoch {trainer.epoch + 1}; the "
                          f"parameters are those before it")
 
     def _save(self, part: Part, before) -> None:
         """Only what is finite is worth keeping."""
-        self._check(part.losses[-1], before)
+        self._check(part.losses[-2 * BEHIND:], before)
         self.keep()
 
     def _end(self, part: Part, order, before, begun) -> None:
         trainer = self.trainer
-        losses = np.asarray(jax.device_get(part.losses), np.float64)
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            self._check(losses[bad[0]], before)
+        losses = self._check(part.losses, before)
         order = np.concatenate([order[p] for p in self.parts])
         counts = [use.counted(trainer, self.examples, order[p]) for p in slices(len(order), self.batch_size)]
         row = {"loss": _mean(losses, counts)}
