@@ -127,7 +127,12 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
     """
     wrt = _tensors(wrt, "wrt")
-    first = backprop(loss, wrt)
+    return product_along(backprop(loss, wrt), wrt, direction, name, explain)
+
+
+def product_along(first: Derivation, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
+    """The Hessian-vector product of a loss whose gradients by ``wrt`` are derived already."""
+    loss = first.loss
     directions, pieces = directions_along(wrt, direction), []
     for t in wrt:
         idx, v = adjoint_letters(t), directions[t]

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from sympy import Add
 
-from .backprop import _after, _defined, _tensors, backprop, directions_along, hessian, hvp, vjp
+from .backprop import _after, _defined, _tensors, backprop, directions_along, hessian, product_along, vjp
 from .define import define
 from .derivation import Derivation, FactUse
 from .errors import DerivationError
@@ -67,11 +67,11 @@ def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None
     x_gn[q] = sum_p dr[p] A[p,q]
     """
     loss, at, wrt = _defined(loss, "gauss_newton", "loss"), _defined(at, "gauss_newton", "at"), _tensors(wrt, "wrt")
-    first = backprop(loss, wrt)
     _only_through(loss, wrt, at)
+    first = backprop(loss, [*wrt, *([] if at in wrt else [at])])  # both gradients from one derivation: shared adjoints
     along = directions_along(wrt, direction)
     moved = _pushed(at, wrt, along)
-    curved = hvp(loss, [at], {at: moved})
+    curved = product_along(first, [at], {at: moved})
     idx = adjoint_letters(at)
     held = Read(at, *idx) * stop_gradient(Read(curved.result("hvp")[at.name], *idx))
     target = define(f"{loss.name}_curved", (), Sum(held, *idx) if idx else held)

@@ -121,3 +121,16 @@ def test_it_minimizes():
                        {"t": times, "y": 2.5 * np.exp(-1.3 * times)})
     assert result.method == "gauss-newton-cg" and result.steps < 10
     np.testing.assert_allclose([result.parameters["a"], result.parameters["k"]], [2.5, 1.3], rtol=1e-9)
+
+
+def test_an_adjoint_that_the_curvature_reads_is_that_of_the_gradient():
+    """softplus'' is dz (1 - dz): the product reads the slope dz, of which there is one."""
+    b, i = dv.indices("b i")
+    x, w = dv.tensor("x", b, i), dv.tensor("w", i)
+    z = dv.define("z", (b,), dv.Sum(x[b, i] * w[i], i))
+    d = dv.gauss_newton(dv.define("loss", (), dv.Sum(dv.softplus(z[b]), b)), [w], at=z)
+    assert d.check().ok and [e.name for e in d.program.equations].count("dz") == 1
+    X, v = np.random.default_rng(0).normal(size=(7, 3)), np.array([1.0, -2.0, 0.5])
+    p = 1 / (1 + np.exp(-X @ np.ones(3)))
+    found = nx.compile(d)(x=X, w=np.ones(3), w_dir=v).gauss_newton["w"]
+    np.testing.assert_allclose(found, X.T @ (p * (1 - p) * (X @ v)), rtol=1e-5)
