@@ -10,7 +10,7 @@ def write_all(app):
     folder = Path(app.srcdir) / "generated" / "convolution"
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {"definition": definition(), "strided": strided(), "worked": worked(), "flipped": flipped(),
-                       "pooling": pooling(), "norm": norm()}.items():
+                       "pooling": pooling(), "first": max_first(), "norm": norm()}.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -108,6 +108,24 @@ def pooling() -> str:
     table = ["| | | |", "| --- | --- | --- |"]
     table += [f"| `{name}` | {', '.join(map(str, values[name].nested()))} | {what} |" for name, what in rows]
     return "\n".join([*(displayed(e) for e in d.program.equations), *table, ""])
+
+
+def max_first() -> str:
+    """A convolution of one row with a bias, relu and a pool, and the forward equations that the engine leaves."""
+    import derive as dv
+
+    n, r = dv.size("N"), dv.index("r", 3)
+    m, u, w = dv.index("m", n - 2), dv.index("u", (n - 2) // 2), dv.index("w", 2)
+    x, K, c = dv.tensor("x", n), dv.tensor("K", r), dv.tensor("c")
+    z = dv.define("z", (m,), dv.Sum(x[m + r] * K[r], r) + c)
+    h = dv.define("h", (m,), dv.relu(z[m]))
+    p = dv.define("p", (u,), dv.Max(h[2 * u + w], w))
+    d = dv.vjp(p, [K, c], cotangent="dp")
+    evidence = d.check()
+    if evidence.undecided:
+        raise ValueError("the chapter says that these steps are proved")
+    now = [e for e in d.program if e.name in ("z_sum", "z_sum_max", "p_pre", "p", d.gradients["c"].name)]
+    return "\n".join([*(displayed(e) for e in d.source.equations), "becomes\n", *(displayed(e) for e in now)])
 
 
 def norm() -> str:
