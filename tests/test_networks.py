@@ -43,10 +43,10 @@ def test_every_parameter_gets_a_gradient(name):
 def test_the_gradient_of_a_convolution_is_a_correlation_and_a_transposed_convolution():
     d = keras_mnist().backprop("sparse_softmax_cross_entropy")
     kernel, image = d.gradient("conv2d_2_kernel"), d.gradient("h2")
-    assert str(kernel).split(" = ")[1] == "sum_{b,u,v} h2[b,r+u,s+v,o] dz3[b,u,v,o2]"
+    assert str(kernel).split(" = ")[1] == "sum_{b,u,v} h2[b,r+u,s+v,o] dz3_sum[b,u,v,o2]"
     (term,) = image.terms
     assert len(term.rows) == 2 and {str(t) for t in image.tensors()} == {
-        "<float tensor conv2d_2_kernel(3, 3, O, O2)>", str(d.gradient("z3").tensor)}
+        "<float tensor conv2d_2_kernel(3, 3, O, O2)>", str(d.gradient("z3_sum").tensor)}
 
 
 def test_batch_normalization_gets_its_x_hat_form():
