@@ -69,8 +69,14 @@ def logistic(folder: Path) -> str:
         w = w - 2.0 * g
     figure = convergence({"Newton": result, "gradient descent": norms})
     return "\n".join([displayed(found.model), "Its gradient by the step is zero where\n", displayed(found.condition[0], "0"),
-                      "with\n", *map(displayed, found.derivatives),
+                      "with\n", *map(displayed, (*read_by(d, found.derivatives), *found.derivatives)),
                       picture(figure, folder / "logistic.svg", "Gradient norms of both methods against the steps"), ""])
+
+
+def read_by(d, equations) -> list:
+    """The adjoints that these equations read, in order."""
+    names = {t.name for e in equations for t in e.tensors()} - {e.name for e in equations}
+    return [e for e in d.program.equations if e.name in names and e.name.startswith("d")]
 
 
 def _logistic():
