@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from derive.errors import DerivationError
+from derive.exact import check as checking
 from derive.exact.compile import size_value
 from derive.exact.sample import Sizes
-from derive.exact.verdict import REFUTED
+from derive.exact.steps import step_name
+from derive.exact.verdict import PROVED, REFUTED, UNDECIDED
 from derive.examples.networks import NETWORKS
 from derive.tensor import Read
 
@@ -100,3 +102,21 @@ def test_a_wrong_step_through_two_poolings_is_refuted_and_named(digits):
     with pytest.raises(DerivationError, match=f"step {s.id} {s.rule}: dh2 is refuted"):
         bad.check()
     assert bad.evidence[s.id] == REFUTED
+
+
+@pytest.mark.slow
+def test_of_a_network_that_is_too_large_the_steps_are_proved(digits, monkeypatch):
+    """Not the whole: then it is said why, how many steps are proved instead, and no gradient is called proved."""
+    monkeypatch.setattr(checking, "TOO_MANY", 1000)
+    s = next(s for s in digits.steps if s.target == "dh2" and s.claim == "transpose" and s.after.terms)
+    wrong = replace(s, after=changed(s.after, 0, negated))
+    bad = replace(digits, steps=tuple(wrong if x is s else x for x in digits.steps), evidence={})
+    right, missed = digits.check(), bad.check()
+    for evidence in (right, missed):
+        assert not evidence.ok and not any(w.startswith("gradient") for w in evidence.proved)
+        whole = evidence.row("the whole derivation")
+        assert "too large for an exact evaluation, since even the smallest telling sizes found are B=" in whole.detail
+        assert f"{len(evidence.proved)} of its {len(digits.steps)} steps are proved, each by itself" in whole.detail
+    name = step_name(s)
+    assert len(right.proved) > 0.9 * len(digits.steps) and right.row(name).verdict == PROVED
+    assert missed.row(name).verdict == UNDECIDED and set(right.proved) - set(missed.proved) == {name}

@@ -10,21 +10,22 @@ from __future__ import annotations
 import time
 
 from ..errors import DerivationError
-from ..program import Program, Step
+from ..program import Program
 from ..tensor import Tensor
+from . import apart
 from .case import Case, Cases
 from .compile import Array
 from .decide import Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
-from .sample import TOO_MANY, Sizes
+from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
-from .steps import Steps, modular_floats
+from .steps import Steps, modular_floats, step_name
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
-UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
 DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results that are derivatives; others are values
 LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
+FIXED = 32              # axes of so many numbers are not what makes a case large
 ALONE = 8               # up to so many gradients are each moved alone; beyond, all move at once
 
 
@@ -74,7 +75,7 @@ class Checker:
         inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
         self.sizes = Sizes(equations, inputs)
         whole = Sizes([*d.source.equations, *d.program.equations], inputs)
-        self.assignments = _assignments(self.sizes, seed)
+        self.assignments = assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
         self.cases = Cases(self._forward(), self.assignments, seed, self.linear)
         if not self.too_large:
@@ -129,7 +130,10 @@ class Checker:
     def findings(self):
         """(key, Finding) for each gradient, each other result, and each step, in this order."""
         if self.too_large:
-            yield "whole", Finding("the whole derivation", UNDECIDED, "nothing", detail=self._why_too_large())
+            found = apart.step_findings(self)
+            yield "whole", Finding("the whole derivation", UNDECIDED, "nothing",
+                                   detail=f"{self._why_too_large()}; {apart.count(found)}")
+            yield from found
             return
         if any(group == "grads" for group, _ in self.d.results):
             yield from self.gradient_findings()
@@ -143,6 +147,9 @@ class Checker:
     def _why_too_large(self):
         if not self.assignments:
             return "no small sizes make every derived size a positive whole number"
+        if self.sizes.names and not any(a.is_Integer and a > FIXED for t in self.sizes.tensors for a in t.axes):
+            chosen = " ".join(f"{n}={v}" for n, v in self.assignments[0].items())
+            return f"too large for an exact evaluation, since even the smallest telling sizes found are {chosen}"
         return "its fixed sizes are too large for an exact evaluation; make them symbolic (names instead of numbers)"
 
     @property
@@ -320,16 +327,3 @@ def _max_first(d) -> Program:
     before = dict.fromkeys(e for s in moved.values() for e in s.context if e.name not in known)
     equations = [moved[e.name].after if e.name in moved else e for e in d.source.equations]
     return Program(d.source.inputs, (*before, *equations), d.source.outputs)
-
-
-def step_name(s: Step) -> str:
-    return f"step {s.id} {s.rule}: {s.target}"
-
-
-def _assignments(sizes: Sizes, seed: int) -> list[dict]:
-    found: list[dict] = []
-    for n in range(UNEQUAL + SQUARE):
-        made = sizes.assignment(seed + n, square=n >= UNEQUAL, unlike=found)
-        if made is not None and made not in found:
-            found.append(made)
-    return found

@@ -17,7 +17,9 @@ from .compile import Array, size_value
 from .field import ModularField
 from .modular import P, has_root
 
+UNEQUAL, SQUARE = 2, 1     # assignments of the sizes: that many unequal ones, and square ones on purpose
 CHOICES = (2, 3, 5, 7, 4)
+WIDE = tuple(range(1, 17))  # where no such small sizes do: floor(H/4) floor(W/4) is all that is known of H and W, say
 COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
 PLENTY = 10_000            # and up to which evaluations are cheap
@@ -68,21 +70,27 @@ class Sizes:
         ``unlike`` are earlier assignments: none is found again, and as few of its sizes as possible.
         """
         rng = random.Random(f"sizes {seed} {square}")
-        pools = {n: self._pool(n, square) for n in self.names}
+        small = {n: self._pool(n, square) for n in self.names}
 
         def score(candidate):
             found = self._score(candidate, square)
             return math.inf if found is None or candidate in unlike else found + 8 * sum(
                 other[n] == v for other in unlike for n, v in candidate.items())
+        for pools in (small, dict.fromkeys(self.names, WIDE)):
+            best = self._best(pools, score, rng)
+            if score(best) < math.inf:
+                return best
+        return None
+
+    def _best(self, pools, score, rng) -> dict[str, int]:
+        """Of all assignments, or for many sizes the best of some, improved."""
         searched = max(50, min(SEARCHED, 40_000 // (len(self.loops) + 1)))  # less for long programs
         if math.prod(map(len, pools.values())) <= searched:
             found = list(itertools.product(*pools.values()))
             rng.shuffle(found)
-            best = min((dict(zip(pools, values, strict=True)) for values in found), key=score, default=None)
-        else:
-            best = min(({n: rng.choice(pool) for n, pool in pools.items()} for _ in range(searched)), key=score)
-            best = _improved(best, pools, score)
-        return best if best is not None and score(best) < math.inf else None
+            return min((dict(zip(pools, values, strict=True)) for values in found), key=score)
+        best = min(({n: rng.choice(pool) for n, pool in pools.items()} for _ in range(searched)), key=score)
+        return _improved(best, pools, score)
 
     def _pool(self, name, square) -> tuple[int, ...]:
         """Values to try: small ones, or where none of them keeps every derived size above 1, the smallest that do.
@@ -135,6 +143,16 @@ class Sizes:
     def cost(self, sizes) -> int:
         """Products in one evaluation of every equation."""
         return self._cost(self._values(sizes))
+
+
+def assignments(sizes: Sizes, seed: int) -> list[dict]:
+    """Different assignments of all sizes, unequal ones first; empty where none was found."""
+    found: list[dict] = []
+    for n in range(UNEQUAL + SQUARE):
+        made = sizes.assignment(seed + n, square=n >= UNEQUAL, unlike=found)
+        if made is not None and made not in found:
+            found.append(made)
+    return found
 
 
 def _names(expression) -> set[str]:

@@ -134,3 +134,7 @@ class Steps:
 def modular_floats(case, t) -> bool:
     """Whether a tensor's values are random atoms for logs, so that exponentials decide."""
     return case.field.exact and t.dtype == "float"
+
+
+def step_name(s: Step) -> str:
+    return f"step {s.id} {s.rule}: {s.target}"

@@ -1,0 +1,56 @@
+"""Steps by themselves, where a derivation is too large to be evaluated as a whole.
+
+A step's claim is an identity between the few equations that it names, whatever the sizes: so each step is checked at small
+sizes of its own, everything that it reads drawn free.  A chain of proved steps is evidence for the gradients, not the
+comparison with the author's loss that the check of the whole is; so the gradients stay undecided, and it is said why.
+"""
+
+from __future__ import annotations
+
+from ..program import Program, Step
+from .case import Case, Cases
+from .decide import decide
+from .field import Undefined
+from .sample import TOO_MANY, Sizes, assignments
+from .steps import Steps, step_name
+from .verdict import PROVED, UNDECIDED, Finding
+
+
+class StepsApart(Steps):
+    """Claims about steps of which nothing outside their own equations is known: true, or nothing is said."""
+
+    def claim(self, s: Step):
+        claim = super().claim(s)
+
+        def proved(case):
+            if claim(case) is not None:
+                self.on_shell(s, case)
+        return proved
+
+    def on_shell(self, s: Step, case: Case):
+        raise Undefined("not true of free numbers, and the program's own are too large to be evaluated")
+
+
+def step_findings(checker) -> list[tuple[object, Finding]]:
+    """(id of the step, Finding) for every step."""
+    return [(s.id, _finding(checker, s)) for s in checker.d.steps]
+
+
+def _finding(checker, s: Step) -> Finding:
+    equations = (*s.before, s.after, *s.context)
+    sizes = Sizes(list(equations), tuple(_tensors(equations)))
+    found = assignments(sizes, checker.seed)
+    if not found or sizes.cost(found[0]) > TOO_MANY:
+        return Finding(step_name(s), UNDECIDED, "nothing", detail="its sizes are too large for an exact evaluation")
+    cases = Cases(Program((), ()), found, checker.seed, checker.linear)
+    return decide(step_name(s), cases, StepsApart(checker).claim(s))
+
+
+def _tensors(equations) -> dict:
+    return dict.fromkeys(t for e in equations for t in (e.tensor, *e.tensors()))
+
+
+def count(findings) -> str:
+    """What was proved of the steps, in words."""
+    proved = sum(f.verdict == PROVED for _, f in findings)
+    return f"{proved} of its {len(findings)} steps are proved, each by itself at sizes of its own"
