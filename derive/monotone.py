@@ -89,7 +89,8 @@ def _take_first(work, nest: Nest, kept) -> bool:
     made = _maxes_of(work, nest, nest.image)
     pieces = (Term(ONE, (Read(made[-1].tensor, *outer.idx),)), *moved)
     if has_relu and moved:
-        eq = Equation(work.tensor_like(outer.tensor, f"{outer.name}_pre"), outer.idx, pieces)
+        made_for = nest.inside[0].tensor.block
+        eq = Equation(work.tensor_like(outer.tensor, f"{outer.name}_pre", block=made_for), outer.idx, pieces)
         made.append(_defined(work, eq, f"what relu takes in {outer.name}"))
     if has_relu:
         pieces = (Term(ONE, (relu(Read(made[-1].tensor, *outer.idx)),)),)
@@ -160,7 +161,7 @@ def _maxes_of(work, nest: Nest, image: Read) -> list[Equation]:
         read = Read(made[-1].tensor, *_read_by_max(e).idx) if n else image
         change = {b: work.fresh(b) for b in e.over}
         name = f"{image.tensor.name}_max{'' if e is nest.outer else '_row'}"
-        eq = Equation(work.tensor_like(e.tensor, name), e.idx,
+        eq = Equation(work.tensor_like(e.tensor, name, block=image.tensor.block), e.idx,
                       (Term(ONE, (read.xreplace(change),)),), "max", tuple(change.values()),
                       tuple(g.xreplace(change) for g in e.guards))
         window = "the window" if e is nest.outer else "a row of the window"

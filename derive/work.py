@@ -77,8 +77,8 @@ class Work:
         self.names.add(found)
         return found
 
-    def tensor_like(self, t: Tensor, name: str, dtype="float", below=None) -> Tensor:
-        return Tensor(name, t.axes, t.letters, dtype, below, "computed", digest=f"new:{name}", block=t.block)
+    def tensor_like(self, t: Tensor, name: str, dtype="float", below=None, block=None) -> Tensor:
+        return Tensor(name, t.axes, t.letters, dtype, below, "computed", digest=f"new:{name}", block=block or t.block)
 
     # --- what the rules do to it ---
 

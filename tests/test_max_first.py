@@ -186,3 +186,9 @@ def test_numbers_drawn_with_an_order_have_one():
 def test_tanh_is_no_reason_to_refuse():
     _, d = pooled(L.Conv2D(4, 2, activation="tanh"), L.MaxPool2D(2))
     assert any(e.terms[0].fac and isinstance(e.terms[0].fac[0], tanh) for e in d.program)
+
+
+def test_what_is_moved_belongs_to_the_layer_it_came_from():
+    _, d = pooled(L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(2))
+    assert {d.program.equation(n).tensor.block for n in ("z1_sum", "z1_sum_max", "h2_pre", "dh2_pre")} == {"conv2d_1"}
+    assert d.program.equation("h2").tensor.block == "max_pool2d_1"
