@@ -1,5 +1,6 @@
 """Derived image layers and a small network against jitted ``value_and_grad`` of the forward that people write.
 
+Where torch is installed, its eager step is measured beside them.
 The floors are those that the emission has to hold on a CPU with two cores; errors are compared before anything is timed.
 """
 
@@ -18,6 +19,7 @@ import numerics as nx
 from derive import Sequential
 from derive import layers as L
 
+from . import images_torch as eager
 from .harness import Row, interleaved, largest_error, memory
 
 TOLERANCE = 2e-4  # relative, float32: kernels' gradients are sums over up to 50000 positions
@@ -35,6 +37,7 @@ class Case:
     batch: int = 64
     memory_floor: float | None = None
     pulled: bool = False
+    torch: Callable | None = None     # forward(parameters, x) -> y of images_torch
 
 
 def conv(x, kernel, stride=1, padding="VALID", groups=1):
@@ -70,18 +73,26 @@ def network(p, x):
 
 
 CASES = (
-    Case("conv 3x3 32->64", lambda: [L.Conv2D(64, 3)], (28, 28, 32), one_convolution(), 1.0),
-    Case("conv 3x3 1->32", lambda: [L.Conv2D(32, 3)], (28, 28, 1), one_convolution(), 1.0),
-    Case("conv 3x3 128->128", lambda: [L.Conv2D(128, 3)], (14, 14, 128), one_convolution(), 1.0),
-    Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0),
-    Case("conv 3x3 stride 2 32->64", lambda: [L.Conv2D(64, 3, stride=2)], (28, 28, 32), one_convolution(2), 1.0),
-    Case("depthwise 3x3 C=64", lambda: [L.DepthwiseConv2D(3)], (28, 28, 64), depthwise, 15.0, 16, pulled=True),
+    Case("conv 3x3 32->64", lambda: [L.Conv2D(64, 3)], (28, 28, 32), one_convolution(), 1.0,
+         torch=eager.convolution()),
+    Case("conv 3x3 1->32", lambda: [L.Conv2D(32, 3)], (28, 28, 1), one_convolution(), 1.0, torch=eager.convolution()),
+    Case("conv 3x3 128->128", lambda: [L.Conv2D(128, 3)], (14, 14, 128), one_convolution(), 1.0,
+         torch=eager.convolution()),
+    Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0,
+         torch=eager.convolution()),
+    Case("conv 3x3 stride 2 32->64", lambda: [L.Conv2D(64, 3, stride=2)], (28, 28, 32), one_convolution(2), 1.0,
+         torch=eager.convolution(2)),
+    Case("depthwise 3x3 C=64", lambda: [L.DepthwiseConv2D(3)], (28, 28, 64), depthwise, 15.0, 16, pulled=True,
+         torch=eager.depthwise),
     Case("grouped 3x3 4 groups 64->64", lambda: [L.Conv2D(64, 3, groups=4)], (28, 28, 64),
-         one_convolution(groups=4), 14.0, 16),
-    Case("max pool 2/2", lambda: [L.MaxPool2D(2)], (28, 28, 32), lambda p, x: max_pool(x, 2, 2), 8.0),
-    Case("max pool 3/2", lambda: [L.MaxPool2D(3, stride=2)], (29, 29, 32), lambda p, x: max_pool(x, 3, 2), 5.0),
-    Case("batch norm", lambda: [L.BatchNorm()], (28, 28, 32), batch_norm, 2.4, pulled=True),
-    Case("layer norm 4096x512", lambda: [L.LayerNorm()], (512,), layer_norm, 1.7, 4096, pulled=True),
+         one_convolution(groups=4), 14.0, 16, torch=eager.convolution(groups=4)),
+    Case("max pool 2/2", lambda: [L.MaxPool2D(2)], (28, 28, 32), lambda p, x: max_pool(x, 2, 2), 8.0,
+         torch=eager.max_pool(2, 2)),
+    Case("max pool 3/2", lambda: [L.MaxPool2D(3, stride=2)], (29, 29, 32), lambda p, x: max_pool(x, 3, 2), 5.0,
+         torch=eager.max_pool(3, 2)),
+    Case("batch norm", lambda: [L.BatchNorm()], (28, 28, 32), batch_norm, 2.4, pulled=True, torch=eager.batch_norm),
+    Case("layer norm 4096x512", lambda: [L.LayerNorm()], (512,), layer_norm, 1.7, 4096, pulled=True,
+         torch=eager.layer_norm),
 )
 
 
@@ -124,8 +135,9 @@ def one_case(case: Case, batch: int, rounds: int, patterns=None) -> list[Row]:
     autodiff = pulled if case.pulled else loss_and_grads
     loss_b, (grads_p, grad_x) = jax.jit(autodiff)(values, x, up)
     expected = {t.name: g for t, g in zip(parameters, grads_p, strict=True)} | {model.input.name: grad_x}
+    other = eager.layer_step(case.torch, values, x, up, case.pulled, [*grads_p, grad_x])
     return rows_of(case.name, kernel, arrays, autodiff, (values, x, up), (loss_b, expected), rounds, case.floor,
-                   case.memory_floor)
+                   case.memory_floor, other)
 
 
 def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
@@ -146,12 +158,14 @@ def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
 
     autodiff = jax.value_and_grad(theirs)
     loss_b, grads = autodiff(values)
+    other = eager.network_step(values, x, label, grads)
     return rows_of(f"CNN conv32-conv64-dense B={batch}", kernel, {t.name: arrays[t.name] for t in kernel.inputs}, autodiff,
-                   (values,), (loss_b, dict(zip(names, grads, strict=True))), rounds, 2.5, 1 / 0.6)
+                   (values,), (loss_b, dict(zip(names, grads, strict=True))), rounds, 2.5, 1 / 0.6,
+                   other)
 
 
-def rows_of(name, kernel, arrays, autodiff, args, expected, rounds, floor, memory_floor=None) -> list[Row]:
-    """Errors, then the step's ratio with its control, then the temporaries."""
+def rows_of(name, kernel, arrays, autodiff, args, expected, rounds, floor, memory_floor=None, other=None) -> list[Row]:
+    """Errors, then the step's ratio with its control, then the temporaries, then torch's step where there is one."""
     loss_b, grads_b = expected
     found = kernel(**arrays)
     error = largest_error({"loss": found[0], **found[1]}, {"loss": loss_b, **grads_b})
@@ -174,4 +188,7 @@ def rows_of(name, kernel, arrays, autodiff, args, expected, rounds, floor, memor
     if temp_a and temp_b:
         rows.append(Row(name, "temporaries", temp_b / temp_a, floor=memory_floor,
                         values={"derived_B": temp_a, "autodiff_B": temp_b}))
+    if other is not None:
+        ratio, _, step = interleaved(run_a, other, rounds, 3)
+        rows.append(Row(name, "step time, torch eager", ratio, values={"torch_s": step}))
     return rows
