@@ -10,10 +10,13 @@ from __future__ import annotations
 from ..program import Program, Step
 from .case import Case, Cases
 from .decide import decide
-from .field import Undefined
 from .sample import TOO_MANY, Sizes, assignments
 from .steps import Steps, step_name
 from .verdict import PROVED, UNDECIDED, Finding
+
+
+class NotByItself(Exception):
+    """A step does not hold for free numbers; of the program's own numbers nothing is known."""
 
 
 class StepsApart(Steps):
@@ -28,7 +31,7 @@ class StepsApart(Steps):
         return proved
 
     def on_shell(self, s: Step, case: Case):
-        raise Undefined("not true of free numbers, and the program's own are too large to be evaluated")
+        raise NotByItself("not true of free numbers, and the program's own are too large to be evaluated")
 
 
 def step_findings(checker) -> list[tuple[object, Finding]]:
@@ -43,7 +46,10 @@ def _finding(checker, s: Step) -> Finding:
     if not found or sizes.cost(found[0]) > TOO_MANY:
         return Finding(step_name(s), UNDECIDED, "nothing", detail="its sizes are too large for an exact evaluation")
     cases = Cases(Program((), ()), found, checker.seed, checker.linear)
-    return decide(step_name(s), cases, StepsApart(checker).claim(s))
+    try:
+        return decide(step_name(s), cases, StepsApart(checker).claim(s))
+    except NotByItself as why:
+        return Finding(step_name(s), UNDECIDED, "nothing", detail=str(why))
 
 
 def _tensors(equations) -> dict:
