@@ -152,6 +152,8 @@ def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
         hint = ""
         if len(shape) > 1 and X.shape[1:] == (shape[-1], *shape[:-1]):
             hint = f"; this is channel-first (NCHW); images are channels last: np.moveaxis({name}, 1, -1)"
+        elif len(shape) == 3 and X.shape[1:-1] == shape[:-1]:
+            hint = f"; images are (N, height, width, channels): {shape[-1]} channels, last, are expected, not {X.shape[-1]}"
         elif X.ndim and math.prod(X.shape[1:]) == math.prod(shape) and X.ndim > 1:
             hint = f"; {name}.reshape({', '.join(map(str, (-1, *shape)))}) has as many numbers"
         elif X.shape == shape:

@@ -46,3 +46,9 @@ def test_examples_for_training():
     said = r"channel-first \(NCHW\); images are channels last: np.moveaxis\(X, 1, -1\)"
     with pytest.raises(nx.InputError, match=said):
         check_examples(np.zeros((5, 3, 6, 7)), (6, 7, 3))
+
+
+def test_channels_that_differ_are_told_with_the_order_of_axes():
+    said = r"\(N, 8, 6, 2\); images are \(N, height, width, channels\): 2 channels, last, are expected, not 3"
+    with pytest.raises(nx.InputError, match=said):
+        check_examples(np.zeros((5, 8, 6, 3), "float32"), (8, 6, 2))
