@@ -59,14 +59,16 @@ def ingest(roots, fresh: Fresh | None = None) -> Program:
 def _ancestors(roots) -> list[Tensor]:
     """All tensors the roots need, each after those it reads; iterative, so that depth is no limit."""
     done: dict[Tensor, None] = {}
+    opened: set[Tensor] = set()  # a derived recurrence reads itself: it is met again before it is done
     stack = [(r, False) for r in reversed(roots)]
     while stack:
         t, ready = stack.pop()
-        if t in done:
+        if t in done or (not ready and t in opened):
             continue
         if ready:
             done[t] = None
             continue
+        opened.add(t)
         stack.append((t, True))
         for other in _read_by(t):
             if other not in done and not other.digest.startswith("self:"):
