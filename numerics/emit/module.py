@@ -302,8 +302,10 @@ def _imports(scope: Scope) -> str:
 
 
 def _signature(function, inputs, scope) -> str:
-    arguments = ", ".join(scope.arrays[t.name] for t in inputs)
-    return f"@jax.jit\ndef {function}({arguments}):"
+    start = f"def {function}("
+    text = f"{start}{', '.join(scope.arrays[t.name] for t in inputs)}):"
+    lines = textwrap.wrap(text, 119, subsequent_indent=" " * len(start), break_long_words=False)
+    return "\n".join(["@jax.jit", *lines])
 
 
 def _shape(t: Tensor) -> str:
@@ -349,7 +351,9 @@ def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
         for e in block:
             origin = f"   from {', '.join(map(str, e.parents))}" if e.parents and e in second else ""
             label = f"({e.number})"
-            lines.append(comment(f"{texts[e.name]:<{column - 2}}  {label:<{digits}}{origin}").rstrip())
+            *above, text = _folded(texts[e.name], len(f"  {label}{origin}"), width + 7)
+            lines += [comment(a) for a in above]
+            lines.append(comment(f"{text:<{column - 2}}  {label:<{digits}}{origin}").rstrip())
         lines += [""] if block else []
     facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
     kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
@@ -358,6 +362,14 @@ def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
     if verified:
         lines += _paragraph(f"Verified: {verified}.")
     return '"""' + "\n".join(lines) + '\n"""'
+
+
+def _folded(text: str, beside: int, indent: int) -> list[str]:
+    """The lines of an equation that leave room for what stands beside it; broken between factors only."""
+    if len(text) + beside <= 120:
+        return [text]
+    return textwrap.wrap(text, 118 - beside, subsequent_indent=" " * indent, break_long_words=False,
+                         break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True)
 
 
 def _equation_parts(e) -> tuple[str, str]:

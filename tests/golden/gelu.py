@@ -5,7 +5,8 @@
     loss    = (1 / (B J)) sum_{b,j} (h[b,j] - y[b,j])^2                               (3)
 
     dh[b,j] = 2 (h[b,j] - y[b,j]) / (B J)                                             (4)   from 2
-    da[b,j] = dh[b,j] (sqrt(2) a[b,j] exp(-a[b,j]^2 / 2) / sqrt(pi) + (erf(a[b,j] sqrt(2) / 2) + 1)) / 2  (5)   from 1, 4
+    da[b,j] = dh[b,j] (sqrt(2) a[b,j] exp(-a[b,j]^2 / 2) / sqrt(pi) + (erf(a[b,j] sqrt(2) / 2) + 1))
+              / 2                                                                     (5)   from 1, 4
     dW[i,j] = sum_b x[b,i] da[b,j]                                                    (6)   from 5
 
 Facts used: none.

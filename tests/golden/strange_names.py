@@ -5,8 +5,10 @@
     dB_sum[b]              = sum_i (1 - tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])^2)  (2)
     dB[b]                  = 'jnp'''\\n\\\\'[b] dB_sum[b] / B                            (3)   from 2
     'djnp'''\\n\\\\'[b]       = 1/B sum_i tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])  (4)
-    dlambda[b,i]           = 'jnp'''\\n\\\\'[b] dtype[i] 'x; import os'[i] (1 - tanh(B[b] + dtype[i] lambda[b,i] 'x; import os'[i])^2) / B  (5)
-    'dx; import os_sum'[i] = sum_b 'jnp'''\\n\\\\'[b] lambda[b,i] (1 - tanh(B[b] + dtype[i] 'x; import os'[i] lambda[b,i])^2)  (6)
+    dlambda[b,i]           = 'jnp'''\\n\\\\'[b] dtype[i] 'x; import os'[i] (1 - tanh(B[b] + dtype[i] lambda[b,i] 'x;
+                             import os'[i])^2) / B                                    (5)
+    'dx; import os_sum'[i] = sum_b 'jnp'''\\n\\\\'[b] lambda[b,i] (1 - tanh(B[b] + dtype[i] 'x; import os'[i]
+                             lambda[b,i])^2)                                          (6)
     'dx; import os'[i]     = dtype[i] 'dx; import os_sum'[i] / B                      (7)   from 6
 
 Facts used: none.
