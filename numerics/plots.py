@@ -206,9 +206,10 @@ def training_curves(history: dict, path) -> Path:
 
 
 def save(figure, path) -> Path:
-    """Write a figure by the ending of its name; a reader never sees half a file."""
+    """Write a figure by the ending of its name, in a folder that is made if need be; a reader never sees half a file."""
     path, drawn = Path(path), io.BytesIO()
     figure.savefig(drawn, dpi=140, format=path.suffix.lstrip(".") or "png")
+    path.parent.mkdir(parents=True, exist_ok=True)
     return files.write(path, drawn.getvalue())
 
 

@@ -164,6 +164,8 @@ def test_options_change_the_numbers(x64):
 
 @pytest.mark.parametrize("given, options, message", [
     ("leaky_relo", {}, "unknown activation 'leaky_relo'; did you mean 'leaky_relu'"),
+    ("prelu", {}, r"'prelu' is a layer, not a function of one value; accepted is layers.PReLU\(\)"),
+    ("maxout", {}, r"'maxout' is a layer, not a function of one value; accepted is layers.Maxout\(units, pieces\)"),
     ("relu", {"alpha": 2}, "activation 'relu': unknown option 'alpha'; it takes none"),
     ("elu", {"alfa": 2}, "activation 'elu': unknown option 'alfa'; did you mean 'alpha'.; it takes alpha"),
     ("elu", {"alpha": float("nan")}, "the option alpha is nan; accepted is a finite number"),

@@ -87,6 +87,7 @@ def test_figures_are_written_by_the_ending_of_the_name(tmp_path):
     with pytest.raises(ValueError, match="bmpx"):
         save(curves(OVERFIT), tmp_path / "a.bmpx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png"]
+    assert save(curves(OVERFIT), tmp_path / "new" / "folder" / "b.png").exists()
 
 
 def test_an_empty_history_is_refused():

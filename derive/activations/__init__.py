@@ -48,6 +48,7 @@ True
 
 from __future__ import annotations
 
+from ..errors import DeriveError
 from ..options import find
 from .axis import log_softmax, maxout, softmax
 from .base import Activation, own
@@ -92,6 +93,8 @@ ACTIVATIONS: dict[str, Activation] = {a.name: a for a in (
                "every finite input."),
 )}
 
+LAYERS = {"prelu": "layers.PReLU() after this one", "maxout": "layers.Maxout(units, pieces) in the place of Dense"}
+
 
 def activation(given, where: str = "activation", **options) -> Activation:
     """The activation of a name, of an :class:`Activation`, or of your own function of one scalar expression.
@@ -111,5 +114,7 @@ def activation(given, where: str = "activation", **options) -> Activation:
     {'name': 'leaky_relu', 'alpha': 0.2}
     >>> own = activation(lambda u: u**2*sigmoid(u))
     """
+    if isinstance(given, str) and given in LAYERS:
+        raise DeriveError(f"{where}: {given!r} is a layer, not a function of one value; accepted is {LAYERS[given]}")
     return find("linear" if given is None else given, Activation, own, "a function of one scalar expression", options,
                 where)
