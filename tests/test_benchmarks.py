@@ -70,6 +70,7 @@ def test_the_quick_run_measures_everything(tmp_path):
     assert len(harness.table(rows).splitlines()) == len(rows) + 1
 
 
+@pytest.mark.slow
 def test_recurrences_agree_with_autodiff_before_they_are_timed(monkeypatch):
     rows = [r for r in recurrent.measure(quick=True) if r.measure == "step time"]
     assert len(rows) == 4 and all(r.values["error"] <= recurrent.TOLERANCE for r in rows)

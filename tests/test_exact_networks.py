@@ -95,6 +95,7 @@ def test_a_wrong_convolution_gradient_is_refuted_and_named(digits, name, mistake
     assert bad.evidence[f"gradient:{name}"] == REFUTED
 
 
+@pytest.mark.slow
 def test_a_wrong_step_through_two_poolings_is_refuted_and_named(digits):
     s = next(s for s in digits.steps if s.target == "dh2" and s.after.terms)
     wrong = replace(s, after=changed(s.after, 0, shifted("conv2d_2_kernel", 0)))

@@ -53,8 +53,10 @@ POOLS = {
                        L.MaxPool2D(2)], (11, 11, 2)),
 }
 
+LONG = ("twice", "three axes")
 
-@pytest.mark.parametrize("name", POOLS)
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in POOLS])
 def test_it_is_proved_to_be_the_same_function(name):
     layers, shape = POOLS[name]
     _, d = pooled(*layers(), shape=shape)
