@@ -141,3 +141,18 @@ def test_the_gradient_of_a_computed_tensor_is_returned_and_the_tensor_not_asked_
     assert [t.name for t in kern.inputs] == ["x"]
     found = kern(x=np.full((1, 2), 0.5, np.float32))[1]
     assert np.allclose(found["z"], 3 * np.tanh(0.5)**2)
+
+
+def test_a_sum_over_all_axes_of_an_image_is_a_vector_matrix_product():
+    b, u, c = dv.indices("b u c")
+    x, w = dv.tensor("x", b, u, c), dv.tensor("w", b, u, c)
+    loss = dv.define("loss", (), 3 * dv.Sum(x[b, u, c]**2 * w[b, u, c], b, u, c) / b.size)
+    d = dv.backprop(loss, [x])
+    kern, plain = nx.compile(d), nx.compile(d, patterns={"total": "plain"})
+    assert "total(" in kern.source and "total(" not in plain.source
+    assert any(rule == "total as products" for rule, _, _ in kern.choices)
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.normal(size=(3, 5, 7)).astype(np.float32), "w": rng.normal(size=(3, 5, 7)).astype(np.float32)}
+    expected = 3 * np.sum(arrays["x"].astype(float)**2 * arrays["w"]) / 3
+    np.testing.assert_allclose([kern(**arrays)[0], plain(**arrays)[0]], [expected] * 2, rtol=1e-5)
+    assert nx.verify(kern).ok

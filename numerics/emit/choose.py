@@ -20,6 +20,7 @@ ACCEPTED = {
     "pool": ("index", "windows"),
     "affine": ("opened", "plain"),
     "row-sums": ("products", "plain"),
+    "total": ("products", "plain"),
     "gram": ("strips", "plain"),
     "class-pairs": ("pairs", "plain"),
     "diagonal": ("scatter", "mask"),
@@ -89,6 +90,8 @@ _RULES = {
     "depthwise": lambda scope, ins, rows: ("shifts", "no sum over channels: shifted multiply-adds"),
     "groups": lambda scope, ins, rows: ("split", "one dense convolution for each group"),
     "pool": lambda scope, ins, rows: ("index", "which tap was first is kept as int8; no window is written out"),
+    "total": _on_cpu("products", "plain", "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads "
+                                          "to it included"),
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),

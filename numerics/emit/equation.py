@@ -284,7 +284,8 @@ def _sum_group(scope: Scope, plans: list[Plan], order) -> Val:
     inner = contraction.natural_order([f for p in plans for f in p.fac], tuple(order) + bnd)
     v = pointwise.as_float(scope, pointwise.add(scope, addends, inner))
     count = Mul(*(b.size for b in bnd))
-    product = rows.row_sum(scope, v, bnd, [f for p in plans for f in p.fac])
+    factors = [f for p in plans for f in p.fac]
+    product = rows.row_sum(scope, v, bnd, factors) or rows.total(scope, v, bnd, factors)
     if product is not None:
         v = product
     elif sympy.expand(scale * count) == 1:

@@ -136,6 +136,12 @@ def patches(x, window, out, strides=None, dilation=None, low=None):
     return met.reshape(-1, met.shape[-1])
 
 
+def total(a):
+    """The sum of all elements: each column by a vector-matrix product, then what is left."""
+    rows = a.reshape(-1, a.shape[-1])
+    return (jnp.ones(len(rows), a.dtype) @ rows).sum()
+
+
 def depthwise(x, kernel, out, strides=None, dilation=None, low=None):
     """y[b,u,c] = sum_r x[b, S*u + D*r - P, c] kernel[r,c]: shifted multiply-adds"""
     met = taps(x, kernel.shape[:len(out)], out, strides, dilation, low)
@@ -194,7 +200,7 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
 
 
 NEEDS = {"spread": (), "taps": (), "convolution": (), "input_gradient": (), "kernel_convolution": (),
-         "row_taps": ("taps",), "convolution_by_rows": ("row_taps", "taps"),
+         "row_taps": ("taps",), "total": (), "convolution_by_rows": ("row_taps", "taps"),
          "kernel_gradient": ("row_taps", "taps"), "patches": ("taps",), "depthwise": ("taps",),
          "depthwise_input_gradient": ("spread",), "depthwise_kernel_gradient": ("taps",), "by_group": (),
          "max_pool": ("taps",), "max_pool_gradient": ("spread",),

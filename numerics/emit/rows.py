@@ -1,7 +1,8 @@
-"""Sums along the last axis as matrix-vector products.
+"""Sums along the last axis, and over all axes, as matrix-vector products.
 
     mean[b] = (1/I) sum_i x[b,i]                    x @ ones / I
     s[b]    = sum_i dxh[b,i] xh[b,i]                (dh * xh) @ gamma     where dxh[b,i] = gamma[i] dh[b,i]
+    L       = sum_{b,u,c} w[b,u,c] y[b,u,c]         total(w * y)          columns first, then what is left
 
 XLA on a CPU writes the summand of a row sum out, or computes it serially; its matrix-vector products do neither.  The
 equation stays as derived.
@@ -20,7 +21,7 @@ from derive.tensor import Read
 from .choose import choose
 from .scope import Scope
 from .sums import definition, is_plain_sum, labels_of
-from .value import MATMUL, Val
+from .value import ATOM, MATMUL, Val
 
 
 def vectors_in_sums(scope: Scope, program: Program) -> Program:
@@ -57,3 +58,15 @@ def row_sum(scope: Scope, v: Val, bnd, factors) -> Val | None:
     ones = scope.share(("ones", size), (f"ones_{size}" if size.isidentifier() else "ones",),
                        Val(f"jnp.ones({size}, {scope.dtype})"), constant=True)
     return Val(f"{v.atom} @ {ones.src}", MATMUL, v.axes[:-1])
+
+
+def total(scope: Scope, v: Val, bnd, factors) -> Val | None:
+    """``total(v)``, where ``v`` has three axes or more, all of them summed over, and is made of products only.
+
+    XLA computes such a sum in one serial loop, with all that leads to its summand inside.
+    """
+    if len(v.axes) < 3 or set(v.axes) != set(bnd) or v.kind != "float":
+        return None
+    if any(f.atoms(Function, Piecewise, Iverson) for f in factors) or choose(scope, "total") == "plain":
+        return None
+    return Val(f"{scope.helper('total')}({v.src})", ATOM, ())
