@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .canonical import hash_text, term_key
+from .canonical import equation_key, hash_text
 from .derivation import Derivation, FactUse
 from .facts import missing_value
-from .program import Equation, Program
+from .program import Program
 from .tensor import Tensor
 from .work import Work
 
@@ -15,7 +15,7 @@ from .work import Work
 def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     """Freeze the work into a Derivation; engine-made tensors get an identity that includes the whole program."""
     program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
-    text = hash_text("\n".join(f"{e.tensor.name}:{_eq_key(e)}" for e in program.equations))
+    text = hash_text("\n".join(f"{e.tensor.name}:{equation_key(e)}" for e in program.equations))
     heads = {t: Tensor(t.name, t.axes, t.letters, t.dtype, t.below, t.role, t.facts, None, f"{text}:{t.name}", t.block)
              for t in _made(work)}
     def moved(e):
@@ -63,9 +63,3 @@ def _made(work: Work) -> list[Tensor]:
         found |= {e.tensor, *e.tensors()}
     return sorted((t for t in found if not t.is_input and t.definition is None and t.origin is None),
                   key=lambda t: t.name)
-
-
-def _eq_key(e: Equation) -> str:
-    env = {i: f"={n}" for n, i in enumerate((*e.idx, *e.over))}
-    return "+".join(sorted(term_key(t, env, with_coef=True) for t in e.terms)) + (e.reduce or "")
-

@@ -171,7 +171,8 @@ def _maxes_of(work, nest: Nest, image: Read) -> list[Equation]:
 
 def _defined(work, eq: Equation, why: str) -> Equation:
     """An equation that the program has already, under whatever name, or this one, new."""
-    found = next((e for e in work.forward if equation_key(e) == equation_key(eq)), None)
+    wanted = equation_key(eq)
+    found = next((e for e in work.forward if equation_key(e) == wanted), None)
     if found is not None:
         return found
     eq = replace(eq, tensor=work.tensor_like(eq.tensor, work.unused(eq.name)))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .canonical import term_key
+from .canonical import equation_key
 from .chain import chain_rule
 from .contract import collect, contract
 from .derivation import PassReport
@@ -126,8 +126,7 @@ def reuse(work: Work) -> str:
             same = [work.adjoint_equation(t) for t in before.tensors() if t.name in alias]
             work.step("reuse", eq.name, (before,), eq, f"{', '.join(e.name for e in same)} has the value of "
                       f"{', '.join(alias[e.name].name for e in same)}", context=same)
-        env = {i: f"={n}" for n, i in enumerate(eq.idx)}
-        same = "+".join(sorted(term_key(t, env, with_coef=True) for t in eq.terms)) + repr(eq.tensor.axes)
+        same = equation_key(eq)
         other = seen.get(same)
         if other is not None and eq.name not in keep and eq.name not in work.cyclic:
             alias[eq.name] = other.tensor

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from sympy import Abs, Integer, tanh
+from sympy import Abs, Integer
 
 import derive as dv
 import derive.monotone
@@ -183,11 +183,6 @@ def test_numbers_drawn_with_an_order_have_one():
     assert 0 in numbers and len(set(numbers)) == 9
     for n, low in enumerate(numbers):
         assert all(field.sign(high - low) == 1 and field.sign(low - high) == -1 for high in numbers[n + 1:])
-
-
-def test_tanh_is_no_reason_to_refuse():
-    _, d = pooled(L.Conv2D(4, 2, activation="tanh"), L.MaxPool2D(2))
-    assert any(e.terms[0].fac and isinstance(e.terms[0].fac[0], tanh) for e in d.program)
 
 
 def test_what_is_moved_belongs_to_the_layer_it_came_from():

@@ -16,7 +16,7 @@ from .. import nodes
 from ..define import define
 from ..errors import DeriveError, UnsupportedError
 from ..facts import nonnegative, positive, positive_definite, symmetric
-from ..index import Index, Size, size
+from ..index import Index, Size, as_sympy, size
 from ..nodes import Iverson, Reduction, Sum
 from ..tensor import Tensor, tensor
 from .functions import kron
@@ -296,5 +296,5 @@ def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
 
 def size_of(e) -> Expr:
     """A size as SymPy's matrices have it, its symbols as ours."""
-    e = sympy.sympify(e)
+    e = as_sympy(e, "a size of a matrix")
     return e.xreplace({s: Size(s.name) for s in e.atoms(Symbol)})
