@@ -148,6 +148,17 @@ def test_a_second_derivation_reads_the_same_equations():
         assert nx.verify(nx.compile(d)).ok
 
 
+def test_a_number_that_a_row_shares_moves_past_its_max():
+    """One max, no relu, and the bias is a scalar that the loss reads elsewhere too."""
+    b, i, j = dv.indices("b i j")
+    X, W, c = dv.tensor("X", b, i), dv.tensor("W", i, j), dv.tensor("c")
+    z = dv.define("z", (b, j), dv.Sum(X[b, i] * W[i, j], i) + c[()])
+    y = dv.define("y", (b,), dv.Max(z[b, j], j))
+    d = dv.backprop(dv.define("loss", (), dv.Sum(y[b]**2, b) + c[()]**2), [W, c])
+    assert program(d)["y"] == "y[b] = z_sum_max[b] + c"
+    assert not d.check().undecided
+
+
 def test_moving_a_function_that_decreases_is_refuted(monkeypatch):
     """The claim is decided on ordered numbers and reals, so a law that does not hold is found out."""
     b, j = dv.indices("b j")

@@ -103,7 +103,7 @@ class Steps:
         program = Program((), tuple(e for e in s.context if e.name not in known))
         machine = case.machine({t for e in program for t in e.tensors()} - {e.tensor for e in program}, known)
         machine.run(program)
-        return self.differ(s, case, machine.arrays)
+        return self.differ(s, case, {**known, **machine.arrays})
 
     def transpose(self, s: Step, case: Case):
         """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
