@@ -47,6 +47,7 @@ def root():
 @pytest.fixture
 def script():
     """``script("xor")`` is the function ``main`` of examples/xor.py."""
+
     def find(name):
         spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)

@@ -39,8 +39,9 @@ def measure(quick: bool = False) -> list[Row]:
     """The time of an epoch of ``fit`` as a ratio to each of the others."""
     X, Y, name = data(quick)
     hidden, rounds = (16, 2) if quick else (HIDDEN, 31)
-    model = dv.Sequential([L.Dense(hidden, activation="relu"), L.Dense(hidden, activation="relu"), L.Dense(10)],
-                          input_shape=X.shape[1:])
+    model = dv.Sequential(
+        [L.Dense(hidden, activation="relu"), L.Dense(hidden, activation="relu"), L.Dense(10)], input_shape=X.shape[1:]
+    )
     size = min(len(X) // BATCH, STEPS) * BATCH
     X, Y = X[:size], Y[:size]
     fit = fitted(model, X, Y)
@@ -60,18 +61,20 @@ def measure(quick: bool = False) -> list[Row]:
 def fitted(model, X, Y):
     """An epoch of ``fit``."""
     import optax
+
     trainer = nx.Trainer(model, LOSS, optax.adam(RATE))
     return lambda: trainer.fit(X, Y, batch_size=BATCH, epochs=1, verbose=False)
 
 
 def shuffled(n: int):
     order = np.random.default_rng(0).permutation(n)
-    return [order[k:k + BATCH] for k in range(0, n, BATCH)]
+    return [order[k : k + BATCH] for k in range(0, n, BATCH)]
 
 
 def bare(model, X, Y):
     """The generated program and optax, jitted, in a loop over shuffled batches."""
     import optax
+
     kernel, optimizer = nx.compile(model.backprop(LOSS)), optax.adam(RATE)
     names = [t.name for t in kernel.inputs]
 
@@ -90,6 +93,7 @@ def flax(model, X, Y):
     """The same network in Flax, its gradients by autodiff."""
     import optax
     from flax import linen as nn
+
     hidden = model.layer("dense_1").layer.units
 
     class Network(nn.Module):
@@ -131,9 +135,11 @@ def loop(step, params, state, X, Y):
 def torch(model, X, Y):
     """The same network in torch, eager."""
     import torch as T
+
     hidden = model.layer("dense_1").layer.units
-    network = T.nn.Sequential(T.nn.Linear(X.shape[1], hidden), T.nn.ReLU(), T.nn.Linear(hidden, hidden), T.nn.ReLU(),
-                              T.nn.Linear(hidden, 10))
+    network = T.nn.Sequential(
+        T.nn.Linear(X.shape[1], hidden), T.nn.ReLU(), T.nn.Linear(hidden, hidden), T.nn.ReLU(), T.nn.Linear(hidden, 10)
+    )
     optimizer, cost = T.optim.Adam(network.parameters(), RATE), T.nn.CrossEntropyLoss()
     x, y = T.from_numpy(X), T.from_numpy(Y.astype(np.int64))
 

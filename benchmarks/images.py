@@ -30,19 +30,20 @@ class Case:
     """One layer: the loss ``sum(y * w)`` and all gradients; with ``pulled`` its value and vector-Jacobian product."""
 
     name: str
-    layers: Callable                  # () -> list of layers
-    shape: tuple[int, ...]            # of one example
-    forward: Callable                 # forward(parameters, x) -> y
+    layers: Callable  # () -> list of layers
+    shape: tuple[int, ...]  # of one example
+    forward: Callable  # forward(parameters, x) -> y
     floor: float | None = None
     batch: int = 64
     memory_floor: float | None = None
     pulled: bool = False
-    torch: Callable | None = None     # forward(parameters, x) -> y of images_torch
+    torch: Callable | None = None  # forward(parameters, x) -> y of images_torch
 
 
 def conv(x, kernel, stride=1, padding="VALID", groups=1):
-    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, feature_group_count=groups,
-                                    dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def max_pool(x, window, stride):
@@ -73,26 +74,71 @@ def network(p, x):
 
 
 CASES = (
-    Case("conv 3x3 32->64", lambda: [L.Conv2D(64, 3)], (28, 28, 32), one_convolution(), 1.0,
-         torch=eager.convolution()),
+    Case("conv 3x3 32->64", lambda: [L.Conv2D(64, 3)], (28, 28, 32), one_convolution(), 1.0, torch=eager.convolution()),
     Case("conv 3x3 1->32", lambda: [L.Conv2D(32, 3)], (28, 28, 1), one_convolution(), 1.0, torch=eager.convolution()),
-    Case("conv 3x3 128->128", lambda: [L.Conv2D(128, 3)], (14, 14, 128), one_convolution(), 1.0,
-         torch=eager.convolution()),
-    Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0,
-         torch=eager.convolution()),
-    Case("conv 3x3 stride 2 32->64", lambda: [L.Conv2D(64, 3, stride=2)], (28, 28, 32), one_convolution(2), 1.0,
-         torch=eager.convolution(2)),
-    Case("depthwise 3x3 C=64", lambda: [L.DepthwiseConv2D(3)], (28, 28, 64), depthwise, 15.0, 16, pulled=True,
-         torch=eager.depthwise),
-    Case("grouped 3x3 4 groups 64->64", lambda: [L.Conv2D(64, 3, groups=4)], (28, 28, 64),
-         one_convolution(groups=4), 14.0, 16, torch=eager.convolution(groups=4)),
-    Case("max pool 2/2", lambda: [L.MaxPool2D(2)], (28, 28, 32), lambda p, x: max_pool(x, 2, 2), 8.0,
-         torch=eager.max_pool(2, 2)),
-    Case("max pool 3/2", lambda: [L.MaxPool2D(3, stride=2)], (29, 29, 32), lambda p, x: max_pool(x, 3, 2), 5.0,
-         torch=eager.max_pool(3, 2)),
+    Case(
+        "conv 3x3 128->128",
+        lambda: [L.Conv2D(128, 3)],
+        (14, 14, 128),
+        one_convolution(),
+        1.0,
+        torch=eager.convolution(),
+    ),
+    Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0, torch=eager.convolution()),
+    Case(
+        "conv 3x3 stride 2 32->64",
+        lambda: [L.Conv2D(64, 3, stride=2)],
+        (28, 28, 32),
+        one_convolution(2),
+        1.0,
+        torch=eager.convolution(2),
+    ),
+    Case(
+        "depthwise 3x3 C=64",
+        lambda: [L.DepthwiseConv2D(3)],
+        (28, 28, 64),
+        depthwise,
+        15.0,
+        16,
+        pulled=True,
+        torch=eager.depthwise,
+    ),
+    Case(
+        "grouped 3x3 4 groups 64->64",
+        lambda: [L.Conv2D(64, 3, groups=4)],
+        (28, 28, 64),
+        one_convolution(groups=4),
+        14.0,
+        16,
+        torch=eager.convolution(groups=4),
+    ),
+    Case(
+        "max pool 2/2",
+        lambda: [L.MaxPool2D(2)],
+        (28, 28, 32),
+        lambda p, x: max_pool(x, 2, 2),
+        8.0,
+        torch=eager.max_pool(2, 2),
+    ),
+    Case(
+        "max pool 3/2",
+        lambda: [L.MaxPool2D(3, stride=2)],
+        (29, 29, 32),
+        lambda p, x: max_pool(x, 3, 2),
+        5.0,
+        torch=eager.max_pool(3, 2),
+    ),
     Case("batch norm", lambda: [L.BatchNorm()], (28, 28, 32), batch_norm, 2.4, pulled=True, torch=eager.batch_norm),
-    Case("layer norm 4096x512", lambda: [L.LayerNorm()], (512,), layer_norm, 1.7, 4096, pulled=True,
-         torch=eager.layer_norm),
+    Case(
+        "layer norm 4096x512",
+        lambda: [L.LayerNorm()],
+        (512,),
+        layer_norm,
+        1.7,
+        4096,
+        pulled=True,
+        torch=eager.layer_norm,
+    ),
 )
 
 
@@ -136,14 +182,33 @@ def one_case(case: Case, batch: int, rounds: int, patterns=None) -> list[Row]:
     loss_b, (grads_p, grad_x) = jax.jit(autodiff)(values, x, up)
     expected = {t.name: g for t, g in zip(parameters, grads_p, strict=True)} | {model.input.name: grad_x}
     other = eager.layer_step(case.torch, values, x, up, case.pulled, [*grads_p, grad_x])
-    return rows_of(case.name, kernel, arrays, autodiff, (values, x, up), (loss_b, expected), rounds, case.floor,
-                   case.memory_floor, other)
+    return rows_of(
+        case.name,
+        kernel,
+        arrays,
+        autodiff,
+        (values, x, up),
+        (loss_b, expected),
+        rounds,
+        case.floor,
+        case.memory_floor,
+        other,
+    )
 
 
 def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
     """The training step's gradient of conv 32, pool, conv 64, pool, dense 10 on 28x28 images."""
-    model = Sequential([L.Conv2D(32, 3, activation="relu"), L.MaxPool2D(2), L.Conv2D(64, 3, activation="relu"),
-                        L.MaxPool2D(2), L.Flatten(), L.Dense(10)], input_shape=(28, 28, 1))
+    model = Sequential(
+        [
+            L.Conv2D(32, 3, activation="relu"),
+            L.MaxPool2D(2),
+            L.Conv2D(64, 3, activation="relu"),
+            L.MaxPool2D(2),
+            L.Flatten(),
+            L.Dense(10),
+        ],
+        input_shape=(28, 28, 1),
+    )
     kernel = nx.compile(model.backprop("sparse_softmax_cross_entropy"), sizes=model.sizes, patterns=patterns)
     rng = np.random.default_rng(0)
     values = [jnp.asarray(rng.normal(size=p.shape) * 0.05, jnp.float32) for p in model.parameters.values()]
@@ -159,9 +224,18 @@ def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
     autodiff = jax.value_and_grad(theirs)
     loss_b, grads = autodiff(values)
     other = eager.network_step(values, x, label, grads)
-    return rows_of(f"CNN conv32-conv64-dense B={batch}", kernel, {t.name: arrays[t.name] for t in kernel.inputs}, autodiff,
-                   (values,), (loss_b, dict(zip(names, grads, strict=True))), rounds, 2.5, 1 / 0.6,
-                   other)
+    return rows_of(
+        f"CNN conv32-conv64-dense B={batch}",
+        kernel,
+        {t.name: arrays[t.name] for t in kernel.inputs},
+        autodiff,
+        (values,),
+        (loss_b, dict(zip(names, grads, strict=True))),
+        rounds,
+        2.5,
+        1 / 0.6,
+        other,
+    )
 
 
 def rows_of(name, kernel, arrays, autodiff, args, expected, rounds, floor, memory_floor=None, other=None) -> list[Row]:
@@ -186,8 +260,15 @@ def rows_of(name, kernel, arrays, autodiff, args, expected, rounds, floor, memor
     temp_a, temp_b = memory(a), memory(b)
     rows = [Row(name, "step time", ratio, control, floor, {"derived_s": step_a, "autodiff_s": step_b, "error": error})]
     if temp_a and temp_b:
-        rows.append(Row(name, "temporaries", temp_b / temp_a, floor=memory_floor,
-                        values={"derived_B": temp_a, "autodiff_B": temp_b}))
+        rows.append(
+            Row(
+                name,
+                "temporaries",
+                temp_b / temp_a,
+                floor=memory_floor,
+                values={"derived_B": temp_a, "autodiff_B": temp_b},
+            )
+        )
     if other is not None:
         ratio, _, step = interleaved(run_a, other, rounds, 3)
         rows.append(Row(name, "step time, torch eager", ratio, values={"torch_s": step}))

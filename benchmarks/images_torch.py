@@ -79,8 +79,11 @@ def tensor(a, image: bool = False):
     if a.ndim == 4:
         order = (0, 3, 1, 2) if image else kernel_order(a.shape)
         moved = torch.from_numpy(np.ascontiguousarray(a.transpose(order)))
-        return moved.reshape(-1, 1, *moved.shape[2:]) if order == DEPTHWISE else moved.to(
-            memory_format=torch.channels_last)
+        return (
+            moved.reshape(-1, 1, *moved.shape[2:])
+            if order == DEPTHWISE
+            else moved.to(memory_format=torch.channels_last)
+        )
     return torch.from_numpy(np.ascontiguousarray(a.T) if a.ndim == 2 and not image else a)
 
 

@@ -48,12 +48,21 @@ def compare(kind: str, width: int, batch: int, steps: int, rounds: int) -> list[
     run = [lambda f=f, args=args: jax.block_until_ready(f(*args)) for f, args in ((a, ours[1]), (b, theirs[1]))]
     ratio, step_a, step_b = interleaved(*run, rounds=rounds, inner=3)
     control, _, _ = interleaved(run[1], run[1], rounds=rounds, inner=3)
-    rows = [Row(name, "step time", ratio, control, FLOORS.get((kind, width)),
-                {"derived_s": step_a, "autodiff_s": step_b, "error": error})]
+    rows = [
+        Row(
+            name,
+            "step time",
+            ratio,
+            control,
+            FLOORS.get((kind, width)),
+            {"derived_s": step_a, "autodiff_s": step_b, "error": error},
+        )
+    ]
     temp_a, temp_b = memory(a), memory(b)
     if temp_a and temp_b:
-        rows.append(Row(name, "temporaries", temp_b / temp_a, floor=MEMORY,
-                        values={"derived_B": temp_a, "autodiff_B": temp_b}))
+        rows.append(
+            Row(name, "temporaries", temp_b / temp_a, floor=MEMORY, values={"derived_B": temp_a, "autodiff_B": temp_b})
+        )
         if kind == "LSTM" and steps >= EVERY:
             kept = nx.compile(kernel.derivation, checkpoint_every=EVERY).fn.lower(*ours[1]).compile()
             temp = memory(kept)

@@ -30,7 +30,7 @@ class Problem:
     name: str
     make: Callable
     forward: Callable  # forward(parameters: dict, data: dict) -> loss
-    arrays: Callable   # arrays(rng, small) -> (parameters, data)
+    arrays: Callable  # arrays(rng, small) -> (parameters, data)
     floor: float
 
 
@@ -57,8 +57,10 @@ def cross_entropy(z, label):
 
 def softmax_arrays(rng, small, n=1000, m=64, k=10):
     n, m, k = (50, 6, 3) if small else (n, m, k)
-    return ({"W": rng.normal(size=(m, k)) / 8, "c": rng.normal(size=k) / 8},
-            {"x": rng.normal(size=(n, m)), "label": rng.integers(0, k, n)})
+    return (
+        {"W": rng.normal(size=(m, k)) / 8, "c": rng.normal(size=k) / 8},
+        {"x": rng.normal(size=(n, m)), "label": rng.integers(0, k, n)},
+    )
 
 
 def last_layer():
@@ -74,9 +76,15 @@ def last_layer():
 
 def last_layer_arrays(rng, small):
     n, i, j, k = (40, 5, 6, 3) if small else (512, 128, 64, 10)
-    return ({"W": rng.normal(size=(j, k)) / 8},
-            {"x": rng.normal(size=(n, i)), "W1": rng.normal(size=(i, j)) / 12, "c1": rng.normal(size=j) / 8,
-             "label": rng.integers(0, k, n)})
+    return (
+        {"W": rng.normal(size=(j, k)) / 8},
+        {
+            "x": rng.normal(size=(n, i)),
+            "W1": rng.normal(size=(i, j)) / 12,
+            "c1": rng.normal(size=j) / 8,
+            "label": rng.integers(0, k, n),
+        },
+    )
 
 
 def quadratic_form():
@@ -93,7 +101,7 @@ def quadratic_arrays(rng, small):
 def factorization():
     i, j, k = dv.indices("i j k")
     A, U, V = dv.tensor("A", i, j), dv.tensor("U", i, k), dv.tensor("V", j, k)
-    return dv.define("loss", (), dv.Sum((A[i, j] - dv.Sum(U[i, k] * V[j, k], k))**2, i, j) / 2), [U, V]
+    return dv.define("loss", (), dv.Sum((A[i, j] - dv.Sum(U[i, k] * V[j, k], k)) ** 2, i, j) / 2), [U, V]
 
 
 def factorization_arrays(rng, small):
@@ -113,14 +121,28 @@ def log_sum_exp_arrays(rng, small):
 
 PROBLEMS = (
     Problem("logistic 2048x256", logistic, logistic_forward, logistic_arrays, 2.0),
-    Problem("softmax regression 1000x64x10", softmax_regression,
-            lambda p, d: cross_entropy(d["x"] @ p["W"] + p["c"], d["label"]), softmax_arrays, 3.5),
-    Problem("last layer of an MLP 512x64x10", last_layer,
-            lambda p, d: cross_entropy(jnp.tanh(d["x"] @ d["W1"] + d["c1"]) @ p["W"], d["label"]),
-            last_layer_arrays, 2.7),
+    Problem(
+        "softmax regression 1000x64x10",
+        softmax_regression,
+        lambda p, d: cross_entropy(d["x"] @ p["W"] + p["c"], d["label"]),
+        softmax_arrays,
+        3.5,
+    ),
+    Problem(
+        "last layer of an MLP 512x64x10",
+        last_layer,
+        lambda p, d: cross_entropy(jnp.tanh(d["x"] @ d["W1"] + d["c1"]) @ p["W"], d["label"]),
+        last_layer_arrays,
+        2.7,
+    ),
     Problem("x'Ax n=2048", quadratic_form, lambda p, d: p["x"] @ d["A"] @ p["x"], quadratic_arrays, 3.0),
-    Problem("factorization 100x100 k=10", factorization,
-            lambda p, d: 0.5 * jnp.sum((d["A"] - p["U"] @ p["V"].T)**2), factorization_arrays, 60.0),
+    Problem(
+        "factorization 100x100 k=10",
+        factorization,
+        lambda p, d: 0.5 * jnp.sum((d["A"] - p["U"] @ p["V"].T) ** 2),
+        factorization_arrays,
+        60.0,
+    ),
     Problem("log sum exp n=1024", log_sum_exp, lambda p, d: jax.nn.logsumexp(p["x"]), log_sum_exp_arrays, 2.0),
 )
 
@@ -138,8 +160,13 @@ def structured_numbers(quick: bool) -> Row:
     parameters, data = _arrays(PROBLEMS[4], quick)
     found = nx.compile(dv.hessian(*factorization()), form="structured")(**parameters, **data).hessian
     full, kept = sum(int(np.prod(b.shape)) for b in found.values()), sum(b.size for b in found.values())
-    return Row(PROBLEMS[4].name, "structured numbers", full / kept, floor=None if quick else 1000.0,
-               values={"full": full, "computed": kept})
+    return Row(
+        PROBLEMS[4].name,
+        "structured numbers",
+        full / kept,
+        floor=None if quick else 1000.0,
+        values={"full": full, "computed": kept},
+    )
 
 
 def hessian_product(quick: bool) -> Row:
@@ -150,8 +177,12 @@ def hessian_product(quick: bool) -> Row:
     parameters, x, label = arrays(widths, 128)
     along = [jnp.asarray(np.random.default_rng(1).normal(size=p.shape), jnp.float32) for p in parameters]
     names = [t.name for t in d.wrt]
-    given = {**dict(zip(names, parameters, strict=True)), "x": x, "label": label,
-             **{d.directions[n].name: v for n, v in zip(names, along, strict=True)}}
+    given = {
+        **dict(zip(names, parameters, strict=True)),
+        "x": x,
+        "label": label,
+        **{d.directions[n].name: v for n, v in zip(names, along, strict=True)},
+    }
     inputs = [given[t.name] for t in kernel.inputs]
 
     def theirs(parameters, along):
@@ -159,8 +190,17 @@ def hessian_product(quick: bool) -> Row:
 
     found = kernel.fn(*inputs)[2]
     error = largest_error(found, dict(zip(names, theirs(parameters, along), strict=True)))
-    return _timed("MLP product 784-512-512-10", "Hessian times vector", lambda *a: kernel.fn(*a)[2], inputs, theirs,
-                  (parameters, along), error, 1.0, quick)
+    return _timed(
+        "MLP product 784-512-512-10",
+        "Hessian times vector",
+        lambda *a: kernel.fn(*a)[2],
+        inputs,
+        theirs,
+        (parameters, along),
+        error,
+        1.0,
+        quick,
+    )
 
 
 def newton_step(quick: bool) -> Row:
@@ -177,18 +217,30 @@ def newton_step(quick: bool) -> Row:
     def theirs(parameters, data):
         def f(w):
             return logistic_forward({"w": w}, data)
+
         w = parameters["w"]
         return jnp.linalg.solve(jax.hessian(f)(w) + 1e-2 * jnp.eye(len(w)), jax.grad(f)(w))
 
     error = largest_error({"p": ours(*inputs)}, {"p": theirs(parameters, data)})
-    return _timed("Newton step, logistic 2048x256", "gradient + Hessian + solve", ours, inputs, theirs,
-                  (parameters, data), error, 1.5, quick)
+    return _timed(
+        "Newton step, logistic 2048x256",
+        "gradient + Hessian + solve",
+        ours,
+        inputs,
+        theirs,
+        (parameters, data),
+        error,
+        1.5,
+        quick,
+    )
 
 
 def _arrays(problem: Problem, quick: bool):
     rng = np.random.default_rng(0)
-    return ({n: jnp.asarray(a, jnp.int32 if a.dtype.kind == "i" else jnp.float32) for n, a in part.items()}
-            for part in problem.arrays(rng, quick))
+    return (
+        {n: jnp.asarray(a, jnp.int32 if a.dtype.kind == "i" else jnp.float32) for n, a in part.items()}
+        for part in problem.arrays(rng, quick)
+    )
 
 
 def _timed(name, measure, ours, inputs, theirs, given, error, floor, quick) -> Row:
@@ -199,8 +251,14 @@ def _timed(name, measure, ours, inputs, theirs, given, error, floor, quick) -> R
     rounds, inner = (3, 1) if quick else (11, 2)
     ratio, step_a, step_b = interleaved(*steps, rounds=rounds, inner=inner)
     control, _, _ = interleaved(steps[0], steps[0], rounds=rounds, inner=inner)
-    return Row(name, measure, ratio, control, None if quick else floor,
-               {"derived_s": step_a, "autodiff_s": step_b, "error": error})
+    return Row(
+        name,
+        measure,
+        ratio,
+        control,
+        None if quick else floor,
+        {"derived_s": step_a, "autodiff_s": step_b, "error": error},
+    )
 
 
 def compare(problem: Problem, quick: bool) -> list[Row]:
@@ -219,8 +277,10 @@ def compare(problem: Problem, quick: bool) -> list[Row]:
         return jax.hessian(lambda p: problem.forward(p, data))(parameters)
 
     found, expected = ours(*inputs), theirs(parameters, data)
-    error = largest_error({f"{a},{b}": v for (a, b), v in found.items()},
-                          {f"{a},{b}": v for a, row in expected.items() for b, v in row.items()})
+    error = largest_error(
+        {f"{a},{b}": v for (a, b), v in found.items()},
+        {f"{a},{b}": v for a, row in expected.items() for b, v in row.items()},
+    )
     if not error <= TOLERANCE:
         raise ValueError(f"{problem.name}: the Hessian differs from autodiff by {error:.1e}; nothing was timed")
     a = jax.jit(ours).lower(*inputs).compile()
@@ -229,9 +289,23 @@ def compare(problem: Problem, quick: bool) -> list[Row]:
     rounds, inner = (3, 1) if quick else (7, 2)
     ratio, step_a, step_b = interleaved(*steps, rounds=rounds, inner=inner)
     control, _, _ = interleaved(steps[0], steps[0], rounds=rounds, inner=inner)
-    rows = [Row(problem.name, "Hessian", ratio, control, None if quick else problem.floor,
-                {"derived_s": step_a, "autodiff_s": step_b, "error": error, "derive_s": derived_in})]
+    rows = [
+        Row(
+            problem.name,
+            "Hessian",
+            ratio,
+            control,
+            None if quick else problem.floor,
+            {"derived_s": step_a, "autodiff_s": step_b, "error": error, "derive_s": derived_in},
+        )
+    ]
     if memory(a) and memory(b):
-        rows.append(Row(problem.name, "temporaries", memory(b) / memory(a),
-                        values={"derived_B": memory(a), "autodiff_B": memory(b)}))
+        rows.append(
+            Row(
+                problem.name,
+                "temporaries",
+                memory(b) / memory(a),
+                values={"derived_B": memory(a), "autodiff_B": memory(b)},
+            )
+        )
     return rows

@@ -59,8 +59,10 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
     """
     loss = _defined(loss, "backprop", "loss")
     if loss.rank:
-        raise DerivationError(f"backprop needs a scalar loss, but {loss.name} has axes ({', '.join(map(str, loss.axes))}); "
-                              f"sum or average it, or use dv.vjp({loss.name}, wrt=..., cotangent='d{loss.name}')")
+        raise DerivationError(
+            f"backprop needs a scalar loss, but {loss.name} has axes ({', '.join(map(str, loss.axes))}); "
+            f"sum or average it, or use dv.vjp({loss.name}, wrt=..., cotangent='d{loss.name}')"
+        )
     wrt, outputs = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
     work = Work(loss, wrt, outputs)
     reports = run(work, explain)
@@ -71,7 +73,9 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
     return finish(work, "backprop", name or loss.name, results, reports)
 
 
-def vjp(y: Tensor, wrt, cotangent: str = "dy", outputs=(), name: str | None = None, explain: bool = False) -> Derivation:
+def vjp(
+    y: Tensor, wrt, cotangent: str = "dy", outputs=(), name: str | None = None, explain: bool = False
+) -> Derivation:
     r"""Derive the vector-Jacobian product :math:`\bar x_m = \sum_n \bar y_n\, \partial y_n/\partial x_m`.
 
     Parameters
@@ -140,11 +144,13 @@ def product_along(first: Derivation, wrt, direction=None, name: str | None = Non
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
     gradients = tuple(first.gradient(t).tensor for t in wrt)
-    work = Work(along, wrt, (loss, *gradients), keep_target=False,
-                adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
+    work = Work(along, wrt, (loss, *gradients), keep_target=False, adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
     reports = run(work, explain)
-    results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
-               ("hvp", {t.name: work.adjoint[t.name] for t in wrt})]
+    results = [
+        ("loss", loss),
+        ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
+        ("hvp", {t.name: work.adjoint[t.name] for t in wrt}),
+    ]
     made = finish(work, "hvp", name or f"{loss.name}_hvp", results, reports)
     return replace(_after(first, made), directions={t.name: directions[t] for t in wrt})
 
@@ -216,9 +222,11 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
     wrt = _tensors(wrt, "wrt")
     first = backprop(loss, wrt)
     gradients = {t.name: first.gradient(t).tensor for t in wrt}
-    upper = [(a, b) for n, b in enumerate(wrt) for a in wrt[:n + 1]]
+    upper = [(a, b) for n, b in enumerate(wrt) for a in wrt[: n + 1]]
     pairs = tuple((gradients[a.name], b, f"H_{a.name}_{b.name}") for a, b in upper)
-    mirrors = tuple(((gradients[b.name], a, f"H_{b.name}_{a.name}"), (gradients[a.name], b)) for a, b in upper if a != b)
+    mirrors = tuple(
+        ((gradients[b.name], a, f"H_{b.name}_{a.name}"), (gradients[a.name], b)) for a, b in upper if a != b
+    )
     work = Work(first.loss, wrt, tuple(gradients.values()), pairs=pairs, mirrors=mirrors)
     reports = run(work, explain)
     found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
@@ -231,8 +239,11 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
 def _after(first: Derivation, second: Derivation) -> Derivation:
     """The second of two derivations, which relies on the facts and conventions of the first as well."""
     known = {f.text for f in second.facts}
-    return replace(second, facts=(*(FactUse(f.text, ()) for f in first.facts if f.text not in known), *second.facts),
-                   kinks=tuple(sorted({*first.kinks, *second.kinks})))
+    return replace(
+        second,
+        facts=(*(FactUse(f.text, ()) for f in first.facts if f.text not in known), *second.facts),
+        kinks=tuple(sorted({*first.kinks, *second.kinks})),
+    )
 
 
 def _defined(t, what: str, argument: str) -> Tensor:

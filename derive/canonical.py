@@ -97,6 +97,7 @@ def _orders(term, env):
 
 def hash_text(text: str) -> str:
     import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

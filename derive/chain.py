@@ -20,13 +20,18 @@ def chain_rule(work: Work) -> str:
     work.saved = Saved(work.forward)
     for eq in work.forward:
         work.register_sum(eq)
-    order = [e.tensor for g in schedule(Program(tuple(work.inputs), tuple(work.forward))) for e in
-             (g.equations if isinstance(g, Scan) else (g,)) if e.name in work.relevant]
+    order = [
+        e.tensor
+        for g in schedule(Program(tuple(work.inputs), tuple(work.forward)))
+        for e in (g.equations if isinstance(g, Scan) else (g,))
+        if e.name in work.relevant
+    ]
     targets = [*reversed(order), *(t for t in work.inputs if t.name in work.relevant)]
     for t in targets:
         name = work.unused(work.adjoint_names.get(t.name) or f"d{t.name}")
-        work.adjoint[t.name] = Tensor(name, t.axes, adjoint_letters(t), role="computed", digest=f"new:{name}",
-                                      block=t.block)
+        work.adjoint[t.name] = Tensor(
+            name, t.axes, adjoint_letters(t), role="computed", digest=f"new:{name}", block=t.block
+        )
         if t.name in work.cyclic:
             work.cyclic.add(name)
     consumers: dict[str, list[Equation]] = {}
@@ -54,15 +59,32 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
             maxima += [work.equation(beside.name)] if beside is not None and beside != eq.tensor else []
     raw = Equation(dx, idx, tuple(terms))
     if used or x != work.target:
-        why = f"{x.name} is read only where its derivative is zero" if not used else (
-            f"{x.name} reaches {work.target.name} through {', '.join(e.name for e in used)}" + (
-                f": {len(terms)} paths, {len(terms)} terms" if len(terms) > 1 else ""))
-        work.step("chain rule", dx.name, tuple(used), raw, why, context=maxima, claim="transpose", wrt=x,
-                  adjoint_of=tuple((e.name, work.adjoint[e.name]) for e in used))
+        why = (
+            f"{x.name} is read only where its derivative is zero"
+            if not used
+            else (
+                f"{x.name} reaches {work.target.name} through {', '.join(e.name for e in used)}"
+                + (f": {len(terms)} paths, {len(terms)} terms" if len(terms) > 1 else "")
+            )
+        )
+        work.step(
+            "chain rule",
+            dx.name,
+            tuple(used),
+            raw,
+            why,
+            context=maxima,
+            claim="transpose",
+            wrt=x,
+            adjoint_of=tuple((e.name, work.adjoint[e.name]) for e in used),
+        )
     if x == work.target:
         raw = replace(raw, terms=(seed(x, work.cotangent, idx), *raw.terms))
-        why = f"the derivative of {x.name} with respect to itself is 1" if work.cotangent is None else (
-            f"the cotangent of {x.name} is given")
+        why = (
+            f"the derivative of {x.name} with respect to itself is 1"
+            if work.cotangent is None
+            else (f"the cotangent of {x.name} is given")
+        )
         work.step("seed", dx.name, (), raw, why, claim="definition")
     work.backward.append(raw)
 
@@ -86,7 +108,12 @@ def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
         new = replace(eq, tensor=t, reduce="argmax")
         work.insert_after(eq, new)
         made[eq.name] = t
-        work.step("definition", name, (), new, f"the first maximiser of {eq.name}, where its gradient goes",
-                  claim="definition")
+        work.step(
+            "definition",
+            name,
+            (),
+            new,
+            f"the first maximiser of {eq.name}, where its gradient goes",
+            claim="definition",
+        )
     return made[eq.name]
-

@@ -38,9 +38,17 @@ def _rename(term: Term) -> Term:
     mapping, rows, bound = {}, [], set(term.bnd)
     for row in term.rows:
         left, right = row.lhs, row.rhs
-        if row.op == "==" and isinstance(left, Index) and isinstance(right, Index) and left.size == right.size \
-                and right in bound and right not in mapping and left not in mapping and left not in mapping.values() \
-                and right not in mapping.values():
+        if (
+            row.op == "=="
+            and isinstance(left, Index)
+            and isinstance(right, Index)
+            and left.size == right.size
+            and right in bound
+            and right not in mapping
+            and left not in mapping
+            and left not in mapping.values()
+            and right not in mapping.values()
+        ):
             mapping[right] = left
         else:
             rows.append(row)
@@ -70,7 +78,7 @@ def _solve_one(term: Term) -> Term | None:
     if not choices:
         return None
     *_, n, _, v, solution = min(choices, key=lambda c: c[:4])
-    rest = Term(term.coef, term.fac, term.bnd, term.rows[:n] + term.rows[n + 1:]).xreplace({v: solution})
+    rest = Term(term.coef, term.fac, term.bnd, term.rows[:n] + term.rows[n + 1 :]).xreplace({v: solution})
     rows = rest.rows
     if not affine.in_range(solution, v.size) and not _read_has(rest.fac, solution, v.size):
         rows += (Row("<=", Integer(0), solution), Row("<", solution, v.size))
@@ -81,8 +89,11 @@ def _read_has(fac, e: Expr, size: Expr) -> bool:
     """Whether a float factor reads an axis of this size at exactly this index, so that it vanishes outside."""
     for f in fac:
         base = f.base if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else f
-        if isinstance(base, Read) and base.tensor.dtype == "float" and any(
-                x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True)):
+        if (
+            isinstance(base, Read)
+            and base.tensor.dtype == "float"
+            and any(x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True))
+        ):
             return True
     return False
 
@@ -139,7 +150,9 @@ def decide(row: Row) -> bool | None:
             return False
     if row.op in ("==", "!="):
         found = affine.bounds(difference)
-        if found is not None and (affine.nonnegative(expand(found[0] - 1)) or affine.nonnegative(expand(-found[1] - 1))):
+        if found is not None and (
+            affine.nonnegative(expand(found[0] - 1)) or affine.nonnegative(expand(-found[1] - 1))
+        ):
             return row.op == "!="
     return None
 
@@ -190,10 +203,10 @@ def merge(term: Term, nonzero=frozenset()) -> Term:
         elif all(p.is_positive for p in these) or all(p.is_negative for p in these) or _is_nonzero(base, nonzero):
             total = Add(*these)
             if total != 0:
-                fac.append(base ** total if total != 1 else base)
+                fac.append(base**total if total != 1 else base)
         else:
             positive, negative = Add(*(p for p in these if p.is_positive)), [p for p in these if not p.is_positive]
-            fac += [base ** positive if positive != 1 else base, *(base ** p for p in negative)]
+            fac += [base**positive if positive != 1 else base, *(base**p for p in negative)]
     if exponent:
         total = Add(*exponent)
         if total != 0:

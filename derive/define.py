@@ -65,20 +65,36 @@ def define(name: str, axes, body):
         raise DeriveError("define: give a name")
     letters = _letters(name, names, axes)
     sizes = [tuple(i.size for i in own) for own in letters]
-    selves = [Tensor(n, s, own, role="computed", digest=f"self:{n}")
-              for n, s, own in zip(names, sizes, letters, strict=True)]
+    selves = [
+        Tensor(n, s, own, role="computed", digest=f"self:{n}") for n, s, own in zip(names, sizes, letters, strict=True)
+    ]
     bodies = body(*selves)
     bodies = bodies if isinstance(bodies, (tuple, list)) else (bodies,)
     if len(bodies) != len(names):
-        raise DeriveError(f"define({name!r}): {len(names)} names but the function returned {len(bodies)} right-hand "
-                          f"sides")
+        raise DeriveError(
+            f"define({name!r}): {len(names)} names but the function returned {len(bodies)} right-hand sides"
+        )
     bodies = [_body(n, own, e) for n, own, e in zip(names, letters, bodies, strict=True)]
-    made = [Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
-            for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)]
+    made = [
+        Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
+        for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
+    ]
     if len(made) > 1:  # coupled: each one's identity includes the others' right-hand sides
         joint = "+".join(_digest(t) for t in made)
-        made = [Tensor(t.name, t.axes, t.letters, t.dtype, None, "computed", definition=t.definition, block=t.block,
-                       digest=f"{t.digest}:{_short(joint)}") for t in made]
+        made = [
+            Tensor(
+                t.name,
+                t.axes,
+                t.letters,
+                t.dtype,
+                None,
+                "computed",
+                definition=t.definition,
+                block=t.block,
+                digest=f"{t.digest}:{_short(joint)}",
+            )
+            for t in made
+        ]
     for t in made:
         t.partners = tuple(made)
     return made[0] if len(made) == 1 else tuple(made)
@@ -96,8 +112,17 @@ def _letters(name, names, axes) -> list[tuple[Index, ...]]:
 def _plain(name, axes, body) -> Tensor:
     body = _body(name, axes, body)
     facts = inherited(body.body.tensor) if isinstance(body, Inverse) and isinstance(body.body, Read) else ()
-    return Tensor(name, tuple(i.size for i in axes), axes, _dtype(body), _below(body), "computed", facts,
-                  definition=Definition(axes, body), block=_block())
+    return Tensor(
+        name,
+        tuple(i.size for i in axes),
+        axes,
+        _dtype(body),
+        _below(body),
+        "computed",
+        facts,
+        definition=Definition(axes, body),
+        block=_block(),
+    )
 
 
 def _below(body, excluded=()) -> Expr | None:
@@ -123,33 +148,44 @@ def _axes(name, axes) -> tuple[Index, ...]:
     axes = tuple(axes)
     for a in axes:
         if not isinstance(a, Index):
-            raise ShapeError(f"define({name!r}, {axes}): {a!r} is not an index; the left-hand side is written with "
-                             f"indices made by dv.indices, as in define({name!r}, (b, k), ...)")
+            raise ShapeError(
+                f"define({name!r}, {axes}): {a!r} is not an index; the left-hand side is written with "
+                f"indices made by dv.indices, as in define({name!r}, (b, k), ...)"
+            )
     twice = [a for a in axes if axes.count(a) > 1]
     if twice:
-        raise IndexCaptureError(f"define({name!r}, {axes}): index {twice[0]} is free twice on the left-hand side; give "
-                                f"each axis its own index, as in dv.indices('p q', size={str(twice[0].size)!r})")
+        raise IndexCaptureError(
+            f"define({name!r}, {axes}): index {twice[0]} is free twice on the left-hand side; give "
+            f"each axis its own index, as in dv.indices('p q', size={str(twice[0].size)!r})"
+        )
     return axes
 
 
 def _body(name, axes, body) -> Expr:
     body = as_sympy(body, f"define({name!r})")
     if not isinstance(body, Expr) or body.is_Matrix:
-        raise UnsupportedError(f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
-                               f"expression; a text goes through dv.parse, a condition into Piecewise")
+        raise UnsupportedError(
+            f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
+            f"expression; a text goes through dv.parse, a condition into Piecewise"
+        )
     body = _scalars(body)
     left = f"{name}[{', '.join(map(str, axes))}]" if axes else name
     loose = sorted((s for s in body.free_symbols if isinstance(s, Index) and s not in axes), key=str)
     if loose:
         same = [a for a in axes if a.name == loose[0].name]
-        hint = (f"an index {same[0]} of size {same[0].size} is on the left, but the one read has size {loose[0].size}"
-                if same else f"put {loose[0]} on the left, or reduce over it, as in Sum(..., {loose[0]})")
+        hint = (
+            f"an index {same[0]} of size {same[0].size} is on the left, but the one read has size {loose[0].size}"
+            if same
+            else f"put {loose[0]} on the left, or reduce over it, as in Sum(..., {loose[0]})"
+        )
         raise IndexCaptureError(f"in {left} = {body}\n  index {loose[0]} is unbound: {hint}")
     for node in body.atoms(Reduction) if body.has(Reduction) else ():
         hit = [b for b in node.binders if b in axes]
         if hit:
-            raise IndexCaptureError(f"in {left} = {body}\n  index {hit[0]} is free on the left and bound by "
-                                    f"{type(node).__name__}; use another letter for one of the two")
+            raise IndexCaptureError(
+                f"in {left} = {body}\n  index {hit[0]} is free on the left and bound by "
+                f"{type(node).__name__}; use another letter for one of the two"
+            )
     return body
 
 
@@ -178,4 +214,5 @@ def _block() -> str:
 
 def _short(text: str) -> str:
     from .canonical import hash_text
+
     return hash_text(text)

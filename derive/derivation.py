@@ -33,7 +33,9 @@ class PassReport:
     seconds: float
 
     def __str__(self):
-        return f"{self.name:<22} {self.before:>4} -> {self.after:<4} equations  {self.seconds * 1e3:7.1f} ms  {self.did}"
+        return (
+            f"{self.name:<22} {self.before:>4} -> {self.after:<4} equations  {self.seconds * 1e3:7.1f} ms  {self.did}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +99,13 @@ class Derivation:
         if adjoint is not None:
             return self.program.equation(adjoint) or self.adjoint_equations[name]
         from .backprop import backprop
+
         known = {t.name: t for t in (*self.source.inputs, *(e.tensor for e in self.source.equations))}
         found = known.get(name)
         if self.kind != "backprop" or found is None or found.dtype != "float":
-            raise DeriveError(f"no gradient of {name!r} in this derivation; there is one of "
-                              f"{', '.join(sorted(dict(self.adjoints)))}")
+            raise DeriveError(
+                f"no gradient of {name!r} in this derivation; there is one of {', '.join(sorted(dict(self.adjoints)))}"
+            )
         return backprop(self.loss, wrt=[found]).gradient(found)
 
     directions: Mapping[str, Tensor] = field(default_factory=dict)  # of a product: what each tensor moves along
@@ -124,6 +128,7 @@ class Derivation:
             differently: then the steps would not be the derivation.
         """
         from .steps import replay
+
         return replay(self)
 
     def check(self, seed: int = 0):
@@ -135,6 +140,7 @@ class Derivation:
             With ``.proved`` and ``.undecided``; raises :class:`DerivationError` if anything is refuted.
         """
         from .exact import check_derivation
+
         return check_derivation(self, seed=seed)
 
     def compare(self, tensor: Tensor | str, expr, seed: int = 0):
@@ -143,26 +149,31 @@ class Derivation:
         Exact; where it is not, the answer says at which element and by how much, and what kind of mistake explains it.
         """
         from .exact import compare_gradient
+
         return compare_gradient(self, tensor, expr, seed=seed)
 
     def to_text(self, **options) -> str:
         """The whole derivation as plain text."""
         from .text import derivation_text
+
         return derivation_text(self, **options)
 
     def to_latex(self, **options) -> str:
         r"""LaTeX that can be ``\\input`` into a paper (needs amsmath only)."""
         from .latex import derivation_latex
+
         return derivation_latex(self, **options)
 
     def to_markdown(self, **options) -> str:
         """Markdown with ``$$`` mathematics."""
         from .markdown import derivation_markdown
+
         return derivation_markdown(self, **options)
 
     def to_html(self, **options) -> str:
         """One self-contained HTML page (MathML; no network, no script)."""
         from .html import derivation_html
+
         return derivation_html(self, **options)
 
     def to_matrix_notation(self, format: str = "text") -> str:
@@ -171,10 +182,12 @@ class Derivation:
         ``format`` is "text" or "latex"; see :func:`derive.matrix_notation`.
         """
         from .matrices.notation import matrix_notation
+
         return matrix_notation(self, format)
 
     def _repr_html_(self):
         from .html import derivation_fragment
+
         return derivation_fragment(self)
 
     def _repr_markdown_(self):

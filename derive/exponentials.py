@@ -45,16 +45,23 @@ def name_sigmoids(work) -> None:
         return _exponential(source).args[0].xreplace(dict(zip(source.idx, other.idx, strict=True)))
 
     def change(f: Expr) -> Expr:
-        f = f.replace(lambda e: isinstance(e, log) and one_plus(e.args[0]) is not None,
-                      lambda e: softplus(one_plus(e.args[0])))
-        return f.replace(lambda e: isinstance(e, Pow) and e.exp == -1 and one_plus(e.base) is not None,
-                         lambda e: sigmoid(-one_plus(e.base)))
+        f = f.replace(
+            lambda e: isinstance(e, log) and one_plus(e.args[0]) is not None, lambda e: softplus(one_plus(e.args[0]))
+        )
+        return f.replace(
+            lambda e: isinstance(e, Pow) and e.exp == -1 and one_plus(e.base) is not None,
+            lambda e: sigmoid(-one_plus(e.base)),
+        )
 
     for eq in list(work.forward):
         after = replace(eq, terms=tuple(replace(t, fac=_logistic(tuple(change(f) for f in t.fac))) for t in eq.terms))
         if after != eq:
-            work.rewrite_forward(eq, after, "logistic function", "e^u / (1 + e^u) = 1 / (1 + e^-u) is sigmoid(u), which "
-                                 "does not overflow")
+            work.rewrite_forward(
+                eq,
+                after,
+                "logistic function",
+                "e^u / (1 + e^u) = 1 / (1 + e^-u) is sigmoid(u), which does not overflow",
+            )
 
 
 def _logistic(fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
@@ -91,7 +98,8 @@ def _needs_log(u: Equation, s: Tensor) -> bool:
         return isinstance(x, Read) and x.tensor == s
 
     return any(reads(p.base) and p.exp.is_negative for t in u.terms for f in t.fac for p in f.atoms(Pow)) or any(
-        reads(f.args[0]) for t in u.terms for g in t.fac for f in g.atoms(log))
+        reads(f.args[0]) for t in u.terms for g in t.fac for f in g.atoms(log)
+    )
 
 
 def _rewrite(work, eq: Equation, e: Equation, total: str) -> None:
@@ -102,5 +110,9 @@ def _rewrite(work, eq: Equation, e: Equation, total: str) -> None:
 
     after = replace(eq, terms=tuple(Term(t.coef, tuple(written(f) for f in t.fac), t.bnd, t.rows) for t in eq.terms))
     if after != eq:
-        work.rewrite_forward(eq, after, "log-sum-exp", f"{e.name} is an exponential, and {total} its sum: written out, they "
-                             f"are a log-sum-exp")
+        work.rewrite_forward(
+            eq,
+            after,
+            "log-sum-exp",
+            f"{e.name} is an exponential, and {total} its sum: written out, they are a log-sum-exp",
+        )

@@ -65,8 +65,10 @@ class SumsTo(Fact):
             return tensor.letters.index(self.index)
         fits = [n for n, a in enumerate(tensor.axes) if same_size(a, self.index.size)]
         if len(fits) != 1:
-            raise ShapeError(f"{tensor.name}: sums_to({self.value}, {self.index}) names index {self.index} of size "
-                             f"{self.index.size}, which is not one axis of {tensor.name}{tuple(tensor.axes)}")
+            raise ShapeError(
+                f"{tensor.name}: sums_to({self.value}, {self.index}) names index {self.index} of size "
+                f"{self.index.size}, which is not one axis of {tensor.name}{tuple(tensor.axes)}"
+            )
         return fits[0]
 
     def text(self, tensor) -> str:
@@ -124,12 +126,16 @@ def check_facts(tensor) -> None:
     for f in tensor.facts:
         if isinstance(f, Missing):
             if tensor.dtype != "int" or tensor.below is None:
-                raise DeriveError(f"tensor {tensor.name!r}: missing({f.value}) is about integers of a declared range; "
-                                  f"this one is {tensor.dtype}{'' if tensor.below is not None else ' without below='}")
+                raise DeriveError(
+                    f"tensor {tensor.name!r}: missing({f.value}) is about integers of a declared range; "
+                    f"this one is {tensor.dtype}{'' if tensor.below is not None else ' without below='}"
+                )
             continue
         if tensor.dtype != "float":
             raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
         if f.is_symmetric and (tensor.rank != 2 or not same_size(*tensor.axes)):
-            raise ShapeError(f"tensor {tensor.name!r}: {f.kind.replace('_', ' ')} needs two axes of one size, not {tuple(tensor.axes)}")
+            raise ShapeError(
+                f"tensor {tensor.name!r}: {f.kind.replace('_', ' ')} needs two axes of one size, not {tuple(tensor.axes)}"
+            )
         if isinstance(f, SumsTo):
             f.axis(tensor)

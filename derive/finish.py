@@ -16,10 +16,14 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     """Freeze the work into a Derivation; engine-made tensors get an identity that includes the whole program."""
     program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
     text = hash_text("\n".join(f"{e.tensor.name}:{equation_key(e)}" for e in program.equations))
-    heads = {t: Tensor(t.name, t.axes, t.letters, t.dtype, t.below, t.role, t.facts, None, f"{text}:{t.name}", t.block)
-             for t in _made(work)}
+    heads = {
+        t: Tensor(t.name, t.axes, t.letters, t.dtype, t.below, t.role, t.facts, None, f"{text}:{t.name}", t.block)
+        for t in _made(work)
+    }
+
     def moved(e):
         return replace(e.xreplace(heads), tensor=heads.get(e.tensor, e.tensor))
+
     final = tuple(moved(e) for e in program.equations)
     outputs = tuple(heads.get(t, t) for t in work.results())
     used = {t for e in final for t in e.tensors()} | set(outputs)
@@ -29,9 +33,17 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     origin = Program(program.inputs, tuple(moved(e) for e in work.unshifted))
     for head in heads.values():
         head.origin = origin
-    steps = tuple(replace(s, before=tuple(moved(b) for b in s.before), after=moved(s.after),
-                          context=tuple(moved(c) for c in s.context), wrt=heads.get(s.wrt, s.wrt),
-                          adjoint_of=tuple((n, heads.get(t, t)) for n, t in s.adjoint_of)) for s in work.steps)
+    steps = tuple(
+        replace(
+            s,
+            before=tuple(moved(b) for b in s.before),
+            after=moved(s.after),
+            context=tuple(moved(c) for c in s.context),
+            wrt=heads.get(s.wrt, s.wrt),
+            adjoint_of=tuple((n, heads.get(t, t)) for n, t in s.adjoint_of),
+        )
+        for s in work.steps
+    )
     facts: dict[str, list[int]] = {}
     for s in steps:
         for f in s.facts:
@@ -43,13 +55,25 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
             none = missing_value(t)
             facts.setdefault(f"0 <= {read} < {t.below}{'' if none is None else f', or {none}'} (declared)", [])
     made = {n: moved(e) for n, e in work.all_adjoints.items()}
-    results = tuple((g, {k: heads.get(t, t) for k, t in v.items()} if isinstance(v, dict) else heads.get(v, v))
-                    for g, v in results)
+    results = tuple(
+        (g, {k: heads.get(t, t) for k, t in v.items()} if isinstance(v, dict) else heads.get(v, v)) for g, v in results
+    )
     source = replace(work.source, equations=tuple(moved(e) for e in work.source.equations))
-    return Derivation(kind, name, source, program, work.wrt, results, steps,
-                      tuple(FactUse(f, tuple(ids)) for f, ids in facts.items()), tuple(sorted(work.kinks)),
-                      tuple(reports), work.cotangent, adjoints=tuple((n, e.tensor) for n, e in made.items()),
-                      adjoint_equations=made)
+    return Derivation(
+        kind,
+        name,
+        source,
+        program,
+        work.wrt,
+        results,
+        steps,
+        tuple(FactUse(f, tuple(ids)) for f, ids in facts.items()),
+        tuple(sorted(work.kinks)),
+        tuple(reports),
+        work.cotangent,
+        adjoints=tuple((n, e.tensor) for n, e in made.items()),
+        adjoint_equations=made,
+    )
 
 
 def _made(work: Work) -> list[Tensor]:
@@ -61,5 +85,6 @@ def _made(work: Work) -> list[Tensor]:
         found |= {t for _, t in s.adjoint_of}
     for e in work.all_adjoints.values():
         found |= {e.tensor, *e.tensors()}
-    return sorted((t for t in found if not t.is_input and t.definition is None and t.origin is None),
-                  key=lambda t: t.name)
+    return sorted(
+        (t for t in found if not t.is_input and t.definition is None and t.origin is None), key=lambda t: t.name
+    )

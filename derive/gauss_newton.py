@@ -28,8 +28,9 @@ from .tensor import Read, Tensor
 from .work import Work
 
 
-def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None = None,
-                 explain: bool = False) -> Derivation:
+def gauss_newton(
+    loss: Tensor, wrt, at: Tensor, direction=None, name: str | None = None, explain: bool = False
+) -> Derivation:
     r"""Derive products with the Gauss-Newton matrix :math:`J^T H J`, J of ``at`` by ``wrt``, H of the loss by ``at``.
 
     Parameters
@@ -78,12 +79,16 @@ def gauss_newton(loss: Tensor, wrt, at: Tensor, direction=None, name: str | None
     gradients = tuple(first.gradient(t).tensor for t in wrt)
     work = Work(target, wrt, (loss, *gradients), keep_target=False, adjoint_names={t.name: f"{t.name}_gn" for t in wrt})
     reports = run(work, explain)
-    results = [("loss", loss), ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
-               ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt})]
+    results = [
+        ("loss", loss),
+        ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
+        ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt}),
+    ]
     made = finish(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
     made = _after(first, _after(curved, made))
-    return replace(made, directions={t.name: along[t] for t in wrt}, between=at,
-                   facts=(*made.facts, FactUse(_said(first, at), ())))
+    return replace(
+        made, directions={t.name: along[t] for t in wrt}, between=at, facts=(*made.facts, FactUse(_said(first, at), ()))
+    )
 
 
 def _said(first: Derivation, at: Tensor) -> str:
@@ -92,8 +97,10 @@ def _said(first: Derivation, at: Tensor) -> str:
     slope = known[at.name].name if at.name in known else f"d{at.name}"
     letters = ",".join(map(str, adjoint_letters(at)))
     read, total = (f"[{letters}]", f"sum over {letters} of ") if letters else ("", "")
-    return (f"Gauss-Newton drops {total}{slope}{read} times the second derivatives of {at.name}{read} "
-            f"(dv.dropped_term derives it)")
+    return (
+        f"Gauss-Newton drops {total}{slope}{read} times the second derivatives of {at.name}{read} "
+        f"(dv.dropped_term derives it)"
+    )
 
 
 def dropped_term(loss: Tensor, wrt, at: Tensor, name: str | None = None) -> Derivation:
@@ -141,8 +148,9 @@ def _pushed(at: Tensor, wrt, along) -> Tensor:
     pairing = define(f"{at.name}_pairing", (), Add(*pieces))
     work = Work(pairing, (pulled.seed,), adjoint_names={pulled.seed.name: f"{at.name}_dot"})
     reports = run(work)
-    return finish(work, "backprop", pairing.name, [("grads", {pulled.seed.name: work.adjoint[pulled.seed.name]})],
-                  reports).gradients[pulled.seed.name]
+    return finish(
+        work, "backprop", pairing.name, [("grads", {pulled.seed.name: work.adjoint[pulled.seed.name]})], reports
+    ).gradients[pulled.seed.name]
 
 
 def _only_through(loss: Tensor, wrt, at: Tensor):
@@ -155,6 +163,8 @@ def _only_through(loss: Tensor, wrt, at: Tensor):
                 seen.add(t.name)
                 todo.append(t.name)
                 if t in wrt:
-                    raise DerivationError(f"gauss_newton of {loss.name} at {at.name}: {loss.name} depends on {t.name} "
-                                          f"beside {at.name} too; give the part of the loss that does not (a penalty's "
-                                          f"own Hessian is added to the product)")
+                    raise DerivationError(
+                        f"gauss_newton of {loss.name} at {at.name}: {loss.name} depends on {t.name} "
+                        f"beside {at.name} too; give the part of the loss that does not (a penalty's "
+                        f"own Hessian is added to the product)"
+                    )

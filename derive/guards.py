@@ -26,8 +26,14 @@ def rows_of(condition) -> list[Row] | None:
             return None
         if any(not c.is_integer for c in affine.parts(side)[0].values()):
             return None
-    table = {sympy.Eq: ("==", a, b), sympy.Ne: ("!=", a, b), sympy.Le: ("<=", a, b), sympy.Lt: ("<", a, b),
-             sympy.Ge: ("<=", b, a), sympy.Gt: ("<", b, a)}
+    table = {
+        sympy.Eq: ("==", a, b),
+        sympy.Ne: ("!=", a, b),
+        sympy.Le: ("<=", a, b),
+        sympy.Lt: ("<", a, b),
+        sympy.Ge: ("<=", b, a),
+        sympy.Gt: ("<", b, a),
+    }
     op, lhs, rhs = table[type(condition)]
     return [Row(op, lhs, rhs)]
 

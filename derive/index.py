@@ -62,8 +62,9 @@ def as_sympy(value, where: str):
         return sympy.sympify(value, strict=True)
     except sympy.SympifyError:
         hint = "; a text goes through dv.parse" if isinstance(value, str) else ""
-        raise UnsupportedError(f"{where}: {value!r} is {type(value).__name__}, not a SymPy expression or a number{hint}") \
-            from None
+        raise UnsupportedError(
+            f"{where}: {value!r} is {type(value).__name__}, not a SymPy expression or a number{hint}"
+        ) from None
 
 
 def check_name(name: str, what: str) -> str:

@@ -105,8 +105,10 @@ class Ingest:
     def claim(self, t: Tensor):
         other = self.names.get(t.name)
         if other is not None:
-            raise DeriveError(f"the name {t.name!r} is defined twice: once as {_describe(other)} and once as "
-                              f"{_describe(t)}; within one loss every tensor needs its own name")
+            raise DeriveError(
+                f"the name {t.name!r} is defined twice: once as {_describe(other)} and once as "
+                f"{_describe(t)}; within one loss every tensor needs its own name"
+            )
         self.names[t.name] = t
         self.tensors.append(t)
 
@@ -146,47 +148,71 @@ class Ingest:
         if isinstance(e, Index):
             if not same_size(e.size, axis):
                 shapes = ", ".join(map(str, r.tensor.axes))
-                self.fail(ShapeError, f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
-                                      f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
-                                      f"made by dv.index({e.name!r}, size={str(axis)!r}), or an affine read such as "
-                                      f"2*{e} or {e} + 1")
+                self.fail(
+                    ShapeError,
+                    f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
+                    f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
+                    f"made by dv.index({e.name!r}, size={str(axis)!r}), or an affine read such as "
+                    f"2*{e} or {e} + 1",
+                )
             return
         if isinstance(e, Read) and e.tensor.dtype == "int":
             below, none = e.tensor.below, missing_value(e.tensor)
             if none is not None:
-                self.fail(UnsupportedError, f"{e} is used as an index of {r.tensor.name}, but may be {none}; say what is "
-                                            f"read there instead: define('label', ..., Piecewise((0, Eq({e}, {none})), "
-                                            f"({e}, True)))")
+                self.fail(
+                    UnsupportedError,
+                    f"{e} is used as an index of {r.tensor.name}, but may be {none}; say what is "
+                    f"read there instead: define('label', ..., Piecewise((0, Eq({e}, {none})), "
+                    f"({e}, True)))",
+                )
             if below is None:
-                self.fail(UnsupportedError, f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
-                                            f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "
-                                            f"below={axis})")
+                self.fail(
+                    UnsupportedError,
+                    f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
+                    f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "
+                    f"below={axis})",
+                )
             if not same_size(below, axis):
-                self.fail(ShapeError, f"{e.tensor.name} ranges below {below}, but axis {n} of {r.tensor.name} has size "
-                                      f"{axis}; accepted: an integer tensor below {axis}")
+                self.fail(
+                    ShapeError,
+                    f"{e.tensor.name} ranges below {below}, but axis {n} of {r.tensor.name} has size "
+                    f"{axis}; accepted: an integer tensor below {axis}",
+                )
             return
         for inner in e.atoms(Read):
             if inner.tensor.dtype != "int":
-                self.fail(UnsupportedError, f"{inner} is a {inner.tensor.dtype} and stands in an index of "
-                                            f"{r.tensor.name}; accepted: indices, sizes and integer tensors")
+                self.fail(
+                    UnsupportedError,
+                    f"{inner} is a {inner.tensor.dtype} and stands in an index of "
+                    f"{r.tensor.name}; accepted: indices, sizes and integer tensors",
+                )
             if inner.tensor.below is None:
-                self.fail(UnsupportedError, f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
-                                            f"declared range; declare it with below=")
+                self.fail(
+                    UnsupportedError,
+                    f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
+                    f"declared range; declare it with below=",
+                )
         if affine.parts(e) is None:
-            self.fail(UnsupportedError, f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
-                                        f"times whole numbers or sizes, such as 2*u + r - 1")
+            self.fail(
+                UnsupportedError,
+                f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
+                f"times whole numbers or sizes, such as 2*u + r - 1",
+            )
         if e.is_number and not e.is_Integer:
             self.fail(UnsupportedError, f"{e} is not a whole number; axis {n} of {r.tensor.name} accepts integers")
         if any(not c.is_integer for c in affine.parts(e)[0].values()):
-            self.fail(UnsupportedError, f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
-                                        f"accepts integer coefficients")
+            self.fail(
+                UnsupportedError,
+                f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
+                f"accepts integer coefficients",
+            )
 
     # --- normal form ------------------------------------------------------------------------------------------
 
     def equation(self, t: Tensor, idx, body: Expr) -> Equation:
         if isinstance(body, ArgMax | Max):
             return self.reduction(t, idx, body)
-        if isinstance(body, MatrixFunction) and idx[len(idx) - body.ranks:] == body.at:
+        if isinstance(body, MatrixFunction) and idx[len(idx) - body.ranks :] == body.at:
             return self.matrix(t, idx, body)
         return Equation(t, tuple(idx), tuple(self.terms(body, tuple(idx), top=True)))
 
@@ -209,8 +235,11 @@ class Ingest:
         rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
         for r in rows:
             if decide(r) is False:
-                self.fail(UnsupportedError, f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has "
-                                            f"an empty window: {r} never holds; accepted: a window with a position inside")
+                self.fail(
+                    UnsupportedError,
+                    f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has "
+                    f"an empty window: {r} never holds; accepted: a window with a position inside",
+                )
         rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
         return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
 
@@ -218,9 +247,13 @@ class Ingest:
         """``t[idx]`` as the inverse or a determinant of a matrix, which is named unless it is a tensor's own two axes."""
         over = tuple(self.fresh(b) for b in node.binders)
         body = node.body.xreplace(dict(zip(node.binders, over, strict=True)))
-        if not (isinstance(body, Read) and body.tensor.dtype == "float" and set(over) == set(body.idx[-2:])
-                and not any(e.free_symbols & set(over) for e in body.idx[:-2])):
-            body = self.name(body, (*idx[:len(idx) - node.ranks], *over), "matrix")
+        if not (
+            isinstance(body, Read)
+            and body.tensor.dtype == "float"
+            and set(over) == set(body.idx[-2:])
+            and not any(e.free_symbols & set(over) for e in body.idx[:-2])
+        ):
+            body = self.name(body, (*idx[: len(idx) - node.ranks], *over), "matrix")
         return Equation(t, tuple(idx), (Term(Integer(1), (body,)),), KINDS[type(node)], over)
 
     def terms(self, e: Expr, scope, top=False) -> list[Term]:
@@ -323,9 +356,17 @@ class Ingest:
         name = self.unused(f"{matrix.name if matrix is not None else self.owner.name}_{role}")
         shown = tuple(Index(s.name, s.size) for s in letters)
         dtype, below = ("int", e.binders[0].size) if isinstance(e, ArgMax) else ("float", None)
-        made = Tensor(name, tuple(s.size for s in letters), shown, dtype, below, "computed",
-                      () if matrix is None else inherited(matrix), digest=f"mid:{hash_text(name + found)}",
-                      block=self.owner.block)
+        made = Tensor(
+            name,
+            tuple(s.size for s in letters),
+            shown,
+            dtype,
+            below,
+            "computed",
+            () if matrix is None else inherited(matrix),
+            digest=f"mid:{hash_text(name + found)}",
+            block=self.owner.block,
+        )
         self.names[name] = made
         return made
 
@@ -333,7 +374,9 @@ class Ingest:
         """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
         batch = tuple(s for s in scope if s in e.body.free_symbols)
         taken, letters = {s.name for s in batch}, []
-        shown = e.body.tensor.letters[-2:] if isinstance(e.body, Read) and None not in e.body.tensor.letters else e.binders
+        shown = (
+            e.body.tensor.letters[-2:] if isinstance(e.body, Read) and None not in e.body.tensor.letters else e.binders
+        )
         for b, letter in zip(e.binders, shown, strict=True):
             name = letter.name
             while name in taken:
@@ -355,6 +398,7 @@ class Ingest:
 
 # --- rewriting user input ------------------------------------------------------------------------------------------
 
+
 def normalise(e: Expr, ingest: Ingest) -> Expr:
     """SymPy as users write it, in the engine's own nodes: exact numbers, our sums, maxes, sigmoid and softplus."""
     owner = ingest.owner
@@ -363,8 +407,13 @@ def normalise(e: Expr, ingest: Ingest) -> Expr:
             partners = {p.name: p for p in owner.partners}
             if r.tensor.name not in partners:
                 ingest.fail(DeriveError, f"{r.tensor.name} is read outside the recurrence that defines it")
-    heads = {r.tensor: p for r in e.atoms(Read) if r.tensor.digest.startswith("self:")
-             for p in owner.partners if p.name == r.tensor.name}
+    heads = {
+        r.tensor: p
+        for r in e.atoms(Read)
+        if r.tensor.digest.startswith("self:")
+        for p in owner.partners
+        if p.name == r.tensor.name
+    }
     return _own_nodes(e.xreplace(heads) if heads else e, ingest)
 
 
@@ -387,24 +436,51 @@ def _own_nodes(e, ingest):
         other = args[0] - 1
         if isinstance(other, sympy.exp):
             return softplus(other.args[0])
-    if isinstance(e, Pow) and args[1] == -1 and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
+    if (
+        isinstance(e, Pow)
+        and args[1] == -1
+        and args[0].is_Add
+        and len(args[0].args) == 2
+        and Integer(1) in args[0].args
+    ):
         other = args[0] - 1
         if isinstance(other, sympy.exp):
             return sigmoid(-other.args[0])
-    allowed = (Add, Mul, Pow, Read, Reduction, Iverson, Piecewise, Relational, BooleanTrue, BooleanFalse, sympy.Not,
-               And, sympy.Or, sympy.Tuple, sympy.functions.elementary.piecewise.ExprCondPair)
+    allowed = (
+        Add,
+        Mul,
+        Pow,
+        Read,
+        Reduction,
+        Iverson,
+        Piecewise,
+        Relational,
+        BooleanTrue,
+        BooleanFalse,
+        sympy.Not,
+        And,
+        sympy.Or,
+        sympy.Tuple,
+        sympy.functions.elementary.piecewise.ExprCondPair,
+    )
     if not e.args and isinstance(e, Expr):
         if e.is_number and (e.is_real or e in (sympy.oo, -sympy.oo)):
             return e
         if e.is_number:
             ingest.fail(UnsupportedError, f"{e} is not a real number; expressions are real throughout")
         if isinstance(e, sympy.Symbol):
-            ingest.fail(UnsupportedError, f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
-                                          f"or a scalar tensor (dv.tensor({e.name!r}))")
+            ingest.fail(
+                UnsupportedError,
+                f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
+                f"or a scalar tensor (dv.tensor({e.name!r}))",
+            )
     elif not isinstance(e, allowed) and type(e).__name__ not in FUNCTIONS:
         known = ", ".join(sorted(FUNCTIONS))
-        ingest.fail(UnsupportedError, f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
-                                      f"sums, products, powers, Piecewise, Sum, Max and the functions {known}")
+        ingest.fail(
+            UnsupportedError,
+            f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
+            f"sums, products, powers, Piecewise, Sum, Max and the functions {known}",
+        )
     return e.func(*args) if args != e.args else e
 
 
@@ -428,7 +504,9 @@ def _sympy_sum(e: sympy.Sum, ingest):
         if not isinstance(i, Index):
             ingest.fail(IndexCaptureError, f"sympy.Sum over {i}: it is not an index; make one with dv.index(name)")
         low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
-        conditions = [c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at]
+        conditions = [
+            c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at
+        ]
         if conditions:
             body = Piecewise((body, And(*conditions)), (0, True))
         bound.append(i)
@@ -463,8 +541,11 @@ def _splits(body: Expr, bound) -> bool:
     for a in Add.make_args(body):
         if any(b not in a.free_symbols for b in bound) or a.has(Iverson):
             return True
-        letters = [frozenset(s for s in f.free_symbols if isinstance(s, Index)) for f in Mul.make_args(a)
-                   if not affine.sizes_only(f)]
+        letters = [
+            frozenset(s for s in f.free_symbols if isinstance(s, Index))
+            for f in Mul.make_args(a)
+            if not affine.sizes_only(f)
+        ]
         if len(set(letters)) > 1 and not any(x == frozenset().union(*letters) for x in letters):
             return True
     return False

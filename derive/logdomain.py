@@ -31,15 +31,21 @@ def log_domain(work) -> str:
     for eq in list(work.forward):
         after = _map_factors(eq, lambda f: _log_of_exp(f, work))
         if after != eq:
-            work.rewrite_forward(eq, after, "logarithm of an exponential",
-                                 "the logarithm undoes the exponential: log exp u = u and log sigmoid u = -softplus(-u), "
-                                 "so nothing overflows and nothing is lost", claim="exp-equal")
+            work.rewrite_forward(
+                eq,
+                after,
+                "logarithm of an exponential",
+                "the logarithm undoes the exponential: log exp u = u and log sigmoid u = -softplus(-u), "
+                "so nothing overflows and nothing is lost",
+                claim="exp-equal",
+            )
             done.append(eq.name)
     return ", ".join(done) or "nothing to do"
 
 
 def log_cosh(work) -> list[str]:
     """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished equations: cosh overflows, this does not."""
+
     def is_log_cosh(e):
         return isinstance(e, log) and isinstance(e.args[0], cosh)
 
@@ -49,11 +55,17 @@ def log_cosh(work) -> list[str]:
 
     done = []
     for eq in list(work.forward):
-        after = replace(eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac))
-                                        for t in eq.terms))
+        after = replace(
+            eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac)) for t in eq.terms)
+        )
         if after != eq:
-            work.rewrite_forward(eq, after, "stabilize", "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a "
-                                 "product is a sum: nothing overflows", claim="exp-equal")
+            work.rewrite_forward(
+                eq,
+                after,
+                "stabilize",
+                "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a product is a sum: nothing overflows",
+                claim="exp-equal",
+            )
             done.append(eq.name)
     return done
 
@@ -68,27 +80,53 @@ def _is_sum_of_exp(eq: Equation) -> bool:
 def _through_lse(work, s: Equation) -> list[str]:
     users = [e for e in work.forward if s.tensor in e.tensors()]
     divides = [e for e in users if any(_divides(f, s.tensor) for t in e.terms for f in t.fac)]
-    takes_log = [e for e in users if any(isinstance(f.args[0], Read) and f.args[0].tensor == s.tensor
-                                         for t in e.terms for g in t.fac for f in g.atoms(log))]
+    takes_log = [
+        e
+        for e in users
+        if any(
+            isinstance(f.args[0], Read) and f.args[0].tensor == s.tensor
+            for t in e.terms
+            for g in t.fac
+            for f in g.atoms(log)
+        )
+    ]
     if not divides and not takes_log:
         return []
-    lse = next((e.tensor for e in takes_log if len(e.idx) == s.tensor.rank and e.terms == (
-        Term(Integer(1), (log(Read(s.tensor, *e.idx)),)),)), None)
+    lse = next(
+        (
+            e.tensor
+            for e in takes_log
+            if len(e.idx) == s.tensor.rank and e.terms == (Term(Integer(1), (log(Read(s.tensor, *e.idx)),)),)
+        ),
+        None,
+    )
     if lse is None:
         name = work.unused(_lse_name(s.name))
         lse = work.tensor_like(s.tensor, name)
         eq = Equation(lse, s.idx, (Term(Integer(1), (log(Read(s.tensor, *s.idx)),)),))
         work.insert_after(s, eq)
-        work.step("log-sum-exp", name, (), eq, f"{s.name} is a sum of exponentials, which overflows; its logarithm "
-                  f"{name} does not", claim="definition")
+        work.step(
+            "log-sum-exp",
+            name,
+            (),
+            eq,
+            f"{s.name} is a sum of exponentials, which overflows; its logarithm {name} does not",
+            claim="definition",
+        )
     for eq in users:
         if eq.tensor == lse:
             continue
         after = _map_factors(eq, lambda f: _in_lse(f, s.tensor, lse))
         after = replace(after, terms=tuple(merge(tidy(t)) for t in after.terms))
         if after != eq:
-            work.rewrite_forward(eq, after, "log-sum-exp", f"{s.name} = exp {lse.name}: a quotient by the sum is the "
-                                 f"exponential of a difference, which cannot overflow", claim="exp-equal")
+            work.rewrite_forward(
+                eq,
+                after,
+                "log-sum-exp",
+                f"{s.name} = exp {lse.name}: a quotient by the sum is the "
+                f"exponential of a difference, which cannot overflow",
+                claim="exp-equal",
+            )
     return [lse.name]
 
 
@@ -98,8 +136,9 @@ def _lse_name(name: str) -> str:
 
 
 def _divides(f: Expr, t: Tensor) -> bool:
-    return any(isinstance(p.base, Read) and p.base.tensor == t and p.exp.is_negative for p in f.atoms(Pow)) \
-        or (isinstance(f, Pow) and isinstance(f.base, Read) and f.base.tensor == t and f.exp.is_negative is True)
+    return any(isinstance(p.base, Read) and p.base.tensor == t and p.exp.is_negative for p in f.atoms(Pow)) or (
+        isinstance(f, Pow) and isinstance(f.base, Read) and f.base.tensor == t and f.exp.is_negative is True
+    )
 
 
 def _in_lse(f: Expr, s: Tensor, lse: Tensor) -> Expr:
@@ -115,6 +154,7 @@ def _in_lse(f: Expr, s: Tensor, lse: Tensor) -> Expr:
 
 def _one_exponential(f: Expr) -> Expr:
     """Products of exponentials inside ``f`` as exponentials of sums: of ``e^u e^(-v)`` one factor may overflow alone."""
+
     def several(e):
         return e.is_Mul and sum(isinstance(a, exp) for a in e.args) > 1
 
@@ -140,6 +180,7 @@ def _split_changed(t: Term, change) -> list[Term]:
 
 def _log_of_exp(f: Expr, work) -> Expr:
     """``log(p)`` and ``log(1 - p)`` for p an exponential or a sigmoid, named or written out."""
+
     def change(e):
         number, u = _one_exponential(e.args[0]).as_independent(Read, as_Add=False)
         kind, inner = _exponential(u, work)

@@ -35,7 +35,7 @@ def _unify_unordered(patterns, args, variables, binding):
     for n, a in enumerate(args):
         found = unify(first, a, variables, binding)
         if found is not None:
-            found = _unify_unordered(rest, args[:n] + args[n + 1:], variables, found)
+            found = _unify_unordered(rest, args[:n] + args[n + 1 :], variables, found)
             if found is not None:
                 return found
     return None

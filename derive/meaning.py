@@ -21,12 +21,32 @@ from .index import Index, Size, index
 from .syntax import REDUCTIONS, Node, Text, Token
 from .tensor import Read, Tensor
 
-UNARY = {"exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "abs": sympy.Abs, "sign": sympy.sign,
-         "floor": sympy.floor, "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "asin": sympy.asin,
-         "acos": sympy.acos, "atan": sympy.atan, "sinh": sympy.sinh, "cosh": sympy.cosh, "tanh": sympy.tanh,
-         "asinh": sympy.asinh, "acosh": sympy.acosh, "atanh": sympy.atanh, "erf": sympy.erf, "erfc": sympy.erfc,
-         "relu": nodes.relu, "sigmoid": nodes.sigmoid, "softplus": nodes.softplus,
-         "stop_gradient": nodes.stop_gradient}
+UNARY = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "sqrt": sympy.sqrt,
+    "abs": sympy.Abs,
+    "sign": sympy.sign,
+    "floor": sympy.floor,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "asin": sympy.asin,
+    "acos": sympy.acos,
+    "atan": sympy.atan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": sympy.tanh,
+    "asinh": sympy.asinh,
+    "acosh": sympy.acosh,
+    "atanh": sympy.atanh,
+    "erf": sympy.erf,
+    "erfc": sympy.erfc,
+    "relu": nodes.relu,
+    "sigmoid": nodes.sigmoid,
+    "softplus": nodes.softplus,
+    "stop_gradient": nodes.stop_gradient,
+}
 POINTWISE = {"max": nodes.maximum, "maximum": nodes.maximum, "min": nodes.minimum, "minimum": nodes.minimum}
 CHOICES = ("where", "piecewise")
 FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
@@ -86,8 +106,11 @@ class Expressions:
         loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
         outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
         if outside or loose.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I):
-            raise self.error(node.token, f"this expression is {value}, which is not a real number; inf may only "
-                                         f"stand as a branch of where(...)", UnsupportedError)
+            raise self.error(
+                node.token,
+                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...)",
+                UnsupportedError,
+            )
         return value
 
     def number(self, node: Node, scope) -> Expr:
@@ -113,7 +136,7 @@ class Expressions:
         shift = int(power or 0) - len(part)
         if abs(shift) > 400:
             raise self.error(node.token, "a number beyond 1e400 or below 1e-400")
-        return Rational(int(whole + part)) * Rational(10)**shift
+        return Rational(int(whole + part)) * Rational(10) ** shift
 
     def _name(self, node, scope):
         name = node.token.text
@@ -130,24 +153,35 @@ class Expressions:
             return self.letter(node.token)
         if name in self.tensors:
             t = self.tensors[name]
-            raise self.error(node.token, f"{name} has {t.rank} axes; read it at indices, as in "
-                                         f"{name}[{', '.join(str(x or '...') for x in t.letters)}]", ShapeError)
+            raise self.error(
+                node.token,
+                f"{name} has {t.rank} axes; read it at indices, as in "
+                f"{name}[{', '.join(str(x or '...') for x in t.letters)}]",
+                ShapeError,
+            )
         letter = name.rstrip("'")
         if name in self.letters or (len(letter) == 1 and letter.islower()):
-            raise self.error(node.token, f"index {name} is unbound; put it on the left-hand side or reduce over it, as "
-                                         f"in sum[{name}](...); a scalar is declared, as in {name}: float",
-                             IndexCaptureError)
+            raise self.error(
+                node.token,
+                f"index {name} is unbound; put it on the left-hand side or reduce over it, as "
+                f"in sum[{name}](...); a scalar is declared, as in {name}: float",
+                IndexCaptureError,
+            )
         known = [*scope, *self.tensors, *self.sizes]
-        raise self.error(node.token, f"unknown name {name!r}, expected an index in scope, a tensor or a size"
-                         + did_you_mean(name, known))
+        raise self.error(
+            node.token,
+            f"unknown name {name!r}, expected an index in scope, a tensor or a size" + did_you_mean(name, known),
+        )
 
     def _read(self, node, scope):
         name = node.token.text
         if name not in self.tensors:
             hint = f"; {name}[...] reduces over indices and is followed by (...)" if name in REDUCTIONS else ""
-            raise self.error(node.token, f"unknown tensor {name!r}"
-                             + (hint or did_you_mean(name, self.tensors)
-                                       or f"; declare it, as in {name}: float[...]"))
+            raise self.error(
+                node.token,
+                f"unknown tensor {name!r}"
+                + (hint or did_you_mean(name, self.tensors) or f"; declare it, as in {name}: float[...]"),
+            )
         idx = [self.position(a, scope, name) for a in node.args]
         with self.located(node.token):
             return Read(self.tensors[name], *idx)
@@ -155,15 +189,23 @@ class Expressions:
     def position(self, node, scope, name) -> Expr:
         value = self.number(node, scope)
         if value.is_integer is not True:
-            raise self.error(node.token, f"an index of {name} is a whole-number expression of indices, sizes and "
-                                         f"integer tensors, such as 2*i + r - 1; found {value}", UnsupportedError)
+            raise self.error(
+                node.token,
+                f"an index of {name} is a whole-number expression of indices, sizes and "
+                f"integer tensors, such as 2*i + r - 1; found {value}",
+                UnsupportedError,
+            )
         return value
 
     def _reduce(self, node, scope):
         for w in node.words:
             if w.text in scope:
-                raise self.error(w, f"index {w.text} is already in use around this {node.token.text}; use "
-                                    f"another letter for one of the two, such as {w.text}'", IndexCaptureError)
+                raise self.error(
+                    w,
+                    f"index {w.text} is already in use around this {node.token.text}; use "
+                    f"another letter for one of the two, such as {w.text}'",
+                    IndexCaptureError,
+                )
         over = [self.letter(w) for w in node.words]
         body = self.number(node.args[0], {**scope, **{i.name: i for i in over}})
         with self.located(node.token):
@@ -180,32 +222,39 @@ class Expressions:
                 raise self.error(node.token, f"{name} takes one argument, found {len(node.args)}")
             argument = self.number(node.args[0], scope)
             if argument.is_number and not argument.is_Rational and name in ("floor", "sign"):
-                raise self.error(node.token, f"{name} of the constant {argument}; write its value",
-                                        UnsupportedError)
+                raise self.error(node.token, f"{name} of the constant {argument}; write its value", UnsupportedError)
             return UNARY[name](argument)
         if name in POINTWISE:
             if len(node.args) < 2:
-                raise self.error(node.token, f"{name}(a, b) takes two arguments or more, found {len(node.args)}; "
-                                             f"over an index, write {name[:3]}[k](...)")
+                raise self.error(
+                    node.token,
+                    f"{name}(a, b) takes two arguments or more, found {len(node.args)}; "
+                    f"over an index, write {name[:3]}[k](...)",
+                )
             return functools.reduce(POINTWISE[name], [self.number(a, scope) for a in node.args])
         if name == "where":
             if len(node.args) != 3:
-                raise self.error(node.token, f"where(condition, a, b) takes three arguments, found "
-                                             f"{len(node.args)}")
+                raise self.error(node.token, f"where(condition, a, b) takes three arguments, found {len(node.args)}")
             condition, a, b = node.args
             return self.choice([(a, condition)], b, scope)
         if name == "piecewise":
             return self.piecewise(node, scope)
-        raise self.error(node.token, f"unknown function {name!r}"
-                         + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}"))
+        raise self.error(
+            node.token,
+            f"unknown function {name!r}"
+            + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}"),
+        )
 
     def piecewise(self, node, scope):
         *pairs, last = node.args or (node,)
         if last.kind == "tuple" and len(last.args) == 2 and self.condition(last.args[1], scope) == sympy.true:
             last = last.args[0]
         if not pairs or last.kind == "tuple" or any(p.kind != "tuple" or len(p.args) != 2 for p in pairs):
-            raise self.error(node.token, "expected piecewise((a, condition), (b, condition), c): pairs, and last the "
-                                         "value where no condition holds")
+            raise self.error(
+                node.token,
+                "expected piecewise((a, condition), (b, condition), c): pairs, and last the "
+                "value where no condition holds",
+            )
         return self.choice([p.args for p in pairs], last, scope)
 
     def choice(self, pairs, otherwise, scope):
@@ -227,10 +276,14 @@ class Expressions:
                 raise self.error(word, "division by zero", UnsupportedError)
             if word.text == "//":
                 left = sympy.Mul(*factors)
-                if any(not isinstance(s, Size) for s in left.free_symbols | value.free_symbols) or left.has(Read) \
-                        or value.has(Read):
-                    raise self.error(word, "// divides sizes; an index is affine, such as 2*u + r - 1",
-                                            UnsupportedError)
+                if (
+                    any(not isinstance(s, Size) for s in left.free_symbols | value.free_symbols)
+                    or left.has(Read)
+                    or value.has(Read)
+                ):
+                    raise self.error(
+                        word, "// divides sizes; an index is affine, such as 2*u + r - 1", UnsupportedError
+                    )
                 factors = [sympy.floor(left / value)]
             else:
                 factors.append(value if word.text == "*" else 1 / value)
@@ -246,8 +299,9 @@ class Expressions:
         size = max((max(abs(n.p), n.q).bit_length() for n in base.atoms(Rational) if abs(n) != 1), default=0)
         steps = max((abs(n) for n in exponent.atoms(Rational)), default=Integer(0))
         if size * steps > POWER_BITS or steps > 10**9:
-            raise self.error(node.token, f"this power is too large to be exact; at most {POWER_BITS} bits",
-                                    UnsupportedError)
+            raise self.error(
+                node.token, f"this power is too large to be exact; at most {POWER_BITS} bits", UnsupportedError
+            )
         return base**exponent
 
     def _compare(self, node, scope):

@@ -29,7 +29,7 @@ class Nest:
     """Maxes that read one another and nothing else, from the innermost, and what the innermost reads."""
 
     maxes: list[Equation]
-    image: Read             # of the tensor whose largest element is looked for, at the innermost max's indices
+    image: Read  # of the tensor whose largest element is looked for, at the innermost max's indices
     inside: list[Equation]  # equations that only this nest reads: the relu, and later the sum with what moves
 
     @property
@@ -100,8 +100,16 @@ def _take_first(work, nest: Nest, kept) -> bool:
     work.forward[work.forward.index(outer)] = after
     inside = [work.equation(e.name) for e in nest.inside]
     made += [work.equation(nest.image.tensor.name)] if nest.image.tensor != image.tensor else []
-    work.step(RULE, outer.name, (outer,), after, f"{' and '.join(why)}, so the max is taken first",
-              context=(*inside, *nest.maxes[:-1], *made), claim="ordered", wrt=ordered)
+    work.step(
+        RULE,
+        outer.name,
+        (outer,),
+        after,
+        f"{' and '.join(why)}, so the max is taken first",
+        context=(*inside, *nest.maxes[:-1], *made),
+        claim="ordered",
+        wrt=ordered,
+    )
     gone = {e.name for e in (*nest.inside, *nest.maxes[:-1])}
     work.forward = [e for e in work.forward if e.name not in gone]
     return True
@@ -137,8 +145,14 @@ def _through_sum(work, nest: Nest, kept) -> list[Term]:
     left = _defined(work, eq, f"{z.name} without what is the same in the whole window")
     apart = replace(z, terms=(Term(ONE, (Read(left.tensor, *z.idx),)), *moved))
     work.forward[work.forward.index(z)] = apart
-    work.step(RULE, z.name, (z,), apart, f"what stands apart is the same in the whole window of {nest.outer.name}",
-              context=(left,))
+    work.step(
+        RULE,
+        z.name,
+        (z,),
+        apart,
+        f"what stands apart is the same in the whole window of {nest.outer.name}",
+        context=(left,),
+    )
     nest.inside.append(apart)
     nest.image = Read(left.tensor, *nest.image.idx)
     return [t.opened(work.fresh).xreplace({i: still[i] for i in t.free_symbols}) for t in moved]
@@ -146,8 +160,9 @@ def _through_sum(work, nest: Nest, kept) -> list[Term]:
 
 def _still(nest: Nest, z: Equation) -> dict[Index, Index]:
     """The indices of z that no window moves, as the outermost max has them."""
-    at = {i: e for i, e in zip(z.idx, nest.image.idx, strict=True)
-          if isinstance(e, Index) and e not in nest.maxes[0].over}
+    at = {
+        i: e for i, e in zip(z.idx, nest.image.idx, strict=True) if isinstance(e, Index) and e not in nest.maxes[0].over
+    }
     for inner, outer in zip(nest.maxes, nest.maxes[1:], strict=False):
         up = dict(zip(inner.idx, _read_by_max(outer).idx, strict=True))
         at = {i: up[e] for i, e in at.items() if up[e] not in outer.over}
@@ -161,9 +176,14 @@ def _maxes_of(work, nest: Nest, image: Read) -> list[Equation]:
         read = Read(made[-1].tensor, *_read_by_max(e).idx) if n else image
         change = {b: work.fresh(b) for b in e.over}
         name = f"{image.tensor.name}_max{'' if e is nest.outer else '_row'}"
-        eq = Equation(work.tensor_like(e.tensor, name, block=image.tensor.block), e.idx,
-                      (Term(ONE, (read.xreplace(change),)),), "max", tuple(change.values()),
-                      tuple(g.xreplace(change) for g in e.guards))
+        eq = Equation(
+            work.tensor_like(e.tensor, name, block=image.tensor.block),
+            e.idx,
+            (Term(ONE, (read.xreplace(change),)),),
+            "max",
+            tuple(change.values()),
+            tuple(g.xreplace(change) for g in e.guards),
+        )
         window = "the window" if e is nest.outer else "a row of the window"
         made.append(_defined(work, eq, f"the largest {image.tensor.name} of {window}"))
     return made

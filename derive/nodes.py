@@ -30,23 +30,29 @@ class Reduction(Expr):
             binders = tuple(binders[0])
         body = body._sympy_() if hasattr(body, "_sympy_") else as_sympy(body, cls.__name__)
         if not isinstance(body, Expr):
-            raise UnsupportedError(f"{cls.__name__}({body}, ...): the body is a scalar expression; "
-                                   f"write a condition as Piecewise((value, condition), (0, True))")
+            raise UnsupportedError(
+                f"{cls.__name__}({body}, ...): the body is a scalar expression; "
+                f"write a condition as Piecewise((value, condition), (0, True))"
+            )
         if not binders:
-            raise IndexCaptureError(f"{cls.__name__}({body}): name the index to reduce over, "
-                                    f"as in {cls.__name__}(x[i], i)")
+            raise IndexCaptureError(
+                f"{cls.__name__}({body}): name the index to reduce over, as in {cls.__name__}(x[i], i)"
+            )
         for b in binders:
             if not isinstance(b, Index):
-                raise IndexCaptureError(f"{cls.__name__}({body}, {b}): {b!r} is not an index; make one with "
-                                        f"dv.index(name)")
+                raise IndexCaptureError(
+                    f"{cls.__name__}({body}, {b}): {b!r} is not an index; make one with dv.index(name)"
+                )
         if len(set(binders)) < len(binders):
             raise IndexCaptureError(f"{cls.__name__}({body}, {', '.join(map(str, binders))}): an index is bound twice")
         inner = {b for node in body.atoms(Reduction) for b in node.binders} if body.has(Reduction) else set()
         both = inner & set(binders)
         if both:
             b = sorted(both, key=str)[0]
-            raise IndexCaptureError(f"{cls.__name__}({body}, {', '.join(map(str, binders))}): index {b} is already bound "
-                                    f"inside the body; use another letter for one of the two")
+            raise IndexCaptureError(
+                f"{cls.__name__}({body}, {', '.join(map(str, binders))}): index {b} is already bound "
+                f"inside the body; use another letter for one of the two"
+            )
         return Expr.__new__(cls, body, Tuple(*binders))
 
     @property
@@ -71,6 +77,7 @@ class Reduction(Expr):
 
     def _latex(self, printer, exp=None):
         from .latex import latex_expr
+
         text = latex_expr(self)
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 

@@ -33,8 +33,12 @@ def option_values(what: str, rule, given: dict) -> tuple[tuple[str, object], ...
         if name not in known:
             accepted = f"it takes {', '.join(known)}" if known else "it takes none"
             raise DeriveError(f"{what}: unknown option {name!r}{did_you_mean(name, known)}; {accepted}")
-        if isinstance(value, bool) or not hasattr(value, "__float__") or float(value) != float(value) \
-                or abs(float(value)) == float("inf"):
+        if (
+            isinstance(value, bool)
+            or not hasattr(value, "__float__")
+            or float(value) != float(value)
+            or abs(float(value)) == float("inf")
+        ):
             raise DeriveError(f"{what}: the option {name} is {value!r}; accepted is a finite number")
     return tuple((n, given[n]) for n in known if n in given and given[n] != known[n])
 

@@ -103,7 +103,8 @@ def _scan(component: list[Equation], names: set[str]) -> Scan:
                     return Scan(tuple(ordered), axis, direction, max(abs(s) for s in values))
     raise UnsupportedError(
         f"the definitions {cycle} read each other in a cycle that no constant shift along one axis breaks; a recurrence "
-        f"reads itself at an earlier step, as in h[t - 1, b, l], the same sign of shift throughout")
+        f"reads itself at an earlier step, as in h[t - 1, b, l], the same sign of shift throughout"
+    )
 
 
 def _axis_choices(component, reads):

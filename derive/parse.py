@@ -53,8 +53,12 @@ from .meaning import Expressions
 from .syntax import Declaration, Node, Parser, Statement, Token
 from .tensor import Tensor, tensor
 
-FACTS = {"positive": positive, "nonnegative": nonnegative, "symmetric": symmetric,
-         "positive definite": positive_definite}
+FACTS = {
+    "positive": positive,
+    "nonnegative": nonnegative,
+    "symmetric": symmetric,
+    "positive definite": positive_definite,
+}
 
 
 def parse(text: str) -> dict[str, Tensor]:
@@ -130,8 +134,9 @@ def _no_deeper():
     try:
         yield
     except RecursionError:
-        raise UnsupportedError("the text is nested too deep for this interpreter's stack; give the inner parts names "
-                               "of their own") from None
+        raise UnsupportedError(
+            "the text is nested too deep for this interpreter's stack; give the inner parts names of their own"
+        ) from None
 
 
 class Reader(Expressions):
@@ -146,8 +151,11 @@ class Reader(Expressions):
             if isinstance(s, Declaration) or s.kind == "define":
                 name = s.name if isinstance(s, Declaration) else s.names[0]
                 if name.text in first:
-                    raise self.error(name, f"the name {name.text} is defined twice, first on line "
-                                           f"{first[name.text].line}; every tensor needs its own name")
+                    raise self.error(
+                        name,
+                        f"the name {name.text} is defined twice, first on line "
+                        f"{first[name.text].line}; every tensor needs its own name",
+                    )
                 first[name.text] = name
         for s in statements:
             if isinstance(s, Declaration):
@@ -218,8 +226,8 @@ class Reader(Expressions):
                     if work:
                         low[work[-1][0]] = min(low[work[-1][0]], low[v])
                     if low[v] == number[v]:
-                        group = set(stack[stack.index(v):])
-                        del stack[stack.index(v):]
+                        group = set(stack[stack.index(v) :])
+                        del stack[stack.index(v) :]
                         out.append([name for name in self.heads if name in group])
                 elif w not in number:
                     number[w] = low[w] = len(number)
@@ -236,8 +244,9 @@ class Reader(Expressions):
             if node.kind == "reduce":
                 bound = bound | {w.text for w in node.words}
             name = node.token.text
-            if name in self.heads and (node.kind == "read" or (node.kind == "name" and name not in bound
-                                                               and not self.heads[name].idx)):
+            if name in self.heads and (
+                node.kind == "read" or (node.kind == "name" and name not in bound and not self.heads[name].idx)
+            ):
                 found[name] = None
             todo += [(a, bound) for a in node.args]
         return sorted(found)
@@ -267,14 +276,27 @@ class Reader(Expressions):
             with self.located(self.heads[name].names[0]):
                 parts.append(define(name, axes[name], body))
         joint = hash_text("+".join(t.digest for t in parts))
-        made = [Tensor(t.name, t.axes, t.letters, t.dtype, t.below, "computed", definition=t.definition, block=t.block,
-                       digest=f"{t.digest}:{joint}") for t in parts]
+        made = [
+            Tensor(
+                t.name,
+                t.axes,
+                t.letters,
+                t.dtype,
+                t.below,
+                "computed",
+                definition=t.definition,
+                block=t.block,
+                digest=f"{t.digest}:{joint}",
+            )
+            for t in parts
+        ]
         for t in made:
             t.partners = tuple(made)
         return dict(zip(names, made, strict=True))
 
     def body(self, s: Statement, axes) -> Expr:
         return self.finished(s.body, {i.name: i for i in axes[s.names[0].text]})
+
 
 def _names(node: Node) -> list[str]:
     found, todo = [], [node]

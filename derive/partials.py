@@ -37,8 +37,9 @@ def partial(e: Expr, read: Read) -> Expr:
             if inner != 0:
                 total.append(_hyperbolic(_abs_or_fdiff(e, n) * inner))
         return Add(*total)
-    raise UnsupportedError(f"the derivative of {type(e).__name__} in {e} is not known; write it with the functions of "
-                           f"derive.primitives")
+    raise UnsupportedError(
+        f"the derivative of {type(e).__name__} in {e} is not known; write it with the functions of derive.primitives"
+    )
 
 
 def _abs_or_fdiff(e, n):
@@ -51,7 +52,7 @@ def _product(e: Mul, read: Read, plain: bool = False) -> Expr:
     for n, a in enumerate(e.args):
         d = partial(a, read)
         if d != 0:
-            total.append(Mul(d, *e.args[:n], *e.args[n + 1:]))
+            total.append(Mul(d, *e.args[:n], *e.args[n + 1 :]))
     return Add(*total) if plain else _shorter_quotient(e, read, Add(*total)) or Add(*total)
 
 
@@ -125,10 +126,14 @@ def _piecewise(e: Piecewise, read: Read) -> Expr:
 def kinks(e: Expr) -> set[str]:
     """The conventions that differentiating ``e`` used, as sentences for the document."""
     found = set()
-    table = {"relu": "relu'(0) = 0", "Abs": "|x|'(0) = 0", "sign": "sign'(x) = 0 everywhere",
-             "floor": "floor'(x) = 0 everywhere",
-             "maximum": "maximum(a, b): a tie sends the gradient to the first argument, a",
-             "minimum": "minimum(a, b): a tie sends the gradient to the first argument, a"}
+    table = {
+        "relu": "relu'(0) = 0",
+        "Abs": "|x|'(0) = 0",
+        "sign": "sign'(x) = 0 everywhere",
+        "floor": "floor'(x) = 0 everywhere",
+        "maximum": "maximum(a, b): a tie sends the gradient to the first argument, a",
+        "minimum": "minimum(a, b): a tie sends the gradient to the first argument, a",
+    }
     for f in e.atoms(Function):
         text = table.get(type(f).__name__)
         if text and f.has(Read):

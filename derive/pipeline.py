@@ -53,8 +53,9 @@ def read_definitions(work: Work) -> str:
     work.names = {t.name for t in work.inputs} | {e.name for e in work.forward}
     if work.cotangent is not None:
         if work.cotangent.name in work.names:
-            raise DerivationError(f"the cotangent name {work.cotangent.name!r} is taken by another tensor; choose one "
-                                  f"with cotangent=")
+            raise DerivationError(
+                f"the cotangent name {work.cotangent.name!r} is taken by another tensor; choose one with cotangent="
+            )
         work.inputs.append(work.cotangent)
         work.names.add(work.cotangent.name)
     _check_wrt(work)
@@ -71,11 +72,15 @@ def _check_wrt(work: Work):
     known = {t.name: t for t in work.inputs} | {e.name: e.tensor for e in work.forward}
     for t in work.wrt:
         if t.dtype != "float":
-            raise DerivationError(f"a gradient with respect to {t.name} was asked for, but {t.name} is {t.dtype}; "
-                                  f"gradients exist for float tensors only")
+            raise DerivationError(
+                f"a gradient with respect to {t.name} was asked for, but {t.name} is {t.dtype}; "
+                f"gradients exist for float tensors only"
+            )
         if known.get(t.name) != t:
             floats = sorted(n for n, x in known.items() if x.dtype == "float" and x.is_input)
-            raise DerivationError(f"{label} does not depend on {t.name}; it depends on {', '.join(floats) or 'no float input'}")
+            raise DerivationError(
+                f"{label} does not depend on {t.name}; it depends on {', '.join(floats) or 'no float input'}"
+            )
     sources = float_ancestors(work.forward, work.target)
     for t, _, _ in work.pairs:
         sources |= float_ancestors(work.forward, t)
@@ -124,8 +129,14 @@ def reuse(work: Work) -> str:
         if any(t.name in alias for t in eq.tensors()):
             before, eq = eq, _renamed(eq, alias)
             same = [work.adjoint_equation(t) for t in before.tensors() if t.name in alias]
-            work.step("reuse", eq.name, (before,), eq, f"{', '.join(e.name for e in same)} has the value of "
-                      f"{', '.join(alias[e.name].name for e in same)}", context=same)
+            work.step(
+                "reuse",
+                eq.name,
+                (before,),
+                eq,
+                f"{', '.join(e.name for e in same)} has the value of {', '.join(alias[e.name].name for e in same)}",
+                context=same,
+            )
         same = equation_key(eq)
         other = seen.get(same)
         if other is not None and eq.name not in keep and eq.name not in work.cyclic:
@@ -161,8 +172,12 @@ def number(work: Work) -> str:
         order += group.equations if isinstance(group, Scan) else (group,)
     order = [e for e in order if e.name not in backward] + [e for e in order if e.name in backward]
     numbers = {e.name: n for n, e in enumerate(order, start=1)}
-    done = [replace(e, number=numbers[e.name],
-                    parents=tuple(sorted(numbers[t.name] for t in e.tensors() if t.name in numbers))) for e in order]
+    done = [
+        replace(
+            e, number=numbers[e.name], parents=tuple(sorted(numbers[t.name] for t in e.tensors() if t.name in numbers))
+        )
+        for e in order
+    ]
     work.forward = [e for e in done if e.name not in backward]
     work.backward = [e for e in done if e.name in backward]
     return f"{len(done)} equations, {len(work.results())} results"
@@ -184,8 +199,10 @@ PASSES: tuple[Pass, ...] = (
 )
 
 FORWARD_PASSES: tuple[Pass, ...] = tuple(
-    q for p in PASSES for q in ((Pass("name values", name_values), Pass("forward sweep", forward_sweep))
-                                if p is CHAIN_RULE else (p,)))
+    q
+    for p in PASSES
+    for q in ((Pass("name values", name_values), Pass("forward sweep", forward_sweep)) if p is CHAIN_RULE else (p,))
+)
 
 
 def run(work: Work, explain: bool = False) -> list[PassReport]:

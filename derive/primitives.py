@@ -63,6 +63,7 @@ def _one_minus_square(F, v):
 
 # -- exponential and circular functions, all through one exp and one turn of the circle ----------------------------
 
+
 def _tanh(F, x):
     e = F.exp(scale(x, TWO))
     return F.div(F.sub(e, F.one), F.add(e, F.one))
@@ -106,6 +107,7 @@ def _inverse_root(F, v):
 
 # -- ordered functions: right in any field that has a sign ---------------------------------------------------------
 
+
 def _when(F, condition, v):
     return v if condition else F.zero
 
@@ -142,45 +144,96 @@ def _sign_of(q):
 
 _TABLE = (
     Primitive("exp", lambda F, x: F.exp(x), lambda mp, x: mp.exp(x), (lambda F, y, x: y,)),
-    Primitive("log", lambda F, x: F.log(F.total(x)), lambda mp, x: mp.log(x),
-              (lambda F, y, x: _one_over(F, F.total(x)),)),
+    Primitive(
+        "log", lambda F, x: F.log(F.total(x)), lambda mp, x: mp.log(x), (lambda F, y, x: _one_over(F, F.total(x)),)
+    ),
     Primitive("sin", lambda F, x: F.turn(x)[1], lambda mp, x: mp.sin(x), (lambda F, y, x: F.call("cos", x),)),
     Primitive("cos", lambda F, x: F.turn(x)[0], lambda mp, x: mp.cos(x), (lambda F, y, x: F.neg(F.call("sin", x)),)),
     Primitive("tan", _tan, lambda mp, x: mp.tan(x), (lambda F, y, x: F.add(F.one, _square(F, y)),)),
-    Primitive("asin", lambda F, x: F.atom("asin", F.total(x), odd=True), lambda mp, x: mp.asin(x),
-              (lambda F, y, x: _inverse_root(F, _one_minus_square(F, F.total(x))),)),
-    Primitive("acos", lambda F, x: F.sub(F.mul(F.rational(HALF), F.pi), F.atom("asin", F.total(x), odd=True)),
-              lambda mp, x: mp.acos(x),
-              (lambda F, y, x: F.neg(_inverse_root(F, _one_minus_square(F, F.total(x)))),)),
-    Primitive("atan", lambda F, x: F.atom("atan", F.total(x), odd=True), lambda mp, x: mp.atan(x),
-              (lambda F, y, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),)),
-    Primitive("sinh", lambda F, x: _half_of(F, x, F.sub), lambda mp, x: mp.sinh(x),
-              (lambda F, y, x: F.call("cosh", x),)),
-    Primitive("cosh", lambda F, x: _half_of(F, x, F.add), lambda mp, x: mp.cosh(x),
-              (lambda F, y, x: F.call("sinh", x),)),
+    Primitive(
+        "asin",
+        lambda F, x: F.atom("asin", F.total(x), odd=True),
+        lambda mp, x: mp.asin(x),
+        (lambda F, y, x: _inverse_root(F, _one_minus_square(F, F.total(x))),),
+    ),
+    Primitive(
+        "acos",
+        lambda F, x: F.sub(F.mul(F.rational(HALF), F.pi), F.atom("asin", F.total(x), odd=True)),
+        lambda mp, x: mp.acos(x),
+        (lambda F, y, x: F.neg(_inverse_root(F, _one_minus_square(F, F.total(x)))),),
+    ),
+    Primitive(
+        "atan",
+        lambda F, x: F.atom("atan", F.total(x), odd=True),
+        lambda mp, x: mp.atan(x),
+        (lambda F, y, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),),
+    ),
+    Primitive(
+        "sinh", lambda F, x: _half_of(F, x, F.sub), lambda mp, x: mp.sinh(x), (lambda F, y, x: F.call("cosh", x),)
+    ),
+    Primitive(
+        "cosh", lambda F, x: _half_of(F, x, F.add), lambda mp, x: mp.cosh(x), (lambda F, y, x: F.call("sinh", x),)
+    ),
     Primitive("tanh", _tanh, lambda mp, x: mp.tanh(x), (lambda F, y, x: _one_minus_square(F, y),)),
-    Primitive("asinh", lambda F, x: _log_of_root(F, F.total(x), 1), lambda mp, x: mp.asinh(x),
-              (lambda F, y, x: _inverse_root(F, F.add(_square(F, F.total(x)), F.one)),)),
-    Primitive("acosh", lambda F, x: _log_of_root(F, F.total(x), -1), lambda mp, x: mp.acosh(x),
-              (lambda F, y, x: _inverse_root(F, F.sub(_square(F, F.total(x)), F.one)),)),
-    Primitive("atanh", _atanh, lambda mp, x: mp.atanh(x),
-              (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),)),
+    Primitive(
+        "asinh",
+        lambda F, x: _log_of_root(F, F.total(x), 1),
+        lambda mp, x: mp.asinh(x),
+        (lambda F, y, x: _inverse_root(F, F.add(_square(F, F.total(x)), F.one)),),
+    ),
+    Primitive(
+        "acosh",
+        lambda F, x: _log_of_root(F, F.total(x), -1),
+        lambda mp, x: mp.acosh(x),
+        (lambda F, y, x: _inverse_root(F, F.sub(_square(F, F.total(x)), F.one)),),
+    ),
+    Primitive(
+        "atanh", _atanh, lambda mp, x: mp.atanh(x), (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),)
+    ),
     Primitive("erf", lambda F, x: F.atom("erf", F.total(x), odd=True), lambda mp, x: mp.erf(x), (_bell,)),
-    Primitive("erfc", lambda F, x: F.sub(F.one, F.atom("erf", F.total(x), odd=True)), lambda mp, x: mp.erfc(x),
-              (lambda F, y, x: F.neg(_bell(F, y, x)),)),
-    Primitive("sigmoid", _sigmoid, lambda mp, x: 1 / (1 + mp.exp(-x)),
-              (lambda F, y, x: F.mul(y, F.sub(F.one, y)),)),
-    Primitive("softplus", lambda F, x: F.log(F.add(F.one, F.exp(x))), lambda mp, x: mp.log1p(mp.exp(x)),
-              (lambda F, y, x: F.call("sigmoid", x),)),
+    Primitive(
+        "erfc",
+        lambda F, x: F.sub(F.one, F.atom("erf", F.total(x), odd=True)),
+        lambda mp, x: mp.erfc(x),
+        (lambda F, y, x: F.neg(_bell(F, y, x)),),
+    ),
+    Primitive("sigmoid", _sigmoid, lambda mp, x: 1 / (1 + mp.exp(-x)), (lambda F, y, x: F.mul(y, F.sub(F.one, y)),)),
+    Primitive(
+        "softplus",
+        lambda F, x: F.log(F.add(F.one, F.exp(x))),
+        lambda mp, x: mp.log1p(mp.exp(x)),
+        (lambda F, y, x: F.call("sigmoid", x),),
+    ),
     Primitive("Abs", _abs, None, (lambda F, y, x: F.rational(Fraction(F.sign(F.total(x)))),), abs),
     Primitive("sign", lambda F, x: F.rational(Fraction(F.sign(F.total(x)))), None, (_zero,), _sign_of),
-    Primitive("floor", lambda F, x: F.atom("floor", F.total(x)), lambda mp, x: mp.floor(x), (_zero,),
-              lambda q: Fraction(q.__floor__())),
+    Primitive(
+        "floor",
+        lambda F, x: F.atom("floor", F.total(x)),
+        lambda mp, x: mp.floor(x),
+        (_zero,),
+        lambda q: Fraction(q.__floor__()),
+    ),
     Primitive("relu", _relu, None, (lambda F, y, x: _when(F, F.sign(F.total(x)) > 0, F.one),), lambda q: max(q, 0)),
-    Primitive("maximum", _maximum, None, (lambda F, y, a, b: _when(F, _difference_sign(F, a, b) >= 0, F.one),
-                                          lambda F, y, a, b: _when(F, _difference_sign(F, a, b) < 0, F.one)), max),
-    Primitive("minimum", _minimum, None, (lambda F, y, a, b: _when(F, _difference_sign(F, a, b) <= 0, F.one),
-                                          lambda F, y, a, b: _when(F, _difference_sign(F, a, b) > 0, F.one)), min),
+    Primitive(
+        "maximum",
+        _maximum,
+        None,
+        (
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) >= 0, F.one),
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) < 0, F.one),
+        ),
+        max,
+    ),
+    Primitive(
+        "minimum",
+        _minimum,
+        None,
+        (
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) <= 0, F.one),
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) > 0, F.one),
+        ),
+        min,
+    ),
     Primitive("stop_gradient", lambda F, x: F.total(x), None, (_zero,), lambda q: q),
     # the evaluator has its own rules for these: powers by exponent, conditions by branch
     Primitive("Pow"),

@@ -1,13 +1,13 @@
 """What a derivation works on: rows, terms, equations, programs and steps.  All are immutable and checked.
 
-    program   = inputs, equations, outputs
-    equation  = tensor[idx] = term + term + ...              (plain)
-              | tensor[idx] = max_{over} (terms | guards)    (reduce "max", "argmax")
-              | tensor[idx] = inverse of a read over ``over``  (reduce "inverse", "det", "logdet")
-    term      = coef * sum_{bnd} fac * fac * ... * [row] * [row]
-    row       = affine == affine | affine <= affine | ...    (kept as rows, solved only when a unit coefficient allows)
-    fac       = a pointwise SymPy expression over reads; no Sum, Max or ArgMax inside
-    coef      = a SymPy expression of numbers and sizes only
+program   = inputs, equations, outputs
+equation  = tensor[idx] = term + term + ...              (plain)
+          | tensor[idx] = max_{over} (terms | guards)    (reduce "max", "argmax")
+          | tensor[idx] = inverse of a read over ``over``  (reduce "inverse", "det", "logdet")
+term      = coef * sum_{bnd} fac * fac * ... * [row] * [row]
+row       = affine == affine | affine <= affine | ...    (kept as rows, solved only when a unit coefficient allows)
+fac       = a pointwise SymPy expression over reads; no Sum, Max or ArgMax inside
+coef      = a SymPy expression of numbers and sizes only
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Row:
 
     def key(self, env) -> str:
         from .canonical import key
+
         if self.op in ("==", "!="):
             return self.op + "".join(sorted((key(self.lhs, env), key(self.rhs, env))))
         return key(self.lhs, env) + self.op + key(self.rhs, env)
@@ -74,8 +75,12 @@ class Term:
         """Replace reads and free indices everywhere (bound indices are fresh, so nothing is captured)."""
         if not mapping:
             return self
-        return Term(self.coef, tuple(f.xreplace(mapping) for f in self.fac), self.bnd,
-                    tuple(r.xreplace(mapping) for r in self.rows))
+        return Term(
+            self.coef,
+            tuple(f.xreplace(mapping) for f in self.fac),
+            self.bnd,
+            tuple(r.xreplace(mapping) for r in self.rows),
+        )
 
     def opened(self, fresh) -> Term:
         """The same term with fresh bound indices."""
@@ -145,8 +150,11 @@ class Equation:
         if self.reduce is None:
             return body
         if self.guards:
-            guard = sympy.And(*(g.condition for g in self.guards), evaluate=False) if len(self.guards) > 1 \
+            guard = (
+                sympy.And(*(g.condition for g in self.guards), evaluate=False)
+                if len(self.guards) > 1
                 else self.guards[0].condition
+            )
             body = sympy.Piecewise((body, guard), (-sympy.oo, True), evaluate=False)
         if self.reduce in MATRICES:
             _, at = split_at(self.reduce, self.idx)
@@ -175,8 +183,11 @@ class Equation:
         return tuple(sorted({r.tensor for r in self.reads()}, key=lambda t: t.name))
 
     def xreplace(self, mapping) -> Equation:
-        return replace(self, terms=tuple(t.xreplace(mapping) for t in self.terms),
-                       guards=tuple(g.xreplace(mapping) for g in self.guards))
+        return replace(
+            self,
+            terms=tuple(t.xreplace(mapping) for t in self.terms),
+            guards=tuple(g.xreplace(mapping) for g in self.guards),
+        )
 
     def at(self, idx, fresh) -> tuple[Term, ...]:
         """The terms of a plain equation read at other index expressions, with fresh bound indices."""
@@ -190,10 +201,12 @@ class Equation:
 
     def __str__(self):
         from .text import equation_text
+
         return equation_text(self)
 
     def _repr_latex_(self):
         from .latex import equation_latex
+
         return f"$\\displaystyle {equation_latex(self)}$"
 
 
@@ -249,6 +262,7 @@ class Program:
         Before contraction (``ordered=False``) the deltas still hide which step of a recurrence reads which.
         """
         from .order import schedule
+
         names: dict[str, Tensor] = {}
         for t in self.inputs:
             _claim(names, t, after)
@@ -334,4 +348,5 @@ class Step:
 
     def __str__(self):
         from .text import step_text
+
         return step_text(self)

@@ -71,8 +71,9 @@ def _float_reads(eq: Equation) -> set[str]:
     return {r.tensor.name for t in eq.terms for f in t.fac for r in f.atoms(Read) if r.tensor.dtype == "float"}
 
 
-def contributions(eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Index, ...], fresh: Fresh,
-                  beside: Tensor | None = None) -> tuple[list[Term], set[str]]:
+def contributions(
+    eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Index, ...], fresh: Fresh, beside: Tensor | None = None
+) -> tuple[list[Term], set[str]]:
     """What one consumer ``eq`` of ``x`` adds to the adjoint of ``x`` at the indices ``free``; and the kinks met.
 
     ``adjoint`` is the tensor that holds the adjoint of ``eq.tensor``; ``beside`` its first maximiser, for a max, and for
@@ -95,7 +96,7 @@ def contributions(eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Ind
                 if slope == 0:
                     continue
                 conventions |= kinks(f)
-                fac = (incoming, *term.fac[:n], slope, *term.fac[n + 1:])
+                fac = (incoming, *term.fac[:n], slope, *term.fac[n + 1 :])
                 rows = tuple(Row("==", m, e) for m, e in zip(free, read.idx, strict=True))
                 out.append(Term(term.coef, fac, idx + term.bnd, term.rows + rows))
     if out and eq.reduce == "max":
@@ -124,8 +125,6 @@ def seed(x: Tensor, cotangent: Tensor | None, free) -> Term:
     return Term(Integer(1)) if cotangent is None else Term(Integer(1), (Read(cotangent, *free),))
 
 
-
-
 def refuse_steps(work) -> None:
     """Refuse a gradient that is zero because every path to it ends at a step; ``stop_gradient`` says zero is meant.
 
@@ -136,17 +135,20 @@ def refuse_steps(work) -> None:
     rules = {s.wrt: s for s in work.steps if s.rule == "chain rule"}
     flat: dict[str, Tensor] = {}  # adjoints that are zero whatever the values
     for x, step in rules.items():
-        if x != work.target and all(any(r.tensor.name in flat for f in t.fac for r in f.atoms(Read))
-                                    for t in step.after.terms):
+        if x != work.target and all(
+            any(r.tensor.name in flat for f in t.fac for r in f.atoms(Read)) for t in step.after.terms
+        ):
             flat[step.after.name] = x
     for w in work.wrt:
         if work.adjoint[w.name].name in flat:
             dead = set(flat.values())
-            steps = [e for e in work.forward
-                     if e.name in work.adjoint and e.tensor not in dead and dead & set(e.tensors())]
+            steps = [
+                e for e in work.forward if e.name in work.adjoint and e.tensor not in dead and dead & set(e.tensors())
+            ]
             shown = "; ".join(str(e) for e in steps)
             raise DerivationError(
                 f"the gradient of {work.target.name} with respect to {w.name} is zero everywhere: {w.name} reaches "
                 f"{work.target.name} only through steps, whose derivative is zero\n  {shown}\n  descent cannot train "
                 f"through a step; use a smooth activation such as sigmoid, or Rosenblatt's perceptron rule "
-                f"w <- w + (y - h) x for a single layer of steps (nx.Perceptron), or stop_gradient where zero is meant")
+                f"w <- w + (y - h) x for a single layer of steps (nx.Perceptron), or stop_gradient where zero is meant"
+            )

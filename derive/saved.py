@@ -32,8 +32,14 @@ class Saved:
         self.products: list[Equation] = []
         self.guarded: list[Equation] = []
         nonzero = set()
-        sums_of_exp = {eq.name for eq in equations if not eq.reduce and len(eq.terms) == 1 and eq.terms[0].bnd
-                       and any(isinstance(f, exp) for f in eq.terms[0].fac)}
+        sums_of_exp = {
+            eq.name
+            for eq in equations
+            if not eq.reduce
+            and len(eq.terms) == 1
+            and eq.terms[0].bnd
+            and any(isinstance(f, exp) for f in eq.terms[0].fac)
+        }
         for eq in equations:
             body = _single(eq)
             if body is None:
@@ -77,8 +83,12 @@ class Saved:
                 if all(c in term.rows for c in conditions):
                     used.append(eq.name)
                     read = Read(eq.tensor, *(found[i] for i in eq.idx))
-                    return Term(term.coef, (*term.fac[:n], read, *term.fac[n + 1:]), term.bnd,
-                                tuple(r for r in term.rows if r not in conditions))
+                    return Term(
+                        term.coef,
+                        (*term.fac[:n], read, *term.fac[n + 1 :]),
+                        term.bnd,
+                        tuple(r for r in term.rows if r not in conditions),
+                    )
         return term
 
     def _inside(self, e: Expr, used: list[str]) -> Expr:

@@ -1,11 +1,11 @@
 """The rewriting rules for one adjoint equation, in order; each is an identity and each use becomes a step.
 
-    substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
-    expand        products of sums are multiplied out when the result is shorter
-    saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
-    facts         a declared sum, symmetry or sign is used, and recorded
-    known sum     a sum that an earlier equation already holds is read from it: sum_i x = I * mean
-    hoist         what does not depend on the summed index leaves the sum, which gets a name of its own
+substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
+expand        products of sums are multiplied out when the result is shorter
+saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
+facts         a declared sum, symmetry or sign is used, and recorded
+known sum     a sum that an earlier equation already holds is read from it: sum_i x = I * mean
+hoist         what does not depend on the summed index leaves the sum, which gets a name of its own
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def _changed(eq: Equation, terms, work, rule, why, context=(), facts=()) -> Equa
 
 # --- substitute ----------------------------------------------------------------------------------------------------
 
+
 def substitute(eq: Equation, work) -> Equation:
     terms, used = [], []
     for t in eq.terms:
@@ -79,7 +80,7 @@ def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
         used.append(source)
         out = []
         for s in source.at(f.idx, work.fresh):
-            out.append(Term(t.coef * s.coef, t.fac[:n] + s.fac + t.fac[n + 1:], t.bnd + s.bnd, t.rows + s.rows))
+            out.append(Term(t.coef * s.coef, t.fac[:n] + s.fac + t.fac[n + 1 :], t.bnd + s.bnd, t.rows + s.rows))
         return [x for o in out for x in _substituted(o, eq, work, used)]
     return [t]
 
@@ -97,8 +98,12 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
         return True
     if all(not t.fac and not t.rows for t in source.terms):
         return True  # a constant
-    if len(source.terms) == 1 and not source.terms[0].rows and len(source.terms[0].fac) == 1 \
-            and isinstance(source.terms[0].fac[0], Read):
+    if (
+        len(source.terms) == 1
+        and not source.terms[0].rows
+        and len(source.terms[0].fac) == 1
+        and isinstance(source.terms[0].fac[0], Read)
+    ):
         return True  # an alias, up to a coefficient
     if t.rows and source.name in work.shared:
         return False
@@ -106,6 +111,7 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
 
 
 # --- inverses ------------------------------------------------------------------------------------------------------
+
 
 def cancel_inverses(eq: Equation, work) -> Equation:
     inverses = {e.tensor: e for e in work.forward if e.reduce == "inverse"}
@@ -118,6 +124,7 @@ def cancel_inverses(eq: Equation, work) -> Equation:
 
 # --- saved values --------------------------------------------------------------------------------------------------
 
+
 def saved_values(eq: Equation, work) -> Equation:
     terms, used = [], []
     for t in eq.terms:
@@ -125,12 +132,16 @@ def saved_values(eq: Equation, work) -> Equation:
         t, names = work.saved.rewrite(t)
         terms.append(t)
         used += names
-    why = f"{', '.join(dict.fromkeys(used))} already hold{'s' if len(set(used)) == 1 else ''} this value" if used else \
-        "equal factors and exponentials combine"
+    why = (
+        f"{', '.join(dict.fromkeys(used))} already hold{'s' if len(set(used)) == 1 else ''} this value"
+        if used
+        else "equal factors and exponentials combine"
+    )
     return _changed(eq, terms, work, "saved value" if used else "collect", why)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
+
 
 def use_facts(eq: Equation, work) -> Equation:
     terms, texts = [], []
@@ -148,9 +159,16 @@ def _signs(t: Term, texts) -> Term:
         return isinstance(e, Read) and any(f.kind == "positive" for f in e.tensor.facts)
 
     def hit(e):
-        return isinstance(e, sympy.Abs | sympy.sign | relu) and positive(e.args[0]) or (
-            isinstance(e, Iverson) and isinstance(e.condition, sympy.Gt) and positive(e.condition.lhs)
-            and e.condition.rhs == 0)
+        return (
+            isinstance(e, sympy.Abs | sympy.sign | relu)
+            and positive(e.args[0])
+            or (
+                isinstance(e, Iverson)
+                and isinstance(e.condition, sympy.Gt)
+                and positive(e.condition.lhs)
+                and e.condition.rhs == 0
+            )
+        )
 
     def change(e):
         read = e.condition.lhs if isinstance(e, Iverson) else e.args[0]
@@ -170,9 +188,12 @@ def _declared_sum(t: Term, texts) -> Term:
             continue
         y = holders[0]
         for fact in y.tensor.facts:
-            if fact.kind == "sums_to" and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)] \
-                    and y.idx[fact.axis(y.tensor)] == b \
-                    and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True)):
+            if (
+                fact.kind == "sums_to"
+                and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)]
+                and y.idx[fact.axis(y.tensor)] == b
+                and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True))
+            ):
                 texts.append(fact.text(y.tensor))
                 fac = tuple(f for f in t.fac if f is not y)
                 return _declared_sum(Term(t.coef * fact.value, fac, tuple(x for x in t.bnd if x != b), t.rows), texts)
@@ -200,13 +221,20 @@ def _symmetry(terms, eq, texts) -> list[Term]:
 
 # --- known sums, expansion, hoisting ---------------------------------------------------------------------------------
 
+
 def known_sums(eq: Equation, work) -> Equation:
     used: list[Equation] = []
     terms = [_known(t, eq, work, used) for t in eq.terms]
     if not used:
         return eq
-    return _changed(eq, terms, work, "known sum", f"{', '.join(sorted({u.name for u in used}))} holds this sum",
-                    context=[u for u in used if work.is_backward(u)])
+    return _changed(
+        eq,
+        terms,
+        work,
+        "known sum",
+        f"{', '.join(sorted({u.name for u in used}))} holds this sum",
+        context=[u for u in used if work.is_backward(u)],
+    )
 
 
 def _known(t: Term, eq: Equation, work, used) -> Term:
@@ -248,8 +276,15 @@ def expand(eq: Equation, work) -> Equation:
     terms: list[Term] = []
     many = 0
     for t in eq.terms:
-        product = Mul(*(f.replace(lambda e: isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign(),
-                                  lambda e: 1 - sigmoid(-e.args[0])) for f in t.fac))
+        product = Mul(
+            *(
+                f.replace(
+                    lambda e: isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign(),
+                    lambda e: 1 - sigmoid(-e.args[0]),
+                )
+                for f in t.fac
+            )
+        )
         many += _products(product)
         product = sympy.expand_mul(product, deep=False)
         if len(Add.make_args(product)) > 24:
@@ -269,8 +304,15 @@ def expand(eq: Equation, work) -> Equation:
         why += f"; {', '.join(sorted({u.name for u in used}))} holds one of the sums"
     if texts:
         why += f"; {'; '.join(dict.fromkeys(texts))}"
-    return _changed(eq, terms, work, "expand and collect", why, context=[u for u in used if work.is_backward(u)],
-                    facts=dict.fromkeys(texts))
+    return _changed(
+        eq,
+        terms,
+        work,
+        "expand and collect",
+        why,
+        context=[u for u in used if work.is_backward(u)],
+        facts=dict.fromkeys(texts),
+    )
 
 
 def _products(e: Expr) -> int:
@@ -314,5 +356,3 @@ def _letters(term: Term, idx) -> tuple[Index, ...]:
 
 def sum_equation(inner: Term, tensor: Tensor, idx) -> Equation:
     return Equation(tensor, _letters(inner, idx), (inner,))
-
-

@@ -58,8 +58,11 @@ class Shift:
         self.v = self._shifted()
         self.idx = self.v.idx
         self.total = self._total()
-        self.l = Equation(work.tensor_like(lse.tensor, work.unused(f"{lse.name}_shifted")), s.idx,
-                          (Term(Integer(1), (log(Read(self.total.tensor, *s.idx)),)),))
+        self.l = Equation(
+            work.tensor_like(lse.tensor, work.unused(f"{lse.name}_shifted")),
+            s.idx,
+            (Term(Integer(1), (log(Read(self.total.tensor, *s.idx)),)),),
+        )
         self.made = (self.top, self.v, self.total, self.l)
 
     def _largest(self) -> Equation:
@@ -76,8 +79,14 @@ class Shift:
             idx, name, letters = self.u.idx, f"{self.u.tensor.name}_shifted", self.u.tensor.letters
         else:
             name, letters = f"{self.lse.name}_exponent", tuple(i.func(i.name, i.size) for i in idx)
-        t = Tensor(self.work.unused(name), tuple(i.size for i in idx), letters, role="computed",
-                   digest=f"new:{name}:{self.lse.name}", block=self.s.tensor.block)
+        t = Tensor(
+            self.work.unused(name),
+            tuple(i.size for i in idx),
+            letters,
+            role="computed",
+            digest=f"new:{name}:{self.lse.name}",
+            block=self.s.tensor.block,
+        )
         return Equation(t, tuple(idx), (Term(Integer(1), (self.u - Read(self.top.tensor, *self.s.idx),)),))
 
     def _total(self) -> Equation:
@@ -88,22 +97,33 @@ class Shift:
         work, lse = self.work, self.lse
         before = work.forward.index(lse)
         work.forward[before:before] = list(self.made)
-        for eq, why in zip(self.made, (f"the largest exponent in {lse.name}", "every exponent is now at most 0",
-                                       "no term overflows, and one of them is 1", "the logarithm is of at least 1"),
-                           strict=True):
+        for eq, why in zip(
+            self.made,
+            (
+                f"the largest exponent in {lse.name}",
+                "every exponent is now at most 0",
+                "no term overflows, and one of them is 1",
+                "the logarithm is of at least 1",
+            ),
+            strict=True,
+        ):
             work.step("definition", eq.name, (), eq, why, claim="definition")
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
-        self._put(lse, parted,
-                  "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows")
+        self._put(
+            lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
+        )
         for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
             after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
-            self._put(eq, self._across_terms(after), f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts "
-                      f"cancel before anything is rounded", context=(parted,))
+            self._put(
+                eq,
+                self._across_terms(after),
+                f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
+                context=(parted,),
+            )
         kept = {t.name for t in work.results()}
         for old in (lse, self.s):
-            if old.name not in kept and not any(
-                    old.tensor in e.tensors() for e in (*work.forward, *work.backward)):
+            if old.name not in kept and not any(old.tensor in e.tensors() for e in (*work.forward, *work.backward)):
                 work.forward = [e for e in work.forward if e.name != old.name]
 
     def _put(self, eq: Equation, after: Equation, why: str, context: tuple[Equation, ...] = ()) -> None:
@@ -121,12 +141,19 @@ class Shift:
         after = self._paired(whole) if isinstance(whole, Add) and not eq.reduce else whole
         if after == whole:
             return eq
-        return replace(eq, terms=(*(t for t in eq.terms if t not in plain),
-                                  *(tidy(Term(Integer(1), (a,))) for a in Add.make_args(after))))
+        return replace(
+            eq,
+            terms=(
+                *(t for t in eq.terms if t not in plain),
+                *(tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)),
+            ),
+        )
 
     def _paired(self, f: Expr) -> Expr:
         """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
-        return f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), self._pair) if f.is_Add or f.args else f
+        return (
+            f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), self._pair) if f.is_Add or f.args else f
+        )
 
     def _pair(self, e: Add) -> Expr:
         for a in e.args:

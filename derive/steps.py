@@ -15,8 +15,9 @@ def replay(d) -> Program:
         if s.claim in ("equal", "exp-equal", "ordered"):
             (before,) = s.before
             if now.get(before.name) != _plain(before):
-                raise DerivationError(f"step {s.id} ({s.rule}) rewrites {before}\n  but the steps before it left "
-                                      f"{now.get(before.name)}")
+                raise DerivationError(
+                    f"step {s.id} ({s.rule}) rewrites {before}\n  but the steps before it left {now.get(before.name)}"
+                )
         now[s.after.name] = _plain(s.after)
     for e in d.program.equations:
         if now.get(e.name) != _plain(e):

@@ -41,7 +41,7 @@ class Part:
     @property
     def kind(self) -> str:
         """What the part is as a matrix, whose rows are the first ``rows`` axes."""
-        rows, columns = self.axes[:self.rows], self.axes[self.rows:]
+        rows, columns = self.axes[: self.rows], self.axes[self.rows :]
         tied = [a for a in rows if a in columns]
         if tied and set(rows) == set(columns):
             return "diagonal" if rows == columns else "permuted diagonal"
@@ -68,12 +68,15 @@ def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[P
     """
     blocks = dict(d.results).get("hessian")
     if blocks is None:
-        raise UnsupportedError(f'form="structured" is for Hessians; {d.name} is a {d.kind}. Take form="dense", or '
-                               f"dv.hessian(loss, wrt)")
+        raise UnsupportedError(
+            f'form="structured" is for Hessians; {d.name} is a {d.kind}. Take form="dense", or dv.hessian(loss, wrt)'
+        )
     maker = _Maker(d, {t.name for t in blocks.values()})
     rank = {t.name: t.rank for t in d.wrt}
-    layout = {pair: tuple(replace(p, rows=rank[pair[0]]) for p in maker.block(d.program.equation(t)))
-              for pair, t in blocks.items()}
+    layout = {
+        pair: tuple(replace(p, rows=rank[pair[0]]) for p in maker.block(d.program.equation(t)))
+        for pair, t in blocks.items()
+    }
     kept = tuple(e for e in d.program.equations if e.name not in maker.blocks)
     made = tuple(replace(e, number=len(kept) + n) for n, e in enumerate(maker.made, start=1))
     results = tuple((g, dict(maker.results)) if g == "hessian" else (g, v) for g, v in d.results)
@@ -118,10 +121,10 @@ class _Maker:
             if computed:
                 computed[0] = replace(computed[0], coef=term.coef)
             held = tuple((f.tensor.name, _names(f.idx, eq)) for f in references)
-            single.append(Part(names, (*(self._array(eq, [p]) for p in computed), *held),
-                               Integer(1) if computed else term.coef))
-        summed = (Part(tuple(i.name for i in axes), (self._array(eq, terms),))
-                  for (axes, _), terms in together.items())
+            single.append(
+                Part(names, (*(self._array(eq, [p]) for p in computed), *held), Integer(1) if computed else term.coef)
+            )
+        summed = (Part(tuple(i.name for i in axes), (self._array(eq, terms),)) for (axes, _), terms in together.items())
         return (*summed, *single)
 
     def _mirrored(self, eq: Equation) -> Read | None:
@@ -138,9 +141,15 @@ class _Maker:
         Its own sums stay products of two arrays: they are why the value has a low rank.
         """
         for f in term.fac:
-            made = self.program.equation(f.tensor.name) if isinstance(f, Read) and f.tensor.name in self.defined else None
-            if made is None or made.reduce or f.free_symbols & set(term.bnd) or not all(
-                    t.fac and not t.rows and all(_plain_input(g) for g in t.fac) for t in made.terms):
+            made = (
+                self.program.equation(f.tensor.name) if isinstance(f, Read) and f.tensor.name in self.defined else None
+            )
+            if (
+                made is None
+                or made.reduce
+                or f.free_symbols & set(term.bnd)
+                or not all(t.fac and not t.rows and all(_plain_input(g) for g in t.fac) for t in made.terms)
+            ):
                 continue
             rest = tuple(g for g in term.fac if g is not f)
             return [(Term(term.coef * t.coef, rest, term.bnd, term.rows), t.fac) for t in made.at(f.idx, self.fresh)]
@@ -161,8 +170,13 @@ class _Maker:
 
 def _plain_input(f) -> bool:
     """A read of an input, each of its axes by an index of its own."""
-    return isinstance(f, Read) and f.tensor.is_input and f.tensor.dtype == "float" and len(set(f.idx)) == len(f.idx) \
+    return (
+        isinstance(f, Read)
+        and f.tensor.is_input
+        and f.tensor.dtype == "float"
+        and len(set(f.idx)) == len(f.idx)
         and all(isinstance(i, Index) and same_size(i.size, a) for i, a in zip(f.idx, f.tensor.axes, strict=True))
+    )
 
 
 def _is_input(piece: Term) -> bool:
@@ -228,6 +242,12 @@ def _pieces(eq: Equation, term: Term) -> list[Term]:
     joined.sort(key=lambda g: min((eq.idx.index(i) for i in g[0] & free), default=-1))
     used = set().union(*(g[0] for g in joined))
     idle = tuple(b for b in term.bnd if b not in used)  # a summed index that nothing reads multiplies
-    return [Term(term.coef if n == 0 else Integer(1), tuple(fac),
-                 tuple(b for b in term.bnd if b in held) + (idle if n == 0 else ()), tuple(rows))
-            for n, (held, fac, rows) in enumerate(joined)]
+    return [
+        Term(
+            term.coef if n == 0 else Integer(1),
+            tuple(fac),
+            tuple(b for b in term.bnd if b in held) + (idle if n == 0 else ()),
+            tuple(rows),
+        )
+        for n, (held, fac, rows) in enumerate(joined)
+    ]

@@ -28,9 +28,15 @@ class Summary:
                 found.append((p.name, shape, "shared", "", ""))
                 continue
             kinds = {q.name in self._moving for q in p.parameters}
-            found.append((p.name, shape, f"{sum(q.size for q in p.parameters):,}",
-                          {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
-                          ", ".join(q.init_name for q in p.parameters) or "-"))
+            found.append(
+                (
+                    p.name,
+                    shape,
+                    f"{sum(q.size for q in p.parameters):,}",
+                    {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
+                    ", ".join(q.init_name for q in p.parameters) or "-",
+                )
+            )
         return found
 
     def __str__(self):
@@ -38,12 +44,23 @@ class Summary:
         body = [head, *self.rows()]
         last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
         widths = [max(len(row[n]) for row in [*body, last if n < 3 else head]) for n in range(4)]
-        lines = ["  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]),
-                            row[3].ljust(widths[3]), row[4]]).rstrip() for row in [*body, last]]
+        lines = [
+            "  ".join(
+                [
+                    row[0].ljust(widths[0]),
+                    row[1].ljust(widths[1]),
+                    row[2].rjust(widths[2]),
+                    row[3].ljust(widths[3]),
+                    row[4],
+                ]
+            ).rstrip()
+            for row in [*body, last]
+        ]
         return "\n".join([f"{self.model.name}: {self._inputs()}", *lines])
 
     def _inputs(self) -> str:
         from .model import Sequential
+
         if isinstance(self.model, Sequential):
             return f"input {_shape(self.model, self.model.input)}"
         return "input " + ", ".join(f"{name} {_shape(self.model, t)}" for name, t in self.model.inputs.items())

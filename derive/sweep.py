@@ -25,8 +25,11 @@ def forward_sweep(work: Work) -> str:
     for eq in work.forward:
         work.register_sum(eq)
     maximisers: dict[str, Tensor] = {}
-    order = [e.name for g in schedule(Program(tuple(work.inputs), tuple(work.forward)))
-             for e in (g.equations if isinstance(g, Scan) else (g,))]
+    order = [
+        e.name
+        for g in schedule(Program(tuple(work.inputs), tuple(work.forward)))
+        for e in (g.equations if isinstance(g, Scan) else (g,))
+    ]
     for w in work.wrt:
         wanted = [t for t, by, _ in work.pairs if by == w]
         relevant = reaches(work.forward, [w]) & ancestors(work.forward, wanted) - {w.name}
@@ -37,8 +40,14 @@ def forward_sweep(work: Work) -> str:
             eq = work.equation(name)
             letters[name] = _letters_beside(eq.idx, adjoint_letters(w))
             shown = work.unused(names.get(name) or f"{name}_by_{w.name}")
-            made[name] = Tensor(shown, (*eq.tensor.axes, *w.axes), (*_plain(eq.idx), *letters[name]), role="computed",
-                                digest=f"new:{shown}", block=eq.tensor.block)
+            made[name] = Tensor(
+                shown,
+                (*eq.tensor.axes, *w.axes),
+                (*_plain(eq.idx), *letters[name]),
+                role="computed",
+                digest=f"new:{shown}",
+                block=eq.tensor.block,
+            )
             work.jacobian[name, w.name] = made[name]
             if name in work.cyclic:
                 work.cyclic.add(shown)
@@ -55,8 +64,15 @@ def _derivative(work, eq, w, extra, made, maximisers):
     terms, conventions = along(eq, w, extra, made, work.fresh, helper(work, eq, maximisers))
     work.kinks |= conventions
     raw = Equation(made[eq.name], (*eq.idx, *extra), tuple(terms))
-    work.step("forward rule", raw.name, (), raw, f"{eq.name} changes with {w.name} through "
-              f"{', '.join(t.name for t in eq.tensors() if t == w or t.name in made)}", claim="definition")
+    work.step(
+        "forward rule",
+        raw.name,
+        (),
+        raw,
+        f"{eq.name} changes with {w.name} through "
+        f"{', '.join(t.name for t in eq.tensors() if t == w or t.name in made)}",
+        claim="definition",
+    )
     work.backward.append(raw)
 
 
@@ -75,7 +91,7 @@ def _mirror(work: Work, t: Tensor, w: Tensor, name: str, known: Tensor):
     """``H[b, a] = H[a, b]`` transposed: second derivatives commute."""
     rank = t.rank
     idx = adjoint_letters(known)
-    own, extra = idx[len(idx) - rank:], idx[:len(idx) - rank]
+    own, extra = idx[len(idx) - rank :], idx[: len(idx) - rank]
     made = Tensor(work.unused(name), (*t.axes, *w.axes), (*own, *extra), role="computed", digest=f"new:{name}")
     work.jacobian[t.name, w.name] = made
     eq = Equation(made, (*own, *extra), (Term(Integer(1), (Read(known, *idx),)),))
@@ -108,8 +124,14 @@ def _named_value(work: Work, eq: Equation, f, scope, named):
     found = key(f, {i: f"#{n}:{key(i.size)}" for n, i in enumerate(letters)})
     if found not in named:
         name = work.unused(f"{eq.name}_{type(f).__name__}")
-        t = Tensor(name, tuple(i.size for i in letters), _plain(letters), role="computed", digest=f"new:{name}",
-                   block=eq.tensor.block)
+        t = Tensor(
+            name,
+            tuple(i.size for i in letters),
+            _plain(letters),
+            role="computed",
+            digest=f"new:{name}",
+            block=eq.tensor.block,
+        )
         named[found] = t
         made = Equation(t, letters, (Term(Integer(1), (f,)),))
         work.forward.insert(work.forward.index(eq), made)
@@ -131,4 +153,3 @@ def _letters_beside(idx, letters) -> tuple[Index, ...]:
         taken.add(name)
         out.append(Index(name, i.size))
     return tuple(out)
-

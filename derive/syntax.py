@@ -23,16 +23,27 @@ REDUCTIONS = ("sum", "mean", "max", "min", "argmax")
 RESERVED = ("and", "or", "not")
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
-_TOKEN = re.compile(r"""
+_TOKEN = re.compile(
+    r"""
     (?P<blank>[ \t\r\f\v\u00a0]+ | \#[^\n]*)
   | (?P<newline>\n | ;)
   | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
   | (?P<name>[^\W\d]\w*'*)
   | (?P<op>\*\*|//|<=|>=|==|!=|[-+*/^<>=()\[\],:]|[≤≥≠·×−])
-""", re.VERBOSE)
-_INFIX = {"or": ("or", 1), "and": ("and", 2), **dict.fromkeys(COMPARISONS, ("compare", 3)),
-          "+": ("sum", 4), "-": ("sum", 4), "*": ("product", 5), "/": ("product", 5), "//": ("product", 5),
-          "^": ("power", 6)}
+""",
+    re.VERBOSE,
+)
+_INFIX = {
+    "or": ("or", 1),
+    "and": ("and", 2),
+    **dict.fromkeys(COMPARISONS, ("compare", 3)),
+    "+": ("sum", 4),
+    "-": ("sum", 4),
+    "*": ("product", 5),
+    "/": ("product", 5),
+    "//": ("product", 5),
+    "^": ("power", 6),
+}
 _SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "·": "*", "×": "*", "−": "-", "**": "^"}
 
 
@@ -45,8 +56,13 @@ class Token(NamedTuple):
     def __str__(self):
         if self.kind == "end":
             return "the end of the text"
-        return ("the end of the line" if self.text == "\n" else repr(self.text)) if self.kind == "newline" \
-            else f"{self.kind} {self.text}" if self.kind in ("name", "number") else repr(self.text)
+        return (
+            ("the end of the line" if self.text == "\n" else repr(self.text))
+            if self.kind == "newline"
+            else f"{self.kind} {self.text}"
+            if self.kind in ("name", "number")
+            else repr(self.text)
+        )
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,10 @@ class Text:
     def error(self, token: Token, message: str, kind: type[DeriveError] = ParseError) -> DeriveError:
         shown = self.lines[token.line - 1].rstrip("\r") if token.line <= len(self.lines) else ""
         start = max(0, token.column - 60)
-        shown = shown[start:start + 110].replace("\t", " ")
-        made = kind(f"line {token.line}, column {token.column}: {message}\n    {shown}\n"
-                    f"    {' ' * (token.column - 1 - start)}^")
+        shown = shown[start : start + 110].replace("\t", " ")
+        made = kind(
+            f"line {token.line}, column {token.column}: {message}\n    {shown}\n    {' ' * (token.column - 1 - start)}^"
+        )
         made.line, made.column = token.line, token.column
         return made
 
@@ -109,7 +126,7 @@ def tokenize(text: str, source: Text) -> list[Token]:
         if kind == "number":
             if len(found) > DIGITS:
                 raise source.error(place, f"a number of {len(found)} characters; at most {DIGITS} are accepted")
-            follows = text[m.end():m.end() + 1]
+            follows = text[m.end() : m.end() + 1]
             if follows.isalnum() or follows == "_" or follows == ".":
                 raise source.error(place, f"{found}{follows} is neither a number nor a name; write * between factors")
         if kind == "op":
@@ -124,8 +141,11 @@ def tokenize(text: str, source: Text) -> list[Token]:
         if found == "\n":
             line, start = line + 1, at
     if open_:
-        raise source.error(open_[-1], f"this {open_[-1].text!r} is never closed; expected "
-                                      f"{')' if open_[-1].text == '(' else ']'!r} before the end of the text")
+        raise source.error(
+            open_[-1],
+            f"this {open_[-1].text!r} is never closed; expected "
+            f"{')' if open_[-1].text == '(' else ']'!r} before the end of the text",
+        )
     tokens.append(Token("end", "", line, len(text) - start + 1))
     return tokens
 
@@ -178,8 +198,7 @@ class Parser:
     def deeper(self):
         self.depth += 1
         if self.depth > DEPTH:
-            raise self.error(self.now, f"nested more than {DEPTH} levels deep; give the inner parts names of "
-                                       f"their own")
+            raise self.error(self.now, f"nested more than {DEPTH} levels deep; give the inner parts names of their own")
 
     def listed(self, close: str, item) -> tuple:
         """``item, item, ...`` up to the closing bracket, which is taken."""
@@ -218,8 +237,10 @@ class Parser:
         idx = ()
         if self.is_op("["):
             self.take()
-            idx = self.listed("]", lambda: self.name(
-                "an index letter (an initial value is written where(t == 0, start[b], h[t - 1, b]))"))
+            idx = self.listed(
+                "]",
+                lambda: self.name("an index letter (an initial value is written where(t == 0, start[b], h[t - 1, b]))"),
+            )
         self.expect("=", f"':' to declare {name.text} or '=' to define it" if not idx else "'='")
         return [Statement("define", (name,), idx, self.expression())]
 
@@ -268,9 +289,12 @@ class Parser:
             elif word.text in FACT_WORDS:
                 facts.append((word,))
             else:
-                raise self.error(word, f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
-                                       f"(positive, nonnegative, symmetric, positive definite, sums to 1 over k, missing -100)"
-                                 + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS))
+                raise self.error(
+                    word,
+                    f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
+                    f"(positive, nonnegative, symmetric, positive definite, sums to 1 over k, missing -100)"
+                    + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS),
+                )
             if self.is_op(","):
                 self.take()
         return Declaration(name, dtype, axes, below, role, tuple(facts))
@@ -352,8 +376,10 @@ class Parser:
             return Node("read", name, args)
         for a in args:
             if a.kind != "name":
-                raise self.error(a.token, f"{name.text}[...] takes index letters; a condition goes inside, as in "
-                                          f"sum[q]([q <= p]*x[q])")
+                raise self.error(
+                    a.token,
+                    f"{name.text}[...] takes index letters; a condition goes inside, as in sum[q]([q <= p]*x[q])",
+                )
         self.take()
         body = self.expression()
         self.expect(")", "')' or an operator")

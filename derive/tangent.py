@@ -20,8 +20,14 @@ from .program import Equation, Row, Term
 from .tensor import Read, Tensor
 
 
-def along(eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str, Tensor], fresh: Fresh,
-          beside: Tensor | None = None) -> tuple[list[Term], set[str]]:
+def along(
+    eq: Equation,
+    w: Tensor,
+    extra: tuple[Index, ...],
+    jacobians: dict[str, Tensor],
+    fresh: Fresh,
+    beside: Tensor | None = None,
+) -> tuple[list[Term], set[str]]:
     """The terms of the derivative of ``eq.tensor`` by ``w[extra]``; ``jacobians`` holds those of what it reads."""
     if is_matrix(eq):
         return matrix_along(eq, w, extra, jacobians, fresh, beside), set()
@@ -36,7 +42,7 @@ def along(eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str
                 if slope == 0:
                     continue
                 conventions |= kinks(f)
-                fac = (*term.fac[:n], slope, *term.fac[n + 1:])
+                fac = (*term.fac[:n], slope, *term.fac[n + 1 :])
                 rows = term.rows
                 if read.tensor == w:
                     rows += tuple(Row("==", e, m) for e, m in zip(extra, read.idx, strict=True))

@@ -76,7 +76,9 @@ def taylor(d: Derivation) -> Expansion:
     """
     if d.kind not in ("hessian", "jacobian"):
         raise DerivationError(f"dv.taylor takes what dv.hessian or dv.jacobian derived; {d.name} is a {d.kind}")
-    steps = {t.name: Tensor(f"{t.name}_step", t.axes, t.letters, role="computed", digest=f"step:{t.name}") for t in d.wrt}
+    steps = {
+        t.name: Tensor(f"{t.name}_step", t.axes, t.letters, role="computed", digest=f"step:{t.name}") for t in d.wrt
+    }
     return _of_loss(d, steps) if d.kind == "hessian" else _of_values(d, steps)
 
 
@@ -91,14 +93,17 @@ def _of_loss(d: Derivation, steps) -> Expansion:
         for b in d.wrt:
             H = blocks[a.name, b.name]
             letters = d.program.equation(H.name).idx
-            rows, columns = letters[:a.rank], letters[a.rank:]
+            rows, columns = letters[: a.rank], letters[a.rank :]
             product = (Read(H, *letters), Read(steps[b.name], *columns))
             bend.append(Term(Rational(1, 2), (Read(steps[a.name], *rows), *product), tuple(letters)))
             moved = dict(zip(rows, idx, strict=True))
             zero.append(Term(Integer(1), product, tuple(columns)).opened(fresh).xreplace(moved))
         condition.append(Equation(_like(steps[a.name], "_zero"), tuple(idx), tuple(zero)))
     model = Equation(_scalar(f"{d.loss.name}_model"), (), (Term(Integer(1), (Read(d.loss),)), *slope, *bend))
-    used = (*(gradients[t.name] for t in d.wrt), *(blocks[a.name, b.name] for n, a in enumerate(d.wrt) for b in d.wrt[n:]))
+    used = (
+        *(gradients[t.name] for t in d.wrt),
+        *(blocks[a.name, b.name] for n, a in enumerate(d.wrt) for b in d.wrt[n:]),
+    )
     first = d.wrt[0]
     solved = _update(d, gradients[first.name], blocks[first.name, first.name])
     return Expansion(model, tuple(condition), tuple(d.program.equation(t.name) for t in used), 3, solved)
@@ -110,14 +115,22 @@ def _of_values(d: Derivation, steps) -> Expansion:
     for w in d.wrt:
         J = jacobians[w.name]
         letters = d.program.equation(J.name).idx
-        rows, columns = letters[:y.rank], letters[y.rank:]
+        rows, columns = letters[: y.rank], letters[y.rank :]
         idx = rows if idx is None else idx
         product = Term(Integer(1), (Read(J, *letters), Read(steps[w.name], *columns)), tuple(columns)).opened(fresh)
         terms.append(product.xreplace(dict(zip(rows, idx, strict=True))))
-    model = Equation(Tensor(f"{y.name}_model", y.axes, y.letters, role="computed", digest="model"), tuple(idx or ()),
-                     (Term(Integer(1), (Read(y, *(idx or ())),)), *terms))
-    return Expansion(model, (model,), tuple(d.program.equation(jacobians[w.name].name) for w in d.wrt), 2,
-                     _update(d, y, jacobians[d.wrt[0].name]))
+    model = Equation(
+        Tensor(f"{y.name}_model", y.axes, y.letters, role="computed", digest="model"),
+        tuple(idx or ()),
+        (Term(Integer(1), (Read(y, *(idx or ())),)), *terms),
+    )
+    return Expansion(
+        model,
+        (model,),
+        tuple(d.program.equation(jacobians[w.name].name) for w in d.wrt),
+        2,
+        _update(d, y, jacobians[d.wrt[0].name]),
+    )
 
 
 def _update(d: Derivation, zero: Tensor, slope: Tensor) -> Equation | None:
@@ -125,8 +138,9 @@ def _update(d: Derivation, zero: Tensor, slope: Tensor) -> Equation | None:
     if len(d.wrt) > 1 or slope.rank:
         return None
     x = d.wrt[0]
-    return Equation(_scalar(f"{x.name}_next"), (), (Term(Integer(1), (Read(x),)),
-                                                    Term(Integer(-1), (Read(zero), 1 / Read(slope)))))
+    return Equation(
+        _scalar(f"{x.name}_next"), (), (Term(Integer(1), (Read(x),)), Term(Integer(-1), (Read(zero), 1 / Read(slope))))
+    )
 
 
 def _like(t: Tensor, ending: str) -> Tensor:

@@ -50,11 +50,34 @@ class Tensor(Basic):
     definition : Definition, or None for an input
     """
 
-    __slots__ = ("name", "axes", "letters", "dtype", "below", "role", "facts", "definition", "partners", "digest", "origin",
-                 "block")
+    __slots__ = (
+        "name",
+        "axes",
+        "letters",
+        "dtype",
+        "below",
+        "role",
+        "facts",
+        "definition",
+        "partners",
+        "digest",
+        "origin",
+        "block",
+    )
 
-    def __new__(cls, name, axes=(), letters=(), dtype="float", below=None, role="data", facts=(), definition=None,
-                digest=None, block=""):
+    def __new__(
+        cls,
+        name,
+        axes=(),
+        letters=(),
+        dtype="float",
+        below=None,
+        role="data",
+        facts=(),
+        definition=None,
+        digest=None,
+        block="",
+    ):
         obj = Basic.__new__(cls)
         obj.name, obj.axes, obj.letters = check_name(name, "tensor"), tuple(axes), tuple(letters)
         obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
@@ -85,15 +108,19 @@ class Tensor(Basic):
         for n, e in enumerate(idx):
             if isinstance(e, int | Integer) and e < 0:
                 last = f"{self.axes[n]} - {-e}" if n < self.rank else "size - 1"
-                raise UnsupportedError(f"{self.name}[{', '.join(map(str, idx))}]: a negative index would lie outside, where "
-                                       f"a read is zero; to count from the end write {last}")
+                raise UnsupportedError(
+                    f"{self.name}[{', '.join(map(str, idx))}]: a negative index would lie outside, where "
+                    f"a read is zero; to count from the end write {last}"
+                )
         return Read(self, *idx)
 
     def _sympy_(self):
         if self.rank:
             shown = ", ".join(str(letter) if letter is not None else "..." for letter in self.letters)
-            raise _StandsAlone(f"{self.name} has {self.rank} axes and stands alone in an expression; "
-                             f"read it at indices, as in {self.name}[{shown}]")
+            raise _StandsAlone(
+                f"{self.name} has {self.rank} axes and stands alone in an expression; "
+                f"read it at indices, as in {self.name}[{shown}]"
+            )
         return Read(self)
 
     def __getattr__(self, name):
@@ -117,21 +144,50 @@ class Tensor(Basic):
     __str__ = __repr__
 
     # a scalar tensor may stand for its own read
-    def __add__(self, other): return self._sympy_() + other
-    def __radd__(self, other): return other + self._sympy_()
-    def __sub__(self, other): return self._sympy_() - other
-    def __rsub__(self, other): return other - self._sympy_()
-    def __mul__(self, other): return self._sympy_() * other
-    def __rmul__(self, other): return other * self._sympy_()
-    def __truediv__(self, other): return self._sympy_() / other
-    def __rtruediv__(self, other): return other / self._sympy_()
-    def __pow__(self, other): return self._sympy_() ** other
-    def __rpow__(self, other): return other ** self._sympy_()
-    def __neg__(self): return -self._sympy_()
-    def __lt__(self, other): return self._sympy_() < other
-    def __le__(self, other): return self._sympy_() <= other
-    def __gt__(self, other): return self._sympy_() > other
-    def __ge__(self, other): return self._sympy_() >= other
+    def __add__(self, other):
+        return self._sympy_() + other
+
+    def __radd__(self, other):
+        return other + self._sympy_()
+
+    def __sub__(self, other):
+        return self._sympy_() - other
+
+    def __rsub__(self, other):
+        return other - self._sympy_()
+
+    def __mul__(self, other):
+        return self._sympy_() * other
+
+    def __rmul__(self, other):
+        return other * self._sympy_()
+
+    def __truediv__(self, other):
+        return self._sympy_() / other
+
+    def __rtruediv__(self, other):
+        return other / self._sympy_()
+
+    def __pow__(self, other):
+        return self._sympy_() ** other
+
+    def __rpow__(self, other):
+        return other ** self._sympy_()
+
+    def __neg__(self):
+        return -self._sympy_()
+
+    def __lt__(self, other):
+        return self._sympy_() < other
+
+    def __le__(self, other):
+        return self._sympy_() <= other
+
+    def __gt__(self, other):
+        return self._sympy_() > other
+
+    def __ge__(self, other):
+        return self._sympy_() >= other
 
 
 class Read(Expr):
@@ -146,8 +202,10 @@ class Read(Expr):
     def __new__(cls, tensor: Tensor, *idx):
         idx = tuple(_index_argument(tensor, e) for e in idx)
         if len(idx) != tensor.rank:
-            raise ShapeError(f"{tensor.name}[{', '.join(map(str, idx))}] reads {len(idx)} indices, but {tensor.name} "
-                             f"has {tensor.rank} axes: ({', '.join(map(str, tensor.axes))})")
+            raise ShapeError(
+                f"{tensor.name}[{', '.join(map(str, idx))}] reads {len(idx)} indices, but {tensor.name} "
+                f"has {tensor.rank} axes: ({', '.join(map(str, tensor.axes))})"
+            )
         return Expr.__new__(cls, tensor, *idx)
 
     @property
@@ -167,6 +225,7 @@ class Read(Expr):
 
     def _latex(self, printer, exp=None):
         from .latex import latex_expr
+
         text = latex_expr(self)
         return text if exp is None else f"{text}^{{{exp}}}"
 
@@ -176,8 +235,10 @@ class Read(Expr):
 
 def _index_argument(tensor: Tensor, e) -> Expr:
     if isinstance(e, slice):
-        raise UnsupportedError(f"{tensor.name}[...] was given a slice; reads take one index per axis, and a slice is an "
-                               f"index with a shift, as in {tensor.name}[i + 1]")
+        raise UnsupportedError(
+            f"{tensor.name}[...] was given a slice; reads take one index per axis, and a slice is an "
+            f"index with a shift, as in {tensor.name}[i + 1]"
+        )
     if isinstance(e, float):
         raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression, not a float")
     e = as_sympy(e, f"an index of {tensor.name}")
@@ -211,6 +272,7 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
     x[b, i, 0]
     """
     from .facts import Fact, check_facts
+
     if dtype not in ("float", "int", "bool"):
         raise DeriveError(f"tensor {name!r}: dtype {dtype!r} is not one of 'float', 'int', 'bool'")
     if role not in ROLES[:-1]:
@@ -223,8 +285,10 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
         facts = (facts,)
     for f in facts:
         if not isinstance(f, Fact):
-            raise DeriveError(f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                              f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)")
+            raise DeriveError(
+                f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
+                f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)"
+            )
     made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, tuple(facts))
     check_facts(made)
     return made
@@ -233,8 +297,15 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
 def _digest(t: Tensor) -> str:
     """A hash of everything a tensor is, with bound and free indices renamed by position."""
     from .canonical import key
-    parts = [t.name, repr([key(a) for a in t.axes]), t.dtype, "" if t.below is None else key(t.below), t.role,
-             repr([f.key for f in t.facts])]
+
+    parts = [
+        t.name,
+        repr([key(a) for a in t.axes]),
+        t.dtype,
+        "" if t.below is None else key(t.below),
+        t.role,
+        repr([f.key for f in t.facts]),
+    ]
     if t.definition is not None:
         env = {i: f"#{n}" for n, i in enumerate(t.definition.idx)}
         parts.append(key(t.definition.body, env))

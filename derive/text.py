@@ -192,8 +192,9 @@ _TABLE = {
     L.Big: _big,
     L.Cases: _cases,
     L.Transposed: lambda n, tight: f"{_wrapped(n.body, L.ATOM)}^T",
-    L.Inverted: lambda n, tight: f"{render(n.body.body)}^-T" if _is_transposed_name(n.body) else
-        f"{_wrapped(n.body, L.ATOM)}^-1",
+    L.Inverted: lambda n, tight: (
+        f"{render(n.body.body)}^-T" if _is_transposed_name(n.body) else f"{_wrapped(n.body, L.ATOM)}^-1"
+    ),
     L.Entry: lambda n, tight: f"({render(n.matrix)})[{','.join(render(i, True) for i in n.idx)}]",
     L.Ones: lambda n, tight: "1",
     L.Words: lambda n, tight: plain(n.text),

@@ -21,8 +21,11 @@ def kept_sums(program: Program, defined: set[str], wrt) -> tuple[str, ...]:
     for e in program.equations:
         if e.name not in defined:
             for sum_of in _row_sums(e, wrt):
-                found.setdefault(sum_of, f"sum over {sum_of[1]} of {sum_of[0]} is not declared; {_shown(e)} keeps it "
-                                         f"(dv.sums_to(1, {sum_of[1]}) would make it 1)")
+                found.setdefault(
+                    sum_of,
+                    f"sum over {sum_of[1]} of {sum_of[0]} is not declared; {_shown(e)} keeps it "
+                    f"(dv.sums_to(1, {sum_of[1]}) would make it 1)",
+                )
     return tuple(found.values())
 
 
@@ -32,9 +35,16 @@ def _row_sums(e: Equation, wrt):
         for b in t.bnd:
             held = [f for f in t.fac if b in f.free_symbols]
             y = held[0] if len(held) == 1 else None
-            if isinstance(y, Read) and y.tensor.is_input and y.tensor not in wrt and y.tensor.dtype == "float" \
-                    and b in y.idx and len(y.idx) > 1 and not any(b in r.free_symbols for r in t.rows) \
-                    and not any(f.kind == "sums_to" for f in y.tensor.facts):
+            if (
+                isinstance(y, Read)
+                and y.tensor.is_input
+                and y.tensor not in wrt
+                and y.tensor.dtype == "float"
+                and b in y.idx
+                and len(y.idx) > 1
+                and not any(b in r.free_symbols for r in t.rows)
+                and not any(f.kind == "sums_to" for f in y.tensor.facts)
+            ):
                 yield _text(y), b.name
 
 

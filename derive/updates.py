@@ -137,26 +137,60 @@ ADAM = "Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015, algor
 RULES: Mapping[str, Rule] = {
     r.name: r
     for r in (
-        Rule("sgd", "Gradient descent", _descent, (ETA,),
-             ("Robbins, Monro, A stochastic approximation method, Ann. Math. Statist. 22 (1951)",)),
-        Rule("momentum", "Momentum", _momentum, (ETA, MU),
-             ("Polyak, Some methods of speeding up the convergence of iteration methods, USSR Comput. Math. Math. Phys. "
-              "4 (1964)",)),
-        Rule("nesterov", "Nesterov's accelerated gradient", _nesterov, (ETA, MU),
-             ("Nesterov, A method of solving a convex programming problem with convergence rate O(1/k^2), Soviet Math. "
-              "Doklady 27 (1983)",
-              "Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum in deep learning, "
-              "ICML 2013, equations 3 and 4")),
-        Rule("adagrad", "Adagrad", _adagrad, (ETA, EPSILON),
-             ("Duchi, Hazan, Singer, Adaptive subgradient methods for online learning and stochastic optimization, "
-              "JMLR 12 (2011)",)),
-        Rule("rmsprop", "RMSprop", _rmsprop, (SMALL, Constant("rho", "decay of the mean of the gradient's square", "0.9"),
-                                              EPSILON),
-             ("Tieleman, Hinton, Lecture 6.5: rmsprop, Neural Networks for Machine Learning, Coursera (2012)",)),
+        Rule(
+            "sgd",
+            "Gradient descent",
+            _descent,
+            (ETA,),
+            ("Robbins, Monro, A stochastic approximation method, Ann. Math. Statist. 22 (1951)",),
+        ),
+        Rule(
+            "momentum",
+            "Momentum",
+            _momentum,
+            (ETA, MU),
+            (
+                "Polyak, Some methods of speeding up the convergence of iteration methods, USSR Comput. Math. Math. Phys. "
+                "4 (1964)",
+            ),
+        ),
+        Rule(
+            "nesterov",
+            "Nesterov's accelerated gradient",
+            _nesterov,
+            (ETA, MU),
+            (
+                "Nesterov, A method of solving a convex programming problem with convergence rate O(1/k^2), Soviet Math. "
+                "Doklady 27 (1983)",
+                "Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum in deep learning, "
+                "ICML 2013, equations 3 and 4",
+            ),
+        ),
+        Rule(
+            "adagrad",
+            "Adagrad",
+            _adagrad,
+            (ETA, EPSILON),
+            (
+                "Duchi, Hazan, Singer, Adaptive subgradient methods for online learning and stochastic optimization, "
+                "JMLR 12 (2011)",
+            ),
+        ),
+        Rule(
+            "rmsprop",
+            "RMSprop",
+            _rmsprop,
+            (SMALL, Constant("rho", "decay of the mean of the gradient's square", "0.9"), EPSILON),
+            ("Tieleman, Hinton, Lecture 6.5: rmsprop, Neural Networks for Machine Learning, Coursera (2012)",),
+        ),
         Rule("adam", "Adam", _adam, (SMALL, BETA1, BETA2, EPSILON), (ADAM,)),
-        Rule("adamw", "AdamW", _adamw, (SMALL, BETA1, BETA2, EPSILON,
-                                        Constant("lambda", "weight decay, apart from the gradient", "0.01")),
-             ("Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019, algorithm 2", ADAM)),
+        Rule(
+            "adamw",
+            "AdamW",
+            _adamw,
+            (SMALL, BETA1, BETA2, EPSILON, Constant("lambda", "weight decay, apart from the gradient", "0.01")),
+            ("Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019, algorithm 2", ADAM),
+        ),
     )
 }
 
@@ -187,25 +221,30 @@ class Updated:
     def to_text(self, **options) -> str:
         """The whole derivation, and the update, as plain text."""
         from .text import blocks_text
+
         return blocks_text(self._blocks(options, flat=True))
 
     def to_latex(self, standalone: bool = False, **options) -> str:
         r"""LaTeX that can be ``\\input`` into a paper."""
         from .latex import blocks_latex
+
         return blocks_latex(self._blocks(options), f"{self.derivation.name}-{self.rule.name}", standalone)
 
     def to_markdown(self, **options) -> str:
         """Markdown with ``$$`` mathematics."""
         from .markdown import blocks_markdown
+
         return blocks_markdown(self._blocks(options))
 
     def to_html(self, **options) -> str:
         """One self-contained HTML page."""
         from .html import blocks_html
+
         return blocks_html(self._blocks(options))
 
     def _repr_html_(self):
         from .html import blocks_fragment
+
         return blocks_fragment(self._blocks({}))
 
     def __str__(self):
@@ -218,7 +257,9 @@ class Updated:
         """The derivation's own document, with the chapter of the update after its result."""
         options = read_options(given)
         blocks = outline(self.derivation, options, flat)
-        place = next(n for n, b in enumerate(blocks) if isinstance(b, Heading) and b.text == "Facts used and conventions")
+        place = next(
+            n for n, b in enumerate(blocks) if isinstance(b, Heading) and b.text == "Facts used and conventions"
+        )
         shown = replace(options, adjoint="d") if flat else options
         return [*blocks[:place], *self._chapter(shown), *blocks[place:]]
 
@@ -228,15 +269,24 @@ class Updated:
         step = first.loss.letters[0]
         out: list = [
             Heading(2, f"The update: {self.rule.title}"),
-            Para((f"Step {step} takes the gradient at the parameters as they are before it, and changes every parameter "
-                  f"by a recurrence over the steps, which count from 0. What is kept between steps is 0 before the first; "
-                  f"what a parameter is before the first step is its initial value.",)),
-            Table(("", "name", "what it is", "usual value"), tuple(self._constant(f, first, c) for c in self.rule.constants)),
+            Para(
+                (
+                    f"Step {step} takes the gradient at the parameters as they are before it, and changes every parameter "
+                    f"by a recurrence over the steps, which count from 0. What is kept between steps is 0 before the first; "
+                    f"what a parameter is before the first step is its initial value.",
+                )
+            ),
+            Table(
+                ("", "name", "what it is", "usual value"),
+                tuple(self._constant(f, first, c) for c in self.rule.constants),
+            ),
         ]
         for name in self.updates:
             gradient = self.derivation.gradient(name)
-            below = [Line(*equation_layout(e, f.names), f"{gradient.number}{chr(ord('a') + n)}")
-                     for n, e in enumerate(self.equations(name))]
+            below = [
+                Line(*equation_layout(e, f.names), f"{gradient.number}{chr(ord('a') + n)}")
+                for n, e in enumerate(self.equations(name))
+            ]
             out += [Heading(3, f"The update of {name}"), Equations((f.line(gradient), *below), boxed=True)]
         return [*out, Para(("References:",)), Bullets(tuple((f"{r}.",) for r in self.rule.references))]
 

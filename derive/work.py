@@ -50,8 +50,9 @@ class Work:
     def results(self) -> list[Tensor]:
         """The tensors that the program is for."""
         swept = [*self.pairs, *(pair for pair, _ in self.mirrors)]
-        derived = [self.jacobian[t.name, w.name] for t, w, _ in swept] if swept else \
-            [self.adjoint[t.name] for t in self.wrt]
+        derived = (
+            [self.jacobian[t.name, w.name] for t, w, _ in swept] if swept else [self.adjoint[t.name] for t in self.wrt]
+        )
         return [*([self.target] if self.keep_target else []), *self.outputs, *derived]
 
     def carries_deltas(self, eq: Equation) -> bool:
@@ -83,10 +84,25 @@ class Work:
     # --- what the rules do to it ---
 
     def step(self, rule, target, before, after, why, context=(), facts=(), claim="equal", adjoint_of=(), wrt=None):
-        parents = (self._last_step[target],) if target in self._last_step else tuple(
-            sorted({self._last_step[b.name] for b in before if b.name in self._last_step}))
-        made = Step(len(self.steps) + 1, rule, target, tuple(before), after, why, parents, tuple(facts), tuple(context),
-                    claim, tuple(adjoint_of), wrt)
+        parents = (
+            (self._last_step[target],)
+            if target in self._last_step
+            else tuple(sorted({self._last_step[b.name] for b in before if b.name in self._last_step}))
+        )
+        made = Step(
+            len(self.steps) + 1,
+            rule,
+            target,
+            tuple(before),
+            after,
+            why,
+            parents,
+            tuple(facts),
+            tuple(context),
+            claim,
+            tuple(adjoint_of),
+            wrt,
+        )
         self.steps.append(made)
         self._last_step[target] = made.id
 
@@ -111,11 +127,11 @@ class Work:
         idx = tuple(i for i in eq.idx if i in inner.free_symbols)
         name = self.unused(f"{eq.name}_sum")
         letters = tuple(Index(i.name, i.size) for i in idx)
-        t = Tensor(name, tuple(i.size for i in idx), letters, role="computed", digest=f"new:{name}",
-                   block=eq.tensor.block)
+        t = Tensor(
+            name, tuple(i.size for i in idx), letters, role="computed", digest=f"new:{name}", block=eq.tensor.block
+        )
         made = sum_equation(inner, t, eq.idx)
         self.backward.append(made)
         self.step("definition", name, (), made, f"the sum inside {eq.name} gets a name", claim="definition")
         self.register(made)
         return made
-

@@ -12,14 +12,31 @@ project = "derive"
 copyright = "2026, the derive authors"
 version = release = installed_version("derive-numerics")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "generated",
-              "catalogue", "newton", "convolution", "bptt"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "mathml",
+    "generated",
+    "catalogue",
+    "newton",
+    "convolution",
+    "bptt",
+]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 included = ["passes", "catalogue", "teaser"]  # parts of other pages
-exclude_patterns = ["_build", "_ext", "generated/newton", "generated/convolution", "generated/bptt", *(f"generated/{name}.md" for name in included)]
+exclude_patterns = [
+    "_build",
+    "_ext",
+    "generated/newton",
+    "generated/convolution",
+    "generated/bptt",
+    *(f"generated/{name}.md" for name in included),
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

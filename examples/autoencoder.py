@@ -16,8 +16,11 @@ CODE = 8
 def main(picture: str | None = None, epochs: int = 40, seed: int = 0) -> tuple[float, float]:
     """Returns the mean squared errors on held-out digits, of the network and of as many principal components."""
     (x, _), (x_test, _) = digits(seed)
-    model = dv.Sequential([L.Dense(48, activation="relu"), L.Dense(CODE, name="code"),
-                           L.Dense(48, activation="relu"), L.Dense(64)], input_shape=(64,), name="autoencoder")
+    model = dv.Sequential(
+        [L.Dense(48, activation="relu"), L.Dense(CODE, name="code"), L.Dense(48, activation="relu"), L.Dense(64)],
+        input_shape=(64,),
+        name="autoencoder",
+    )
     trainer = nx.Trainer(model, "mean_squared_error", optax.adam(3e-3), seed=seed)
     print(trainer.derivation.gradient("z4"))
     print(trainer.derivation.gradient("code_kernel"))
@@ -29,13 +32,14 @@ def main(picture: str | None = None, epochs: int = 40, seed: int = 0) -> tuple[f
     if picture:
         draw(picture, {"digit": x_test, "network": again, "principal\ncomponents": linear})
 
-    errors = float(np.mean((again - x_test)**2)), float(np.mean((linear - x_test)**2))
+    errors = float(np.mean((again - x_test) ** 2)), float(np.mean((linear - x_test) ** 2))
     print(f"mean squared error on held-out digits: {errors[0]:.4f}; {CODE} principal components: {errors[1]:.4f}")
     return errors
 
 
 def draw(picture, rows, columns: int = 12):
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(columns * 0.6 + 0.8, len(rows) * 0.66), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(len(rows), columns), rows.items(), strict=True):
         for n, axis in enumerate(axes):

@@ -21,9 +21,14 @@ from derive import layers as L
 
 def network(vocabulary: int, hidden: int, steps: int) -> dv.Sequential:
     """Embedding, LSTM, logits for the next character."""
-    return dv.Sequential([L.Embedding(vocabulary, min(hidden, 64)),
-                          L.LSTM(hidden, return_sequences=True, initial_state="carried"),
-                          L.Dense(vocabulary)], input_shape=(steps,))
+    return dv.Sequential(
+        [
+            L.Embedding(vocabulary, min(hidden, 64)),
+            L.LSTM(hidden, return_sequences=True, initial_state="carried"),
+            L.Dense(vocabulary),
+        ],
+        input_shape=(steps,),
+    )
 
 
 def sample(trainer: nx.Trainer, words: nx.Vocabulary, prompt: str, length: int, temperature: float, seed: int) -> str:
@@ -32,13 +37,17 @@ def sample(trainer: nx.Trainer, words: nx.Vocabulary, prompt: str, length: int, 
     The program of the forward pass takes any number of steps, here one; its state goes from call to call.
     """
     if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; accepted are numbers above 0, and small ones for the likeliest")
+        raise ValueError(
+            f"temperature is {temperature}; accepted are numbers above 0, and small ones for the likeliest"
+        )
     rng, out, ids = np.random.default_rng(seed), [], words.encode(prompt)
     programs = trainer.programs
     carried = programs.start(1)
     for n in range(len(ids) + length - 1):
         token = ids[n] if n < len(ids) else out[-1]
-        outputs, carried = programs.predict(trainer.params, trainer.state, carried, {"x": np.array([[token]], np.int32)})
+        outputs, carried = programs.predict(
+            trainer.params, trainer.state, carried, {"x": np.array([[token]], np.int32)}
+        )
         if n >= len(ids) - 1:
             u = np.asarray(next(iter(outputs.values()))[0, 0], np.float64) / temperature
             p = np.exp(u - u.max())
@@ -50,13 +59,25 @@ class Perplexity(nx.Callback):
     """Says exp(loss) after each epoch: among how many characters the model hesitates."""
 
     def on_epoch_end(self, trainer, row):
-        print(f"epoch {trainer.epoch}: perplexity {np.exp(row['loss']):.2f}, on held-out text "
-              f"{np.exp(row['val_loss']):.2f} ({row['val_loss']:.3f} nats per character)", flush=True)
+        print(
+            f"epoch {trainer.epoch}: perplexity {np.exp(row['loss']):.2f}, on held-out text "
+            f"{np.exp(row['val_loss']):.2f} ({row['val_loss']:.3f} nats per character)",
+            flush=True,
+        )
 
 
-def main(text: str | None = None, hidden: int = 128, steps: int = 50, batch: int = 32, epochs: int = 3,
-         learning_rate: float = 8e-3, temperature: float = 0.7, length: int = 200, seed: int = 0,
-         prompt: str | None = None) -> list[float]:
+def main(
+    text: str | None = None,
+    hidden: int = 128,
+    steps: int = 50,
+    batch: int = 32,
+    epochs: int = 3,
+    learning_rate: float = 8e-3,
+    temperature: float = 0.7,
+    length: int = 200,
+    seed: int = 0,
+    prompt: str | None = None,
+) -> list[float]:
     """Returns the validation loss, in nats per character, after each epoch."""
     text = "\n".join(topics[name] for name in sorted(topics))[:200_000] if text is None else text
     words = nx.Vocabulary(text)
@@ -66,11 +87,19 @@ def main(text: str | None = None, hidden: int = 128, steps: int = 50, batch: int
     model = network(len(words), hidden, steps)
     print(model.summary())
     rate = optax.cosine_decay_schedule(learning_rate, len(x) // batch * epochs, 0.05)
-    trainer = nx.Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam, learning_rate=rate,
-                         clip_norm=1.0, seed=seed)
+    trainer = nx.Trainer(
+        model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam, learning_rate=rate, clip_norm=1.0, seed=seed
+    )
     print(trainer.derivation.gradient("c2"))
-    history = trainer.fit(x, y, batch_size=batch, epochs=epochs, callbacks=[Perplexity()], verbose=False,
-                          validation_data=nx.windows(ids[-held_out:], batch, steps))
+    history = trainer.fit(
+        x,
+        y,
+        batch_size=batch,
+        epochs=epochs,
+        callbacks=[Perplexity()],
+        verbose=False,
+        validation_data=nx.windows(ids[-held_out:], batch, steps),
+    )
     print(sample(trainer, words, text[:1] if prompt is None else prompt, length, temperature, seed))
     return history["val_loss"]
 

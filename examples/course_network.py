@@ -22,8 +22,11 @@ def bars(n: int, noise: float, seed: int):
 
 
 def network() -> dv.Sequential:
-    return dv.Sequential([L.Dense(6, activation="sigmoid"), L.Dense(6, activation="sigmoid"), L.Dense(4)],
-                         input_shape=(8,), name="course network")
+    return dv.Sequential(
+        [L.Dense(6, activation="sigmoid"), L.Dense(6, activation="sigmoid"), L.Dense(4)],
+        input_shape=(8,),
+        name="course network",
+    )
 
 
 def main(epochs: int = 60, seed: int = 0) -> float:

@@ -18,8 +18,10 @@ def main(epochs: int = 60, seed: int = 0) -> dict[str, float]:
 
     errors = {"the mean": float(np.mean(np.abs(y_test - y.mean())))}
     decay = L.Penalty(l2=0.01)
-    models = {"linear": [L.Dense(1).penalize(kernel=decay)],
-              "network": [L.Dense(16, activation="softplus").penalize(kernel=decay), L.Dense(1).penalize(kernel=decay)]}
+    models = {
+        "linear": [L.Dense(1).penalize(kernel=decay)],
+        "network": [L.Dense(16, activation="softplus").penalize(kernel=decay), L.Dense(1).penalize(kernel=decay)],
+    }
     for name, layers in models.items():
         model = dv.Sequential(layers, input_shape=(10,), name=name)
         trainer = nx.Trainer(model, "huber", optax.adam(5e-3), metrics=["r2"], seed=seed)

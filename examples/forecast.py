@@ -25,7 +25,7 @@ def series(length: int, seed: int) -> np.ndarray:
 def main(length: int = 1200, window: int = 20, epochs: int = 15, seed: int = 0) -> tuple[float, float]:
     """Returns the mean squared error of the network and of persistence, on the last fifth."""
     s = series(length, seed)
-    x = np.stack([s[n:n + window] for n in range(length - window)])[..., None]
+    x = np.stack([s[n : n + window] for n in range(length - window)])[..., None]
     y = s[window:, None]
     cut = len(x) * 4 // 5
     model = dv.Sequential([L.GRU(16), L.Dense(1)], input_shape=(window, 1))

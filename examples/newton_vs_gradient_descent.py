@@ -23,8 +23,8 @@ def loss(hidden=4):
     x, y = dv.tensor("x", b, i), dv.tensor("y", b)
     W, c, v = dv.tensor("W", i, j), dv.tensor("c", j), dv.tensor("v", j)
     h = dv.define("h", (b, j), sympy.tanh(dv.Sum(x[b, i] * W[i, j], i) + c[j]))
-    fit = dv.Sum((dv.Sum(h[b, j] * v[j], j) - y[b])**2, b) / b.size
-    small = dv.Sum(W[i, j]**2, i, j) + dv.Sum(c[j]**2, j) + dv.Sum(v[j]**2, j)
+    fit = dv.Sum((dv.Sum(h[b, j] * v[j], j) - y[b]) ** 2, b) / b.size
+    small = dv.Sum(W[i, j] ** 2, i, j) + dv.Sum(c[j] ** 2, j) + dv.Sum(v[j] ** 2, j)
     return dv.define("loss", (), fit / 2 + sympy.Rational(str(WEIGHT_DECAY)) * small / 2), [W, c, v]
 
 
@@ -55,8 +55,13 @@ def main(picture=None, steps=2000, rate=0.6):
     norms, value = descend(start, data, steps, rate)
     print(f"gradient descent, {steps} steps: loss {value:.6f}, gradient norm {norms[-1]:.1e}")
     if picture:
-        save(convergence({"Newton, derived Hessian": result, f"gradient descent, rate {rate:g}": norms},
-                         "a network with 16 parameters"), picture)
+        save(
+            convergence(
+                {"Newton, derived Hessian": result, f"gradient descent, rate {rate:g}": norms},
+                "a network with 16 parameters",
+            ),
+            picture,
+        )
     return result, norms
 
 

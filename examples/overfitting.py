@@ -29,20 +29,25 @@ def main(folder: str | None = None, examples: int = 300, epochs: int = 60, seed:
     (x, y), held_out = digits(seed)
     x, y = x[:examples], y[:examples].copy()
     rng = np.random.default_rng(seed)
-    wrong = rng.permutation(examples)[:examples // 5]
+    wrong = rng.permutation(examples)[: examples // 5]
     y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
 
     found = {}
     for cure, options in CURES.items():
-        trainer = nx.Trainer(network(**options), "sparse_softmax_cross_entropy", optax.adam(3e-3), metrics=["accuracy"],
-                             seed=seed)
+        trainer = nx.Trainer(
+            network(**options), "sparse_softmax_cross_entropy", optax.adam(3e-3), metrics=["accuracy"], seed=seed
+        )
         stopping = [nx.EarlyStopping("val_loss", patience=8)] if cure == "early stopping" else []
-        history = trainer.fit(x, y, batch_size=50, epochs=epochs, validation_data=held_out, callbacks=stopping,
-                              verbose=False)
+        history = trainer.fit(
+            x, y, batch_size=50, epochs=epochs, validation_data=held_out, callbacks=stopping, verbose=False
+        )
         log_p = jax.nn.log_softmax(trainer.predict(held_out[0]))  # the loss without the penalty
-        found[cure] = {"epochs": len(history["loss"]), "training accuracy": trainer.evaluate(x, y)["accuracy"],
-                       "held-out accuracy": trainer.evaluate(*held_out)["accuracy"],
-                       "cross-entropy": -float(log_p[np.arange(len(log_p)), held_out[1]].mean())}
+        found[cure] = {
+            "epochs": len(history["loss"]),
+            "training accuracy": trainer.evaluate(x, y)["accuracy"],
+            "held-out accuracy": trainer.evaluate(*held_out)["accuracy"],
+            "cross-entropy": -float(log_p[np.arange(len(log_p)), held_out[1]].mean()),
+        }
         if folder:
             plots.training_curves(history, f"{folder}/overfitting_{cure.replace(' ', '_')}.png")
 

@@ -26,7 +26,7 @@ def main(picture: str | None = None, units: int = 12, epochs: int = 150, seed: i
         trainer.params |= nx.rbf_centres(model, x, seed, overlap=1.5)
         trainer.fit(x, function(x), batch_size=30, epochs=epochs, verbose=False)
         curves[f"{'all' if learned else 'only weights'} trained"] = (between, trainer.predict(between))
-        errors.append(float(np.sqrt(np.mean((trainer.predict(between) - function(between))**2))))
+        errors.append(float(np.sqrt(np.mean((trainer.predict(between) - function(between)) ** 2))))
     print(trainer.derivation.gradient("d1"))
     print(trainer.derivation.gradient("rbf_1_centres"))
     if picture:
@@ -38,6 +38,7 @@ def main(picture: str | None = None, units: int = 12, epochs: int = 150, seed: i
 
 def draw(picture, x, between, curves):
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(between, function(between), color="0.75", linewidth=5, label="function")

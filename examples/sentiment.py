@@ -42,14 +42,21 @@ def main(epochs: int = 15, seed: int = 0) -> float:
     (train, y), (new, y_new) = texts(1000, seed), texts(200, seed + 1)
     x, mask = nx.pad([*train, *new])
     x = {"x": x, "mask": mask}
-    trainer = nx.Trainer(network(mask.shape[1]), loss="sigmoid_binary_cross_entropy", optimizer=optax.adam(1e-2),
-                         metrics=["accuracy"], seed=seed)
+    trainer = nx.Trainer(
+        network(mask.shape[1]),
+        loss="sigmoid_binary_cross_entropy",
+        optimizer=optax.adam(1e-2),
+        metrics=["accuracy"],
+        seed=seed,
+    )
     print(trainer.derivation.gradient("h2"))
     trainer.fit({n: a[:1000] for n, a in x.items()}, y, batch_size=50, epochs=epochs)
     held_out = {n: a[1000:] for n, a in x.items()}
     accuracy = trainer.evaluate(held_out, y_new)["accuracy"]
     print(f"accuracy on new texts: {accuracy:.3f}")
-    for text, there, logit in list(zip(held_out["x"], held_out["mask"], trainer.predict(held_out)[:, 0], strict=True))[:4]:
+    for text, there, logit in list(zip(held_out["x"], held_out["mask"], trainer.predict(held_out)[:, 0], strict=True))[
+        :4
+    ]:
         print("positive" if logit > 0 else "negative", "|", " ".join(WORDS[n] for n in text[there == 1]))
     return accuracy
 

@@ -18,7 +18,7 @@ def windows(text: str, words: nx.Vocabulary, length: int):
     """Characters (N, length) and their labels, cut from a text."""
     labels = np.zeros(len(text), np.int32)
     for found in re.finditer(r"[A-Za-z]+", text):
-        labels[found.start():found.end()] = 1 if found[0][0].isupper() else 2 if found[0].endswith("ing") else 0
+        labels[found.start() : found.end()] = 1 if found[0][0].isupper() else 2 if found[0].endswith("ing") else 0
     count = len(text) // length
     cut = slice(0, count * length)
     return words.encode(text)[cut].reshape(count, length), labels[cut].reshape(count, length)

@@ -22,8 +22,8 @@ def players() -> tuple[dv.Derivation, dv.Derivation]:
     m, a = dv.tensor("m", role="parameter"), dv.tensor("a", role="parameter")
 
     forged = dv.define("forged", (b,), m + a * noise[b])
-    passed = dv.define("passed", (b,), w0 + w1 * real[b] + w2 * real[b]**2)
-    caught = dv.define("caught", (b,), w0 + w1 * forged[b] + w2 * forged[b]**2)
+    passed = dv.define("passed", (b,), w0 + w1 * real[b] + w2 * real[b] ** 2)
+    caught = dv.define("caught", (b,), w0 + w1 * forged[b] + w2 * forged[b] ** 2)
     caution = (w0**2 + w1**2 + w2**2) / 50  # a critic without it is never at rest
     critic = dv.define("critic", (), dv.Sum(dv.softplus(-passed[b]) + dv.softplus(caught[b]), b) / b.size + caution)
     forger = dv.define("forger", (), dv.Sum(dv.softplus(-caught[b]), b) / b.size)
@@ -62,7 +62,7 @@ def main(steps: int = 1500, batch: int = 256, seed: int = 0) -> tuple[float, flo
         real, noise = rng.normal(MEAN, SPREAD, batch).astype("float32"), rng.normal(size=batch).astype("float32")
         params, states = turn(params, states, real, noise)
         trace.append((float(params["m"]), abs(float(params["a"]))))
-    mean, spread = np.mean(trace[-steps // 3:], axis=0)
+    mean, spread = np.mean(trace[-steps // 3 :], axis=0)
     print(f"the forger's numbers have mean {mean:.2f} and spread {spread:.2f}; the real ones {MEAN} and {SPREAD}")
     return float(mean), float(spread)
 

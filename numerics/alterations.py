@@ -86,8 +86,12 @@ class Alterations:
 
     def seen_by(self, consumer: Equation, altered: Equation) -> dict | None:
         """The gradients when only one consumer sees the altered equation; everything else reads the right one."""
-        wrong = Tensor(f"{altered.name} as {consumer.name} reads it", altered.tensor.axes, altered.tensor.letters,
-                       digest=f"altered:{altered.name}:{consumer.name}")
+        wrong = Tensor(
+            f"{altered.name} as {consumer.name} reads it",
+            altered.tensor.axes,
+            altered.tensor.letters,
+            digest=f"altered:{altered.name}:{consumer.name}",
+        )
         reads = {r: Read(wrong, *r.idx) for r in consumer.reads() if r.tensor == altered.tensor}
         try:
             with np.errstate(all="ignore"):
@@ -136,8 +140,9 @@ class Alterations:
             wanted = _solve(columns, (case.theirs - case.ours).ravel())
             if wanted is None or all(c == 1 for c in wanted):
                 continue
-            if case.fits(case.ours + sum((c - 1) * p.reshape(case.ours.shape)
-                                         for c, p in zip(wanted, columns, strict=True))):
+            if case.fits(
+                case.ours + sum((c - 1) * p.reshape(case.ours.shape) for c, p in zip(wanted, columns, strict=True))
+            ):
                 said = [f"the term {term_text(e, n)} {COEFFICIENTS[c]}" for n, c in enumerate(wanted) if c != 1]
                 kind = {0: "missing term", 2: "doubled term", -1: "sign of a term"}[next(c for c in wanted if c != 1)]
                 return Mistake(kind, f"in {equation_text(e)} {' and '.join(said)}")
@@ -170,8 +175,9 @@ class Alterations:
 
     def _all(self) -> Iterator[Altered]:
         """One equation altered for everybody; then contributions assigned; then seen altered by one consumer."""
-        for n, (e, kind, text, gradients) in enumerate(itertools.chain(self._everywhere(), self._assigned(),
-                                                                       self._in_one_use())):
+        for n, (e, kind, text, gradients) in enumerate(
+            itertools.chain(self._everywhere(), self._assigned(), self._in_one_use())
+        ):
             if n >= BUDGET:
                 return
             if gradients is not None:
@@ -202,10 +208,15 @@ class Alterations:
                 there = term_value(Term(Integer(1), rows=(row,)), free, self.base, self.sizes) > 0
                 shape = tuple(size_value(a, self.sizes) for a in e.tensor.axes)
                 value = np.zeros(shape)
-                for at in np.ndindex(*each.shape[:len(over)]):
+                for at in np.ndindex(*each.shape[: len(over)]):
                     value = np.where(np.broadcast_to(there[at], shape), each[at], value)
-                yield (e, "repeated index", f"the contributions of one element that {array} picks several times are "
-                                            f"assigned (the last one wins), not added", self.overridden(e.name, value))
+                yield (
+                    e,
+                    "repeated index",
+                    f"the contributions of one element that {array} picks several times are "
+                    f"assigned (the last one wins), not added",
+                    self.overridden(e.name, value),
+                )
 
     # -- the forward definitions ---------------------------------------------------------------------------------------
 
@@ -219,8 +230,9 @@ class Alterations:
             through = case.ours - gradients[case.name]
             if kind == "derivative":
                 if case.fits(gradients[case.name]):
-                    return Mistake("missing derivative", f"the derivative of {what} in {equation_text(equation)} "
-                                                         f"was taken as 1")
+                    return Mistake(
+                        "missing derivative", f"the derivative of {what} in {equation_text(equation)} was taken as 1"
+                    )
                 continue
             wanted = _solve([through.ravel()], (case.theirs - case.ours).ravel())
             if wanted and wanted[0] != 1 and case.fits(case.ours + (wanted[0] - 1) * through):
@@ -301,12 +313,18 @@ def _shared_alterations(e):
         holders = [t for t in e.terms if part in Mul.make_args(t.coef)]
         if len(holders) > 1:
             where = "" if len(holders) == len(e.terms) else " in the terms that have it"
-            yield "factor", f"{part} is missing{where}", replace(e, terms=tuple(
-                replace(t, coef=t.coef / part) if t in holders else t for t in e.terms))
+            yield (
+                "factor",
+                f"{part} is missing{where}",
+                replace(e, terms=tuple(replace(t, coef=t.coef / part) if t in holders else t for t in e.terms)),
+            )
     for f in e.terms[0].fac:
         if all(f in t.fac for t in e.terms):
-            yield "missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=tuple(
-                replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms))
+            yield (
+                "missing factor",
+                f"the factor {expr_text(e, f)} is missing",
+                replace(e, terms=tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)),
+            )
 
 
 def _term_alterations(e, n, term: Term):
@@ -319,34 +337,48 @@ def _term_alterations(e, n, term: Term):
         if part not in (1, -1):
             yield "factor", f"{part} is missing in {shown}", replace(term, coef=term.coef / part)
     for m, f in enumerate(term.fac):
-        rest = term.fac[:m] + term.fac[m + 1:]
+        rest = term.fac[:m] + term.fac[m + 1 :]
         if len(term.fac) > 1 or term.rows or f.is_Add or f.is_Pow:
             yield "missing factor", f"the factor {expr_text(e, f)} of {shown} is missing", replace(term, fac=rest)
         for kind, text, changed in _factor_alterations(e, f):
             place = f" in {shown}" if len(e.terms) > 1 else ""
-            yield kind, f"{text}{place}", replace(term, fac=(*term.fac[:m], changed, *term.fac[m + 1:]))
+            yield kind, f"{text}{place}", replace(term, fac=(*term.fac[:m], changed, *term.fac[m + 1 :]))
     for b in term.bnd:
         for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
-            yield ("range", f"the {word} position of the sum over {b.name} is left out in {shown}",
-                   replace(term, rows=(*term.rows, Row("!=", b, at))))
+            yield (
+                "range",
+                f"the {word} position of the sum over {b.name} is left out in {shown}",
+                replace(term, rows=(*term.rows, Row("!=", b, at))),
+            )
     yield from _reversals(e, term, shown)
     for m, row in enumerate(term.rows):
-        yield ("missing condition", f"the condition {row} of {shown} is missing",
-               replace(term, rows=term.rows[:m] + term.rows[m + 1:]))
+        yield (
+            "missing condition",
+            f"the condition {row} of {shown} is missing",
+            replace(term, rows=term.rows[:m] + term.rows[m + 1 :]),
+        )
 
 
 def _reversals(e, term, shown):
     """A window read backwards in one factor, as a kernel that was flipped, or was not."""
     for m, f in enumerate(term.fac):
         window = [b for b in term.bnd if b in f.free_symbols and any(b in r.free_symbols for r in term.rows)]
-        window += [b for b in term.bnd if b in f.free_symbols and b not in window
-                   and any(i != b and b in i.free_symbols for g in term.fac for r in g.atoms(Read) for i in r.idx)]
+        window += [
+            b
+            for b in term.bnd
+            if b in f.free_symbols
+            and b not in window
+            and any(i != b and b in i.free_symbols for g in term.fac for r in g.atoms(Read) for i in r.idx)
+        ]
         for count in range(1, min(len(window), 2) + 1):
             for some in itertools.combinations(window, count):
                 back = f.xreplace({b: b.size - 1 - b for b in some})
                 names = " and ".join(b.name for b in some)
-                yield ("reversed", f"{expr_text(e, f)} is read backwards along {names} in {shown}",
-                       replace(term, fac=(*term.fac[:m], back, *term.fac[m + 1:])))
+                yield (
+                    "reversed",
+                    f"{expr_text(e, f)} is read backwards along {names} in {shown}",
+                    replace(term, fac=(*term.fac[:m], back, *term.fac[m + 1 :])),
+                )
 
 
 def _factor_alterations(e, f):
@@ -363,8 +395,11 @@ def _factor_alterations(e, f):
         if not part.exp.is_number:
             continue
         for power in (part.exp - 1, part.exp + 1):
-            yield ("power", f"the power of {expr_text(e, part.base)} is {power}, not {part.exp}",
-                   f.xreplace({part: part.base ** power}))
+            yield (
+                "power",
+                f"the power of {expr_text(e, part.base)} is {power}, not {part.exp}",
+                f.xreplace({part: part.base**power}),
+            )
 
 
 def stopped(e: Equation) -> Iterator[tuple[str, str, Equation]]:
@@ -373,8 +408,12 @@ def stopped(e: Equation) -> Iterator[tuple[str, str, Equation]]:
     for r in reads:
         yield "stop", expr_text(e, r), e.xreplace({r: stop_gradient(r)})
     for term in e.terms:
-        calls = {c for f in term.fac for c in sympy.preorder_traversal(f)
-                 if c.is_Function and len(c.args) == 1 and c.atoms(Read) and not isinstance(c, stop_gradient)}
+        calls = {
+            c
+            for f in term.fac
+            for c in sympy.preorder_traversal(f)
+            if c.is_Function and len(c.args) == 1 and c.atoms(Read) and not isinstance(c, stop_gradient)
+        }
         for c in sorted(calls, key=str):
             inner = c.args[0]
             yield "derivative", expr_text(e, c), e.xreplace({c: inner + stop_gradient(c - inner)})

@@ -14,12 +14,25 @@ from derive.layers import Penalty
 from . import catalogue_images, catalogue_sequences
 
 ACTIVATIONS = {
-    "linear": lambda z: z, "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
-    "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu, "selu": jax.nn.selu, "softplus": jax.nn.softplus,
-    "gelu": lambda z: jax.nn.gelu(z, approximate=False), "gelu_tanh": lambda z: jax.nn.gelu(z, approximate=True),
-    "softsign": jax.nn.soft_sign, "swish": jax.nn.silu, "silu": jax.nn.silu, "mish": jax.nn.mish,
-    "hard_sigmoid": jax.nn.hard_sigmoid, "hard_tanh": jax.nn.hard_tanh, "gaussian": lambda z: jnp.exp(-jnp.square(z)),
-    "softmax": lambda z: jax.nn.softmax(z, axis=-1), "log_softmax": lambda z: jax.nn.log_softmax(z, axis=-1),
+    "linear": lambda z: z,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "softplus": jax.nn.softplus,
+    "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+    "gelu_tanh": lambda z: jax.nn.gelu(z, approximate=True),
+    "softsign": jax.nn.soft_sign,
+    "swish": jax.nn.silu,
+    "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "hard_tanh": jax.nn.hard_tanh,
+    "gaussian": lambda z: jnp.exp(-jnp.square(z)),
+    "softmax": lambda z: jax.nn.softmax(z, axis=-1),
+    "log_softmax": lambda z: jax.nn.log_softmax(z, axis=-1),
 }
 
 
@@ -49,8 +62,15 @@ def _rbf(model, placed, xs, arrays):
     return jnp.exp(-jnp.square(apart / arrays[f"{placed.name}_widths"]) / 2)
 
 
-LAYERS = {"dense": _dense, "activation": _activation, "prelu": _prelu, "maxout": _maxout, "rbf": _rbf,
-          **catalogue_images.LAYERS, **catalogue_sequences.LAYERS}
+LAYERS = {
+    "dense": _dense,
+    "activation": _activation,
+    "prelu": _prelu,
+    "maxout": _maxout,
+    "rbf": _rbf,
+    **catalogue_images.LAYERS,
+    **catalogue_sequences.LAYERS,
+}
 
 
 def _picked(log_p, y):
@@ -84,9 +104,11 @@ def _kullback_leibler(p, y):
 LOSSES = {
     "mean_absolute_error": lambda z, y: jnp.mean(jnp.abs(z - y)),
     "mean_absolute_percentage_error": lambda z, y: 100 * jnp.mean(jnp.abs((y - z) / jnp.clip(jnp.abs(y), 1e-7))),
-    "mean_squared_logarithmic_error":
-        lambda z, y: jnp.mean(jnp.square(jnp.log1p(jax.nn.relu(z)) - jnp.log1p(y))),
-    "logcosh": _logcosh, "huber": _huber, "cosine": _cosine, "categorical_hinge": _categorical_hinge,
+    "mean_squared_logarithmic_error": lambda z, y: jnp.mean(jnp.square(jnp.log1p(jax.nn.relu(z)) - jnp.log1p(y))),
+    "logcosh": _logcosh,
+    "huber": _huber,
+    "cosine": _cosine,
+    "categorical_hinge": _categorical_hinge,
     "poisson": lambda z, y: jnp.mean(z - y * jnp.log(jnp.clip(z, 1e-7))),
     "hinge": lambda z, y: jnp.mean(jax.nn.relu(1 - y * z)),
     "squared_hinge": lambda z, y: jnp.mean(jnp.square(jax.nn.relu(1 - y * z))),
@@ -94,8 +116,9 @@ LOSSES = {
     "mean_squared_error": lambda z, y: jnp.mean(jnp.square(z - y)),
     "softmax_cross_entropy": lambda z, y: -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=-1)),
     "sparse_softmax_cross_entropy": lambda z, y: -jnp.mean(_picked(jax.nn.log_softmax(z), y)),
-    "sigmoid_binary_cross_entropy":
-        lambda z, y: -jnp.mean(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)),
+    "sigmoid_binary_cross_entropy": lambda z, y: (
+        -jnp.mean(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z))
+    ),
     "categorical_cross_entropy": lambda p, y: -jnp.mean(jnp.sum(y * jnp.log(p), axis=-1)),
     "sparse_categorical_cross_entropy": lambda p, y: -jnp.mean(_picked(jnp.log(p), y)),
     "binary_cross_entropy": lambda p, y: -jnp.mean(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
@@ -108,7 +131,9 @@ def _penalties(model, values, arrays):
     for placed in model.layers:
         for role, one in getattr(placed.layer, "penalties", {}).items():
             name = f"{placed.name}_{role}"
-            array, scale = (values[placed.output], len(values[placed.output])) if role == "activity" else (arrays[name], 1)
+            array, scale = (
+                (values[placed.output], len(values[placed.output])) if role == "activity" else (arrays[name], 1)
+            )
             if role != "activity" and name in once:
                 continue
             once.add(name)
@@ -123,6 +148,7 @@ def reference(network):
     model, losses = network
     from derive.activations import ACTIVATIONS as KNOWN_ACTIVATIONS
     from derive.losses import LOSSES as KNOWN_LOSSES
+
     if len(losses) != 1 or len(model.outputs) != 1:
         return None
     loss = next(iter(losses.values()))
@@ -131,8 +157,9 @@ def reference(network):
     for placed in model.layers:
         inner = getattr(placed.layer, "inner", placed.layer)  # of a Bidirectional
         activation = getattr(inner, "activation", None)
-        known = activation is None or (KNOWN_ACTIVATIONS.get(activation.name) == activation
-                                       and activation.name in ACTIVATIONS)
+        known = activation is None or (
+            KNOWN_ACTIVATIONS.get(activation.name) == activation and activation.name in ACTIVATIONS
+        )
         priced = all(isinstance(one, Penalty) for one in getattr(placed.layer, "penalties", {}).values())
         if placed.kind not in LAYERS or not known or not priced:
             return None

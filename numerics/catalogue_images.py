@@ -32,8 +32,14 @@ def spans(model, placed, x) -> list[tuple[int, int]]:
 def convolve(model, placed, x, kernel, groups):
     letters = SPATIAL[x.ndim - 2]
     return lax.conv_general_dilated(
-        x, kernel, placed.layer.window.stride, spans(model, placed, x), rhs_dilation=placed.layer.window.dilation,
-        dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"), feature_group_count=groups)
+        x,
+        kernel,
+        placed.layer.window.stride,
+        spans(model, placed, x),
+        rhs_dilation=placed.layer.window.dilation,
+        dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        feature_group_count=groups,
+    )
 
 
 def _conv(model, placed, xs, arrays):
@@ -72,8 +78,14 @@ def _transposed(model, placed, xs, arrays):
             shape.append(full - sum(window.padding[n]))
 
     def conv(image):
-        return lax.conv_general_dilated(image, jnp.swapaxes(kernel, 2, 3), window.stride, padding,
-                                        rhs_dilation=window.dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return lax.conv_general_dilated(
+            image,
+            jnp.swapaxes(kernel, 2, 3),
+            window.stride,
+            padding,
+            rhs_dilation=window.dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
 
     image = jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
     return jax.linear_transpose(conv, image)(x)[0]
@@ -82,9 +94,11 @@ def _transposed(model, placed, xs, arrays):
 def _biased(rule):
     def layer(model, placed, xs, arrays):
         from .catalogue import ACTIVATIONS
+
         z = rule(model, placed, xs, arrays)
         bias = arrays.get(f"{placed.name}_bias")
         return ACTIVATIONS[placed.layer.activation.name](z if bias is None else z + bias)
+
     return layer
 
 
@@ -94,8 +108,13 @@ def _windows(model, placed, x, outside):
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=outside)
     steps = window.stride
     ends = [(n - taps) // step * step + 1 for n, taps, step in zip(x.shape[1:-1], window.size, steps, strict=True)]
-    return jnp.stack([x[(slice(None), *(slice(r, r + end, step) for r, end, step in zip(at, ends, steps, strict=True)))]
-                      for at in np.ndindex(*window.size)], -1)
+    return jnp.stack(
+        [
+            x[(slice(None), *(slice(r, r + end, step) for r, end, step in zip(at, ends, steps, strict=True)))]
+            for at in np.ndindex(*window.size)
+        ],
+        -1,
+    )
 
 
 def _max_pool(model, placed, xs, arrays):
@@ -137,6 +156,7 @@ def _scaled(rule):
     def layer(model, placed, xs, arrays):
         h = rule(xs[0], placed.layer)
         return h * arrays.get(f"{placed.name}_gamma", 1.0) + arrays.get(f"{placed.name}_beta", 0.0)
+
     return layer
 
 
@@ -175,16 +195,24 @@ def _multiply(model, placed, xs, arrays):
 
 LAYERS = {
     **{f"conv{n}d": _biased(_conv) for n in (1, 2, 3)},
-    "depthwise_conv2d": _biased(_depthwise), "separable_conv2d": _biased(_separable),
+    "depthwise_conv2d": _biased(_depthwise),
+    "separable_conv2d": _biased(_separable),
     "conv2d_transpose": _biased(_transposed),
-    **{f"max_pool{n}d": _max_pool for n in (1, 2, 3)}, **{f"avg_pool{n}d": _avg_pool for n in (1, 2, 3)},
+    **{f"max_pool{n}d": _max_pool for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": _avg_pool for n in (1, 2, 3)},
     "global_max_pool": lambda model, placed, xs, arrays: jnp.max(xs[0], _inner(xs[0])),
     "global_avg_pool": lambda model, placed, xs, arrays: jnp.mean(xs[0], _inner(xs[0])),
-    **{f"zero_padding{n}d": _zero_padding for n in (1, 2, 3)}, **{f"up_sampling{n}d": _up_sampling for n in (1, 2, 3)},
-    "flatten": lambda model, placed, xs, arrays: xs[0].reshape(xs[0].shape[0], -1), "reshape": _reshape,
+    **{f"zero_padding{n}d": _zero_padding for n in (1, 2, 3)},
+    **{f"up_sampling{n}d": _up_sampling for n in (1, 2, 3)},
+    "flatten": lambda model, placed, xs, arrays: xs[0].reshape(xs[0].shape[0], -1),
+    "reshape": _reshape,
     "batch_norm": _scaled(lambda x, layer: _standard(x, tuple(range(x.ndim - 1)), layer.epsilon)),
     "layer_norm": _scaled(lambda x, layer: _standard(x, (-1,), layer.epsilon)),
-    "group_norm": _scaled(_group_norm), "local_response_norm": _response_norm,
-    "dropout": _dropout, "spatial_dropout": _dropout, "add": _add, "multiply": _multiply,
+    "group_norm": _scaled(_group_norm),
+    "local_response_norm": _response_norm,
+    "dropout": _dropout,
+    "spatial_dropout": _dropout,
+    "add": _add,
+    "multiply": _multiply,
     "concatenate": lambda model, placed, xs, arrays: jnp.concatenate(xs, -1),
 }

@@ -11,14 +11,16 @@ import jax.numpy as jnp
 
 def _step_rnn(layer, p, x, state):
     from .catalogue import ACTIVATIONS
-    h, = state
+
+    (h,) = state
     return (ACTIVATIONS[layer.activation.name](x @ p["kernel"] + h @ p["recurrent"] + p.get("bias", 0)),)
 
 
 def _step_lstm(layer, p, x, state):
     h, c = state
-    i, f, g, o = (x @ p["kernel"][:, n] + h @ p["recurrent"][:, n] + (p["bias"][n] if "bias" in p else 0)
-                  for n in range(4))
+    i, f, g, o = (
+        x @ p["kernel"][:, n] + h @ p["recurrent"][:, n] + (p["bias"][n] if "bias" in p else 0) for n in range(4)
+    )
     if layer.peepholes:
         i, f = i + p["peephole"][0] * c, f + p["peephole"][1] * c
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -28,10 +30,12 @@ def _step_lstm(layer, p, x, state):
 
 
 def _step_gru(layer, p, x, state):
-    h, = state
+    (h,) = state
     a = [x @ p["kernel"][:, n] + (p["bias"][n] if "bias" in p else 0) for n in range(3)]
-    s = [h @ p["recurrent"][:, n] + (p["recurrent_bias"][n] if "recurrent_bias" in p else 0)
-         for n in range(p["recurrent"].shape[1])]
+    s = [
+        h @ p["recurrent"][:, n] + (p["recurrent_bias"][n] if "recurrent_bias" in p else 0)
+        for n in range(p["recurrent"].shape[1])
+    ]
     z, r = jax.nn.sigmoid(a[0] + s[0]), jax.nn.sigmoid(a[1] + s[1])
     n = jnp.tanh(a[2] + (r * s[2] if layer.reset == "after" else (r * h) @ p["candidate"]))
     return (z * h + (1 - z) * n,)
@@ -47,10 +51,12 @@ def unrolled(layer, prefix: str, xs, arrays):
     mask = xs.pop(0) if layer.masked else None
     p = {name.removeprefix(f"{prefix}_"): a for name, a in arrays.items() if name.startswith(f"{prefix}_")}
     zeros = jnp.zeros((x.shape[0], p["kernel"].shape[-1]), x.dtype)
-    state = {"zeros": lambda: tuple(zeros for _ in layer.states),
-             "parameter": lambda: tuple(zeros + p[f"{s}0"] for s in layer.states),
-             "input": lambda: tuple(xs),
-             "carried": lambda: tuple(p[s] for s in layer.states)}[layer.initial_state]()
+    state = {
+        "zeros": lambda: tuple(zeros for _ in layer.states),
+        "parameter": lambda: tuple(zeros + p[f"{s}0"] for s in layer.states),
+        "input": lambda: tuple(xs),
+        "carried": lambda: tuple(p[s] for s in layer.states),
+    }[layer.initial_state]()
     steps = range(x.shape[1])
     outputs = {}
     for t in reversed(steps) if layer.go_backwards else steps:
@@ -67,12 +73,17 @@ def _recurrent(model, placed, xs, arrays):
 
 def _bidirectional(model, placed, xs, arrays):
     import copy
+
     twin = copy.copy(placed.layer.inner)
     twin.go_backwards = True
     left = unrolled(placed.layer.inner, f"{placed.name}_forward", xs, arrays)[0]
     right = unrolled(twin, f"{placed.name}_backward", xs, arrays)[0]
-    return {"concat": lambda: jnp.concatenate([left, right], axis=-1), "sum": lambda: left + right,
-            "mul": lambda: left * right, "mean": lambda: (left + right) / 2}[placed.layer.merge]()
+    return {
+        "concat": lambda: jnp.concatenate([left, right], axis=-1),
+        "sum": lambda: left + right,
+        "mul": lambda: left * right,
+        "mean": lambda: (left + right) / 2,
+    }[placed.layer.merge]()
 
 
 def _embedding(model, placed, xs, arrays):
@@ -89,5 +100,9 @@ def _embedding_bag(model, placed, xs, arrays):
     return bag if placed.layer.mode == "sum" else jnp.where(total > 0, bag / jnp.where(total > 0, total, 1), 0)
 
 
-LAYERS = {"embedding": _embedding, "embedding_bag": _embedding_bag, "bidirectional": _bidirectional,
-          **dict.fromkeys(STEPS, _recurrent)}
+LAYERS = {
+    "embedding": _embedding,
+    "embedding_bag": _embedding_bag,
+    "bidirectional": _bidirectional,
+    **dict.fromkeys(STEPS, _recurrent),
+}

@@ -45,13 +45,19 @@ def save(trainer: Trainer, folder) -> Path:
     return folder
 
 
-def write(trainer: Trainer, folder: Path, also: dict | None = None, arrays: dict | None = None,
-          strict: bool = True) -> None:
+def write(
+    trainer: Trainer, folder: Path, also: dict | None = None, arrays: dict | None = None, strict: bool = True
+) -> None:
     """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
     from safetensors.numpy import save as to_bytes
+
     described = describe(trainer, strict) | (also or {})
-    raw = to_bytes({n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
-                    for n, a in {**_arrays(trainer), **(arrays or {})}.items()})
+    raw = to_bytes(
+        {
+            n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
+            for n, a in {**_arrays(trainer), **(arrays or {})}.items()
+        }
+    )
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,10 +100,18 @@ def load(folder, optimizer) -> Trainer:
     described, arrays = read(folder)
     own = _own(described)
     if own:
-        raise NumericsError(f"{folder}: its {own} a function of your own, which is not written down; build the trainer in "
-                            f"code and go on with fit(..., checkpoint={str(folder)!r}, resume=True)")
-    trainer = Trainer(Model.from_dict(described["model"]), described["losses"], optimizer, described["metrics"],
-                      described["seed"], described["loss_weights"])
+        raise NumericsError(
+            f"{folder}: its {own} a function of your own, which is not written down; build the trainer in "
+            f"code and go on with fit(..., checkpoint={str(folder)!r}, resume=True)"
+        )
+    trainer = Trainer(
+        Model.from_dict(described["model"]),
+        described["losses"],
+        optimizer,
+        described["metrics"],
+        described["seed"],
+        described["loss_weights"],
+    )
     restore(trainer, described, arrays, folder)
     return trainer
 
@@ -114,19 +128,28 @@ def describe(trainer, strict: bool = True) -> dict:
     """The index of a trainer, without its arrays."""
     for loss in trainer.losses.values() if strict else ():
         if not loss.built_in:
-            raise NumericsError(f"save: the loss {loss.name!r} is a function of your own, which cannot be written down; "
-                                f"save trainer.params (safetensors) and build the trainer in code")
+            raise NumericsError(
+                f"save: the loss {loss.name!r} is a function of your own, which cannot be written down; "
+                f"save trainer.params (safetensors) and build the trainer in code"
+            )
     own = [m for m in trainer.metric_names() if not built_in(m)]
     if own and strict:
         raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
     part = trainer.part
-    return {"format": FORMAT, "model": trainer.model.to_dict() if strict else _as_data(trainer.model),
-            "losses": {n: one.config() if one.built_in else {"own": one.name} for n, one in trainer.losses.items()},
-            "loss_weights": trainer.loss_weights,
-            "metrics": trainer.metric_names(by_output=True), "seed": trainer.seed, "frozen": list(trainer.frozen),
-            "epoch": trainer.epoch, "step": trainer.step, "history": trainer.rows, "batch_size": trainer.fitted_size,
-            "part": None if part is None else {"examples": part.examples, "batch_size": part.batch_size,
-                                               "done": part.done}}
+    return {
+        "format": FORMAT,
+        "model": trainer.model.to_dict() if strict else _as_data(trainer.model),
+        "losses": {n: one.config() if one.built_in else {"own": one.name} for n, one in trainer.losses.items()},
+        "loss_weights": trainer.loss_weights,
+        "metrics": trainer.metric_names(by_output=True),
+        "seed": trainer.seed,
+        "frozen": list(trainer.frozen),
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "history": trainer.rows,
+        "batch_size": trainer.fitted_size,
+        "part": None if part is None else {"examples": part.examples, "batch_size": part.batch_size, "done": part.done},
+    }
 
 
 def _as_data(model):
@@ -138,15 +161,16 @@ def _as_data(model):
 
 
 def _arrays(trainer) -> dict[str, np.ndarray]:
-    found = {f"{group}/{n}": a for group in ("params", "state", "carried")
-             for n, a in getattr(trainer, group).items()}
+    found = {f"{group}/{n}": a for group in ("params", "state", "carried") for n, a in getattr(trainer, group).items()}
     found |= {f"optimizer/{path}": leaf for path, leaf in _leaves(trainer.opt_state)}
     if trainer.class_weight is not None:
         found["class_weight"] = trainer.class_weight
     if trainer.part is not None:
         found["part/losses"] = np.asarray(jax.device_get(trainer.part.losses), np.float32)
-        found |= {f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
-                  for n, outputs in trainer.part.outputs.items()}
+        found |= {
+            f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
+            for n, outputs in trainer.part.outputs.items()
+        }
     return {n: np.asarray(a) for n, a in found.items()}
 
 
@@ -159,8 +183,12 @@ def restore(trainer, described, arrays, folder) -> None:
         return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
 
     carried = {n.removeprefix("carried/"): jnp.asarray(a) for n, a in arrays.items() if n.startswith("carried/")}
-    trainer.memory = trainer.memory._replace(params=group("params", trainer.params), state=group("state", trainer.state),
-                                             carried=carried, opt_state=_restored(trainer.opt_state, arrays, folder))
+    trainer.memory = trainer.memory._replace(
+        params=group("params", trainer.params),
+        state=group("state", trainer.state),
+        carried=carried,
+        opt_state=_restored(trainer.opt_state, arrays, folder),
+    )
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
     part, trainer.part = described["part"], None
@@ -184,6 +212,7 @@ def _read_index(folder: Path) -> dict:
 def _read_arrays(folder: Path, described) -> dict:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
+
     path = folder / Path(described["arrays"]).name
     try:
         raw = path.read_bytes()
@@ -203,11 +232,14 @@ def _restored(state, arrays, folder):
     saved = {n for n in arrays if n.startswith("optimizer/")}
     wanted = {f"optimizer/{path}" for path, _ in _leaves(state)}
     if saved != wanted:
-        raise NumericsError(f"{folder}: saved with another optimizer: its state has {len(saved)} arrays, this one's "
-                            f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
-                            f"of optimizer")
+        raise NumericsError(
+            f"{folder}: saved with another optimizer: its state has {len(saved)} arrays, this one's "
+            f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
+            f"of optimizer"
+        )
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state)
+        lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state
+    )
 
 
 def _one(arrays, name, like, folder):

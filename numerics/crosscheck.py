@@ -52,14 +52,33 @@ class CrossReport:
         return next(v for v in self.verdicts if v.tensor == tensor)
 
     def to_json(self) -> str:
-        return json.dumps({"name": self.name, "ok": self.ok, "sizes": self.sizes, "seed": self.seed,
-                           "verdicts": [asdict(v) for v in self.verdicts]}, indent=1, sort_keys=True)
+        return json.dumps(
+            {
+                "name": self.name,
+                "ok": self.ok,
+                "sizes": self.sizes,
+                "seed": self.seed,
+                "verdicts": [asdict(v) for v in self.verdicts],
+            },
+            indent=1,
+            sort_keys=True,
+        )
 
     def __str__(self):
-        body = [[v.tensor, v.dtype, "" if v.error is None else f"{v.error:.1e}",
-                 "" if v.tolerance is None else f"{v.tolerance:.1e}", v.kind] for v in self.verdicts]
-        lines = [f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}",
-                 table(["tensor", "dtype", "error", "tolerance", "verdict"], body)]
+        body = [
+            [
+                v.tensor,
+                v.dtype,
+                "" if v.error is None else f"{v.error:.1e}",
+                "" if v.tolerance is None else f"{v.tolerance:.1e}",
+                v.kind,
+            ]
+            for v in self.verdicts
+        ]
+        lines = [
+            f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}",
+            table(["tensor", "dtype", "error", "tolerance", "verdict"], body),
+        ]
         lines += [f"{v.tensor}: {v.text}" for v in self.verdicts if v.text]
         return "\n".join(lines)
 
@@ -173,8 +192,9 @@ class _Cross:
                 yield self._verdict(name, returned[name])
         for name in returned:
             if name not in self.d.gradients:
-                yield Verdict(str(name), "extra", f"{name} is not differentiated here; expected are "
-                                                  f"{', '.join(self.d.gradients)}")
+                yield Verdict(
+                    str(name), "extra", f"{name} is not differentiated here; expected are {', '.join(self.d.gradients)}"
+                )
 
     def _verdict(self, name, raw) -> Verdict:
         try:
@@ -195,8 +215,14 @@ class _Cross:
         if len(bad):
             where = ", ".join(f"[{', '.join(map(str, b))}]" for b in bad[:3].tolist())
             word = "NaN" if np.isnan(theirs).any() else "inf"
-            return Verdict(name, "not finite", f"{word} at {where}{' ...' if len(bad) > 3 else ''}: {len(bad)} of "
-                                               f"{theirs.size} entries", None, bound, dtype)
+            return Verdict(
+                name,
+                "not finite",
+                f"{word} at {where}{' ...' if len(bad) > 3 else ''}: {len(bad)} of {theirs.size} entries",
+                None,
+                bound,
+                dtype,
+            )
         error = float(np.max(np.abs(theirs - ours), initial=0.0)) / self.scale[name]
         if error <= bound:
             said = "" if error <= 1e-10 else f"only rounding, as {precision} arithmetic makes it"
@@ -205,8 +231,16 @@ class _Cross:
         return Verdict(name, found.kind, found.text, error, bound, dtype)
 
     def _diagnose(self, name, theirs, bound) -> Mistake:
-        case = Case(name, self._letters(name), self.ours[name], theirs, self.scale[name], bound, self._by_name(),
-                    {n: a for n, a in self.ours.items() if n != name})
+        case = Case(
+            name,
+            self._letters(name),
+            self.ours[name],
+            theirs,
+            self.scale[name],
+            bound,
+            self._by_name(),
+            {n: a for n, a in self.ours.items() if n != name},
+        )
         for finder in ARRAY_FINDERS:
             found = finder(case)
             if found is not None:
@@ -221,8 +255,11 @@ class _Cross:
                 return found
         error = float(np.max(np.abs(theirs - case.ours))) / case.scale
         if error <= self.tolerance(name, "float32"):
-            return Mistake("precision", f"off by {error:.1e}: too much for the float64 that was returned, about what "
-                                        f"float32 arithmetic gives; return float32 if that is what it computes in")
+            return Mistake(
+                "precision",
+                f"off by {error:.1e}: too much for the float64 that was returned, about what "
+                f"float32 arithmetic gives; return float32 if that is what it computes in",
+            )
         return elsewhere(case)
 
     def _with_factor_place(self, case: Case, found: Mistake) -> Mistake:
@@ -254,6 +291,7 @@ def to_numpy(array) -> np.ndarray:
         array = array.detach().cpu()
         if str(array.dtype) == "torch.bfloat16":
             import ml_dtypes
+
             return array.float().numpy().astype(ml_dtypes.bfloat16)
         return array.numpy()
     found = np.asarray(array)

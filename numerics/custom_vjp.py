@@ -48,9 +48,11 @@ def custom_vjp(kern):
     def forward(*args):
         for name, arg in zip(names, args, strict=True):
             if arg.perturbed and name not in wrt and name in floats:
-                raise NumericsError(f"the gradient of {d.name} with respect to {name!r} was not derived (wrt = "
-                                    f"{', '.join(t.name for t in d.wrt)}); derive it too, as in wrt=[..., {name}], or "
-                                    f"pass jax.lax.stop_gradient({name})")
+                raise NumericsError(
+                    f"the gradient of {d.name} with respect to {name!r} was not derived (wrt = "
+                    f"{', '.join(t.name for t in d.wrt)}); derive it too, as in wrt=[..., {name}], or "
+                    f"pass jax.lax.stop_gradient({name})"
+                )
         args = tuple(arg.value for arg in args)
         result = run(args, no_cotangent(args))
         return result[0], (args, result[grads] if seed is None else None)
@@ -73,12 +75,14 @@ def custom_vjp(kern):
     function.defvjp(forward, backward, symbolic_zeros=True)
 
     def named(*args, **kwargs):
-        missing = [n for n in names[len(args):] if n not in kwargs]
-        extra = sorted(set(kwargs) - set(names[len(args):]))
+        missing = [n for n in names[len(args) :] if n not in kwargs]
+        extra = sorted(set(kwargs) - set(names[len(args) :]))
         if missing or extra or len(args) > len(names):
-            raise NumericsError(f"{d.name} takes ({', '.join(names)}), by position or by name"
-                                + (f"; missing {missing[0]!r}" if missing else f"; got {extra[0]!r}" if extra else ""))
-        return function(*args, *(kwargs[n] for n in names[len(args):]))
+            raise NumericsError(
+                f"{d.name} takes ({', '.join(names)}), by position or by name"
+                + (f"; missing {missing[0]!r}" if missing else f"; got {extra[0]!r}" if extra else "")
+            )
+        return function(*args, *(kwargs[n] for n in names[len(args) :]))
 
     named.__name__ = named.__qualname__ = kern.name
     named.__doc__ = f"{kern.name}({', '.join(names)}) with derived gradients of {', '.join(sorted(wrt))}."
@@ -87,6 +91,7 @@ def custom_vjp(kern):
 
 def _seed_shape(kern, given):
     from .inputs import bind_sizes
+
     inputs = [t for t in kern.inputs if t.name in given]
     bound = bind_sizes(inputs, given, kern._fixed, kern.derivation.program)
     return tuple(int(a.xreplace(dict(bound))) for a in kern.derivation.seed.axes)

@@ -100,8 +100,10 @@ def load_idx(path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
-        raise InputError(f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two "
-                         f"zero bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank")
+        raise InputError(
+            f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two "
+            f"zero bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank"
+        )
     dtype, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
     header = 4 + 4 * rank
     if len(raw) < header:
@@ -123,13 +125,19 @@ def load_mnist(folder):
     for part in ("train", "t10k"):
         images, labels = (load_idx(_find(Path(folder), f"{part}-{kind}")) for kind in ("images-idx3", "labels-idx1"))
         if images.ndim != 3 or labels.shape != images.shape[:1]:
-            raise InputError(f"{folder}: {part} has images {images.shape} and labels {labels.shape}; expected are "
-                             f"(N, rows, columns) and (N,)")
+            raise InputError(
+                f"{folder}: {part} has images {images.shape} and labels {labels.shape}; expected are "
+                f"(N, rows, columns) and (N,)"
+            )
         if parts and images.shape[1] * images.shape[2] != parts[0][0].shape[1]:
-            raise InputError(f"{folder}: images of {part} have {images.shape[1]} x {images.shape[2]} pixels, those of train "
-                             f"{parts[0][0].shape[1]} pixels")
+            raise InputError(
+                f"{folder}: images of {part} have {images.shape[1]} x {images.shape[2]} pixels, those of train "
+                f"{parts[0][0].shape[1]} pixels"
+            )
         if labels.max(initial=0) > 9:
-            raise InputError(f"{folder}: {part} has the label {labels.max()} at {int(labels.argmax())}; MNIST has 0 to 9")
+            raise InputError(
+                f"{folder}: {part} has the label {labels.max()} at {int(labels.argmax())}; MNIST has 0 to 9"
+            )
         parts.append(((images.reshape(len(images), -1) / np.float32(255)).astype(np.float32), labels.astype(np.int32)))
     return tuple(parts)
 
@@ -143,6 +151,7 @@ def _find(folder: Path, stem: str) -> Path:
 
 
 # -- checks before training -------------------------------------------------------------------------------------------
+
 
 def check_examples(X, shape, name: str = "X", dtype="float32") -> np.ndarray:
     """Examples as floats of shape ``(N, *shape)``, finite; integers and booleans are converted, nothing else is."""
@@ -226,6 +235,7 @@ def check_class_weight(given, classes: int, Y, loss) -> np.ndarray:
     said = f"class_weight is for {classes} classes"
     if isinstance(given, str) and given == "balanced":
         from .metrics import counted, truth
+
         present, counts = np.unique(truth(np.asarray(Y), loss)[counted(np.asarray(Y), loss)], return_counts=True)
         found = np.ones(classes, np.float32)
         found[present.astype(int)] = counts.sum() / (len(present) * counts)
@@ -248,15 +258,18 @@ def check_class_weight(given, classes: int, Y, loss) -> np.ndarray:
 def _labels(Y, loss, shape, classes, name, said):
     if Y.shape[1:] == (*shape, classes) and classes > 1:
         other = loss.name.replace("sparse_", "")
-        raise InputError(f"{name} has shape {Y.shape}, which looks one-hot; {said} integer labels of shape "
-                         f"(N{''.join(f', {n}' for n in shape)}); use {name}.argmax(axis=-1), or the loss {other!r}")
+        raise InputError(
+            f"{name} has shape {Y.shape}, which looks one-hot; {said} integer labels of shape "
+            f"(N{''.join(f', {n}' for n in shape)}); use {name}.argmax(axis=-1), or the loss {other!r}"
+        )
     if not np.issubdtype(Y.dtype, np.integer):
         hint = f"; {name}.astype('int32') is the same" if np.array_equal(Y, np.round(Y)) else ""
         raise InputError(f"{name} has dtype {Y.dtype}; {said} integer labels in [0, {classes}){hint}")
     if Y.shape[1:] != shape or not Y.ndim:
         hint = f"; {name}[:, 0] fits" if Y.shape[1:] == (*shape, 1) else ""
-        raise InputError(f"{name} has shape {Y.shape}; {said} integer labels of shape "
-                         f"(N{''.join(f', {n}' for n in shape)}){hint}")
+        raise InputError(
+            f"{name} has shape {Y.shape}; {said} integer labels of shape (N{''.join(f', {n}' for n in shape)}){hint}"
+        )
     counted = Y if loss.ignored is None else Y[loss.ignored != Y]
     said += f" labels in [0, {classes})" + ("" if loss.ignored is None else f", or {loss.ignored}")
     hint = " (labels counted from 1?)" if counted.size and counted.min() == 1 and counted.max() == classes else ""
@@ -274,9 +287,11 @@ def _numbers(a, name) -> np.ndarray:
         parts = given if hasattr(given, "__iter__") else ()
         found = sorted({len(s) for s in parts if hasattr(s, "__len__") and not isinstance(s, str)})
         if len(found) > 1:
-            raise InputError(f"{name} holds sequences of unequal lengths ({', '.join(map(str, found[:4]))}"
-                             f"{', ...' if len(found) > 4 else ''}); nx.pad({name}) makes one array of them and the mask "
-                             f"that layers with masked=True take")
+            raise InputError(
+                f"{name} holds sequences of unequal lengths ({', '.join(map(str, found[:4]))}"
+                f"{', ...' if len(found) > 4 else ''}); nx.pad({name}) makes one array of them and the mask "
+                f"that layers with masked=True take"
+            )
     if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool) or np.issubdtype(a.dtype, np.complexfloating):
         raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers")
     return a
@@ -289,8 +304,9 @@ def _finite(a, name):
                 return
         bad = np.argwhere(~np.isfinite(a))
         if len(bad):
-            raise InputError(f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not "
-                             f"finite")
+            raise InputError(
+                f"{name}[{_at(bad[0])}] is {a[tuple(bad[0])]}: {len(bad)} of {a.size} values are not finite"
+            )
 
 
 def _within(a, low, high, name, said):

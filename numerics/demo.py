@@ -84,10 +84,20 @@ def train(run: Run) -> dict:
         say(f"  ({equation.number})  {equation}")
     run.out.mkdir(parents=True, exist_ok=True)
     history = trainer.fit(
-        data.x, data.y, batch_size=min(run.batch_size, len(data.x)), epochs=run.epochs,
+        data.x,
+        data.y,
+        batch_size=min(run.batch_size, len(data.x)),
+        epochs=run.epochs,
         **({"validation_split": run.validation} if run.validation else {"validation_data": (data.x_test, data.y_test)}),
-        callbacks=[*([Log(run.log)] if run.log else []), *([EarlyStopping(patience=run.patience)] if run.patience else [])],
-        augment=run.augment, checkpoint=run.out, resume=run.resume, verbose=run.verbose)
+        callbacks=[
+            *([Log(run.log)] if run.log else []),
+            *([EarlyStopping(patience=run.patience)] if run.patience else []),
+        ],
+        augment=run.augment,
+        checkpoint=run.out,
+        resume=run.resume,
+        verbose=run.verbose,
+    )
     save(curves(history, run.model.name), run.out / "training.png")
     pictures = [("training.png", "Training, and what was held out.")]
     if data.labels:
@@ -100,16 +110,32 @@ def train(run: Run) -> dict:
     say(f"\nleft in {run.out}: {', '.join(files)}")
     seconds = time.perf_counter() - start
     say(f"{seconds:.0f} s in all; no autodiff in the training step")
-    return {"ok": ok, "model": run.model.name, "data": data.name, "parameters": int(run.model.summary().total),
-            "epochs": trainer.epoch, "test": test, "history": history, "out": str(run.out), "files": files,
-            "seconds": seconds}
+    return {
+        "ok": ok,
+        "model": run.model.name,
+        "data": data.name,
+        "parameters": int(run.model.summary().total),
+        "epochs": trainer.epoch,
+        "test": test,
+        "history": history,
+        "out": str(run.out),
+        "files": files,
+        "seconds": seconds,
+    }
 
 
 def _checked(run: Run, trainer: Trainer, pictures) -> bool:
     run.say("\nchecking every step and the compiled program ...")
     name = run.model.name
-    ok = write_folder(trainer.derivation, trainer.kernel, run.out, title=name, text=str(run.model.summary()), seed=run.seed,
-                      pictures=pictures)
+    ok = write_folder(
+        trainer.derivation,
+        trainer.kernel,
+        run.out,
+        title=name,
+        text=str(run.model.summary()),
+        seed=run.seed,
+        pictures=pictures,
+    )
     run.say(brief((run.out / "evidence.txt").read_text(encoding="utf-8")))
     return ok
 

@@ -89,8 +89,10 @@ def draw(parameter, seed: int) -> np.ndarray:
     generator = np.random.default_rng([int(seed), zlib.crc32(parameter.name.encode())])
     made = _drawn(parameter.init, parameter.shape, generator)
     if made.shape != parameter.shape:
-        raise NumericsError(f"init: the initializer {parameter.init_name} of {parameter.name} gave shape {made.shape}; "
-                            f"{parameter.name} has shape {parameter.shape}")
+        raise NumericsError(
+            f"init: the initializer {parameter.init_name} of {parameter.name} gave shape {made.shape}; "
+            f"{parameter.name} has shape {parameter.shape}"
+        )
     if not np.isfinite(made).all():
         raise NumericsError(f"init: the initializer {parameter.init_name} of {parameter.name} gave NaN or infinity")
     return made
@@ -98,7 +100,7 @@ def draw(parameter, seed: int) -> np.ndarray:
 
 def _drawn(how, shape, generator) -> np.ndarray:
     if isinstance(how, PerGate):
-        each, others = shape[:how.axis] + shape[how.axis + 1:], dict(how.others)
+        each, others = shape[: how.axis] + shape[how.axis + 1 :], dict(how.others)
         return np.stack([_drawn(others.get(n, how.init), each, generator) for n in range(shape[how.axis])], how.axis)
     if isinstance(how, int | float):
         return np.full(shape, float(how))
@@ -122,12 +124,14 @@ def fans(shape) -> tuple[int, int]:
 
 def _scaled(scale: float, count: Callable, uniform: bool) -> Callable:
     """Variance ``scale / count(n_in, n_out)``."""
+
     def function(shape, generator):
         deviation = math.sqrt(scale / count(*fans(shape)))
         if uniform:
             limit = math.sqrt(3) * deviation
             return generator.uniform(-limit, limit, shape)
         return cut_normal(shape, generator) * (deviation / CUT_DEVIATION)
+
     return function
 
 

@@ -30,8 +30,10 @@ def check_arrays(inputs, arrays: dict, fixed: dict, program: Program, unneeded=f
     _check_names(inputs, arrays, unneeded)
     missing = [t for t in inputs if t.name not in arrays]
     if missing:
-        raise InputError(f"missing {', '.join(f'{t.name} {_axes(t)}' for t in missing)}; the inputs are "
-                         f"{', '.join(t.name for t in inputs)}")
+        raise InputError(
+            f"missing {', '.join(f'{t.name} {_axes(t)}' for t in missing)}; the inputs are "
+            f"{', '.join(t.name for t in inputs)}"
+        )
     _check_dtypes(inputs, arrays)
     return bind_sizes(inputs, arrays, fixed, program)
 
@@ -77,8 +79,10 @@ def _check_dtypes(inputs, arrays) -> None:
         if first is None:
             first = (t.name, dtype)
         elif dtype != first[1]:
-            raise InputError(f"mixed float dtypes: {first[0]} is {first[1]}, {t.name} is {dtype}; give all floats in "
-                             f"one dtype, as in {t.name}.astype({first[0]}.dtype)")
+            raise InputError(
+                f"mixed float dtypes: {first[0]} is {first[1]}, {t.name} is {dtype}; give all floats in "
+                f"one dtype, as in {t.name}.astype({first[0]}.dtype)"
+            )
 
 
 def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
@@ -90,8 +94,10 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
             raise InputError(f"{t.name} has {t.rank} axes {_axes(t)}, but the array has shape {shapes[t.name]}")
         for n, length in enumerate(shapes[t.name]):
             if length == 0:
-                raise InputError(f"{t.name} has shape {shapes[t.name]}: axis {n} ({t.axes[n]}) has size 0; every axis "
-                                 f"needs at least one element")
+                raise InputError(
+                    f"{t.name} has shape {shapes[t.name]}: axis {n} ({t.axes[n]}) has size 0; every axis "
+                    f"needs at least one element"
+                )
     bound = dict(fixed)
     origin: dict[Size, tuple[Tensor | None, int]] = dict.fromkeys(fixed, (None, 0))
     for t in given:
@@ -121,11 +127,19 @@ def _conflict(t, n, axis, wanted, shapes, bound, origin, given, program) -> Inpu
         what = f"size {axis} is {wanted} in {other.name} (axis {m}) but {have} in {t.name} (axis {n})"
         both = [other, t]
     else:
-        why = f"fixed by sizes={{\"{axis}\": {wanted}}}" if isinstance(axis, Size) else \
-            f"{axis} = {wanted} here" if axis.free_symbols else f"declared {axis}"
+        why = (
+            f'fixed by sizes={{"{axis}": {wanted}}}'
+            if isinstance(axis, Size)
+            else f"{axis} = {wanted} here"
+            if axis.free_symbols
+            else f"declared {axis}"
+        )
         what = f"axis {n} of {t.name} has size {have}, but it is {why}"
-        both = list(dict.fromkeys([t, *(u for s in sorted(axis.free_symbols, key=str)
-                                        if (u := origin.get(s, (None, 0))[0]) is not None)]))
+        both = list(
+            dict.fromkeys(
+                [t, *(u for s in sorted(axis.free_symbols, key=str) if (u := origin.get(s, (None, 0))[0]) is not None)]
+            )
+        )
     lines = [what, f"shapes: {', '.join(f'{u.name} {shapes[u.name]}' for u in both)}"]
     clear = {s: v for s, v in bound.items() if s != axis}
     if clear:
@@ -183,8 +197,10 @@ def _agrees(t: Tensor, shape, bound) -> bool:
 
 # -- values --------------------------------------------------------------------------------------------------------
 
-def check_values(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=(),
-                 matrices: bool = True) -> list[str]:
+
+def check_values(
+    inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=(), matrices: bool = True
+) -> list[str]:
     """Ranges of integers, NaN and infinity, declared facts, singular matrices; returns a line for each check made."""
     _check_names(inputs, arrays, unneeded)
     _check_dtypes(inputs, arrays)
@@ -217,12 +233,17 @@ def _check_range(t: Tensor, a, bound) -> str:
         spot = np.argwhere(bad)[0]
         upper = f"{t.below}" + (f" = {below}" if known and t.below != below else "")
         upper += "" if none is None else f", or {none}"
-        raise InputError(f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < "
-                         f"{upper} ({int(bad.sum())} of {a.size} values are)")
+        raise InputError(
+            f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < "
+            f"{upper} ({int(bad.sum())} of {a.size} values are)"
+        )
     if t.below is None:
         return f"{t.name}: no range declared"
-    return f"{t.name}: 0 <= {t.name} < {t.below}" if known else \
-        f"{t.name}: 0 <= {t.name} (not checked: < {t.below}, which none of these arrays fixes)"
+    return (
+        f"{t.name}: 0 <= {t.name} < {t.below}"
+        if known
+        else f"{t.name}: 0 <= {t.name} (not checked: < {t.below}, which none of these arrays fixes)"
+    )
 
 
 def _check_finite(t: Tensor, a) -> str:
@@ -230,8 +251,10 @@ def _check_finite(t: Tensor, a) -> str:
     if bad.any():
         spot = np.argwhere(bad)[0]
         value = a[tuple(spot)]
-        raise InputError(f"{_position(t, spot)} is {'NaN' if np.isnan(value) else value} ({int(bad.sum())} of {a.size} "
-                         f"values are not finite); give finite numbers")
+        raise InputError(
+            f"{_position(t, spot)} is {'NaN' if np.isnan(value) else value} ({int(bad.sum())} of {a.size} "
+            f"values are not finite); give finite numbers"
+        )
     return f"{t.name}: finite"
 
 
@@ -276,7 +299,9 @@ def _indefinite(t: Tensor, fact, a, eps):
         if values[0] <= 0:
             spot = int(np.argmax(np.abs(vectors[:, 0])))
             count = int((values <= 0).sum())
-            raise InputError(f"{t.name}: {fact.text(t)}, but its smallest eigenvalue is {values[0]:.3g} "
-                             f"({count} of {len(a)} are not positive), most of it in row {spot}; a "
-                             f"covariance or a Gram matrix with something added to its diagonal is positive definite")
+            raise InputError(
+                f"{t.name}: {fact.text(t)}, but its smallest eigenvalue is {values[0]:.3g} "
+                f"({count} of {len(a)} are not positive), most of it in row {spot}; a "
+                f"covariance or a Gram matrix with something added to its diagonal is positive definite"
+            )
     return excess, allowed

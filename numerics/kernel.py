@@ -33,8 +33,9 @@ from .memory import check_results
 FORMS = ("dense", "structured")
 
 
-def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, form="dense",
-            checkpoint_every: int | None = None) -> Kernel:
+def compile(
+    d: Derivation, sizes=None, dense=False, name=None, patterns=None, form="dense", checkpoint_every: int | None = None
+) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation.
 
     Parameters
@@ -102,6 +103,7 @@ def compile(d: Derivation, sizes=None, dense=False, name=None, patterns=None, fo
         raise NumericsError("nx.compile: checkpoint_every is for the usual emission; leave out dense= and form=")
     if form == "structured":
         from .structured import StructuredKernel
+
         return StructuredKernel(d, fixed, dense, name, patterns)
     made = module.emit(d, fixed, dense, name, patterns=patterns, checkpoint_every=checkpoint_every)
     return Kernel(d, made, fixed, dense, name, patterns, checkpoint_every)
@@ -132,10 +134,10 @@ class Kernel:
         self.sizes = {s.name: n for s, n in fixed.items()}
         self.evidence: dict | None = None
         self.name = name or d.name
-        self._seen: dict = {}       # the sizes of the last call, for validate() of some of the arrays
+        self._seen: dict = {}  # the sizes of the last call, for validate() of some of the arrays
         self._made, self._fixed, self._dense, self._patterns = made, fixed, dense, patterns
         self._every = checkpoint_every
-        self._returned = d          # whose results are the arrays that fn returns
+        self._returned = d  # whose results are the arrays that fn returns
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
@@ -146,8 +148,9 @@ class Kernel:
         line = (self.evidence or {}).get("summary")
         if not line:
             return self._made.source
-        return module.emit(self.derivation, self._fixed, self._dense, self.name, line, self._patterns,
-                           self._every).source
+        return module.emit(
+            self.derivation, self._fixed, self._dense, self.name, line, self._patterns, self._every
+        ).source
 
     def __call__(self, **arrays):
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
@@ -159,16 +162,22 @@ class Kernel:
             with its bytes.  Values are checked by :meth:`validate`.
         """
         given = self._ordered(arrays)
-        check_results(self._returned, self._seen, next(
-            (a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4))
+        check_results(
+            self._returned,
+            self._seen,
+            next((a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4),
+        )
         return self._result(*self.fn(*given))
 
     def _ordered(self, arrays) -> list:
         self._seen = checks.check_arrays(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded)
-        dtype = next(arrays[t.name].dtype for t in self.inputs if hasattr(arrays[t.name], "dtype")
-                     and t.dtype == "float")
-        return [arrays[t.name] if hasattr(arrays[t.name], "dtype") else np.asarray(arrays[t.name], dtype)
-                for t in self.inputs]
+        dtype = next(
+            arrays[t.name].dtype for t in self.inputs if hasattr(arrays[t.name], "dtype") and t.dtype == "float"
+        )
+        return [
+            arrays[t.name] if hasattr(arrays[t.name], "dtype") else np.asarray(arrays[t.name], dtype)
+            for t in self.inputs
+        ]
 
     def validate(self, **arrays) -> list[str]:
         """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
@@ -185,8 +194,9 @@ class Kernel:
         numerics.NumericsError
             Naming the tensor, the first position (or the largest violation), and what was declared.
         """
-        return checks.check_values(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded,
-                                   self._seen)
+        return checks.check_values(
+            self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded, self._seen
+        )
 
     def save(self, path) -> Path:
         """Write the module (and its evidence, as JSON beside it); a reader never sees half a file."""
@@ -230,4 +240,3 @@ def _write_atomically(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-

@@ -40,8 +40,14 @@ class Loaded(NamedTuple):
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
 
-def load_csv(path, target: str | int | Sequence | None = None, header: bool | None = None, delimiter: str = ",",
-             encoding: str = "utf-8-sig") -> Loaded:
+
+def load_csv(
+    path,
+    target: str | int | Sequence | None = None,
+    header: bool | None = None,
+    delimiter: str = ",",
+    encoding: str = "utf-8-sig",
+) -> Loaded:
     """Numbers from a text file of rows, one example a line.
 
     Parameters
@@ -78,8 +84,10 @@ def load_csv(path, target: str | int | Sequence | None = None, header: bool | No
         names = [str(n) for n in range(len(first))]
     for line, fields in rows:
         if len(fields) != len(names):
-            raise InputError(f"{path}, line {line}: {len(fields)} fields, but {'the header' if titled else 'the first row'} "
-                             f"has {len(names)}")
+            raise InputError(
+                f"{path}, line {line}: {len(fields)} fields, but {'the header' if titled else 'the first row'} "
+                f"has {len(names)}"
+            )
     wanted = _columns(target, names, path)
     kept = [n for n in range(len(names)) if n not in wanted]
     if not kept:
@@ -142,8 +150,10 @@ def _columns(target, names, path) -> list[int]:
         elif isinstance(one, int) and not isinstance(one, bool) and -len(names) <= one < len(names):
             found.append(one % len(names))
         else:
-            raise InputError(f"{path}: no column {one!r}{did_you_mean(str(one), names)}; it has {', '.join(names)}, or "
-                             f"{-len(names)} to {len(names) - 1} by number")
+            raise InputError(
+                f"{path}: no column {one!r}{did_you_mean(str(one), names)}; it has {', '.join(names)}, or "
+                f"{-len(names)} to {len(names) - 1} by number"
+            )
     return found
 
 
@@ -156,8 +166,9 @@ def _target(path, rows, names, wanted):
         texts = [fields[n].strip() for _, fields in rows]
         if not any(_is_number(t) for t in texts):
             if "" in texts:
-                raise InputError(f"{path}, line {rows[texts.index('')][0]}, column {n + 1} ({names[n]}): empty; a label is "
-                                 f"expected")
+                raise InputError(
+                    f"{path}, line {rows[texts.index('')][0]}, column {n + 1} ({names[n]}): empty; a label is expected"
+                )
             classes = sorted(set(texts))
             return np.array([classes.index(t) for t in texts], np.int32), tuple(classes)
     found = np.array([[_number(path, line, names, n, fields[n]) for n in wanted] for line, fields in rows])
@@ -166,6 +177,7 @@ def _target(path, rows, names, wanted):
 
 
 # -- npz ---------------------------------------------------------------------------------------------------------------
+
 
 def load_npz(path, x: str = "X", y: str | None = "Y") -> Loaded:
     """Two arrays of a NumPy archive; pickled objects are refused, never loaded.
@@ -199,20 +211,24 @@ def load_npz(path, x: str = "X", y: str | None = "Y") -> Loaded:
         if isinstance(error, InputError):
             raise
         if "pickle" in str(error):
-            raise InputError(f"{path}: holds pickled Python objects, which are never loaded; save arrays of numbers with "
-                             f"np.savez(path, X=X, Y=Y)") from None
+            raise InputError(
+                f"{path}: holds pickled Python objects, which are never loaded; save arrays of numbers with "
+                f"np.savez(path, X=X, Y=Y)"
+            ) from None
         raise InputError(f"{path}: cannot be read: {error}") from None
     return Loaded(found[0], found[1] if y is not None else None)
 
 
 def _member(archive, path, name: str) -> np.ndarray:
     if name not in archive.files:
-        raise InputError(f"{path}: no array {name!r}{did_you_mean(name, archive.files)}; it has "
-                         f"{', '.join(archive.files) or 'none'}")
+        raise InputError(
+            f"{path}: no array {name!r}{did_you_mean(name, archive.files)}; it has {', '.join(archive.files) or 'none'}"
+        )
     return archive[name]
 
 
 # -- standardization ---------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -241,7 +257,9 @@ class Standardizer:
         """The statistics of each feature; with ``channels`` of each position of the last axis, as for images."""
         X = np.asarray(X)
         if X.ndim < 2 or not len(X) or not np.isfinite(X).all():
-            raise InputError(f"Standardizer: X has shape {X.shape}; expected are finite examples (N, ...), at least one")
+            raise InputError(
+                f"Standardizer: X has shape {X.shape}; expected are finite examples (N, ...), at least one"
+            )
         axes = tuple(range(X.ndim - 1)) if channels else 0
         mean, scale = X.mean(axis=axes, dtype=np.float64), X.std(axis=axes, dtype=np.float64)
         flat = scale <= 1e-12 * np.maximum(np.abs(mean), 1e-300)  # rounding of a constant is no spread
@@ -257,7 +275,9 @@ class Standardizer:
 
     def _fitting(self, X) -> np.ndarray:
         X = np.asarray(X)
-        if X.shape[X.ndim - self.mean.ndim:] != self.mean.shape or X.ndim <= self.mean.ndim:
-            raise InputError(f"Standardizer: X has shape {X.shape}; it was fitted to (N, ..., "
-                             f"{', '.join(map(str, self.mean.shape))})")
+        if X.shape[X.ndim - self.mean.ndim :] != self.mean.shape or X.ndim <= self.mean.ndim:
+            raise InputError(
+                f"Standardizer: X has shape {X.shape}; it was fitted to (N, ..., "
+                f"{', '.join(map(str, self.mean.shape))})"
+            )
         return X

@@ -44,10 +44,14 @@ def load_images(folder, size: tuple[int, int] | None = None, channels: int | Non
     except ModuleNotFoundError:
         raise InputError("images are read with Pillow: pip install pillow") from None
     folder = Path(folder)
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+    classes = (
+        sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+    )
     if not classes:
-        raise InputError(f"{folder}: {'no subfolders' if folder.is_dir() else 'no such folder'}; expected is a folder with a "
-                         f"subfolder of images for each class")
+        raise InputError(
+            f"{folder}: {'no subfolders' if folder.is_dir() else 'no such folder'}; expected is a folder with a "
+            f"subfolder of images for each class"
+        )
     images, labels, names, left_out = [], [], [], []
     for label, name in enumerate(classes):
         for path in sorted(p for p in (folder / name).rglob("*") if p.is_file() and not p.name.startswith(".")):
@@ -55,8 +59,10 @@ def load_images(folder, size: tuple[int, int] | None = None, channels: int | Non
                 image = _read(Image, path, size, channels)
                 wanted = images[0].shape if images else image.shape
                 if image.shape != wanted:
-                    raise InputError(f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but {names[0]} has {wanted[0]} x "
-                                     f"{wanted[1]}; give size=(height, width) to scale, or skip=True to leave it out")
+                    raise InputError(
+                        f"{path}: {image.shape[0]} x {image.shape[1]} pixels, but {names[0]} has {wanted[0]} x "
+                        f"{wanted[1]}; give size=(height, width) to scale, or skip=True to leave it out"
+                    )
             except InputError as error:
                 if not skip:
                     raise
@@ -134,6 +140,9 @@ class Augment:
         mirrored = generator.random((n, 1)) < 0.5 if self.flip else np.zeros((n, 1), bool)
         rows, columns = p - down, np.where(mirrored, width - 1 - q, q) - right
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
-        moved = x[np.arange(n)[:, None, None], np.clip(rows, 0, height - 1)[:, :, None],
-                  np.clip(columns, 0, width - 1)[:, None, :]]
+        moved = x[
+            np.arange(n)[:, None, None],
+            np.clip(rows, 0, height - 1)[:, :, None],
+            np.clip(columns, 0, width - 1)[:, None, :],
+        ]
         return np.where(inside[..., None], moved, np.zeros((), x.dtype))

@@ -40,11 +40,15 @@ def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:
         matrix = e.terms[0].fac[0].tensor
         needed = ancestors(program.equations, [matrix])
         missing = [t.name for t in program.inputs if t.name in needed and t.name not in arrays]
-        if missing or not {s for t in program.inputs if t.name in needed for a in t.axes for s in a.free_symbols} <= set(sizes):
+        if missing or not {
+            s for t in program.inputs if t.name in needed for a in t.axes for s in a.free_symbols
+        } <= set(sizes):
             done.append(f"{matrix.name}: not checked in {e}: {', '.join(missing) or 'a size'} is not given")
             continue
-        part = Program(tuple(t for t in program.inputs if t.name in needed),
-                       tuple(x for x in program.equations if x.name in needed))
+        part = Program(
+            tuple(t for t in program.inputs if t.name in needed),
+            tuple(x for x in program.equations if x.name in needed),
+        )
         given = {t.name: np.asarray(arrays[t.name], float if t.dtype == "float" else None) for t in part.inputs}
         found = np.asarray(evaluate(part, given, sizes, np)[matrix.name])
         done.append(_check(e, matrix.name, found, _precision(arrays, part)))
@@ -66,9 +70,11 @@ def _check(e: Equation, name: str, matrices: np.ndarray, eps: float) -> str:
     where = name + (f"[{', '.join(str(int(n)) for n in worst)}]" if worst else "")
     size = matrices.shape[-1]
     if ratio[worst] <= size * eps:
-        raise InputError(f"in {e}\n  {where} is singular: its singular values go from {singular[worst][0]:.3g} down to "
-                         f"{singular[worst][-1]:.3g}, {int((singular[worst] > size * eps * singular[worst][0]).sum())} of "
-                         f"{size} dimensions are left; add something to its diagonal, or drop dependent rows")
+        raise InputError(
+            f"in {e}\n  {where} is singular: its singular values go from {singular[worst][0]:.3g} down to "
+            f"{singular[worst][-1]:.3g}, {int((singular[worst] > size * eps * singular[worst][0]).sum())} of "
+            f"{size} dimensions are left; add something to its diagonal, or drop dependent rows"
+        )
     if e.reduce != "logdet":
         return f"{name}: regular, condition number at most {1 / ratio[worst]:.3g}"
     sign, log = np.linalg.slogdet(matrices)
@@ -76,7 +82,9 @@ def _check(e: Equation, name: str, matrices: np.ndarray, eps: float) -> str:
         worst = tuple(int(n) for n in np.argwhere(sign <= 0)[0])
         where = name + (f"[{', '.join(map(str, worst))}]" if worst else "")
         least = np.min(np.linalg.eigvals(matrices[worst]).real)
-        raise InputError(f"in {e}\n  the determinant of {where} is {sign[worst] * np.exp(log[worst]):.3g}, not positive, and "
-                         f"has no logarithm; its least eigenvalue is {least:.3g}.  A covariance or Gram matrix is positive "
-                         f"definite; declare facts=[dv.positive_definite], or add something to its diagonal")
+        raise InputError(
+            f"in {e}\n  the determinant of {where} is {sign[worst] * np.exp(log[worst]):.3g}, not positive, and "
+            f"has no logarithm; its least eigenvalue is {least:.3g}.  A covariance or Gram matrix is positive "
+            f"definite; declare facts=[dv.positive_definite], or add something to its diagonal"
+        )
     return f"{name}: of positive determinant, log det {'at least ' if log.ndim else ''}{np.min(log):.3g}"

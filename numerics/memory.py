@@ -56,7 +56,15 @@ def check_results(d, sizes: dict, itemsize: int = 4, limit: int | None = None) -
         return
     key = max(blocks, key=blocks.get)
     shown = f"[{', '.join(map(repr, key))}]" if isinstance(key, tuple) else f"[{key!r}]"
-    instead = ('Hessian-vector products, dv.hvp(loss, wrt), need no block; nx.compile(d, form="structured") returns the '
-               "compact arrays of the equations") if d.kind == "hessian" else "dv.vjp(y, wrt) needs no Jacobian"
-    raise NumericsError(f"{d.name}: the {'Hessian' if d.kind == 'hessian' else 'Jacobian'} takes {needed:,} bytes at these "
-                        f"sizes ({d.kind}{shown} alone {blocks[key]:,}), more than the {limit:,} that may be used; {instead}")
+    instead = (
+        (
+            'Hessian-vector products, dv.hvp(loss, wrt), need no block; nx.compile(d, form="structured") returns the '
+            "compact arrays of the equations"
+        )
+        if d.kind == "hessian"
+        else "dv.vjp(y, wrt) needs no Jacobian"
+    )
+    raise NumericsError(
+        f"{d.name}: the {'Hessian' if d.kind == 'hessian' else 'Jacobian'} takes {needed:,} bytes at these "
+        f"sizes ({d.kind}{shown} alone {blocks[key]:,}), more than the {limit:,} that may be used; {instead}"
+    )

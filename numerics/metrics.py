@@ -60,10 +60,12 @@ def counted(y, loss) -> np.ndarray:
 def _classes(name, **options):
     def measure(y, outputs, loss):
         import sklearn.metrics
+
         keep = counted(y, loss)
         if not keep.any():
             return float("nan")
         return float(getattr(sklearn.metrics, name)(truth(y, loss)[keep], decide(outputs, loss)[keep], **options))
+
     return measure
 
 
@@ -78,11 +80,13 @@ def _top(k):
         rows, right = outputs.reshape(-1, classes)[keep], truth(y, loss)[keep]
         best = np.argsort(-rows, axis=-1, kind="stable")[:, :k]
         return float(np.mean((best == right[:, None]).any(axis=-1))) if len(rows) else float("nan")
+
     return measure
 
 
 def _auc(y, outputs, loss):
     from sklearn.metrics import roc_auc_score
+
     keep, right = counted(y, loss), truth(y, loss)
     if loss.target in ("bits", "signs"):
         scores, right = outputs.ravel(), right
@@ -102,7 +106,9 @@ def _auc(y, outputs, loss):
 def _values(name):
     def measure(y, outputs, loss):
         import sklearn.metrics
+
         return float(getattr(sklearn.metrics, name)(np.asarray(y).reshape(len(y), -1), outputs.reshape(len(y), -1)))
+
     return measure
 
 
@@ -122,8 +128,10 @@ VALUES = {
     "root_mean_squared_error": _values("root_mean_squared_error"),
     "r2": _values("r2_score"),
 }
-ACCEPTED = f"accepted are {', '.join(CLASSES)}, top_5_accuracy (or another number), {', '.join(VALUES)} or a function " \
-           f"(y, outputs) -> float"
+ACCEPTED = (
+    f"accepted are {', '.join(CLASSES)}, top_5_accuracy (or another number), {', '.join(VALUES)} or a function "
+    f"(y, outputs) -> float"
+)
 
 
 def built_in(name) -> bool:
@@ -140,16 +148,22 @@ def find(metrics, loss) -> dict:
         if callable(m):
             found[getattr(m, "__name__", "metric").strip("<>")] = lambda y, outputs, loss, m=m: float(m(y, outputs))
         elif not isinstance(m, str) or not built_in(m):
-            raise InputError(f"unknown metric {m!r}{did_you_mean(m, [*CLASSES, *VALUES, 'top_5_accuracy'])}; {ACCEPTED}")
+            raise InputError(
+                f"unknown metric {m!r}{did_you_mean(m, [*CLASSES, *VALUES, 'top_5_accuracy'])}; {ACCEPTED}"
+            )
         elif m in VALUES:
             if loss.target == "labels":
-                raise InputError(f"metric {m!r} compares values, but loss {loss.name!r} is about labels; accepted are "
-                                 f"{', '.join(CLASSES)} or a function (y, outputs) -> float")
+                raise InputError(
+                    f"metric {m!r} compares values, but loss {loss.name!r} is about labels; accepted are "
+                    f"{', '.join(CLASSES)} or a function (y, outputs) -> float"
+                )
             found[m] = VALUES[m]
         else:
             if loss.target not in CLASSIFIED:
-                raise InputError(f"metric {m!r} compares classes, but loss {loss.name!r} is about values; accepted are "
-                                 f"{', '.join(VALUES)} or a function (y, outputs) -> float")
+                raise InputError(
+                    f"metric {m!r} compares classes, but loss {loss.name!r} is about values; accepted are "
+                    f"{', '.join(VALUES)} or a function (y, outputs) -> float"
+                )
             top = TOP.fullmatch(m)
             if top and loss.target not in ("labels", "probabilities"):
                 raise InputError(f"metric {m!r} chooses among exclusive classes; loss {loss.name!r} has none")
@@ -163,8 +177,12 @@ def by_output(metrics, losses: dict) -> dict[str, dict]:
         metrics = dict.fromkeys(losses, metrics)
     unknown = [n for n in metrics if n not in losses]
     if unknown:
-        raise InputError(f"metrics are given for {unknown[0]!r}{did_you_mean(unknown[0], losses)}; losses are given for "
-                         f"{', '.join(losses)}")
+        raise InputError(
+            f"metrics are given for {unknown[0]!r}{did_you_mean(unknown[0], losses)}; losses are given for "
+            f"{', '.join(losses)}"
+        )
     several = len(losses) > 1
-    return {name: {f"{name}_{m}" if several else m: measure for m, measure in find(given, losses[name]).items()}
-            for name, given in metrics.items()}
+    return {
+        name: {f"{name}_{m}" if several else m: measure for m, measure in find(given, losses[name]).items()}
+        for name, given in metrics.items()
+    }

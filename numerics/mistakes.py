@@ -48,8 +48,10 @@ class Case:
 
 def all_zero(case: Case):
     if not np.any(case.theirs):
-        return Mistake("zero", f"all zero: no path from the loss to {case.name} was followed "
-                               f"(a forgotten path or a stopped gradient)")
+        return Mistake(
+            "zero",
+            f"all zero: no path from the loss to {case.name} was followed (a forgotten path or a stopped gradient)",
+        )
     return None
 
 
@@ -178,8 +180,10 @@ def spread(case: Case):
     """A mean or a sum over an axis of ours, the same in every position."""
     for n in range(case.ours.ndim):
         if case.ours.shape[n] > 1:
-            for word, value in (("mean", case.ours.mean(axis=n, keepdims=True)),
-                                ("sum", case.ours.sum(axis=n, keepdims=True))):
+            for word, value in (
+                ("mean", case.ours.mean(axis=n, keepdims=True)),
+                ("sum", case.ours.sum(axis=n, keepdims=True)),
+            ):
                 if case.fits(np.broadcast_to(value, case.ours.shape)):
                     return Mistake("constant axis", f"every entry along {case.axis(n)} is the {word} over that axis")
     return None
@@ -196,8 +200,11 @@ def wrong_slices(case: Case):
     bad = np.abs(case.ours - case.theirs) > case.tolerance * case.scale
     if bad.sum() == 1 and bad.size > 1:
         at = tuple(int(n) for n in np.argwhere(bad)[0])
-        return Mistake("wrong entry", f"one entry is wrong, {case.name}[{', '.join(map(str, at))}]: theirs "
-                                      f"{case.theirs[at]:.6g}, ours {case.ours[at]:.6g}")
+        return Mistake(
+            "wrong entry",
+            f"one entry is wrong, {case.name}[{', '.join(map(str, at))}]: theirs "
+            f"{case.theirs[at]:.6g}, ours {case.ours[at]:.6g}",
+        )
     best = None
     for n in range(case.ours.ndim):
         rows = np.flatnonzero(bad.any(axis=tuple(m for m in range(bad.ndim) if m != n)))
@@ -228,8 +235,11 @@ def elsewhere(case: Case) -> Mistake:
     wrong = int(np.sum(gap > case.tolerance * case.scale))
     at = tuple(int(n) for n in np.unravel_index(int(np.argmax(gap)), gap.shape)) if gap.ndim else ()
     here = f"[{', '.join(map(str, at))}]" if at else ""
-    return Mistake("unexplained", f"{wrong} of {gap.size} entries differ; the largest difference is at "
-                                  f"{case.name}{here}: theirs {case.theirs[at]:.6g}, ours {case.ours[at]:.6g}")
+    return Mistake(
+        "unexplained",
+        f"{wrong} of {gap.size} entries differ; the largest difference is at "
+        f"{case.name}{here}: theirs {case.theirs[at]:.6g}, ours {case.ours[at]:.6g}",
+    )
 
 
 def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes) -> Mistake:
@@ -254,8 +264,9 @@ def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes)
         size = next((s for s, v in sorted(sizes.items()) if v == theirs.shape[n]), str(theirs.shape[n]))
         for word, value in (("sum", theirs.sum(axis=n)), ("mean", theirs.mean(axis=n))):
             if near(value):
-                return Mistake("missing sum", f"{said}; right after a {word} over axis {n} (size {size}), which is "
-                                              f"missing")
+                return Mistake(
+                    "missing sum", f"{said}; right after a {word} over axis {n} (size {size}), which is missing"
+                )
     return Mistake("shape", said)
 
 

@@ -130,7 +130,6 @@ class Opponent:
         return jax.vjp(z, wrt)[1](curved)[0]
 
 
-
 def finite(opponent: Opponent):
     """A predicate on arrays: are the loss and all gradients finite there?"""
     d = opponent.d

@@ -11,8 +11,13 @@ from string import Template
 
 from derive.html import STYLE
 
-PAGES = (("index.html", "Overview"), ("definitions.html", "Definitions"), ("derivation.html", "Derivation"),
-         ("source.html", "Source"), ("evidence.html", "Evidence"))
+PAGES = (
+    ("index.html", "Overview"),
+    ("definitions.html", "Definitions"),
+    ("derivation.html", "Derivation"),
+    ("source.html", "Source"),
+    ("evidence.html", "Evidence"),
+)
 
 MORE = """
 :root { color-scheme: light dark; }
@@ -59,8 +64,13 @@ def page(name: str, file: str, body: str) -> str:
     """A page of the folder: the bar at the top says where one is."""
     links = "".join(f'<a href="{to}"{" class=here" if to == file else ""}>{label}</a>' for to, label in PAGES)
     label = dict(PAGES)[file]
-    return _PAGE.substitute(title=escape(name if file == "index.html" else f"{name}: {label.lower()}"),
-                            style=STYLE + MORE, name=escape(name), links=links, body=body)
+    return _PAGE.substitute(
+        title=escape(name if file == "index.html" else f"{name}: {label.lower()}"),
+        style=STYLE + MORE,
+        name=escape(name),
+        links=links,
+        body=body,
+    )
 
 
 def table(header, rows, verdict: int | None = None) -> str:
@@ -80,8 +90,14 @@ def _cell(text, coloured: bool) -> str:
 
 def cards(items) -> str:
     """Links with a sentence each: ``(file, title, sentence)``."""
-    return '<div class="cards">' + "".join(f'<a href="{escape(to, quote=True)}"><b>{escape(title)}</b>'
-                                           f"<span>{escape(said)}</span></a>" for to, title, said in items) + "</div>"
+    return (
+        '<div class="cards">'
+        + "".join(
+            f'<a href="{escape(to, quote=True)}"><b>{escape(title)}</b><span>{escape(said)}</span></a>'
+            for to, title, said in items
+        )
+        + "</div>"
+    )
 
 
 def source(text: str, target: str = "derivation.html", known=frozenset()) -> str:
@@ -95,7 +111,12 @@ def source(text: str, target: str = "derivation.html", known=frozenset()) -> str
         if kind is None:
             continue
         begin, end = (starts[row - 1] + column for row, column in (token.start, token.end))
-        out += [escape(text[at:begin]), f'<span class="{kind}">', _linked(text[begin:end], target, known, kind), "</span>"]
+        out += [
+            escape(text[at:begin]),
+            f'<span class="{kind}">',
+            _linked(text[begin:end], target, known, kind),
+            "</span>",
+        ]
         at = end
     return "<pre>" + "".join(out) + escape(text[at:]) + "</pre>"
 
@@ -114,6 +135,6 @@ def _linked(text: str, target: str, known, kind: str) -> str:
     pieces, at = [], 0
     for m in re.finditer(r"\((\d+)\)", text):
         if int(m[1]) in known:
-            pieces += [escape(text[at:m.start()]), f'<a href="{target}#eq-{m[1]}">({m[1]})</a>']
+            pieces += [escape(text[at : m.start()]), f'<a href="{target}#eq-{m[1]}">({m[1]})</a>']
             at = m.end()
     return "".join(pieces) + escape(text[at:])

@@ -30,8 +30,9 @@ def write_pages(model: Model, folder: Path, seed: int = 0) -> bool:
     return write_folder(derivation, compile(derivation), folder, title=model.name, text=model.text, seed=seed)
 
 
-def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: str, text: str, seed: int = 0,
-                 pictures=()) -> bool:
+def write_folder(
+    derivation: Derivation, kernel: Kernel, folder: Path, title: str, text: str, seed: int = 0, pictures=()
+) -> bool:
     """Write the pages (overview, definitions, derivation, source, evidence) and what they link.
 
     Parameters
@@ -78,25 +79,49 @@ def write_folder(derivation: Derivation, kernel: Kernel, folder: Path, title: st
 
 def _overview(d: Derivation, title, module, ok, found, pictures) -> str:
     f = Formulas(d, Options())
-    results = [e for e in d.program if e.name in {t.name for g, v in d.results[1:] if hasattr(v, "values")
-                                                  for t in v.values()} | {d.loss.name}]
+    results = [
+        e
+        for e in d.program
+        if e.name in {t.name for g, v in d.results[1:] if hasattr(v, "values") for t in v.values()} | {d.loss.name}
+    ]
     said = "Checked: every rewrite and the compiled program" if ok else "NOT verified: see the evidence"
-    shown = "".join(f'<figure><img src="{escape(name, quote=True)}" alt="{escape(caption, quote=True)}" '
-                    f'style="max-width:100%;max-height:26rem"><figcaption>{escape(caption)}</figcaption></figure>' for name, caption in pictures)
-    return "\n".join([
-        f"<h1>{escape(title)}</h1>", f"<p>{escape(summary(d))}</p>",
-        f'<p><span class="verdict {"ok" if ok else "wrong"}">{said}</span></p>',
-        cards((("definitions.html", "Definitions", f"{len(d.source)} equations, as they were written"),
-               ("derivation.html", "Derivation", f"{len(d.steps)} steps, each with its reason"),
-               ("source.html", "Source", "the JAX program, each line with the number of its equation"),
-               ("evidence.html", "Evidence", f"{found.get('proved', 0)} statements proved, and what autodiff says"))),
-        shown,
-        "<h2>The result</h2>", blocks_article((Equations(tuple(f.line(e) for e in results), boxed=True),)),
-        "<h2>To take away</h2>",
-        cards(((module, module, "runs where only JAX is installed"), ("derivation.tex", "derivation.tex", "for a paper"),
-               ("derivation.md", "derivation.md", "for a notebook"), ("derivation.txt", "derivation.txt", "for a terminal"),
-               ("evidence.json", "evidence.json", "for other programs"))),
-    ])
+    shown = "".join(
+        f'<figure><img src="{escape(name, quote=True)}" alt="{escape(caption, quote=True)}" '
+        f'style="max-width:100%;max-height:26rem"><figcaption>{escape(caption)}</figcaption></figure>'
+        for name, caption in pictures
+    )
+    return "\n".join(
+        [
+            f"<h1>{escape(title)}</h1>",
+            f"<p>{escape(summary(d))}</p>",
+            f'<p><span class="verdict {"ok" if ok else "wrong"}">{said}</span></p>',
+            cards(
+                (
+                    ("definitions.html", "Definitions", f"{len(d.source)} equations, as they were written"),
+                    ("derivation.html", "Derivation", f"{len(d.steps)} steps, each with its reason"),
+                    ("source.html", "Source", "the JAX program, each line with the number of its equation"),
+                    (
+                        "evidence.html",
+                        "Evidence",
+                        f"{found.get('proved', 0)} statements proved, and what autodiff says",
+                    ),
+                )
+            ),
+            shown,
+            "<h2>The result</h2>",
+            blocks_article((Equations(tuple(f.line(e) for e in results), boxed=True),)),
+            "<h2>To take away</h2>",
+            cards(
+                (
+                    (module, module, "runs where only JAX is installed"),
+                    ("derivation.tex", "derivation.tex", "for a paper"),
+                    ("derivation.md", "derivation.md", "for a notebook"),
+                    ("derivation.txt", "derivation.txt", "for a terminal"),
+                    ("evidence.json", "evidence.json", "for other programs"),
+                )
+            ),
+        ]
+    )
 
 
 def _definitions(d: Derivation, blocks, text) -> str:
@@ -114,34 +139,51 @@ def _definitions(d: Derivation, blocks, text) -> str:
 def _source(d: Derivation, kernel: Kernel, module) -> str:
     rows = [(t.name, "(" + ", ".join(map(str, t.axes)) + ")", t.dtype, t.role) for t in kernel.inputs]
     choices = [(rule, f"({number})" if number else "", why) for rule, number, why in kernel.choices]
-    parts = ["<h1>Source</h1>", f'<p><a href="{escape(module, quote=True)}">{escape(module)}</a> runs where only JAX is '
-             "installed. The numbers lead to the derivation of the equation that a line computes.</p>",
-             "<h2>Inputs</h2>", table(("name", "shape", "type", "role"), rows)]
+    parts = [
+        "<h1>Source</h1>",
+        f'<p><a href="{escape(module, quote=True)}">{escape(module)}</a> runs where only JAX is '
+        "installed. The numbers lead to the derivation of the equation that a line computes.</p>",
+        "<h2>Inputs</h2>",
+        table(("name", "shape", "type", "role"), rows),
+    ]
     if choices:
         parts += ["<h2>Choices made</h2>", table(("what", "equation", "why"), choices)]
     return "\n".join([*parts, "<h2>The module</h2>", source(kernel.source, known={e.number for e in d.program})])
 
 
 def _evidence(found: dict, report: Report, ok: bool) -> str:
-    parts = ["<h1>Evidence</h1>", f'<p><span class="verdict {"ok" if ok else "wrong"}">'
-             f'{"All checks accept this program" if ok else "Something was refused"}</span></p>',
-             "<h2>The compiled program</h2>", f"<p>Independent forward: {escape(report.forward)}. Seed {report.seed}.</p>"]
+    parts = [
+        "<h1>Evidence</h1>",
+        f'<p><span class="verdict {"ok" if ok else "wrong"}">'
+        f"{'All checks accept this program' if ok else 'Something was refused'}</span></p>",
+        "<h2>The compiled program</h2>",
+        f"<p>Independent forward: {escape(report.forward)}. Seed {report.seed}.</p>",
+    ]
     for group in dict.fromkeys((f.dtype, f.sizes, f.domain, f.opponent) for f in report.findings):
         dtype, sizes, domain, opponent = group
         mine = [f for f in report.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
-        columns = {"tensor": [f.tensor for f in mine], "error": [shown_error(f.error, f.scale) for f in mine],
-                   "tolerance": ["" if f.tolerance is None else f"{f.tolerance:.1e}" for f in mine],
-                   "exact": [f.exact for f in mine], "Taylor order": [f.order for f in mine],
-                   "verdict": [f.verdict + (f": {f.note}" if f.note else "") for f in mine]}
+        columns = {
+            "tensor": [f.tensor for f in mine],
+            "error": [shown_error(f.error, f.scale) for f in mine],
+            "tolerance": ["" if f.tolerance is None else f"{f.tolerance:.1e}" for f in mine],
+            "exact": [f.exact for f in mine],
+            "Taylor order": [f.order for f in mine],
+            "verdict": [f.verdict + (f": {f.note}" if f.note else "") for f in mine],
+        }
         columns = {name: cells for name, cells in columns.items() if any(cells)}
-        parts += [f"<h3>{escape(dtype)}, {escape(opponent)}</h3>", f"<p>Sizes {escape(sizes)}; inputs {escape(domain)}.</p>",
-                  table(tuple(columns), list(zip(*columns.values(), strict=True)), verdict=len(columns) - 1)]
+        parts += [
+            f"<h3>{escape(dtype)}, {escape(opponent)}</h3>",
+            f"<p>Sizes {escape(sizes)}; inputs {escape(domain)}.</p>",
+            table(tuple(columns), list(zip(*columns.values(), strict=True)), verdict=len(columns) - 1),
+        ]
     parts += ["<ul>", *(f"<li>{escape(n)}</li>" for n in report.notes), "</ul>"] if report.notes else []
     parts.append("<h2>The derivation, exactly</h2>")
     if "refuted" in found:
         return "\n".join([*parts, f'<p class="refuted">refuted: {escape(found["refuted"])}</p>'])
-    parts.append("<p>Both sides of every statement are evaluated on random values modulo the prime 2<sup>61</sup> − 1, at "
-                 "several sizes; an identity that fails is refuted for certain.</p>")
+    parts.append(
+        "<p>Both sides of every statement are evaluated on random values modulo the prime 2<sup>61</sup> − 1, at "
+        "several sizes; an identity that fails is refuted for certain.</p>"
+    )
     rows = [(r["what"], r["verdict"], r["by"], r["detail"]) for r in found["rows"]]
     return "\n".join([*parts, table(("statement", "verdict", "by", ""), rows, verdict=1)])
 
@@ -164,8 +206,11 @@ def brief(exact: str) -> str:
 def summary(derivation: Derivation) -> str:
     """One line: what was differentiated by what, and how many equations it took."""
     by = ", ".join(t.name for t in derivation.wrt)
-    what = {"hessian": "The gradients and second derivatives", "vjp": "The vector-Jacobian product",
-            "jacobian": "The Jacobian"}.get(derivation.kind, "The gradients")
+    what = {
+        "hessian": "The gradients and second derivatives",
+        "vjp": "The vector-Jacobian product",
+        "jacobian": "The Jacobian",
+    }.get(derivation.kind, "The gradients")
     forward, total = len(derivation.source), len(derivation.program)
     return (
         f"{what} of {derivation.loss.name} by {by}, derived from {forward} forward definitions in "

@@ -119,7 +119,7 @@ class Perceptron:
         """Once through the examples, in place; how many answers were wrong."""
         wrong = 0
         for n in order:
-            h = _answers(x[n:n + 1] @ w)[0]
+            h = _answers(x[n : n + 1] @ w)[0]
             if h == y[n]:
                 continue
             wrong += 1
@@ -160,9 +160,11 @@ class Perceptron:
         epochs, best = len(self.history["mistakes"]), max(self.history["accuracy"])
         if self.converged:
             return f"perceptron: converged after {epochs} epochs and {self.updates} mistakes"
-        why = {True: "a hyperplane separates the classes, so more epochs will find one",
-               False: "no hyperplane separates the classes, so the rule never comes to rest; the best weights seen are kept",
-               None: "whether a hyperplane separates the classes is not known (scipy is not installed)"}[self.separable]
+        why = {
+            True: "a hyperplane separates the classes, so more epochs will find one",
+            False: "no hyperplane separates the classes, so the rule never comes to rest; the best weights seen are kept",
+            None: "whether a hyperplane separates the classes is not known (scipy is not installed)",
+        }[self.separable]
         return f"perceptron: not converged after {epochs} epochs, accuracy {best:.4f}: {why}"
 
     __repr__ = __str__
@@ -185,8 +187,10 @@ def _labels(Y) -> np.ndarray:
     if y.size and y.min() < 0:
         raise InputError(f"Perceptron: Y has the label {y.min()}; accepted are 0 and 1, -1 and 1, or 0, 1, ..., K - 1")
     if len(np.unique(y)) < 2:
-        raise InputError(f"Perceptron: all {len(y)} examples have the label {np.asarray(Y).ravel()[:1].tolist()}; two "
-                         f"classes are needed")
+        raise InputError(
+            f"Perceptron: all {len(y)} examples have the label {np.asarray(Y).ravel()[:1].tolist()}; two "
+            f"classes are needed"
+        )
     return y
 
 
@@ -213,7 +217,15 @@ def _separable(x, y, classes) -> bool | None:
         other = np.concatenate([np.delete(np.arange(classes), label) for label in y])
         m, width = len(right), i * classes
         at, column = np.repeat(np.arange(m), i), np.tile(np.arange(i), m)
-        rows = coo_array((np.concatenate([x[right].ravel(), -x[right].ravel()]), (np.concatenate([at, at]), np.concatenate(
-            [np.repeat(other, i) * i + column, np.repeat(y[right], i) * i + column]))), shape=(m, width))
+        rows = coo_array(
+            (
+                np.concatenate([x[right].ravel(), -x[right].ravel()]),
+                (
+                    np.concatenate([at, at]),
+                    np.concatenate([np.repeat(other, i) * i + column, np.repeat(y[right], i) * i + column]),
+                ),
+            ),
+            shape=(m, width),
+        )
     found = linprog(np.zeros(width), A_ub=rows, b_ub=-np.ones(rows.shape[0]), bounds=(None, None), method="highs")
     return {0: True, 2: False}.get(found.status)

@@ -15,7 +15,7 @@ from derive.order import Scan, schedule
 from .errors import InputError, NumericsError
 from .kernel import compile
 
-MOST = 64   # panels of one figure
+MOST = 64  # panels of one figure
 
 
 def filters(params: dict, name: str, columns: int = 8):
@@ -42,10 +42,14 @@ def filters(params: dict, name: str, columns: int = 8):
     kernels = {n: np.asarray(a) for n, a in params.items() if np.ndim(a) == 4}
     found = kernels.get(name, kernels.get(f"{name}_kernel"))
     if found is None:
-        raise InputError(f"filters: {name!r} is no kernel of a 2-D convolution; there is {', '.join(kernels) or 'none'}")
+        raise InputError(
+            f"filters: {name!r} is no kernel of a 2-D convolution; there is {', '.join(kernels) or 'none'}"
+        )
     most = np.abs(found).max() or 1.0
-    panels = [0.5 + found[..., o] / (2 * most) if found.shape[2] == 3 else found[..., o].mean(axis=2)
-              for o in range(min(found.shape[3], MOST))]
+    panels = [
+        0.5 + found[..., o] / (2 * most) if found.shape[2] == 3 else found[..., o].mean(axis=2)
+        for o in range(min(found.shape[3], MOST))
+    ]
     return _panels(panels, columns, [""] * len(panels), None if found.shape[2] == 3 else np.abs(panels).max())
 
 
@@ -145,8 +149,13 @@ def state_gradients(model, params: dict, X, Y, loss, layer: str) -> np.ndarray:
     model.layer(layer)
     total = model.loss(loss)
     source = model.backprop(loss).source
-    found = [(e.tensor, g.axis[e.name]) for g in schedule(source) if isinstance(g, Scan) for e in g.equations
-             if e.tensor.block == layer and e.tensor.definition is not None and e.name.startswith("h")]
+    found = [
+        (e.tensor, g.axis[e.name])
+        for g in schedule(source)
+        if isinstance(g, Scan)
+        for e in g.equations
+        if e.tensor.block == layer and e.tensor.definition is not None and e.name.startswith("h")
+    ]
     if not found:
         raise InputError(f"gradient_norms: layer {layer!r} is not recurrent")
     (h, axis), *_ = found
@@ -189,6 +198,7 @@ def _unfixed(d, sizes: dict) -> dict:
 
 def _figure(wide: float, high: float):
     from matplotlib.figure import Figure
+
     return Figure(figsize=(wide, high), layout="constrained")
 
 

@@ -36,7 +36,7 @@ class Plan:
     bnd: list[Index]
     scatter: dict[Index, Expr] = field(default_factory=dict)
     folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, emit/reshape.py
-    value: object = None                                                  # its array, where a pattern gave it
+    value: object = None  # its array, where a pattern gave it
 
     def xreplace(self, mapping) -> None:
         self.fac = [g for f in self.fac for g in flat(f.xreplace(mapping))]
@@ -147,17 +147,22 @@ def _solution(label, coefs, rest, bnd):
 
 def _same_range(solution, label) -> bool:
     return (isinstance(solution, Index) and same_size(solution.size, label.size)) or (
-        isinstance(solution, Read) and solution.tensor.below is not None and missing_value(solution.tensor) is None
-        and same_size(solution.tensor.below, label.size))
+        isinstance(solution, Read)
+        and solution.tensor.below is not None
+        and missing_value(solution.tensor) is None
+        and same_size(solution.tensor.below, label.size)
+    )
 
 
 def _vanishes_outside(p: Plan, label, scope) -> bool:
     """Whether a factor reads a float axis of the label's own size at exactly the label: it is zero elsewhere."""
     size = scope.known(label.size)
-    return any(isinstance(f, Read) and f.tensor.dtype == "float"
-               and any(e == label and same_size(scope.known(a), size)
-                       for e, a in zip(f.idx, f.tensor.axes, strict=True))
-               for f in p.fac)
+    return any(
+        isinstance(f, Read)
+        and f.tensor.dtype == "float"
+        and any(e == label and same_size(scope.known(a), size) for e, a in zip(f.idx, f.tensor.axes, strict=True))
+        for f in p.fac
+    )
 
 
 def _choose_scatter(p: Plan, idx, scope) -> None:
@@ -203,7 +208,8 @@ def common_coefficient(plans: list[Plan]) -> Expr:
             continue
         exponents = [d.get(base, 0) for d in powers]
         same_sign = all(sympy.sympify(e).is_number for e in exponents) and (
-            all(e > 0 for e in exponents) or all(e < 0 for e in exponents))
+            all(e > 0 for e in exponents) or all(e < 0 for e in exponents)
+        )
         if same_sign:
             shared *= base ** (min(exponents, key=abs))
     rationals = {abs(p.coef.as_coeff_Mul()[0]) for p in plans}

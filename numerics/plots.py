@@ -66,8 +66,15 @@ def _panel(axes, history, name):
         axes.fill_between(epochs, train, held, color=HELD, alpha=0.12, linewidth=0, label="gap")
         best = best_epoch(held, name)
         axes.axvline(best, color=MARK, linewidth=0.8, linestyle=":")
-        axes.plot([best], [held[best - 1]], "o", color=MARK, markersize=6, fillstyle="none",
-                  label=f"best: {held[best - 1]:.4g} in epoch {best}")
+        axes.plot(
+            [best],
+            [held[best - 1]],
+            "o",
+            color=MARK,
+            markersize=6,
+            fillstyle="none",
+            label=f"best: {held[best - 1]:.4g} in epoch {best}",
+        )
     axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
@@ -93,8 +100,10 @@ def verdict(history: dict) -> str:
     best, last = best_epoch(held), len(held)
     worse = held[-1] > held[best - 1] * 1.05 and last - best >= max(1, last // 10)
     if worse and train[-1] < train[best - 1]:
-        return (f"overfits after epoch {best}: training {train[best - 1]:.3g} to {train[-1]:.3g}, "
-                f"held out {held[best - 1]:.3g} to {held[-1]:.3g}")
+        return (
+            f"overfits after epoch {best}: training {train[best - 1]:.3g} to {train[-1]:.3g}, "
+            f"held out {held[best - 1]:.3g} to {held[-1]:.3g}"
+        )
     before = held[-max(2, last // 5)]
     if best >= last - 1 and held[-1] < 0.98 * before:
         return "still improving at the last epoch: it would gain from more"
@@ -119,12 +128,15 @@ def confusion_matrix(labels, predicted, names=None, normalize: bool = False):
     matplotlib.figure.Figure
     """
     from sklearn.metrics import confusion_matrix as counted
+
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if predicted.ndim == 2:
         predicted = predicted.argmax(axis=1)
     if labels.shape != predicted.shape or labels.ndim != 1:
-        raise InputError(f"confusion_matrix: labels have shape {labels.shape} and predictions {predicted.shape}; expected "
-                         f"are (N,) and (N,) or (N, K)")
+        raise InputError(
+            f"confusion_matrix: labels have shape {labels.shape} and predictions {predicted.shape}; expected "
+            f"are (N,) and (N,) or (N, K)"
+        )
     classes = np.union1d(labels, predicted) if names is None else np.arange(len(names))
     table = counted(labels, predicted, labels=classes)
     if normalize:
@@ -134,13 +146,26 @@ def confusion_matrix(labels, predicted, names=None, normalize: bool = False):
     axes = figure.subplots()
     axes.imshow(table, cmap="Blues", vmin=0)
     ticks = [str(c) for c in (classes if names is None else names)]
-    axes.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=ticks, yticklabels=ticks,
-             xlabel="predicted", ylabel="true")
+    axes.set(
+        xticks=range(len(classes)),
+        yticks=range(len(classes)),
+        xticklabels=ticks,
+        yticklabels=ticks,
+        xlabel="predicted",
+        ylabel="true",
+    )
     dark = table.max() / 2
     for (row, column), value in np.ndenumerate(table):
         if value:
-            axes.text(column, row, f"{value:.2f}" if normalize else str(value), ha="center", va="center", fontsize=8,
-                      color="white" if value > dark else "black")
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}" if normalize else str(value),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > dark else "black",
+            )
     right = float(np.mean(labels == predicted))
     axes.set_title(f"{right:.1%} of {len(labels)} right", fontsize=10, loc="left")
     return figure
@@ -172,16 +197,28 @@ def decision_boundary(predict, X, labels, names=("x1", "x2")):
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     chosen = _classes(np.asarray(call(grid))).reshape(DENSE, DENSE)
     from matplotlib.colors import ListedColormap
+
     count = int(max(chosen.max(), labels.max())) + 1
     colours = [COLOURS[n % len(COLOURS)] for n in range(count)]
     figure = _figure(4.6, 4.2)
     axes = figure.subplots()
-    axes.pcolormesh(across, up, chosen, cmap=ListedColormap(colours), vmin=-0.5, vmax=count - 0.5, alpha=0.22,
-                    shading="nearest", rasterized=True)
+    axes.pcolormesh(
+        across,
+        up,
+        chosen,
+        cmap=ListedColormap(colours),
+        vmin=-0.5,
+        vmax=count - 0.5,
+        alpha=0.22,
+        shading="nearest",
+        rasterized=True,
+    )
     if len(np.unique(chosen)) > 1:
         axes.contour(across, up, chosen, levels=np.arange(count - 1) + 0.5, colors=MARK, linewidths=1.0)
     for n in np.unique(labels):
-        axes.scatter(*X[labels == n].T, s=18, color=colours[int(n)], edgecolor="white", linewidth=0.5, label=f"class {n}")
+        axes.scatter(
+            *X[labels == n].T, s=18, color=colours[int(n)], edgecolor="white", linewidth=0.5, label=f"class {n}"
+        )
     axes.set(xlabel=names[0], ylabel=names[1])
     right = float(np.mean(_classes(np.asarray(call(X))) == labels))
     axes.set_title(f"{right:.1%} of {len(X)} right", fontsize=10, loc="left")
@@ -216,6 +253,7 @@ def save(figure, path) -> Path:
 def _figure(width: float, height: float):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -30,11 +30,21 @@ class Progress(Callback):
             from rich import progress
         except ModuleNotFoundError:
             return
-        self._bar = progress.Progress(progress.TextColumn("epoch {task.fields[epoch]}"), progress.BarColumn(None),
-                                      progress.TimeElapsedColumn(), progress.TextColumn("left"),
-                                      progress.TimeRemainingColumn(), progress.TextColumn("{task.fields[row]}"))
-        self._task = self._bar.add_task("", total=self.epochs * self.steps, completed=self.done * self.steps,
-                                        epoch=f"{self.done}/{self.epochs}", row="")
+        self._bar = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}"),
+            progress.BarColumn(None),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[row]}"),
+        )
+        self._task = self._bar.add_task(
+            "",
+            total=self.epochs * self.steps,
+            completed=self.done * self.steps,
+            epoch=f"{self.done}/{self.epochs}",
+            row="",
+        )
         self._bar.start()
 
     def on_step_end(self, trainer, row):
@@ -47,8 +57,11 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.update(self._task, epoch=f"{self.done}/{self.epochs}", row=text)
         elif self.done % self.every == 0 or self.done in (1, self.epochs):
-            print(f"epoch {self.done:>{len(str(self.epochs))}}/{self.epochs}  {text}  "
-                  f"{time.perf_counter() - self._start:.1f} s", flush=True)
+            print(
+                f"epoch {self.done:>{len(str(self.epochs))}}/{self.epochs}  {text}  "
+                f"{time.perf_counter() - self._start:.1f} s",
+                flush=True,
+            )
 
     def on_fit_end(self, trainer, row):
         if self._bar is not None:

@@ -62,14 +62,16 @@ def rbf_centres(model, X, seed: int = 0, layer: str | None = None, overlap: floa
     x = data.check_examples(X, (width,), "X", np.float64)
     distinct = len(np.unique(x, axis=0))
     if distinct < units:
-        raise InputError(f"rbf_centres: layer {name} has {units} units, but X has {distinct} distinct rows; accepted are at "
-                         f"most as many units")
+        raise InputError(
+            f"rbf_centres: layer {name} has {units} units, but X has {distinct} distinct rows; accepted are at "
+            f"most as many units"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # distinct rows are counted above
         centres = KMeans(units, n_init=10, random_state=seed).fit(x).cluster_centers_
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
-    near = np.sort(apart, axis=1)[:, 1:1 + NEAREST]
-    widths = np.sqrt((near**2).mean(axis=1)) if units > 1 else np.array([np.sqrt(((x - centres)**2).sum(-1).mean())])
+    near = np.sort(apart, axis=1)[:, 1 : 1 + NEAREST]
+    widths = np.sqrt((near**2).mean(axis=1)) if units > 1 else np.array([np.sqrt(((x - centres) ** 2).sum(-1).mean())])
     widths = np.where(widths > 0, widths, 1.0) * overlap
     return {f"{name}_centres": centres.astype(np.float32), f"{name}_widths": widths.astype(np.float32)}
 
@@ -77,11 +79,14 @@ def rbf_centres(model, X, seed: int = 0, layer: str | None = None, overlap: floa
 def _layer(model, wanted: str | None) -> tuple[str, int, int]:
     found = {p.name: p for p in model.layers if p.kind == "rbf" and not p.shared}
     if wanted is None and len(found) != 1:
-        raise InputError(f"rbf_centres: {model.name} has {len(found)} RBF layers" +
-                         (f"; name one, as in layer={next(iter(found))!r}" if found else "; add L.RBF(units)"))
+        raise InputError(
+            f"rbf_centres: {model.name} has {len(found)} RBF layers"
+            + (f"; name one, as in layer={next(iter(found))!r}" if found else "; add L.RBF(units)")
+        )
     name = wanted if wanted is not None else next(iter(found))
     if name not in found:
-        raise InputError(f"rbf_centres: {model.name} has no RBF layer {name!r}{did_you_mean(name, found)}; it has "
-                         f"{', '.join(found)}")
+        raise InputError(
+            f"rbf_centres: {model.name} has no RBF layer {name!r}{did_you_mean(name, found)}; it has {', '.join(found)}"
+        )
     units, width = model.parameters[f"{name}_centres"].shape
     return name, units, width

@@ -70,8 +70,9 @@ def coefficient(expr, sizes) -> float:
     return float(value)
 
 
-def evaluate(program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: bool = False,
-             nudges: dict | None = None) -> dict:
+def evaluate(
+    program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: bool = False, nudges: dict | None = None
+) -> dict:
     """Every tensor of a program by name, computed one equation after the other.
 
     Parameters
@@ -127,7 +128,7 @@ class Evaluator:
             self.values[e.name] = self.xp.zeros(shape)
         first = scan.equations[0]
         steps = size_value(first.tensor.axes[scan.axis[first.name]], self.sizes)
-        for t in range(steps)[::scan.direction]:
+        for t in range(steps)[:: scan.direction]:
             for e in scan.equations:
                 axis = scan.axis[e.name]
                 now = self._equation(e, {e.idx[axis]: t})
@@ -179,7 +180,7 @@ class Evaluator:
         total = self.xp.broadcast_to(total, scope.extents)
         if mask is not None:
             total = self.xp.where(mask, total, -np.inf)
-        flat = total.reshape(*total.shape[:len(free)], -1)
+        flat = total.reshape(*total.shape[: len(free)], -1)
         if e.reduce == "argmax":
             return self.xp.argmax(flat, axis=-1)
         if not self.conventions:
@@ -251,8 +252,9 @@ class Evaluator:
             return self.xp.where(x > 0, x, self.xp.where(x < 0, -x, self.xp.zeros_like(x)))
         rule = FUNCTIONS.get(name)
         if rule is None:
-            raise UnsupportedError(f"the reference evaluator has no function {name} (in {e}); "
-                                   f"it knows {', '.join(sorted(FUNCTIONS))}")
+            raise UnsupportedError(
+                f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(FUNCTIONS))}"
+            )
         return rule(self.xp, *args)
 
     def _power(self, e, scope, mask):
@@ -288,8 +290,9 @@ class Evaluator:
             return out
         compare = RELATIONS.get(c.func)
         if compare is None:
-            raise UnsupportedError(f"the reference evaluator cannot decide {c}; conditions are <, <=, >, >=, ==, !=, "
-                                   f"and, or, not")
+            raise UnsupportedError(
+                f"the reference evaluator cannot decide {c}; conditions are <, <=, >, >=, ==, !=, and, or, not"
+            )
         return compare(self.value(c.lhs, scope), self.value(c.rhs, scope))
 
     def _rows(self, rows, scope):
@@ -369,6 +372,7 @@ def _special(xp):
 
 def _stop(xp, x):
     import jax
+
     return jax.lax.stop_gradient(x) if xp is jnp else x
 
 
@@ -377,18 +381,33 @@ def _relu(xp, x):
 
 
 FUNCTIONS = {
-    "exp": lambda xp, x: xp.exp(x), "log": lambda xp, x: xp.log(x),
-    "sin": lambda xp, x: xp.sin(x), "cos": lambda xp, x: xp.cos(x), "tan": lambda xp, x: xp.tan(x),
-    "asin": lambda xp, x: xp.arcsin(x), "acos": lambda xp, x: xp.arccos(x), "atan": lambda xp, x: xp.arctan(x),
-    "sinh": lambda xp, x: xp.sinh(x), "cosh": lambda xp, x: xp.cosh(x), "tanh": lambda xp, x: xp.tanh(x),
-    "asinh": lambda xp, x: xp.arcsinh(x), "acosh": lambda xp, x: xp.arccosh(x), "atanh": lambda xp, x: xp.arctanh(x),
-    "Abs": lambda xp, x: xp.abs(x), "sign": lambda xp, x: xp.sign(x),
+    "exp": lambda xp, x: xp.exp(x),
+    "log": lambda xp, x: xp.log(x),
+    "sin": lambda xp, x: xp.sin(x),
+    "cos": lambda xp, x: xp.cos(x),
+    "tan": lambda xp, x: xp.tan(x),
+    "asin": lambda xp, x: xp.arcsin(x),
+    "acos": lambda xp, x: xp.arccos(x),
+    "atan": lambda xp, x: xp.arctan(x),
+    "sinh": lambda xp, x: xp.sinh(x),
+    "cosh": lambda xp, x: xp.cosh(x),
+    "tanh": lambda xp, x: xp.tanh(x),
+    "asinh": lambda xp, x: xp.arcsinh(x),
+    "acosh": lambda xp, x: xp.arccosh(x),
+    "atanh": lambda xp, x: xp.arctanh(x),
+    "Abs": lambda xp, x: xp.abs(x),
+    "sign": lambda xp, x: xp.sign(x),
     "floor": lambda xp, x: xp.floor(x),
-    "erf": lambda xp, x: _special(xp).erf(x), "erfc": lambda xp, x: _special(xp).erfc(x),
-    "relu": _relu, "maximum": lambda xp, a, b: xp.maximum(a, b), "minimum": lambda xp, a, b: xp.minimum(a, b),
-    "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)), "softplus": lambda xp, x: xp.logaddexp(x, 0.0),
+    "erf": lambda xp, x: _special(xp).erf(x),
+    "erfc": lambda xp, x: _special(xp).erfc(x),
+    "relu": _relu,
+    "maximum": lambda xp, a, b: xp.maximum(a, b),
+    "minimum": lambda xp, a, b: xp.minimum(a, b),
+    "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
+    "softplus": lambda xp, x: xp.logaddexp(x, 0.0),
     "stop_gradient": _stop,
 }
+
 
 def _log_determinant(xp, matrix):
     sign, log = xp.linalg.slogdet(matrix)
@@ -396,14 +415,18 @@ def _log_determinant(xp, matrix):
 
 
 MATRIX_VALUES = {
-    "inverse": lambda xp, matrix: xp.linalg.inv(matrix), "det": lambda xp, matrix: xp.linalg.det(matrix),
+    "inverse": lambda xp, matrix: xp.linalg.inv(matrix),
+    "det": lambda xp, matrix: xp.linalg.det(matrix),
     "logdet": _log_determinant,
 }
 
 RELATIONS = {
-    sympy.StrictLessThan: lambda a, b: a < b, sympy.LessThan: lambda a, b: a <= b,
-    sympy.StrictGreaterThan: lambda a, b: a > b, sympy.GreaterThan: lambda a, b: a >= b,
-    sympy.Equality: lambda a, b: a == b, sympy.Unequality: lambda a, b: a != b,
+    sympy.StrictLessThan: lambda a, b: a < b,
+    sympy.LessThan: lambda a, b: a <= b,
+    sympy.StrictGreaterThan: lambda a, b: a > b,
+    sympy.GreaterThan: lambda a, b: a >= b,
+    sympy.Equality: lambda a, b: a == b,
+    sympy.Unequality: lambda a, b: a != b,
 }
 
 ROW_OPS = {"==": lambda a, b: a == b, "!=": lambda a, b: a != b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}

@@ -49,8 +49,15 @@ class Report:
         return bool(self.findings) and all(f.verdict in OK for f in self.findings)
 
     def as_dict(self) -> dict:
-        return {"name": self.name, "ok": self.ok, "seed": self.seed, "forward": self.forward,
-                "findings": [asdict(f) for f in self.findings], "notes": list(self.notes), "versions": self.versions}
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "seed": self.seed,
+            "forward": self.forward,
+            "findings": [asdict(f) for f in self.findings],
+            "notes": list(self.notes),
+            "versions": self.versions,
+        }
 
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=1, sort_keys=True)
@@ -66,15 +73,19 @@ class Report:
             rows = [f for f in self.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
             head = f"{self.name}  {dtype}  sizes {sizes}  inputs {domain}  seed {self.seed}"
             blocks.append(head + "\n" + table(*_columns(rows, opponent)))
-        foot = [f"independent forward: {self.forward}", *(f"note: {n}" for n in self.notes),
-                "verdict: " + ("ok" if self.ok else "NOT VERIFIED")]
+        foot = [
+            f"independent forward: {self.forward}",
+            *(f"note: {n}" for n in self.notes),
+            "verdict: " + ("ok" if self.ok else "NOT VERIFIED"),
+        ]
         return "\n\n".join([*blocks, "\n".join(foot)])
 
 
 def _columns(rows, opponent):
     head = ["tensor", opponent, "tolerance"]
-    body = [[f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"]
-            for f in rows]
+    body = [
+        [f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"] for f in rows
+    ]
     for title, values in (("exact", [f.exact for f in rows]), ("Taylor order", [f.order for f in rows])):
         if any(values):
             head.append(title)
@@ -94,5 +105,6 @@ def shown_error(error, scale) -> str:
 def table(head, body) -> str:
     """Left-aligned columns, two blanks apart."""
     widths = [max(len(str(line[n])) for line in [head, *body]) for n in range(len(head))]
-    return "\n".join("  ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-                     for line in [head, *body])
+    return "\n".join(
+        "  ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in [head, *body]
+    )

@@ -62,8 +62,10 @@ class Model:
                 for b in (*term.bnd, *e.over):
                     count *= size_value(b.size, sizes)
                 additions = max(additions, count)
-        steps = max((size_value(a, sizes) for e in program.equations if e.tensor in e.tensors()
-                     for a in e.tensor.axes), default=1)
+        steps = max(
+            (size_value(a, sizes) for e in program.equations if e.tensor in e.tensors() for a in e.tensor.axes),
+            default=1,
+        )
         return cls(max(depth.values(), default=1) * steps, additions)
 
     def tolerance(self, dtype: str, moved: float = 0.0) -> float:
@@ -71,8 +73,10 @@ class Model:
         return min(CAPS[dtype], max(bound, 1e-12))
 
     def text(self, dtype: str) -> str:
-        return (f"{unit(dtype):.1e} (8 + 2*{self.chain} equations in a chain + {self.additions} additions) "
-                f"+ 8 moved, at most {CAPS[dtype]:g}")
+        return (
+            f"{unit(dtype):.1e} (8 + 2*{self.chain} equations in a chain + {self.additions} additions) "
+            f"+ 8 moved, at most {CAPS[dtype]:g}"
+        )
 
 
 def moved(leaves, arrays: dict, dtype: str, seed: int = 0, draws: int = 4) -> dict[str, float]:

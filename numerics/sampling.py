@@ -24,8 +24,13 @@ from .reference import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
 TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
-DOMAINS = {"normal": None, "(0.2, 1.5)": (0.2, 1.5), "(0.05, 0.45)": (0.05, 0.45), "(1.1, 2.5)": (1.1, 2.5),
-           "(-0.9, 0.9)": (-0.9, 0.9)}
+DOMAINS = {
+    "normal": None,
+    "(0.2, 1.5)": (0.2, 1.5),
+    "(0.05, 0.45)": (0.05, 0.45),
+    "(1.1, 2.5)": (1.1, 2.5),
+    "(-0.9, 0.9)": (-0.9, 0.9),
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ def extents(program: Program) -> set[Expr]:
     return found
 
 
-def draw_sizes(program: Program, fixed=None, square: bool = False, seed: int = 0,
-               pool=UNEQUAL) -> dict[Size, int] | None:
+def draw_sizes(
+    program: Program, fixed=None, square: bool = False, seed: int = 0, pool=UNEQUAL
+) -> dict[Size, int] | None:
     """A value for every symbolic size: unequal ones (7, 5, 3 by name), or all equal with ``square``.
 
     Derived sizes such as ``H - R + 1`` come out positive.  Returns None where no equal sizes satisfy that; raises
@@ -66,8 +72,10 @@ def draw_sizes(program: Program, fixed=None, square: bool = False, seed: int = 0
             return sizes
     if square:
         return None
-    raise DeriveError(f"no sizes below {max(pool) + len(free)} for {', '.join(s.name for s in free)} make all of "
-                      f"{', '.join(sorted(map(str, wanted)))} positive whole numbers; give some with sizes={{...}}")
+    raise DeriveError(
+        f"no sizes below {max(pool) + len(free)} for {', '.join(s.name for s in free)} make all of "
+        f"{', '.join(sorted(map(str, wanted)))} positive whole numbers; give some with sizes={{...}}"
+    )
 
 
 def _square_tries(free):
@@ -81,7 +89,7 @@ def _unequal_tries(count, seed, pool):
     yield sorted(pool[:count])
     rng = np.random.default_rng(seed)
     for n in range(400):
-        wide = pool[:min(len(pool), count + 1 + n // 40)]
+        wide = pool[: min(len(pool), count + 1 + n // 40)]
         yield [int(v) for v in rng.permutation(sorted(wide))[:count]]
 
 
@@ -94,8 +102,12 @@ def _possible(wanted, sizes) -> bool:
 def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
     """The sizes that given arrays have, by name; derived axes such as ``2*N`` are solved when one size is unknown."""
     sizes = dict(fixed or {})
-    axes = [(t, a, n) for t in program.inputs if t.name in arrays
-            for a, n in zip(t.axes, np.shape(arrays[t.name]), strict=True)]
+    axes = [
+        (t, a, n)
+        for t in program.inputs
+        if t.name in arrays
+        for a, n in zip(t.axes, np.shape(arrays[t.name]), strict=True)
+    ]
     for _, axis, n in axes:
         if isinstance(axis, Size) and sizes.setdefault(axis, n) != n:
             raise DeriveError(f"size {axis} is {sizes[axis]} in one array and {n} in another")
@@ -115,8 +127,10 @@ def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
 def draw_arrays(program: Program, sizes, domains, rng, wrt=()) -> dict[str, np.ndarray]:
     """An array for every input; ``domains`` maps a name to a key of ``DOMAINS``."""
     names = {t.name for t in wrt}
-    found = {t.name: draw(t, sizes, domains.get(t.name, "normal"), rng, t.name in names or t.role == "parameter")
-             for t in program.inputs}
+    found = {
+        t.name: draw(t, sizes, domains.get(t.name, "normal"), rng, t.name in names or t.role == "parameter")
+        for t in program.inputs
+    }
     for name in {e.terms[0].fac[0].tensor.name for e in program.equations if e.reduce == "logdet"} & set(found):
         found[name] = _dominated(found[name])
     return found
@@ -184,8 +198,10 @@ def draw_sample(program: Program, finite, sizes, seed: int = 0, wrt=()) -> Sampl
         arrays = draw_arrays(program, sizes, domains, rng, wrt)
         if finite(arrays):
             return Sample(sizes, arrays, _domain_text(domains))
-    raise DeriveError(f"no inputs with a finite loss and gradient were found in the domains {', '.join(DOMAINS)}; "
-                      f"declare facts (dv.positive, dv.sums_to) that say where the loss is defined, or give inputs")
+    raise DeriveError(
+        f"no inputs with a finite loss and gradient were found in the domains {', '.join(DOMAINS)}; "
+        f"declare facts (dv.positive, dv.sums_to) that say where the loss is defined, or give inputs"
+    )
 
 
 def _domain_text(domains) -> str:

@@ -32,8 +32,15 @@ def taylor_order(d, leaves, sample, ours, key, noise: float, seed: int) -> Order
     value = ours[d.results[0][0]]
     weight = np.random.default_rng(seed + 1).normal(size=value.shape)
     slope = np.tensordot(weight, ours[f"jacobian {key}"], axes=weight.ndim).ravel()
-    return order(_function(d, leaves, sample, names, weight), point, slope, noise * float(np.sum(np.abs(weight))), seed,
-                 bool(d.kinks), within=within)
+    return order(
+        _function(d, leaves, sample, names, weight),
+        point,
+        slope,
+        noise * float(np.sum(np.abs(weight))),
+        seed,
+        bool(d.kinks),
+        within=within,
+    )
 
 
 def _hessian_order(d, leaves, sample, ours, names, point, noise, seed, within) -> Order:

@@ -38,13 +38,15 @@ def pad(sequences: Sequence, dtype=None) -> tuple[np.ndarray, np.ndarray]:
         if not a.ndim or not len(a):
             raise InputError(f"pad: sequence {n} is empty: shape {a.shape}; accepted are those of at least one step")
         if a.shape[1:] != arrays[0].shape[1:]:
-            raise InputError(f"pad: a step of sequence {n} has shape {a.shape[1:]}, one of sequence 0 has "
-                             f"{arrays[0].shape[1:]}; sequences may differ in their length only")
+            raise InputError(
+                f"pad: a step of sequence {n} has shape {a.shape[1:]}, one of sequence 0 has "
+                f"{arrays[0].shape[1:]}; sequences may differ in their length only"
+            )
     longest = max(map(len, arrays))
     out = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype or np.result_type(*arrays))
     mask = np.zeros((len(arrays), longest), np.int32)
     for n, a in enumerate(arrays):
-        out[n, :len(a)], mask[n, :len(a)] = a, 1
+        out[n, : len(a)], mask[n, : len(a)] = a, 1
     return out, mask
 
 
@@ -65,8 +67,10 @@ def lengths(mask) -> np.ndarray:
     bad = np.argwhere(on[:, 1:] & ~on[:, :-1])
     if len(bad):
         n, t = bad[0]
-        raise InputError(f"lengths: mask[{n}, {t + 1}] is 1 after a 0 at {t}; a length needs a mask that is ones first "
-                         f"and zeros then, a prefix. The layers themselves take any mask")
+        raise InputError(
+            f"lengths: mask[{n}, {t + 1}] is 1 after a 0 at {t}; a length needs a mask that is ones first "
+            f"and zeros then, a prefix. The layers themselves take any mask"
+        )
     return on.sum(axis=1)
 
 
@@ -84,8 +88,11 @@ class Vocabulary:
 
     def __init__(self, text: str):
         if not isinstance(text, str) or not text:
-            raise InputError("the text is empty; a vocabulary needs at least one character" if text == "" else
-                             f"the text is {type(text).__name__}; accepted is a str")
+            raise InputError(
+                "the text is empty; a vocabulary needs at least one character"
+                if text == ""
+                else f"the text is {type(text).__name__}; accepted is a str"
+            )
         self.characters = "".join(sorted(set(text)))
         self._number = {c: n for n, c in enumerate(self.characters)}
 
@@ -121,14 +128,18 @@ def streams(ids, batch: int, steps: int) -> Iterator[tuple[np.ndarray, np.ndarra
     if steps < 1 or batch < 1:
         raise InputError(f"streams: batch {batch} and steps {steps} are whole numbers from 1")
     if len(ids) <= batch:
-        raise InputError(f"streams: {len(ids)} elements for {batch} streams; each needs at least {steps} inputs and "
-                         f"the element after them, {batch * steps + 1} together")
+        raise InputError(
+            f"streams: {len(ids)} elements for {batch} streams; each needs at least {steps} inputs and "
+            f"the element after them, {batch * steps + 1} together"
+        )
     if long < steps:
-        raise InputError(f"streams: truncation after {steps} steps, but {len(ids)} elements in {batch} streams are "
-                         f"{long} steps each; accepted are at most {long} steps, or fewer streams")
-    x, y = (a[:batch * long].reshape(batch, long, *ids.shape[1:]) for a in (ids, ids[1:]))
+        raise InputError(
+            f"streams: truncation after {steps} steps, but {len(ids)} elements in {batch} streams are "
+            f"{long} steps each; accepted are at most {long} steps, or fewer streams"
+        )
+    x, y = (a[: batch * long].reshape(batch, long, *ids.shape[1:]) for a in (ids, ids[1:]))
     for first in range(0, long - steps + 1, steps):
-        yield x[:, first:first + steps], y[:, first:first + steps]
+        yield x[:, first : first + steps], y[:, first : first + steps]
 
 
 def windows(ids, batch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -65,15 +65,20 @@ class Block:
 
     @property
     def dtype(self):
-        return np.result_type(*(np.asarray(a).dtype for a in (*self.arrays.values(), *self.inputs.values()))) \
-            if self.arrays or self.inputs else np.dtype(np.float32)
+        return (
+            np.result_type(*(np.asarray(a).dtype for a in (*self.arrays.values(), *self.inputs.values())))
+            if self.arrays or self.inputs
+            else np.dtype(np.float32)
+        )
 
     def _operands(self, part: Part) -> tuple[list, dict]:
         """The arrays of a part with their letters as numbers, as einsum takes them, and those numbers."""
         letters = dict.fromkeys((*part.axes, *(a for _, of in part.factors for a in of)))
         number = {a: n for n, a in enumerate(letters)}
         every = {**self.inputs, **self.arrays}
-        operands = [x for key, of in part.factors for x in (np.asarray(every[key], self.dtype), [number[a] for a in of])]
+        operands = [
+            x for key, of in part.factors for x in (np.asarray(every[key], self.dtype), [number[a] for a in of])
+        ]
         return [np.asarray(part.coef, self.dtype), [], *operands], number
 
     def dense(self) -> np.ndarray:
@@ -114,9 +119,12 @@ class Block:
         return out
 
     def __str__(self):
-        lines = [("" if part.coef == 1 else f"{part.coef:g} ") + " ".join(f"{key}[{','.join(of)}]" for key, of in
-                                                                         part.factors)
-                 + f" on axes {' '.join(part.axes)}" for part in self.parts]
+        lines = [
+            ("" if part.coef == 1 else f"{part.coef:g} ")
+            + " ".join(f"{key}[{','.join(of)}]" for key, of in part.factors)
+            + f" on axes {' '.join(part.axes)}"
+            for part in self.parts
+        ]
         return f"{' + '.join(lines) or 'zero'}: {self.size} numbers computed for {int(np.prod(self.shape, dtype=int))}"
 
 
@@ -143,9 +151,12 @@ class StructuredKernel(Kernel):
         for (a, b), parts in self.layout.items():
             keys = list(dict.fromkeys(key for part in parts for key, _ in part.factors))
             parts = tuple(replace(p, coef=_number(p.coef, self._seen)) for p in parts)
-            blocks[a, b] = Block(shapes[a] + shapes[b], parts,
-                                 {k: found.hessian[k] for k in keys if k in found.hessian},
-                                 {k: _of_dtype(arrays[k], found[0].dtype) for k in keys if k not in found.hessian})
+            blocks[a, b] = Block(
+                shapes[a] + shapes[b],
+                parts,
+                {k: found.hessian[k] for k in keys if k in found.hessian},
+                {k: _of_dtype(arrays[k], found[0].dtype) for k in keys if k not in found.hessian},
+            )
         return found._replace(hessian=blocks)
 
 

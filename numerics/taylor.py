@@ -37,8 +37,16 @@ class Order:
         return "floor" if self.value is None else f"{self.value:.2f}"
 
 
-def order(loss, point: np.ndarray, gradient: np.ndarray, noise: float, seed: int = 0, kinks: bool = False,
-          hessian: np.ndarray | None = None, within=None) -> Order:
+def order(
+    loss,
+    point: np.ndarray,
+    gradient: np.ndarray,
+    noise: float,
+    seed: int = 0,
+    kinks: bool = False,
+    hessian: np.ndarray | None = None,
+    within=None,
+) -> Order:
     """The order of the remainder along a random direction.
 
     Parameters
@@ -78,9 +86,14 @@ def symmetric_directions(tensors, arrays):
     ends = np.cumsum([arrays[t.name].size for t in tensors])[:-1]
 
     def project(direction):
-        parts = [p.reshape(arrays[t.name].shape) for t, p in zip(tensors, np.split(direction.ravel(), ends), strict=True)]
-        parts = [(p + p.T) / 2 if any(f.is_symmetric for f in t.facts) else p for t, p in zip(tensors, parts, strict=True)]
+        parts = [
+            p.reshape(arrays[t.name].shape) for t, p in zip(tensors, np.split(direction.ravel(), ends), strict=True)
+        ]
+        parts = [
+            (p + p.T) / 2 if any(f.is_symmetric for f in t.facts) else p for t, p in zip(tensors, parts, strict=True)
+        ]
         return np.concatenate([p.ravel() for p in parts]).reshape(direction.shape)
+
     return project
 
 

@@ -38,8 +38,9 @@ def object_from_file(spec: str, option: str):
     path, _, name = spec.rpartition(":")
     if found is None:
         have = sorted(n for n in vars(module) if not n.startswith("_"))
-        raise NumericsError(f"{option} {spec}: {path} has no {name!r}{did_you_mean(name, have)}; it has "
-                            f"{', '.join(have) or 'nothing'}")
+        raise NumericsError(
+            f"{option} {spec}: {path} has no {name!r}{did_you_mean(name, have)}; it has {', '.join(have) or 'nothing'}"
+        )
     return _told(found, Path(path)) if isinstance(found, FunctionType) else found
 
 

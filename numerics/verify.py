@@ -91,12 +91,17 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
     """
     for dtype in dtypes:
         if not known_dtype(dtype):
-            raise NumericsError(f"verify(..., dtypes={tuple(dtypes)}): {dtype!r} is not one of float64, float32, "
-                                f"bfloat16, float16")
+            raise NumericsError(
+                f"verify(..., dtypes={tuple(dtypes)}): {dtype!r} is not one of float64, float32, bfloat16, float16"
+            )
     check = _Check(kern, forward, seed, tuple(dtypes), tolerance)
     report = check.run()
-    kern.evidence = {**(kern.evidence or {}), "summary": summary(report) if report.ok else "",
-                     "verify": report.as_dict(), "exact": check.exact}
+    kern.evidence = {
+        **(kern.evidence or {}),
+        "summary": summary(report) if report.ok else "",
+        "verify": report.as_dict(),
+        "exact": check.exact,
+    }
     return report
 
 
@@ -119,6 +124,7 @@ def _precision(wide: bool):
     if callable(getattr(jax, "enable_x64", None)):
         return jax.enable_x64(wide)
     from jax.experimental import enable_x64
+
     return enable_x64(wide)
 
 
@@ -145,8 +151,13 @@ class _Check:
         self.text = "none was reached"
         self._opponents: dict = {}
         self.derivatives = {label(g, k): (g, k) for g, v in self.d.results if g in DERIVATIVES for k in v}
-        self.stopped = any(type(n).__name__ == "stop_gradient" for e in self.d.source.equations for t in e.terms
-                           for f in t.fac for n in _nodes(f))
+        self.stopped = any(
+            type(n).__name__ == "stop_gradient"
+            for e in self.d.source.equations
+            for t in e.terms
+            for f in t.fac
+            for n in _nodes(f)
+        )
         if self.stopped:
             self.notes.append("gradients are stopped on purpose, so the loss's own Taylor remainder says nothing")
         self.exact: dict | None = None  # the exact check's own evidence
@@ -166,8 +177,17 @@ class _Check:
             return action()
         except Exception as error:
             verdict = "refuted" if isinstance(error, DerivationError) and what == "exact check" else "error"
-            self._add(what, "float64", None, what, None, None, None, verdict=verdict,
-                      note=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            self._add(
+                what,
+                "float64",
+                None,
+                what,
+                None,
+                None,
+                None,
+                verdict=verdict,
+                note=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            )
             return verdict
 
     def _add(self, tensor, dtype, sample, opponent, error, scale, bound, **more):
@@ -178,13 +198,17 @@ class _Check:
         found = self.d.check(seed=self.seed)
         self.exact = found.to_json()
         if not found.ok:
-            self.notes.append(f"the exact check could neither prove nor refute {', '.join(found.undecided[:3])}; what "
-                              f"is left is the numeric evidence")
+            self.notes.append(
+                f"the exact check could neither prove nor refute {', '.join(found.undecided[:3])}; what "
+                f"is left is the numeric evidence"
+            )
             return "undecided"
         if not found.undecided:
             return "mod 2**61-1"
-        self.notes.append(f"the exact check decided {len(found.undecided)} of {len(found.rows)} claims by 50-digit "
-                          f"evaluation only: {', '.join(found.undecided[:3])}")
+        self.notes.append(
+            f"the exact check decided {len(found.undecided)} of {len(found.rows)} claims by 50-digit "
+            f"evaluation only: {', '.join(found.undecided[:3])}"
+        )
         return "50 digits"
 
     # -- float64: autodiff and Taylor ----------------------------------------------------------------------------------
@@ -240,8 +264,10 @@ class _Check:
         expected, ours = opponent(sample.arrays), self.leaves(sample.arrays)
         scale, model = scales(expected), Model.of(self.program, sample.sizes)
         change = moved(self.leaves, sample.arrays, "float64", self.seed)
-        noise = unit("float64") * abs(float(np.sum(ours[self.d.results[0][0]]))) * 16 + 8 * change[
-            self.d.results[0][0]] * scale[self.d.results[0][0]]
+        noise = (
+            unit("float64") * abs(float(np.sum(ours[self.d.results[0][0]]))) * 16
+            + 8 * change[self.d.results[0][0]] * scale[self.d.results[0][0]]
+        )
         ruled = None
         for name in sorted(ours, key=lambda n: n not in self.derivatives):
             reference = expected[name]
@@ -251,7 +277,8 @@ class _Check:
             if verdict == "FAIL" and not note and self.d.kinks:
                 ruled = ruled or self.opponent(sample.sizes, True)(sample.arrays)
                 if (distance(ours[name], ruled[name], scale[name])[0] or np.inf) <= bound and self._agree_nearby(
-                        sample, name, bound):
+                    sample, name, bound
+                ):
                     verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
             taylor = None if self.stopped else self._taylor(sample, name, ours, noise)
             if taylor is not None and not taylor.ok and verdict != "convention":
@@ -259,8 +286,19 @@ class _Check:
             if taylor is not None and taylor.tries > 1 and taylor.ok and self.d.kinks:
                 note = note or f"direction {taylor.tries} stays on one side of the kinks"
             checked = exact if name in self.derivatives else ""
-            self._add(name, "float64", sample, AUTODIFF, error, scale[name], bound, exact=checked or "",
-                      order=str(taylor) if taylor else "", verdict=verdict, note=note)
+            self._add(
+                name,
+                "float64",
+                sample,
+                AUTODIFF,
+                error,
+                scale[name],
+                bound,
+                exact=checked or "",
+                order=str(taylor) if taylor else "",
+                verdict=verdict,
+                note=note,
+            )
         if any(group == "hessian" for group, _ in self.d.results):
             self._symmetry(sample, ours, scale, model, change)
 
@@ -268,8 +306,17 @@ class _Check:
         for pair, error in asymmetries(self.d, ours, scale).items():
             name = label("hessian", pair)
             bound = self.tolerance("float64", model, change[name])
-            self._add(name, "float64", sample, "its own transpose", error, scale[name], bound,
-                      verdict="ok" if error <= bound else "FAIL", note="" if error <= bound else "not symmetric")
+            self._add(
+                name,
+                "float64",
+                sample,
+                "its own transpose",
+                error,
+                scale[name],
+                bound,
+                verdict="ok" if error <= bound else "FAIL",
+                note="" if error <= bound else "not symmetric",
+            )
 
     def _taylor(self, sample, name, ours, noise):
         kind, key = self.derivatives.get(name, ("", None))
@@ -289,8 +336,10 @@ class _Check:
     def _agree_nearby(self, sample, name, bound) -> bool:
         """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""
         rng = np.random.default_rng(self.seed + 1)
-        near = {n: a * (1 + 1e-3 * rng.normal(size=a.shape)) + 1e-4 * rng.normal(size=a.shape) if is_float(a) else a
-                for n, a in sample.arrays.items()}
+        near = {
+            n: a * (1 + 1e-3 * rng.normal(size=a.shape)) + 1e-4 * rng.normal(size=a.shape) if is_float(a) else a
+            for n, a in sample.arrays.items()
+        }
         expected = self.opponent(sample.sizes)(near)
         error, _ = distance(self.leaves(near)[name], expected[name], scales(expected)[name])
         return error is not None and error <= bound
@@ -310,8 +359,17 @@ class _Check:
             if is_float(reference) and str(ours[name].dtype) != dtype:
                 note = f"returned {ours[name].dtype} for {dtype} inputs"
             good = error is not None and error <= bound and not note
-            self._add(name, dtype, sample, "kernel in float64", error, scale[name], bound,
-                      verdict="ok" if good else "FAIL", note=note)
+            self._add(
+                name,
+                dtype,
+                sample,
+                "kernel in float64",
+                error,
+                scale[name],
+                bound,
+                verdict="ok" if good else "FAIL",
+                note=note,
+            )
         self.notes.append(f"tolerance {dtype}: " + (model.text(dtype) if self.given is None else "given"))
 
     def _steady(self, dtype, sizes):
@@ -353,8 +411,10 @@ class _Check:
         differs, _ = distance(autodiff[name], ruled[name], scale[name])
         verdict = "ok" if error is not None and error <= bound else "FAIL"
         if verdict == "FAIL" and not note and not self._ties_are_exact():
-            self.notes.append(f"kinks: {name} differs from the conventions by {error:.1e}, but rounding decides which "
-                              f"values tie here, so this says nothing")
+            self.notes.append(
+                f"kinks: {name} differs from the conventions by {error:.1e}, but rounding decides which "
+                f"values tie here, so this says nothing"
+            )
             return
         if verdict == "ok" and (differs is None or differs > bound):
             by = "is not finite" if differs is None else f"differs by {differs * scale[name]:.1e}"

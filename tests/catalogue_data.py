@@ -12,9 +12,13 @@ def target(name, rng, shape, one_hot=False):
         return rng.integers(0, shape[-1], shape[:-1])
     if name == "categorical_hinge" or (kind == "probabilities" and one_hot):
         return np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
-    return {"values": lambda: rng.normal(size=shape), "nonnegative": lambda: rng.poisson(2, shape).astype(float),
-            "signs": lambda: rng.choice([-1.0, 1.0], shape), "bits": lambda: rng.random(shape),
-            "probabilities": lambda: rng.dirichlet(np.ones(shape[-1]), shape[:-1])}[kind]()
+    return {
+        "values": lambda: rng.normal(size=shape),
+        "nonnegative": lambda: rng.poisson(2, shape).astype(float),
+        "signs": lambda: rng.choice([-1.0, 1.0], shape),
+        "bits": lambda: rng.random(shape),
+        "probabilities": lambda: rng.dirichlet(np.ones(shape[-1]), shape[:-1]),
+    }[kind]()
 
 
 def output(name, rng, shape):
@@ -22,8 +26,9 @@ def output(name, rng, shape):
     reads = LOSSES[name].reads
     if reads == "probabilities":
         return rng.dirichlet(np.ones(shape[-1]), shape[:-1])
-    return {"bits": lambda: rng.uniform(0.05, 0.95, shape),
-            "nonnegative": lambda: rng.uniform(0.1, 3, shape)}.get(reads, lambda: 2 * rng.normal(size=shape))()
+    return {"bits": lambda: rng.uniform(0.05, 0.95, shape), "nonnegative": lambda: rng.uniform(0.1, 3, shape)}.get(
+        reads, lambda: 2 * rng.normal(size=shape)
+    )()
 
 
 def error(ours, theirs, others=()) -> float:

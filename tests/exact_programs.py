@@ -12,8 +12,9 @@ def by_hand(loss, gradients, seed=None):
     """A Derivation without steps: ``gradients`` maps each tensor to the defined tensor claimed to be its gradient."""
     source, program = ingest([loss]), ingest([loss, *gradients.values()])
     results = (("loss", loss), ("grads", {t.name: g for t, g in gradients.items()}))
-    return Derivation("vjp" if seed is not None else "backprop", "by_hand", source, program, tuple(gradients), results,
-                      seed=seed)
+    return Derivation(
+        "vjp" if seed is not None else "backprop", "by_hand", source, program, tuple(gradients), results, seed=seed
+    )
 
 
 def softmax_regression(sign=1, factor=1, onehot=1, shift=0):
@@ -37,10 +38,10 @@ def convolution(divisible=True, padding=1):
     r, h = dv.index("r", size=3), dv.index("h")
     u = dv.index("u", size=(h.size + 2 - 3) // 2 + 1)
     x, K, w = dv.tensor("x", n, h, c), dv.tensor("K", r, c, f), dv.tensor("w", n, u, f)
-    y = dv.define("y", (n, u, f), dv.Sum(x[n, 2*u + r - 1, c] * K[r, c, f], r, c))
+    y = dv.define("y", (n, u, f), dv.Sum(x[n, 2 * u + r - 1, c] * K[r, c, f], r, c))
     loss = dv.define("loss", (), dv.Sum(y[n, u, f] * w[n, u, f], n, u, f))
-    dK = dv.define("dK", (r, c, f), dv.Sum(x[n, 2*u + r - padding, c] * w[n, u, f], n, u))
-    row = Eq(2*u + r - padding, h) if divisible else (2*u + r - padding <= h)
+    dK = dv.define("dK", (r, c, f), dv.Sum(x[n, 2 * u + r - padding, c] * w[n, u, f], n, u))
+    row = Eq(2 * u + r - padding, h) if divisible else (2 * u + r - padding <= h)
     dx = dv.define("dx", (n, h, c), dv.Sum(w[n, u, f] * K[r, c, f] * dv.Iverson(row), u, r, f))
     return by_hand(loss, {x: dx, K: dK})
 
@@ -50,10 +51,10 @@ def max_pool(everywhere=False):
     n, h, r = dv.index("n"), dv.index("h"), dv.index("r", size=3)
     u = dv.index("u", size=(h.size - 3) // 2 + 1)
     x, w = dv.tensor("x", n, h), dv.tensor("w", n, u)
-    y = dv.define("y", (n, u), dv.Max(dv.relu(x[n, 2*u + r]), r))  # relu makes ties
-    at = dv.define("at", (n, u), dv.argmax(dv.relu(x[n, 2*u + r]), r))
+    y = dv.define("y", (n, u), dv.Max(dv.relu(x[n, 2 * u + r]), r))  # relu makes ties
+    at = dv.define("at", (n, u), dv.argmax(dv.relu(x[n, 2 * u + r]), r))
     loss = dv.define("loss", (), dv.Sum(y[n, u] * w[n, u], n, u))
-    where = dv.Iverson(Eq(2*u + r, h)) if everywhere else dv.Iverson(Eq(2*u + at[n, u], h)) * dv.Iverson(Eq(r, 0))
+    where = dv.Iverson(Eq(2 * u + r, h)) if everywhere else dv.Iverson(Eq(2 * u + at[n, u], h)) * dv.Iverson(Eq(r, 0))
     dx = dv.define("dx", (n, h), dv.Sum(w[n, u] * dv.Iverson(x[n, h] > 0) * where, u, r))
     return by_hand(loss, {x: dx})
 
@@ -63,14 +64,23 @@ def recurrent(later=1):
     t, b, l = dv.indices("t b l")
     m = dv.index("m", size="L")
     x, U, h0 = dv.tensor("x", t, b, l), dv.tensor("U", l, m), dv.tensor("h0", b, l)
-    h = dv.define("h", (t, b, l), lambda h: tanh(x[t, b, l] + dv.Sum(
-        Piecewise((h0[b, m], Eq(t, 0)), (h[t - 1, b, m], True)) * U[m, l], m)))
-    loss = dv.define("loss", (), dv.Sum(h[t, b, l]**2, t, b, l))
-    dh = dv.define("dh", (t, b, l), lambda dh: 2*h[t, b, l] + dv.Sum(
-        dh[t + later, b, m] * (1 - h[t + 1, b, m]**2) * U[l, m], m))
-    dU = dv.define("dU", (l, m), dv.Sum(
-        dh[t, b, m] * (1 - h[t, b, m]**2) * Piecewise((h0[b, l], Eq(t, 0)), (h[t - 1, b, l], True)), t, b))
-    dh0 = dv.define("dh0", (b, l), dv.Sum(dh[0, b, m] * (1 - h[0, b, m]**2) * U[l, m], m))
+    h = dv.define(
+        "h",
+        (t, b, l),
+        lambda h: tanh(x[t, b, l] + dv.Sum(Piecewise((h0[b, m], Eq(t, 0)), (h[t - 1, b, m], True)) * U[m, l], m)),
+    )
+    loss = dv.define("loss", (), dv.Sum(h[t, b, l] ** 2, t, b, l))
+    dh = dv.define(
+        "dh",
+        (t, b, l),
+        lambda dh: 2 * h[t, b, l] + dv.Sum(dh[t + later, b, m] * (1 - h[t + 1, b, m] ** 2) * U[l, m], m),
+    )
+    dU = dv.define(
+        "dU",
+        (l, m),
+        dv.Sum(dh[t, b, m] * (1 - h[t, b, m] ** 2) * Piecewise((h0[b, l], Eq(t, 0)), (h[t - 1, b, l], True)), t, b),
+    )
+    dh0 = dv.define("dh0", (b, l), dv.Sum(dh[0, b, m] * (1 - h[0, b, m] ** 2) * U[l, m], m))
     return by_hand(loss, {U: dU, h0: dh0})
 
 
@@ -80,7 +90,7 @@ def layer_norm(whole=True):
     j = dv.index("j", size="I")
     x, w = dv.tensor("x", b, i), dv.tensor("w", b, i)
     mean = dv.define("mean", (b,), dv.Sum(x[b, i], i) / i.size)
-    var = dv.define("var", (b,), dv.Sum((x[b, i] - mean[b])**2, i) / i.size)
+    var = dv.define("var", (b,), dv.Sum((x[b, i] - mean[b]) ** 2, i) / i.size)
     rs = dv.define("rs", (b,), 1 / sqrt(var[b] + sympy.Rational(1, 1000)))
     y = dv.define("y", (b, i), (x[b, i] - mean[b]) * rs[b])
     loss = dv.define("loss", (), dv.Sum(w[b, i] * y[b, i], b, i))

@@ -27,8 +27,12 @@ def softmax_regression_gradients(mistake, x, label, W, c):
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p = p / p.sum(axis=1, keepdims=True)
     onehot = np.eye(W.shape[1], dtype=x.dtype)[label]
-    dz = {"onehot missing": p, "onehot twice": p - 2 * onehot, "onehot added": p + onehot,
-          "softmax missing": -onehot}.get(mistake, p - onehot)
+    dz = {
+        "onehot missing": p,
+        "onehot twice": p - 2 * onehot,
+        "onehot added": p + onehot,
+        "softmax missing": -onehot,
+    }.get(mistake, p - onehot)
     dz = dz / {"1/B missing": 1, "1/K for 1/B": W.shape[1], "1/B twice": len(x) ** 2}.get(mistake, len(x))
     if mistake == "sign":
         dz = -dz
@@ -66,8 +70,12 @@ def mlp_gradients(mistake, x, y, W1, c1, W2, c2):
     if mistake == "target added":
         dz = 2 * (z + y) / (x.shape[0] * y.shape[1])
     da = dz @ W2.T
-    slope = {"slope missing": 1, "slope of a sigmoid": a * (1 - a), "slope not squared": 1 - a,
-             "slope with a plus": 1 + a**2}.get(mistake, 1 - a**2)
+    slope = {
+        "slope missing": 1,
+        "slope of a sigmoid": a * (1 - a),
+        "slope not squared": 1 - a,
+        "slope with a plus": 1 + a**2,
+    }.get(mistake, 1 - a**2)
     din = da * slope
     if mistake == "hidden layer stopped":
         din = np.zeros_like(din)
@@ -172,7 +180,7 @@ def conv():
 
 def conv_gradients(mistake, x, K, y):
     (R, S), (U, V) = K.shape[:2], y.shape[1:3]
-    z = sum(np.einsum("buvc,ck->buvk", x[:, r:r + U, s:s + V], K[r, s]) for r in range(R) for s in range(S))
+    z = sum(np.einsum("buvc,ck->buvk", x[:, r : r + U, s : s + V], K[r, s]) for r in range(R) for s in range(S))
     dz = 2 * (z - y) / len(x)
     if mistake == "2 missing":
         dz = dz / 2
@@ -181,9 +189,9 @@ def conv_gradients(mistake, x, K, y):
     dK, dx = np.zeros_like(K), np.zeros_like(x)
     for r in range(R):
         for s in range(S):
-            dK[r, s] = np.einsum("buvc,buvk->ck", x[:, r:r + U, s:s + V], dz)
+            dK[r, s] = np.einsum("buvc,buvk->ck", x[:, r : r + U, s : s + V], dz)
             flipped = K[R - 1 - r, S - 1 - s] if mistake == "kernel flipped in dx" else K[r, s]
-            dx[:, r:r + U, s:s + V] += np.einsum("buvk,ck->buvc", dz, flipped)
+            dx[:, r : r + U, s : s + V] += np.einsum("buvk,ck->buvc", dz, flipped)
     if mistake == "dK flipped":
         dK = dK[::-1, ::-1]
     if mistake == "dK flipped in one axis":

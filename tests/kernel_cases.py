@@ -40,11 +40,11 @@ def layer_norm():
     b, i = dv.indices("b i")
     x, y, gamma, beta = dv.tensor("x", b, i), dv.tensor("y", b, i), dv.tensor("gamma", i), dv.tensor("beta", i)
     mean = dv.define("mean", (b,), dv.Sum(x[b, i], i) / i.size)
-    var = dv.define("var", (b,), dv.Sum((x[b, i] - mean[b])**2, i) / i.size)
-    rs = dv.define("rs", (b,), (var[b] + 1e-5)**Rational(-1, 2))
+    var = dv.define("var", (b,), dv.Sum((x[b, i] - mean[b]) ** 2, i) / i.size)
+    rs = dv.define("rs", (b,), (var[b] + 1e-5) ** Rational(-1, 2))
     xhat = dv.define("xhat", (b, i), (x[b, i] - mean[b]) * rs[b])
     out = dv.define("out", (b, i), gamma[i] * xhat[b, i] + beta[i])
-    loss = dv.define("loss", (), dv.Sum((out[b, i] - y[b, i])**2, b, i) / b.size)
+    loss = dv.define("loss", (), dv.Sum((out[b, i] - y[b, i]) ** 2, b, i) / b.size)
     return dv.backprop(loss, wrt=[x, gamma, beta], name="layer_norm")
 
 
@@ -53,8 +53,9 @@ def gelu():
     x, y, W = dv.tensor("x", b, i), dv.tensor("y", b, j), dv.tensor("W", i, j)
     a = dv.define("a", (b, j), dv.Sum(x[b, i] * W[i, j], i))
     h = dv.define("h", (b, j), a[b, j] * (1 + erf(a[b, j] / sympy.sqrt(2))) / 2)
-    return dv.backprop(dv.define("loss", (), dv.Sum((h[b, j] - y[b, j])**2, b, j) / (b.size * j.size)), wrt=[W],
-                       name="gelu")
+    return dv.backprop(
+        dv.define("loss", (), dv.Sum((h[b, j] - y[b, j]) ** 2, b, j) / (b.size * j.size)), wrt=[W], name="gelu"
+    )
 
 
 def tanh_rnn():
@@ -68,7 +69,7 @@ def tanh_rnn():
         return tanh(dv.Sum(x[t, b, i] * W[i, l], i) + dv.Sum(before * U[m, l], m) + c[l])
 
     h = dv.define("h", (t, b, l), step)
-    loss = dv.define("loss", (), dv.Sum((h[t, b, l] - y[t, b, l])**2, t, b, l))
+    loss = dv.define("loss", (), dv.Sum((h[t, b, l] - y[t, b, l]) ** 2, t, b, l))
     return dv.backprop(loss, wrt=[W, U, c, h0], name="tanh_rnn")
 
 
@@ -79,7 +80,7 @@ def batch_first_rnn():
     x, y = dv.tensor("x", b, t, i), dv.tensor("y", b, l)
     W, U = dv.tensor("W", i, l), dv.tensor("U", m, l)
     h = dv.define("h", (b, t, l), lambda h: tanh(dv.Sum(x[b, t, i] * W[i, l], i) + dv.Sum(h[b, t - 1, m] * U[m, l], m)))
-    loss = dv.define("loss", (), dv.Sum((h[b, t.size - 1, l] - y[b, l])**2, b, l))
+    loss = dv.define("loss", (), dv.Sum((h[b, t.size - 1, l] - y[b, l]) ** 2, b, l))
     return dv.backprop(loss, wrt=[W, U], name="last_state")
 
 
@@ -89,7 +90,7 @@ def embedding():
     y = dv.tensor("y", b, k)
     x = dv.define("x", (b, t, d), E[tok[b, t], d])
     z = dv.define("z", (b, k), dv.Sum(tanh(x[b, t, d]) * W[d, k], t, d))
-    return dv.backprop(dv.define("loss", (), dv.Sum((z[b, k] - y[b, k])**2, b, k)), wrt=[E, W], name="embedding")
+    return dv.backprop(dv.define("loss", (), dv.Sum((z[b, k] - y[b, k]) ** 2, b, k)), wrt=[E, W], name="embedding")
 
 
 def strided_conv():
@@ -98,7 +99,7 @@ def strided_conv():
     H, V = dv.size("H"), dv.size("V")
     img, K = dv.tensor("img", b, "H", "V", c), dv.tensor("K", r, s, c, o)
     u, v = dv.index("u", (H + 2 - 5) // 2 + 1), dv.index("v", (V + 2 - 3) // 2 + 1)
-    y = dv.define("y", (b, u, v, o), dv.Sum(img[b, 2*u + 2*r - 1, 2*v + 2*s - 1, c] * K[r, s, c, o], r, s, c))
+    y = dv.define("y", (b, u, v, o), dv.Sum(img[b, 2 * u + 2 * r - 1, 2 * v + 2 * s - 1, c] * K[r, s, c, o], r, s, c))
     return dv.backprop(dv.define("loss", (), dv.Sum(tanh(y[b, u, v, o]), b, u, v, o)), wrt=[img, K], name="conv")
 
 
@@ -106,8 +107,8 @@ def padded_max_pool():
     b, c = dv.indices("b c")
     r, H = dv.index("r", 3), dv.size("H")
     img, u = dv.tensor("img", b, "H", c), dv.index("u", (H - 1) // 2 + 1)
-    y = dv.define("y", (b, u, c), dv.Max(img[b, 2*u + r - 1, c], r))
-    return dv.backprop(dv.define("loss", (), dv.Sum(y[b, u, c]**2, b, u, c)), wrt=[img], name="max_pool")
+    y = dv.define("y", (b, u, c), dv.Max(img[b, 2 * u + r - 1, c], r))
+    return dv.backprop(dv.define("loss", (), dv.Sum(y[b, u, c] ** 2, b, u, c)), wrt=[img], name="max_pool")
 
 
 def strange_names():
@@ -118,8 +119,21 @@ def strange_names():
     return dv.backprop(dv.define("I", (), body), wrt=[x, w, c, e], name='it"""\nraise SystemExit\n"""')
 
 
-CASES = {f.__name__: f for f in (softmax_regression, mlp, layer_norm, gelu, tanh_rnn, batch_first_rnn, embedding,
-                                 strided_conv, padded_max_pool, strange_names)}
+CASES = {
+    f.__name__: f
+    for f in (
+        softmax_regression,
+        mlp,
+        layer_norm,
+        gelu,
+        tanh_rnn,
+        batch_first_rnn,
+        embedding,
+        strided_conv,
+        padded_max_pool,
+        strange_names,
+    )
+}
 
 
 def free_sizes(d) -> set[str]:

@@ -91,9 +91,15 @@ def tanh_rnn():
     m = dv.index("m", l.size)
     x, U, W = dv.tensor("x", t, b, i), dv.tensor("U", i, l), dv.tensor("W", m, l)
     h0, c = dv.tensor("h0", b, l), dv.tensor("c", l)
-    h = dv.define("h", (t, b, l), lambda h: tanh(
-        dv.Sum(x[t, b, i] * U[i, l], i)
-        + dv.Sum(Piecewise((h0[b, m], Eq(t, 0)), (h[t - 1, b, m], True)) * W[m, l], m) + c[l]))
+    h = dv.define(
+        "h",
+        (t, b, l),
+        lambda h: tanh(
+            dv.Sum(x[t, b, i] * U[i, l], i)
+            + dv.Sum(Piecewise((h0[b, m], Eq(t, 0)), (h[t - 1, b, m], True)) * W[m, l], m)
+            + c[l]
+        ),
+    )
     return dv.backprop(dv.define("loss", (), dv.Sum(h[t, b, l] ** 2, t, b, l)), [U, W, c, h0])
 
 
@@ -107,10 +113,15 @@ def lstm():
     def pre(g, h):
         return dv.Sum(x[t, b, i] * U[g][i, l], i) + dv.Sum(h[t - 1, b, m] * W[g][m, l], m)
 
-    h, c = dv.define("h c", (t, b, l), lambda h, c: (
-        dv.sigmoid(pre("o", h)) * tanh(c[t, b, l]),
-        dv.sigmoid(pre("f", h)) * Piecewise((c0[b, l], Eq(t, 0)), (c[t - 1, b, l], True))
-        + dv.sigmoid(pre("i", h)) * tanh(pre("g", h))))
+    h, c = dv.define(
+        "h c",
+        (t, b, l),
+        lambda h, c: (
+            dv.sigmoid(pre("o", h)) * tanh(c[t, b, l]),
+            dv.sigmoid(pre("f", h)) * Piecewise((c0[b, l], Eq(t, 0)), (c[t - 1, b, l], True))
+            + dv.sigmoid(pre("i", h)) * tanh(pre("g", h)),
+        ),
+    )
     loss = dv.define("loss", (), dv.Sum(h[t.size - 1, b, l] * w[b, l], b, l))
     return dv.backprop(loss, [*U.values(), *W.values(), c0])
 
@@ -148,8 +159,7 @@ def conv2d():
     v = dv.index("v", size=(X + 2 * P - D * (Q - 1) - 1) // S + 1)
     r, s, c, o = dv.index("r", R), dv.index("s", Q), dv.index("c"), dv.index("o")
     x, K, w = dv.tensor("x", b, H, X, c), dv.tensor("K", r, s, c, o), dv.tensor("w", b, u, v, o)
-    y = dv.define("y", (b, u, v, o),
-                  dv.Sum(x[b, S * u + D * r - P, S * v + D * s - P, c] * K[r, s, c, o], r, s, c))
+    y = dv.define("y", (b, u, v, o), dv.Sum(x[b, S * u + D * r - P, S * v + D * s - P, c] * K[r, s, c, o], r, s, c))
     return dv.backprop(dv.define("loss", (), dv.Sum(y[b, u, v, o] ** 2 * w[b, u, v, o], b, u, v, o)), [x, K])
 
 

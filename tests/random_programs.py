@@ -19,8 +19,13 @@ class Maker:
         self.letters = {n: dv.index(n) for n in "ijk"}
         i, j, k = self.letters.values()
         self.twins = {letter: dv.index(f"{letter.name}2", letter.size) for letter in (i, j, k)}
-        self.inputs = [dv.tensor("x", i), dv.tensor("y", i, j), dv.tensor("w", k), dv.tensor("A", j, j.size),
-                       dv.tensor("c")]
+        self.inputs = [
+            dv.tensor("x", i),
+            dv.tensor("y", i, j),
+            dv.tensor("w", k),
+            dv.tensor("A", j, j.size),
+            dv.tensor("c"),
+        ]
         self.gathers = [dv.tensor("f", i, dtype="int", below=j.size), dv.tensor("g", k, dtype="int", below=i.size)]
         self.tensors = list(self.inputs)
         self.counter = 0
@@ -101,4 +106,8 @@ class Maker:
         b = self.fresh()
         inside = (*scope, b)
         u = sympy.tanh(self.expr(inside, depth - 1))
-        return sympy.log(dv.Sum(sympy.exp(u), b)) if r.random() < 0.5 else sympy.exp(sympy.tanh(a())) / dv.Sum(sympy.exp(u), b)
+        return (
+            sympy.log(dv.Sum(sympy.exp(u), b))
+            if r.random() < 0.5
+            else sympy.exp(sympy.tanh(a())) / dv.Sum(sympy.exp(u), b)
+        )

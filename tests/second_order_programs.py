@@ -34,14 +34,14 @@ def log_sum_exp():
 
 def matrix_factorization():
     A, U, V = dv.tensor("A", i, j), dv.tensor("U", i, k), dv.tensor("V", j, k)
-    return dv.define("loss", (), dv.Sum((A[i, j] - dv.Sum(U[i, k] * V[j, k], k))**2, i, j) / 2), [U, V]
+    return dv.define("loss", (), dv.Sum((A[i, j] - dv.Sum(U[i, k] * V[j, k], k)) ** 2, i, j) / 2), [U, V]
 
 
 def mlp():
     x, y = dv.tensor("x", b, i), dv.tensor("y", b, k)
     W, V = dv.tensor("W", i, j), dv.tensor("V", j, k)
     h = dv.define("h", (b, j), tanh(dv.Sum(x[b, i] * W[i, j], i)))
-    return dv.define("loss", (), dv.Sum((dv.Sum(h[b, j] * V[j, k], j) - y[b, k])**2, b, k) / b.size), [W, V]
+    return dv.define("loss", (), dv.Sum((dv.Sum(h[b, j] * V[j, k], j) - y[b, k]) ** 2, b, k) / b.size), [W, V]
 
 
 def softmax_cross_entropy(declared=True):
@@ -53,5 +53,15 @@ def softmax_cross_entropy(declared=True):
     return dv.define("loss", (), -dv.Sum(y[b, k] * log(p[b, k]), b, k) / b.size), [z]
 
 
-CLASSIC = {f.__name__: f for f in (logistic, softmax_regression, quadratic_form, log_sum_exp, matrix_factorization, mlp,
-                                   softmax_cross_entropy)}
+CLASSIC = {
+    f.__name__: f
+    for f in (
+        logistic,
+        softmax_regression,
+        quadratic_form,
+        log_sum_exp,
+        matrix_factorization,
+        mlp,
+        softmax_cross_entropy,
+    )
+}

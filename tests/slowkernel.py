@@ -24,8 +24,7 @@ class SlowKernel:
         found = []
         for group, declared in self.derivation.results:
             if hasattr(declared, "items"):
-                found.append({k: self._rounded(label(group, k), values[t.name], dtype)
-                              for k, t in declared.items()})
+                found.append({k: self._rounded(label(group, k), values[t.name], dtype) for k, t in declared.items()})
             else:
                 found.append(self._rounded(group, values[declared.name], dtype))
         return tuple(found)

@@ -13,13 +13,16 @@ H = Size("H")
 HALF = floor(H / 2)
 
 
-@pytest.mark.parametrize("e, holds", [
-    (HALF - 2 * floor(HALF / 2), True),
-    (HALF - 3 * floor(HALF / 2), False),  # H = 8: 4 - 6
-    (2 * floor(HALF / 2) - HALF, False),  # H = 6: 2 - 3
-    (H - 4 * floor(HALF / 2), True),
-    (H - floor((H - 1) / 2) - 1, True),
-])
+@pytest.mark.parametrize(
+    "e, holds",
+    [
+        (HALF - 2 * floor(HALF / 2), True),
+        (HALF - 3 * floor(HALF / 2), False),  # H = 8: 4 - 6
+        (2 * floor(HALF / 2) - HALF, False),  # H = 6: 2 - 3
+        (H - 4 * floor(HALF / 2), True),
+        (H - floor((H - 1) / 2) - 1, True),
+    ],
+)
 def test_nested_floors(e, holds):
     assert nonnegative(e) is holds
     values = [e.xreplace({H: Integer(n)}) for n in range(1, 20)]

@@ -20,8 +20,10 @@ def call(sizes, **other):
 
 @pytest.mark.parametrize("sizes", [MODEL.sizes, {}])
 def test_channel_first_images(sizes):
-    said = (r"x looks channel-first \(NCHW\); images are channels last \(NHWC\): x.transpose\(0, 2, 3, 1\) has shape "
-            r"\(5, 6, 7, 3\) and would fit")
+    said = (
+        r"x looks channel-first \(NCHW\); images are channels last \(NHWC\): x.transpose\(0, 2, 3, 1\) has shape "
+        r"\(5, 6, 7, 3\) and would fit"
+    )
     with pytest.raises(nx.InputError, match=said):
         call(sizes, x=np.zeros((5, 3, 6, 7), "float32"))
     assert np.isfinite(call(sizes, x=np.zeros((5, 3, 6, 7), "float32").transpose(0, 2, 3, 1))[0])
@@ -29,8 +31,10 @@ def test_channel_first_images(sizes):
 
 @pytest.mark.parametrize("sizes", [MODEL.sizes, {}])
 def test_kernels_with_outputs_first(sizes):
-    said = (r"conv2d_1_kernel looks like OIHW, outputs first; kernels are HWIO: "
-            r"conv2d_1_kernel.transpose\(2, 3, 1, 0\) has shape \(3, 3, 3, 4\) and would fit")
+    said = (
+        r"conv2d_1_kernel looks like OIHW, outputs first; kernels are HWIO: "
+        r"conv2d_1_kernel.transpose\(2, 3, 1, 0\) has shape \(3, 3, 3, 4\) and would fit"
+    )
     with pytest.raises(nx.InputError, match=said):
         call(sizes, conv2d_1_kernel=np.zeros((4, 3, 3, 3), "float32"))
 

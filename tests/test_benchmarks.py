@@ -92,7 +92,7 @@ def test_second_order_problems_agree_with_autodiff_before_they_are_timed():
     assert len(rows) == len(second_order.PROBLEMS)
     assert {"Hessian times vector", "gradient + Hessian + solve"} <= {r.measure for r in measured}
     (compact,) = (r for r in measured if r.measure == "structured numbers")
-    assert compact.values == {"full": 4 * (12 * 3)**2, "computed": 2 * 3**2}
+    assert compact.values == {"full": 4 * (12 * 3) ** 2, "computed": 2 * 3**2}
     assert all(r.values["error"] <= second_order.TOLERANCE and r.values["derive_s"] < 5 for r in rows)
 
 

@@ -79,8 +79,9 @@ EXACT = {  # the scalar activations with 50 digits, for the far ends
     "relu": lambda u: max(u, mpmath.mpf(0)),
     "leaky_relu": lambda u: u if u > 0 else u / 100,
     "elu": lambda u: u if u > 0 else mpmath.expm1(u),
-    "selu": lambda u: mpmath.mpf("1.0507009873554805") * (
-        u if u > 0 else mpmath.mpf("1.6732632423543772") * mpmath.expm1(u)),
+    "selu": lambda u: (
+        mpmath.mpf("1.0507009873554805") * (u if u > 0 else mpmath.mpf("1.6732632423543772") * mpmath.expm1(u))
+    ),
     "gelu": lambda u: u * mpmath.erfc(-u / mpmath.sqrt(2)) / 2,
     "gelu_tanh": lambda u: u / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (u + mpmath.mpf("0.044715") * u**3))),
     "softplus": _softplus,
@@ -90,7 +91,7 @@ EXACT = {  # the scalar activations with 50 digits, for the far ends
     "mish": lambda u: u * mpmath.tanh(_softplus(u)),
     "hard_sigmoid": lambda u: _clip(u / 6 + mpmath.mpf(1) / 2, 0, 1),
     "hard_tanh": lambda u: _clip(u, -1, 1),
-    "gaussian": lambda u: mpmath.exp(-u**2),
+    "gaussian": lambda u: mpmath.exp(-(u**2)),
 }
 
 
@@ -104,12 +105,13 @@ def test_the_exact_forms_are_all_there():
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_float32_is_finite_and_right_far_out(name):
-    step = mpmath.mpf(10)**-20
+    step = mpmath.mpf(10) ** -20
     with mpmath.workdps(80):
         at = [[mpmath.mpf(float(u)) for u in row] for row in FAR]
         value = np.array([[float(EXACT[name](u)) for u in row] for row in at])
-        slope = np.array([[float((EXACT[name](u + step) - EXACT[name](u - step)) / (2 * step)) for u in row]
-                          for row in at])
+        slope = np.array(
+            [[float((EXACT[name](u + step) - EXACT[name](u - step)) / (2 * step)) for u in row] for row in at]
+        )
     ours, grads = nx.compile(derivation(name))(z=FAR, w=np.ones_like(FAR))
     assert np.asarray(ours).dtype == np.float32
     assert np.allclose(np.asarray(ours), value, rtol=1e-5, atol=1e-7)
@@ -135,15 +137,25 @@ def test_digits_near_zero_and_in_the_tails_are_kept(x64):
         at = np.array([at])
         value, grads = nx.compile(derivation(name))(z=at, w=np.ones_like(at))
         with mpmath.workdps(400):
-            u, step = mpmath.mpf(float(at[0, 0])), mpmath.mpf(10)**-150
+            u, step = mpmath.mpf(float(at[0, 0])), mpmath.mpf(10) ** -150
             slope = (EXACT[name](u + step) - EXACT[name](u - step)) / (2 * step)
             assert error(value, float(EXACT[name](u))) < 1e-13, name
             assert error(grads["z"], float(slope)) < 1e-12, name
 
 
-@pytest.mark.parametrize("name, at, slope", [
-    ("relu", 0, 0), ("leaky_relu", 0, 0.01), ("elu", 0, 1), ("hard_tanh", 1, 0), ("hard_tanh", -1, 0),
-    ("hard_sigmoid", 3, 0), ("hard_sigmoid", -3, 0), ("softsign", 0, 1)])
+@pytest.mark.parametrize(
+    "name, at, slope",
+    [
+        ("relu", 0, 0),
+        ("leaky_relu", 0, 0.01),
+        ("elu", 0, 1),
+        ("hard_tanh", 1, 0),
+        ("hard_tanh", -1, 0),
+        ("hard_sigmoid", 3, 0),
+        ("hard_sigmoid", -3, 0),
+        ("softsign", 0, 1),
+    ],
+)
 def test_kinks_have_the_stated_derivative(name, at, slope):
     _, grads = nx.compile(derivation(name))(z=np.full((1, 1), at, np.float32), w=np.ones((1, 1), np.float32))
     assert float(grads["z"][0, 0]) == pytest.approx(slope)
@@ -151,9 +163,11 @@ def test_kinks_have_the_stated_derivative(name, at, slope):
 
 def test_options_change_the_numbers(x64):
     at = np.array([[-2.0, 3.0]])
-    for name, options, expected in (("leaky_relu", {"alpha": 0.2}, [-0.4, 3]),
-                                    ("elu", {"alpha": 2}, [2 * np.expm1(-2), 3]),
-                                    ("swish", {"beta": 0.5}, at[0] / (1 + np.exp(-at[0] / 2)))):
+    for name, options, expected in (
+        ("leaky_relu", {"alpha": 0.2}, [-0.4, 3]),
+        ("elu", {"alpha": 2}, [2 * np.expm1(-2), 3]),
+        ("swish", {"beta": 0.5}, at[0] / (1 + np.exp(-at[0] / 2))),
+    ):
         value, _ = nx.compile(derivation(name, **options))(z=at, w=np.ones_like(at))
         assert error(value[0], expected) < 1e-14
     assert activation("leaky_relu", alpha=0.2).config() == {"name": "leaky_relu", "alpha": 0.2}
@@ -162,16 +176,19 @@ def test_options_change_the_numbers(x64):
     assert activation("elu").config() == "elu"
 
 
-@pytest.mark.parametrize("given, options, message", [
-    ("leaky_relo", {}, "unknown activation 'leaky_relo'; did you mean 'leaky_relu'"),
-    ("prelu", {}, r"'prelu' is a layer, not a function of one value; accepted is layers.PReLU\(\)"),
-    ("maxout", {}, r"'maxout' is a layer, not a function of one value; accepted is layers.Maxout\(units, pieces\)"),
-    ("relu", {"alpha": 2}, "activation 'relu': unknown option 'alpha'; it takes none"),
-    ("elu", {"alfa": 2}, "activation 'elu': unknown option 'alfa'; did you mean 'alpha'.; it takes alpha"),
-    ("elu", {"alpha": float("nan")}, "the option alpha is nan; accepted is a finite number"),
-    ("elu", {"alpha": "1"}, "the option alpha is '1'; accepted is a finite number"),
-    (3, {}, "activation 3 is int"),
-])
+@pytest.mark.parametrize(
+    "given, options, message",
+    [
+        ("leaky_relo", {}, "unknown activation 'leaky_relo'; did you mean 'leaky_relu'"),
+        ("prelu", {}, r"'prelu' is a layer, not a function of one value; accepted is layers.PReLU\(\)"),
+        ("maxout", {}, r"'maxout' is a layer, not a function of one value; accepted is layers.Maxout\(units, pieces\)"),
+        ("relu", {"alpha": 2}, "activation 'relu': unknown option 'alpha'; it takes none"),
+        ("elu", {"alfa": 2}, "activation 'elu': unknown option 'alfa'; did you mean 'alpha'.; it takes alpha"),
+        ("elu", {"alpha": float("nan")}, "the option alpha is nan; accepted is a finite number"),
+        ("elu", {"alpha": "1"}, "the option alpha is '1'; accepted is a finite number"),
+        (3, {}, "activation 3 is int"),
+    ],
+)
 def test_bad_activations_and_options(given, options, message):
     with pytest.raises(DeriveError, match=message):
         activation(given, **options)

@@ -51,15 +51,15 @@ def test_float64_agrees_with_autodiff_of_an_independent_forward(name, x64):
 
 OPTAX = {
     "mean_squared_error": lambda z, y: optax.squared_error(z, y).mean(),
-    "mean_absolute_error": lambda z, y: optax.losses.absolute_error(z, y).mean() if hasattr(
-        optax.losses, "absolute_error") else jnp.abs(z - y).mean(),
+    "mean_absolute_error": lambda z, y: (
+        optax.losses.absolute_error(z, y).mean() if hasattr(optax.losses, "absolute_error") else jnp.abs(z - y).mean()
+    ),
     "logcosh": lambda z, y: optax.log_cosh(z, y).mean(),
     "huber": lambda z, y: optax.huber_loss(z, y).mean(),
     "hinge": lambda z, y: optax.hinge_loss(z, y).mean(),
     "cosine": lambda z, y: optax.cosine_distance(z, y).mean(),
     "softmax_cross_entropy": lambda z, y: optax.softmax_cross_entropy(z, y).mean(),
-    "sparse_softmax_cross_entropy":
-        lambda z, y: optax.softmax_cross_entropy_with_integer_labels(z, y).mean(),
+    "sparse_softmax_cross_entropy": lambda z, y: optax.softmax_cross_entropy_with_integer_labels(z, y).mean(),
     "sigmoid_binary_cross_entropy": lambda z, y: optax.sigmoid_binary_cross_entropy(z, y).mean(),
     "kullback_leibler": lambda p, y: optax.kl_divergence(jnp.log(p), y).mean(),
 }
@@ -75,9 +75,25 @@ def test_the_references_are_those_of_optax(name, x64):
 FAR = np.array([[1e4, -1e4, 0], [-1e4, 0, 1e4], [-1e4, -1e4, -1e4]], np.float32)
 
 
-@pytest.mark.parametrize("name", [n for n in LOSSES if LOSSES[n].reads == "logits" or n in (
-    "logcosh", "huber", "mean_squared_error", "mean_absolute_error", "hinge", "squared_hinge", "categorical_hinge",
-    "cosine")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in LOSSES
+        if LOSSES[n].reads == "logits"
+        or n
+        in (
+            "logcosh",
+            "huber",
+            "mean_squared_error",
+            "mean_absolute_error",
+            "hinge",
+            "squared_hinge",
+            "categorical_hinge",
+            "cosine",
+        )
+    ],
+)
 def test_float32_is_finite_and_right_far_out(name, x64):
     rng = np.random.default_rng(5)
     y = target(name, rng, FAR.shape, one_hot=True)
@@ -100,13 +116,19 @@ def test_logits_that_are_large_and_near_each_other_keep_their_digits():
     assert error(value, np.log(np.cosh(0.5))) < 1e-6 and error(grads["z"], np.full((1, 3), np.tanh(0.5) / 3)) < 1e-6
 
 
-@pytest.mark.parametrize("name, at, y, value, slope", [
-    ("mean_absolute_percentage_error", 1.0, 0.0, 1e9, 1e9),        # |y| counts as 1e-7
-    ("mean_squared_logarithmic_error", -3.0, 1.0, np.log(2)**2, 0),  # z counts as 0
-    ("poisson", 0.0, 2.0, -2 * np.log(1e-7), 1),                     # log z is log 1e-7
-    ("cosine", 0.0, 1.0, 1, -1e6),                                   # |z| counts as 1e-6
-    ("kullback_leibler", 1.0, 0.0, 0, 0),                            # 0 log 0 = 0
-    ("mean_absolute_error", 2.0, 2.0, 0, 0), ("hinge", 1.0, 1.0, 0, 0), ("huber", 3.0, 2.0, 0.5, 1)])
+@pytest.mark.parametrize(
+    "name, at, y, value, slope",
+    [
+        ("mean_absolute_percentage_error", 1.0, 0.0, 1e9, 1e9),  # |y| counts as 1e-7
+        ("mean_squared_logarithmic_error", -3.0, 1.0, np.log(2) ** 2, 0),  # z counts as 0
+        ("poisson", 0.0, 2.0, -2 * np.log(1e-7), 1),  # log z is log 1e-7
+        ("cosine", 0.0, 1.0, 1, -1e6),  # |z| counts as 1e-6
+        ("kullback_leibler", 1.0, 0.0, 0, 0),  # 0 log 0 = 0
+        ("mean_absolute_error", 2.0, 2.0, 0, 0),
+        ("hinge", 1.0, 1.0, 0, 0),
+        ("huber", 3.0, 2.0, 0.5, 1),
+    ],
+)
 def test_clips_and_kinks_are_as_stated(name, at, y, value, slope, x64):
     ours, grads = nx.compile(derivation(LOSSES[name]))(z=np.array([[at]]), y=np.array([[y]]))
     assert float(ours) == pytest.approx(value, rel=1e-12)

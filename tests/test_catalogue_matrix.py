@@ -57,9 +57,19 @@ def test_the_matrix_is_what_the_domains_admit():
     assert len(PAIRS) > 200
 
 
-@pytest.mark.parametrize("a, n", [
-    ("softmax", "kullback_leibler"), ("sigmoid", "binary_cross_entropy"), ("softplus", "poisson"), ("mish", "logcosh"),
-    ("selu", "huber"), ("log_softmax", "cosine"), ("gelu", "categorical_hinge"), ("softsign", "squared_hinge")])
+@pytest.mark.parametrize(
+    "a, n",
+    [
+        ("softmax", "kullback_leibler"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("softplus", "poisson"),
+        ("mish", "logcosh"),
+        ("selu", "huber"),
+        ("log_softmax", "cosine"),
+        ("gelu", "categorical_hinge"),
+        ("softsign", "squared_hinge"),
+    ],
+)
 def test_some_pairs(a, n, x64):
     d = derivation(a, n)
     assert d.check().ok

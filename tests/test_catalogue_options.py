@@ -55,15 +55,23 @@ def test_label_smoothing_of_labels_and_of_probabilities_is_the_same(x64):
 def test_label_smoothing_of_bits(x64):
     y = RNG.random((B, K))
     soft = 0.9 * y + 0.05
-    agrees(loss("sigmoid_binary_cross_entropy", label_smoothing=0.1),
-           lambda at: jnp.mean(jnp.logaddexp(at, 0) - soft * at), AT, y=y)
+    agrees(
+        loss("sigmoid_binary_cross_entropy", label_smoothing=0.1),
+        lambda at: jnp.mean(jnp.logaddexp(at, 0) - soft * at),
+        AT,
+        y=y,
+    )
 
 
 def test_an_ignored_label_does_not_count(x64):
     keep = LABELS != 1
     assert keep.any() and not keep.all()
-    agrees(loss("sparse_softmax_cross_entropy", ignored=1),
-           lambda at: -jnp.sum(keep * log_p(at)[np.arange(B), LABELS]) / keep.sum(), AT, y=LABELS)
+    agrees(
+        loss("sparse_softmax_cross_entropy", ignored=1),
+        lambda at: -jnp.sum(keep * log_p(at)[np.arange(B), LABELS]) / keep.sum(),
+        AT,
+        y=LABELS,
+    )
 
 
 @pytest.mark.parametrize("none", [-100, -1, 255])
@@ -92,7 +100,9 @@ def test_an_ignored_label_is_declared_shown_and_verified():
 
 def test_a_missing_label_is_no_index():
     y = dv.tensor("y", b, dtype="int", below=k.size, facts=[dv.missing(-100)])
-    with pytest.raises(dv.UnsupportedError, match=r"y\[b\] is used as an index of z, but may be -100; say what is read"):
+    with pytest.raises(
+        dv.UnsupportedError, match=r"y\[b\] is used as an index of z, but may be -100; say what is read"
+    ):
         dv.backprop(dv.define("loss", (), dv.Sum(z[b, y[b]], b)), [z])
     one_hot = dv.define("loss", (), dv.Sum(z[b, k] * dv.Iverson(sympy.Eq(k, y[b])), b, k))  # reads no z at -100
     d = dv.backprop(one_hot, [z])
@@ -102,7 +112,8 @@ def test_a_missing_label_is_no_index():
     assert np.asarray(grads["z"]).sum(-1).tolist() == [1, 0, 1, 0, 1]
     x, here = dv.tensor("x", b), dv.Sum(dv.Iverson(sympy.Eq(k, y[b])), k)  # 1, or 0 where there is none
     value, grads = nx.compile(dv.backprop(dv.define("loss", (), dv.Sum(x[b] * here, b)), [x]), sizes={"K": K})(
-        x=AT[:, 0], y=np.array([0, -100, 2, -100, 1]))
+        x=AT[:, 0], y=np.array([0, -100, 2, -100, 1])
+    )
     assert float(value) == pytest.approx(AT[[0, 2, 4], 0].sum()) and np.asarray(grads["x"]).tolist() == [1, 0, 1, 0, 1]
     with pytest.raises(DeriveError, match="missing.-100. is about integers of a declared range; this one is float"):
         dv.tensor("w", b, facts=[dv.missing(-100)])
@@ -128,20 +139,34 @@ def test_a_batch_of_ignored_labels_costs_nothing(x64):
 
 def test_an_ignored_label_with_all_else(x64):
     keep, soft = LABELS != 1, 0.8 * np.eye(K)[LABELS] + 0.2 / K
-    agrees(loss("sparse_softmax_cross_entropy", ignored=1, label_smoothing=0.2, sample_weight=True, class_weight=True),
-           lambda at: -jnp.sum(keep * WEIGHTS * jnp.sum(OF_CLASS * soft * log_p(at), -1)) / keep.sum(), AT, y=LABELS,
-           sample_weight=WEIGHTS, class_weight=OF_CLASS)
+    agrees(
+        loss("sparse_softmax_cross_entropy", ignored=1, label_smoothing=0.2, sample_weight=True, class_weight=True),
+        lambda at: -jnp.sum(keep * WEIGHTS * jnp.sum(OF_CLASS * soft * log_p(at), -1)) / keep.sum(),
+        AT,
+        y=LABELS,
+        sample_weight=WEIGHTS,
+        class_weight=OF_CLASS,
+    )
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "categorical_cross_entropy"])
 def test_class_weights(name, x64):
     at = AT if name.startswith("softmax") else np.asarray(jax.nn.softmax(AT))
     logarithm = log_p if name.startswith("softmax") else jnp.log
-    agrees(loss(name, class_weight=True), lambda at: -jnp.mean(jnp.sum(OF_CLASS * SHARES * logarithm(at), -1)), at,
-           y=SHARES, class_weight=OF_CLASS)
-    agrees(loss(f"sparse_{name}", class_weight=True),
-           lambda at: -jnp.mean(OF_CLASS[LABELS] * logarithm(at)[np.arange(B), LABELS]), at, y=LABELS,
-           class_weight=OF_CLASS)
+    agrees(
+        loss(name, class_weight=True),
+        lambda at: -jnp.mean(jnp.sum(OF_CLASS * SHARES * logarithm(at), -1)),
+        at,
+        y=SHARES,
+        class_weight=OF_CLASS,
+    )
+    agrees(
+        loss(f"sparse_{name}", class_weight=True),
+        lambda at: -jnp.mean(OF_CLASS[LABELS] * logarithm(at)[np.arange(B), LABELS]),
+        at,
+        y=LABELS,
+        class_weight=OF_CLASS,
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -179,48 +204,74 @@ def test_numbers_in_a_definition(x64):
     assert np.asarray(slope).tolist() == [[0, -2, 0]]
 
 
-@pytest.mark.parametrize("given", [
-    "huber", {"name": "huber", "delta": 2},
-    {"name": "sparse_softmax_cross_entropy", "label_smoothing": 0.1, "ignored": 0, "sample_weight": True}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "huber",
+        {"name": "huber", "delta": 2},
+        {"name": "sparse_softmax_cross_entropy", "label_smoothing": 0.1, "ignored": 0, "sample_weight": True},
+    ],
+)
 def test_a_loss_as_data_comes_back(given):
     assert loss(given).config() == given and loss(loss(given).config()) == loss(given)
 
 
-@pytest.mark.parametrize("name, options, message", [
-    ("hubert", {}, "unknown loss 'hubert'; did you mean 'huber'"),
-    ("huber", {"dleta": 1}, "loss 'huber': unknown option 'dleta'; did you mean 'delta'.; it takes delta"),
-    ("mean_squared_error", {"delta": 1}, "unknown option 'delta'; it takes none"),
-    ("huber", {"delta": float("inf")}, "the option delta is inf; accepted is a finite number"),
-    ("hinge", {"label_smoothing": 0.1}, "label smoothing is for classes; it has none"),
-    ("softmax_cross_entropy", {"label_smoothing": 1}, r"label_smoothing is 1; accepted are numbers in \[0, 1\)"),
-    ("softmax_cross_entropy", {"ignored": 1}, "ignored=1 is a label, but its targets are probabilities; give such"),
-    ("sparse_softmax_cross_entropy", {"ignored": 1.0}, "ignored is 1.0; accepted is a whole number: one of the labels, "),
-    ("mean_squared_error", {"class_weight": True}, "class weights are for classes; it has none"),
-])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("hubert", {}, "unknown loss 'hubert'; did you mean 'huber'"),
+        ("huber", {"dleta": 1}, "loss 'huber': unknown option 'dleta'; did you mean 'delta'.; it takes delta"),
+        ("mean_squared_error", {"delta": 1}, "unknown option 'delta'; it takes none"),
+        ("huber", {"delta": float("inf")}, "the option delta is inf; accepted is a finite number"),
+        ("hinge", {"label_smoothing": 0.1}, "label smoothing is for classes; it has none"),
+        ("softmax_cross_entropy", {"label_smoothing": 1}, r"label_smoothing is 1; accepted are numbers in \[0, 1\)"),
+        ("softmax_cross_entropy", {"ignored": 1}, "ignored=1 is a label, but its targets are probabilities; give such"),
+        (
+            "sparse_softmax_cross_entropy",
+            {"ignored": 1.0},
+            "ignored is 1.0; accepted is a whole number: one of the labels, ",
+        ),
+        ("mean_squared_error", {"class_weight": True}, "class weights are for classes; it has none"),
+    ],
+)
 def test_options_that_do_not_fit(name, options, message):
     with pytest.raises(DeriveError, match=message):
         loss(name, **options)
 
 
-@pytest.mark.parametrize("activation, name, message", [
-    ("softmax", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
-    ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
-    ("softmax", "binary_cross_entropy", "reads probabilities of separate answers, but layer dense_1 ends in softmax; "
-                                        "end it in sigmoid"),
-    ("tanh", "kullback_leibler", "reads probabilities of exclusive classes, but layer dense_1 ends in tanh; end it in "
-                                 "softmax$"),
-    (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus"),
-])
+@pytest.mark.parametrize(
+    "activation, name, message",
+    [
+        ("softmax", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
+        ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
+        (
+            "softmax",
+            "binary_cross_entropy",
+            "reads probabilities of separate answers, but layer dense_1 ends in softmax; end it in sigmoid",
+        ),
+        (
+            "tanh",
+            "kullback_leibler",
+            "reads probabilities of exclusive classes, but layer dense_1 ends in tanh; end it in softmax$",
+        ),
+        (None, "poisson", "reads numbers that are not negative, but layer dense_1 ends in linear; end it in softplus"),
+    ],
+)
 def test_a_loss_says_what_it_reads(activation, name, message):
     with pytest.raises(DeriveError, match=message):
         dv.Sequential([L.Dense(K, activation=activation)], input_shape=(2,)).backprop(name)
 
 
 def test_your_own_cost_of_an_element_gets_everything(x64):
-    cauchy = Loss("cauchy", lambda z, y, width=1: sympy.log(1 + ((z - y) / width)**2), per="element")
+    cauchy = Loss("cauchy", lambda z, y, width=1: sympy.log(1 + ((z - y) / width) ** 2), per="element")
     y = RNG.normal(size=(B, K))
-    agrees(cauchy.with_options(width=2, sample_weight=True),
-           lambda at: jnp.mean(WEIGHTS[:, None] * jnp.log1p(jnp.square((at - y) / 2))), AT, y=y, sample_weight=WEIGHTS)
+    agrees(
+        cauchy.with_options(width=2, sample_weight=True),
+        lambda at: jnp.mean(WEIGHTS[:, None] * jnp.log1p(jnp.square((at - y) / 2))),
+        AT,
+        y=y,
+        sample_weight=WEIGHTS,
+    )
     net = dv.Sequential([L.Dense(K, activation="tanh")], input_shape=(2,))
     assert nx.verify(nx.compile(net.backprop(cauchy))).ok
     with pytest.raises(DeriveError, match="a function of your own; code is not saved as data"):
@@ -232,16 +283,21 @@ def test_your_own_cost_of_an_element_gets_everything(x64):
 def test_your_own_cost_of_a_class_gets_smoothing_and_weights(x64):
     def squared(p):
         outer = p.letters[:-1]
-        return lambda at: (1 - p[(*outer, at)])**2
+        return lambda at: (1 - p[(*outer, at)]) ** 2
 
     own = Loss("squared", squared, target="labels", per="class")
-    agrees(own.with_options(class_weight=True, label_smoothing=0.3),
-           lambda at: jnp.mean(jnp.sum((0.7 * np.eye(K)[LABELS] + 0.1) * OF_CLASS * jnp.square(1 - at), -1)), AT,
-           y=LABELS, class_weight=OF_CLASS)
+    agrees(
+        own.with_options(class_weight=True, label_smoothing=0.3),
+        lambda at: jnp.mean(jnp.sum((0.7 * np.eye(K)[LABELS] + 0.1) * OF_CLASS * jnp.square(1 - at), -1)),
+        AT,
+        y=LABELS,
+        class_weight=OF_CLASS,
+    )
 
 
 def test_a_network_with_options_is_saved_as_data():
     import json
+
     net = dv.Sequential([L.Dense(K, activation={"name": "leaky_relu", "alpha": 0.2})], input_shape=(2,))
     data = json.loads(json.dumps(net.to_dict()))
     assert data["layers"][0]["activation"] == {"name": "leaky_relu", "alpha": 0.2}
@@ -255,19 +311,24 @@ def test_a_trainer_with_an_optioned_loss_is_saved_and_loaded(tmp_path):
     assert nx.load(tmp_path / "run", optimizer=optax.sgd(0.1)).loss == trainer.loss
 
 
-@pytest.mark.parametrize("name, y, message", [
-    ("hinge", [[0.0], [1.0]], r"Y\[0, 0\] is 0.0; loss 'hinge' takes signs, -1 or 1; 2 \* Y - 1 fits"),
-    ("squared_hinge", [[0.5], [1.0]], r"Y\[0, 0\] is 0.5; loss 'squared_hinge' takes signs, -1 or 1$"),
-    ("poisson", [[2.0], [-1.0]], r"Y\[1, 0\] is -1.0; loss 'poisson' takes numbers that are not negative"),
-])
+@pytest.mark.parametrize(
+    "name, y, message",
+    [
+        ("hinge", [[0.0], [1.0]], r"Y\[0, 0\] is 0.0; loss 'hinge' takes signs, -1 or 1; 2 \* Y - 1 fits"),
+        ("squared_hinge", [[0.5], [1.0]], r"Y\[0, 0\] is 0.5; loss 'squared_hinge' takes signs, -1 or 1$"),
+        ("poisson", [[2.0], [-1.0]], r"Y\[1, 0\] is -1.0; loss 'poisson' takes numbers that are not negative"),
+    ],
+)
 def test_targets_are_validated(name, y, message):
     from numerics.data import check_target
+
     with pytest.raises(nx.InputError, match=message):
         check_target(np.array(y), LOSSES[name], (1,), 1)
 
 
 def test_ignored_targets_are_validated():
     from numerics.data import check_target
+
     given = loss("sparse_softmax_cross_entropy", ignored=-100)
     assert check_target(np.array([0, -100, 2]), given, (), 3).tolist() == [0, -100, 2]
     with pytest.raises(nx.InputError, match=r"Y\[1\] is -1; .* takes labels in \[0, 3\), or -100$"):

@@ -24,14 +24,21 @@ def test_terms_are_all_there_and_no_others():
     d = correlation(stride=2, padding=1)
     sizes = {"H": 5, "R": 3}
     assert dv.written_out(d.program.equation("y"), sizes) == [
-        "y[0] = K[1] x[0] + K[2] x[1]", "y[1] = K[0] x[1] + K[1] x[2] + K[2] x[3]", "y[2] = K[0] x[3] + K[1] x[4]"]
+        "y[0] = K[1] x[0] + K[2] x[1]",
+        "y[1] = K[0] x[1] + K[1] x[2] + K[2] x[3]",
+        "y[2] = K[0] x[3] + K[1] x[4]",
+    ]
     lines = dv.written_out(d.gradient("x"), sizes)
     assert lines[1] == "dx[1] = dy[0] K[2] + dy[1] K[0]" and lines[2] == "dx[2] = dy[1] K[1]"
-    pairs = {p for e in (d.program.equation("y"), d.gradient("x"), d.gradient("K")) for p in
-             [sum(len(line.split(" = ")[1].split(" + ")) for line in dv.written_out(e, sizes))]}
+    pairs = {
+        p
+        for e in (d.program.equation("y"), d.gradient("x"), d.gradient("K"))
+        for p in [sum(len(line.split(" = ")[1].split(" + ")) for line in dv.written_out(e, sizes))]
+    }
     assert pairs == {7}  # the same seven meetings of kernel, image and output, sorted three ways
     assert dv.written_out(d.gradient("K"), sizes, at=[(1,)], latex=True) == [
-        r"\mathrm{d}K_{1} = \mathrm{dy}_{0} \, x_{0} + \mathrm{dy}_{1} \, x_{2} + \mathrm{dy}_{2} \, x_{4}"]
+        r"\mathrm{d}K_{1} = \mathrm{dy}_{0} \, x_{0} + \mathrm{dy}_{1} \, x_{2} + \mathrm{dy}_{2} \, x_{4}"
+    ]
 
 
 def test_maxima_and_refusals():
@@ -60,7 +67,10 @@ def test_conditions_are_solved_for_the_output():
 
 
 def test_drawings_of_windows():
-    for svg, marked in ((window((4, 3), (2, 2), (1, 0)), 4 + 4 + 1), (full_correlation((4, 3), (2, 2), (1, 0)), 4 + 4 + 1)):
+    for svg, marked in (
+        (window((4, 3), (2, 2), (1, 0)), 4 + 4 + 1),
+        (full_correlation((4, 3), (2, 2), (1, 0)), 4 + 4 + 1),
+    ):
         xml.dom.minidom.parseString(svg)
         assert len(re.findall(r'class="marked', svg)) == marked
     assert full_correlation((4, 3), (2, 2), (1, 0)).count('outside"') == 5 * 4 - 3 * 2

@@ -72,8 +72,14 @@ def test_memory():
     assert temporary(kept.fn) < 0.7 * temporary(plain.fn)
 
 
-@pytest.mark.parametrize("every, message", [(0, "checkpoint_every is 0; accepted is a whole number of steps from 1"),
-                                            (2.5, "checkpoint_every is 2.5"), (True, "checkpoint_every is True")])
+@pytest.mark.parametrize(
+    "every, message",
+    [
+        (0, "checkpoint_every is 0; accepted is a whole number of steps from 1"),
+        (2.5, "checkpoint_every is 2.5"),
+        (True, "checkpoint_every is True"),
+    ],
+)
 def test_numbers_that_cannot_be(every, message):
     d = dv.Sequential([L.LSTM(3)], input_shape=(7, 5)).backprop("mean_squared_error")
     with pytest.raises(NumericsError, match=message):

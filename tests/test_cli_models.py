@@ -51,13 +51,19 @@ def test_show_as_json_has_equations_steps_and_gradients(capsys):
     assert {"name": "x", "axes": ["B", "I"], "dtype": "float", "role": "data"} in found["inputs"]
 
 
-@pytest.mark.parametrize(("source", "kind", "wrt"), [
-    ("gelu", "vjp", ["z"]), ("huber", "backprop", ["z"]), ("categorical_cross_entropy", "backprop", ["p"]),
-    ("mlp", "backprop", ["W1", "c1", "W2", "c2", "W3", "c3"]), ("x'*A*x", "backprop", ["x", "A"]),
-    ("{net}:model", "backprop", ["dense_1_kernel", "dense_1_bias", "dense_2_kernel", "dense_2_bias"]),
-    ("{net}:build", "backprop", ["dense_1_kernel", "dense_1_bias", "dense_2_kernel", "dense_2_bias"]),
-    ("{net}:derivation", "backprop", ["x"]),
-])
+@pytest.mark.parametrize(
+    ("source", "kind", "wrt"),
+    [
+        ("gelu", "vjp", ["z"]),
+        ("huber", "backprop", ["z"]),
+        ("categorical_cross_entropy", "backprop", ["p"]),
+        ("mlp", "backprop", ["W1", "c1", "W2", "c2", "W3", "c3"]),
+        ("x'*A*x", "backprop", ["x", "A"]),
+        ("{net}:model", "backprop", ["dense_1_kernel", "dense_1_bias", "dense_2_kernel", "dense_2_bias"]),
+        ("{net}:build", "backprop", ["dense_1_kernel", "dense_1_bias", "dense_2_kernel", "dense_2_bias"]),
+        ("{net}:derivation", "backprop", ["x"]),
+    ],
+)
 def test_a_model_is_a_name_a_formula_or_an_object(source, kind, wrt, net, capsys):
     code, found = as_json(["show", source.format(net=net)], capsys)
     assert code == 0 and found["kind"] == kind and sorted(found["wrt"]) == sorted(wrt)
@@ -66,7 +72,9 @@ def test_a_model_is_a_name_a_formula_or_an_object(source, kind, wrt, net, capsys
 def test_a_network_as_data_and_a_loss_of_one_s_choice(tmp_path, capsys):
     model = dv.Sequential([L.Dense(2)], input_shape=(3,), name="linear")
     (tmp_path / "net.json").write_text(json.dumps(model.to_dict()))
-    code, found = as_json(["show", tmp_path / "net.json", "--loss", "mean_squared_error", "--wrt", "dense_1_bias"], capsys)
+    code, found = as_json(
+        ["show", tmp_path / "net.json", "--loss", "mean_squared_error", "--wrt", "dense_1_bias"], capsys
+    )
     assert code == 0 and found["wrt"] == ["dense_1_bias"] and "(z1[b,j] - y[b,j])^2" in " ".join(found["definitions"])
 
 
@@ -84,7 +92,9 @@ def test_the_update_is_written_under_the_gradient(capsys):
     code, found = as_json(["show", "softmax_regression", "--update", "momentum"], capsys)
     assert code == 0 and found["updates"]["rule"] == "momentum" and "Polyak" in found["updates"]["references"][0]
     assert [e["text"] for e in found["updates"]["equations"]["c"]] == [
-        "m[n,k] = mu m[n-1,k] + dc[n,k]", "c[n,k] = c[n-1,k] - eta m[n,k]"]
+        "m[n,k] = mu m[n-1,k] + dc[n,k]",
+        "c[n,k] = c[n-1,k] - eta m[n,k]",
+    ]
     assert run(["show", "softmax_regression", "--update", "adam", "--no-example"]) == 0
     assert "The update: Adam" in capsys.readouterr().out
 
@@ -99,7 +109,9 @@ def test_emit_as_json_is_the_module_and_its_interface(capsys):
 
 
 def test_check_as_json_has_every_verdict_and_the_crosscheck(tmp_path, capsys):
-    (tmp_path / "mine.py").write_text("def right(x):\n    return {'x': 2 * x}\ndef wrong(x):\n    return {'x': -2 * x}\n")
+    (tmp_path / "mine.py").write_text(
+        "def right(x):\n    return {'x': 2 * x}\ndef wrong(x):\n    return {'x': -2 * x}\n"
+    )
     (tmp_path / "m.dv").write_text("x: float[i] parameter\nloss = sum[i](x[i]^2)\n")
     code, found = as_json(["check", tmp_path / "m.dv", "--against", f"{tmp_path / 'mine.py'}:right"], capsys)
     assert code == 0 and found["ok"] and found["exact"]["proved"] >= 2 and found["crosscheck"]["ok"]
@@ -116,8 +128,11 @@ def test_docs_as_json_names_its_files_and_the_pages_lead_to_each_other(tmp_path,
     assert code == 0 and found["ok"] and pages <= set(found["files"])
     for name in pages:
         text = (tmp_path / "site" / name).read_text()
-        assert all(f'href="{other}"' in text for other in pages) and "<script" not in text and "http" not in text.replace(
-            "http://www.w3.org", "")
+        assert (
+            all(f'href="{other}"' in text for other in pages)
+            and "<script" not in text
+            and "http" not in text.replace("http://www.w3.org", "")
+        )
     assert "# a &lt;small&gt; model" in (tmp_path / "site" / "definitions.html").read_text()
     source = (tmp_path / "site" / "source.html").read_text()
     assert 'href="derivation.html#eq-2"' in source
@@ -125,22 +140,25 @@ def test_docs_as_json_names_its_files_and_the_pages_lead_to_each_other(tmp_path,
     assert 'class="ok"' in (tmp_path / "site" / "evidence.html").read_text()
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["show", "softmax_regresion"], "did you mean 'softmax_regression'?"),
-    (["show", "{net}:number"], "number is int; accepted are a network"),
-    (["show", "{net}:modle"], "has no 'modle'; did you mean 'model'?"),
-    (["show", "{net}:fails"], "net.py:7: ZeroDivisionError"),
-    (["show", "{net}:loss"], "say what to differentiate loss by, as in --wrt x"),
-    (["show", "{net}:loss", "--wrt", "q"], "loss has no such input; it has x"),
-    (["show", "{net}:model", "--loss", "mse"], "mse"),
-    (["show", "{net}:model", "--wrt", "dense_1_kernal"], "did you mean 'dense_1_kernel'?"),
-    (["show", "{folder}"], "no trainer.json there"),
-    (["show", "{folder}/bad.json"], "not JSON"),
-    (["show", "x'*A*"], "line 1, column 6"),
-    (["show", "gelu", "--order", "2"], "--order 2 needs a scalar loss"),
-    (["show", "mlp", "--update", "adm"], "did you mean 'adam'?"),
-    (["show", "mlp", "--notation", "roman"], "choose one of"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["show", "softmax_regresion"], "did you mean 'softmax_regression'?"),
+        (["show", "{net}:number"], "number is int; accepted are a network"),
+        (["show", "{net}:modle"], "has no 'modle'; did you mean 'model'?"),
+        (["show", "{net}:fails"], "net.py:7: ZeroDivisionError"),
+        (["show", "{net}:loss"], "say what to differentiate loss by, as in --wrt x"),
+        (["show", "{net}:loss", "--wrt", "q"], "loss has no such input; it has x"),
+        (["show", "{net}:model", "--loss", "mse"], "mse"),
+        (["show", "{net}:model", "--wrt", "dense_1_kernal"], "did you mean 'dense_1_kernel'?"),
+        (["show", "{folder}"], "no trainer.json there"),
+        (["show", "{folder}/bad.json"], "not JSON"),
+        (["show", "x'*A*"], "line 1, column 6"),
+        (["show", "gelu", "--order", "2"], "--order 2 needs a scalar loss"),
+        (["show", "mlp", "--update", "adm"], "did you mean 'adam'?"),
+        (["show", "mlp", "--notation", "roman"], "choose one of"),
+    ],
+)
 def test_what_is_wrong_is_told_in_words_and_as_json(arguments, says, net, tmp_path, capsys):
     (tmp_path / "bad.json").write_text("{")
     arguments = [a.format(net=net, folder=tmp_path) for a in arguments]
@@ -152,7 +170,9 @@ def test_what_is_wrong_is_told_in_words_and_as_json(arguments, says, net, tmp_pa
 
 
 def test_a_trained_folder_can_be_shown(tmp_path, capsys):
-    code, _ = as_json(["train", "digits", "--model", "linear", "--epochs", "1", "--no-pages", "-o", tmp_path / "run"], capsys)
+    code, _ = as_json(
+        ["train", "digits", "--model", "linear", "--epochs", "1", "--no-pages", "-o", tmp_path / "run"], capsys
+    )
     assert code == 0
     code, found = as_json(["show", tmp_path / "run"], capsys)
     assert code == 0 and found["wrt"] == ["dense_1_kernel", "dense_1_bias"]

@@ -69,8 +69,23 @@ def test_another_run_in_the_folder_is_kept_unless_asked(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_convolutional_network_that_is_moved_and_stopped_early(tmp_path, capsys):
-    code, out, _ = told(["digits", "--model", "cnn", "--epochs", "1", "--shift", "1", "--patience", "1", "--no-pages", "-o",
-                         tmp_path / "run"], capsys)
+    code, out, _ = told(
+        [
+            "digits",
+            "--model",
+            "cnn",
+            "--epochs",
+            "1",
+            "--shift",
+            "1",
+            "--patience",
+            "1",
+            "--no-pages",
+            "-o",
+            tmp_path / "run",
+        ],
+        capsys,
+    )
     assert code == 0 and "conv2d_1" in out
     assert out.strip().splitlines()[-1].startswith("test accuracy: 0.")
 
@@ -78,8 +93,26 @@ def test_a_convolutional_network_that_is_moved_and_stopped_early(tmp_path, capsy
 @pytest.mark.slow
 def test_csv_columns_of_text_are_classes_and_of_numbers_are_values(tmp_path, capsys):
     path = flowers(tmp_path / "flowers.csv")
-    code, found = as_json(["--data", "csv", "--data-dir", path, "--target", "species", "--epochs", "20", "--no-pages",
-                           "--model", "linear", "--learning-rate", "0.1", "-o", tmp_path / "a"], capsys)
+    code, found = as_json(
+        [
+            "--data",
+            "csv",
+            "--data-dir",
+            path,
+            "--target",
+            "species",
+            "--epochs",
+            "20",
+            "--no-pages",
+            "--model",
+            "linear",
+            "--learning-rate",
+            "0.1",
+            "-o",
+            tmp_path / "a",
+        ],
+        capsys,
+    )
     assert code == 0 and found["test"]["accuracy"] > 0.7 and found["parameters"] == 2 * 2 + 2
     rows = path.read_text().replace("rose", "1.5").replace("lily", "-0.5")
     path.write_text(rows)
@@ -93,8 +126,21 @@ def test_arrays_and_image_folders(tmp_path, capsys):
     Y = rng.integers(0, 2, 40)
     X = (rng.random((40, 6, 6, 1)) * 0.2 + Y[:, None, None, None] * 0.7).astype(np.float32)
     np.savez(tmp_path / "a.npz", X=X, Y=Y)
-    code, found = as_json(["npz", "--data-dir", tmp_path / "a.npz", "--epochs", "2", "--no-pages", "--model", "cnn", "-o",
-                           tmp_path / "a"], capsys)
+    code, found = as_json(
+        [
+            "npz",
+            "--data-dir",
+            tmp_path / "a.npz",
+            "--epochs",
+            "2",
+            "--no-pages",
+            "--model",
+            "cnn",
+            "-o",
+            tmp_path / "a",
+        ],
+        capsys,
+    )
     assert code == 0 and found["data"] == "a"
     image = pytest.importorskip("PIL.Image")
     for n, (x, y) in enumerate(zip(X, Y, strict=True)):
@@ -125,32 +171,37 @@ def test_mnist_files_are_read_and_checked(tmp_path, capsys):
 def test_a_network_of_one_s_own(tmp_path, capsys):
     (tmp_path / "net.py").write_text(
         "import derive as dv\nfrom derive import layers as L\n"
-        "def build():\n    return dv.Sequential([L.Flatten(), L.Dense(10)], input_shape=(8, 8, 1), name='mine')\n")
+        "def build():\n    return dv.Sequential([L.Flatten(), L.Dense(10)], input_shape=(8, 8, 1), name='mine')\n"
+    )
     out = tmp_path / "run"
-    code, found = as_json(["digits", "--model", f"{tmp_path / 'net.py'}:build", "--epochs", "1", "--no-pages", "-o", out],
-                          capsys)
+    code, found = as_json(
+        ["digits", "--model", f"{tmp_path / 'net.py'}:build", "--epochs", "1", "--no-pages", "-o", out], capsys
+    )
     assert code == 0 and found["model"] == "mine"
     code, again = as_json(["digits", "--model", out, "--epochs", "1", "--no-pages", "-o", tmp_path / "b"], capsys)
     assert code == 0 and again["test"] == found["test"], "the network that a folder holds"
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["letters"], "the data sets are: digits, mnist, csv, npz, images"),
-    (["digit"], "did you mean 'digits'?"),
-    (["mnist"], "--data-dir says where it is: the folder of the four IDX files"),
-    (["digits", "--data", "mnist"], "name one data set"),
-    (["digits", "--model", "mpl"], "did you mean 'mlp'?"),
-    (["digits", "--model", "lenet5"], "an example has shape (64,), and the network reads (28, 28, 1)"),
-    (["digits", "--hidden", "a,b"], "whole numbers parted by commas"),
-    (["digits", "--hidden", "0"], "at least one unit"),
-    (["digits", "--model", "cnn", "--hidden", "8"], "--hidden is for --model mlp or lstm"),
-    (["digits", "--target", "species"], "--target is for --data csv"),
-    (["digits", "--optimizer", "adan"], "did you mean 'adam'?"),
-    (["digits", "--loss", "mse_loss", "--no-pages"], "mse_loss"),
-    (["digits", "--log", "log.csv", "--no-pages"], "accepted are .jsonl and .tsv"),
-    (["csv", "--data-dir", "nowhere.csv"], "nowhere.csv"),
-    (["csv", "--data-dir", "nowhere.csv", "--model", "cnn"], "nowhere.csv"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["letters"], "the data sets are: digits, mnist, csv, npz, images"),
+        (["digit"], "did you mean 'digits'?"),
+        (["mnist"], "--data-dir says where it is: the folder of the four IDX files"),
+        (["digits", "--data", "mnist"], "name one data set"),
+        (["digits", "--model", "mpl"], "did you mean 'mlp'?"),
+        (["digits", "--model", "lenet5"], "an example has shape (64,), and the network reads (28, 28, 1)"),
+        (["digits", "--hidden", "a,b"], "whole numbers parted by commas"),
+        (["digits", "--hidden", "0"], "at least one unit"),
+        (["digits", "--model", "cnn", "--hidden", "8"], "--hidden is for --model mlp or lstm"),
+        (["digits", "--target", "species"], "--target is for --data csv"),
+        (["digits", "--optimizer", "adan"], "did you mean 'adam'?"),
+        (["digits", "--loss", "mse_loss", "--no-pages"], "mse_loss"),
+        (["digits", "--log", "log.csv", "--no-pages"], "accepted are .jsonl and .tsv"),
+        (["csv", "--data-dir", "nowhere.csv"], "nowhere.csv"),
+        (["csv", "--data-dir", "nowhere.csv", "--model", "cnn"], "nowhere.csv"),
+    ],
+)
 def test_what_is_wrong_is_told(arguments, says, tmp_path, capsys):
     code, _, err = told([*arguments, "-o", tmp_path / "run"], capsys)
     assert code == 2 and says in err
@@ -161,6 +212,7 @@ def test_what_is_wrong_is_told(arguments, says, tmp_path, capsys):
 
 def test_a_program_that_the_checks_refuse_is_code_1(tmp_path, capsys, monkeypatch):
     import numerics.demo
+
     monkeypatch.setattr(numerics.demo, "_checked", lambda run, trainer, pictures: False)
     code, _, err = told(["digits", "--epochs", "1", "--hidden", "4", "-o", tmp_path / "run"], capsys)
     assert code == 1 and "the checks refused the program" in err

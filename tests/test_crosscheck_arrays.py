@@ -20,8 +20,12 @@ def softmax():
 def inputs(dtype, seed=0):
     rng = np.random.default_rng(seed)
     kind = jnp.dtype(dtype)
-    return {"x": rng.normal(size=(7, 5)).astype(kind), "label": rng.integers(0, 3, 7),
-            "W": rng.normal(size=(5, 3)).astype(kind), "c": rng.normal(size=3).astype(kind)}
+    return {
+        "x": rng.normal(size=(7, 5)).astype(kind),
+        "label": rng.integers(0, 3, 7),
+        "W": rng.normal(size=(5, 3)).astype(kind),
+        "c": rng.normal(size=3).astype(kind),
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

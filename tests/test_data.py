@@ -57,15 +57,18 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, pack):
     assert found.dtype == np.dtype("int32")
 
 
-@pytest.mark.parametrize(("raw", "message"), [
-    (b"", "not an IDX file: it begins with nothing"),
-    (b"\x89PNG....", "it begins with 89 50 4e 47"),
-    (b"\0\0\x07\x01", "not an IDX file"),
-    (b"\0\0\x08\x03\0\0", "truncated in the header: 6 bytes, 16 expected for rank 3"),
-    (idx(np.zeros((2, 3), np.uint8))[:-1], r"truncated: 17 bytes, but the shape \(2, 3\) of uint8 takes 18"),
-    (idx(np.zeros((2, 3), np.uint8)) + b"\0", "too long: 19 bytes"),
-    (b"\x1f\x8bnot gzip", "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "not an IDX file: it begins with nothing"),
+        (b"\x89PNG....", "it begins with 89 50 4e 47"),
+        (b"\0\0\x07\x01", "not an IDX file"),
+        (b"\0\0\x08\x03\0\0", "truncated in the header: 6 bytes, 16 expected for rank 3"),
+        (idx(np.zeros((2, 3), np.uint8))[:-1], r"truncated: 17 bytes, but the shape \(2, 3\) of uint8 takes 18"),
+        (idx(np.zeros((2, 3), np.uint8)) + b"\0", "too long: 19 bytes"),
+        (b"\x1f\x8bnot gzip", "cannot be read"),
+    ],
+)
 def test_files_that_are_not_idx_are_refused(tmp_path, raw, message):
     (tmp_path / "bad").write_bytes(raw)
     with pytest.raises(InputError, match=message):
@@ -102,12 +105,15 @@ def mnist(folder, **spoiled):
     return folder
 
 
-@pytest.mark.parametrize("spoiled, message", [
-    ({"train_labels": np.zeros(5, np.uint8)}, r"train has images \(4, 2, 3\) and labels \(5,\)"),
-    ({"train_images": np.zeros((4, 6), np.uint8)}, r"train has images \(4, 6\)"),
-    ({"t10k_images": np.zeros((4, 3, 3), np.uint8)}, "images of t10k have 3 x 3 pixels, those of train 6 pixels"),
-    ({"t10k_labels": np.array([0, 3, 11, 2], np.uint8)}, "t10k has the label 11 at 2; MNIST has 0 to 9"),
-])
+@pytest.mark.parametrize(
+    "spoiled, message",
+    [
+        ({"train_labels": np.zeros(5, np.uint8)}, r"train has images \(4, 2, 3\) and labels \(5,\)"),
+        ({"train_images": np.zeros((4, 6), np.uint8)}, r"train has images \(4, 6\)"),
+        ({"t10k_images": np.zeros((4, 3, 3), np.uint8)}, "images of t10k have 3 x 3 pixels, those of train 6 pixels"),
+        ({"t10k_labels": np.array([0, 3, 11, 2], np.uint8)}, "t10k has the label 11 at 2; MNIST has 0 to 9"),
+    ],
+)
 def test_mnist_files_that_do_not_belong_together(tmp_path, spoiled, message):
     assert load_mnist(mnist(tmp_path))[0][0].shape == (4, 6)
     with pytest.raises(InputError, match=message):
@@ -123,6 +129,6 @@ def test_a_damaged_gzip_file_is_refused_wherever_it_is_damaged(tmp_path):
         with pytest.raises(InputError, match="a.gz: "):
             load_idx(path)
     for at in range(10, len(whole), 5):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1:])
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
         with pytest.raises(InputError, match="a.gz: "):
             load_idx(path)

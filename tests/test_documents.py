@@ -263,6 +263,7 @@ def test_the_evidence_table_follows_the_check():
 def test_a_long_shape_is_cut_in_the_drawing_and_whole_in_its_title():
     from derive.show.graph import network
     from derive.show.svg import svg
+
     p, q, r = dv.indices("p q r", size="LongName")
     x = dv.tensor("x", p, q, r)
     drawn = svg(network(dv.backprop(dv.define("loss", (), dv.Sum(x[p, q, r] ** 2, p, q, r)), wrt=[x]).source))

@@ -26,4 +26,7 @@ def test_a_gauss_newton_product_says_what_is_taken_as_linear():
     loss = dv.define("loss", (), dv.Sum(dv.softplus(z[b]), b))
     text = " ".join(dv.gauss_newton(loss, [w], at=z).to_text().split())
     assert "change along a direction, if z were linear in it?" in text
-    assert "held fixed in loss_curved, whose gradient is then the product. The curvature of the way to z is left out." in text
+    assert (
+        "held fixed in loss_curved, whose gradient is then the product. The curvature of the way to z is left out."
+        in text
+    )

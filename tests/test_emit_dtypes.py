@@ -78,7 +78,14 @@ print("sharded ok")
 
 def test_sharded_inputs():
     import os
+
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", SHARDED.format(path=[p for p in sys.path if p])], env=env,
-                          capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED.format(path=[p for p in sys.path if p])],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert "sharded ok" in done.stdout, done.stderr[-2000:]

@@ -26,10 +26,11 @@ def test_every_function_is_emitted(name):
     import sympy
 
     from derive import nodes
+
     b = dv.index("b")
     x, y = dv.tensor("x", b), dv.tensor("y", b)
     f = getattr(nodes, name, None) or getattr(sympy, name)
-    low = (1.2 + x[b]**2) if name in ("acosh", "log") else x[b] / (1 + x[b]**2)
+    low = (1.2 + x[b] ** 2) if name in ("acosh", "log") else x[b] / (1 + x[b] ** 2)
     body = f(low, y[b]) if name in ("maximum", "minimum") else f(low)
     loss = dv.define("loss", (), dv.Sum(body * x[b], b))
     check(dv.backprop(loss, wrt=[x]))
@@ -41,6 +42,7 @@ def test_a_function_outside_the_table_is_refused_by_name():
     from derive.derivation import Derivation
     from derive.program import Equation, Program, Term
     from derive.tensor import Tensor
+
     x = dv.tensor("x")
     loss = Tensor("loss", (), (), role="computed", digest="test:loss")
     p = Program((x,), (Equation(loss, (), (Term(Integer(1), (Function("bessel")(x[()]),)),), number=1),))

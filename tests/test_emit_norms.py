@@ -62,7 +62,7 @@ def test_normalized_values_that_are_a_result_or_read_elsewhere_are_formed():
     x, g, w = dv.tensor("x", b, c), dv.tensor("g", c), dv.tensor("w", b, c)
     hat = dv.define("hat", (b, c), g[c] * (x[b, c] - 1))
     h = dv.define("h", (b, c), g[c] * hat[b, c] + 2)
-    loss = dv.define("loss", (), dv.Sum(w[b, c] * h[b, c]**2, b, c) + dv.Sum(exp(hat[b, c]), b, c))
+    loss = dv.define("loss", (), dv.Sum(w[b, c] * h[b, c] ** 2, b, c) + dv.Sum(exp(hat[b, c]), b, c))
     for outputs in ([hat], []):
         kern = same_as_dense(dv.backprop(loss, wrt=[x, g], outputs=outputs), {"C": 4})
         assert "hat = g * (x - 1)" in kern.source
@@ -72,8 +72,12 @@ def test_statistics_of_shifted_data_lose_no_more_than_their_own_rounding():
     """With a mean of 100 deviations, float32: the parted sum errs about as much as the sum as derived."""
     d, sizes = pulled_back(L.BatchNorm(), (9, 8, 3))
     rng = np.random.default_rng(0)
-    arrays = {"x": 100 + rng.normal(size=(16, 9, 8, 3)), "dy": rng.normal(size=(16, 9, 8, 3)),
-              "batch_norm_1_gamma": np.ones(3), "batch_norm_1_beta": np.zeros(3)}
+    arrays = {
+        "x": 100 + rng.normal(size=(16, 9, 8, 3)),
+        "dy": rng.normal(size=(16, 9, 8, 3)),
+        "batch_norm_1_gamma": np.ones(3),
+        "batch_norm_1_beta": np.zeros(3),
+    }
     arrays["x"] = arrays["x"].astype(np.float32).astype(float)
     with float64():
         exact = nx.compile(d, sizes=sizes)
@@ -97,9 +101,9 @@ def test_layer_norm_sums_its_rows_by_products_where_rows_are_long(width, how):
 
 def test_row_sums_of_matrices_in_a_batch_and_of_functions():
     x, w = dv.tensor("x", b, p, c), dv.tensor("w", b, p)
-    s = dv.define("s", (b, p), dv.Sum(x[b, p, c]**2, c) / c.size)
+    s = dv.define("s", (b, p), dv.Sum(x[b, p, c] ** 2, c) / c.size)
     e = dv.define("e", (b, p), dv.Sum(exp(x[b, p, c]), c))
-    half = s[b, p]**Rational(1, 2)
+    half = s[b, p] ** Rational(1, 2)
     loss = dv.define("loss", (), dv.Sum(w[b, p] * half * e[b, p], b, p))
     kern = same_as_dense(dv.backprop(loss, wrt=[x]), {"P": 4, "C": 130})
     assert "s = (x * x @ ones_C) / C" in kern.source or "s = ((x * x) @ ones_C) / C" in kern.source

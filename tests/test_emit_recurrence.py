@@ -26,8 +26,15 @@ def compiled(kind, width=16, batch=8, steps=64, **options):
     return ours, theirs
 
 
-@pytest.mark.parametrize("kind, options, most", [
-    ("tanh RNN", {}, 1.0), ("LSTM", {}, 1.3), ("LSTM", {"checkpoint_every": 8}, 0.9), ("LSTM", {"checkpoint_every": 9}, 0.9)])
+@pytest.mark.parametrize(
+    "kind, options, most",
+    [
+        ("tanh RNN", {}, 1.0),
+        ("LSTM", {}, 1.3),
+        ("LSTM", {"checkpoint_every": 8}, 0.9),
+        ("LSTM", {"checkpoint_every": 9}, 0.9),
+    ],
+)
 def test_temporaries_against_autodiff_of_the_usual_scan(kind, options, most):
     ours, theirs = map(memory, compiled(kind, **options))
     assert ours and theirs and ours <= most * theirs, f"{ours / theirs:.2f}"
@@ -49,14 +56,19 @@ def test_what_is_read_a_step_earlier_only_is_stacked_as_it_is_carried_in():
     kern = nx.compile(model.backprop("mean_squared_error"))
     assert "jnp.pad(c1" not in kern.source and "c1_prev, s1" in kern.source
     assert "earlier" in [rule for rule, *_ in kern.choices]
-    d = dv.backprop(model.loss("mean_squared_error"), [p.tensor for p in model.parameters.values()],
-                    outputs=[next(e.tensor for e in kern.derivation.program.equations if e.name == "c1")])
+    d = dv.backprop(
+        model.loss("mean_squared_error"),
+        [p.tensor for p in model.parameters.values()],
+        outputs=[next(e.tensor for e in kern.derivation.program.equations if e.name == "c1")],
+    )
     kern, dense = nx.compile(d), nx.compile(d, dense=True)  # c itself is asked for: it is stacked, and shifted
     assert "jnp.pad(c1" in kern.source
     rng = np.random.default_rng(0)
     sizes = {"B": 2, **model.sizes}
-    given = {t.name: rng.normal(size=[sizes[str(a)] if str(a) in sizes else int(a) for a in t.axes]).astype(np.float32)
-             for t in kern.inputs}
+    given = {
+        t.name: rng.normal(size=[sizes[str(a)] if str(a) in sizes else int(a) for a in t.axes]).astype(np.float32)
+        for t in kern.inputs
+    }
     for a, b in zip(jax.tree.leaves(kern(**given)), jax.tree.leaves(dense(**given)), strict=True):
         assert np.allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -75,8 +87,14 @@ def test_einsum_only_where_the_sums_are_in_alphabetical_order():
     assert written((t, b, i), (t, b, q), (q, i)) == "jnp.tensordot(y, x, ((0, 1), (0, 1)))"
 
 
-@pytest.mark.parametrize("every, message", [(0, "checkpoint_every is 0; accepted is a whole number"),
-                                            (2.5, "checkpoint_every is 2.5"), (6, "has 5 steps; accepted is")])
+@pytest.mark.parametrize(
+    "every, message",
+    [
+        (0, "checkpoint_every is 0; accepted is a whole number"),
+        (2.5, "checkpoint_every is 2.5"),
+        (6, "has 5 steps; accepted is"),
+    ],
+)
 def test_checkpoints_that_make_no_sense(every, message):
     d = dv.Sequential([L.LSTM(4)], input_shape=(5, 3)).backprop("mean_squared_error")
     with pytest.raises(nx.NumericsError, match=message):
@@ -91,6 +109,9 @@ def test_checkpoints_of_a_program_without_a_recurrence():
 
 def test_the_header_says_what_is_carried_and_what_is_saved():
     text = nx.compile(dv.Sequential([L.LSTM(4)], input_shape=(7, 3)).backprop("mean_squared_error")).source
-    header = " ".join(text[:text.index("import")].split())
-    assert "from step to step c1, h1 alone are carried; of every step o1, g1, f1, i1, c1_prev, s1, h1 alone are saved" in header
+    header = " ".join(text[: text.index("import")].split())
+    assert (
+        "from step to step c1, h1 alone are carried; of every step o1, g1, f1, i1, c1_prev, s1, h1 alone are saved"
+        in header
+    )
     assert "from step to step dc1, dz1 alone are carried; of every step dz1 alone is saved" in header

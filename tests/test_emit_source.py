@@ -13,8 +13,17 @@ import derive as dv
 import numerics as nx
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-GOLDENS = ("softmax_regression", "mlp", "layer_norm", "gelu", "tanh_rnn", "embedding", "strided_conv",
-           "padded_max_pool", "strange_names")
+GOLDENS = (
+    "softmax_regression",
+    "mlp",
+    "layer_norm",
+    "gelu",
+    "tanh_rnn",
+    "embedding",
+    "strided_conv",
+    "padded_max_pool",
+    "strange_names",
+)
 
 
 def source(d, **options):
@@ -23,7 +32,7 @@ def source(d, **options):
 
 def body(text):
     """The code of the function, without header and margins."""
-    lines = text[text.index("\ndef "):].split("\n")
+    lines = text[text.index("\ndef ") :].split("\n")
     return "\n".join(re.sub(r"\s+# \(.*", "", line) for line in lines)
 
 
@@ -33,15 +42,24 @@ def test_golden(name):
     path, text = GOLDEN / f"{name}.py", compiled(d, data(d)[0]).source
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
-    diff = "\n".join(difflib.unified_diff(path.read_text(encoding="utf-8").splitlines(), text.splitlines(), "golden",
-                                          "now", lineterm=""))
+    diff = "\n".join(
+        difflib.unified_diff(
+            path.read_text(encoding="utf-8").splitlines(), text.splitlines(), "golden", "now", lineterm=""
+        )
+    )
     assert not diff, f"{diff}\n(UPDATE_GOLDEN=1 rewrites it)"
 
 
 def test_products_are_written_as_products():
     text = body(source(CASES["mlp"]()))
-    for line in ("a = x @ W1 + c1", "h = jnp.maximum(a, 0)", "dh = dz @ W2.T", "da = jnp.where(a > 0, dh, 0)",
-                 "dW2 = h.T @ dz", "dc2 = dz.sum(axis=0)"):
+    for line in (
+        "a = x @ W1 + c1",
+        "h = jnp.maximum(a, 0)",
+        "dh = dz @ W2.T",
+        "da = jnp.where(a > 0, dh, 0)",
+        "dW2 = h.T @ dz",
+        "dc2 = dz.sum(axis=0)",
+    ):
         assert f"    {line}\n" in text, line
     assert re.search(r"^    loss = \(\w+ - \w+\[b, label\]\)\.mean\(\)$", text, re.M)
 
@@ -49,7 +67,7 @@ def test_products_are_written_as_products():
 def test_labels_are_subtracted_by_a_scatter_and_the_choice_is_told():
     kern = nx.compile(CASES["softmax_regression"]())
     assert re.search(r"dz = jnp\.exp\(\w+ - \w+\[:, None\]\)\.at\[b, label\]\.add\(-1\) / B", kern.source)
-    (rule, number, reason), = kern.choices
+    ((rule, number, reason),) = kern.choices
     assert (rule, number) == ("scatter-labels", kern.derivation.program.equation("dz").number)
     assert f"scatter-labels in ({number}): {reason}" in " ".join(kern.source.split())
 
@@ -93,8 +111,8 @@ def test_no_parameter_gradient_inside_a_scan():
 def test_numbers_read_as_written():
     b = dv.index("b")
     x = dv.tensor("x", b)
-    rs = dv.define("rs", (b,), (x[b]**2 + 1e-5)**Rational(-1, 2))
-    loss = dv.define("loss", (), dv.Sum(exp(-x[b]**2 / 2) / 3 + sqrt(2) * x[b] + rs[b] * 0.125, b))
+    rs = dv.define("rs", (b,), (x[b] ** 2 + 1e-5) ** Rational(-1, 2))
+    loss = dv.define("loss", (), dv.Sum(exp(-(x[b] ** 2) / 2) / 3 + sqrt(2) * x[b] + rs[b] * 0.125, b))
     text = body(source(dv.backprop(loss, wrt=[x])))
     assert "lax.rsqrt(x * x + 1e-05)" in text
     assert "/ 3" in text and "/ 8" in text and "2 ** 0.5" in text
@@ -104,7 +122,7 @@ def test_numbers_read_as_written():
 def test_sizes_appear_only_where_they_are_used_and_given_ones_are_constants():
     b, i = dv.indices("b i")
     x, S = dv.tensor("x", b, i), dv.size("S")
-    d = dv.backprop(dv.define("loss", (), dv.Sum(x[b, S * i]**2, b, i) / b.size), wrt=[x])
+    d = dv.backprop(dv.define("loss", (), dv.Sum(x[b, S * i] ** 2, b, i) / b.size), wrt=[x])
     text = source(d, sizes={"S": 2})
     assert "    S = 2\n" in text
     with pytest.raises(nx.NumericsError, match=r"size S is fixed by no array; give it.*sizes=\{\"S\": 2\}"):

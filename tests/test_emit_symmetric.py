@@ -20,19 +20,24 @@ def classes_first():
     z = dv.define("z", (b, k), dv.Sum(x[b, i] * W[k, i], i))
     lse = dv.define("lse", (b,), log(dv.Sum(exp(z[b, k]), k)))
     fit = dv.Sum(lse[b] - z[b, label[b]], b) / b.size
-    return dv.define("loss", (), fit + lam[()] * dv.Sum(W[k, i]**2, k, i) / 2), [W]
+    return dv.define("loss", (), fit + lam[()] * dv.Sum(W[k, i] ** 2, k, i) / 2), [W]
 
 
 def penalized():
     loss, (w,) = logistic()
     i = dv.index("i")
     lam = dv.tensor("lam")
-    return dv.define("total", (), loss[()] + lam[()] * dv.Sum(w[i]**2, i)), [w]
+    return dv.define("total", (), loss[()] + lam[()] * dv.Sum(w[i] ** 2, i)), [w]
 
 
-PROGRAMS = {"logistic": (logistic, "gram(x, s * (1 - s))"), "softmax_regression": (softmax_regression, "class_pairs(x, "),
-            "classes_first": (classes_first, "class_pairs(x, "), "log_sum_exp": (log_sum_exp, ".at[k, k].add(dx)"),
-            "penalized": (penalized, ".at[i, i].add(2 * lam)"), "factorization": (matrix_factorization, "gram(V)")}
+PROGRAMS = {
+    "logistic": (logistic, "gram(x, s * (1 - s))"),
+    "softmax_regression": (softmax_regression, "class_pairs(x, "),
+    "classes_first": (classes_first, "class_pairs(x, "),
+    "log_sum_exp": (log_sum_exp, ".at[k, k].add(dx)"),
+    "penalized": (penalized, ".at[i, i].add(2 * lam)"),
+    "factorization": (matrix_factorization, "gram(V)"),
+}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -82,7 +87,7 @@ def test_a_product_rule_is_one_product_of_stacked_rows(x64):
     b, i, j, k = dv.indices("b i j k")
     x, y, U, V = dv.tensor("x", b, i), dv.tensor("y", b, k), dv.tensor("U", i, j), dv.tensor("V", j, k)
     h = dv.define("h", (b, j), tanh(dv.Sum(x[b, i] * U[i, j], i)))
-    loss = dv.define("loss", (), dv.Sum((dv.Sum(h[b, j] * V[j, k], j) - y[b, k])**2, b, k) / 2)
+    loss = dv.define("loss", (), dv.Sum((dv.Sum(h[b, j] * V[j, k], j) - y[b, k]) ** 2, b, k) / 2)
     d = dv.hvp(loss, [U, V])
     kernel = nx.compile(d)
     line = next(text for text in kernel.source.splitlines() if "V_hvp = " in text)
@@ -99,7 +104,9 @@ def test_weights_that_are_not_symmetric_are_left_alone():
     x, a, c = dv.tensor("x", b, i), dv.tensor("a", b, k), dv.tensor("c", b, k)
 
     tied = Piecewise((a[b, k], Eq(k, l)), (0, True))
-    y = dv.define("y", (i, k, j, l), dv.Sum(x[b, i] * x[b, j] * a[b, k] * c[b, l], b) + dv.Sum(x[b, i] * x[b, j] * tied, b))
+    y = dv.define(
+        "y", (i, k, j, l), dv.Sum(x[b, i] * x[b, j] * a[b, k] * c[b, l], b) + dv.Sum(x[b, i] * x[b, j] * tied, b)
+    )
     kernel = nx.compile(dv.vjp(y, [x]))
     assert "class_pairs" not in kernel.source
 

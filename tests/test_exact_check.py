@@ -16,8 +16,9 @@ from derive.exact.decide import decide
 from derive.exact.verdict import PROVED, REFUTED, UNDECIDED
 
 
-@pytest.mark.parametrize("make", [hand.softmax_regression, hand.convolution, hand.max_pool, hand.recurrent,
-                                  hand.layer_norm, hand.bilinear])
+@pytest.mark.parametrize(
+    "make", [hand.softmax_regression, hand.convolution, hand.max_pool, hand.recurrent, hand.layer_norm, hand.bilinear]
+)
 def test_textbook_gradients_are_proved(make):
     d = make()
     evidence = d.check()
@@ -27,19 +28,22 @@ def test_textbook_gradients_are_proved(make):
     assert all(row.by == "exact mod 2**61-1" for row in evidence.rows)
 
 
-@pytest.mark.parametrize("make, wrong", [
-    (lambda: hand.softmax_regression(sign=-1), "gradient W"),
-    (lambda: hand.softmax_regression(factor=2), "gradient W"),
-    (lambda: hand.softmax_regression(factor=sympy.Integer(1) * dv.size("B")), "gradient W"),
-    (lambda: hand.softmax_regression(onehot=0), "gradient W"),
-    (lambda: hand.softmax_regression(shift=1), "gradient W"),
-    (lambda: hand.convolution(divisible=False), "gradient x"),
-    (lambda: hand.convolution(padding=0), "gradient x"),
-    (lambda: hand.max_pool(everywhere=True), "gradient x"),
-    (lambda: hand.recurrent(later=2), "gradient U"),
-    (lambda: hand.layer_norm(whole=False), "gradient x"),
-    (lambda: hand.bilinear(transposed=True), "gradient A"),
-])
+@pytest.mark.parametrize(
+    "make, wrong",
+    [
+        (lambda: hand.softmax_regression(sign=-1), "gradient W"),
+        (lambda: hand.softmax_regression(factor=2), "gradient W"),
+        (lambda: hand.softmax_regression(factor=sympy.Integer(1) * dv.size("B")), "gradient W"),
+        (lambda: hand.softmax_regression(onehot=0), "gradient W"),
+        (lambda: hand.softmax_regression(shift=1), "gradient W"),
+        (lambda: hand.convolution(divisible=False), "gradient x"),
+        (lambda: hand.convolution(padding=0), "gradient x"),
+        (lambda: hand.max_pool(everywhere=True), "gradient x"),
+        (lambda: hand.recurrent(later=2), "gradient U"),
+        (lambda: hand.layer_norm(whole=False), "gradient x"),
+        (lambda: hand.bilinear(transposed=True), "gradient A"),
+    ],
+)
 def test_mistakes_are_refuted(make, wrong):
     d = make()
     with pytest.raises(DerivationError, match=f"{wrong} is refuted") as error:
@@ -67,8 +71,10 @@ def test_other_seeds_agree():
 
 def test_a_crash_is_not_a_pass(monkeypatch):
     """An error of the checker itself comes out as it is; it is never counted as agreement."""
+
     def broken(self, *args, **kwargs):
         raise RuntimeError("the evaluator is broken")
+
     monkeypatch.setattr(Case, "tangent", broken)
     d = hand.bilinear()
     with pytest.raises(RuntimeError, match="the evaluator is broken"):
@@ -80,7 +86,7 @@ def test_a_program_without_values_is_undecided_and_not_ok():
     """log of minus an exponential has no real value; mod p a difference of atoms refutes nothing by itself."""
     i = dv.index("i")
     x = dv.tensor("x", i)
-    loss = dv.define("loss", (), dv.Sum(sympy.sqrt(-(x[i]**2) - 1) + sympy.log(-sympy.exp(x[i])), i))
+    loss = dv.define("loss", (), dv.Sum(sympy.sqrt(-(x[i] ** 2) - 1) + sympy.log(-sympy.exp(x[i])), i))
     d = hand.by_hand(loss, {x: dv.define("dx", (i,), x[i])})
     evidence = d.check()
     row = evidence.row("gradient x")
@@ -90,6 +96,7 @@ def test_a_program_without_values_is_undecided_and_not_ok():
 
 def test_an_empty_check_is_not_ok():
     from derive.exact import Evidence
+
     assert not Evidence("nothing").ok
 
 
@@ -97,13 +104,13 @@ def test_reals_decide_what_atoms_cannot():
     """log(x**2) and 2*log(x) are different atoms mod p; their derivatives' logs agree in 50-digit reals only."""
     i = dv.index("i")
     x = dv.tensor("x", i, facts=[dv.positive])
-    loss = dv.define("loss", (), dv.Sum(x[i] * sympy.log(x[i])**2, i))
-    right = dv.define("dx", (i,), sympy.log(x[i])**2 + sympy.log(x[i]**2))
+    loss = dv.define("loss", (), dv.Sum(x[i] * sympy.log(x[i]) ** 2, i))
+    right = dv.define("dx", (i,), sympy.log(x[i]) ** 2 + sympy.log(x[i] ** 2))
     evidence = hand.by_hand(loss, {x: right}).check()
     row = evidence.row("gradient x")
     assert (row.verdict, row.by) == (UNDECIDED, "50-digit evaluation")
     assert "agrees to 45 digits" in row.detail and "random atoms" in row.detail and evidence.ok
-    wrong = dv.define("dx", (i,), sympy.log(x[i])**2 + sympy.log(x[i]**2 + sympy.Rational(1, 10**9)))
+    wrong = dv.define("dx", (i,), sympy.log(x[i]) ** 2 + sympy.log(x[i] ** 2 + sympy.Rational(1, 10**9)))
     with pytest.raises(DerivationError, match="refuted by 50-digit evaluation"):
         hand.by_hand(loss, {x: wrong}).check()
 
@@ -112,7 +119,7 @@ def test_an_order_alone_refutes_nothing():
     """max(x, y) + min(x, y) = x + y needs a true order only in its branches; relu(x + 1) >= 0 is not decided mod p."""
     i = dv.index("i")
     x = dv.tensor("x", i)
-    loss = dv.define("loss", (), dv.Sum(dv.relu(x[i])**2 / 2, i))
+    loss = dv.define("loss", (), dv.Sum(dv.relu(x[i]) ** 2 / 2, i))
     squares = dv.define("dx", (i,), dv.maximum(x[i], -sympy.Abs(x[i]) * dv.Iverson(x[i] + 10 < 0)))
     row = hand.by_hand(loss, {x: squares}).check().row("gradient x")
     assert row.verdict == UNDECIDED and "an order was used" in row.detail
@@ -128,14 +135,14 @@ def test_sizes_are_unequal_then_square():
 def test_derived_sizes_are_whole_and_positive():
     h = dv.index("h")
     S, P = dv.size("S"), dv.size("P")
-    u = dv.index("u", size=(h.size + 2*P - 3) // S + 1)
+    u = dv.index("u", size=(h.size + 2 * P - 3) // S + 1)
     f = dv.index("f", size=h.size / 2)
     x = dv.tensor("x", h)
-    y = dv.define("y", (u,), x[S*u - P] ** 2)
-    z = dv.define("z", (f,), x[2*f + 1])
+    y = dv.define("y", (u,), x[S * u - P] ** 2)
+    z = dv.define("z", (f,), x[2 * f + 1])
     loss = dv.define("loss", (), dv.Sum(y[u], u) * dv.Sum(z[f], f))
     for sizes in checking.Checker(hand.by_hand(loss, {x: dv.define("dx", (h,), x[h])}), 0).assignments:
-        assert sizes["H"] % 2 == 0 and sizes["H"] + 2*sizes["P"] - 3 >= 0
+        assert sizes["H"] % 2 == 0 and sizes["H"] + 2 * sizes["P"] - 3 >= 0
 
 
 def test_fixed_sizes_that_are_too_large_are_said_to_be():
@@ -153,7 +160,7 @@ def test_vjp_contracts_with_the_cotangent():
     slope = dv.define("slope", (b, k), sympy.cos(dv.Sum(x[b, i] * W[i, k], i)) * dy[b, k])
     dW = dv.define("dW", (i, k), dv.Sum(x[b, i] * slope[b, k], b))
     assert hand.by_hand(y, {W: dW}, seed=dy).check().row("gradient W").verdict == PROVED
-    bad = dv.define("dW", (i, k), dv.Sum(x[b, i] * slope[b, k]**2, b))
+    bad = dv.define("dW", (i, k), dv.Sum(x[b, i] * slope[b, k] ** 2, b))
     with pytest.raises(DerivationError, match="gradient W is refuted"):
         hand.by_hand(y, {W: bad}, seed=dy).check()
 
@@ -162,14 +169,15 @@ def test_a_gradient_of_an_intermediate():
     i = dv.index("i")
     x = dv.tensor("x", i)
     z = dv.define("z", (i,), sympy.sin(x[i]))
-    loss = dv.define("loss", (), dv.Sum(z[i]**3, i))
-    assert hand.by_hand(loss, {z: dv.define("dz", (i,), 3*z[i]**2)}).check().ok
+    loss = dv.define("loss", (), dv.Sum(z[i] ** 3, i))
+    assert hand.by_hand(loss, {z: dv.define("dz", (i,), 3 * z[i] ** 2)}).check().ok
     with pytest.raises(DerivationError, match="gradient z is refuted"):
-        hand.by_hand(loss, {z: dv.define("dz", (i,), 3*z[i])}).check()
+        hand.by_hand(loss, {z: dv.define("dz", (i,), 3 * z[i])}).check()
 
 
 def test_evidence_prints_and_saves():
     import json
+
     evidence = hand.bilinear().check()
     assert "gradient A" in str(evidence) and "2 proved, 0 undecided" in str(evidence)
     saved = json.loads(json.dumps(evidence.to_json()))
@@ -182,8 +190,11 @@ def test_many_gradients_move_at_once_and_a_wrong_one_is_still_named():
     loss = dv.define("loss", (), dv.Sum(sympy.Mul(*(x[i] for x in xs)), i))
 
     def gradients(wrong=None):
-        return {x: dv.define(f"d{x.name}", (i,), sympy.Mul(*(y[i] for y in xs if y != x)) * (2 if x is wrong else 1))
-                for x in xs}
+        return {
+            x: dv.define(f"d{x.name}", (i,), sympy.Mul(*(y[i] for y in xs if y != x)) * (2 if x is wrong else 1))
+            for x in xs
+        }
+
     assert "moved at once" in hand.by_hand(loss, gradients()).check().rows[0].detail
     d = hand.by_hand(loss, gradients(xs[4]))
     with pytest.raises(DerivationError, match="gradient x4 is refuted"):
@@ -198,7 +209,9 @@ def test_decide_needs_every_case_to_agree():
 
     def claim(case):
         from derive.exact.decide import Difference
+
         return Difference("at", "1", "2") if case.sizes == square else None
+
     assert decide("a claim", checker.cases, claim).verdict == REFUTED
 
 
@@ -232,7 +245,8 @@ def test_sizes_without_values_are_left_out():
 
 def test_many_square_roots_are_found_one_by_one():
     """Twelve rows of layer norms in a chain: one draw in 2**24 has all their roots, changing inputs finds them."""
-    network = dv.Sequential([x for _ in range(12) for x in (L.Dense(4, activation="tanh"), L.LayerNorm())] + [L.Dense(3)],
-                            input_shape=(5,))
+    network = dv.Sequential(
+        [x for _ in range(12) for x in (L.Dense(4, activation="tanh"), L.LayerNorm())] + [L.Dense(3)], input_shape=(5,)
+    )
     evidence = network.backprop(loss="mean_squared_error").check()
     assert evidence.ok and not evidence.undecided

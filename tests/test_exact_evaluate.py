@@ -32,14 +32,14 @@ def value(body, idx=(), sizes=None, **inputs):
 
 
 def test_sums_products_and_sizes():
-    assert value(dv.Sum(x[i]**2, i) / i.size, x=[1, 2, 3]) == Fraction(14, 3)
+    assert value(dv.Sum(x[i] ** 2, i) / i.size, x=[1, 2, 3]) == Fraction(14, 3)
     assert value(x[i] * dv.Sum(x[j], j), (i,), x=[1, 2, 3]) == [6, 12, 18]
     assert value(dv.Sum(i * x[i], i), x=[1, 2, 3]) == 8
 
 
 def test_reads_outside_are_zero():
     assert value(x[i + 1] - x[i], (i,), x=[1, 4, 9]) == [3, 5, -9]
-    assert value(x[2*i], (i,), x=[1, 4, 9]) == [1, 9, 0]
+    assert value(x[2 * i], (i,), x=[1, 4, 9]) == [1, 9, 0]
     assert value(x[i - 1], (i,), x=[1, 4, 9]) == [0, 1, 4]
 
 
@@ -112,10 +112,10 @@ def equation(terms, idx=(i,)):
 def test_an_equality_row_gives_the_index_or_nothing(stride, shift):
     """sum_u x[u] [stride*u + shift == i] by solving the row, against the definition."""
     u = Index("u", i.size, 1)
-    e = equation((Term(Integer(1), (x[u],), (u,), (Row("==", stride*u + shift, i),)),))
+    e = equation((Term(Integer(1), (x[u],), (u,), (Row("==", stride * u + shift, i),)),))
     data = [Fraction(n + 1) for n in range(5)]
     got = evaluate(Program((x,), (e,), (e.tensor,)), {"x": data}, {"I": 5})["out"].nested()
-    assert got == [sum(data[n] for n in range(5) if stride*n + shift == m) for m in range(5)]
+    assert got == [sum(data[n] for n in range(5) if stride * n + shift == m) for m in range(5)]
 
 
 def test_rows_of_every_relation():
@@ -136,6 +136,7 @@ def test_planned_loops_equal_the_plain_ones(name, monkeypatch):
 
     def run():
         return [case.machine(e.tensors()).result(e).data for e in equations]
+
     planned = run()
 
     def plain(t, compiler, slots, known, size):
@@ -144,7 +145,9 @@ def test_planned_loops_equal_the_plain_ones(name, monkeypatch):
         def term(I):
             out = total(I)
             return out if out is None else compiler.F.mul(coef(I), out)
+
         return term
+
     monkeypatch.setattr("derive.exact.machine.product_sum", plain)
     assert run() == planned and any(any(v for v in data) for data in planned)
 

@@ -25,9 +25,13 @@ def digits():
     return derived("digits_cnn")
 
 
-@pytest.mark.parametrize("name", [
-    "digits_cnn",
-    *(pytest.param(n, marks=pytest.mark.slow) for n in ("twenty", "keras_mnist", "lenet5", "small_resnet"))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits_cnn",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("twenty", "keras_mnist", "lenet5", "small_resnet")),
+    ],
+)
 def test_networks_are_proved(name):
     """Every gradient, the loss, the logits and every step, mod p; at several sizes, none of which hides an axis."""
     d = derived(name)
@@ -53,7 +57,7 @@ def test_planes_keep_rows_and_columns_apart(name):
 
 def changed(eq, term, mistake):
     """The equation with one mistake in one of its terms."""
-    return replace(eq, terms=(*eq.terms[:term], mistake(eq.terms[term]), *eq.terms[term + 1:]))
+    return replace(eq, terms=(*eq.terms[:term], mistake(eq.terms[term]), *eq.terms[term + 1 :]))
 
 
 def negated(term):
@@ -62,32 +66,40 @@ def negated(term):
 
 def shifted(tensor, axis):
     """Reads of a tensor one place further along an axis: an offset of a window that is wrong by one."""
+
     def mistake(term):
         old = next(r for f in term.fac for r in f.atoms(Read) if r.tensor.name == tensor)
         new = Read(old.tensor, *(i + int(n == axis) for n, i in enumerate(old.idx)))
         return replace(term, fac=tuple(f.xreplace({old: new}) for f in term.fac))
+
     return mistake
 
 
 def exchanged(tensor, a, b):
     """Reads of a tensor with two axes exchanged: rows and columns of a plane, say."""
+
     def mistake(term):
         old = next(r for f in term.fac for r in f.atoms(Read) if r.tensor.name == tensor)
         idx = list(old.idx)
         idx[a], idx[b] = idx[b], idx[a]
         return replace(term, fac=tuple(f.xreplace({old: Read(old.tensor, *idx)}) for f in term.fac))
+
     return mistake
 
 
-@pytest.mark.parametrize("name, mistake", [
-    pytest.param("conv2d_1_kernel", negated, id="sign", marks=pytest.mark.slow),
-    pytest.param("conv2d_2_kernel", shifted("h2", 2), id="offset"),
-    pytest.param("conv2d_1_kernel", shifted("x", 1), id="offset of the first", marks=pytest.mark.slow),
-    pytest.param("conv2d_1_kernel", exchanged("x", 1, 2), id="rows for columns", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name, mistake",
+    [
+        pytest.param("conv2d_1_kernel", negated, id="sign", marks=pytest.mark.slow),
+        pytest.param("conv2d_2_kernel", shifted("h2", 2), id="offset"),
+        pytest.param("conv2d_1_kernel", shifted("x", 1), id="offset of the first", marks=pytest.mark.slow),
+        pytest.param("conv2d_1_kernel", exchanged("x", 1, 2), id="rows for columns", marks=pytest.mark.slow),
+    ],
+)
 def test_a_wrong_convolution_gradient_is_refuted_and_named(digits, name, mistake):
     at = next(n for n, e in enumerate(digits.program.equations) if e.name == f"d{name}")
     wrong = changed(digits.program.equations[at], 0, mistake)
-    equations = (*digits.program.equations[:at], wrong, *digits.program.equations[at + 1:])
+    equations = (*digits.program.equations[:at], wrong, *digits.program.equations[at + 1 :])
     bad = replace(digits, steps=(), evidence={}, program=replace(digits.program, equations=equations))
     with pytest.raises(DerivationError, match=f"gradient {name} is refuted") as error:
         bad.check()

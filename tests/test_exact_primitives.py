@@ -12,8 +12,13 @@ from derive.exact.field import DualField, ModularField, RationalField, RealField
 from derive.exact.modular import P
 from derive.primitives import FUNCTIONS
 
-POINTS = {"acosh": ("1.7", "3.2"), "log": ("0.3", "2.5"), "asin": ("-0.6", "0.45"), "acos": ("-0.6", "0.45"),
-          "atanh": ("-0.6", "0.45")}
+POINTS = {
+    "acosh": ("1.7", "3.2"),
+    "log": ("0.3", "2.5"),
+    "asin": ("-0.6", "0.45"),
+    "acos": ("-0.6", "0.45"),
+    "atanh": ("-0.6", "0.45"),
+}
 UNARY = [n for n, p in FUNCTIONS.items() if p.nargs == 1]
 BINARY = [n for n, p in FUNCTIONS.items() if p.nargs == 2]
 OWN = {n: getattr(nodes, n) for n in ("relu", "maximum", "minimum", "sigmoid", "softplus", "stop_gradient")}
@@ -30,8 +35,12 @@ def arg(*values):
 def sympy_value(name, *points):
     """The function as SymPy knows it, to 60 digits; ours by their definitions."""
     meaning = {
-        "relu": lambda x: sympy.Max(x, 0), "maximum": sympy.Max, "minimum": sympy.Min, "stop_gradient": lambda x: x,
-        "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)), "softplus": lambda x: sympy.log(1 + sympy.exp(x)),
+        "relu": lambda x: sympy.Max(x, 0),
+        "maximum": sympy.Max,
+        "minimum": sympy.Min,
+        "stop_gradient": lambda x: x,
+        "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)),
+        "softplus": lambda x: sympy.log(1 + sympy.exp(x)),
     }.get(name) or getattr(sympy, name)
     return meaning(*(sympy.Rational(p) for p in points)).evalf(60)
 
@@ -104,6 +113,7 @@ def test_rationals_stay_exact_where_they_can():
 
 
 # -- laws mod p ----------------------------------------------------------------------------------------------------
+
 
 def test_exp_is_a_homomorphism_of_terms():
     F = modular()

@@ -46,7 +46,7 @@ def test_every_block_of_the_classic_hessians_is_proved(hessians, name):
     d = hessians[name]
     evidence = d.check()
     blocks = [f"hessian {', '.join(pair)}" for pair in d.result("hessian")]
-    assert len(blocks) == len(d.wrt)**2
+    assert len(blocks) == len(d.wrt) ** 2
     assert {*blocks, *(f"gradient {t.name}" for t in d.wrt), "loss loss"} <= set(evidence.proved)
     assert all(evidence.row(b).by == "exact mod 2**61-1" for b in blocks)
 

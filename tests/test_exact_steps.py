@@ -19,19 +19,21 @@ from derive.tensor import Read
 def mutants(eq):
     """(what was done, the equation with one mistake): signs, factors, terms, rows, shifts, transposes."""
     for n, t in enumerate(eq.terms):
+
         def put(changed, n=n):
-            return replace(eq, terms=(*eq.terms[:n], changed, *eq.terms[n + 1:]))
+            return replace(eq, terms=(*eq.terms[:n], changed, *eq.terms[n + 1 :]))
+
         yield "sign", put(t.scaled(Integer(-1)))
         yield "factor", put(t.scaled(Integer(2)))
         if len(eq.terms) > 1:
-            yield "dropped term", replace(eq, terms=eq.terms[:n] + eq.terms[n + 1:])
+            yield "dropped term", replace(eq, terms=eq.terms[:n] + eq.terms[n + 1 :])
         for row in t.rows:
             yield f"dropped row {row}", put(replace(t, rows=tuple(r for r in t.rows if r != row)))
         for read in sorted(t.reads(), key=str):
             if read.tensor.dtype != "float":
                 continue
             for a in range(len(read.idx)):
-                shifted = Read(read.tensor, *read.idx[:a], read.idx[a] + 1, *read.idx[a + 1:])
+                shifted = Read(read.tensor, *read.idx[:a], read.idx[a] + 1, *read.idx[a + 1 :])
                 yield f"shifted {read}", put(t.xreplace({read: shifted}))
             square = len(read.idx) == 2 and read.tensor.axes[0] == read.tensor.axes[1]
             if square and read.idx[0] != read.idx[1] and "symmetric" not in {f.kind for f in read.tensor.facts}:
@@ -39,8 +41,16 @@ def mutants(eq):
 
 
 # not layer norm: there the sum of x - mean vanishes, and with it the difference a mutant makes
-NETWORKS = ("softmax_regression", "max_pool", "embedding", "quadratic_form", "gather_of_gather", "total_variation",
-            "cosine_similarity", "entropy")
+NETWORKS = (
+    "softmax_regression",
+    "max_pool",
+    "embedding",
+    "quadratic_form",
+    "gather_of_gather",
+    "total_variation",
+    "cosine_similarity",
+    "entropy",
+)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -63,15 +73,18 @@ def test_every_mutated_step_is_refuted(name):
 def test_every_mutated_backward_equation_is_refuted(name):
     d = CASES[name]()
     shifts = {e.name for s in d.steps if s.rule == "stabilize" for e in s.context}  # any shift m is right, by design
-    backward = [n for n, e in enumerate(d.program.equations)
-                if d.source.equation(e.name) is None and e.reduce is None and e.name not in shifts]
+    backward = [
+        n
+        for n, e in enumerate(d.program.equations)
+        if d.source.equation(e.name) is None and e.reduce is None and e.name not in shifts
+    ]
     tried = 0
     for n in backward:
         eq = d.program.equations[n]
         for what, bad in itertools.islice(mutants(eq), 0, None, 3 if name == "tanh_rnn" else 1):
             if "shifted" in what and eq.tensor in eq.tensors():
                 continue  # a recurrence that is shifted does not schedule
-            equations = (*d.program.equations[:n], bad, *d.program.equations[n + 1:])
+            equations = (*d.program.equations[:n], bad, *d.program.equations[n + 1 :])
             wrong = replace(d, steps=(), program=replace(d.program, equations=equations), evidence={})
             try:
                 accepted = wrong.check().ok
@@ -113,8 +126,12 @@ def test_a_missing_second_derivative_term_is_refuted():
     eq = d.program.equations[n]
     fewer = eq.terms[:-1] if len(eq.terms) > 1 else (eq.terms[0].scaled(Integer(2)),)
     bad = replace(eq, terms=fewer)
-    wrong = replace(d, steps=(), program=replace(
-        d.program, equations=(*d.program.equations[:n], bad, *d.program.equations[n + 1:])), evidence={})
+    wrong = replace(
+        d,
+        steps=(),
+        program=replace(d.program, equations=(*d.program.equations[:n], bad, *d.program.equations[n + 1 :])),
+        evidence={},
+    )
     with pytest.raises(DerivationError, match=f"hvp {d.wrt[0].name} is refuted"):
         wrong.check()
 

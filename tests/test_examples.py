@@ -1,6 +1,5 @@
 """Every script in ``examples/`` runs, and says what it should; the catalogue derives, proves and verifies."""
 
-
 import pytest
 
 from derive.errors import DeriveError
@@ -40,8 +39,9 @@ def test_digits_learn_without_autodiff(script, capsys):
 
 
 def test_characters_are_predicted_with_the_state_carried_along(script, capsys):
-    history = script("char_lm")(text="the cat sat on the mat. " * 60, hidden=16, steps=10, batch=4, epochs=6,
-                                learning_rate=2e-2, length=40)
+    history = script("char_lm")(
+        text="the cat sat on the mat. " * 60, hidden=16, steps=10, batch=4, epochs=6, learning_rate=2e-2, length=40
+    )
     out = capsys.readouterr().out
     assert history[-1] < 0.5 * history[0] and "perplexity" in out
     assert "dc2[b,t,l] = dc2[b,t+1,l] f2[b,t+1,l]" in out and len(out.splitlines()[-1]) == 41

@@ -1,6 +1,5 @@
 """The examples of networks and data run, print what they found, and their pictures are drawn."""
 
-
 import pytest
 
 pytest.importorskip("sklearn")

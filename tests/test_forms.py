@@ -62,14 +62,23 @@ def test_layer_norm_comes_out_in_x_hat_form():
 
 def test_batch_norm_comes_out_in_x_hat_form():
     d = CASES["batch_norm"]()
-    assert {t.name for t in d.program.equation("dx").tensors()} == {"dy_hat", "y_rsqrt", "dmean_sum", "dy_rsqrt_sum",
-                                                                   "y_hat"}
+    assert {t.name for t in d.program.equation("dx").tensors()} == {
+        "dy_hat",
+        "y_rsqrt",
+        "dmean_sum",
+        "dy_rsqrt_sum",
+        "y_hat",
+    }
 
 
 def test_derivatives_in_terms_of_the_saved_value():
     x = dv.tensor("x", i)
-    for f, slope in ((sympy.tanh, lambda h: 1 - h**2), (dv.sigmoid, lambda h: h * (1 - h)),
-                     (sympy.exp, lambda h: h), (sympy.sqrt, lambda h: 1 / (2 * h))):
+    for f, slope in (
+        (sympy.tanh, lambda h: 1 - h**2),
+        (dv.sigmoid, lambda h: h * (1 - h)),
+        (sympy.exp, lambda h: h),
+        (sympy.sqrt, lambda h: 1 / (2 * h)),
+    ):
         h = dv.define("h", (i,), f(x[i]))
         w = dv.tensor("w", i)
         d = dv.backprop(dv.define("loss", (), dv.Sum(h[i] * w[i], i)), [x])
@@ -85,9 +94,12 @@ def test_attention_keeps_the_probabilities():
 def test_bptt_is_one_reverse_recurrence_and_sums_outside_it():
     d = CASES["tanh_rnn"]()
     from derive.order import Scan, schedule
+
     scans = [g for g in schedule(d.program) if isinstance(g, Scan)]
     assert [(s.direction, sorted(e.name for e in s.equations)) for s in scans] == [
-        (1, ["h", "h_in"]), (-1, ["dh", "dh_in"])]
+        (1, ["h", "h_in"]),
+        (-1, ["dh", "dh_in"]),
+    ]
 
 
 def test_initial_state_gets_its_gradient_at_time_zero():
@@ -138,7 +150,13 @@ def test_stop_gradient_is_a_constant_to_differentiation():
 
 def test_a_scalar_tensor_stands_for_its_read_everywhere():
     c = dv.tensor("c")
-    for body in (sympy.exp(c), sympy.log(1 + sympy.exp(c)), dv.relu(c) ** 2, 2 * c + sympy.sin(c), dv.Sum(c, i) / i.size):
+    for body in (
+        sympy.exp(c),
+        sympy.log(1 + sympy.exp(c)),
+        dv.relu(c) ** 2,
+        2 * c + sympy.sin(c),
+        dv.Sum(c, i) / i.size,
+    ):
         d = dv.backprop(dv.define("loss", (), body), [c])
         assert d.check().ok
         assert d.gradient(c).terms

@@ -58,7 +58,9 @@ def test_a_layer_called_twice_has_one_set_of_parameters():
     model = tied()
     assert list(model.parameters) == ["tower_kernel", "tower_bias", "dense_2_kernel", "dense_2_bias"]
     assert [p.shared for p in model.layers] == [False, True, False, False]
-    assert str(model.summary()) == """\
+    assert (
+        str(model.summary())
+        == """\
 model: input a (B, 3), b (B, 3)
 layer          output  parameters  trainable  initializers
 tower          (B, 2)           8  yes        glorot_uniform, zeros
@@ -66,6 +68,7 @@ tower          (B, 2)      shared
 concatenate_1  (B, 4)           0  -          -
 dense_2        (B, 1)           5  yes        glorot_uniform, zeros
 total                          13  trainable 13, frozen 0"""
+    )
     d = derivation(model)
     reads = [t.reads() for t in d.gradient("tower_kernel").terms]
     assert len(reads) == 2 and {r.tensor.name for t in reads for r in t} >= {"a", "b"}
@@ -87,7 +90,9 @@ def test_several_outputs_and_their_losses():
     model = dv.Model(x, {"kind": L.Dense(2)(h), "size": L.Dense(1)(h)})
     losses = {"kind": "sparse_softmax_cross_entropy", "size": "mean_squared_error"}
     assert {n: (t.name, t.dtype) for n, t in model.targets(losses).items()} == {
-        "kind": ("y_kind", "int"), "size": ("y_size", "float")}
+        "kind": ("y_kind", "int"),
+        "size": ("y_size", "float"),
+    }
     d = model.backprop(losses, weights={"size": 0.25})
     told = str(d.program.equation("loss")).replace(" ", "")
     assert told in ("loss=loss_kind+loss_size/4", "loss=loss_size/4+loss_kind")
@@ -151,16 +156,26 @@ def test_training_and_inference_differ_in_one_place():
     model = dv.Sequential([L.Dense(3), L.BatchNorm(momentum=0.5), L.Dropout(0.25), L.Dense(2)], input_shape=(4,))
     assert {n: (s.shape, s.init, s.update.name) for n, s in model.state.items()} == {
         "batch_norm_1_mean": ((3,), "zeros", "batch_norm_1_mean_new"),
-        "batch_norm_1_variance": ((3,), "ones", "batch_norm_1_variance_new")}
+        "batch_norm_1_variance": ((3,), "ones", "batch_norm_1_variance_new"),
+    }
     assert {n: (r.chance, r.tensor.role) for n, r in model.random.items()} == {
-        "dropout_1_mask": (Fraction(3, 4), "random")}
+        "dropout_1_mask": (Fraction(3, 4), "random")
+    }
     d = model.backprop("mean_squared_error")
     assert {t.name: t.role for t in d.program.inputs if t.role not in ("data", "parameter")} == {
-        "dropout_1_mask": "random", "batch_norm_1_mean": "state", "batch_norm_1_variance": "state"}
+        "dropout_1_mask": "random",
+        "batch_norm_1_mean": "state",
+        "batch_norm_1_variance": "state",
+    }
     assert list(d.result("outputs")) == ["z4", "batch_norm_1_mean_new", "batch_norm_1_variance_new"]
     assert str(d.program.equation("batch_norm_1_mean_new")).split("=")[1].replace(" ", "") in (
-        "mean2[j]/2+batch_norm_1_mean[j]/2", "batch_norm_1_mean[j]/2+mean2[j]/2", "1/2mean2[j]+1/2batch_norm_1_mean[j]",
-        "1/2batch_norm_1_mean[j]+1/2mean2[j]", "(mean2[j]+batch_norm_1_mean[j])/2", "(batch_norm_1_mean[j]+mean2[j])/2")
+        "mean2[j]/2+batch_norm_1_mean[j]/2",
+        "batch_norm_1_mean[j]/2+mean2[j]/2",
+        "1/2mean2[j]+1/2batch_norm_1_mean[j]",
+        "1/2batch_norm_1_mean[j]+1/2mean2[j]",
+        "(mean2[j]+batch_norm_1_mean[j])/2",
+        "(batch_norm_1_mean[j]+mean2[j])/2",
+    )
     forward = model.forward()
     assert {t.name for t in forward.program.inputs} == {"x", *model.parameters, *model.state}
     assert not any("mean2" in e.name for e in forward.program)
@@ -176,25 +191,42 @@ def test_a_model_as_data():
 X = dv.Input((3,))
 
 
-@pytest.mark.parametrize("make, kind, message", [
-    (lambda: L.Add()(X), DeriveError, r"Add is called on a list of symbols, as in L.Add\(\)\(\[h, x\]\)"),
-    (lambda: L.Dense(2)([X, X]), DeriveError, r"Dense is called on one symbol, as in L.Dense\(10\)\(h\)"),
-    (lambda: L.Dense(2)(3.0), DeriveError, r"Dense was called on 3.0; layers are called on symbols"),
-    (lambda: L.Add()([X]), DeriveError, "Add merges at least two symbols; it was given 1"),
-    (lambda: dv.Input(3), ShapeError, "Input: shape is 3; give the shape of one example"),
-    (lambda: dv.Model(X, X), DeriveError, "an output is an input"),
-    (lambda: dv.Model(L.Dense(2)(X), L.Dense(2)(X)), DeriveError, "inputs are made by dv.Input"),
-    (lambda: dv.Model(X, L.Add()([L.Dense(2)(X), L.Dense(2)(dv.Input((3,), name="z"))])), DeriveError,
-     "the outputs need the input 'z', which is not among inputs"),
-    (lambda: dv.Model([X, dv.Input((2,), name="z")], L.Dense(2)(X)), DeriveError, "no output depends on the input 'z'"),
-    (lambda: dv.Model([X, dv.Input((2,))], L.Concatenate()([X, X])), DeriveError, "two inputs are named 'x'"),
-    (lambda: dv.Model(X, [L.Dense(2)]), DeriveError, "outputs has <.*Dense.*; accepted are symbols"),
-    (lambda: dv.Model(X, L.Add()([X, L.Dense(4)(X)])), ShapeError,
-     r"layer add_1, given x of shape \(B, 3\), z1 of shape \(B, 4\): Add: the shapes are x \(B, 3\), z1 \(B, 4\)"),
-    (lambda: dv.Sequential([L.Add()], input_shape=(3,)), DeriveError, "layer 1 is Add, which merges several symbols"),
-    (lambda: dv.Model(X, L.Dense(2, name="a")(L.Dense(3, name="a")(X))), DeriveError, "two layers are named 'a'"),
-    (lambda: skip().shape_of("dense_7"), DeriveError, "has no 'dense_7'; did you mean"),
-])
+@pytest.mark.parametrize(
+    "make, kind, message",
+    [
+        (lambda: L.Add()(X), DeriveError, r"Add is called on a list of symbols, as in L.Add\(\)\(\[h, x\]\)"),
+        (lambda: L.Dense(2)([X, X]), DeriveError, r"Dense is called on one symbol, as in L.Dense\(10\)\(h\)"),
+        (lambda: L.Dense(2)(3.0), DeriveError, r"Dense was called on 3.0; layers are called on symbols"),
+        (lambda: L.Add()([X]), DeriveError, "Add merges at least two symbols; it was given 1"),
+        (lambda: dv.Input(3), ShapeError, "Input: shape is 3; give the shape of one example"),
+        (lambda: dv.Model(X, X), DeriveError, "an output is an input"),
+        (lambda: dv.Model(L.Dense(2)(X), L.Dense(2)(X)), DeriveError, "inputs are made by dv.Input"),
+        (
+            lambda: dv.Model(X, L.Add()([L.Dense(2)(X), L.Dense(2)(dv.Input((3,), name="z"))])),
+            DeriveError,
+            "the outputs need the input 'z', which is not among inputs",
+        ),
+        (
+            lambda: dv.Model([X, dv.Input((2,), name="z")], L.Dense(2)(X)),
+            DeriveError,
+            "no output depends on the input 'z'",
+        ),
+        (lambda: dv.Model([X, dv.Input((2,))], L.Concatenate()([X, X])), DeriveError, "two inputs are named 'x'"),
+        (lambda: dv.Model(X, [L.Dense(2)]), DeriveError, "outputs has <.*Dense.*; accepted are symbols"),
+        (
+            lambda: dv.Model(X, L.Add()([X, L.Dense(4)(X)])),
+            ShapeError,
+            r"layer add_1, given x of shape \(B, 3\), z1 of shape \(B, 4\): Add: the shapes are x \(B, 3\), z1 \(B, 4\)",
+        ),
+        (
+            lambda: dv.Sequential([L.Add()], input_shape=(3,)),
+            DeriveError,
+            "layer 1 is Add, which merges several symbols",
+        ),
+        (lambda: dv.Model(X, L.Dense(2, name="a")(L.Dense(3, name="a")(X))), DeriveError, "two layers are named 'a'"),
+        (lambda: skip().shape_of("dense_7"), DeriveError, "has no 'dense_7'; did you mean"),
+    ],
+)
 def test_errors(make, kind, message):
     with pytest.raises(kind, match=message):
         make()

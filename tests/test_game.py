@@ -18,8 +18,11 @@ def adversaries():
     w, e, m = dv.tensor("w"), dv.tensor("e"), dv.tensor("m")
     real = dv.define("real", (b,), w * x[b] + e)
     fake = dv.define("fake", (b,), w * (z[b] + m) + e)
-    told = dv.define("told", (), dv.Sum(sympy.log(1 + sympy.exp(-real[b])) + sympy.log(1 + sympy.exp(fake[b])), b) / b.size
-                     + w**2 / 4)
+    told = dv.define(
+        "told",
+        (),
+        dv.Sum(sympy.log(1 + sympy.exp(-real[b])) + sympy.log(1 + sympy.exp(fake[b])), b) / b.size + w**2 / 4,
+    )
     taken = dv.define("taken", (), dv.Sum(sympy.log(1 + sympy.exp(-fake[b])), b) / b.size)
     return dv.backprop(told, wrt=[w, e]), dv.backprop(taken, wrt=[m])
 
@@ -72,18 +75,30 @@ def test_a_turn_changes_its_own_parameters_by_its_own_gradient():
     assert {n: float(a) for n, a in params.items()} == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: nx.play({"a": players()["mover"], "b": players()["mover"]}, START, {"x": X}, step),
-     "a and b both train m; a parameter belongs to one player"),
-    (lambda: nx.play(players(), {"w": 0.0, "e": 0.0}, {"x": X}, step), "params lacks m, which mover trains"),
-    (lambda: nx.play(players(), START, {"x": X}, lambda turn, batch, generator: turn("critics", batch)),
-     "there is no player 'critics'; there are critic, mover"),
-    (lambda: nx.play(players(), START, {"x": X}, lambda turn, batch, generator: turn("critic", batch)),
-     "its program reads z, which is neither a parameter nor in the batch; there are w, e, m, x"),
-    (lambda: nx.play(players(), START, {"x": X}, step, batch_size=641), "batch_size is 641, but there are 640 examples"),
-    (lambda: nx.play(players(1e30), START, {"x": X}, step), "the loss of critic became .* in epoch 1"),
-    (lambda: nx.Player("critic", optax.sgd(0.1)), "takes a derivation of dv.backprop.*given str"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: nx.play({"a": players()["mover"], "b": players()["mover"]}, START, {"x": X}, step),
+            "a and b both train m; a parameter belongs to one player",
+        ),
+        (lambda: nx.play(players(), {"w": 0.0, "e": 0.0}, {"x": X}, step), "params lacks m, which mover trains"),
+        (
+            lambda: nx.play(players(), START, {"x": X}, lambda turn, batch, generator: turn("critics", batch)),
+            "there is no player 'critics'; there are critic, mover",
+        ),
+        (
+            lambda: nx.play(players(), START, {"x": X}, lambda turn, batch, generator: turn("critic", batch)),
+            "its program reads z, which is neither a parameter nor in the batch; there are w, e, m, x",
+        ),
+        (
+            lambda: nx.play(players(), START, {"x": X}, step, batch_size=641),
+            "batch_size is 641, but there are 640 examples",
+        ),
+        (lambda: nx.play(players(1e30), START, {"x": X}, step), "the loss of critic became .* in epoch 1"),
+        (lambda: nx.Player("critic", optax.sgd(0.1)), "takes a derivation of dv.backprop.*given str"),
+    ],
+)
 def test_what_is_not_a_game_is_refused(make, message):
     with np.errstate(all="ignore"), pytest.raises((InputError, NumericsError), match=message):
         make()

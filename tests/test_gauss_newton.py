@@ -27,7 +27,7 @@ def decay():
     n = dv.index("n")
     t, y, a, k = dv.tensor("t", n), dv.tensor("y", n), dv.tensor("a"), dv.tensor("k")
     r = dv.define("r", (n,), a[()] * exp(-k[()] * t[n]) - y[n])
-    return dv.define("loss", (), dv.Sum(r[n]**2, n) / 2), [a, k], r
+    return dv.define("loss", (), dv.Sum(r[n] ** 2, n) / 2), [a, k], r
 
 
 @pytest.mark.parametrize("make", [classifier, decay])
@@ -45,8 +45,9 @@ def test_the_hessian_product_in_its_place_is_refuted():
     """What distinguishes the two is exactly the dropped term."""
     loss, wrt, at = classifier()
     gn, hv = dv.gauss_newton(loss, wrt, at=at), dv.hvp(loss, wrt)
-    fake = replace(gn, program=hv.program, steps=(), evidence={},
-                   results=(*gn.results[:2], ("gauss_newton", hv.result("hvp"))))
+    fake = replace(
+        gn, program=hv.program, steps=(), evidence={}, results=(*gn.results[:2], ("gauss_newton", hv.result("hvp")))
+    )
     with pytest.raises(DerivationError, match="gauss_newton W is refuted"):
         fake.check()
 
@@ -59,8 +60,12 @@ def test_a_mutant_is_refuted_by_both():
     def doubled(e):
         return replace(e, terms=tuple(replace(t, coef=2 * t.coef) for t in e.terms)) if e.name == name else e
 
-    wrong = replace(d, program=Program(d.program.inputs, tuple(map(doubled, d.program.equations)), d.program.outputs),
-                    steps=(), evidence={})
+    wrong = replace(
+        d,
+        program=Program(d.program.inputs, tuple(map(doubled, d.program.equations)), d.program.outputs),
+        steps=(),
+        evidence={},
+    )
     with pytest.raises(DerivationError, match="gauss_newton V is refuted"):
         wrong.check()
     report = nx.verify(SlowKernel(d, lambda n, a: 1.001 * a if n == "gauss_newton V" else a), dtypes=())
@@ -109,7 +114,7 @@ def test_a_penalty_beside_z_is_refused():
     b, i = dv.indices("b i")
     x, y, w = dv.tensor("x", b, i), dv.tensor("y", b), dv.tensor("w", i)
     r = dv.define("r", (b,), dv.Sum(x[b, i] * w[i], i) - y[b])
-    loss = dv.define("loss", (), dv.Sum(r[b]**2, b) + dv.Sum(w[i]**2, i))
+    loss = dv.define("loss", (), dv.Sum(r[b] ** 2, b) + dv.Sum(w[i] ** 2, i))
     with pytest.raises(DerivationError, match="depends on w beside r too"):
         dv.gauss_newton(loss, [w], at=r)
 
@@ -117,8 +122,11 @@ def test_a_penalty_beside_z_is_refused():
 def test_it_minimizes():
     loss, wrt, r = decay()
     times = np.linspace(0, 4, 30)
-    result = nx.newton(dv.gauss_newton(loss, wrt, at=r), {"a": np.array(1.0), "k": np.array(0.1)},
-                       {"t": times, "y": 2.5 * np.exp(-1.3 * times)})
+    result = nx.newton(
+        dv.gauss_newton(loss, wrt, at=r),
+        {"a": np.array(1.0), "k": np.array(0.1)},
+        {"t": times, "y": 2.5 * np.exp(-1.3 * times)},
+    )
     assert result.method == "gauss-newton-cg" and result.steps < 10
     np.testing.assert_allclose([result.parameters["a"], result.parameters["k"]], [2.5, 1.3], rtol=1e-9)
 

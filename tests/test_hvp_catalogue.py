@@ -23,7 +23,7 @@ def dense(name):
     x, W, v = dv.tensor("x", b, i), dv.tensor("W", i, k), dv.tensor("v", b, k)
     z = dv.define("z", (b, k), dv.Sum(x[b, i] * W[i, k], i))
     h = dv.define("h", (b, k), activation(name)(z))
-    return dv.define("loss", (), dv.Sum(v[b, k] * h[b, k]**2, b, k)), [W]
+    return dv.define("loss", (), dv.Sum(v[b, k] * h[b, k] ** 2, b, k)), [W]
 
 
 def of_loss(name):
@@ -49,7 +49,7 @@ def test_products_through_every_activation_agree_with_jvp_of_grad(name, x64):
     rng = np.random.default_rng(5)
     x, W, v, V = (rng.normal(size=s) for s in ((4, 3), (3, 5), (4, 5), (3, 5)))
     found = nx.compile(dv.hvp(*dense(name)))(x=x, W=W, v=v, W_dir=V).hvp["W"]
-    expected = jax.jvp(jax.grad(lambda W: jnp.sum(v * ACTIVATED[name](x @ W)**2)), (W,), (V,))[1]
+    expected = jax.jvp(jax.grad(lambda W: jnp.sum(v * ACTIVATED[name](x @ W) ** 2)), (W,), (V,))[1]
     assert error(found, expected) < 1e-11
 
 

@@ -35,8 +35,9 @@ TWO = [(a, b) for a in LAYERS for b in LAYERS if len(LAYERS[a][1]) == len(LAYERS
 
 def of_one(layer, name):
     make, shape = LAYERS[layer]
-    return dv.Sequential([make(name), L.Flatten(), L.Dense(2)] if len(shape) > 1 else [make(name), L.Dense(2)],
-                         input_shape=shape)
+    return dv.Sequential(
+        [make(name), L.Flatten(), L.Dense(2)] if len(shape) > 1 else [make(name), L.Dense(2)], input_shape=shape
+    )
 
 
 def of_two(a, b):
@@ -63,7 +64,9 @@ def agrees(model, seed):
     forward, directions = reference(first.network), {n: v.name for n, v in d.directions.items()}
     at = {n: arrays[n] for n in directions}
     given = {n: a for n, a in arrays.items() if n not in at and n not in directions.values()}
-    expected = jax.jvp(jax.grad(lambda p: forward(**given, **p)), (at,), ({n: arrays[v] for n, v in directions.items()},))[1]
+    expected = jax.jvp(
+        jax.grad(lambda p: forward(**given, **p)), (at,), ({n: arrays[v] for n, v in directions.items()},)
+    )[1]
     top = max(float(np.abs(e).max()) for e in expected.values())
     assert top > 0
     for n, e in expected.items():
@@ -73,8 +76,10 @@ def agrees(model, seed):
 
 def few(every, count):
     """A random few that are the same in every process."""
-    return [pytest.param(*case, marks=() if case in random.Random(3).sample(every, count) else pytest.mark.slow)
-            for case in every]
+    return [
+        pytest.param(*case, marks=() if case in random.Random(3).sample(every, count) else pytest.mark.slow)
+        for case in every
+    ]
 
 
 @pytest.mark.parametrize(("layer", "name"), few(ONE, 3))

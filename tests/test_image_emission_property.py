@@ -25,18 +25,28 @@ from numerics.verify import float64
 
 TOLERANCE = 1e-12  # of the largest number of a leaf, or a thousandth of the largest of all leaves
 
-CONVOLUTIONS = [{"convolution": one, "kernel-gradient": two, "input-gradient": three} for one, two, three in [
-    ("conv", "conv", "conv"), ("patches", "patches", "conv"), ("conv", "rows", "windows"), ("windows", "taps", "conv"),
-    ("patches", "windows", "conv")]]
+CONVOLUTIONS = [
+    {"convolution": one, "kernel-gradient": two, "input-gradient": three}
+    for one, two, three in [
+        ("conv", "conv", "conv"),
+        ("patches", "patches", "conv"),
+        ("conv", "rows", "windows"),
+        ("windows", "taps", "conv"),
+        ("patches", "windows", "conv"),
+    ]
+]
 GROUPS = [{"groups": how, "kernel-gradient": "rows"} for how in ACCEPTED["groups"]]
 DEPTHWISE = [{"depthwise": how} for how in ACCEPTED["depthwise"]]
 POOLS = [{"pool": how} for how in ACCEPTED["pool"]]
 NORMS = [{"affine": one, "row-sums": two} for one, two in [("opened", "plain"), ("plain", "products")]]
-BLOCKS = [{"pool": one, "affine": two, "kernel-gradient": three} for one, two, three in [
-    ("index", "opened", "rows"), ("windows", "plain", "patches")]]
+BLOCKS = [
+    {"pool": one, "affine": two, "kernel-gradient": three}
+    for one, two, three in [("index", "opened", "rows"), ("windows", "plain", "patches")]
+]
 
 
 # -- random geometry ----------------------------------------------------------------------------------------------
+
 
 def pairs(rank):
     side = st.integers(0, 3)
@@ -46,8 +56,10 @@ def pairs(rank):
 @st.composite
 def windows(draw, rank, dilated=True):
     """Kernel, stride and padding, one number an axis; and dilation."""
+
     def each(high):
         return draw(st.tuples(*[st.integers(1, high)] * rank))
+
     found = {"kernel_size": each(5 if rank < 3 else 2), "stride": each(3)}
     if dilated:
         found["dilation"] = each(3)
@@ -79,8 +91,14 @@ def grouped(draw):
 @st.composite
 def channelwise(draw):
     multiplier = draw(st.integers(1, 2))
-    layer = draw(st.sampled_from([L.DepthwiseConv2D(multiplier=multiplier, **draw(windows(2))),
-                                  L.SeparableConv2D(3, multiplier=multiplier, **draw(windows(2)))]))
+    layer = draw(
+        st.sampled_from(
+            [
+                L.DepthwiseConv2D(multiplier=multiplier, **draw(windows(2))),
+                L.SeparableConv2D(3, multiplier=multiplier, **draw(windows(2))),
+            ]
+        )
+    )
     return [layer], draw(shapes(2, st.integers(1, 4)))
 
 
@@ -117,9 +135,15 @@ def blocks(draw):
     return layers, draw(shapes(2, st.integers(1, 4)))
 
 
-KINDS = {"convolutions": (convolutions(), CONVOLUTIONS), "grouped": (grouped(), GROUPS),
-         "channelwise": (channelwise(), DEPTHWISE), "transposed": (transposed(), CONVOLUTIONS[:3]),
-         "pools": (pools(), POOLS), "norms": (norms(), NORMS), "blocks": (blocks(), BLOCKS)}
+KINDS = {
+    "convolutions": (convolutions(), CONVOLUTIONS),
+    "grouped": (grouped(), GROUPS),
+    "channelwise": (channelwise(), DEPTHWISE),
+    "transposed": (transposed(), CONVOLUTIONS[:3]),
+    "pools": (pools(), POOLS),
+    "norms": (norms(), NORMS),
+    "blocks": (blocks(), BLOCKS),
+}
 UNEVEN = {"stride": (2, 3), "padding": ((1, 3), (2, 0))}  # on 5x4: more before or after, divided by no stride
 TELLING = {  # one geometry that shows most mistakes, in every run
     "convolutions": ([L.Conv2D(3, (3, 5), dilation=(2, 1), activation="relu", **UNEVEN)], (5, 4, 2)),
@@ -128,12 +152,22 @@ TELLING = {  # one geometry that shows most mistakes, in every run
     "transposed": ([L.Conv2DTranspose(2, (3, 4), dilation=(2, 1), **UNEVEN)], (3, 4, 2)),
     "pools": ([L.MaxPool2D((3, 4), stride=(2, 1), padding=((1, 2), (2, 0)))], (5, 4, 2)),
     "norms": ([L.GroupNorm(2), L.BatchNorm(), L.Activation("relu")], (3, 2, 4)),
-    "blocks": ([L.Conv2D(3, 3, stride=(1, 2), padding="same"), L.BatchNorm(), L.Activation("relu"),
-                L.MaxPool2D(3, stride=2, padding=1), L.Conv2D(2, 2)], (6, 7, 2))}
+    "blocks": (
+        [
+            L.Conv2D(3, 3, stride=(1, 2), padding="same"),
+            L.BatchNorm(),
+            L.Activation("relu"),
+            L.MaxPool2D(3, stride=2, padding=1),
+            L.Conv2D(2, 2),
+        ],
+        (6, 7, 2),
+    ),
+}
 SMOOTH = {"norms", "blocks"}  # where ties are not kept exactly: a statistic rounds
 
 
 # -- the comparison -----------------------------------------------------------------------------------------------
+
 
 def weighted(model):
     """``sum weights * output``, differentiated for the parameters and the image."""
@@ -145,13 +179,14 @@ def weighted(model):
 
 def by_autodiff(model, given, names):
     """The loss and its gradients by autodiff of the layers in jax.lax."""
+
     def forward(parts):
         inputs = {**given, **parts}
         values = {t: inputs[name] for name, t in model.inputs.items()}
         for placed in model.layers:
-            values[placed.output] = catalogue.LAYERS[placed.kind](
-                model, placed, [values[t] for t in placed.of], inputs)
+            values[placed.output] = catalogue.LAYERS[placed.kind](model, placed, [values[t] for t in placed.of], inputs)
         return (values[model.output] * inputs["weights"]).sum()
+
     loss, found = jax.jit(jax.value_and_grad(forward))({n: given[n] for n in names})
     return {"loss": np.asarray(loss), **{n: np.asarray(g) for n, g in found.items()}}
 
@@ -193,13 +228,19 @@ def quick_to_compile():
 def check(kind, examples):
     strategy, patterns = KINDS[kind]
 
-    @settings(max_examples=examples, derandomize=True, deadline=None, database=None,
-              phases=[Phase.explicit, Phase.generate],  # small as they are: nothing need be shrunk for minutes
-              suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],  # small as they are: nothing need be shrunk for minutes
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
     @given(strategy, st.integers(0, 2**16), st.booleans())
     @example(TELLING[kind], 0, True)
     def holds(made, seed, ties):
         compare(*made, patterns, seed, ties and kind not in SMOOTH)
+
     holds()
 
 

@@ -22,12 +22,19 @@ def test_the_names_that_layers_accept_are_the_ones_there_are():
     assert {a.init for a in ACTIVATIONS.values()} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name, variance, bound", [
-    ("glorot_uniform", 2 / 500, np.sqrt(6 / 500)), ("glorot_normal", 2 / 500, None),
-    ("he_uniform", 2 / 200, np.sqrt(6 / 200)), ("he_normal", 2 / 200, None),
-    ("lecun_uniform", 1 / 200, np.sqrt(3 / 200)), ("lecun_normal", 1 / 200, None),
-    ("uniform", 0.05**2 / 3, 0.05), ("normal", 0.05**2, None),
-])
+@pytest.mark.parametrize(
+    "name, variance, bound",
+    [
+        ("glorot_uniform", 2 / 500, np.sqrt(6 / 500)),
+        ("glorot_normal", 2 / 500, None),
+        ("he_uniform", 2 / 200, np.sqrt(6 / 200)),
+        ("he_normal", 2 / 200, None),
+        ("lecun_uniform", 1 / 200, np.sqrt(3 / 200)),
+        ("lecun_normal", 1 / 200, None),
+        ("uniform", 0.05**2 / 3, 0.05),
+        ("normal", 0.05**2, None),
+    ],
+)
 def test_mean_variance_and_bounds(name, variance, bound):
     values = drawn(name)
     assert values.shape == SHAPE
@@ -57,8 +64,11 @@ def test_arrays_by_name_in_float32():
     model = network()
     params = init(model, seed=0)
     assert {n: (a.shape, str(a.dtype)) for n, a in params.items()} == {
-        "dense_1_kernel": ((64, 50), "float32"), "dense_1_bias": ((50,), "float32"),
-        "dense_2_kernel": ((50, 10), "float32"), "dense_2_bias": ((10,), "float32")}
+        "dense_1_kernel": ((64, 50), "float32"),
+        "dense_1_bias": ((50,), "float32"),
+        "dense_2_kernel": ((50, 10), "float32"),
+        "dense_2_bias": ((10,), "float32"),
+    }
     assert np.asarray(params["dense_1_kernel"]).var() == pytest.approx(2 / 64, rel=0.1)  # he_normal before relu
     assert np.asarray(params["dense_2_kernel"]).var() == pytest.approx(2 / 60, rel=0.2)  # glorot_uniform
     assert not np.asarray(params["dense_1_bias"]).any()
@@ -81,10 +91,13 @@ def test_own_initializers_and_constants():
     assert (params["dense_1_kernel"] == 2).all() and (params["dense_1_bias"] == 0.25).all()
 
 
-@pytest.mark.parametrize("how, message", [
-    (lambda shape, rng: np.zeros(7), r"dense_1_kernel gave shape \(7,\); dense_1_kernel has shape \(64, 3\)"),
-    (lambda shape, rng: np.full(shape, np.nan), "of dense_1_kernel gave NaN or infinity"),
-])
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        (lambda shape, rng: np.zeros(7), r"dense_1_kernel gave shape \(7,\); dense_1_kernel has shape \(64, 3\)"),
+        (lambda shape, rng: np.full(shape, np.nan), "of dense_1_kernel gave NaN or infinity"),
+    ],
+)
 def test_bad_initializers_are_refused(how, message):
     with pytest.raises(NumericsError, match=message):
         init(network(L.Dense(3, kernel_init=how)))

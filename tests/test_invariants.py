@@ -61,10 +61,12 @@ def double(original):
 
 def swap_square(original):
     """Write [m == e] for the wrong axes where two axes have one size."""
+
     def changed(eq, x, adjoint, free, fresh, argmax=None):
         if x.rank == 2 and x.axes[0] == x.axes[1]:
             free = free[::-1]
         return original(eq, x, adjoint, free, fresh, argmax)
+
     return changed
 
 
@@ -72,14 +74,23 @@ def drop_last_term(original):
     def changed(*args):
         terms, kinks = original(*args)
         return (terms[:-1] if len(terms) > 1 else terms), kinks
+
     return changed
 
 
 def shift_read(original):
     def changed(*args):
         terms, kinks = original(*args)
-        return [Term(t.coef, t.fac, t.bnd, tuple(
-            type(r)(r.op, r.lhs, r.rhs + 1) if n == 0 else r for n, r in enumerate(t.rows))) for t in terms], kinks
+        return [
+            Term(
+                t.coef,
+                t.fac,
+                t.bnd,
+                tuple(type(r)(r.op, r.lhs, r.rhs + 1) if n == 0 else r for n, r in enumerate(t.rows)),
+            )
+            for t in terms
+        ], kinks
+
     return changed
 
 
@@ -87,6 +98,7 @@ def forget_ranges(original):
     def changed(term):
         out = original(term)
         return out if out is None else Term(out.coef, out.fac, out.bnd, tuple(r for r in out.rows if r.op == "=="))
+
     return changed
 
 
@@ -135,7 +147,9 @@ def test_cost_is_linear_in_depth():
 def test_reverse_over_reverse_over_reverse():
     i, j = dv.indices("i j")
     x, w = dv.tensor("x", i), dv.tensor("w", i)
-    loss = dv.define("loss", (), dv.Sum(sympy.sin(x[i]) * x[i] ** 2, i) * dv.Sum(w[j_like(i)] * x[j_like(i)], j_like(i)))
+    loss = dv.define(
+        "loss", (), dv.Sum(sympy.sin(x[i]) * x[i] ** 2, i) * dv.Sum(w[j_like(i)] * x[j_like(i)], j_like(i))
+    )
     g = dv.backprop(loss, [x]).gradient(x)
     along = dv.define("along", (), dv.Sum(g.tensor[i] * w[i], i))
     h = dv.backprop(along, [x]).gradient(x)
@@ -164,7 +178,13 @@ def test_output_does_not_depend_on_the_hash_seed():
     seen = set()
     for seed in ("0", "1", "77"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": root}
-        done = subprocess.run([sys.executable, "-c", SCRIPT.format(tests=here)], env=env, cwd=root, check=True,
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT.format(tests=here)],
+            env=env,
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         seen.add(done.stdout)
     assert len(seen) == 1 and len(seen.pop()) > 1000

@@ -83,8 +83,9 @@ a = np.load("data.npz")
 print(float(m.loss_and_grads(a["W"], a["c"], a["x"], a["label"])[0]))
 """
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert abs(float(done.stdout) - float(kern(**arrays).loss)) < 1e-6
 

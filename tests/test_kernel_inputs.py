@@ -27,10 +27,16 @@ def refused(kern, arrays, **changes):
 
 def test_a_size_bound_to_two_values(kern, arrays):
     text = refused(kern, arrays, W=np.ones((5, 3), "float32"))
-    assert text == ("in z[b,k] = sum_i x[b,i] W[i,k] + c[k]\n"
-                    "  size I is 5 in W (axis 0) but 3 in x (axis 1)\n"
-                    "  shapes: W (5, 3), x (4, 3);  bound so far: B=4, K=3\n"
-                    "  W.T has shape (3, 5) and would fit") or "size K is 3 in W (axis 1) but 5 in c (axis 0)" in text
+    assert (
+        text
+        == (
+            "in z[b,k] = sum_i x[b,i] W[i,k] + c[k]\n"
+            "  size I is 5 in W (axis 0) but 3 in x (axis 1)\n"
+            "  shapes: W (5, 3), x (4, 3);  bound so far: B=4, K=3\n"
+            "  W.T has shape (3, 5) and would fit"
+        )
+        or "size K is 3 in W (axis 1) but 5 in c (axis 0)" in text
+    )
 
 
 def test_a_transpose_is_offered_only_where_it_fits(kern, arrays):
@@ -42,8 +48,7 @@ def test_a_transpose_is_offered_only_where_it_fits(kern, arrays):
 
 
 def test_wrong_rank_and_zero_size(kern, arrays):
-    assert refused(kern, arrays, c=np.ones((5, 1), "float32")) == \
-        "c has 1 axes (K,), but the array has shape (5, 1)"
+    assert refused(kern, arrays, c=np.ones((5, 1), "float32")) == "c has 1 axes (K,), but the array has shape (5, 1)"
     text = refused(kern, arrays, x=np.ones((0, 3), "float32"), label=np.zeros(0, "int32"))
     assert text == "x has shape (0, 3): axis 0 (B) has size 0; every axis needs at least one element"
 
@@ -55,11 +60,15 @@ def test_names(kern, arrays):
 
 
 def test_dtypes(kern, arrays):
-    assert refused(kern, arrays, label=arrays["label"].astype("float32")) == \
-        "label has dtype float32, but it is declared int; give integers, such as int32"
+    assert (
+        refused(kern, arrays, label=arrays["label"].astype("float32"))
+        == "label has dtype float32, but it is declared int; give integers, such as int32"
+    )
     assert refused(kern, arrays, x=np.ones((4, 3), int)).startswith("x has dtype int64, but it is declared float")
-    assert refused(kern, arrays, x=np.ones((4, 3), np.float16)) == \
-        "mixed float dtypes: W is float32, x is float16; give all floats in one dtype, as in x.astype(W.dtype)"
+    assert (
+        refused(kern, arrays, x=np.ones((4, 3), np.float16))
+        == "mixed float dtypes: W is float32, x is float16; give all floats in one dtype, as in x.astype(W.dtype)"
+    )
     assert refused(kern, arrays, x=[[1.0]]) == "x: give an array of shape (B, I), not a list"
     assert refused(kern, arrays, x=np.ones((4, 3), complex)).startswith("x has dtype complex128")
 
@@ -82,8 +91,8 @@ def test_fixed_and_derived_axes():
 def test_a_scalar_may_be_a_number():
     i = dv.index("i")
     x, lam = dv.tensor("x", i), dv.tensor("lam")
-    kern = nx.compile(dv.backprop(dv.define("loss", (), lam[()] * dv.Sum(x[i]**2, i)), wrt=[x]))
-    result = kern(x=np.array([1., 2.], "float32"), lam=2)
+    kern = nx.compile(dv.backprop(dv.define("loss", (), lam[()] * dv.Sum(x[i] ** 2, i)), wrt=[x]))
+    result = kern(x=np.array([1.0, 2.0], "float32"), lam=2)
     assert result.grads["x"].dtype == np.float32
     assert result.grads["x"].tolist() == [4, 8]
 
@@ -106,8 +115,9 @@ def test_values_are_checked_on_request(kern, arrays):
 
 def test_a_range_that_is_not_known_yet_is_told():
     fresh = nx.compile(softmax_regression())
-    assert fresh.validate(label=np.array([7])) == \
-        ["label: 0 <= label (not checked: < K, which none of these arrays fixes)"]
+    assert fresh.validate(label=np.array([7])) == [
+        "label: 0 <= label (not checked: < K, which none of these arrays fixes)"
+    ]
 
 
 def test_declared_facts_are_checked():

@@ -16,8 +16,10 @@ def setting():
     d = softmax_regression()
     _, arrays = data(d, {"B": 7, "I": 5, "K": 3})
     kern = nx.compile(d)
-    return kern, [jnp.asarray(arrays[t.name], "float32") if t.dtype == "float" else jnp.asarray(arrays[t.name])
-                  for t in kern.inputs]
+    return kern, [
+        jnp.asarray(arrays[t.name], "float32") if t.dtype == "float" else jnp.asarray(arrays[t.name])
+        for t in kern.inputs
+    ]
 
 
 def plain(W, c, x, label):
@@ -28,8 +30,8 @@ def test_gradients_are_the_derived_ones_times_the_cotangent(setting):
     kern, args = setting
     f = kern.as_custom_vjp()
     np.testing.assert_allclose(f(*args), plain(*args), rtol=1e-6)
-    ours = jax.jit(jax.grad(lambda W, c: 3 * f(W, c, *args[2:])**2, argnums=(0, 1)))(*args[:2])
-    theirs = jax.grad(lambda W, c: 3 * plain(W, c, *args[2:])**2, argnums=(0, 1))(*args[:2])
+    ours = jax.jit(jax.grad(lambda W, c: 3 * f(W, c, *args[2:]) ** 2, argnums=(0, 1)))(*args[:2])
+    theirs = jax.grad(lambda W, c: 3 * plain(W, c, *args[2:]) ** 2, argnums=(0, 1))(*args[:2])
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert f.__name__ == "softmax_regression"
@@ -45,8 +47,11 @@ def test_integer_inputs_get_float0(setting):
 def test_a_gradient_that_was_not_derived_is_refused_not_zero(setting):
     kern, args = setting
     f = kern.as_custom_vjp()
-    with pytest.raises(nx.NumericsError, match=r"with respect to 'x' was not derived \(wrt = W, c\); derive it too, as "
-                                               r"in wrt=\[..., x\], or pass jax.lax.stop_gradient\(x\)"):
+    with pytest.raises(
+        nx.NumericsError,
+        match=r"with respect to 'x' was not derived \(wrt = W, c\); derive it too, as "
+        r"in wrt=\[..., x\], or pass jax.lax.stop_gradient\(x\)",
+    ):
         jax.grad(f, argnums=2)(*args)
     with pytest.raises(nx.NumericsError, match="with respect to 'x' was not derived"):
         jax.jit(jax.grad(lambda s: f(args[0], args[1], s * args[2], args[3])))(2.0)
@@ -105,7 +110,7 @@ def test_a_vjp_is_a_layer_of_an_equinox_model():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)), "float32")
     W = jnp.asarray(np.random.default_rng(1).normal(size=(5, 3)), "float32")
     nets = [Net(eqx.nn.Linear(4, 5, key=jax.random.key(0)), W, derived) for derived in (True, False)]
-    grads = [eqx.filter_jit(eqx.filter_grad(lambda net: (net(x)**2).sum()))(net) for net in nets]
+    grads = [eqx.filter_jit(eqx.filter_grad(lambda net: (net(x) ** 2).sum()))(net) for net in nets]
     for a, b in zip(jax.tree.leaves(grads[0]), jax.tree.leaves(grads[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 

@@ -12,10 +12,14 @@ from derive.tensor import Read
 
 
 def any_geometry(rng: random.Random) -> dict:
-    return {"kernel_size": (rng.randint(1, 4), rng.randint(1, 4)), "stride": (rng.randint(1, 3), rng.randint(1, 3)),
-            "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
-            "padding": rng.choice(("valid", "same", rng.randint(0, 3),
-                                   ((rng.randint(0, 3), rng.randint(0, 3)), rng.randint(0, 2))))}
+    return {
+        "kernel_size": (rng.randint(1, 4), rng.randint(1, 4)),
+        "stride": (rng.randint(1, 3), rng.randint(1, 3)),
+        "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
+        "padding": rng.choice(
+            ("valid", "same", rng.randint(0, 3), ((rng.randint(0, 3), rng.randint(0, 3)), rng.randint(0, 2)))
+        ),
+    }
 
 
 def any_convolution(rng: random.Random):
@@ -29,8 +33,10 @@ def any_convolution(rng: random.Random):
 
 def any_pool(rng: random.Random):
     return rng.choice((L.MaxPool2D, L.MaxPool2D, L.AvgPool2D))(
-        (rng.randint(1, 3), rng.randint(1, 3)), stride=rng.choice((None, 1, 2, (2, 3))),
-        padding=rng.choice(("valid", "same", 1, ((0, 1), (1, 2)))))
+        (rng.randint(1, 3), rng.randint(1, 3)),
+        stride=rng.choice((None, 1, 2, (2, 3))),
+        padding=rng.choice(("valid", "same", 1, ((0, 1), (1, 2)))),
+    )
 
 
 def random_model(make, seed) -> dv.Sequential:
@@ -86,48 +92,84 @@ def test_valid_windows_need_no_conditions():
     assert [len(e.guards) for e in padded] == [2, 2]  # rows by one max, columns by the other
 
 
-@pytest.mark.parametrize("make, shape, message", [
-    (lambda: L.Conv2D(4, 5), (3, 9, 1), r"layer conv2d_1, given x of shape \(B, 3, 9, 1\): Conv2D: no output is left "
-     r"along the height \(axis 1\): a window of 5 spans 5, and there are 3; use padding='same'"),
-    (lambda: L.Conv2D(4, 3, dilation=4), (8, 9, 1), r"a window of 3 with dilation 4 spans 9, and there are 8"),
-    (lambda: L.Conv2D(4, 3), (1, 28, 28), r"\(B, 1, 28, 28\) looks channel-first: images are \(B, H, W, C\), so "
-     r"input_shape \(28, 28, 1\)"),
-    (lambda: L.Conv2D(4, 3), (8, 8), r"Conv2D reads \(B, H, W, C\), channels last; it was given 3 axes, \(B, 8, 8\)"),
-    (lambda: L.Conv2D(4, 3, groups=2), (8, 8, 3), r"Conv2D: 2 groups do not divide 3 channels \(the last axis\); "
-     r"accepted are 1, 3"),
-    (lambda: L.Conv2D(5, 3, groups=2), (8, 8, 4), r"Conv2D: 2 groups do not divide 5 filters; accepted are 1, 5"),
-    (lambda: L.GroupNorm(4), (2, 2, 6), r"GroupNorm: 4 groups do not divide 6 channels .*accepted are 1, 2, 3, 6"),
-    (lambda: L.MaxPool2D(2, padding=2), (4, 4, 1), r"MaxPool2D: along the height \(axis 1\) a window of 2 lies wholly "
-     r"in the padding \(2 before, 2 after\)"),
-    (lambda: L.Conv2DTranspose(2, 2, padding=4), (3, 3, 1), r"no output is left along the height \(axis 1\): 4 "
-     r"positions, of which the padding cuts off 4 \+ 4"),
-    (lambda: L.GlobalAvgPool(), (5,), r"GlobalAvgPool reads .* it was given \(B, 5\)"),
-    (lambda: L.Flatten(), (5,), r"\(B, 5\) is flat already"),
-    (lambda: L.Reshape((4, -1)), (6,), r"\(B, 6\) has 6 elements an example, and \(4, -1\) needs a multiple of 4"),
-    (lambda: L.SpatialDropout(0.5), (6,), r"SpatialDropout reads .* it was given \(B, 6\)"),
-])
+@pytest.mark.parametrize(
+    "make, shape, message",
+    [
+        (
+            lambda: L.Conv2D(4, 5),
+            (3, 9, 1),
+            r"layer conv2d_1, given x of shape \(B, 3, 9, 1\): Conv2D: no output is left "
+            r"along the height \(axis 1\): a window of 5 spans 5, and there are 3; use padding='same'",
+        ),
+        (lambda: L.Conv2D(4, 3, dilation=4), (8, 9, 1), r"a window of 3 with dilation 4 spans 9, and there are 8"),
+        (
+            lambda: L.Conv2D(4, 3),
+            (1, 28, 28),
+            r"\(B, 1, 28, 28\) looks channel-first: images are \(B, H, W, C\), so "
+            r"input_shape \(28, 28, 1\)",
+        ),
+        (
+            lambda: L.Conv2D(4, 3),
+            (8, 8),
+            r"Conv2D reads \(B, H, W, C\), channels last; it was given 3 axes, \(B, 8, 8\)",
+        ),
+        (
+            lambda: L.Conv2D(4, 3, groups=2),
+            (8, 8, 3),
+            r"Conv2D: 2 groups do not divide 3 channels \(the last axis\); "
+            r"accepted are 1, 3",
+        ),
+        (lambda: L.Conv2D(5, 3, groups=2), (8, 8, 4), r"Conv2D: 2 groups do not divide 5 filters; accepted are 1, 5"),
+        (lambda: L.GroupNorm(4), (2, 2, 6), r"GroupNorm: 4 groups do not divide 6 channels .*accepted are 1, 2, 3, 6"),
+        (
+            lambda: L.MaxPool2D(2, padding=2),
+            (4, 4, 1),
+            r"MaxPool2D: along the height \(axis 1\) a window of 2 lies wholly "
+            r"in the padding \(2 before, 2 after\)",
+        ),
+        (
+            lambda: L.Conv2DTranspose(2, 2, padding=4),
+            (3, 3, 1),
+            r"no output is left along the height \(axis 1\): 4 "
+            r"positions, of which the padding cuts off 4 \+ 4",
+        ),
+        (lambda: L.GlobalAvgPool(), (5,), r"GlobalAvgPool reads .* it was given \(B, 5\)"),
+        (lambda: L.Flatten(), (5,), r"\(B, 5\) is flat already"),
+        (lambda: L.Reshape((4, -1)), (6,), r"\(B, 6\) has 6 elements an example, and \(4, -1\) needs a multiple of 4"),
+        (lambda: L.SpatialDropout(0.5), (6,), r"SpatialDropout reads .* it was given \(B, 6\)"),
+    ],
+)
 def test_geometry_that_cannot_be(make, shape, message):
     with pytest.raises(ShapeError, match=message):
         alone(make(), shape)
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: L.Conv2D(0, 3), r"Conv2D: filters is 0"),
-    (lambda: L.Conv2D(4, (3, 3, 3)), r"Conv2D: the window is \(3, 3, 3\); accepted is one number, or 2, one an axis "
-     r"\(height, width\)"),
-    (lambda: L.Conv2D(4, 3, padding="full"), r"Conv2D: padding is 'full'; accepted are 'valid', 'same'"),
-    (lambda: L.Conv2D(4, 3, padding=-1), r"Conv2D: padding -1 is not a whole number from 0"),
-    (lambda: L.Conv2D(4, 3, padding=((1, 2, 3), 0)), r"a pair is \(before, after\)"),
-    (lambda: L.Conv2D(4, 3, stride=0), r"Conv2D: stride is 0"),
-    (lambda: L.Conv2D(4, 3, strides=2), r"Conv2D: unknown option .strides.; did you mean .stride.\?; it takes filters, "),
-    (lambda: L.ZeroPadding2D("same"), r"ZeroPadding2D: padding is 'same'"),
-    (lambda: L.UpSampling2D(2, "cubic"), r"interpolation is 'cubic'; accepted are 'nearest' and 'bilinear'"),
-    (lambda: L.Dropout(1.0), r"Dropout: rate is 1.0; accepted is a number from 0, below 1"),
-    (lambda: L.BatchNorm(momentum=1), r"BatchNorm: momentum is 1"),
-    (lambda: L.BatchNorm(epsilon="small"), r"BatchNorm: epsilon is 'small'"),
-    (lambda: L.LocalResponseNorm(4), r"n is 4; accepted is an odd number"),
-    (lambda: L.Reshape((-1, -1)), r"Reshape: shape is \(-1, -1\)"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: L.Conv2D(0, 3), r"Conv2D: filters is 0"),
+        (
+            lambda: L.Conv2D(4, (3, 3, 3)),
+            r"Conv2D: the window is \(3, 3, 3\); accepted is one number, or 2, one an axis "
+            r"\(height, width\)",
+        ),
+        (lambda: L.Conv2D(4, 3, padding="full"), r"Conv2D: padding is 'full'; accepted are 'valid', 'same'"),
+        (lambda: L.Conv2D(4, 3, padding=-1), r"Conv2D: padding -1 is not a whole number from 0"),
+        (lambda: L.Conv2D(4, 3, padding=((1, 2, 3), 0)), r"a pair is \(before, after\)"),
+        (lambda: L.Conv2D(4, 3, stride=0), r"Conv2D: stride is 0"),
+        (
+            lambda: L.Conv2D(4, 3, strides=2),
+            r"Conv2D: unknown option .strides.; did you mean .stride.\?; it takes filters, ",
+        ),
+        (lambda: L.ZeroPadding2D("same"), r"ZeroPadding2D: padding is 'same'"),
+        (lambda: L.UpSampling2D(2, "cubic"), r"interpolation is 'cubic'; accepted are 'nearest' and 'bilinear'"),
+        (lambda: L.Dropout(1.0), r"Dropout: rate is 1.0; accepted is a number from 0, below 1"),
+        (lambda: L.BatchNorm(momentum=1), r"BatchNorm: momentum is 1"),
+        (lambda: L.BatchNorm(epsilon="small"), r"BatchNorm: epsilon is 'small'"),
+        (lambda: L.LocalResponseNorm(4), r"n is 4; accepted is an odd number"),
+        (lambda: L.Reshape((-1, -1)), r"Reshape: shape is \(-1, -1\)"),
+    ],
+)
 def test_arguments_that_cannot_be(make, message):
     with pytest.raises(DeriveError, match=message):
         make()

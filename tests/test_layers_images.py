@@ -8,8 +8,19 @@ from reference_layers import LAYERS, alone, derivation, error_against_jax
 import derive as dv
 from derive import layers as L
 
-QUICK = {"conv1d", "conv2d", "conv2d_grouped", "depthwise", "transposed_same", "max_pool1d", "avg_pool2d", "flatten",
-         "batch_norm", "layer_norm", "spatial_dropout"}
+QUICK = {
+    "conv1d",
+    "conv2d",
+    "conv2d_grouped",
+    "depthwise",
+    "transposed_same",
+    "max_pool1d",
+    "avg_pool2d",
+    "flatten",
+    "batch_norm",
+    "layer_norm",
+    "spatial_dropout",
+}
 
 
 def some(names):
@@ -19,9 +30,22 @@ def some(names):
 def test_every_image_layer_is_here():
     here = {type(make()).__name__ for make, _ in LAYERS.values()}
     elsewhere = {"Activation", "Dense", "Add", "Multiply", "Concatenate"}
-    images = {name for name, kind in L.LAYERS.items() if kind.__module__.rsplit(".", 1)[1] in (
-        "convolution", "pooling", "resizing", "reshaping", "normalization", "dropout", "activation", "dense",
-        "merging")}
+    images = {
+        name
+        for name, kind in L.LAYERS.items()
+        if kind.__module__.rsplit(".", 1)[1]
+        in (
+            "convolution",
+            "pooling",
+            "resizing",
+            "reshaping",
+            "normalization",
+            "dropout",
+            "activation",
+            "dense",
+            "merging",
+        )
+    }
     assert images == here | elsewhere
 
 

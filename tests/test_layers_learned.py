@@ -66,8 +66,9 @@ def bag(mode, weighted):
     return dv.Model([tokens, weights], layer([tokens, weights]))
 
 
-@pytest.mark.parametrize("mode, weighted", [("sum", False), ("mean", False), ("max", False), ("sum", True),
-                                            ("mean", True)])
+@pytest.mark.parametrize(
+    "mode, weighted", [("sum", False), ("mean", False), ("max", False), ("sum", True), ("mean", True)]
+)
 def test_bags(mode, weighted, x64):
     model = bag(mode, weighted)
     d = model.backprop("mean_squared_error")
@@ -77,8 +78,11 @@ def test_bags(mode, weighted, x64):
     given = {"embedding_bag_1_table": table, "x": x, "y": rng.normal(size=(5, 3)), **({"w": w} if weighted else {})}
     _, _, out = nx.compile(d)(**given)
     rows = table[x] * (w[..., None] if weighted else 1)
-    wanted = {"sum": rows.sum(1), "max": rows.max(1),
-              "mean": rows.sum(1) / (w.sum(1, keepdims=True) if weighted else 4)}[mode]
+    wanted = {
+        "sum": rows.sum(1),
+        "max": rows.max(1),
+        "mean": rows.sum(1) / (w.sum(1, keepdims=True) if weighted else 4),
+    }[mode]
     assert np.abs(np.asarray(out[model.output.name]) - wanted).max() < 1e-14
     report = nx.verify(nx.compile(d))
     assert report.ok and report.forward.startswith("jax.nn reference"), report
@@ -86,35 +90,63 @@ def test_bags(mode, weighted, x64):
 
 def test_an_empty_bag_gives_zero_and_no_gradient(x64):
     model = bag("mean", weighted=True)
-    d = dv.backprop(model.loss("mean_squared_error"), [p.tensor for p in model.parameters.values()] + [model.inputs["w"]],
-                    outputs=[model.output])
+    d = dv.backprop(
+        model.loss("mean_squared_error"),
+        [p.tensor for p in model.parameters.values()] + [model.inputs["w"]],
+        outputs=[model.output],
+    )
     table, w = np.arange(18.0).reshape(6, 3), np.array([[0.0, 0, 0, 0], [1, 1, 0, 0]])
-    _, grads, out = nx.compile(d)(embedding_bag_1_table=table, x=np.array([[5, 5, 5, 5], [0, 1, 5, 5]]), w=w,
-                                  y=np.ones((2, 3)))
+    _, grads, out = nx.compile(d)(
+        embedding_bag_1_table=table, x=np.array([[5, 5, 5, 5], [0, 1, 5, 5]]), w=w, y=np.ones((2, 3))
+    )
     found = np.asarray(out[model.output.name])
     assert found.tolist() == [[0, 0, 0], [1.5, 2.5, 3.5]]
     assert np.isfinite(np.asarray(grads["w"])).all()
     assert np.asarray(grads["embedding_bag_1_table"])[2:].tolist() == np.zeros((4, 3)).tolist()
 
 
-@pytest.mark.parametrize("make, error, message", [
-    (lambda: alone(L.Maxout(3, pieces=0), (2,)), ShapeError, r"Maxout\(3\): pieces is 0; accepted is a positive whole"),
-    (lambda: alone(L.RBF(0), (2,)), ShapeError, r"RBF\(0\): units is 0"),
-    (lambda: L.PReLU(init="he_norml"), DeriveError, "PReLU: init: unknown initializer 'he_norml'; did you mean 'he_normal'"),
-    (lambda: L.EmbeddingBag(6, 3, mode="avg"), DeriveError, "unknown mode 'avg'.*accepted are sum, mean, max"),
-    (lambda: L.EmbeddingBag(6, 3, mode="max", weighted=True), DeriveError, "mode 'max' takes no weights"),
-    (lambda: dv.Model(x := dv.Input((4,)), L.EmbeddingBag(6, 3)(x)), ShapeError,
-     r"reads token numbers \(B, T\), integers of a declared range; x is float \(B, 4\); write dv.Input"),
-    (lambda: dv.Model([x := dv.Input((4,), dtype="int", below=6), w := dv.Input((3,), name="w")],
-                      L.EmbeddingBag(6, 3, weighted=True)([x, w])), ShapeError, r"x \(B, 4\), w \(B, 3\)"),
-])
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (
+            lambda: alone(L.Maxout(3, pieces=0), (2,)),
+            ShapeError,
+            r"Maxout\(3\): pieces is 0; accepted is a positive whole",
+        ),
+        (lambda: alone(L.RBF(0), (2,)), ShapeError, r"RBF\(0\): units is 0"),
+        (
+            lambda: L.PReLU(init="he_norml"),
+            DeriveError,
+            "PReLU: init: unknown initializer 'he_norml'; did you mean 'he_normal'",
+        ),
+        (lambda: L.EmbeddingBag(6, 3, mode="avg"), DeriveError, "unknown mode 'avg'.*accepted are sum, mean, max"),
+        (lambda: L.EmbeddingBag(6, 3, mode="max", weighted=True), DeriveError, "mode 'max' takes no weights"),
+        (
+            lambda: dv.Model(x := dv.Input((4,)), L.EmbeddingBag(6, 3)(x)),
+            ShapeError,
+            r"reads token numbers \(B, T\), integers of a declared range; x is float \(B, 4\); write dv.Input",
+        ),
+        (
+            lambda: dv.Model(
+                [x := dv.Input((4,), dtype="int", below=6), w := dv.Input((3,), name="w")],
+                L.EmbeddingBag(6, 3, weighted=True)([x, w]),
+            ),
+            ShapeError,
+            r"x \(B, 4\), w \(B, 3\)",
+        ),
+    ],
+)
 def test_refusals(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-PAIRS = [(layer, name) for layer in ("prelu", "maxout", "rbf") for name, loss in LOSSES.items()
-         if loss.admits({"prelu": "values", "maxout": "values", "rbf": "nonnegative"}[layer])]
+PAIRS = [
+    (layer, name)
+    for layer in ("prelu", "maxout", "rbf")
+    for name, loss in LOSSES.items()
+    if loss.admits({"prelu": "values", "maxout": "values", "rbf": "nonnegative"}[layer])
+]
 
 
 def pair(layer, loss):
@@ -142,6 +174,8 @@ def test_all_under_every_loss(layer):
 
 
 def test_an_unknown_layer_is_told_the_nearest():
-    with pytest.raises(AttributeError, match="derive.layers has no 'Maxuot'; did you mean 'Maxout'.; the catalogue has Activ"):
+    with pytest.raises(
+        AttributeError, match="derive.layers has no 'Maxuot'; did you mean 'Maxout'.; the catalogue has Activ"
+    ):
         L.Maxuot(3)
     assert not hasattr(L, "__wrapped__")

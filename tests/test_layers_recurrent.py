@@ -102,9 +102,15 @@ def test_every_option_and_length(kind, options):
         agrees(network(LAYERS[kind](**OPTIONS[options])), T)
 
 
-@pytest.mark.parametrize("kind, options, T", [
-    ("lstm_peepholes", "masked_parameter_backwards", 2), ("gru_before", "input", 1), ("lstm", "carried", 2),
-    ("rnn", "masked", 17)])
+@pytest.mark.parametrize(
+    "kind, options, T",
+    [
+        ("lstm_peepholes", "masked_parameter_backwards", 2),
+        ("gru_before", "input", 1),
+        ("lstm", "carried", 2),
+        ("rnn", "masked", 17),
+    ],
+)
 def test_some_options_and_lengths(kind, options, T):
     agrees(network(LAYERS[kind](**OPTIONS[options])), T)
 
@@ -117,8 +123,11 @@ def test_masked_steps_carry_the_state_and_get_no_gradient():
     kern = compile(d)
     rng = np.random.default_rng(0)
     sizes = {"B": 2, **model.sizes}
-    arrays = {t.name: jnp.asarray(rng.normal(size=[sizes[str(a)] if str(a) in sizes else int(a) for a in t.axes]))
-              for t in kern.inputs if t.dtype == "float"}
+    arrays = {
+        t.name: jnp.asarray(rng.normal(size=[sizes[str(a)] if str(a) in sizes else int(a) for a in t.axes]))
+        for t in kern.inputs
+        if t.dtype == "float"
+    }
     mask = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 1, 0]], np.int32)
     _, gradients, outputs = kern(mask=jnp.asarray(mask), **arrays)
     h = np.asarray(outputs[model.output.name])

@@ -24,7 +24,8 @@ def test_bidirectional_shapes_and_parameters(merge, size):
     model = dv.Sequential([L.Bidirectional(L.LSTM(4), merge=merge)], input_shape=(5, 3))
     assert model.shape_of("bidirectional_1") == (size,)
     assert [n for n in model.parameters if "backward" in n] == [
-        f"bidirectional_1_backward_{role}" for role in ("kernel", "recurrent", "bias")]
+        f"bidirectional_1_backward_{role}" for role in ("kernel", "recurrent", "bias")
+    ]
 
 
 def test_a_two_layer_bidirectional_lstm_is_proved():
@@ -49,6 +50,7 @@ def test_a_layer_at_every_step_is_the_layer_on_the_folded_batch():
 
 def _unfixed(model):
     from numerics.training.programs import unfixed
+
     return unfixed(model.forward(), model.sizes)
 
 
@@ -78,10 +80,16 @@ def test_carried_states_join_two_windows_into_one():
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: dv.Sequential([L.Embedding(7, 3), L.Bidirectional(L.LSTM(2, peepholes=True)), L.Dense(2)], input_shape=(4,)),
-    lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset="before")], input_shape=(4, 3)),
-    encoder_decoder])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: dv.Sequential(
+            [L.Embedding(7, 3), L.Bidirectional(L.LSTM(2, peepholes=True)), L.Dense(2)], input_shape=(4,)
+        ),
+        lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset="before")], input_shape=(4, 3)),
+        encoder_decoder,
+    ],
+)
 def test_sequence_models_as_data(make):
     model = make()
     again = dv.Model.from_dict(model.to_dict())

@@ -25,7 +25,9 @@ FLOWERS = 'length,width,"the species"\n5.1,3.5,setosa\n\n6.25, -2e0 ,virginica\n
 
 def test_a_table_with_a_header_and_labels_of_text(csv):
     found = nx.load_csv(csv(FLOWERS), target="the species")
-    assert found.X.dtype == np.float32 and found.X.tolist() == np.array([[5.1, 3.5], [6.25, -2], [4.9, 3]], "f4").tolist()
+    assert (
+        found.X.dtype == np.float32 and found.X.tolist() == np.array([[5.1, 3.5], [6.25, -2], [4.9, 3]], "f4").tolist()
+    )
     assert found.Y.dtype == np.int32 and found.Y.tolist() == [0, 1, 0]
     assert found.names == ("length", "width") and found.classes == ("setosa", "virginica")
     assert nx.load_csv(csv(FLOWERS), target=-1).Y.tolist() == [0, 1, 0]
@@ -51,21 +53,28 @@ def test_other_dialects(csv):
         nx.load_csv(csv("a,b\n1,2\n"), header=False)
 
 
-@pytest.mark.parametrize("text, options, message", [
-    ("a,b\n1,2\n\n3,x\n", {}, r"data.csv, line 4, column 2 \(b\): 'x' is not a number"),
-    ("a,b\n1,2\n3\n", {}, r"data.csv, line 3: 1 fields, but the header has 2"),
-    ("1,2\n1,2,3\n", {}, r"data.csv, line 2: 3 fields, but the first row has 2"),
-    ("a,b\n1,\n", {}, r"line 2, column 2 \(b\): empty; a number is expected"),
-    ("a,b\n1,nan\n", {}, r"line 2, column 2 \(b\): 'nan' is not finite"),
-    ("a,b\n1,1e999\n", {}, "'1e999' is not finite"),
-    ("a,b\n", {}, "there is a header and no row below it"),
-    ("", {}, "data.csv: empty"),
-    ("length,b\n1,2\n", {"target": "lenght"}, "no column 'lenght'; did you mean 'length'.; it has length, b, or -2 to 1"),
-    ("a,b\n1,2\n", {"target": ["a", "b"]}, "every column is a target"),
-    ("a,kind\n1,red\n2,\n", {"target": "kind"}, r"line 3, column 2 \(kind\): empty; a label is expected"),
-    ("a,kind\n1,red\n2,7\n", {"target": "kind"}, r"line 2, column 2 \(kind\): 'red' is not a number"),
-    ('a,b\n1,"2\n', {}, "data.csv, line 2: unexpected end of data"),
-])
+@pytest.mark.parametrize(
+    "text, options, message",
+    [
+        ("a,b\n1,2\n\n3,x\n", {}, r"data.csv, line 4, column 2 \(b\): 'x' is not a number"),
+        ("a,b\n1,2\n3\n", {}, r"data.csv, line 3: 1 fields, but the header has 2"),
+        ("1,2\n1,2,3\n", {}, r"data.csv, line 2: 3 fields, but the first row has 2"),
+        ("a,b\n1,\n", {}, r"line 2, column 2 \(b\): empty; a number is expected"),
+        ("a,b\n1,nan\n", {}, r"line 2, column 2 \(b\): 'nan' is not finite"),
+        ("a,b\n1,1e999\n", {}, "'1e999' is not finite"),
+        ("a,b\n", {}, "there is a header and no row below it"),
+        ("", {}, "data.csv: empty"),
+        (
+            "length,b\n1,2\n",
+            {"target": "lenght"},
+            "no column 'lenght'; did you mean 'length'.; it has length, b, or -2 to 1",
+        ),
+        ("a,b\n1,2\n", {"target": ["a", "b"]}, "every column is a target"),
+        ("a,kind\n1,red\n2,\n", {"target": "kind"}, r"line 3, column 2 \(kind\): empty; a label is expected"),
+        ("a,kind\n1,red\n2,7\n", {"target": "kind"}, r"line 2, column 2 \(kind\): 'red' is not a number"),
+        ('a,b\n1,"2\n', {}, "data.csv, line 2: unexpected end of data"),
+    ],
+)
 def test_bad_rows_are_named(csv, text, options, message):
     with pytest.raises(InputError, match=message):
         nx.load_csv(csv(text), **options)
@@ -154,12 +163,18 @@ def test_standardizing_images_by_channel():
     assert scaled(X[:, :2]).shape == (20, 2, 5, 3)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: nx.Standardizer.fit(np.zeros(3)), r"X has shape \(3,\); expected are finite examples \(N, ...\)"),
-    (lambda: nx.Standardizer.fit(np.zeros((0, 3))), r"shape \(0, 3\)"),
-    (lambda: nx.Standardizer.fit(np.full((2, 3), np.nan)), "finite"),
-    (lambda: nx.Standardizer.fit(np.zeros((2, 3)))(np.zeros((2, 4))), r"shape \(2, 4\); it was fitted to \(N, ..., 3\)"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: nx.Standardizer.fit(np.zeros(3)), r"X has shape \(3,\); expected are finite examples \(N, ...\)"),
+        (lambda: nx.Standardizer.fit(np.zeros((0, 3))), r"shape \(0, 3\)"),
+        (lambda: nx.Standardizer.fit(np.full((2, 3), np.nan)), "finite"),
+        (
+            lambda: nx.Standardizer.fit(np.zeros((2, 3)))(np.zeros((2, 4))),
+            r"shape \(2, 4\); it was fitted to \(N, ..., 3\)",
+        ),
+    ],
+)
 def test_standardizing_what_does_not_fit(call, message):
     with pytest.raises(InputError, match=message):
         call()

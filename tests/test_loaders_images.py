@@ -51,7 +51,9 @@ def test_deep_grey_images(folder):
 
 def test_an_odd_size_is_named_and_skipped_on_request(folder):
     picture(folder / "dog" / "2.png", (4, 6))
-    with pytest.raises(InputError, match=r"dog/2.png: 4 x 6 pixels, but cat/a.png has 4 x 5; give size=.height, width. to"):
+    with pytest.raises(
+        InputError, match=r"dog/2.png: 4 x 6 pixels, but cat/a.png has 4 x 5; give size=.height, width. to"
+    ):
         nx.load_images(folder)
     with pytest.warns(UserWarning, match=r"1 files left out: .*dog/2.png: 4 x 6"):
         found = nx.load_images(folder, skip=True)
@@ -59,12 +61,15 @@ def test_an_odd_size_is_named_and_skipped_on_request(folder):
     assert nx.load_images(folder, size=(4, 5)).X.shape == (4, 4, 5, 1)
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda path: path.write_bytes(path.read_bytes()[:50]),
-    lambda path: path.write_bytes(path.read_bytes()[:-400]),
-    lambda path: path.write_bytes(b""),
-    lambda path: path.write_text("no image"),
-])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:50]),
+        lambda path: path.write_bytes(path.read_bytes()[:-400]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("no image"),
+    ],
+)
 def test_a_corrupt_file_is_named_and_skipped_on_request(folder, spoil):
     picture(folder / "cat" / "b.png", (40, 50))
     picture(folder / "cat" / "a.png", (40, 50))
@@ -77,7 +82,9 @@ def test_a_corrupt_file_is_named_and_skipped_on_request(folder, spoil):
 
 
 def test_folders_that_are_none(tmp_path):
-    with pytest.raises(InputError, match="gone: no such folder; expected is a folder with a subfolder of images for each"):
+    with pytest.raises(
+        InputError, match="gone: no such folder; expected is a folder with a subfolder of images for each"
+    ):
         nx.load_images(tmp_path / "gone")
     with pytest.raises(InputError, match="no subfolders"):
         nx.load_images(tmp_path)
@@ -91,8 +98,9 @@ def test_shifts_move_by_whole_pixels_and_fill_with_zero():
     out = nx.Augment(shift=(1, 2))(x, np.random.default_rng(0))
     seen = set()
     for image in out[..., 0]:
-        places = [(p, q) for p in (-1, 0, 1) for q in (-2, -1, 0, 1, 2)
-                  if np.array_equal(image, moved(x[0, ..., 0], p, q))]
+        places = [
+            (p, q) for p in (-1, 0, 1) for q in (-2, -1, 0, 1, 2) if np.array_equal(image, moved(x[0, ..., 0], p, q))
+        ]
         assert len(places) == 1
         seen.add(places[0])
     assert len(seen) == 15
@@ -101,8 +109,9 @@ def test_shifts_move_by_whole_pixels_and_fill_with_zero():
 def moved(x, down, right):
     out = np.zeros_like(x)
     h, w = x.shape
-    out[max(down, 0):h + min(down, 0), max(right, 0):w + min(right, 0)] = \
-        x[max(-down, 0):h + min(-down, 0), max(-right, 0):w + min(-right, 0)]
+    out[max(down, 0) : h + min(down, 0), max(right, 0) : w + min(right, 0)] = x[
+        max(-down, 0) : h + min(-down, 0), max(-right, 0) : w + min(-right, 0)
+    ]
     return out
 
 

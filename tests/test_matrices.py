@@ -18,7 +18,7 @@ from numerics.reference import MATRIX_VALUES, evaluate
 from numerics.verify import float64
 
 p, q = dv.indices("p q", size="N")
-b, = dv.indices("b")
+(b,) = dv.indices("b")
 
 
 def test_every_column_of_the_table_is_complete():
@@ -54,8 +54,13 @@ def test_elimination_is_exact_in_every_field():
 
 def same_as_the_evaluator(d, arrays, wrt, dense=False):
     """The compiled program against one that evaluates each equation on its grid."""
-    sizes = dict(zip((s for t in d.program.inputs for s in t.axes), (n for t in d.program.inputs for n in
-                                                                    arrays[t.name].shape), strict=True))
+    sizes = dict(
+        zip(
+            (s for t in d.program.inputs for s in t.axes),
+            (n for t in d.program.inputs for n in arrays[t.name].shape),
+            strict=True,
+        )
+    )
     with float64():
         ours = nx.compile(d, dense=dense)(**arrays)
         expected = evaluate(d.program, arrays, sizes, np)
@@ -66,8 +71,9 @@ def same_as_the_evaluator(d, arrays, wrt, dense=False):
 def test_an_inverse_of_a_definition_and_of_a_batch():
     A, x = dv.tensor("A", b, p, q), dv.tensor("x", b, p)
     inv = dv.inverse(A)
-    loss = dv.define("loss", (), dv.Sum(x[b, p] * inv[b, p, q] * x[b, q], b, p, q) + dv.Sum(dv.logdet(A), b)
-                     + dv.Sum(dv.det(A), b))
+    loss = dv.define(
+        "loss", (), dv.Sum(x[b, p] * inv[b, p, q] * x[b, q], b, p, q) + dv.Sum(dv.logdet(A), b) + dv.Sum(dv.det(A), b)
+    )
     d = dv.backprop(loss, [A, x])
     assert sum(e.reduce == "inverse" for e in d.program) == 1
     assert d.check().ok
@@ -80,7 +86,7 @@ def test_an_inverse_of_a_definition_and_of_a_batch():
 
 
 def test_the_inverse_of_an_expression_is_the_inverse_of_a_named_matrix():
-    n, = dv.indices("n")
+    (n,) = dv.indices("n")
     i, j = dv.indices("i j", size="N")
     X, lam = dv.tensor("X", n, p), dv.tensor("lam")
     gram = dv.Sum(X[n, p] * X[n, q], n) + lam[()] * dv.Iverson(sympy.Eq(p, q))
@@ -91,7 +97,7 @@ def test_the_inverse_of_an_expression_is_the_inverse_of_a_named_matrix():
 
 def test_an_inverse_within_a_recurrence():
     """As in Riccati's recursion: a matrix is inverted at every step."""
-    t, = dv.indices("t")
+    (t,) = dv.indices("t")
     i, j = dv.indices("i j", size="N")
     F, Q = dv.tensor("F", i, j), dv.tensor("Q", t, i, j)
     P = dv.define("P", (t, i, j), lambda P: dv.Inverse(P[t - 1, p, q] + Q[t, p, q], (p, q), i, j) * F[i, j])
@@ -134,15 +140,21 @@ def test_the_usual_identities(text, wrt, expected):
     assert not d.compare(wrt, -expected(T(d), *letters))
 
 
-@pytest.mark.parametrize("text", ["a'*inv(X)*b", "A: n x n positive definite; x'*inv(A)*x + logdet(A)", "det(A)",
-                                  "1/2*norm2(A-U*V)^2"])
+@pytest.mark.parametrize(
+    "text", ["a'*inv(X)*b", "A: n x n positive definite; x'*inv(A)*x + logdet(A)", "det(A)", "1/2*norm2(A-U*V)^2"]
+)
 def test_hessians_of_the_identities(text):
     d = dv.derive_matrix(text, order=2, wrt=[dv.derive_matrix(text).wrt[1 if text.startswith("a'") else 0].name])
     assert d.check().undecided == []
 
 
-@pytest.mark.parametrize("make", [lambda: dv.derive_matrix("a'*inv(X)*b + logdet(X)", "X"), lambda: dv.derive_matrix(
-    "A: n x n positive definite; x'*inv(A)*x + logdet(A)", "A", order=2)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: dv.derive_matrix("a'*inv(X)*b + logdet(X)", "X"),
+        lambda: dv.derive_matrix("A: n x n positive definite; x'*inv(A)*x + logdet(A)", "A", order=2),
+    ],
+)
 def test_the_programs_agree_with_autodiff(make):
     report = nx.verify(nx.compile(make()))
     assert report.ok, report
@@ -158,6 +170,7 @@ def test_a_positive_definite_matrix_goes_through_its_cholesky_factor():
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------
+
 
 def covariance(n=3):
     m = np.random.default_rng(0).normal(size=(n, n))
@@ -197,12 +210,14 @@ def test_matrices_of_a_batch_are_told_by_their_place():
 def test_what_is_not_a_square_matrix_is_refused():
     i, j = dv.indices("i j")
     B, v = dv.tensor("B", i, j), dv.tensor("v", i)
-    for make, message in ((lambda: dv.inverse(B), "B has axes .I, J.; accepted is a square matrix"),
-                          (lambda: dv.logdet(v), "v has axes .I.; accepted is a square"),
-                          (lambda: dv.Inverse(B[i, j], (i, j), *dv.indices("k l")), "the matrix is I x J"),
-                          (lambda: dv.solve(dv.tensor("A", p, q), v), "the first axis of v must be N"),
-                          (lambda: dv.kron(B, v), "takes two matrices"),
-                          (lambda: dv.tensor("C", i, j, facts=[dv.positive_definite]), "positive definite needs two axes")):
+    for make, message in (
+        (lambda: dv.inverse(B), "B has axes .I, J.; accepted is a square matrix"),
+        (lambda: dv.logdet(v), "v has axes .I.; accepted is a square"),
+        (lambda: dv.Inverse(B[i, j], (i, j), *dv.indices("k l")), "the matrix is I x J"),
+        (lambda: dv.solve(dv.tensor("A", p, q), v), "the first axis of v must be N"),
+        (lambda: dv.kron(B, v), "takes two matrices"),
+        (lambda: dv.tensor("C", i, j, facts=[dv.positive_definite]), "positive definite needs two axes"),
+    ):
         with pytest.raises(dv.ShapeError, match=message):
             make()
     with pytest.raises(dv.IndexCaptureError, match="bound by the matrix"):
@@ -211,9 +226,15 @@ def test_what_is_not_a_square_matrix_is_refused():
         dv.trace(3)
 
 
-@pytest.mark.parametrize(("text", "by", "gradient"), [
-    ("tr(inv(A)*A*B)", "B", "dB[i,j] = [j = i]"), ("tr(inv(A)*A)", "A", "dA[i,j] = 0"),
-    ("a'*A*inv(A)*b", "a", "da[i] = b[i]"), ("a'*inv(A)*A*b", "b", "db[i] = a[i]")])
+@pytest.mark.parametrize(
+    ("text", "by", "gradient"),
+    [
+        ("tr(inv(A)*A*B)", "B", "dB[i,j] = [j = i]"),
+        ("tr(inv(A)*A)", "A", "dA[i,j] = 0"),
+        ("a'*A*inv(A)*b", "a", "da[i] = b[i]"),
+        ("a'*inv(A)*A*b", "b", "db[i] = a[i]"),
+    ],
+)
 def test_a_matrix_times_its_inverse_is_the_identity(text, by, gradient):
     d = dv.derive_matrix(text, by)
     assert str(d.gradient(by)) == gradient
@@ -249,11 +270,19 @@ def _mutants():
     def forgotten(eq, idx, over, inverse):
         coef, fac = slope(eq, idx, over, inverse)
         return coef, fac[-1:]
+
     return {"flipped": flipped, "turned": turned, "forgotten": forgotten}
 
 
-@pytest.mark.parametrize(("mutant", "text"), [
-    (m, t) for m in _mutants() for t in ("a'*inv(X)*b", "det(X)", "logdet(X)") if (m, t) != ("forgotten", "logdet(X)")])
+@pytest.mark.parametrize(
+    ("mutant", "text"),
+    [
+        (m, t)
+        for m in _mutants()
+        for t in ("a'*inv(X)*b", "det(X)", "logdet(X)")
+        if (m, t) != ("forgotten", "logdet(X)")
+    ],
+)
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_wrong_rule_is_refuted(mutant, text, order, monkeypatch):
     monkeypatch.setattr("derive.matrices.rules.slope", _mutants()[mutant])

@@ -11,16 +11,47 @@ from numerics.sampling import draw_arrays, draw_sizes
 
 N = 3
 TEXTS = (
-    "x'*A*x", "norm2(X*w - y)^2 + 0.5*lam*norm2(w)^2", "a'*inv(X)*b", "tr(X^2*B)", "(X*b+c)'*D*(X*b+c)",
-    "1/2*norm2(A-U*V)^2", "exp(tr(S))", "tr(A)*A", "norm2(x)", "sum(q.*log(q))", "x*y'", "det(X)", "tr(inv(A)*B)",
-    "tr(diag(x)*A)", "norm1(x)", "vector(1)'*A*vector(1)", "norm2(A*x)", "tr(A*X*B*X')", "A*x",
-    "sum(log(vector(1)+exp(-y.*(X*w))))", "A: n x n positive definite; x'*inv(A)*x + logdet(A)", "log(sum(exp(x)))",
-    "A: n x n symmetric; x'*A*x", "tr(A.*B*C)", "sum(exp(A))", "x'*diag(A)",
+    "x'*A*x",
+    "norm2(X*w - y)^2 + 0.5*lam*norm2(w)^2",
+    "a'*inv(X)*b",
+    "tr(X^2*B)",
+    "(X*b+c)'*D*(X*b+c)",
+    "1/2*norm2(A-U*V)^2",
+    "exp(tr(S))",
+    "tr(A)*A",
+    "norm2(x)",
+    "sum(q.*log(q))",
+    "x*y'",
+    "det(X)",
+    "tr(inv(A)*B)",
+    "tr(diag(x)*A)",
+    "norm1(x)",
+    "vector(1)'*A*vector(1)",
+    "norm2(A*x)",
+    "tr(A*X*B*X')",
+    "A*x",
+    "sum(log(vector(1)+exp(-y.*(X*w))))",
+    "A: n x n positive definite; x'*inv(A)*x + logdet(A)",
+    "log(sum(exp(x)))",
+    "A: n x n symmetric; x'*A*x",
+    "tr(A.*B*C)",
+    "sum(exp(A))",
+    "x'*diag(A)",
 )
-FUNCTIONS = {"log": np.log, "exp": np.exp, "sign": np.sign, "sqrt": np.sqrt, "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-             "softplus": lambda x: np.log1p(np.exp(x)), "det": np.linalg.det, "diag": lambda v: np.diag(v[:, 0]),
-             "diagonal": lambda m: np.diag(m)[:, None], "vec": lambda m: m.reshape(-1, 1), "tr": np.trace,
-             "logdet": lambda m: np.log(np.linalg.det(m))}
+FUNCTIONS = {
+    "log": np.log,
+    "exp": np.exp,
+    "sign": np.sign,
+    "sqrt": np.sqrt,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "det": np.linalg.det,
+    "diag": lambda v: np.diag(v[:, 0]),
+    "diagonal": lambda m: np.diag(m)[:, None],
+    "vec": lambda m: m.reshape(-1, 1),
+    "tr": np.trace,
+    "logdet": lambda m: np.log(np.linalg.det(m)),
+}
 ONES, IDENTITY = np.ones((N, 1)), np.eye(N)
 COMMUTE = np.eye(N * N).reshape(N, N, N, N).transpose(0, 1, 3, 2).reshape(N * N, N * N)
 
@@ -37,8 +68,13 @@ def matrices(node, arrays):
             return COMMUTE
         case L.Name():
             array = np.asarray(arrays[node.raw])
-            return array[:, None] if array.ndim == 1 else array if array.ndim < 3 else array.reshape(
-                -1, N * N if array.ndim == 4 else N)
+            return (
+                array[:, None]
+                if array.ndim == 1
+                else array
+                if array.ndim < 3
+                else array.reshape(-1, N * N if array.ndim == 4 else N)
+            )
         case L.Ones():
             return ONES
         case L.Transposed():
@@ -116,7 +152,13 @@ def test_the_textbook_forms():
     assert stripped("logdet(X)")["dX"] == "X^-T"
     assert stripped("det(X)")["dX"] == "f X^-T"
     assert stripped("tr(X^2*B)")["dX"] == "B^T X^T + X^T B^T"
-    assert stripped("1/2*norm2(A-U*V)^2") == {"r": "A - U V", "f": "||r||^2 / 2", "dA": "r", "dU": "-r V^T", "dV": "-U^T r"}
+    assert stripped("1/2*norm2(A-U*V)^2") == {
+        "r": "A - U V",
+        "f": "||r||^2 / 2",
+        "dA": "r",
+        "dU": "-r V^T",
+        "dV": "-U^T r",
+    }
     assert stripped("exp(tr(S))")["dS"] == "f I"
     assert stripped("tr(A)*A")["J_A"] == "tr(A) (I ⊗ I) + vec(A) vec(I)^T"
     assert stripped("norm2(x)", order=2)["H_x_x"] == "I / f - x x^T / f^3"

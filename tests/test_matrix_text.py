@@ -8,7 +8,7 @@ from hypothesis import given, settings
 import derive as dv
 
 i, j = dv.indices("i j", size="N")
-k, = dv.indices("k", size="M")
+(k,) = dv.indices("k", size="M")
 
 
 def test_a_formula_is_the_definition_one_would_write_by_hand():
@@ -18,21 +18,27 @@ def test_a_formula_is_the_definition_one_would_write_by_hand():
     assert dv.matrix("tr(A)")["A"] == A
     X, w = dv.tensor("X", i, k), dv.tensor("w", k)
     assert dv.matrix("X*w")["f"].digest == dv.define("f", (i,), dv.Sum(X[i, k] * w[k], k)).digest
-    assert dv.matrix("norm2(w)^2", w="M")["f"].digest == dv.define("f", (), dv.Sum(dv.tensor("w", dv.index(
-        "i", "M"))[dv.index("i", "M")]**2, dv.index("i", "M"))).digest
+    assert (
+        dv.matrix("norm2(w)^2", w="M")["f"].digest
+        == dv.define(
+            "f", (), dv.Sum(dv.tensor("w", dv.index("i", "M"))[dv.index("i", "M")] ** 2, dv.index("i", "M"))
+        ).digest
+    )
 
 
 def test_a_formula_has_the_gradients_of_index_notation():
     found = dv.matrix("norm2(X*w - y)^2 + 0.5*lam*norm2(w)^2")
     assert [str(e) for e in dv.backprop(found["f"], [found["w"]]).program] == [
-        "r[i] = sum_k w[k] X[i,k] - y[i]", "f = sum_i r[i]^2 + (lam / 2) sum_k w[k]^2",
-        "dw[k] = 2 sum_i r[i] X[i,k] + lam w[k]"]
+        "r[i] = sum_k w[k] X[i,k] - y[i]",
+        "f = sum_i r[i]^2 + (lam / 2) sum_k w[k]^2",
+        "dw[k] = 2 sum_i r[i] X[i,k] + lam w[k]",
+    ]
     X, w, y, lam = (found[n] for n in ("X", "w", "y", "lam"))
     r = dv.define("res", (i,), dv.Sum(X[i, k] * w[k], k) - y[i])
-    loss = dv.define("loss", (), dv.Sum(r[i]**2, i) + lam[()] / 2 * dv.Sum(w[k]**2, k))
+    loss = dv.define("loss", (), dv.Sum(r[i] ** 2, i) + lam[()] / 2 * dv.Sum(w[k] ** 2, k))
     by_hand = dv.backprop(loss, [w]).gradient(w)
     assert str(by_hand) == "dw[k] = 2 sum_i res[i] X[i,k] + lam w[k]"
-    l, = dv.indices("l", size="M")  # noqa: E741
+    (l,) = dv.indices("l", size="M")  # noqa: E741
     inside = dv.Sum(X[i, l] * w[l], l) - y[i]
     assert dv.backprop(found["f"], [w]).compare("w", 2 * dv.Sum(inside * X[i, k], i) + lam[()] * w[k])
     d = dv.derive_matrix("x'*A*x", "x", order=2)
@@ -89,45 +95,63 @@ def test_facts_and_names():
     assert dv.matrix("sum(log(vector(1) + exp(-y.*(X*w))))")["X"].rank == 2
 
 
-@pytest.mark.parametrize(("text", "error", "message"), [
-    ("A*x + x'", dv.ShapeError, r"A\*x is a vector \(rows of A\), x' is \(1\) x \(rows of x\); \+ takes two of one shape"),
-    ("A: n x n; x: k; A*x", dv.ShapeError, r"A is \(n\) x \(n\), x is a vector \(k\); the columns of the first must be"),
-    ("X: m x n; inv(X)", dv.ShapeError, r"X is \(m\) x \(n\); a square matrix is needed"),
-    ("x'*A*x + A", dv.ShapeError, r"is a scalar, A is .*multiply it by vector\(1\) or matrix\(1\)"),
-    ("exp(A*x)./(y'*exp(A*x))", dv.ShapeError, r"a scalar; ./ takes two of one shape"),
-    ("A^x", dv.ShapeError, "an exponent is a scalar"),
-    ("A^2.5", dv.ShapeError, r"a matrix has whole powers, and \^-1; for its elements write A\.\^2\.5"),
-    ("A/(B*x)", dv.ShapeError, r"one divides by a scalar, or element by element with \./"),
-    ("a*b + z", dv.ShapeError, "it is ambiguous what is meant: a: scalar or b: scalar; declare it, as in  a: scalar; a"),
-    ("A: n x k symmetric; tr(A*A)", dv.ShapeError, r"A is declared symmetric, but its shape is \(n\) x \(k\)"),
-    ("x' + ", dv.ParseError, "line 1, column 6: expected a number, a name or a bracket, found the end"),
-    ("log_det(X)", dv.ParseError, r"log_det is no function here \(did you mean logdet\?\)"),
-    ("x**2", dv.ParseError, r"column 3: .*found '\*'"),
-    ("x y", dv.ParseError, r"found 'y'; the product is written \*"),
-    ("__import__('os')", dv.ParseError, "is no function here"),
-    ("x[0]", dv.ParseError, r"the character '\[' has no meaning here"),
-    ("X: m x n; Y: m; X*w", dv.ParseError, "Y is declared but does not occur"),
-    ("X: m x n; X: m; X*w", dv.ParseError, "X is declared twice"),
-    ("X: m x 0; X*w", dv.ParseError, "expected a size, found '0'"),
-    ("X: m x n lovely; X*w", dv.ParseError, "'lovely' is not a fact"),
-    ("norm2(x, y)", dv.ParseError, "norm2 takes 1 argument, not 2"),
-    ("1e999999999*x", dv.ParseError, "exponents up to 300"),
-    ("2^3^99999999*tr(A)", dv.UnsupportedError, "exponents of numbers go up to 100"),
-    ("(" * 500 + "x" + ")" * 500, dv.ParseError, "more than 100 levels"),
-    ("A^99*x", dv.UnsupportedError, "matrix powers from 1 to 8"),
-    ("1 + 2", dv.DeriveError, "names no tensor"),
-    ("x = x'*x", dv.DeriveError, "the value is named x, and so is a tensor"),
-])
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (
+            "A*x + x'",
+            dv.ShapeError,
+            r"A\*x is a vector \(rows of A\), x' is \(1\) x \(rows of x\); \+ takes two of one shape",
+        ),
+        (
+            "A: n x n; x: k; A*x",
+            dv.ShapeError,
+            r"A is \(n\) x \(n\), x is a vector \(k\); the columns of the first must be",
+        ),
+        ("X: m x n; inv(X)", dv.ShapeError, r"X is \(m\) x \(n\); a square matrix is needed"),
+        ("x'*A*x + A", dv.ShapeError, r"is a scalar, A is .*multiply it by vector\(1\) or matrix\(1\)"),
+        ("exp(A*x)./(y'*exp(A*x))", dv.ShapeError, r"a scalar; ./ takes two of one shape"),
+        ("A^x", dv.ShapeError, "an exponent is a scalar"),
+        ("A^2.5", dv.ShapeError, r"a matrix has whole powers, and \^-1; for its elements write A\.\^2\.5"),
+        ("A/(B*x)", dv.ShapeError, r"one divides by a scalar, or element by element with \./"),
+        (
+            "a*b + z",
+            dv.ShapeError,
+            "it is ambiguous what is meant: a: scalar or b: scalar; declare it, as in  a: scalar; a",
+        ),
+        ("A: n x k symmetric; tr(A*A)", dv.ShapeError, r"A is declared symmetric, but its shape is \(n\) x \(k\)"),
+        ("x' + ", dv.ParseError, "line 1, column 6: expected a number, a name or a bracket, found the end"),
+        ("log_det(X)", dv.ParseError, r"log_det is no function here \(did you mean logdet\?\)"),
+        ("x**2", dv.ParseError, r"column 3: .*found '\*'"),
+        ("x y", dv.ParseError, r"found 'y'; the product is written \*"),
+        ("__import__('os')", dv.ParseError, "is no function here"),
+        ("x[0]", dv.ParseError, r"the character '\[' has no meaning here"),
+        ("X: m x n; Y: m; X*w", dv.ParseError, "Y is declared but does not occur"),
+        ("X: m x n; X: m; X*w", dv.ParseError, "X is declared twice"),
+        ("X: m x 0; X*w", dv.ParseError, "expected a size, found '0'"),
+        ("X: m x n lovely; X*w", dv.ParseError, "'lovely' is not a fact"),
+        ("norm2(x, y)", dv.ParseError, "norm2 takes 1 argument, not 2"),
+        ("1e999999999*x", dv.ParseError, "exponents up to 300"),
+        ("2^3^99999999*tr(A)", dv.UnsupportedError, "exponents of numbers go up to 100"),
+        ("(" * 500 + "x" + ")" * 500, dv.ParseError, "more than 100 levels"),
+        ("A^99*x", dv.UnsupportedError, "matrix powers from 1 to 8"),
+        ("1 + 2", dv.DeriveError, "names no tensor"),
+        ("x = x'*x", dv.DeriveError, "the value is named x, and so is a tensor"),
+    ],
+)
 def test_bad_formulas_say_what_is_wrong(text, error, message):
     with pytest.raises(error, match=message):
         dv.matrix(text)
 
 
 def test_what_sympy_has_and_we_have_not_is_refused():
-    for expr, message in ((sympy.MatPow(A, sympy.Rational(1, 2)), "whole powers"), (A[0, 1], "element of a matrix"),
-                          (sympy.Matrix([[1, 2], [3, 4]]), "explicit matrix"),
-                          (sympy.gamma(sympy.Trace(A)), "gamma has no form"),
-                          (sympy.Adjoint(A), "Adjoint has no form")):
+    for expr, message in (
+        (sympy.MatPow(A, sympy.Rational(1, 2)), "whole powers"),
+        (A[0, 1], "element of a matrix"),
+        (sympy.Matrix([[1, 2], [3, 4]]), "explicit matrix"),
+        (sympy.gamma(sympy.Trace(A)), "gamma has no form"),
+        (sympy.Adjoint(A), "Adjoint has no form"),
+    ):
         with pytest.raises(dv.UnsupportedError, match=message):
             dv.from_matrix(expr)
     with pytest.raises(dv.ShapeError, match="x has two shapes: [mn] x 1 and [mn] x 1"):
@@ -148,8 +172,41 @@ def test_orders_and_names_of_a_derivation():
     assert dv.derive_matrix("x'*A*x", "x", order=2, kind="hvp").kind == "hvp"
 
 
-PIECES = st.sampled_from(["A", "x", "w", "lam", "1", "2.5", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "(", ")", "inv(",
-                          "tr(", "norm2(", "exp(", ",", ":", ";", "vector(1)", " ", "=", "n x n", "det(", "diag(", "sum("])
+PIECES = st.sampled_from(
+    [
+        "A",
+        "x",
+        "w",
+        "lam",
+        "1",
+        "2.5",
+        "+",
+        "-",
+        "*",
+        ".*",
+        "/",
+        "./",
+        "^",
+        ".^",
+        "'",
+        "(",
+        ")",
+        "inv(",
+        "tr(",
+        "norm2(",
+        "exp(",
+        ",",
+        ":",
+        ";",
+        "vector(1)",
+        " ",
+        "=",
+        "n x n",
+        "det(",
+        "diag(",
+        "sum(",
+    ]
+)
 
 
 @settings(max_examples=200, deadline=None)

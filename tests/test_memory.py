@@ -32,8 +32,10 @@ def test_the_structured_form_and_products_compile_at_any_size():
 
 def test_a_call_is_checked_by_the_shapes_it_is_given(small):
     kernel = nx.compile(dv.hessian(*logistic()))
+
     def data(n):
         return {"w": np.zeros(n, np.float32), "x": np.zeros((2, n), np.float32), "y": np.zeros(2, np.float32)}
+
     kernel(**data(100))
     with pytest.raises(nx.NumericsError, match="takes 4,000,000 bytes at these sizes.*more than the 1,000,000"):
         kernel(**data(1000))
@@ -48,7 +50,7 @@ def test_newton_is_checked_before_its_first_step(small):
 def test_jacobians_suggest_products(small):
     i, j = dv.indices("i j")
     A, u = dv.tensor("A", i, j), dv.tensor("u", j)
-    d = dv.jacobian(dv.define("y", (i,), dv.Sum(A[i, j] * u[j]**2, j)), [u])
+    d = dv.jacobian(dv.define("y", (i,), dv.Sum(A[i, j] * u[j] ** 2, j)), [u])
     with pytest.raises(nx.NumericsError, match="the Jacobian takes 4,000,000 bytes.*dv.vjp"):
         nx.compile(d, sizes={"I": 1000, "J": 1000})
 

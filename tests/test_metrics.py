@@ -42,8 +42,14 @@ def test_one_hot_targets_count_as_labels():
         assert value(name, np.eye(4)[LABELS], LOGITS, one) == value(name, LABELS, LOGITS)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("sigmoid_binary_cross_entropy", lambda z: z), ("hinge", lambda z: z),
-                                             ("binary_cross_entropy", lambda z: 1 / (1 + np.exp(-z)))])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("sigmoid_binary_cross_entropy", lambda z: z),
+        ("hinge", lambda z: z),
+        ("binary_cross_entropy", lambda z: 1 / (1 + np.exp(-z))),
+    ],
+)
 def test_two_classes_by_one_number(name, scale):
     one, bits = loss(name), RNG.integers(0, 2, (50, 1))
     z = LOGITS[:, :1]
@@ -65,20 +71,31 @@ def test_metrics_of_values():
     one, y = loss("mean_squared_error"), RNG.normal(size=(50, 4))
     for name in ("mae", "mean_absolute_error"):
         assert value(name, y, LOGITS, one) == pytest.approx(np.abs(y - LOGITS).mean())
-    assert value("mse", y, LOGITS, one) == pytest.approx(np.mean((y - LOGITS)**2))
+    assert value("mse", y, LOGITS, one) == pytest.approx(np.mean((y - LOGITS) ** 2))
     assert value("r2", y, LOGITS, one) == pytest.approx(sk.r2_score(y, LOGITS))
     only = value("root_mean_squared_error", y[:, :1], LOGITS[:, :1], one)
-    assert only == pytest.approx(np.sqrt(np.mean((y[:, :1] - LOGITS[:, :1])**2)))
+    assert only == pytest.approx(np.sqrt(np.mean((y[:, :1] - LOGITS[:, :1]) ** 2)))
 
 
-@pytest.mark.parametrize(("name", "one", "message"), [
-    ("acurracy", SPARSE, r"unknown metric 'acurracy'; did you mean 'accuracy'\?; accepted are accuracy, balanced_accuracy"),
-    ("top_k_accuracy", SPARSE, r"unknown metric 'top_k_accuracy'; did you mean 'top_5_accuracy'\?"),
-    (3, SPARSE, "unknown metric 3"),
-    ("r2", SPARSE, "'r2' compares values, but loss 'sparse_softmax_cross_entropy' is about labels"),
-    ("auc", loss("huber"), "'auc' compares classes, but loss 'huber' is about values; accepted are mean_absolute_error"),
-    ("top_2_accuracy", loss("hinge"), "'top_2_accuracy' chooses among exclusive classes; loss 'hinge' has none"),
-])
+@pytest.mark.parametrize(
+    ("name", "one", "message"),
+    [
+        (
+            "acurracy",
+            SPARSE,
+            r"unknown metric 'acurracy'; did you mean 'accuracy'\?; accepted are accuracy, balanced_accuracy",
+        ),
+        ("top_k_accuracy", SPARSE, r"unknown metric 'top_k_accuracy'; did you mean 'top_5_accuracy'\?"),
+        (3, SPARSE, "unknown metric 3"),
+        ("r2", SPARSE, "'r2' compares values, but loss 'sparse_softmax_cross_entropy' is about labels"),
+        (
+            "auc",
+            loss("huber"),
+            "'auc' compares classes, but loss 'huber' is about values; accepted are mean_absolute_error",
+        ),
+        ("top_2_accuracy", loss("hinge"), "'top_2_accuracy' chooses among exclusive classes; loss 'hinge' has none"),
+    ],
+)
 def test_names_that_do_not_fit_are_refused(name, one, message):
     with pytest.raises(InputError, match=message):
         metrics.find([name], one)

@@ -17,20 +17,30 @@ def model(activation=None):
     return dv.Sequential([L.Dense(K, activation=activation)], input_shape=(I,))
 
 
-NAMES = ("mean_squared_error", "softmax_cross_entropy", "sparse_softmax_cross_entropy", "sigmoid_binary_cross_entropy",
-         "categorical_cross_entropy", "sparse_categorical_cross_entropy", "binary_cross_entropy")
+NAMES = (
+    "mean_squared_error",
+    "softmax_cross_entropy",
+    "sparse_softmax_cross_entropy",
+    "sigmoid_binary_cross_entropy",
+    "categorical_cross_entropy",
+    "sparse_categorical_cross_entropy",
+    "binary_cross_entropy",
+)
 ENDS = {"anything": None, "logits": None, "probabilities": "softmax", "bits": "sigmoid"}
 
 
-@pytest.mark.parametrize("name, shape, dtype, facts", [
-    ("mean_squared_error", ("B", "J"), "float", []),
-    ("softmax_cross_entropy", ("B", "J"), "float", ["sums_to"]),
-    ("sparse_softmax_cross_entropy", ("B",), "int", []),
-    ("sigmoid_binary_cross_entropy", ("B", "J"), "float", ["nonnegative"]),
-    ("categorical_cross_entropy", ("B", "J"), "float", ["sums_to"]),
-    ("sparse_categorical_cross_entropy", ("B",), "int", []),
-    ("binary_cross_entropy", ("B", "J"), "float", ["nonnegative"]),
-])
+@pytest.mark.parametrize(
+    "name, shape, dtype, facts",
+    [
+        ("mean_squared_error", ("B", "J"), "float", []),
+        ("softmax_cross_entropy", ("B", "J"), "float", ["sums_to"]),
+        ("sparse_softmax_cross_entropy", ("B",), "int", []),
+        ("sigmoid_binary_cross_entropy", ("B", "J"), "float", ["nonnegative"]),
+        ("categorical_cross_entropy", ("B", "J"), "float", ["sums_to"]),
+        ("sparse_categorical_cross_entropy", ("B",), "int", []),
+        ("binary_cross_entropy", ("B", "J"), "float", ["nonnegative"]),
+    ],
+)
 def test_the_target_says_its_shape_dtype_range_and_facts(name, shape, dtype, facts):
     y = model(ENDS[LOSSES[name].reads]).target(name)
     assert (y.name, tuple(map(str, y.axes)), y.dtype) == ("y", shape, dtype)
@@ -38,15 +48,18 @@ def test_the_target_says_its_shape_dtype_range_and_facts(name, shape, dtype, fac
     assert [f.kind for f in y.facts] == facts
 
 
-@pytest.mark.parametrize("name, gradient", [
-    ("mean_squared_error", "2 (z1[b,j] - y[b,j]) / (B J)"),
-    ("softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - y[b,j]) / B"),
-    ("sparse_softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - [j = y[b]]) / B"),
-    ("sigmoid_binary_cross_entropy", "(sigmoid(z1[b,j]) - y[b,j]) / (B J)"),
-    ("categorical_cross_entropy", "(p1[b,j] - y[b,j]) / B"),
-    ("sparse_categorical_cross_entropy", "(p1[b,j] - [j = y[b]]) / B"),
-    ("binary_cross_entropy", "(h1[b,j] - y[b,j]) / (B J)"),
-])
+@pytest.mark.parametrize(
+    "name, gradient",
+    [
+        ("mean_squared_error", "2 (z1[b,j] - y[b,j]) / (B J)"),
+        ("softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - y[b,j]) / B"),
+        ("sparse_softmax_cross_entropy", "(exp(z1_shifted[b,j] - lse_shifted[b]) - [j = y[b]]) / B"),
+        ("sigmoid_binary_cross_entropy", "(sigmoid(z1[b,j]) - y[b,j]) / (B J)"),
+        ("categorical_cross_entropy", "(p1[b,j] - y[b,j]) / B"),
+        ("sparse_categorical_cross_entropy", "(p1[b,j] - [j = y[b]]) / B"),
+        ("binary_cross_entropy", "(h1[b,j] - y[b,j]) / (B J)"),
+    ],
+)
 def test_the_gradient_of_the_logits_is_the_textbook_form(name, gradient):
     d = model(ENDS[LOSSES[name].reads]).backprop(name)
     assert str(d.gradient("z1")) == f"dz1[b,j] = {gradient}"
@@ -66,7 +79,7 @@ def sigmoid(z):
 def expected(name, z, y):
     """The definitions of the table, in NumPy."""
     if name == "mean_squared_error":
-        return np.mean((z - y)**2)
+        return np.mean((z - y) ** 2)
     if name in ("softmax_cross_entropy", "categorical_cross_entropy"):
         return -np.mean(np.sum(y * np.log(softmax(z)), -1))
     if name in ("sparse_softmax_cross_entropy", "sparse_categorical_cross_entropy"):
@@ -77,13 +90,17 @@ def expected(name, z, y):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_value_is_the_one_of_the_table(name, x64):
     import numerics as nx
+
     rng = np.random.default_rng(0)
     net = model(ENDS[LOSSES[name].reads])
     x, w, c = rng.normal(size=(B, I)), rng.normal(size=(I, K)), rng.normal(size=K)
-    y = {"labels": rng.integers(0, K, B), "values": rng.normal(size=(B, K)), "bits": rng.random((B, K)),
-         "probabilities": rng.dirichlet(np.ones(K), B)}[LOSSES[name].target]
-    value, grads, outputs = nx.compile(net.backprop(name), sizes=net.sizes)(
-        x=x, y=y, dense_1_kernel=w, dense_1_bias=c)
+    y = {
+        "labels": rng.integers(0, K, B),
+        "values": rng.normal(size=(B, K)),
+        "bits": rng.random((B, K)),
+        "probabilities": rng.dirichlet(np.ones(K), B),
+    }[LOSSES[name].target]
+    value, grads, outputs = nx.compile(net.backprop(name), sizes=net.sizes)(x=x, y=y, dense_1_kernel=w, dense_1_bias=c)
     z = x @ w + c
     assert abs(float(value) - expected(name, z, y)) < 1e-12
     end = {None: lambda z: z, "softmax": softmax, "sigmoid": sigmoid}[ENDS[LOSSES[name].reads]]
@@ -98,13 +115,15 @@ def test_the_value_is_the_one_of_the_table(name, x64):
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_huge_logits_give_finite_right_gradients_in_float32(name):
     import numerics as nx
+
     net = model(ENDS[LOSSES[name].reads])
     z = np.array([[1e4, -1e4, 0], [-1e4, 0, 1e4]], np.float32)
     w = np.zeros((I, K), np.float32)
     w[:] = z  # the rows of x pick the rows of z
     y = {"labels": np.array([1, 2], np.int32)}.get(LOSSES[name].target, np.array([[0, 1, 0], [0, 0, 1]], np.float32))
-    value, grads, _ = nx.compile(net.backprop(name))(x=np.eye(2, dtype=np.float32), y=y, dense_1_kernel=w,
-                                                     dense_1_bias=np.zeros(K, np.float32))
+    value, grads, _ = nx.compile(net.backprop(name))(
+        x=np.eye(2, dtype=np.float32), y=y, dense_1_kernel=w, dense_1_bias=np.zeros(K, np.float32)
+    )
     onehot = np.array([[0, 1, 0], [0, 0, 1]])
     if "binary" in name:
         right, scale = (z > 0) + 0.5 * (z == 0) - onehot, 2 * K
@@ -118,6 +137,7 @@ def test_huge_logits_give_finite_right_gradients_in_float32(name):
 
 def test_predictions_come_from_the_forward_alone(x64):
     import numerics as nx
+
     net = model("softmax")
     rng = np.random.default_rng(1)
     x, w, c = rng.normal(size=(B, I)), rng.normal(size=(I, K)), rng.normal(size=K)
@@ -133,25 +153,38 @@ def test_own_losses():
     b, j = net.output.letters
     loss = net.loss(absolute)
     assert loss.definition.body == Sum(abs(net.output[b, j] - dv.tensor("y", b, j)[b, j]), b, j) / b.size
-    hinge = Loss("hinge", lambda z, y: dv.define("hinge", (), Sum(1 - z[z.letters[0], y[z.letters[0]]], z.letters[0])),
-                 target="labels")
+    hinge = Loss(
+        "hinge",
+        lambda z, y: dv.define("hinge", (), Sum(1 - z[z.letters[0], y[z.letters[0]]], z.letters[0])),
+        target="labels",
+    )
     assert net.loss(hinge).name == "hinge" and net.target(hinge).dtype == "int"
     assert str(net.backprop(hinge).gradient("z1")) == "dz1[b,j] = -[j = y[b]]"
 
 
-@pytest.mark.parametrize("activation, name, message", [
-    ("softmax", "softmax_cross_entropy", "reads logits, but layer dense_1 ends in softmax; drop that activation, or "
-                                         "use 'categorical_cross_entropy'"),
-    ("softmax", "sparse_softmax_cross_entropy", "or use 'sparse_categorical_cross_entropy'"),
-    ("sigmoid", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
-    (None, "categorical_cross_entropy", "reads probabilities of exclusive classes, but layer dense_1 ends in linear; "
-                                        "end it in softmax, or use 'softmax_cross_entropy', which reads logits"),
-    ("sigmoid", "sparse_categorical_cross_entropy", "end it in softmax"),
-    ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
-    (None, "softmax_crossentropy", "unknown loss 'softmax_crossentropy'; did you mean 'softmax_cross_entropy'"),
-    (None, 3, "loss 3 is int; accepted are mean_squared_error"),
-    (None, lambda z: z, "a loss is a function of two tensors"),
-])
+@pytest.mark.parametrize(
+    "activation, name, message",
+    [
+        (
+            "softmax",
+            "softmax_cross_entropy",
+            "reads logits, but layer dense_1 ends in softmax; drop that activation, or use 'categorical_cross_entropy'",
+        ),
+        ("softmax", "sparse_softmax_cross_entropy", "or use 'sparse_categorical_cross_entropy'"),
+        ("sigmoid", "sigmoid_binary_cross_entropy", "or use 'binary_cross_entropy'"),
+        (
+            None,
+            "categorical_cross_entropy",
+            "reads probabilities of exclusive classes, but layer dense_1 ends in linear; "
+            "end it in softmax, or use 'softmax_cross_entropy', which reads logits",
+        ),
+        ("sigmoid", "sparse_categorical_cross_entropy", "end it in softmax"),
+        ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
+        (None, "softmax_crossentropy", "unknown loss 'softmax_crossentropy'; did you mean 'softmax_cross_entropy'"),
+        (None, 3, "loss 3 is int; accepted are mean_squared_error"),
+        (None, lambda z: z, "a loss is a function of two tensors"),
+    ],
+)
 def test_losses_that_do_not_fit(activation, name, message):
     with pytest.raises(DeriveError, match=message):
         model(activation).backprop(name)

@@ -8,7 +8,9 @@ from derive.examples.networks import NETWORKS, keras_mnist, lenet5, resnet50, sm
 
 
 def test_the_network_that_lectures_count():
-    assert str(twenty().summary()) == """\
+    assert (
+        str(twenty().summary())
+        == """\
 twenty: input (B, 20, 20, 3)
 layer         output           parameters  trainable  initializers
 dense_1       (B, 20, 20, 16)          64  yes        he_normal, zeros
@@ -18,10 +20,12 @@ conv2d_2      (B, 10, 10, 64)      51,264  yes        he_normal, zeros
 flatten_1     (B, 6400)                 0  -          -
 dense_2       (B, 2)               12,802  yes        glorot_uniform, zeros
 total                              68,770  trainable 68,770, frozen 0"""
+    )
 
 
-@pytest.mark.parametrize("make, total", [(keras_mnist, 34_826), (lenet5, 61_706), (vgg16, 138_357_544),
-                                         (resnet50, 25_557_032)])
+@pytest.mark.parametrize(
+    "make, total", [(keras_mnist, 34_826), (lenet5, 61_706), (vgg16, 138_357_544), (resnet50, 25_557_032)]
+)
 def test_published_parameter_counts(make, total):
     assert make().summary().total == total
 
@@ -46,7 +50,9 @@ def test_the_gradient_of_a_convolution_is_a_correlation_and_a_transposed_convolu
     assert str(kernel).split(" = ")[1] == "sum_{b,u,v} h2[b,r+u,s+v,o] dz3_sum[b,u,v,o2]"
     (term,) = image.terms
     assert len(term.rows) == 2 and {str(t) for t in image.tensors()} == {
-        "<float tensor conv2d_2_kernel(3, 3, O, O2)>", str(d.gradient("z3_sum").tensor)}
+        "<float tensor conv2d_2_kernel(3, 3, O, O2)>",
+        str(d.gradient("z3_sum").tensor),
+    }
 
 
 def test_batch_normalization_gets_its_x_hat_form():

@@ -20,7 +20,7 @@ def penalized_logistic():
     c, lam = dv.tensor("c"), dv.tensor("lam")
     s = dv.define("s", (b,), dv.sigmoid(dv.Sum(x[b, i] * w[i], i) + c[()]))
     fit = -dv.Sum(y[b] * log(s[b]) + (1 - y[b]) * log(1 - s[b]), b) / b.size
-    return dv.define("loss", (), fit + lam[()] * dv.Sum(w[i]**2, i) / 2), [w, c]
+    return dv.define("loss", (), fit + lam[()] * dv.Sum(w[i] ** 2, i) / 2), [w, c]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,8 @@ def test_logistic_regression_agrees_with_scikit_learn(cancer):
     assert result.steps <= 10 and result.residual < 1e-10
     assert result.order == pytest.approx(2, abs=0.1)
     theirs = linear.LogisticRegression(C=1.0, tol=1e-12, max_iter=1000, solver="newton-cholesky").fit(
-        cancer["x"], cancer["y"])
+        cancer["x"], cancer["y"]
+    )
     np.testing.assert_allclose(result.parameters["w"], theirs.coef_[0], atol=1e-6)
     np.testing.assert_allclose(result.parameters["c"], theirs.intercept_[0], atol=1e-6)
 
@@ -56,7 +57,7 @@ def test_products_alone_give_the_same_point(cancer):
 
 def rosenbrock():
     x, y = dv.tensor("x"), dv.tensor("y")
-    return dv.define("loss", (), 100 * (y[()] - x[()]**2)**2 + (1 - x[()])**2), [x, y]
+    return dv.define("loss", (), 100 * (y[()] - x[()] ** 2) ** 2 + (1 - x[()]) ** 2), [x, y]
 
 
 def test_rosenbrock_by_every_method():
@@ -65,7 +66,7 @@ def test_rosenbrock_by_every_method():
     assert nx.newton(dv.hvp(*rosenbrock()), at, max_steps=100).parameters["x"] == pytest.approx(1, abs=1e-9)
     q = dv.index("q", size=2)
     v = dv.tensor("v", q)
-    r = dv.define("r", (q,), sympy.Piecewise((10 * (v[1] - v[0]**2), sympy.Eq(q, 0)), (1 - v[0], True)))
+    r = dv.define("r", (q,), sympy.Piecewise((10 * (v[1] - v[0] ** 2), sympy.Eq(q, 0)), (1 - v[0], True)))
     for method in ("root", "gauss-newton", "levenberg-marquardt"):
         found = nx.newton(dv.jacobian(r, [v]), {"v": np.array([-1.2, 1.0])}, method=method)
         np.testing.assert_allclose(found.parameters["v"], 1, atol=1e-9)
@@ -89,7 +90,7 @@ def test_a_system_with_a_known_answer():
     """x^2 + y^2 = 4 and x y = 1: x and y are sqrt(2 + sqrt 3) and its inverse."""
     q = dv.index("q", size=2)
     v = dv.tensor("v", q)
-    y = dv.define("y", (q,), sympy.Piecewise((v[0]**2 + v[1]**2 - 4, sympy.Eq(q, 0)), (v[0] * v[1] - 1, True)))
+    y = dv.define("y", (q,), sympy.Piecewise((v[0] ** 2 + v[1] ** 2 - 4, sympy.Eq(q, 0)), (v[0] * v[1] - 1, True)))
     result = nx.newton(dv.jacobian(y, [v]), {"v": np.array([2.0, 0.3])}, tolerance=1e-13)
     true = np.sqrt(2 + np.sqrt(3))
     np.testing.assert_allclose(result.parameters["v"], [true, 1 / true], rtol=1e-13)
@@ -115,7 +116,7 @@ def test_a_least_squares_fit_recovers_what_made_the_data():
 
 def saddle():
     x, y = dv.tensor("x"), dv.tensor("y")
-    return dv.define("loss", (), x[()]**4 / 4 - x[()]**2 / 2 + y[()]**2), [x, y]
+    return dv.define("loss", (), x[()] ** 4 / 4 - x[()] ** 2 / 2 + y[()] ** 2), [x, y]
 
 
 def test_an_indefinite_hessian_is_said_and_damped_if_asked():
@@ -131,7 +132,7 @@ def test_an_indefinite_hessian_is_said_and_damped_if_asked():
 def test_a_singular_hessian_is_said():
     i = dv.index("i")
     x, w = dv.tensor("x", i), dv.tensor("w", i)
-    loss = dv.define("loss", (), (dv.Sum(x[i] * w[i], i) - 1)**2)
+    loss = dv.define("loss", (), (dv.Sum(x[i] * w[i], i) - 1) ** 2)
     with pytest.raises(nx.NewtonError, match="the Hessian is singular"):
         nx.newton(dv.hessian(loss, [w]), {"w": np.zeros(3)}, {"x": np.array([1.0, 2.0, 3.0])})
     result = nx.newton(dv.hessian(loss, [w]), {"w": np.zeros(3)}, {"x": np.array([1.0, 2.0, 3.0])}, damping="auto")
@@ -141,7 +142,7 @@ def test_a_singular_hessian_is_said():
 def test_a_singular_jacobian_is_said():
     q = dv.index("q", size=2)
     v = dv.tensor("v", q)
-    y = dv.define("y", (q,), (v[0] + v[1])**2 - 1)
+    y = dv.define("y", (q,), (v[0] + v[1]) ** 2 - 1)
     with pytest.raises(nx.NewtonError, match="the Jacobian is singular"):
         nx.newton(dv.jacobian(y, [v]), {"v": np.array([1.0, 2.0])})
 
@@ -157,13 +158,13 @@ def test_no_convergence_keeps_the_history():
 def test_values_that_are_not_finite_are_said():
     x = dv.tensor("x")
     with pytest.raises(nx.NewtonError, match="not finite at step 0"):
-        nx.newton(dv.hessian(dv.define("loss", (), log(x[()])**2), [x]), {"x": np.array(-1.0)})
+        nx.newton(dv.hessian(dv.define("loss", (), log(x[()]) ** 2), [x]), {"x": np.array(-1.0)})
 
 
 def test_a_full_step_that_overshoots_is_halved():
     """sqrt(1 + x^2) from 3: Newton's own step diverges, the line search does not let it."""
     x = dv.tensor("x")
-    d = dv.hessian(dv.define("loss", (), sympy.sqrt(1 + x[()]**2)), [x])
+    d = dv.hessian(dv.define("loss", (), sympy.sqrt(1 + x[()] ** 2)), [x])
     result = nx.newton(d, {"x": np.array(3.0)})
     assert float(result.parameters["x"]) == pytest.approx(0, abs=1e-9) and result.history[0].rate < 1
     with pytest.raises(nx.NewtonError):
@@ -189,25 +190,32 @@ def test_what_does_not_fit_is_refused():
         nx.newton(dv.hessian(loss, wrt), at, method="root")
     with pytest.raises(nx.NumericsError, match="damping=-1"):
         nx.newton(dv.hessian(loss, wrt), at, damping=-1)
-    for wrong in ({"tolerance": -1}, {"tolerance": float("nan")}, {"tolerance": "small"}, {"max_steps": -1},
-                  {"max_steps": 2.5}, {"inner": 0}):
-        (name, given), = wrong.items()
+    for wrong in (
+        {"tolerance": -1},
+        {"tolerance": float("nan")},
+        {"tolerance": "small"},
+        {"max_steps": -1},
+        {"max_steps": 2.5},
+        {"inner": 0},
+    ):
+        ((name, given),) = wrong.items()
         with pytest.raises(nx.NumericsError, match=f"{name}={given!r}: give a"):
             nx.newton(dv.hessian(loss, wrt), at, **wrong)
     with pytest.raises(nx.NumericsError, match="root takes no damping; what does are newton, newton-cg"):
-        nx.newton(dv.jacobian(dv.define("y", (), wrt[0][()]**2 - 2), wrt[:1]), {"x": np.array(1.0)}, damping=0.1)
+        nx.newton(dv.jacobian(dv.define("y", (), wrt[0][()] ** 2 - 2), wrt[:1]), {"x": np.array(1.0)}, damping=0.1)
     n = dv.index("n")
     t, a = dv.tensor("t", n), dv.tensor("a")
     with pytest.raises(nx.NumericsError, match="3 equations in 1 unknowns"):
-        nx.newton(dv.jacobian(dv.define("r", (n,), a[()] * t[n]), [a]), {"a": np.array(1.0)}, {"t": np.ones(3)},
-                  method="root")
+        nx.newton(
+            dv.jacobian(dv.define("r", (n,), a[()] * t[n]), [a]), {"a": np.array(1.0)}, {"t": np.ones(3)}, method="root"
+        )
 
 
 def test_the_same_damping_gives_the_same_steps_with_a_matrix_and_with_products():
     """1/2 |w|^2_A and a damping of 1/2: the first step of both is the solution of (A + I/2) p = -A w."""
     q = dv.index("q")
     w, a = dv.tensor("w", q), dv.tensor("a", q)
-    loss = dv.define("loss", (), dv.Sum(a[q] * w[q]**2, q) / 2)
+    loss = dv.define("loss", (), dv.Sum(a[q] * w[q] ** 2, q) / 2)
     start, data = {"w": np.array([1.0, -2.0, 3.0])}, {"a": np.array([1.0, 2.0, 4.0])}
     for d in (dv.hessian(loss, [w]), dv.hvp(loss, [w])):
         history = nx.newton(d, start, data, damping=0.5, tolerance=1e-8).history
@@ -232,7 +240,7 @@ def test_data_that_are_not_what_was_declared_are_named():
 
 def test_float32_stays_float32():
     x = dv.tensor("x")
-    d = dv.hessian(dv.define("loss", (), (x[()] - 3)**2 + sin(x[()])), [x])
+    d = dv.hessian(dv.define("loss", (), (x[()] - 3) ** 2 + sin(x[()])), [x])
     result = nx.newton(d, {"x": np.array(1.0, np.float32)}, tolerance=1e-5, damping="auto")
     assert result.parameters["x"].dtype == np.float32
 
@@ -294,8 +302,8 @@ def test_a_large_problem_goes_by_products_alone():
     """Twenty thousand parameters, whose Hessian would take 3.2 GB: a chain of springs."""
     q = dv.index("q", size=20_000)
     w, a = dv.tensor("w", q), dv.tensor("a", q)
-    bend = dv.Sum((w[q] - dv.Iverson(sympy.Ge(q, 1)) * w[q - 1])**2, q)
-    loss = dv.define("loss", (), bend / 2 + dv.Sum((w[q]**2 - a[q])**2, q) / 4)
+    bend = dv.Sum((w[q] - dv.Iverson(sympy.Ge(q, 1)) * w[q - 1]) ** 2, q)
+    loss = dv.define("loss", (), bend / 2 + dv.Sum((w[q] ** 2 - a[q]) ** 2, q) / 4)
     result = nx.newton(dv.hvp(loss, [w]), {"w": np.full(20_000, 0.5)}, {"a": np.full(20_000, 1.0)}, tolerance=1e-8)
     assert result.method == "newton-cg" and result.residual < 1e-8 and result.path == ()
     assert float(result.parameters["w"][10_000]) == pytest.approx(1, abs=1e-8)

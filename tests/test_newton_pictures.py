@@ -10,12 +10,12 @@ from numerics.newton import convergence, curvature, tangents
 
 def cubic():
     x = dv.tensor("x")
-    return dv.jacobian(dv.define("f", (), x[()]**3 - 2 * x[()] - 5), [x])
+    return dv.jacobian(dv.define("f", (), x[()] ** 3 - 2 * x[()] - 5), [x])
 
 
 def saddle():
     x, y = dv.tensor("x"), dv.tensor("y")
-    return dv.hessian(dv.define("loss", (), x[()]**4 / 4 - x[()]**2 / 2 + y[()]**2 / 2), [x, y])
+    return dv.hessian(dv.define("loss", (), x[()] ** 4 / 4 - x[()] ** 2 / 2 + y[()] ** 2 / 2), [x, y])
 
 
 def lines(figure):
@@ -30,13 +30,13 @@ def test_each_tangent_ends_at_the_next_point():
     drawn = [line.get_xydata() for line in figure.axes[0].get_lines() if line.get_color() == "#c8571b"]
     assert len(drawn) == 3
     for (start, end), here, after in zip(drawn, result.path, result.path[1:], strict=False):
-        np.testing.assert_allclose([*start, *end], [here[0], here[0]**3 - 2 * here[0] - 5, after[0], 0], atol=1e-12)
+        np.testing.assert_allclose([*start, *end], [here[0], here[0] ** 3 - 2 * here[0] - 5, after[0], 0], atol=1e-12)
 
 
 def test_a_system_has_no_tangents():
     q = dv.index("q", size=2)
     v = dv.tensor("v", q)
-    d = dv.jacobian(dv.define("y", (q,), v[q]**2 - 1), [v])
+    d = dv.jacobian(dv.define("y", (q,), v[q] ** 2 - 1), [v])
     with pytest.raises(nx.NumericsError, match="one equation in one unknown.*jacobian of 2 unknowns"):
         tangents(d, nx.newton(d, {"v": np.array([2.0, 3.0])}))
 
@@ -65,7 +65,7 @@ def test_negative_curvature_is_a_line_along_its_eigenvector():
 def test_more_parameters_are_drawn_along_the_extreme_curvatures():
     i = dv.index("i")
     w, a = dv.tensor("w", i), dv.tensor("a", i)
-    d = dv.hessian(dv.define("loss", (), dv.Sum(a[i] * w[i]**2, i)), [w])
+    d = dv.hessian(dv.define("loss", (), dv.Sum(a[i] * w[i] ** 2, i)), [w])
     figure = curvature(d, {"w": np.ones(3)}, {"a": np.array([1.0, 4.0, 9.0])}, path=[np.ones(3), np.zeros(3)])
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("least curvature, 2", "largest curvature, 18")
     assert np.abs(lines(figure)["path"].get_xydata()[1]) == pytest.approx([1, 1])
@@ -78,4 +78,4 @@ def test_what_has_no_curvature_to_draw_is_refused():
         curvature(cubic(), {"x": 1.0})
     x = dv.tensor("x")
     with pytest.raises(nx.NumericsError, match="one parameter"):
-        curvature(dv.hessian(dv.define("loss", (), x[()]**2), [x]), {"x": 1.0})
+        curvature(dv.hessian(dv.define("loss", (), x[()] ** 2), [x]), {"x": 1.0})

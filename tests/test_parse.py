@@ -80,14 +80,39 @@ def test_names_that_sympy_would_sympify():
     assert found["N"].definition.body == Sum(found["S"][b], b) / b.size
 
 
-@pytest.mark.parametrize("text, value", [
-    ("2^3^2", 512), ("-2^2", -4), ("2^-1", Rational(1, 2)), ("2**3", 8), ("1 - 2 - 3", -4), ("8/4/2", 1),
-    ("2*3 + 4", 10), ("2 + 3*4", 14), ("-(1 + 2)*3", -9), ("1e-5", Rational(1, 100000)), (".5", Rational(1, 2)),
-    ("2.50", Rational(5, 2)), ("3e2", 300), ("0.1 + 0.2", Rational(3, 10)), ("[1 < 2 <= 2]*5", 5), ("[1 < 2 < 2]", 0),
-    ("[1 < 2 and 3 > 4]", 0), ("[1 < 2 or 3 > 4]", 1), ("[not 1 != 1]", 1), ("1 ≤ 2", None), ("2·3 − 1", 5),
-    ("where(1 > 2, 3, 4)", 4), ("piecewise((1, 2 < 1), (7, true))", 7), ("+3", 3), ("2 - -3", 5), ("sqrt(16)", 4),
-    ("6*2/3*2", 8), ("7//2", 3),
-])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("2^3^2", 512),
+        ("-2^2", -4),
+        ("2^-1", Rational(1, 2)),
+        ("2**3", 8),
+        ("1 - 2 - 3", -4),
+        ("8/4/2", 1),
+        ("2*3 + 4", 10),
+        ("2 + 3*4", 14),
+        ("-(1 + 2)*3", -9),
+        ("1e-5", Rational(1, 100000)),
+        (".5", Rational(1, 2)),
+        ("2.50", Rational(5, 2)),
+        ("3e2", 300),
+        ("0.1 + 0.2", Rational(3, 10)),
+        ("[1 < 2 <= 2]*5", 5),
+        ("[1 < 2 < 2]", 0),
+        ("[1 < 2 and 3 > 4]", 0),
+        ("[1 < 2 or 3 > 4]", 1),
+        ("[not 1 != 1]", 1),
+        ("1 ≤ 2", None),
+        ("2·3 − 1", 5),
+        ("where(1 > 2, 3, 4)", 4),
+        ("piecewise((1, 2 < 1), (7, true))", 7),
+        ("+3", 3),
+        ("2 - -3", 5),
+        ("sqrt(16)", 4),
+        ("6*2/3*2", 8),
+        ("7//2", 3),
+    ],
+)
 def test_arithmetic_is_exact_and_binds_as_usual(text, value):
     if value is None:
         with pytest.raises(ParseError, match="found a condition, expected a number"):
@@ -113,10 +138,12 @@ def test_conditions():
     head = "index p q: N; s: float[p,q]; "
     assert body(head + "z[p,q] = [q <= p]*s[p,q]") == dv.Iverson(q <= p) * s[p, q]
     assert body(head + "z[p] = max[q](where(q <= p, s[p,q], -inf))") == Max(
-        Piecewise((s[p, q], q <= p), (-sympy.oo, True), evaluate=False), q)
+        Piecewise((s[p, q], q <= p), (-sympy.oo, True), evaluate=False), q
+    )
     m = dv.tensor("m", p, dtype="bool")
     assert body("index p: N; m: bool[p]; z[p] = where(m[p], 1, 2)") == Piecewise(
-        (1, sympy.Ne(m[p], 0)), (2, True), evaluate=False)
+        (1, sympy.Ne(m[p], 0)), (2, True), evaluate=False
+    )
 
 
 def test_affine_reads_and_gathers():
@@ -148,8 +175,9 @@ def test_an_initial_state_is_a_choice():
     t, b = dv.indices("t b")
     h0 = dv.tensor("h0", b)
     found = parse("h0: float[b]; h[t,b] = tanh(where(t == 0, h0[b], h[t-1,b]))")["h"]
-    assert found == define("h", (t, b), lambda h: sympy.tanh(
-        Piecewise((h0[b], Eq(t, 0)), (h[t - 1, b], True), evaluate=False)))
+    assert found == define(
+        "h", (t, b), lambda h: sympy.tanh(Piecewise((h0[b], Eq(t, 0)), (h[t - 1, b], True), evaluate=False))
+    )
 
 
 def test_parsed_definitions_are_a_program():
@@ -211,28 +239,35 @@ def test_parse_errors_say_where_and_what(text, line, column, message):
         assert shown == f"    {source[:110]}" and caret == " " * (column + 3) + "^"
 
 
-@pytest.mark.parametrize("text, kind, message", [
-    ("a: float[b]\nz[b] = a[i]", IndexCaptureError, r"line 2, column 10: index i is unbound.*sum\[i\]"),
-    ("a: float[b]\nz[b,b] = a[b]", IndexCaptureError, r"line 2, column 1: .*index b is free twice"),
-    ("a: float[b]\nz[b] = sum[b](a[b])", IndexCaptureError, "line 2, column 12: index b is already in use"),
-    ("a: float[b]\nz = sum[b](sum[b](a[b]))", IndexCaptureError, "index b is already in use"),
-    ("a: float[b]\nz[b] = a[b,b]", ShapeError, "line 2, column 8: .* reads 2 indices"),
-    ("a: float[b]\nz = a + 1", ShapeError, r"a has 1 axes; read it at indices, as in a\[b\]"),
-    ("a: float[b, 0]", ShapeError, "line 1, column 13: size 0: a size is a positive whole number"),
-    ("a: float[b] symmetric", ShapeError, "line 1, column 1: .*symmetric needs two axes"),
-    ("a: float[b] < K", DeriveError, "declares the range of an integer tensor"),
-    ("a: float[b]\nz[b] = a[b/2]", UnsupportedError, "line 2, column 11: an index of a is a whole-number expression"),
-    ("a: float[b]\nz[b] = a[a[b]]", UnsupportedError, "an index of a is a whole-number expression"),
-    ("a: float[b]\nz[b] = a[b//2]", UnsupportedError, "// divides sizes"),
-    ("z = 1/0", UnsupportedError, "line 1, column 6: division by zero"),
-    ("z = 0^-1", UnsupportedError, "zero to a negative power"),
-    ("z = log(0)", UnsupportedError, "not a real number"),
-    ("z = sqrt(-2)", UnsupportedError, "not a real number"),
-    ("z = (-8)^(1/3)", UnsupportedError, "not a real number"),
-    ("z = 1 - inf", UnsupportedError, "inf may only stand as a branch"),
-    ("z = 9^9^9", UnsupportedError, "too large to be exact"),
-    ("z = sqrt(-1) < 2", DeriveError, "no real value"),
-])
+@pytest.mark.parametrize(
+    "text, kind, message",
+    [
+        ("a: float[b]\nz[b] = a[i]", IndexCaptureError, r"line 2, column 10: index i is unbound.*sum\[i\]"),
+        ("a: float[b]\nz[b,b] = a[b]", IndexCaptureError, r"line 2, column 1: .*index b is free twice"),
+        ("a: float[b]\nz[b] = sum[b](a[b])", IndexCaptureError, "line 2, column 12: index b is already in use"),
+        ("a: float[b]\nz = sum[b](sum[b](a[b]))", IndexCaptureError, "index b is already in use"),
+        ("a: float[b]\nz[b] = a[b,b]", ShapeError, "line 2, column 8: .* reads 2 indices"),
+        ("a: float[b]\nz = a + 1", ShapeError, r"a has 1 axes; read it at indices, as in a\[b\]"),
+        ("a: float[b, 0]", ShapeError, "line 1, column 13: size 0: a size is a positive whole number"),
+        ("a: float[b] symmetric", ShapeError, "line 1, column 1: .*symmetric needs two axes"),
+        ("a: float[b] < K", DeriveError, "declares the range of an integer tensor"),
+        (
+            "a: float[b]\nz[b] = a[b/2]",
+            UnsupportedError,
+            "line 2, column 11: an index of a is a whole-number expression",
+        ),
+        ("a: float[b]\nz[b] = a[a[b]]", UnsupportedError, "an index of a is a whole-number expression"),
+        ("a: float[b]\nz[b] = a[b//2]", UnsupportedError, "// divides sizes"),
+        ("z = 1/0", UnsupportedError, "line 1, column 6: division by zero"),
+        ("z = 0^-1", UnsupportedError, "zero to a negative power"),
+        ("z = log(0)", UnsupportedError, "not a real number"),
+        ("z = sqrt(-2)", UnsupportedError, "not a real number"),
+        ("z = (-8)^(1/3)", UnsupportedError, "not a real number"),
+        ("z = 1 - inf", UnsupportedError, "inf may only stand as a branch"),
+        ("z = 9^9^9", UnsupportedError, "too large to be exact"),
+        ("z = sqrt(-1) < 2", DeriveError, "no real value"),
+    ],
+)
 def test_texts_that_parse_but_make_no_sense(text, kind, message):
     with pytest.raises(DeriveError, match=message) as caught:
         parse(text)

@@ -23,11 +23,66 @@ m[p] = max[q](where(q <= p, A[p,q], -inf))
 loss = sum[b](log(sum[k](exp(z[b,k]))) - z[b,label[b]]) / B
 """
 
-WORDS = ["x", "b", "i", "x[b,i]", "label[b]", "B", "N", "p", "q", "z", "=", ":", "float", "int", "index", "size",
-         "sums", "to", "over", "positive", "and", "or", "not", "(", ")", "[", "]", ",", ";", "\n", "+", "-", "*",
-         "/", "//", "^", "**", "<", "<=", "==", "!=", "2", "0", "1e-5", "1e99", "0.5", "999", "#", "$", "é", "'",
-         "\"", "\t", "\\", ".",
-         *CONSTANTS, *FUNCTION_NAMES, *REDUCTIONS]
+WORDS = [
+    "x",
+    "b",
+    "i",
+    "x[b,i]",
+    "label[b]",
+    "B",
+    "N",
+    "p",
+    "q",
+    "z",
+    "=",
+    ":",
+    "float",
+    "int",
+    "index",
+    "size",
+    "sums",
+    "to",
+    "over",
+    "positive",
+    "and",
+    "or",
+    "not",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ";",
+    "\n",
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "^",
+    "**",
+    "<",
+    "<=",
+    "==",
+    "!=",
+    "2",
+    "0",
+    "1e-5",
+    "1e99",
+    "0.5",
+    "999",
+    "#",
+    "$",
+    "é",
+    "'",
+    '"',
+    "\t",
+    "\\",
+    ".",
+    *CONSTANTS,
+    *FUNCTION_NAMES,
+    *REDUCTIONS,
+]
 
 
 def parses_or_refuses(text, function=parse, *more):
@@ -67,13 +122,19 @@ def test_a_valid_text_with_pieces_cut_swapped_or_put_in(data):
 
 ATOMS = st.sampled_from(["x[b,i]", "x[b,2*i-1]", "3", "0", "0.5", "1e-5", "B", "b", "pi", "inf", "c", "x[label[b],i]"])
 CONDITIONS = st.sampled_from(["b < 2", "x[b,i] > 0", "i <= b", "c == 1", "1 < 2", "not b == i", "c < inf"])
-EXPRESSIONS = st.recursive(ATOMS, lambda part: st.one_of(
-    st.tuples(part, st.sampled_from("+-*/^"), part).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
-    st.tuples(st.sampled_from(FUNCTION_NAMES), part).map(lambda t: f"{t[0]}({t[1]})"),
-    st.tuples(st.sampled_from(["max", "min"]), part, part).map(lambda t: f"{t[0]}({t[1]}, {t[2]})"),
-    st.tuples(st.sampled_from(REDUCTIONS), part).map(lambda t: f"{t[0]}[j](x[j,i]*{t[1]})"),
-    st.tuples(CONDITIONS, part, part).map(lambda t: f"where({t[0]}, {t[1]}, {t[2]})"),
-    CONDITIONS.map(lambda c: f"[{c}]"), part.map(lambda e: f"-{e}")), max_leaves=6)
+EXPRESSIONS = st.recursive(
+    ATOMS,
+    lambda part: st.one_of(
+        st.tuples(part, st.sampled_from("+-*/^"), part).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        st.tuples(st.sampled_from(FUNCTION_NAMES), part).map(lambda t: f"{t[0]}({t[1]})"),
+        st.tuples(st.sampled_from(["max", "min"]), part, part).map(lambda t: f"{t[0]}({t[1]}, {t[2]})"),
+        st.tuples(st.sampled_from(REDUCTIONS), part).map(lambda t: f"{t[0]}[j](x[j,i]*{t[1]})"),
+        st.tuples(CONDITIONS, part, part).map(lambda t: f"where({t[0]}, {t[1]}, {t[2]})"),
+        CONDITIONS.map(lambda c: f"[{c}]"),
+        part.map(lambda e: f"-{e}"),
+    ),
+    max_leaves=6,
+)
 
 
 @QUIET
@@ -88,8 +149,17 @@ def test_well_formed_expressions(text):
 
 
 def test_deep_and_long_texts():
-    for text in ("(" * 5000, "(" * 5000 + "1" + ")" * 5000, "-" * 5000 + "1", "[" * 5000, "not " * 5000 + "1",
-                 "^".join("2" * 3000), "f(" * 3000, "x[" * 3000, "sum[i](" * 3000 + "1" + ")" * 3000):
+    for text in (
+        "(" * 5000,
+        "(" * 5000 + "1" + ")" * 5000,
+        "-" * 5000 + "1",
+        "[" * 5000,
+        "not " * 5000 + "1",
+        "^".join("2" * 3000),
+        "f(" * 3000,
+        "x[" * 3000,
+        "sum[i](" * 3000 + "1" + ")" * 3000,
+    ):
         assert parses_or_refuses(f"z = {text}") is None
         assert parses_or_refuses(text, parse_expression, {}) is None
     long = parse("a: float[b]\nz[b] = " + " + ".join(["a[b]"] * 3000))["z"]

@@ -19,14 +19,17 @@ def net(loss="sparse_softmax_cross_entropy"):
 
 def test_the_equations_say_the_half():
     d = net().backprop("sparse_softmax_cross_entropy")
-    text = {name: str(d.program.equation(name)) for name in (
-        "penalty_dense_1_kernel", "penalty_dense_1_activity", "penalty_dense_2_bias", "loss")}
+    text = {
+        name: str(d.program.equation(name))
+        for name in ("penalty_dense_1_kernel", "penalty_dense_1_activity", "penalty_dense_2_bias", "loss")
+    }
     assert text == {
         "penalty_dense_1_kernel": "penalty_dense_1_kernel = 1/20 sum_{i,j} dense_1_kernel[i,j]^2 + 1/100 sum_{i,j} "
-                                  "|dense_1_kernel[i,j]|",
+        "|dense_1_kernel[i,j]|",
         "penalty_dense_1_activity": "penalty_dense_1_activity = (1 / (4 B)) sum_{b,j} h1[b,j]^2",
         "penalty_dense_2_bias": "penalty_dense_2_bias = 1/5 sum_k |dense_2_bias[k]|",
-        "loss": "loss = fit + penalty_dense_1_activity + penalty_dense_1_kernel + penalty_dense_2_bias"}
+        "loss": "loss = fit + penalty_dense_1_activity + penalty_dense_1_kernel + penalty_dense_2_bias",
+    }
     assert "penalty_dense_1_kernel" in d.to_text() and "|x|'(0) = 0" in " ".join(d.kinks)
 
 
@@ -49,6 +52,7 @@ def test_proved_verified_and_worth_what_they_say(x64):
 
 def test_the_reference_has_them_too(monkeypatch):
     from numerics import catalogue
+
     model = dv.Sequential([L.Dense(3).penalize(kernel=L.Penalty(l2=0.1), activity=L.Penalty(l2=1))], input_shape=(2,))
     kern = nx.compile(model.backprop("mean_squared_error"))
     report = nx.verify(kern, dtypes=("float64",))
@@ -61,8 +65,10 @@ def test_a_shared_parameter_is_priced_once_and_its_outputs_each():
     x = dv.Input((4,))
     layer = L.Dense(4, activation="tanh").penalize(kernel=L.Penalty(l2=1), activity=L.Penalty(l2=1))
     d = dv.Model(x, layer(layer(x))).backprop("mean_squared_error")
-    assert str(d.program.equation("loss")) == \
-        "loss = fit + penalty_dense_1_activity + penalty_dense_1_activity_2 + penalty_dense_1_kernel"
+    assert (
+        str(d.program.equation("loss"))
+        == "loss = fit + penalty_dense_1_activity + penalty_dense_1_activity_2 + penalty_dense_1_kernel"
+    )
     assert nx.verify(nx.compile(d), dtypes=("float64",)).ok
 
 
@@ -105,16 +111,26 @@ def refused(layer, shape=(5,)):
     dv.Sequential([layer], input_shape=shape).backprop("mean_squared_error")
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: L.Penalty(l2=-1), "Penalty: l2 is -1; accepted is a number that is not negative"),
-    (lambda: L.Penalty(), "l1 and l2 are 0; give one of them"),
-    (lambda: L.Penalty(l1="x"), "Penalty: l1 is 'x'; accepted is a number"),
-    (lambda: L.Dense(3).penalize(kernel=0.1), r"Dense.penalize: the penalty of kernel is 0.1; accepted is L.Penalty"),
-    (lambda: refused(L.Dense(3).penalize(kernal=L.Penalty(l2=1))),
-     "layer dense_1 has no 'kernal' to penalize; did you mean 'kernel'.; accepted are kernel, bias, activity"),
-    (lambda: refused(L.TimeDistributed(L.Dense(3).penalize(kernel=L.Penalty(l2=1))), (4, 2)),
-     "penalties are given to the layer around, as in L.TimeDistributed"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: L.Penalty(l2=-1), "Penalty: l2 is -1; accepted is a number that is not negative"),
+        (lambda: L.Penalty(), "l1 and l2 are 0; give one of them"),
+        (lambda: L.Penalty(l1="x"), "Penalty: l1 is 'x'; accepted is a number"),
+        (
+            lambda: L.Dense(3).penalize(kernel=0.1),
+            r"Dense.penalize: the penalty of kernel is 0.1; accepted is L.Penalty",
+        ),
+        (
+            lambda: refused(L.Dense(3).penalize(kernal=L.Penalty(l2=1))),
+            "layer dense_1 has no 'kernal' to penalize; did you mean 'kernel'.; accepted are kernel, bias, activity",
+        ),
+        (
+            lambda: refused(L.TimeDistributed(L.Dense(3).penalize(kernel=L.Penalty(l2=1))), (4, 2)),
+            "penalties are given to the layer around, as in L.TimeDistributed",
+        ),
+    ],
+)
 def test_refusals(make, message):
     with pytest.raises(DeriveError, match=message):
         make()

@@ -101,8 +101,9 @@ def test_the_weights_are_those_of_a_threshold_layer():
     p = nx.Perceptron().fit(*AND)
     model = dv.Sequential([L.Dense(1, activation="threshold")], input_shape=(2,))
     forward = nx.compile(model.forward())
-    out = forward(x=AND[0].astype("float32"), dense_1_kernel=p.kernel.astype("float32"),
-                  dense_1_bias=p.bias.astype("float32"))
+    out = forward(
+        x=AND[0].astype("float32"), dense_1_kernel=p.kernel.astype("float32"), dense_1_bias=p.bias.astype("float32")
+    )
     assert np.asarray(out[0]).ravel().tolist() == AND[1].tolist()
 
 
@@ -112,14 +113,17 @@ def test_training_a_threshold_by_descent_points_here():
         model.backprop("mean_squared_error")
 
 
-@pytest.mark.parametrize("x, y, message", [
-    (AND[0], [1, 1, 1, 1], r"all 4 examples have the label \[1\]; two classes are needed"),
-    (AND[0], [0.0, 1, 0, 1], "Y has shape .4,. and dtype float64; expected are integer labels"),
-    (AND[0], [0, 1, 0], "X has 4 examples and Y 3"),
-    (AND[0], [0, 1, -2, 1], "Y has the label -2; accepted are 0 and 1, -1 and 1, or 0, 1, ..., K - 1"),
-    (AND[0][:, 0], AND[1], r"X has shape \(4,\); expected is \(N, I\)"),
-    (np.where(AND[0] > 0, np.nan, 1.0), AND[1], r"X\[0, 1\] is|X\[1, 1\] is nan"),
-])
+@pytest.mark.parametrize(
+    "x, y, message",
+    [
+        (AND[0], [1, 1, 1, 1], r"all 4 examples have the label \[1\]; two classes are needed"),
+        (AND[0], [0.0, 1, 0, 1], "Y has shape .4,. and dtype float64; expected are integer labels"),
+        (AND[0], [0, 1, 0], "X has 4 examples and Y 3"),
+        (AND[0], [0, 1, -2, 1], "Y has the label -2; accepted are 0 and 1, -1 and 1, or 0, 1, ..., K - 1"),
+        (AND[0][:, 0], AND[1], r"X has shape \(4,\); expected is \(N, I\)"),
+        (np.where(AND[0] > 0, np.nan, 1.0), AND[1], r"X\[0, 1\] is|X\[1, 1\] is nan"),
+    ],
+)
 def test_bad_data(x, y, message):
     with pytest.raises(InputError, match=message):
         nx.Perceptron().fit(x, np.array(y))

@@ -12,8 +12,9 @@ from numerics.errors import InputError, NumericsError
 
 @pytest.fixture(scope="module")
 def network():
-    model = dv.Sequential([L.Conv2D(6, 3, activation="tanh"), L.MaxPool2D(2), L.Flatten(), L.Dense(4)],
-                          input_shape=(8, 8, 1))
+    model = dv.Sequential(
+        [L.Conv2D(6, 3, activation="tanh"), L.MaxPool2D(2), L.Flatten(), L.Dense(4)], input_shape=(8, 8, 1)
+    )
     return model, nx.init(model, seed=1), np.random.default_rng(0).normal(size=(8, 8, 1)).astype(np.float32)
 
 
@@ -26,7 +27,9 @@ def test_the_saliency_is_the_slope_of_the_score(network):
     def score(image):
         return float(kern(x=image[None], **params)[0][0, 2])
 
-    assert np.isclose((score(x + small * way) - score(x - small * way)) / (2 * small), (gradient * way).sum(), rtol=2e-2)
+    assert np.isclose(
+        (score(x + small * way) - score(x - small * way)) / (2 * small), (gradient * way).sum(), rtol=2e-2
+    )
     figure = pictures.saliency(model, params, x, 2)
     assert [a.get_title() for a in figure.axes] == ["image", "|gradient of score 2|"]
     assert np.array_equal(figure.axes[1].images[0].get_array(), np.abs(gradient).max(-1))
@@ -38,8 +41,11 @@ def test_filters_and_feature_maps_show_the_arrays(network):
     shown = [a.images[0].get_array() for a in figure.axes if a.images]
     assert len(shown) == 6 and np.array_equal(shown[4], np.asarray(params["conv2d_1_kernel"])[:, :, 0, 4])
     values = pictures.layer_values(model, params, x, ["conv2d_1", "max_pool2d_1"])
-    by_hand = sum(x[r:r + 6, s:s + 6, 0] * np.asarray(params["conv2d_1_kernel"])[r, s, 0, 1] for r in range(3)
-                  for s in range(3))
+    by_hand = sum(
+        x[r : r + 6, s : s + 6, 0] * np.asarray(params["conv2d_1_kernel"])[r, s, 0, 1]
+        for r in range(3)
+        for s in range(3)
+    )
     assert np.allclose(values["conv2d_1"][0, :, :, 1], np.tanh(by_hand), atol=1e-5)
     assert values["max_pool2d_1"].shape == (1, 3, 3, 6)
     figure = pictures.feature_maps(model, params, x)

@@ -6,8 +6,13 @@ import pytest
 from numerics.errors import InputError, NumericsError
 from numerics.plots import best_epoch, confusion_matrix, curves, decision_boundary, save, training_curves, verdict
 
-OVERFIT = {"loss": [2.0, 1.0, 0.5, 0.2], "accuracy": [0.2, 0.6, 0.8, 0.9], "val_loss": [2.1, 1.2, 1.4, 1.9],
-           "val_accuracy": [0.2, 0.5, 0.7, 0.6], "seconds": [1, 1, 1, 1]}
+OVERFIT = {
+    "loss": [2.0, 1.0, 0.5, 0.2],
+    "accuracy": [0.2, 0.6, 0.8, 0.9],
+    "val_loss": [2.1, 1.2, 1.4, 1.9],
+    "val_accuracy": [0.2, 0.5, 0.7, 0.6],
+    "seconds": [1, 1, 1, 1],
+}
 
 
 def labels_of(axes):
@@ -26,18 +31,25 @@ def test_curves_show_training_held_out_the_gap_and_the_best_epoch():
     assert figure._suptitle.get_text() == "a network"
 
 
-@pytest.mark.parametrize(("held", "train", "says"), [
-    ([1.0, 0.5, 0.6, 0.7], [1.0, 0.4, 0.3, 0.2], "overfits after epoch 2: training 0.4 to 0.2, held out 0.5 to 0.7"),
-    ([1.0, 0.8, 0.6, 0.4], [1.0, 0.8, 0.6, 0.4], "still improving at the last epoch"),
-    ([1.0, 0.5, 0.5, 0.5], [1.0, 0.5, 0.5, 0.5], "settled"),
-    ([1.0, 0.5, 0.8, 0.9], [1.0, 0.5, 0.8, 0.9], "settled"),  # both get worse: that is not overfitting
-])
+@pytest.mark.parametrize(
+    ("held", "train", "says"),
+    [
+        (
+            [1.0, 0.5, 0.6, 0.7],
+            [1.0, 0.4, 0.3, 0.2],
+            "overfits after epoch 2: training 0.4 to 0.2, held out 0.5 to 0.7",
+        ),
+        ([1.0, 0.8, 0.6, 0.4], [1.0, 0.8, 0.6, 0.4], "still improving at the last epoch"),
+        ([1.0, 0.5, 0.5, 0.5], [1.0, 0.5, 0.5, 0.5], "settled"),
+        ([1.0, 0.5, 0.8, 0.9], [1.0, 0.5, 0.8, 0.9], "settled"),  # both get worse: that is not overfitting
+    ],
+)
 def test_the_verdict_tells_over_from_underfitting(held, train, says):
     assert verdict({"loss": train, "val_loss": held}).startswith(says)
 
 
 def test_without_held_out_data_there_is_one_line_and_no_verdict():
-    axes, = curves({"loss": [1.0, 0.5]}).axes
+    (axes,) = curves({"loss": [1.0, 0.5]}).axes
     assert labels_of(axes) == ["training"]
     assert axes.get_title(loc="left") == ""
 

@@ -45,15 +45,22 @@ def test_a_network_with_fixed_centres_learns_a_sine():
     assert history["loss"][-1] < 0.02 < history["loss"][0]
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: nx.rbf_centres(net(4), np.array([[0.0], [0.0], [1.0]])), "has 4 units, but X has 2 distinct rows"),
-    (lambda: nx.rbf_centres(net(2), np.zeros((3, 2))), r"X has shape \(3, 2\); expected is \(N, 1\)"),
-    (lambda: nx.rbf_centres(net(2), np.zeros((3, 1)), layer="rbf_2"), "no RBF layer 'rbf_2'; did you mean 'rbf_1'"),
-    (lambda: nx.rbf_centres(dv.Sequential([L.Dense(2)], input_shape=(1,)), np.zeros((3, 1))),
-     r"has 0 RBF layers; add L.RBF\(units\)"),
-    (lambda: nx.rbf_centres(dv.Sequential([L.RBF(2), L.RBF(2)], input_shape=(1,)), np.zeros((3, 1))),
-     "has 2 RBF layers; name one, as in layer='rbf_1'"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: nx.rbf_centres(net(4), np.array([[0.0], [0.0], [1.0]])), "has 4 units, but X has 2 distinct rows"),
+        (lambda: nx.rbf_centres(net(2), np.zeros((3, 2))), r"X has shape \(3, 2\); expected is \(N, 1\)"),
+        (lambda: nx.rbf_centres(net(2), np.zeros((3, 1)), layer="rbf_2"), "no RBF layer 'rbf_2'; did you mean 'rbf_1'"),
+        (
+            lambda: nx.rbf_centres(dv.Sequential([L.Dense(2)], input_shape=(1,)), np.zeros((3, 1))),
+            r"has 0 RBF layers; add L.RBF\(units\)",
+        ),
+        (
+            lambda: nx.rbf_centres(dv.Sequential([L.RBF(2), L.RBF(2)], input_shape=(1,)), np.zeros((3, 1))),
+            "has 2 RBF layers; name one, as in layer='rbf_1'",
+        ),
+    ],
+)
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()

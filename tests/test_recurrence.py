@@ -36,22 +36,31 @@ def inner(scan):
     return getattr(scan.params["jaxpr"], "jaxpr", scan.params["jaxpr"])
 
 
-@pytest.mark.parametrize("layer, carried", [
-    (L.SimpleRNN(7, return_sequences=True), [1, 1]), (L.LSTM(7, return_sequences=True), [2, 2]),
-    (L.GRU(7, return_sequences=True), [1, 2])])
+@pytest.mark.parametrize(
+    "layer, carried",
+    [
+        (L.SimpleRNN(7, return_sequences=True), [1, 1]),
+        (L.LSTM(7, return_sequences=True), [2, 2]),
+        (L.GRU(7, return_sequences=True), [1, 2]),
+    ],
+)
 def test_no_parameter_gradient_in_a_scan_and_minimal_carries(layer, carried):
     model, kern = kernel(layer)
     arrays = []
     for t in kern.inputs:
         arrays.append(jnp.zeros([SIZES[str(a)] if str(a) in SIZES else int(a) for a in t.axes]))
     found = list(scans(jax.make_jaxpr(kern.fn)(*arrays).jaxpr))
-    assert [sum(outside.aval.shape == inside.aval.shape for outside, inside in zip(eq.outvars, inner(eq).outvars, strict=True))
-            for eq in found] == carried  # what is stacked has one axis more outside
+    assert [
+        sum(
+            outside.aval.shape == inside.aval.shape
+            for outside, inside in zip(eq.outvars, inner(eq).outvars, strict=True)
+        )
+        for eq in found
+    ] == carried  # what is stacked has one axis more outside
     assert [eq.params["reverse"] for eq in found] == [False, True]
     shapes = {p.shape for p in model.parameters.values() if len(p.shape) > 1}
     for eq in found:
-        inside = [v.aval.shape for e in inner(eq).eqns if e.primitive.name == "dot_general"
-                  for v in e.outvars]
+        inside = [v.aval.shape for e in inner(eq).eqns if e.primitive.name == "dot_general" for v in e.outvars]
         assert inside and not shapes & set(inside)
     body = kern.source.split("def ")[2:]
     assert all(f"d{name}" not in step.split("return")[0] for step in body for name in model.parameters)
@@ -115,34 +124,44 @@ def test_training_on_token_numbers():
 
 # -- bad input -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("layer, shape, message", [
-    (L.LSTM(4), (5,), r"LSTM\(4\) reads sequences \(B, T, F\); it was given \(B, 5\); a series"),
-    (L.TimeDistributed(L.Dense(2)), (5,), r"TimeDistributed reads \(B, T, ...\); it was given \(B, 5\)"),
-    (L.TimeDistributed(L.BatchNorm()), (5, 3), "BatchNorm.* cannot treat each step by itself"),
-])
+
+@pytest.mark.parametrize(
+    "layer, shape, message",
+    [
+        (L.LSTM(4), (5,), r"LSTM\(4\) reads sequences \(B, T, F\); it was given \(B, 5\); a series"),
+        (L.TimeDistributed(L.Dense(2)), (5,), r"TimeDistributed reads \(B, T, ...\); it was given \(B, 5\)"),
+        (L.TimeDistributed(L.BatchNorm()), (5, 3), "BatchNorm.* cannot treat each step by itself"),
+    ],
+)
 def test_shapes_that_are_no_sequences(layer, shape, message):
     with pytest.raises(DeriveError, match=message):
         dv.Sequential([layer], input_shape=shape)
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: L.GRU(4, reset="between"), "reset is 'between'; accepted are 'after'"),
-    (lambda: L.LSTM(0), r"LSTM\(0\): units is 0; accepted is a positive whole number"),
-    (lambda: L.LSTM(4, initial_state="zero"), "unknown initial_state 'zero'; did you mean 'zeros'"),
-    (lambda: L.SimpleRNN(4, activation="softmax"), "'softmax' looks at a whole axis"),
-    (lambda: L.Bidirectional(L.Dense(3)), "accepted are SimpleRNN, LSTM and GRU"),
-    (lambda: L.Bidirectional(L.LSTM(3, initial_state="carried")), "cannot be carried"),
-    (lambda: L.Bidirectional(L.LSTM(3), merge="add"), "unknown merge 'add'"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: L.GRU(4, reset="between"), "reset is 'between'; accepted are 'after'"),
+        (lambda: L.LSTM(0), r"LSTM\(0\): units is 0; accepted is a positive whole number"),
+        (lambda: L.LSTM(4, initial_state="zero"), "unknown initial_state 'zero'; did you mean 'zeros'"),
+        (lambda: L.SimpleRNN(4, activation="softmax"), "'softmax' looks at a whole axis"),
+        (lambda: L.Bidirectional(L.Dense(3)), "accepted are SimpleRNN, LSTM and GRU"),
+        (lambda: L.Bidirectional(L.LSTM(3, initial_state="carried")), "cannot be carried"),
+        (lambda: L.Bidirectional(L.LSTM(3), merge="add"), "unknown merge 'add'"),
+    ],
+)
 def test_options_that_are_refused(make, message):
     with pytest.raises(DeriveError, match=message):
         make()
 
 
-@pytest.mark.parametrize("mask, message", [
-    ((4,), r"steps of the mask mask and of the sequence: 4 and 5"),
-    ((5, 3), r"the mask mask has shape \(B, 5, 3\); accepted is \(B, T\), here \(B, 5\)"),
-])
+@pytest.mark.parametrize(
+    "mask, message",
+    [
+        ((4,), r"steps of the mask mask and of the sequence: 4 and 5"),
+        ((5, 3), r"the mask mask has shape \(B, 5, 3\); accepted is \(B, T\), here \(B, 5\)"),
+    ],
+)
 def test_a_mask_of_the_wrong_shape(mask, message):
     x, m = dv.Input((5, 3)), dv.Input(mask, name="mask", dtype="int", below=2)
     with pytest.raises(ShapeError, match=message):
@@ -180,15 +199,21 @@ def test_sequences_of_unequal_lengths_are_padded_with_a_mask():
     assert X[0, 2:].sum() == 0 and sequences.lengths(mask).tolist() == [2, 4]
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: sequences.pad([]), "there are no sequences"),
-    (lambda: sequences.pad([[1], []]), "sequence 1 is empty"),
-    (lambda: sequences.pad([np.ones((2, 3)), np.ones((2, 4))]), r"sequence 1 has shape \(4,\), one of sequence 0"),
-    (lambda: sequences.lengths([[1, 0, 1]]), r"mask\[0, 2\] is 1 after a 0 at 1; .* a prefix"),
-    (lambda: sequences.Vocabulary(""), "the text is empty"),
-    (lambda: sequences.Vocabulary("ab").encode("abc"), "character 'c' at position 2 is not in the vocabulary of 2"),
-    (lambda: list(sequences.streams(np.arange(11), 2, 6)), "truncation after 6 steps, but 11 elements in 2 streams"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: sequences.pad([]), "there are no sequences"),
+        (lambda: sequences.pad([[1], []]), "sequence 1 is empty"),
+        (lambda: sequences.pad([np.ones((2, 3)), np.ones((2, 4))]), r"sequence 1 has shape \(4,\), one of sequence 0"),
+        (lambda: sequences.lengths([[1, 0, 1]]), r"mask\[0, 2\] is 1 after a 0 at 1; .* a prefix"),
+        (lambda: sequences.Vocabulary(""), "the text is empty"),
+        (lambda: sequences.Vocabulary("ab").encode("abc"), "character 'c' at position 2 is not in the vocabulary of 2"),
+        (
+            lambda: list(sequences.streams(np.arange(11), 2, 6)),
+            "truncation after 6 steps, but 11 elements in 2 streams",
+        ),
+    ],
+)
 def test_bad_sequences(call, message):
     with pytest.raises(InputError, match=message):
         call()

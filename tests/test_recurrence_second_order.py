@@ -22,7 +22,7 @@ def test_a_hessian_vector_product_through_time():
         h = jnp.zeros((5, 3))
         for t in range(4):
             h = jnp.tanh(x[:, t] @ w["simple_rnn_1_kernel"] + h @ w["simple_rnn_1_recurrent"] + w["simple_rnn_1_bias"])
-        return jnp.mean((h - y)**2)
+        return jnp.mean((h - y) ** 2)
 
     found = nx.compile(d)(**p, **{f"{n}_dir": a for n, a in v.items()}, x=x, y=y).hvp
     _, wanted = jax.jvp(jax.grad(loss), (p,), (v,))

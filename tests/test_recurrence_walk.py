@@ -35,8 +35,9 @@ def letters():
 def test_any_constant_shift_forwards_and_backwards(shifts, T):
     b, t, l = letters()  # noqa: E741
     x, w = dv.tensor("x", b, t, l), dv.tensor("w", len(shifts), l)
-    h = dv.define("h", (b, t, l), lambda h: sympy.tanh(x[b, t, l] + sum(
-        w[n, l] * h[b, t - s, l] for n, s in enumerate(shifts))))
+    h = dv.define(
+        "h", (b, t, l), lambda h: sympy.tanh(x[b, t, l] + sum(w[n, l] * h[b, t - s, l] for n, s in enumerate(shifts)))
+    )
     loss = dv.define("loss", (), dv.Sum(h[b, t, l] ** 2 * (t + 1), b, t, l))
     d = dv.backprop(loss, [w, x])
     rng = np.random.default_rng(T)
@@ -44,7 +45,7 @@ def test_any_constant_shift_forwards_and_backwards(shifts, T):
 
     def forward(x, w):
         states = {}
-        for now in (range(T) if shifts[0] > 0 else reversed(range(T))):
+        for now in range(T) if shifts[0] > 0 else reversed(range(T)):
             states[now] = jnp.tanh(x[:, now] + sum(w[n] * states.get(now - s, 0) for n, s in enumerate(shifts)))
         return sum((states[n] ** 2).sum() * (n + 1) for n in range(T))
 
@@ -55,8 +56,9 @@ def test_any_constant_shift_forwards_and_backwards(shifts, T):
 def test_shifts_are_proved(shifts):
     b, t, l = letters()  # noqa: E741
     x, w = dv.tensor("x", b, t, l), dv.tensor("w", len(shifts), l)
-    h = dv.define("h", (b, t, l), lambda h: sympy.tanh(x[b, t, l] + sum(
-        w[n, l] * h[b, t - s, l] for n, s in enumerate(shifts))))
+    h = dv.define(
+        "h", (b, t, l), lambda h: sympy.tanh(x[b, t, l] + sum(w[n, l] * h[b, t - s, l] for n, s in enumerate(shifts)))
+    )
     evidence = dv.backprop(dv.define("loss", (), dv.Sum(h[b, t, l] ** 2, b, t, l)), [w]).check()
     assert evidence.ok and not evidence.undecided
 
@@ -77,7 +79,7 @@ def test_a_recurrence_over_a_recurrence():
             states.append(last)
         for n in reversed(range(5)):
             after = jnp.sin(states[n] + v * after * (states[n - 1] if n else 0))
-        return (after ** 2).sum()
+        return (after**2).sum()
 
     agrees(d, forward, arrays)
     assert d.check().ok
@@ -125,8 +127,10 @@ def test_truncation_longer_than_the_sequence_and_a_state_of_another_batch():
     with pytest.raises(nx.InputError, match="truncation after 20 steps, but 11 elements in 1 streams are 10 steps"):
         nx.windows(np.arange(11), 1, 20)
     import optax
-    model = dv.Sequential([L.Embedding(7, 3), L.LSTM(4, return_sequences=True, initial_state="carried"), L.Dense(7)],
-                          input_shape=(5,))
+
+    model = dv.Sequential(
+        [L.Embedding(7, 3), L.LSTM(4, return_sequences=True, initial_state="carried"), L.Dense(7)], input_shape=(5,)
+    )
     t = nx.Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.adam(1e-2), clip_norm=1.0)
     x, y = nx.windows(np.arange(61) % 7, 3, 5)
     with pytest.raises(nx.InputError, match="accepted are batch sizes that divide 12"):

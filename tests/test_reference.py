@@ -31,8 +31,9 @@ def test_numpy_and_jax_agree_on_every_function(name):
     x = x / 2 if name in ("asin", "acos", "atanh") else x
     arguments = (x, x[::-1]) if name in ("maximum", "minimum") else (x,)
     with float64():
-        np.testing.assert_allclose(FUNCTIONS[name](np, *arguments), FUNCTIONS[name](jnp, *map(jnp.asarray, arguments)),
-                                   rtol=1e-12)
+        np.testing.assert_allclose(
+            FUNCTIONS[name](np, *arguments), FUNCTIONS[name](jnp, *map(jnp.asarray, arguments)), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
@@ -58,11 +59,13 @@ def test_gathers_maxes_and_pieces(xp):
     values, labels = np.random.default_rng(0).normal(size=(4, 3)), np.array([2, 0, 2, 1])
     given = {"z": values, "label": labels}
     sizes = {"B": 4, "K": 3}
-    np.testing.assert_allclose(run(dv.define("g", (b,), z[b, label[b]]), sizes, xp, **given),
-                               values[np.arange(4), labels])
+    np.testing.assert_allclose(
+        run(dv.define("g", (b,), z[b, label[b]]), sizes, xp, **given), values[np.arange(4), labels]
+    )
     np.testing.assert_allclose(run(dv.define("m", (b,), dv.Max(z[b, k], k)), sizes, xp, **given), values.max(axis=1))
-    np.testing.assert_array_equal(run(dv.define("n", (b,), dv.argmax(z[b, k], k)), sizes, xp, **given),
-                                  values.argmax(axis=1))
+    np.testing.assert_array_equal(
+        run(dv.define("n", (b,), dv.argmax(z[b, k], k)), sizes, xp, **given), values.argmax(axis=1)
+    )
     pieces = sympy.Piecewise((sympy.log(z[b, k]), z[b, k] > 0), (z[b, k] ** 2, True))
     with np.errstate(all="ignore"):
         expected = np.where(values > 0, np.log(np.abs(values)), values**2)
@@ -70,7 +73,7 @@ def test_gathers_maxes_and_pieces(xp):
 
 
 def test_the_gradient_of_an_unselected_branch_is_zero_and_not_nan():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x = dv.tensor("x", i)
     loss = dv.define("loss", (), dv.Sum(sympy.Piecewise((sympy.sqrt(x[i]), x[i] > 0), (0, True)), i))
     program = ingest([loss])
@@ -95,17 +98,23 @@ def test_a_recurrence_is_a_loop_from_zero(xp):
 
 
 def test_ties_follow_the_conventions_on_request():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x = dv.tensor("x", i)
     top = dv.define("top", (), dv.Max(x[i], i))
     size = dv.define("size", (), dv.Sum(sympy.Abs(x[i]), i))
     pair = dv.define("pair", (), dv.Sum(dv.maximum(x[i], 1), i))
-    for program, name, ours, theirs in ((ingest([top]), "top", [0, 1, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3]),
-                                        (ingest([size]), "size", [0, 1, 1, 1], [1, 1, 1, 1]),
-                                        (ingest([pair]), "pair", [0, 1, 1, 1], [0, 0.5, 0.5, 0.5])):
+    for program, name, ours, theirs in (
+        (ingest([top]), "top", [0, 1, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3]),
+        (ingest([size]), "size", [0, 1, 1, 1], [1, 1, 1, 1]),
+        (ingest([pair]), "pair", [0, 1, 1, 1], [0, 0.5, 0.5, 0.5]),
+    ):
         with float64():
-            found = [jax.grad(lambda a, c=c, p=program, n=name: evaluate(p, {"x": a}, {i.size: 4}, jnp, c)[n])(
-                jnp.array([0.0, 1.0, 1.0, 1.0])) for c in (True, False)]
+            found = [
+                jax.grad(lambda a, c=c, p=program, n=name: evaluate(p, {"x": a}, {i.size: 4}, jnp, c)[n])(
+                    jnp.array([0.0, 1.0, 1.0, 1.0])
+                )
+                for c in (True, False)
+            ]
         np.testing.assert_allclose(found[0], ours)
         np.testing.assert_allclose(found[1], theirs, atol=1e-12)
 
@@ -120,7 +129,7 @@ def test_sizes_are_exact_and_must_be_whole():
 
 
 def test_a_missing_input_is_named():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     loss = dv.define("loss", (), dv.Sum(dv.tensor("x", i)[i], i))
     with pytest.raises(dv.ShapeError, match="no array for the input x"):
         evaluate(ingest([loss]), {}, {i.size: 2}, np)
@@ -128,7 +137,7 @@ def test_a_missing_input_is_named():
 
 @pytest.mark.parametrize("xp", [np, jnp])
 def test_functions_of_plain_numbers_are_evaluated(xp):
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x = dv.tensor("x", i)
     body = x[i] * (dv.relu(sympy.Rational(-1, 2)) + dv.maximum(1, 2) + sympy.exp(1) + sympy.pi + sympy.sqrt(2))
     found = run(dv.define("s", (i,), body), {"I": 2}, xp, x=np.array([1.0, 2.0]))

@@ -23,8 +23,8 @@ def test_a_missing_or_altered_step_is_noticed():
     assert len(rewriting) > 5
     for n in rewriting:
         with pytest.raises(dv.DerivationError):
-            replace(d, steps=d.steps[:n] + d.steps[n + 1:]).replay()
+            replace(d, steps=d.steps[:n] + d.steps[n + 1 :]).replay()
     n = rewriting[-1]
     altered = replace(d.steps[n], after=replace(d.steps[n].after, terms=d.steps[n].after.terms[:-1]))
     with pytest.raises(dv.DerivationError, match="but the program has|left"):
-        replace(d, steps=(*d.steps[:n], altered, *d.steps[n + 1:])).replay()
+        replace(d, steps=(*d.steps[:n], altered, *d.steps[n + 1 :])).replay()

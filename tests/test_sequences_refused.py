@@ -9,14 +9,22 @@ import numerics as nx
 from derive import layers as L
 
 
-@pytest.mark.parametrize("make, said", [
-    (lambda: L.GRU(4, masked=True)(dv.Input((5, 2))), r"as in L.GRU\(4\)\(\[x, mask\]\)"),
-    (lambda: L.LSTM(4, initial_state="input")(dv.Input((5, 2))), r"as in L.LSTM\(4\)\(\[x, h0, c0\]\)"),
-    (lambda: L.Bidirectional(L.LSTM(4, masked=True))(dv.Input((5, 2))), r"\(\[x, mask\]\)"),
-    (lambda: dv.Sequential([L.SimpleRNN(4, masked=True)], input_shape=(5, 2)), r"as in L.SimpleRNN\(4\)\(\[x, mask\]\)"),
-    (lambda: dv.Sequential([L.LSTM(4, return_state=True)], input_shape=(5, 2)),
-     r"LSTM with return_state, .* as in y, h, c = L.LSTM\(...\)\(x\)"),
-])
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda: L.GRU(4, masked=True)(dv.Input((5, 2))), r"as in L.GRU\(4\)\(\[x, mask\]\)"),
+        (lambda: L.LSTM(4, initial_state="input")(dv.Input((5, 2))), r"as in L.LSTM\(4\)\(\[x, h0, c0\]\)"),
+        (lambda: L.Bidirectional(L.LSTM(4, masked=True))(dv.Input((5, 2))), r"\(\[x, mask\]\)"),
+        (
+            lambda: dv.Sequential([L.SimpleRNN(4, masked=True)], input_shape=(5, 2)),
+            r"as in L.SimpleRNN\(4\)\(\[x, mask\]\)",
+        ),
+        (
+            lambda: dv.Sequential([L.LSTM(4, return_state=True)], input_shape=(5, 2)),
+            r"LSTM with return_state, .* as in y, h, c = L.LSTM\(...\)\(x\)",
+        ),
+    ],
+)
 def test_layers_that_take_or_give_more_than_one_symbol_say_how(make, said):
     with pytest.raises(dv.DeriveError, match=said):
         make()

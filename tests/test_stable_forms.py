@@ -48,8 +48,17 @@ def from_log_probabilities():
     return dv.define("loss", (), -dv.Sum(q[b, label[b]], b) / b.size)
 
 
-@pytest.mark.parametrize("write", [in_three_definitions, in_one_definition, in_no_definition, in_no_definition_twice,
-                                   from_logits, from_log_probabilities])
+@pytest.mark.parametrize(
+    "write",
+    [
+        in_three_definitions,
+        in_one_definition,
+        in_no_definition,
+        in_no_definition_twice,
+        from_logits,
+        from_log_probabilities,
+    ],
+)
 def test_softmax_cross_entropy(write):
     d = dv.backprop(write(), [z])
     assert d.check().ok

@@ -38,12 +38,18 @@ def test_the_parts_sum_to_the_block(name):
 def test_the_layouts_are_what_the_equations_say():
     def texts(make):
         _, layout = structured(dv.hessian(*make()))
-        return {pair: [(" ".join(p.axes), *(" ".join(of) for _, of in p.factors)) for p in parts]
-                for pair, parts in layout.items()}
+        return {
+            pair: [(" ".join(p.axes), *(" ".join(of) for _, of in p.factors)) for p in parts]
+            for pair, parts in layout.items()
+        }
 
     factorization = texts(matrix_factorization)
     assert factorization["U", "U"] == [("i k i k'", "k k'")]
-    assert set(factorization["U", "V"]) == {("i k j k'", "i k'", "j k"), ("i k j k", "i j"), ("i k j k", "i k''", "j k''")}
+    assert set(factorization["U", "V"]) == {
+        ("i k j k'", "i k'", "j k"),
+        ("i k j k", "i j"),
+        ("i k j k", "i k''", "j k''"),
+    }
     assert texts(log_sum_exp)["x", "x"] == [("k k", "k"), ("k k'", "k", "k'")]
     assert texts(softmax_cross_entropy)["z", "z"] == [("b k b k", "b k"), ("b k b k'", "b k", "b k'")]
     assert texts(logistic)["w", "w"] == [("i i'", "i i'")]
@@ -56,7 +62,11 @@ def test_a_factorization_is_thousands_of_times_smaller():
     d = dv.hessian(*matrix_factorization())
     found = nx.compile(d, form="structured")(A=A, U=U, V=V).hessian
     assert {pair: block.size for pair, block in found.items()} == {
-        ("U", "U"): 100, ("U", "V"): 0, ("V", "U"): 0, ("V", "V"): 100}
+        ("U", "U"): 100,
+        ("U", "V"): 0,
+        ("V", "U"): 0,
+        ("V", "V"): 100,
+    }
     full = sum(4 * int(np.prod(block.shape)) for block in found.values())
     assert sum(block.nbytes for block in found.values()) * 10_000 <= full == 16 * 10**6
     assert found["U", "V"].inputs.keys() == {"A", "U", "V"} and found["U", "V"].inputs["A"] is A
@@ -84,7 +94,7 @@ def bilinear():
     """|A X B|^2 / 2, whose Hessian is A'A times B B'."""
     m, i, j, n = dv.indices("m i j n")
     A, X, B = dv.tensor("A", m, i), dv.tensor("X", i, j), dv.tensor("B", j, n)
-    return dv.define("loss", (), dv.Sum(dv.Sum(A[m, i] * X[i, j] * B[j, n], i, j)**2, m, n) / 2), [X]
+    return dv.define("loss", (), dv.Sum(dv.Sum(A[m, i] * X[i, j] * B[j, n], i, j) ** 2, m, n) / 2), [X]
 
 
 def sensors():

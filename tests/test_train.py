@@ -125,40 +125,61 @@ def test_evaluate_and_predict_agree_and_train_nothing():
 def test_other_losses_train_too():
     X, Y = blobs()
     onehot = np.eye(3, dtype=np.float32)[Y]
-    for loss, target, activation in (("mean_squared_error", onehot, None), ("softmax_cross_entropy", onehot, None),
-                                     ("categorical_cross_entropy", onehot, "softmax"),
-                                     ("sigmoid_binary_cross_entropy", onehot, None)):
+    for loss, target, activation in (
+        ("mean_squared_error", onehot, None),
+        ("softmax_cross_entropy", onehot, None),
+        ("categorical_cross_entropy", onehot, "softmax"),
+        ("sigmoid_binary_cross_entropy", onehot, None),
+    ):
         metrics = ["mean_absolute_error"] if loss == "mean_squared_error" else ["accuracy"]
         history = small(loss=loss, metrics=metrics, activation=activation).fit(X, target, epochs=8, verbose=False)
         assert history["loss"][-1] < history["loss"][0], loss
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda X, Y: (X[:, :4], Y), r"X has shape \(60, 4\); expected is \(N, 5\)"),
-    (lambda X, Y: (X[0], Y), r"a single example needs a batch axis: X\[None\]"),
-    (lambda X, Y: (np.where(np.arange(300).reshape(60, 5) == 13, np.nan, X), Y), r"X\[2, 3\] is nan: 1 of 300 values"),
-    (lambda X, Y: (X.astype(str), Y), "X has dtype <U32; expected are real numbers"),
-    (lambda X, Y: (X[:0], Y[:0]), "X is empty"),
-    (lambda X, Y: (X, Y[:-1]), "X has 60 examples and Y 59"),
-    (lambda X, Y: (X, Y + 1),
-     r"is 3; loss 'sparse_softmax_cross_entropy' takes labels in \[0, 3\) \(labels counted from 1\?\)"),
-    (lambda X, Y: (X, Y - 5), r"takes labels in \[0, 3\)"),
-    (lambda X, Y: (X, Y.astype(float)), r"Y has dtype float64.*Y.astype\('int32'\) is the same"),
-    (lambda X, Y: (X, np.eye(3)[Y]), r"looks one-hot; .* or the loss 'softmax_cross_entropy'"),
-    (lambda X, Y: (X, Y[:, None]), r"Y\[:, 0\] fits"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, Y: (X[:, :4], Y), r"X has shape \(60, 4\); expected is \(N, 5\)"),
+        (lambda X, Y: (X[0], Y), r"a single example needs a batch axis: X\[None\]"),
+        (
+            lambda X, Y: (np.where(np.arange(300).reshape(60, 5) == 13, np.nan, X), Y),
+            r"X\[2, 3\] is nan: 1 of 300 values",
+        ),
+        (lambda X, Y: (X.astype(str), Y), "X has dtype <U32; expected are real numbers"),
+        (lambda X, Y: (X[:0], Y[:0]), "X is empty"),
+        (lambda X, Y: (X, Y[:-1]), "X has 60 examples and Y 59"),
+        (
+            lambda X, Y: (X, Y + 1),
+            r"is 3; loss 'sparse_softmax_cross_entropy' takes labels in \[0, 3\) \(labels counted from 1\?\)",
+        ),
+        (lambda X, Y: (X, Y - 5), r"takes labels in \[0, 3\)"),
+        (lambda X, Y: (X, Y.astype(float)), r"Y has dtype float64.*Y.astype\('int32'\) is the same"),
+        (lambda X, Y: (X, np.eye(3)[Y]), r"looks one-hot; .* or the loss 'softmax_cross_entropy'"),
+        (lambda X, Y: (X, Y[:, None]), r"Y\[:, 0\] fits"),
+    ],
+)
 def test_data_that_does_not_fit_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         small().fit(*change(*blobs()), verbose=False)
 
 
-@pytest.mark.parametrize(("loss", "target", "message"), [
-    ("softmax_cross_entropy", lambda Y: Y, "for integer labels use 'sparse_softmax_cross_entropy'"),
-    ("softmax_cross_entropy", lambda Y: np.full((60, 3), 0.5), r"Y\[0\] sums to 1.5; .* probabilities, which sum to 1"),
-    ("sigmoid_binary_cross_entropy", lambda Y: np.full((60, 3), 2.0), r"Y\[0, 0\] is 2.0; .* numbers in \[0, 1\]"),
-    ("mean_squared_error", lambda Y: np.zeros((60, 4)),
-     r"Y has shape \(60, 4\); loss 'mean_squared_error' takes \(N, 3\)"),
-])
+@pytest.mark.parametrize(
+    ("loss", "target", "message"),
+    [
+        ("softmax_cross_entropy", lambda Y: Y, "for integer labels use 'sparse_softmax_cross_entropy'"),
+        (
+            "softmax_cross_entropy",
+            lambda Y: np.full((60, 3), 0.5),
+            r"Y\[0\] sums to 1.5; .* probabilities, which sum to 1",
+        ),
+        ("sigmoid_binary_cross_entropy", lambda Y: np.full((60, 3), 2.0), r"Y\[0, 0\] is 2.0; .* numbers in \[0, 1\]"),
+        (
+            "mean_squared_error",
+            lambda Y: np.zeros((60, 4)),
+            r"Y has shape \(60, 4\); loss 'mean_squared_error' takes \(N, 3\)",
+        ),
+    ],
+)
 def test_targets_that_do_not_fit_the_loss_are_refused(loss, target, message):
     X, Y = blobs()
     with pytest.raises(InputError, match=message):
@@ -201,8 +222,9 @@ def test_progress_without_a_terminal_is_a_few_lines(capsys):
 
 
 def test_curves_are_drawn_and_an_empty_history_is_refused(tmp_path):
-    path = training_curves({"loss": [2.0, 1.0], "accuracy": [0.1, 0.9], "val_loss": [2.1, 1.2], "seconds": [1, 1]},
-                           tmp_path / "curves.svg")
+    path = training_curves(
+        {"loss": [2.0, 1.0], "accuracy": [0.1, 0.9], "val_loss": [2.1, 1.2], "seconds": [1, 1]}, tmp_path / "curves.svg"
+    )
     text = path.read_text()
     assert text.startswith("<?xml")
     assert (training_curves({"loss": [1.0]}, tmp_path / "curves.png")).read_bytes()[:4] == b"\x89PNG"

@@ -62,7 +62,9 @@ def test_a_fit_is_ended_after_a_step_or_an_epoch():
     t = small()
     assert len(t.fit(X, Y, batch_size=8, epochs=9, callbacks=[AtStep()], verbose=False)["loss"]) == 1
     assert (t.epoch, t.step, t.part.done) == (1, 4, 1)
-    with pytest.raises(InputError, match="epoch 2 was interrupted after 1 steps on 20 examples in batches of 8; .*new_epoch"):
+    with pytest.raises(
+        InputError, match="epoch 2 was interrupted after 1 steps on 20 examples in batches of 8; .*new_epoch"
+    ):
         t.fit(X, Y, batch_size=5, verbose=False)
     t.fit(X, Y, batch_size=8, epochs=2, verbose=False)
     straight = small()
@@ -99,8 +101,11 @@ def test_early_stopping_goes_back_to_the_best_epoch():
 
 def test_early_stopping_restores_running_averages_too():
     X, Y = blobs(40)
-    t = nx.Trainer(dv.Sequential([L.Dense(4), L.BatchNorm(), L.Dense(3)], input_shape=(5,)),
-                   loss="sparse_softmax_cross_entropy", optimizer=optax.adam(0.1))
+    t = nx.Trainer(
+        dv.Sequential([L.Dense(4), L.BatchNorm(), L.Dense(3)], input_shape=(5,)),
+        loss="sparse_softmax_cross_entropy",
+        optimizer=optax.adam(0.1),
+    )
 
     class Worse(nx.Callback):
         def on_epoch_end(self, trainer, row):
@@ -114,14 +119,19 @@ def test_early_stopping_restores_running_averages_too():
         np.testing.assert_array_equal(t.state[name], a)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: nx.EarlyStopping(mode="least"), "mode is 'least'; accepted are 'auto', 'min', 'max'"),
-    (lambda: nx.EarlyStopping(patience=-1), "patience is -1; accepted is a whole number from 0"),
-    (lambda: nx.EarlyStopping("val_loss"), "there is no 'val_loss'; give validation_data or validation_split; an epoch "
-                                           "has loss, accuracy"),
-    (lambda: nx.EarlyStopping, r"accepted are objects of subclasses of nx.Callback; write EarlyStopping\(...\)"),
-    (lambda: print, "callbacks has <built-in function print>; accepted are objects of subclasses"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nx.EarlyStopping(mode="least"), "mode is 'least'; accepted are 'auto', 'min', 'max'"),
+        (lambda: nx.EarlyStopping(patience=-1), "patience is -1; accepted is a whole number from 0"),
+        (
+            lambda: nx.EarlyStopping("val_loss"),
+            "there is no 'val_loss'; give validation_data or validation_split; an epoch has loss, accuracy",
+        ),
+        (lambda: nx.EarlyStopping, r"accepted are objects of subclasses of nx.Callback; write EarlyStopping\(...\)"),
+        (lambda: print, "callbacks has <built-in function print>; accepted are objects of subclasses"),
+    ],
+)
 def test_callbacks_that_cannot_work_are_refused(make, message):
     X, Y = blobs()
     with pytest.raises(InputError, match=message):
@@ -172,10 +182,12 @@ def test_gradients_are_accumulated_and_clipped():
     whole.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=False)
     for name, a in whole.params.items():
         np.testing.assert_allclose(parts.params[name], a, atol=1e-6)
-    moved = np.sqrt(sum(np.sum((np.asarray(a) - start[n])**2) for n, a in whole.params.items()))
+    moved = np.sqrt(sum(np.sum((np.asarray(a) - start[n]) ** 2) for n, a in whole.params.items()))
     assert moved == pytest.approx(0.05, rel=1e-4)
-    for options, message in (({"clip_norm": 0}, "clip_norm is 0; accepted is a number above 0"),
-                             ({"accumulate": 0}, "accumulate is 0; accepted is a whole number above 0")):
+    for options, message in (
+        ({"clip_norm": 0}, "clip_norm is 0; accepted is a number above 0"),
+        ({"accumulate": 0}, "accumulate is 0; accepted is a whole number above 0"),
+    ):
         with pytest.raises(NumericsError, match=message):
             nx.Trainer(model, loss, optax.sgd(0.5), **options)
 
@@ -217,7 +229,11 @@ def test_unfreezing_derives_the_gradients_again_and_keeps_what_the_optimizer_kno
 
 def test_data_that_teaches_nothing_is_refused():
     X, Y = blobs()
-    with pytest.raises(InputError, match="batch_size is 61, but there are 60 examples to train on; accepted are at most 60"):
+    with pytest.raises(
+        InputError, match="batch_size is 61, but there are 60 examples to train on; accepted are at most 60"
+    ):
         small().fit(X, Y, batch_size=61, verbose=False)
-    with pytest.raises(InputError, match="all 60 examples to train on are of class 1; accepted are at least two classes"):
+    with pytest.raises(
+        InputError, match="all 60 examples to train on are of class 1; accepted are at least two classes"
+    ):
         small().fit(X, np.ones(60, int), verbose=False)

@@ -57,6 +57,7 @@ def test_an_interrupted_save_leaves_the_old_one_whole(tmp_path, monkeypatch):
     before = t.predict(X)
     t.fit(X, Y, epochs=1, verbose=False)
     from numerics import checkpoint
+
     write = checkpoint._write
 
     def interrupted(path, raw):
@@ -99,4 +100,5 @@ def test_functions_of_your_own_are_not_written_down(tmp_path):
 
 def sum_of_squares(z, y):
     import derive as dv
+
     return dv.Sum((z[z.letters] - y[z.letters]) ** 2, *z.letters)

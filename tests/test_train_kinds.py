@@ -36,6 +36,7 @@ def two_and_two():
 
 # -- random inputs -----------------------------------------------------------------------------------------------------
 
+
 def test_masks_are_drawn_anew_for_every_step_and_belong_to_the_seed():
     def masks(seed):
         t, found = trainer(with_dropout(), seed=seed), []
@@ -76,9 +77,13 @@ def test_the_step_uses_the_masks_and_prediction_has_none():
 
 # -- state -------------------------------------------------------------------------------------------------------------
 
+
 def test_running_averages_go_on_with_every_step_and_serve_prediction():
     t = trainer(with_batch_norm(), optimizer=optax.sgd(0.0))
-    assert {n: np.unique(a).tolist() for n, a in t.state.items()} == {"batch_norm_1_mean": [0], "batch_norm_1_variance": [1]}
+    assert {n: np.unique(a).tolist() for n, a in t.state.items()} == {
+        "batch_norm_1_mean": [0],
+        "batch_norm_1_variance": [1],
+    }
     t.fit(X, Y, batch_size=20, epochs=1, shuffle=False, verbose=False)
     z = X @ np.asarray(t.params["dense_1_kernel"]) + np.asarray(t.params["dense_1_bias"])
     mean, variance = np.zeros(6), np.ones(6)
@@ -110,9 +115,11 @@ def test_a_frozen_batch_normalization_is_as_in_use():
 
 # -- carried states ----------------------------------------------------------------------------------------------------
 
+
 def language_model(steps=4):
-    return dv.Sequential([L.Embedding(5, 3), L.LSTM(6, return_sequences=True, initial_state="carried"), L.Dense(5)],
-                         input_shape=(steps,))
+    return dv.Sequential(
+        [L.Embedding(5, 3), L.LSTM(6, return_sequences=True, initial_state="carried"), L.Dense(5)], input_shape=(steps,)
+    )
 
 
 def test_states_are_carried_from_batch_to_batch_and_reset_at_an_epoch():
@@ -123,15 +130,21 @@ def test_states_are_carried_from_batch_to_batch_and_reset_at_an_epoch():
     class Look(nx.Callback):
         def on_step_end(self, trainer, row):
             given = trainer.inputs()
-            seen.append((row["step"], np.asarray(given["lstm_1_h"]), np.asarray(trainer.carried["lstm_1_h"]),
-                         np.asarray(given["x"])))
+            seen.append(
+                (
+                    row["step"],
+                    np.asarray(given["lstm_1_h"]),
+                    np.asarray(trainer.carried["lstm_1_h"]),
+                    np.asarray(given["x"]),
+                )
+            )
 
     t.fit(x, y, batch_size=3, epochs=2, callbacks=[Look()], verbose=False)
     per_epoch = len(x) // 3
     assert len(seen) == 2 * per_epoch
     for (step, before, _, rows), (_, _, last, _) in zip(seen[1:], seen[:-1], strict=True):
         np.testing.assert_array_equal(before, np.zeros((3, 6)) if step == 1 else last)
-        np.testing.assert_array_equal(rows, x[3 * (step - 1):3 * step])
+        np.testing.assert_array_equal(rows, x[3 * (step - 1) : 3 * step])
 
 
 def test_one_long_sequence_is_the_same_as_its_windows():
@@ -148,7 +161,9 @@ def test_one_long_sequence_is_the_same_as_its_windows():
 
 def test_batches_that_do_not_fit_carried_states_are_refused():
     x, y = nx.windows(np.tile(np.arange(5), 30), batch=3, steps=4)
-    with pytest.raises(InputError, match="carries are those of 5 sequences.*batch of 1; accepted are .* divide 36: 1, 2"):
+    with pytest.raises(
+        InputError, match="carries are those of 5 sequences.*batch of 1; accepted are .* divide 36: 1, 2"
+    ):
         trainer(language_model()).fit(x, y, batch_size=5, verbose=False)
     with pytest.raises(InputError, match="validation: the states .* are those of 3 sequences.*a batch of 1"):
         trainer(language_model()).fit(x, y, batch_size=3, validation_data=(x[:4], y[:4]), verbose=False)
@@ -157,6 +172,7 @@ def test_batches_that_do_not_fit_carried_states_are_refused():
 
 
 # -- several inputs and outputs ----------------------------------------------------------------------------------------
+
 
 def several():
     a, b = X, RNG.normal(size=(40, 3)).astype(np.float32)
@@ -168,11 +184,14 @@ LOSSES = {"kind": SPARSE, "size": "mean_squared_error"}
 
 def test_several_inputs_and_outputs_by_name_or_in_order():
     inputs, targets = several()
-    one, two = (trainer(two_and_two(), LOSSES, metrics={"kind": ["accuracy"], "size": ["r2"]}, loss_weights={"size": 2.0})
-                for _ in range(2))
+    one, two = (
+        trainer(two_and_two(), LOSSES, metrics={"kind": ["accuracy"], "size": ["r2"]}, loss_weights={"size": 2.0})
+        for _ in range(2)
+    )
     first = one.fit(inputs, targets, epochs=25, validation_split=0.2, verbose=False)
-    second = two.fit((inputs["a"], inputs["b"]), (targets["kind"], targets["size"]), epochs=25, validation_split=0.2,
-                     verbose=False)
+    second = two.fit(
+        (inputs["a"], inputs["b"]), (targets["kind"], targets["size"]), epochs=25, validation_split=0.2, verbose=False
+    )
     names = ["loss", "kind_accuracy", "size_r2", "val_loss", "val_kind_accuracy", "val_size_r2", "seconds"]
     assert list(first) == names
     assert first["loss"] == second["loss"]
@@ -182,17 +201,20 @@ def test_several_inputs_and_outputs_by_name_or_in_order():
     parts = one.evaluate(inputs, targets)
     z = found["kind"] - found["kind"].max(axis=1, keepdims=True)
     cross = (np.log(np.exp(z).sum(axis=1)) - z[np.arange(40), Y]).mean()
-    assert parts["loss"] == pytest.approx(cross + 2 * np.mean((found["size"] - targets["size"])**2), rel=1e-5)
+    assert parts["loss"] == pytest.approx(cross + 2 * np.mean((found["size"] - targets["size"]) ** 2), rel=1e-5)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda x, y: ({"a": x["a"]}, y), "X lacks b; the model has a, b"),
-    (lambda x, y: ({**x, "bb": x["b"]}, y), r"X has 'bb'; did you mean 'b'\?; the model has a, b"),
-    (lambda x, y: (x["a"], y), "X is ndarray; the model has 2 inputs?: give a dict by the names a, b"),
-    (lambda x, y: ({**x, "b": x["b"][:-1]}, y), r"X\['a'\] has 40 examples and X\['b'\] 39"),
-    (lambda x, y: (x, {**y, "size": y["size"][:-1]}), r"X\['a'\] has 40 examples and Y\['size'\] 39"),
-    (lambda x, y: ({**x, "b": x["b"][:, :2]}, y), r"X\['b'\] has shape \(40, 2\); expected is \(N, 3\)"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: ({"a": x["a"]}, y), "X lacks b; the model has a, b"),
+        (lambda x, y: ({**x, "bb": x["b"]}, y), r"X has 'bb'; did you mean 'b'\?; the model has a, b"),
+        (lambda x, y: (x["a"], y), "X is ndarray; the model has 2 inputs?: give a dict by the names a, b"),
+        (lambda x, y: ({**x, "b": x["b"][:-1]}, y), r"X\['a'\] has 40 examples and X\['b'\] 39"),
+        (lambda x, y: (x, {**y, "size": y["size"][:-1]}), r"X\['a'\] has 40 examples and Y\['size'\] 39"),
+        (lambda x, y: ({**x, "b": x["b"][:, :2]}, y), r"X\['b'\] has shape \(40, 2\); expected is \(N, 3\)"),
+    ],
+)
 def test_what_does_not_fit_several_inputs_is_named(change, message):
     message = message.replace("2 inputs?", "2")
     with pytest.raises(InputError, match=message):
@@ -214,6 +236,7 @@ def test_masks_are_inputs_like_others():
 
 # -- weights -----------------------------------------------------------------------------------------------------------
 
+
 def test_examples_of_weight_zero_do_not_count():
     weight = np.where(np.arange(40) < 20, 2.0, 0.0)
     weighted, fewer = (trainer(with_dropout(0.0), optimizer=optax.sgd(0.5)) for _ in range(2))
@@ -231,10 +254,12 @@ def test_class_weights_balance():
     n, zeros = len(rare), int((Y[rare] == 0).sum())
     np.testing.assert_allclose(t.class_weight, [n / (2 * zeros), n / 6], rtol=1e-6)
     np.testing.assert_array_equal(t.inputs()["class_weight"], t.class_weight)
-    for given, message in (([1.0], r"class_weight has shape \(1,\); class_weight is for 2 classes"),
-                           ({2: 1.0}, "class_weight has 2; class_weight is for 2 classes, numbered 0 to 1"),
-                           ("even", "class_weight is 'even'; accepted are 2 numbers, a dict by class, or 'balanced'"),
-                           ([1.0, -1.0], r"class_weight\[1\] is -1.0; accepted are numbers that are not negative")):
+    for given, message in (
+        ([1.0], r"class_weight has shape \(1,\); class_weight is for 2 classes"),
+        ({2: 1.0}, "class_weight has 2; class_weight is for 2 classes, numbered 0 to 1"),
+        ("even", "class_weight is 'even'; accepted are 2 numbers, a dict by class, or 'balanced'"),
+        ([1.0, -1.0], r"class_weight\[1\] is -1.0; accepted are numbers that are not negative"),
+    ):
         with pytest.raises(InputError, match=message):
             t.fit(X, Y, class_weight=given, verbose=False)
     with pytest.raises(InputError, match=r"sample_weight\[2\] is -1.0"):
@@ -256,9 +281,15 @@ def test_ignored_labels_are_left_out_of_loss_and_metrics():
 
 # -- saved and read again ----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("make, loss, data", [
-    (with_batch_norm, SPARSE, lambda: (X, Y)), (two_and_two, LOSSES, several),
-    (language_model, SPARSE, lambda: nx.windows(np.tile(np.arange(5), 20), 3, 4))])
+
+@pytest.mark.parametrize(
+    "make, loss, data",
+    [
+        (with_batch_norm, SPARSE, lambda: (X, Y)),
+        (two_and_two, LOSSES, several),
+        (language_model, SPARSE, lambda: nx.windows(np.tile(np.arange(5), 20), 3, 4)),
+    ],
+)
 def test_every_kind_goes_on_as_if_not_interrupted(make, loss, data, tmp_path):
     x, y = data()
     straight, stopped = trainer(make(), loss), trainer(make(), loss)

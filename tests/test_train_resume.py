@@ -27,17 +27,22 @@ SPARSE = "sparse_softmax_cross_entropy"
 
 
 def dense():
-    return dv.Sequential([L.Flatten(), L.Dense(8, activation="relu"), L.Dropout(0.5), L.Dense(3)], input_shape=(6, 6, 1))
+    return dv.Sequential(
+        [L.Flatten(), L.Dense(8, activation="relu"), L.Dropout(0.5), L.Dense(3)], input_shape=(6, 6, 1)
+    )
 
 
 def images():
-    return dv.Sequential([L.Conv2D(4, 3), L.BatchNorm(), L.Activation("relu"), L.MaxPool2D(2), L.Flatten(), L.Dense(3)],
-                         input_shape=(6, 6, 1))
+    return dv.Sequential(
+        [L.Conv2D(4, 3), L.BatchNorm(), L.Activation("relu"), L.MaxPool2D(2), L.Flatten(), L.Dense(3)],
+        input_shape=(6, 6, 1),
+    )
 
 
 def text():
-    return dv.Sequential([L.Embedding(5, 3), L.LSTM(6, return_sequences=True, initial_state="carried"), L.Dense(5)],
-                         input_shape=(4,))
+    return dv.Sequential(
+        [L.Embedding(5, 3), L.LSTM(6, return_sequences=True, initial_state="carried"), L.Dense(5)], input_shape=(4,)
+    )
 
 
 def data(make):
@@ -60,7 +65,9 @@ class Die(nx.Callback):
 
 
 def same(a, b):
-    assert {n: v for n, v in a.history.items() if n != "seconds"} == {n: v for n, v in b.history.items() if n != "seconds"}
+    assert {n: v for n, v in a.history.items() if n != "seconds"} == {
+        n: v for n, v in b.history.items() if n != "seconds"
+    }
     assert (a.epoch, a.step) == (b.epoch, b.step)
     for name, array in {**a.params, **a.state, **a.carried}.items():
         np.testing.assert_array_equal({**b.params, **b.state, **b.carried}[name], array)
@@ -75,10 +82,11 @@ def test_a_run_that_was_interrupted_is_the_same_to_the_bit(make, tmp_path):
     straight = trainer(make)
     straight.fit(x, y, **asked)
     per_epoch = straight.step // 3
-    for step in (per_epoch + 3, 2 * per_epoch + 1)[:2 if make is dense else 1]:
+    for step in (per_epoch + 3, 2 * per_epoch + 1)[: 2 if make is dense else 1]:
         with pytest.raises(KeyboardInterrupt):
-            trainer(make).fit(x, y, checkpoint=tmp_path / "run", checkpoint_every=2, resume=True, callbacks=[Die(step)],
-                              **asked)
+            trainer(make).fit(
+                x, y, checkpoint=tmp_path / "run", checkpoint_every=2, resume=True, callbacks=[Die(step)], **asked
+            )
     described = json.loads((tmp_path / "run" / "trainer.json").read_text())
     assert described["step"] == step - step % 2
     again = trainer(make)
@@ -93,8 +101,15 @@ def test_early_stopping_remembers_across_an_interruption(tmp_path):
             row["val_loss"] = float(abs(trainer.epoch - 2))
 
     def fit(t, *more, **options):
-        t.fit(IMAGES, KINDS, batch_size=8, epochs=9, verbose=False, callbacks=[Scripted(), nx.EarlyStopping(patience=3), *more],
-              **options)
+        t.fit(
+            IMAGES,
+            KINDS,
+            batch_size=8,
+            epochs=9,
+            verbose=False,
+            callbacks=[Scripted(), nx.EarlyStopping(patience=3), *more],
+            **options,
+        )
 
     straight, first, again = (trainer(dense) for _ in range(3))
     fit(straight)
@@ -124,6 +139,7 @@ def test_frozen_layers_and_accumulated_gradients_are_resumed(tmp_path):
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
@@ -133,25 +149,39 @@ def run(tmp_path_factory):
 
 def other(units=8, kind=None, **options):
     layers = [L.Flatten(), L.Dense(units, activation="relu"), kind or L.Dropout(0.5), L.Dense(3)]
-    return lambda: nx.Trainer(dv.Sequential(layers, input_shape=(6, 6, 1)), SPARSE, optax.adam(1e-2),
-                              **{"metrics": ["accuracy"], "seed": 1, **options})
+    return lambda: nx.Trainer(
+        dv.Sequential(layers, input_shape=(6, 6, 1)),
+        SPARSE,
+        optax.adam(1e-2),
+        **{"metrics": ["accuracy"], "seed": 1, **options},
+    )
 
 
-@pytest.mark.parametrize(("make", "asked", "message"), [
-    (other(), {"resume": False}, "holds another run; give another folder, or resume=True"),
-    (other(units=9), {}, "holds a run of another model: layer dense_1, units is 8 there and 9 here"),
-    (other(kind=L.Dropout(0.25)), {}, "another model: layer dropout_1, rate is 0.5 there and 0.25 here"),
-    (other(kind=L.BatchNorm()), {}, "another model: layer dropout_1, layer is 'Dropout' there and 'BatchNorm' here"),
-    (other(seed=2), {}, "another seed: seed is 1 there and 2 here"),
-    (other(metrics=[]), {}, "another metrics: .* is 'accuracy' there and None here"),
-    (other(), {"batch_size": 10}, "holds a run with batch_size 8, and here it is 10"),
-    (other(), {"shuffle": False}, "holds a run with shuffle True, and here it is False"),
-])
+@pytest.mark.parametrize(
+    ("make", "asked", "message"),
+    [
+        (other(), {"resume": False}, "holds another run; give another folder, or resume=True"),
+        (other(units=9), {}, "holds a run of another model: layer dense_1, units is 8 there and 9 here"),
+        (other(kind=L.Dropout(0.25)), {}, "another model: layer dropout_1, rate is 0.5 there and 0.25 here"),
+        (
+            other(kind=L.BatchNorm()),
+            {},
+            "another model: layer dropout_1, layer is 'Dropout' there and 'BatchNorm' here",
+        ),
+        (other(seed=2), {}, "another seed: seed is 1 there and 2 here"),
+        (other(metrics=[]), {}, "another metrics: .* is 'accuracy' there and None here"),
+        (other(), {"batch_size": 10}, "holds a run with batch_size 8, and here it is 10"),
+        (other(), {"shuffle": False}, "holds a run with shuffle True, and here it is False"),
+    ],
+)
 def test_another_run_is_refused(make, asked, message, run):
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     with pytest.raises(NumericsError, match=message):
-        make().fit(IMAGES, KINDS, **{"batch_size": 8, "epochs": 2, "verbose": False, "checkpoint": run, "resume": True,
-                                     **asked})
+        make().fit(
+            IMAGES,
+            KINDS,
+            **{"batch_size": 8, "epochs": 2, "verbose": False, "checkpoint": run, "resume": True, **asked},
+        )
     assert {p.name: p.read_bytes() for p in run.iterdir()} == before
 
 
@@ -160,12 +190,18 @@ def test_resuming_needs_a_folder():
         trainer(dense).fit(IMAGES, KINDS, resume=True, verbose=False)
 
 
-@pytest.mark.parametrize(("harm", "message"), [
-    (lambda arrays, index: arrays.write_bytes(arrays.read_bytes()[:-100]), r"arrays-\w+.safetensors: its content is not what"),
-    (lambda arrays, index: arrays.unlink(), r"arrays-\w+.safetensors: cannot be read"),
-    (lambda arrays, index: index.write_text(index.read_text()[:-200]), "trainer.json: cannot be read"),
-    (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 2 of a saved trainer"),
-])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda arrays, index: arrays.write_bytes(arrays.read_bytes()[:-100]),
+            r"arrays-\w+.safetensors: its content is not what",
+        ),
+        (lambda arrays, index: arrays.unlink(), r"arrays-\w+.safetensors: cannot be read"),
+        (lambda arrays, index: index.write_text(index.read_text()[:-200]), "trainer.json: cannot be read"),
+        (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 2 of a saved trainer"),
+    ],
+)
 def test_a_damaged_checkpoint_is_named(harm, message, tmp_path):
     trainer(dense).fit(IMAGES, KINDS, batch_size=8, verbose=False, checkpoint=tmp_path)
     harm(next(tmp_path.glob("arrays-*")), tmp_path / "trainer.json")
@@ -185,14 +221,18 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(full_at, tmp_path, monkeypa
     def fdopen(handle, *args, **options):
         file = opened(handle, *args, **options)
         if full_at in os.readlink(f"/proc/self/fd/{handle}"):
+
             def write(raw):
                 file.raw.write(raw[:50])
                 raise OSError(errno.ENOSPC, "No space left on device")
+
             return _Full(file, write)
         return file
 
     monkeypatch.setattr(os, "fdopen", fdopen)
-    with pytest.raises(NumericsError, match="No space left on device.*epoch 2, step 10.*the checkpoint before it stays"):
+    with pytest.raises(
+        NumericsError, match="No space left on device.*epoch 2, step 10.*the checkpoint before it stays"
+    ):
         trainer(dense).fit(IMAGES, KINDS, batch_size=8, epochs=3, verbose=False, checkpoint=tmp_path, resume=True)
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*")), "what was half written is gone"
@@ -233,6 +273,7 @@ def test_networks_with_functions_of_your_own_are_resumed_from_code(tmp_path):
 
 def test_first_differences_are_found_by_name():
     from numerics.training.resume import first_difference
+
     a = dense().to_dict()
     b = dv.Sequential([L.Flatten(), L.Dense(8, activation="relu"), L.Dropout(0.5)], input_shape=(6, 6, 1)).to_dict()
     assert first_difference(a, a) is None
@@ -259,8 +300,12 @@ t.fit(X, Y, batch_size=8, epochs=int(sys.argv[2]), checkpoint=sys.argv[1], check
 
 
 def start(folder, epochs, root):
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(epochs)], stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"})
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(epochs)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
+    )
 
 
 def killed(folder, root, after: int, wait: float) -> int:

@@ -29,13 +29,22 @@ def test_the_page_runs(root, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_mnist_reaches_98_percent(data_dir):
     from numerics.data import load_mnist
+
     folder = data_dir / "mnist"
     if not folder.is_dir():
         pytest.skip("DERIVE_DATA has no folder mnist")
     (X, Y), (X_test, Y_test) = load_mnist(folder)
-    model = dv.Sequential([L.Dense(256, activation="relu"), L.Dropout(0.2), L.Dense(128, activation="relu"), L.Dense(10)],
-                          input_shape=(784,))
-    t = nx.Trainer(model, "sparse_softmax_cross_entropy", optax.adam, learning_rate=optax.cosine_decay_schedule(1e-3, 3750),
-                   metrics=["accuracy"], seed=0)
+    model = dv.Sequential(
+        [L.Dense(256, activation="relu"), L.Dropout(0.2), L.Dense(128, activation="relu"), L.Dense(10)],
+        input_shape=(784,),
+    )
+    t = nx.Trainer(
+        model,
+        "sparse_softmax_cross_entropy",
+        optax.adam,
+        learning_rate=optax.cosine_decay_schedule(1e-3, 3750),
+        metrics=["accuracy"],
+        seed=0,
+    )
     t.fit(X, Y, batch_size=128, epochs=8, verbose=False)
     assert t.evaluate(X_test, Y_test)["accuracy"] >= 0.98

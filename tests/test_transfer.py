@@ -16,8 +16,17 @@ X, Y = RNG.normal(size=(30, 6, 6, 1)), RNG.integers(0, 4, 30)
 
 
 def base(*end):
-    return dv.Sequential([L.Conv2D(3, 3, activation="relu"), L.BatchNorm(), L.Flatten(), L.Dense(8, activation="tanh"),
-                          L.Dropout(0.5), *(end or (L.Dense(5),))], input_shape=(6, 6, 1))
+    return dv.Sequential(
+        [
+            L.Conv2D(3, 3, activation="relu"),
+            L.BatchNorm(),
+            L.Flatten(),
+            L.Dense(8, activation="tanh"),
+            L.Dropout(0.5),
+            *(end or (L.Dense(5),)),
+        ],
+        input_shape=(6, 6, 1),
+    )
 
 
 def names(model):
@@ -27,8 +36,11 @@ def names(model):
 def test_the_head_is_what_comes_from_the_last_layer_with_parameters_on():
     stays = ["conv2d_1", "batch_norm_1", "flatten_1", "dense_1", "dropout_1"]
     assert names(base().with_head(L.Dense(4))) == [*stays, "head_1"]
-    assert names(base(L.Dense(5), L.Activation("softmax")).with_head([L.Dense(7), L.Dense(4, name="out")])) == \
-        [*stays, "head_1", "out"]
+    assert names(base(L.Dense(5), L.Activation("softmax")).with_head([L.Dense(7), L.Dense(4, name="out")])) == [
+        *stays,
+        "head_1",
+        "out",
+    ]
     assert names(base().with_head(L.Dense(4), after="flatten_1")) == [*stays[:3], "head_1"]
     again = base().with_head(L.Dense(4)).with_head(L.Dense(9))
     assert names(again) == [*stays, "head_2"], "a name is not used again: weights stay by name"
@@ -50,13 +62,21 @@ def test_a_graph_of_layers_gets_another_head():
     assert dv.Model.from_dict(new.to_dict()).to_dict() == new.to_dict()
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: base().with_head(L.Dense(4), after="dense_7"), "no layer 'dense_7'"),
-    (lambda: base().with_head(L.Dense(4, name="dense_1")), "has a layer 'dense_1' already"),
-    (lambda: dv.Sequential([L.Dense(3)], input_shape=(2,)).with_head(L.Dense(4)), "not clear where its head begins; say .* "
-                                                                                   "after= one of dense_1"),
-    (lambda: nx.transfer(base(), L.Dense(4), optimizer=optax.sgd(0.1)), "transfer: takes a trainer, .* given Sequential"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: base().with_head(L.Dense(4), after="dense_7"), "no layer 'dense_7'"),
+        (lambda: base().with_head(L.Dense(4, name="dense_1")), "has a layer 'dense_1' already"),
+        (
+            lambda: dv.Sequential([L.Dense(3)], input_shape=(2,)).with_head(L.Dense(4)),
+            "not clear where its head begins; say .* after= one of dense_1",
+        ),
+        (
+            lambda: nx.transfer(base(), L.Dense(4), optimizer=optax.sgd(0.1)),
+            "transfer: takes a trainer, .* given Sequential",
+        ),
+    ],
+)
 def test_what_cannot_be_replaced_is_refused(make, message):
     with pytest.raises((DeriveError, NumericsError), match=message):
         make()

@@ -17,10 +17,11 @@ OPTAX = {
     "nesterov": (optax.sgd(0.1, momentum=0.9, nesterov=True), {"eta": 0.1, "mu": 0.9}),
     "adagrad": (optax.adagrad(0.1, initial_accumulator_value=0.0, eps=1e-7), {"eta": 0.1, "epsilon": 1e-7}),
     "rmsprop": (optax.rmsprop(0.01, decay=0.9, eps=1e-8), {"eta": 0.01, "rho": 0.9, "epsilon": 1e-8}),
-    "adam": (optax.adam(0.01, b1=0.8, b2=0.95, eps=1e-8),
-             {"eta": 0.01, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-8}),
-    "adamw": (optax.adamw(0.01, b1=0.8, b2=0.95, eps=1e-8, weight_decay=0.05),
-              {"eta": 0.01, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-8, "lambda": 0.05}),
+    "adam": (optax.adam(0.01, b1=0.8, b2=0.95, eps=1e-8), {"eta": 0.01, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-8}),
+    "adamw": (
+        optax.adamw(0.01, b1=0.8, b2=0.95, eps=1e-8, weight_decay=0.05),
+        {"eta": 0.01, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-8, "lambda": 0.05},
+    ),
 }
 
 
@@ -52,7 +53,7 @@ def test_the_written_update_takes_the_steps_that_optax_takes(rule, softmax):
 
 def test_the_update_stands_under_its_gradient_in_text(softmax):
     text = with_update(softmax, "momentum").to_text()
-    chapter = text[text.index("The update: Momentum"):text.index("Facts used")]
+    chapter = text[text.index("The update: Momentum") : text.index("Facts used")]
     lines = [" ".join(line.split()) for line in chapter.splitlines()]
     at = lines.index("dW[i,k] = sum_b x[b,i] dz[b,k] dW = x^T dz (8)")
     assert lines[at + 1] == "m[n,i,k] = mu m[n-1,i,k] + dW[n,i,k] (8a)"
@@ -78,13 +79,17 @@ def test_names_that_the_model_already_uses_are_not_taken_twice():
     loss = dv.define("loss", (), dv.Sum(m[i] ** 2, i) * dv.Sum(eta[n] ** 2, n))
     document = with_update(dv.backprop(loss, wrt=[m, eta]), "momentum")
     assert [str(e) for e in document.equations("m")] == [
-        "m_2[n,i] = mu m_2[n-1,i] + dm[n,i]", "m[n,i] = m[n-1,i] - eta_2 m_2[n,i]"]
+        "m_2[n,i] = mu m_2[n-1,i] + dm[n,i]",
+        "m[n,i] = m[n-1,i] - eta_2 m_2[n,i]",
+    ]
     assert [str(e) for e in document.equations("eta")] == [
-        "m_2[t,n] = mu m_2[t-1,n] + deta[t,n]", "eta[t,n] = eta[t-1,n] - eta_2 m_2[t,n]"]
+        "m_2[t,n] = mu m_2[t-1,n] + deta[t,n]",
+        "eta[t,n] = eta[t-1,n] - eta_2 m_2[t,n]",
+    ]
 
 
 def test_a_scalar_parameter_has_an_update_too():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x, c = dv.tensor("x", i), dv.tensor("c")
     loss = dv.define("loss", (), dv.Sum((x[i] - c[()]) ** 2, i))
     document = with_update(dv.backprop(loss, wrt=[c]))

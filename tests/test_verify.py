@@ -105,6 +105,7 @@ def test_an_exact_check_that_crashes_is_an_error(monkeypatch):
 
 def test_a_refuted_derivation_is_refused(monkeypatch):
     from derive import DerivationError
+
     kern = softmax()
 
     def refute(self, seed=0):

@@ -63,6 +63,7 @@ def test_relu_at_zero_agrees_with_autodiff_and_is_tested():
 
 def test_a_slope_of_one_at_zero_is_refused():
     kern = SlowKernel(relu_net())
+
     class Wrong(SlowKernel):  # relu'(0) = 1
         def __call__(self, **arrays):
             value, grads = super().__call__(**arrays)
@@ -75,7 +76,7 @@ def test_a_slope_of_one_at_zero_is_refused():
 
 
 def test_stopped_gradients_are_met_by_autodiff_and_not_by_taylor():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x = dv.tensor("x", i)
     loss = dv.define("loss", (), dv.Sum(x[i] * dv.stop_gradient(sympy.sin(x[i])), i))
     d = dv.backprop(loss, wrt=[x])
@@ -86,7 +87,7 @@ def test_stopped_gradients_are_met_by_autodiff_and_not_by_taylor():
 
 
 def test_domains_are_found_and_stated():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x, y = dv.tensor("x", i), dv.tensor("y", i)
     loss = dv.define("loss", (), dv.Sum(sympy.acosh(x[i]) + sympy.atanh(y[i]), i))
     report = verify(compile(dv.backprop(loss, wrt=[x, y])))
@@ -98,18 +99,22 @@ def test_domains_are_found_and_stated():
 def test_what_the_exact_check_leaves_open_is_said(monkeypatch):
     from derive.exact.verdict import Evidence
     from derive.exact.verdict import Finding as Row
+
     kern = compile(relu_net())
-    monkeypatch.setattr(type(kern.derivation), "check",
-                        lambda self, seed=0: Evidence("relu_net", [Row("gradient W", "undecided", "nothing")]))
+    monkeypatch.setattr(
+        type(kern.derivation),
+        "check",
+        lambda self, seed=0: Evidence("relu_net", [Row("gradient W", "undecided", "nothing")]),
+    )
     report = verify(kern, dtypes=("float64",))
     assert {f.exact for f in report.findings if f.order} == {"undecided"}
     assert "could neither prove nor refute gradient W" in str(report)
 
 
 def test_a_loss_defined_nowhere_is_an_error():
-    i, = dv.indices("i")
+    (i,) = dv.indices("i")
     x = dv.tensor("x", i)
-    loss = dv.define("loss", (), dv.Sum(sympy.log(-x[i] ** 2 - 1), i))
+    loss = dv.define("loss", (), dv.Sum(sympy.log(-(x[i] ** 2) - 1), i))
     report = verify(SlowKernel(dv.backprop(loss, wrt=[x])))
     assert not report.ok
     assert "no inputs with a finite loss and gradient were found" in str(report)
@@ -119,8 +124,13 @@ def test_a_recurrence_with_an_initial_state():
     t, b, l = dv.indices("t b l")
     m = dv.index("m", size=l.size)
     x, U, h0 = dv.tensor("x", t, b, l), dv.tensor("U", m, l), dv.tensor("h0", b, l)
-    h = dv.define("h", (t, b, l), lambda h: sympy.tanh(x[t, b, l] + dv.Sum(
-        sympy.Piecewise((h0[b, m], sympy.Eq(t, 0)), (h[t - 1, b, m], True)) * U[m, l], m)))
+    h = dv.define(
+        "h",
+        (t, b, l),
+        lambda h: sympy.tanh(
+            x[t, b, l] + dv.Sum(sympy.Piecewise((h0[b, m], sympy.Eq(t, 0)), (h[t - 1, b, m], True)) * U[m, l], m)
+        ),
+    )
     loss = dv.define("loss", (), dv.Sum(h[t, b, l] ** 2, t, b, l))
     report = verify(compile(dv.backprop(loss, wrt=[U, h0], name="rnn")))
     assert report.ok, report
@@ -166,7 +176,7 @@ def test_jacobians_and_hessians_meet_autodiff():
 
 def test_facts_are_kept_by_the_samples():
     p, q = dv.indices("p q", size="N")
-    k, = dv.indices("k")
+    (k,) = dv.indices("k")
     sizes = {p.size: 4, k.size: 3}
     rng = np.random.default_rng(0)
     A = draw(dv.tensor("A", p, q, facts=[dv.symmetric]), sizes, "normal", rng)

@@ -60,7 +60,7 @@ def test_jacobians_are_verified_and_wrong_ones_fail():
 def test_hessians_with_kinks_follow_the_conventions():
     b, i = dv.indices("b i")
     x, w = dv.tensor("x", b, i), dv.tensor("w", i)
-    loss = dv.define("loss", (), dv.Sum(dv.relu(dv.Sum(x[b, i] * w[i], i))**3, b))
+    loss = dv.define("loss", (), dv.Sum(dv.relu(dv.Sum(x[b, i] * w[i], i)) ** 3, b))
     report = verify(compile(dv.hessian(loss, [w])), dtypes=("float64",))
     assert report.ok, report
     assert any(f.opponent == "stated conventions" and f.tensor == "hessian w, w" for f in report.findings)

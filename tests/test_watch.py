@@ -24,7 +24,9 @@ def blobs(n=48):
 
 def trainer(optimizer=None, activation="tanh", layers=None, shape=(5,), loss=SPARSE):
     layers = layers or [L.Dense(8, activation=activation), L.Dense(3)]
-    return nx.Trainer(dv.Sequential(layers, input_shape=shape), loss=loss, optimizer=optimizer or optax.sgd(0.1), seed=0)
+    return nx.Trainer(
+        dv.Sequential(layers, input_shape=shape), loss=loss, optimizer=optimizer or optax.sgd(0.1), seed=0
+    )
 
 
 def test_explain_shows_equation_source_and_norms_layer_by_layer():
@@ -122,7 +124,7 @@ def test_a_gradient_that_spoils_the_parameters_is_found_one_step_back():
     X = np.array([[1, 2], [0, 0], [3, 1], [1, 1]], np.float32)
     with np.errstate(all="ignore"), pytest.raises(nx.NotFiniteError) as caught:
         t.fit(X, np.array([[1], [0], [1], [2]], np.float32), batch_size=1, epochs=1, verbose=False, shuffle=False)
-    found, = caught.value.diagnosis.findings
+    (found,) = caught.value.diagnosis.findings
     assert "step 2 of the epoch" in str(caught.value), "z = y = 0 there: the root has no slope"
     assert found.number > 1 and "is " in found.text
 
@@ -132,7 +134,10 @@ def test_a_last_step_that_spoils_the_parameters_is_not_left_unseen(tmp_path):
     X, Y = blobs()
     t = trainer(optax.scale(-np.inf))
     before = {n: np.asarray(a) for n, a in t.params.items()}
-    with np.errstate(all="ignore"), pytest.raises(nx.NotFiniteError, match="after epoch 1; the parameters are") as caught:
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(nx.NotFiniteError, match="after epoch 1; the parameters are") as caught,
+    ):
         t.fit(X, Y, batch_size=len(X), epochs=1, callbacks=[nx.Log(tmp_path / "log.tsv")], verbose=False)
     assert "the optimizer made it so" in str(caught.value)
     assert t.epoch == 0 and t.step == 0 and (tmp_path / "log.tsv").read_text() == ""
@@ -146,7 +151,7 @@ def test_a_dead_layer_is_warned_of_once_and_a_live_one_is_not():
     t.params = {**t.params, "dense_1_bias": t.params["dense_1_bias"] - 1000}
     with pytest.warns(nx.TrainingWarning) as caught:
         t.fit(X, Y, batch_size=16, epochs=3, verbose=False)
-    text, = {str(w.message) for w in caught}
+    (text,) = {str(w.message) for w in caught}
     assert len(caught) == 1 and text.startswith("dead: dense_1: 8 of 8 units")
     assert "[z1[b,j] > 0]" in text and "equation (" in text
     with warnings.catch_warnings():
@@ -164,7 +169,11 @@ def test_a_rate_of_zero_is_no_fault_of_a_layer():
 def test_a_log_of_a_real_fit_is_its_history(tmp_path):
     X, Y = blobs()
     t = trainer()
-    t.fit(X, Y, batch_size=16, epochs=2, validation_data=(X, Y), callbacks=[nx.Log(tmp_path / "log.tsv")], verbose=False)
+    t.fit(
+        X, Y, batch_size=16, epochs=2, validation_data=(X, Y), callbacks=[nx.Log(tmp_path / "log.tsv")], verbose=False
+    )
     found = nx.read_log(tmp_path / "log.tsv")
     assert found["epoch"] == [1, 2]
-    assert found["loss"] == pytest.approx(t.history["loss"]) and found["val_loss"] == pytest.approx(t.history["val_loss"])
+    assert found["loss"] == pytest.approx(t.history["loss"]) and found["val_loss"] == pytest.approx(
+        t.history["val_loss"]
+    )

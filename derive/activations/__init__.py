@@ -58,40 +58,101 @@ from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, 
 _SATURATES = "Flat far from 0: the derivative underflows to 0, a dead unit rather than a wrong one."
 _RELU_LIKE = "Linear for large u, zero for very negative u; no exponential overflows on either side."
 
-ACTIVATIONS: dict[str, Activation] = {a.name: a for a in (
-    Activation("linear", linear, caveats="None."),
-    Activation("threshold", threshold, caveats="The step has no gradient: training through it is refused. 1 at u = 0."),
-    Activation("sigmoid", sigmoid, gives="bits", caveats=f"{_SATURATES} The derivative s (1 - s) loses relative, not "
-               f"absolute, digits for large u, where 1 - s rounds."),
-    Activation("tanh", tanh, caveats=f"{_SATURATES} The derivative 1 - h^2 loses relative, not absolute, digits "
-               f"where h is near 1 or -1."),
-    Activation("relu", relu, init="he_normal", gives="nonnegative", caveats="The derivative at the kink is 0."),
-    Activation("leaky_relu", leaky_relu, init="he_normal", caveats="The derivative at the kink is alpha."),
-    Activation("elu", elu, init="he_normal", caveats="The derivative at the kink is alpha. The exponential is read "
-               "only where u is not positive, so its overflow elsewhere is never seen."),
-    Activation("selu", selu, init="lecun_normal", caveats="The derivative at the kink is that of the left piece, "
-               "lambda alpha. The exponential is read only where u is not positive."),
-    Activation("gelu", gelu, init="he_normal", caveats=f"{_RELU_LIKE} erfc keeps the digits of the left tail, which "
-               f"1 + erf loses."),
-    Activation("gelu_tanh", gelu_tanh, init="he_normal", caveats=f"{_RELU_LIKE} Written with the sigmoid, which is the "
-               f"same function and keeps the digits of the left tail. Differs from gelu by at most 5e-4."),
-    Activation("softplus", softplus, init="he_normal", gives="positive", caveats="Evaluated as max(u, 0) + "
-               "log1p(exp(-|u|)), so nothing overflows. Underflows to 0 for u below -104 in float32."),
-    Activation("softsign", softsign, caveats="The absolute value is not smooth at 0, but u/(1 + |u|) is, once: the "
-               "derivative there is 1."),
-    Activation("swish", swish, init="he_normal", caveats=_RELU_LIKE),
-    Activation("silu", swish, init="he_normal", caveats=_RELU_LIKE),
-    Activation("mish", mish, init="he_normal", caveats=_RELU_LIKE),
-    Activation("hard_sigmoid", hard_sigmoid, gives="nonnegative", caveats="The derivative at both kinks is 0. Reaches "
-               "0 and 1 exactly, where a cross-entropy has no value."),
-    Activation("hard_tanh", hard_tanh, caveats="The derivative at both kinks is 0."),
-    Activation("gaussian", gaussian, gives="positive", caveats="Local: far from 0 both the value and the derivative "
-               "underflow to 0."),
-    Activation("softmax", softmax, letter="p", whole_axis=True, gives="probabilities", caveats="Computed as "
-               "exp(u - lse) with a shifted lse, so nothing overflows; its logarithm is never that of a rounded 0."),
-    Activation("log_softmax", log_softmax, whole_axis=True, caveats="Computed with a shifted log-sum-exp; finite for "
-               "every finite input."),
-)}
+ACTIVATIONS: dict[str, Activation] = {
+    a.name: a
+    for a in (
+        Activation("linear", linear, caveats="None."),
+        Activation(
+            "threshold", threshold, caveats="The step has no gradient: training through it is refused. 1 at u = 0."
+        ),
+        Activation(
+            "sigmoid",
+            sigmoid,
+            gives="bits",
+            caveats=f"{_SATURATES} The derivative s (1 - s) loses relative, not "
+            f"absolute, digits for large u, where 1 - s rounds.",
+        ),
+        Activation(
+            "tanh",
+            tanh,
+            caveats=f"{_SATURATES} The derivative 1 - h^2 loses relative, not absolute, digits "
+            f"where h is near 1 or -1.",
+        ),
+        Activation("relu", relu, init="he_normal", gives="nonnegative", caveats="The derivative at the kink is 0."),
+        Activation("leaky_relu", leaky_relu, init="he_normal", caveats="The derivative at the kink is alpha."),
+        Activation(
+            "elu",
+            elu,
+            init="he_normal",
+            caveats="The derivative at the kink is alpha. The exponential is read "
+            "only where u is not positive, so its overflow elsewhere is never seen.",
+        ),
+        Activation(
+            "selu",
+            selu,
+            init="lecun_normal",
+            caveats="The derivative at the kink is that of the left piece, "
+            "lambda alpha. The exponential is read only where u is not positive.",
+        ),
+        Activation(
+            "gelu",
+            gelu,
+            init="he_normal",
+            caveats=f"{_RELU_LIKE} erfc keeps the digits of the left tail, which 1 + erf loses.",
+        ),
+        Activation(
+            "gelu_tanh",
+            gelu_tanh,
+            init="he_normal",
+            caveats=f"{_RELU_LIKE} Written with the sigmoid, which is the "
+            f"same function and keeps the digits of the left tail. Differs from gelu by at most 5e-4.",
+        ),
+        Activation(
+            "softplus",
+            softplus,
+            init="he_normal",
+            gives="positive",
+            caveats="Evaluated as max(u, 0) + "
+            "log1p(exp(-|u|)), so nothing overflows. Underflows to 0 for u below -104 in float32.",
+        ),
+        Activation(
+            "softsign",
+            softsign,
+            caveats="The absolute value is not smooth at 0, but u/(1 + |u|) is, once: the derivative there is 1.",
+        ),
+        Activation("swish", swish, init="he_normal", caveats=_RELU_LIKE),
+        Activation("silu", swish, init="he_normal", caveats=_RELU_LIKE),
+        Activation("mish", mish, init="he_normal", caveats=_RELU_LIKE),
+        Activation(
+            "hard_sigmoid",
+            hard_sigmoid,
+            gives="nonnegative",
+            caveats="The derivative at both kinks is 0. Reaches 0 and 1 exactly, where a cross-entropy has no value.",
+        ),
+        Activation("hard_tanh", hard_tanh, caveats="The derivative at both kinks is 0."),
+        Activation(
+            "gaussian",
+            gaussian,
+            gives="positive",
+            caveats="Local: far from 0 both the value and the derivative underflow to 0.",
+        ),
+        Activation(
+            "softmax",
+            softmax,
+            letter="p",
+            whole_axis=True,
+            gives="probabilities",
+            caveats="Computed as "
+            "exp(u - lse) with a shifted lse, so nothing overflows; its logarithm is never that of a rounded 0.",
+        ),
+        Activation(
+            "log_softmax",
+            log_softmax,
+            whole_axis=True,
+            caveats="Computed with a shifted log-sum-exp; finite for every finite input.",
+        ),
+    )
+}
 
 LAYERS = {"prelu": "layers.PReLU() after this one", "maxout": "layers.Maxout(units, pieces) in the place of Dense"}
 
@@ -116,5 +177,6 @@ def activation(given, where: str = "activation", **options) -> Activation:
     """
     if isinstance(given, str) and given in LAYERS:
         raise DeriveError(f"{where}: {given!r} is a layer, not a function of one value; accepted is {LAYERS[given]}")
-    return find("linear" if given is None else given, Activation, own, "a function of one scalar expression", options,
-                where)
+    return find(
+        "linear" if given is None else given, Activation, own, "a function of one scalar expression", options, where
+    )

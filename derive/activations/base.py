@@ -62,6 +62,7 @@ class Activation(Entry):
     @classmethod
     def catalogue(cls) -> dict[str, Activation]:
         from . import ACTIVATIONS
+
         return ACTIVATIONS
 
 

@@ -70,7 +70,7 @@ def gelu_tanh(u: Expr) -> Expr:
 
 def gaussian(u: Expr) -> Expr:
     r""":math:`e^{-u^2}`, the bump of radial basis functions."""
-    return exp(-u**2)
+    return exp(-(u**2))
 
 
 __all__ = ["linear", "sigmoid", "tanh", "softplus", "softsign", "swish", "mish", "gelu", "gelu_tanh", "gaussian"]

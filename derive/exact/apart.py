@@ -28,6 +28,7 @@ class StepsApart(Steps):
         def proved(case):
             if claim(case) is not None:
                 self.on_shell(s, case)
+
         return proved
 
     def on_shell(self, s: Step, case: Case):

@@ -43,7 +43,7 @@ class Case:
         if any(f.kind in TIED for f in t.facts):
             return new
         n = self.rng.randrange(len(array.data))
-        return Array(array.shape, [*array.data[:n], new.data[n], *array.data[n + 1:]])
+        return Array(array.shape, [*array.data[:n], new.data[n], *array.data[n + 1 :]])
 
     def array(self, t: Tensor) -> Array:
         """A tensor of the forward program, or a free random array."""

@@ -25,8 +25,8 @@ from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results that are derivatives; others are values
 LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
-FIXED = 32              # axes of so many numbers are not what makes a case large
-ALONE = 8               # up to so many gradients are each moved alone; beyond, all move at once
+FIXED = 32  # axes of so many numbers are not what makes a case large
+ALONE = 8  # up to so many gradients are each moved alone; beyond, all move at once
 
 
 def check_derivation(d, seed: int = 0) -> Evidence:
@@ -69,8 +69,11 @@ class Checker:
         self.d, self.seed = d, seed
         self.steps = {s.id: s for s in d.steps}
         self.ordered = _max_first(d)
-        equations = [*d.source.equations, *d.program.equations,
-                     *(e for s in d.steps for e in (*s.before, s.after, *s.context))]
+        equations = [
+            *d.source.equations,
+            *d.program.equations,
+            *(e for s in d.steps for e in (*s.before, s.after, *s.context)),
+        ]
         self.linear = linear_tensors(equations, also=[t.name for _, t in self._values()])
         inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
         self.sizes = Sizes(equations, inputs)
@@ -113,8 +116,15 @@ class Checker:
             yield key, finding
         for key in [] if self.too_large else self._result_keys():
             if key not in found:
-                yield key, Finding(key.replace(":", " ", 1), UNDECIDED, "nothing",
-                                   detail="the exact check knows no claim about this result")
+                yield (
+                    key,
+                    Finding(
+                        key.replace(":", " ", 1),
+                        UNDECIDED,
+                        "nothing",
+                        detail="the exact check knows no claim about this result",
+                    ),
+                )
 
     def _result_keys(self):
         for group, value in self.d.results:
@@ -131,8 +141,15 @@ class Checker:
         """(key, Finding) for each gradient, each other result, and each step, in this order."""
         if self.too_large:
             found = apart.step_findings(self)
-            yield "whole", Finding("the whole derivation", UNDECIDED, "nothing",
-                                   detail=f"{self._why_too_large()}; {apart.count(found)}")
+            yield (
+                "whole",
+                Finding(
+                    "the whole derivation",
+                    UNDECIDED,
+                    "nothing",
+                    detail=f"{self._why_too_large()}; {apart.count(found)}",
+                ),
+            )
             yield from found
             return
         if any(group == "grads" for group, _ in self.d.results):
@@ -169,7 +186,7 @@ class Checker:
         for group, value in d.results:
             if group in DERIVED:
                 continue
-            for t in (value.values() if hasattr(value, "values") else (value,)):
+            for t in value.values() if hasattr(value, "values") else (value,):
                 if d.source.equation(t) is not None and d.program.equation(t) is not None:
                     yield LABELS.get(group, group), t
 
@@ -179,9 +196,18 @@ class Checker:
             together = decide(f"all {len(names)} gradients", self.cases, self.gradient_claim(names))
             if together.verdict != REFUTED:
                 for n in names:
-                    yield f"gradient:{n}", Finding(f"gradient {n}", together.verdict, together.by,
-                                                   together.seconds / len(names), together.sizes, self.seed,
-                                                   together.detail or f"with all {len(names)} moved at once")
+                    yield (
+                        f"gradient:{n}",
+                        Finding(
+                            f"gradient {n}",
+                            together.verdict,
+                            together.by,
+                            together.seconds / len(names),
+                            together.sizes,
+                            self.seed,
+                            together.detail or f"with all {len(names)} moved at once",
+                        ),
+                    )
                 return
         for n in names:
             yield f"gradient:{n}", decide(f"gradient {n}", self.cases, self.gradient_claim([n]))
@@ -239,6 +265,7 @@ class Checker:
             tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
             gradients = {n: d.gradients[n] for n in names}
             return self.either(case, lambda arrays: self.along(case, arrays, gradients, wrt, tangent))
+
         return claim
 
     def along(self, case, arrays, gradients, wrt, tangent):
@@ -247,8 +274,11 @@ class Checker:
             total = case.field.add(total, case.inner(arrays[g.name].data, case.direction(wrt[n])))
         if case.field.same(total, tangent):
             return None
-        return Difference(f"along a random direction of {', '.join(gradients)}", f"derived {show(case.field, total)}",
-                          f"true {show(case.field, tangent)}")
+        return Difference(
+            f"along a random direction of {', '.join(gradients)}",
+            f"derived {show(case.field, total)}",
+            f"true {show(case.field, tangent)}",
+        )
 
     def source_tangent(self, case, directions):
         """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
@@ -269,6 +299,7 @@ class Checker:
                     where = f"d{name}[{', '.join(map(str, at))}]" if at else f"d{name}"
                     return Difference(where, f"derived {show(F, gradient.data[k])}", f"true {show(F, true)}")
             return None
+
         for kind in ("real", "modular"):
             for _, found in outcomes(self.cases, kind, 0, claim, 1):
                 if found:
@@ -277,6 +308,7 @@ class Checker:
 
     def value_claim(self, t: Tensor):
         """A result of the final program has the value of its definition in the source."""
+
         def claim(case):
             true = case.array(t)
 
@@ -285,7 +317,9 @@ class Checker:
                 if found and modular_floats(case, t) and same_exponentials(case.field, arrays[t.name], true):
                     return None
                 return found
+
             return self.either(case, agrees)
+
         return claim
 
     def all_arrays(self, case: Case) -> dict[str, Array]:
@@ -295,8 +329,11 @@ class Checker:
     def extended(self, case, equations):
         known = dict(self.program_arrays(case))
         for e in equations:
-            if e.name not in known and e.name not in case.arrays and all(
-                    t.name in known or t.name in case.arrays for t in e.tensors()):
+            if (
+                e.name not in known
+                and e.name not in case.arrays
+                and all(t.name in known or t.name in case.arrays for t in e.tensors())
+            ):
                 known[e.name] = case.machine(e.tensors(), known).result(e)
         return known
 

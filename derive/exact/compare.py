@@ -49,8 +49,10 @@ class Comparison:
         return self.verdict == PROVED or (self.verdict != REFUTED and self.by == "50-digit evaluation")
 
     def __str__(self):
-        head = f"gradient of {self.tensor}: {'the same function' if self else 'not the same function' }" \
-               f" ({self.verdict}, {self.by})"
+        head = (
+            f"gradient of {self.tensor}: {'the same function' if self else 'not the same function'}"
+            f" ({self.verdict}, {self.by})"
+        )
         more = [f"  {self.difference}"] if self.difference else []
         more += [f"  {self.mistake}"] if self.mistake else []
         return "\n".join([head, *more, *([f"  {self.detail}"] if self.detail and self.verdict != REFUTED else [])])
@@ -98,6 +100,7 @@ def _as_program(d, ours: Equation, expr) -> Program:
     known = {t.name: t for p in (d.program, d.source) for t in (*p.inputs, *(e.tensor for e in p.equations))}
     if isinstance(expr, str):
         from ..parse import parse_expression
+
         expr = parse_expression(expr, known)
     if isinstance(expr, Tensor):
         expr = expr[tuple(ours.idx)]
@@ -173,8 +176,10 @@ class Trial:
         if any(r is None for r in found):
             return ""
         for factor in self._factors():
-            if all(case.field.same(r, case.field.rational(Fraction(size_value(factor, case.sizes))))
-                   for (case, *_), r in zip(pairs, found, strict=True)):
+            if all(
+                case.field.same(r, case.field.rational(Fraction(size_value(factor, case.sizes))))
+                for (case, *_), r in zip(pairs, found, strict=True)
+            ):
                 return f"constant factor: it is {factor} times the gradient{_missing(factor)}"
         case, ratio = pairs[0][0], found[0]
         if case.field.exact:
@@ -228,8 +233,12 @@ class Trial:
                 continue
             seen.add(e.name)
             if e.reduce is None:
-                apart = replace(e, terms=tuple(replace(t, fac=tuple(factors)) for t in e.terms
-                                               for factors in additive_terms(Mul(*t.fac))))
+                apart = replace(
+                    e,
+                    terms=tuple(
+                        replace(t, fac=tuple(factors)) for t in e.terms for factors in additive_terms(Mul(*t.fac))
+                    ),
+                )
                 if 1 < len(apart.terms) <= MOST_TERMS:
                     yield apart
             for t in e.tensors():
@@ -314,7 +323,7 @@ def _shifted(F, a, b, axis, by):
         return False
     left, right = [], []
     for at in a.positions():
-        moved = (*at[:axis], at[axis] + by, *at[axis + 1:])
+        moved = (*at[:axis], at[axis] + by, *at[axis + 1 :])
         if 0 <= moved[axis] < a.shape[axis]:
             left.append(a[moved])
             right.append(b[at])
@@ -330,6 +339,7 @@ def _missing(factor):
 
 def _term_text(scope: Equation, n: int) -> str:
     from ..text import expr_text
+
     return f"{expr_text(scope.terms[n].expr())} in the equation of {scope.name}"
 
 

@@ -51,7 +51,7 @@ class Array:
         """Nested lists, as ``numpy.array`` takes them; the bare element for a scalar."""
         data = list(self.data)
         for n in reversed(self.shape[1:]):
-            data = [data[k:k + n] for k in range(0, len(data), n)]
+            data = [data[k : k + n] for k in range(0, len(data), n)]
         return data if self.shape else data[0]
 
 
@@ -162,6 +162,7 @@ class Compiler:
                     raise OutOfRange(f"an integer read outside its tensor: {e} at {i}")
                 offset = offset * n + i
             return _present(arrays[name].data[offset], name)
+
         return read
 
     # -- conditions -------------------------------------------------------------------------------------------------
@@ -243,6 +244,7 @@ class Compiler:
         def power_by_exp(I):
             log = F.log(base(I))
             return F.exp(tuple((c, F.mul(v, log)) for c, v in exponent(I)))
+
         return power_by_exp
 
     def _piecewise(self, e, slots, compile_value, otherwise):
@@ -253,6 +255,7 @@ class Compiler:
                 if holds(I):
                     return v(I)
             return otherwise
+
         return choose
 
     def argument(self, e: Expr, slots):
@@ -274,6 +277,7 @@ class Compiler:
                 if c:
                     out.append((c, one if v is None else v(I)))
             return tuple(out)
+
         return collect
 
 
@@ -315,6 +319,7 @@ def _folded(parts, op):
         for p in rest:
             out = op(out, p(I))
         return out
+
     return fold
 
 
@@ -328,7 +333,7 @@ def _product(factors):
 def _exact_power(base, n):
     if base == 0 and n < 0:
         raise Undefined("division by zero in an index expression")
-    return base ** n if n >= 0 else _plain(Fraction(base) ** n)
+    return base**n if n >= 0 else _plain(Fraction(base) ** n)
 
 
 def _present(v, name):
@@ -338,6 +343,10 @@ def _present(v, name):
 
 
 _RELATIONS = {
-    "==": lambda a, b: a == b, "!=": lambda a, b: a != b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b,
-    ">=": lambda a, b: a >= b, ">": lambda a, b: a > b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<=": lambda a, b: a <= b,
+    "<": lambda a, b: a < b,
+    ">=": lambda a, b: a >= b,
+    ">": lambda a, b: a > b,
 }

@@ -16,8 +16,8 @@ from .compile import Array
 from .field import AGREE, RationalField, RealField, Undefined
 from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 
-PATIENCE = 3.0       # seconds of the processor for draws without values, per case, before giving up on it
-TRIES = 40           # and so many draws
+PATIENCE = 3.0  # seconds of the processor for draws without values, per case, before giving up on it
+TRIES = 40  # and so many draws
 REAL_DRAWS = 2
 SCALE = 232_792_560  # lcm(1..20): clears the denominators of means before exponentials are compared
 
@@ -125,8 +125,11 @@ def compare(field, name: str, left: Array, right: Array) -> Difference | None:
 
 def same_exponentials(field, left: Array, right: Array) -> bool:
     """Whether ``exp`` of both sides agrees everywhere mod p, which makes the real sides equal."""
-    return all(field.exp(((SCALE, a),)) == field.exp(((SCALE, b),))
-               for a, b in zip(left.data, right.data, strict=True) if a != b)
+    return all(
+        field.exp(((SCALE, a),)) == field.exp(((SCALE, b),))
+        for a, b in zip(left.data, right.data, strict=True)
+        if a != b
+    )
 
 
 def show(field, v) -> str:

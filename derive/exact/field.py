@@ -17,9 +17,9 @@ from .modular import ModularField, NoRoot, OutOfRange, Undefined
 
 __all__ = ["DualField", "ModularField", "NoRoot", "OutOfRange", "RationalField", "RealField", "Undefined"]
 
-DIGITS = 50     # what is promised
-WORKING = 64    # what is computed with
-AGREE = 45      # two reals agree when this many digits do
+DIGITS = 50  # what is promised
+WORKING = 64  # what is computed with
+AGREE = 45  # two reals agree when this many digits do
 
 
 class RealField:
@@ -71,7 +71,7 @@ class RealField:
         if q.denominator == 1:
             if v == 0 and q < 0:
                 raise Undefined("a negative power of zero")
-            return v ** q.numerator
+            return v**q.numerator
         if v < 0 or (v == 0 and q < 0):
             raise Undefined(f"the power {q} of {self.mp.nstr(v, 5)}")
         return self.mp.sqrt(v) ** q.numerator if q.denominator == 2 else v ** self.rational(q)
@@ -111,9 +111,24 @@ class RationalField(RealField):
     """Fractions as long as a value is rational, 50-digit reals from there on: for worked examples."""
 
     name = "rationals"
-    KNOWN = {("exp", 0): 1, ("log", 1): 0, ("sin", 0): 0, ("cos", 0): 1, ("tan", 0): 0, ("asin", 0): 0, ("atan", 0): 0,
-             ("sinh", 0): 0, ("cosh", 0): 1, ("tanh", 0): 0, ("asinh", 0): 0, ("acosh", 1): 0, ("atanh", 0): 0,
-             ("erf", 0): 0, ("erfc", 0): 1, ("sigmoid", 0): Fraction(1, 2)}
+    KNOWN = {
+        ("exp", 0): 1,
+        ("log", 1): 0,
+        ("sin", 0): 0,
+        ("cos", 0): 1,
+        ("tan", 0): 0,
+        ("asin", 0): 0,
+        ("atan", 0): 0,
+        ("sinh", 0): 0,
+        ("cosh", 0): 1,
+        ("tanh", 0): 0,
+        ("asinh", 0): 0,
+        ("acosh", 1): 0,
+        ("atanh", 0): 0,
+        ("erf", 0): 0,
+        ("erfc", 0): 1,
+        ("sigmoid", 0): Fraction(1, 2),
+    }
 
     def __init__(self, rng: random.Random | None = None):
         super().__init__(rng)

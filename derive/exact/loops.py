@@ -108,6 +108,7 @@ def visitor(bnd, rows, compiler, slots, known, size, in_order=False):
             I[slot] = v
             if all(c(I) for c in checks):
                 descend(depth + 1, I, leaf)
+
     return lambda I, leaf: descend(0, I, leaf)
 
 
@@ -145,6 +146,7 @@ def product_sum(t: Term, compiler, slots, known, size):
             if inner is not None:
                 return inner(I, product)
             return F.one if product is None else product
+
         if slot is None:
             return multiplied
 
@@ -156,6 +158,7 @@ def product_sum(t: Term, compiler, slots, known, size):
                 if part is not None:
                     out = part if out is None else add(out, part)
             return out
+
         return loop
 
     run, plain = make(0), t.coef == 1
@@ -167,6 +170,7 @@ def product_sum(t: Term, compiler, slots, known, size):
         except Undefined:
             out = careful(I)
         return out if out is None or plain else mul(coef(I), out)
+
     return term
 
 
@@ -212,6 +216,7 @@ def _careful_sum(t: Term, compiler, slots, size):
             if part is not None:
                 out = part if out is None else F.add(out, part)
         return out
+
     return total
 
 

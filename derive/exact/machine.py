@@ -121,7 +121,7 @@ class Machine:
         for e in scan.equations:
             fills.append((e, _Element(self, e)))
         steps = range(self.shape(scan.equations[0].tensor)[scan.axis[scan.equations[0].name]])
-        for t in (steps if scan.direction > 0 else reversed(steps)):
+        for t in steps if scan.direction > 0 else reversed(steps):
             for e, element in fills:
                 self._fill(e, (scan.axis[e.name], t), element)
 
@@ -172,6 +172,7 @@ class _Element:
 
         def size(i):
             return size_value(i.size, machine.sizes)
+
         exact = e.tensor.dtype != "float"
         if e.reduce in MATRICES:
             self.element = self._matrix(e, compiler, size)
@@ -185,7 +186,7 @@ class _Element:
             self.element = self._sum(e, compiler, known, size)
 
     def __call__(self, at):
-        self.I[:self.rank] = at
+        self.I[: self.rank] = at
         return self.element(self.I)
 
     def _sum(self, e, compiler, known, size):
@@ -199,6 +200,7 @@ class _Element:
                 if v is not None:
                     out = v if out is None else add(out, v)
             return zero if out is None else out
+
         return element
 
     def _registered_sum(self, e, compiler, known, size):
@@ -223,6 +225,7 @@ class _Element:
             if product is not None and not F.is_zero(value):
                 F.register_product(value, *product(I))
             return value
+
         return element
 
     def _exp_times_rest(self, e, compiler):
@@ -247,6 +250,7 @@ class _Element:
             for visit, value in zip(visits, values, strict=True):
                 visit(I, lambda I, value=value: out.append(value(I)))
             return sum(out)
+
         return element
 
     def _matrix(self, e, compiler, size):
@@ -269,9 +273,10 @@ class _Element:
             if at not in known:
                 known[at] = primitive.value(F, matrix(I))
             found = known[at]
-            for i in I[batch:self.rank]:
+            for i in I[batch : self.rank]:
                 found = found[i]
             return found
+
         return element
 
     def _reduction(self, e, compiler, known, size):
@@ -298,12 +303,14 @@ class _Element:
                     for slot, n in at:
                         position = position * n + I[slot]
                     best[:] = [v, position]
+
             visit(I, look)
             if not best:
                 raise Undefined("a max over an empty window")
             if e.reduce == "argmax":
                 return best[1] if e.tensor.dtype != "float" else F.rational(best[1])
             return F.rational(best[0]) if exact and e.tensor.dtype == "float" else best[0]
+
         return element
 
 

@@ -41,8 +41,25 @@ class OutOfRange(Undefined):
     """An integer tensor read at a position it does not have."""
 
 
-_RATIOS = tuple((a * pow(b, -1, P) % P, Fraction(b, a)) for a, b in (
-    (2, 1), (1, 2), (4, 1), (1, 4), (3, 1), (1, 3), (3, 2), (2, 3), (3, 4), (4, 3), (5, 1), (1, 5), (8, 1), (1, 8)))
+_RATIOS = tuple(
+    (a * pow(b, -1, P) % P, Fraction(b, a))
+    for a, b in (
+        (2, 1),
+        (1, 2),
+        (4, 1),
+        (1, 4),
+        (3, 1),
+        (1, 3),
+        (3, 2),
+        (2, 3),
+        (3, 4),
+        (4, 3),
+        (5, 1),
+        (1, 5),
+        (8, 1),
+        (1, 8),
+    )
+)
 
 
 class ModularField:
@@ -56,12 +73,12 @@ class ModularField:
         self.rng = rng
         self.used: set[str] = set()
         self._forms: dict[int, dict[int, Fraction]] = {}  # value -> its sum of keyed terms
-        self._keys: set[int] = set()                      # terms that stand for themselves
-        self._bases: dict[int, int] = {}                  # keyed term t -> b with exp(t) = b**ROOTS
-        self._powers: dict[tuple, int] = {}               # (t, c) -> exp(c*t)
-        self._exp_of_log: dict[int, int] = {}             # log atom -> what it is the log of
+        self._keys: set[int] = set()  # terms that stand for themselves
+        self._bases: dict[int, int] = {}  # keyed term t -> b with exp(t) = b**ROOTS
+        self._powers: dict[tuple, int] = {}  # (t, c) -> exp(c*t)
+        self._exp_of_log: dict[int, int] = {}  # log atom -> what it is the log of
         self._logs: dict[int, int] = {}
-        self._arguments: dict[int, int] = {}              # value of an exp -> its argument
+        self._arguments: dict[int, int] = {}  # value of an exp -> its argument
         self._turns: dict[int, tuple[int, int]] = {}
         self._atoms: dict[tuple, int] = {}
         root = self.power(self.draw(), 2)

@@ -17,16 +17,16 @@ from .compile import Array, size_value
 from .field import ModularField
 from .modular import P, has_root
 
-UNEQUAL, SQUARE = 2, 1     # assignments of the sizes: that many unequal ones, and square ones on purpose
+UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
 CHOICES = (2, 3, 5, 7, 4)
 WIDE = tuple(range(1, 17))  # where no such small sizes do: floor(H/4) floor(W/4) is all that is known of H and W, say
-COEFFICIENTS = (2, 3, 1)   # for sizes that are no axis of their own: strides, paddings
-TOO_MANY = 400_000         # products of one evaluation, beyond which a case is refused
-PLENTY = 10_000            # and up to which evaluations are cheap
-FEW_ROOTS = 6              # half of all numbers have a square root mod p, so that many can be hoped for
-SEARCHED = 800             # assignments tried
-LARGEST = 512              # the largest size tried where pooling or cropping leaves nothing of a small one
-COLLAPSED = 1000           # what a derived size of 1 weighs: an axis of length 1 hides how it is read
+COEFFICIENTS = (2, 3, 1)  # for sizes that are no axis of their own: strides, paddings
+TOO_MANY = 400_000  # products of one evaluation, beyond which a case is refused
+PLENTY = 10_000  # and up to which evaluations are cheap
+FEW_ROOTS = 6  # half of all numbers have a square root mod p, so that many can be hoped for
+SEARCHED = 800  # assignments tried
+LARGEST = 512  # the largest size tried where pooling or cropping leaves nothing of a small one
+COLLAPSED = 1000  # what a derived size of 1 weighs: an axis of length 1 hides how it is read
 
 
 class Sizes:
@@ -43,7 +43,7 @@ class Sizes:
         for t in self.tensors:
             if t.below is not None:
                 self._at(t.below)
-        self.rooted: set[tuple] = set()    # free indices of the equations that take roots of values
+        self.rooted: set[tuple] = set()  # free indices of the equations that take roots of values
         self.loops: dict[tuple, int] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
         for e in equations:
             outer = tuple(self._at(i.size) for i in e.idx)
@@ -58,8 +58,9 @@ class Sizes:
         self.names = sorted(s.name for s in symbols)
         alone = {x.name for x in self.expressions if isinstance(x, Size)}
         self.coefficients = [n for n in self.names if n not in alone]
-        self.own = {n: [x for x in self.expressions if _names(x) == {n} and not isinstance(x, Size)]
-                    for n in self.names}
+        self.own = {
+            n: [x for x in self.expressions if _names(x) == {n} and not isinstance(x, Size)] for n in self.names
+        }
 
     def _at(self, expression) -> int:
         return self._place.setdefault(expression, len(self._place))
@@ -74,8 +75,12 @@ class Sizes:
 
         def score(candidate):
             found = self._score(candidate, square)
-            return math.inf if found is None or candidate in unlike else found + 8 * sum(
-                other[n] == v for other in unlike for n, v in candidate.items())
+            return (
+                math.inf
+                if found is None or candidate in unlike
+                else found + 8 * sum(other[n] == v for other in unlike for n, v in candidate.items())
+            )
+
         for pools in (small, dict.fromkeys(self.names, WIDE)):
             best = self._best(pools, score, rng)
             if score(best) < math.inf:
@@ -104,7 +109,7 @@ class Sizes:
         larger = {n: least for n in range(1, LARGEST + 1) if (least := _least(own, name, n)) > 0}
         telling = [n for n, least in larger.items() if least > 1]
         enough = next((k for k, n in enumerate(telling, start=1) if larger[n] > 2), len(telling))
-        return tuple(telling[:enough] or list(larger)[:len(CHOICES)] or small)
+        return tuple(telling[:enough] or list(larger)[: len(CHOICES)] or small)
 
     def _score(self, sizes, square):
         """Smaller is better; None where a derived size is not a positive whole number."""
@@ -198,8 +203,12 @@ def _loose_sizes(equations):
 
 
 def _takes_roots(e: Equation) -> bool:
-    return any(not power.exp.is_Integer and power.exp.is_Rational and power.base.atoms(Read)
-               for t in e.terms for f in t.fac for power in f.atoms(Pow))
+    return any(
+        not power.exp.is_Integer and power.exp.is_Rational and power.base.atoms(Read)
+        for t in e.terms
+        for f in t.fac
+        for power in f.atoms(Pow)
+    )
 
 
 def _under_roots(equations):
@@ -276,7 +285,7 @@ def _make_sum(array, axis, total, field, positive):
     """Rescale (positive tensors) or adjust the last entry, so that sums along the axis are ``total``."""
     lines: dict[tuple, list[int]] = {}
     for n, at in enumerate(array.positions()):
-        lines.setdefault(at[:axis] + at[axis + 1:], []).append(n)
+        lines.setdefault(at[:axis] + at[axis + 1 :], []).append(n)
     wanted = field.rational(Fraction(total))
     for line in lines.values():
         missing = field.sub(wanted, _sum(field, array, line))
@@ -301,7 +310,7 @@ def direction(array: Array, field, rng: random.Random) -> list:
     """A random tangent for every element of an array."""
     if isinstance(field, ModularField):
         return [field.draw() for _ in array.data]
-    return [field.rational(Fraction(rng.randint(-10**9, 10**9), 10**9)) for _ in array.data]
+    return [field.rational(Fraction(rng.randint(-(10**9), 10**9), 10**9)) for _ in array.data]
 
 
 def reads_of(equations) -> set[Tensor]:

@@ -32,8 +32,10 @@ def second_order_findings(checker):
                 yield f"jacobian:{n}", decide(f"jacobian {n}", cases, jacobian_claim(checker, n))
         elif group == "hessian":
             for pair in value:
-                yield f"hessian:{','.join(pair)}", decide(f"hessian {', '.join(pair)}", cases,
-                                                          hessian_claim(checker, pair))
+                yield (
+                    f"hessian:{','.join(pair)}",
+                    decide(f"hessian {', '.join(pair)}", cases, hessian_claim(checker, pair)),
+                )
 
 
 def product_claim(checker, name):
@@ -46,6 +48,7 @@ def product_claim(checker, name):
         first = {n: case.array(v).data for n, v in along.items()}
         mixed = mixed_derivative(case, checker, first, {name: case.direction(wrt[name])})
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
+
     return claim
 
 
@@ -60,6 +63,7 @@ def gauss_newton_claim(checker, name):
         along = case.tangent(checker.source(case), dropped)[d.loss.name].data[0][1]
         mixed = case.field.sub(_mixed(case, arrays[d.loss.name].data[0]), case.field.zero if along is None else along)
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
+
     return claim
 
 
@@ -72,6 +76,7 @@ def jacobian_claim(checker, name):
         v = case.direction(w)
         true = _tangents(case, checker.source(case), {name: v}, y)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
+
     return claim
 
 
@@ -80,16 +85,19 @@ def hessian_claim(checker, pair):
     A, B = (_wrt(d, n) for n in pair)
     H, dA = d.result("hessian")[pair], d.gradients[A.name]
     if A.is_input and B.is_input:
+
         def claim(case):
             u, v = case.direction(A, "left"), case.direction(B)
             mixed = mixed_derivative(case, checker, {B.name: v}, {A.name: u})
             return checker.either(case, lambda arrays: _form_differs(case, arrays[H.name].data, u, v, mixed, pair))
+
         return claim
 
     def claim_of_rows(case):
         v = case.direction(B)
         true = _tangents(case, checker.source(case), {B.name: v}, dA)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[H.name].data, v, true, dA.name))
+
     return claim_of_rows
 
 
@@ -120,21 +128,24 @@ def _rows_differ(case: Case, matrix, v, true, name):
         raise DerivationError(f"the derivative of {name} has {len(matrix)} elements; {len(true)} x {width} are needed")
     magnitude = 1 if F.exact else max((abs(t) for t in true), default=1)
     for n, t in enumerate(true):
-        found = case.inner(matrix[n * width:(n + 1) * width], v)
+        found = case.inner(matrix[n * width : (n + 1) * width], v)
         if not F.same(found, t, max(1, magnitude)):
-            return Difference(f"element {n} of {name}, along a random direction", f"derived {show(F, found)}",
-                              f"true {show(F, t)}")
+            return Difference(
+                f"element {n} of {name}, along a random direction", f"derived {show(F, found)}", f"true {show(F, t)}"
+            )
     return None
 
 
 def _form_differs(case: Case, matrix, u, v, mixed, pair):
     F, width = case.field, len(v)
     if len(matrix) != width * len(u):
-        raise DerivationError(f"the Hessian block {', '.join(pair)} has {len(matrix)} elements; {len(u)} x {width} are "
-                              f"needed")
-    rows = [case.inner(matrix[n * width:(n + 1) * width], v) for n in range(len(u))]
+        raise DerivationError(
+            f"the Hessian block {', '.join(pair)} has {len(matrix)} elements; {len(u)} x {width} are needed"
+        )
+    rows = [case.inner(matrix[n * width : (n + 1) * width], v) for n in range(len(u))]
     found = case.inner(rows, u)
     if F.same(found, mixed):
         return None
-    return Difference(f"along random directions of {' and '.join(pair)}", f"derived {show(F, found)}",
-                      f"true {show(F, mixed)}")
+    return Difference(
+        f"along random directions of {' and '.join(pair)}", f"derived {show(F, found)}", f"true {show(F, mixed)}"
+    )

@@ -32,8 +32,10 @@ class Steps:
             return lambda case: self.equal(s, case)
         if s.claim == "ordered":
             return lambda case: self.ordered(s, case)
-        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, ordered, "
-                              f"transpose and definition")
+        raise DerivationError(
+            f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, ordered, "
+            f"transpose and definition"
+        )
 
     def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
         """Arrays that a step may rely on: its context equations, evaluated; with ``on_shell`` the whole program's."""
@@ -121,8 +123,9 @@ class Steps:
         pulled = case.inner(after.data, case.direction(x))
         if F.same(pushed, pulled):
             return None
-        return Difference("along a random direction", f"<dy, J v> = {show(F, pushed)}",
-                          f"<J' dy, v> = {show(F, pulled)}")
+        return Difference(
+            "along a random direction", f"<dy, J v> = {show(F, pushed)}", f"<J' dy, v> = {show(F, pulled)}"
+        )
 
     def definition(self, s: Step, case: Case) -> None:
         """A new tensor: it must have values, else Undefined is raised."""

@@ -23,8 +23,15 @@ class Finding:
     detail: str = ""
 
     def as_dict(self) -> dict:
-        return {"what": self.what, "verdict": self.verdict, "by": self.by, "seconds": round(self.seconds, 4),
-                "sizes": [dict(s) for s in self.sizes], "seed": self.seed, "detail": self.detail}
+        return {
+            "what": self.what,
+            "verdict": self.verdict,
+            "by": self.by,
+            "seconds": round(self.seconds, 4),
+            "sizes": [dict(s) for s in self.sizes],
+            "seed": self.seed,
+            "detail": self.detail,
+        }
 
 
 @dataclass
@@ -55,7 +62,8 @@ class Evidence:
     def ok(self) -> bool:
         """Something was checked, nothing was refuted, and all that is undecided agreed in 50-digit reals."""
         return bool(self.rows) and all(
-            r.verdict == PROVED or (r.verdict == UNDECIDED and r.by == "50-digit evaluation") for r in self.rows)
+            r.verdict == PROVED or (r.verdict == UNDECIDED and r.by == "50-digit evaluation") for r in self.rows
+        )
 
     def __bool__(self):
         return self.ok
@@ -64,12 +72,20 @@ class Evidence:
         return next(r for r in self.rows if r.what == what)
 
     def to_json(self) -> dict:
-        return {"name": self.name, "ok": self.ok, "seconds": round(self.seconds, 3),
-                "proved": len(self.proved), "undecided": self.undecided, "rows": [r.as_dict() for r in self.rows]}
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "seconds": round(self.seconds, 3),
+            "proved": len(self.proved),
+            "undecided": self.undecided,
+            "rows": [r.as_dict() for r in self.rows],
+        }
 
     def __str__(self):
-        head = f"{self.name}  exact check: {len(self.proved)} proved, {len(self.undecided)} undecided  " \
-               f"({self.seconds:.2f} s)"
+        head = (
+            f"{self.name}  exact check: {len(self.proved)} proved, {len(self.undecided)} undecided  "
+            f"({self.seconds:.2f} s)"
+        )
         width = max((len(r.what) for r in self.rows), default=0)
         lines = [f"{r.what:<{width}}  {r.verdict:<9}  {r.by}{'  ' + r.detail if r.detail else ''}" for r in self.rows]
         return "\n".join([head, *lines])

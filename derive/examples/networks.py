@@ -15,13 +15,18 @@ from ..model import Model, Sequential
 
 def twenty(classes: int = 2) -> Sequential:
     """A small network on 20x20 colour images, whose parameters are counted by hand in many lectures: 68,770."""
-    return Sequential([
-        L.Dense(16, activation="relu"),
-        L.Conv2D(32, 3, padding="same", activation="relu"),
-        L.MaxPool2D(2),
-        L.Conv2D(64, 5, padding="same", activation="relu"),
-        L.Flatten(),
-        L.Dense(classes)], input_shape=(20, 20, 3), name="twenty")
+    return Sequential(
+        [
+            L.Dense(16, activation="relu"),
+            L.Conv2D(32, 3, padding="same", activation="relu"),
+            L.MaxPool2D(2),
+            L.Conv2D(64, 5, padding="same", activation="relu"),
+            L.Flatten(),
+            L.Dense(classes),
+        ],
+        input_shape=(20, 20, 3),
+        name="twenty",
+    )
 
 
 def keras_mnist(classes: int = 10) -> Sequential:
@@ -31,14 +36,19 @@ def keras_mnist(classes: int = 10) -> Sequential:
     ----------
     Chollet, *Simple MNIST convnet*, keras.io/examples/vision/mnist_convnet.
     """
-    return Sequential([
-        L.Conv2D(32, 3, activation="relu"),
-        L.MaxPool2D(2),
-        L.Conv2D(64, 3, activation="relu"),
-        L.MaxPool2D(2),
-        L.Flatten(),
-        L.Dropout(0.5),
-        L.Dense(classes)], input_shape=(28, 28, 1), name="keras_mnist")
+    return Sequential(
+        [
+            L.Conv2D(32, 3, activation="relu"),
+            L.MaxPool2D(2),
+            L.Conv2D(64, 3, activation="relu"),
+            L.MaxPool2D(2),
+            L.Flatten(),
+            L.Dropout(0.5),
+            L.Dense(classes),
+        ],
+        input_shape=(28, 28, 1),
+        name="keras_mnist",
+    )
 
 
 def lenet5(classes: int = 10) -> Sequential:
@@ -49,26 +59,36 @@ def lenet5(classes: int = 10) -> Sequential:
     LeCun, Bottou, Bengio, Haffner, *Gradient-based learning applied to document recognition*, Proc. IEEE 86 (1998),
     figure 2.
     """
-    return Sequential([
-        L.Conv2D(6, 5, padding="same", activation="tanh"),
-        L.AvgPool2D(2),
-        L.Conv2D(16, 5, activation="tanh"),
-        L.AvgPool2D(2),
-        L.Flatten(),
-        L.Dense(120, activation="tanh"),
-        L.Dense(84, activation="tanh"),
-        L.Dense(classes)], input_shape=(28, 28, 1), name="lenet5")
+    return Sequential(
+        [
+            L.Conv2D(6, 5, padding="same", activation="tanh"),
+            L.AvgPool2D(2),
+            L.Conv2D(16, 5, activation="tanh"),
+            L.AvgPool2D(2),
+            L.Flatten(),
+            L.Dense(120, activation="tanh"),
+            L.Dense(84, activation="tanh"),
+            L.Dense(classes),
+        ],
+        input_shape=(28, 28, 1),
+        name="lenet5",
+    )
 
 
 def digits_cnn(classes: int = 10) -> Sequential:
     """A small network for the 8x8 digits."""
-    return Sequential([
-        L.Conv2D(16, 3, padding="same", activation="relu"),
-        L.MaxPool2D(2),
-        L.Conv2D(32, 3, padding="same", activation="relu"),
-        L.MaxPool2D(2),
-        L.Flatten(),
-        L.Dense(classes)], input_shape=(8, 8, 1), name="digits_cnn")
+    return Sequential(
+        [
+            L.Conv2D(16, 3, padding="same", activation="relu"),
+            L.MaxPool2D(2),
+            L.Conv2D(32, 3, padding="same", activation="relu"),
+            L.MaxPool2D(2),
+            L.Flatten(),
+            L.Dense(classes),
+        ],
+        input_shape=(8, 8, 1),
+        name="digits_cnn",
+    )
 
 
 def vgg16(classes: int = 1000) -> Sequential:
@@ -80,8 +100,10 @@ def vgg16(classes: int = 1000) -> Sequential:
     """
     layers: list = []
     for block, (filters, repeats) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
-        layers += [L.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{block}_conv{n}")
-                   for n in range(1, repeats + 1)]
+        layers += [
+            L.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{block}_conv{n}")
+            for n in range(1, repeats + 1)
+        ]
         layers.append(L.MaxPool2D(2, name=f"block{block}_pool"))
     layers += [L.Flatten(), L.Dense(4096, activation="relu"), L.Dense(4096, activation="relu"), L.Dense(classes)]
     return Sequential(layers, input_shape=(224, 224, 3), name="vgg16")
@@ -139,5 +161,6 @@ def resnet50(classes: int = 1000) -> Model:
     return Model(x, L.Dense(classes)(L.GlobalAvgPool()(h)), name="resnet50")
 
 
-NETWORKS: dict[str, Callable[[], Model]] = {f.__name__: f for f in (
-    twenty, keras_mnist, lenet5, digits_cnn, small_resnet, vgg16, resnet50)}
+NETWORKS: dict[str, Callable[[], Model]] = {
+    f.__name__: f for f in (twenty, keras_mnist, lenet5, digits_cnn, small_resnet, vgg16, resnet50)
+}

@@ -12,16 +12,7 @@ from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .penalty import Penalty
-from .pooling import (
-    AvgPool1D,
-    AvgPool2D,
-    AvgPool3D,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool1D,
-    MaxPool2D,
-    MaxPool3D,
-)
+from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
 from .radial import RBF
 from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
@@ -31,6 +22,9 @@ from .wrappers import Bidirectional, TimeDistributed
 
 def __getattr__(name: str):
     from ..hints import did_you_mean
+
     if name.startswith("_"):
         raise AttributeError(name)
-    raise AttributeError(f"derive.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
+    raise AttributeError(
+        f"derive.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
+    )

@@ -49,8 +49,16 @@ class EmbeddingBag(Layer):
     fields = ("vocabulary", "units", "mode", "weighted", "init", "name", "trainable")
     gives = "values"
 
-    def __init__(self, vocabulary: int, units: int, mode: str = "sum", weighted: bool = False, init="uniform",
-                 name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        vocabulary: int,
+        units: int,
+        mode: str = "sum",
+        weighted: bool = False,
+        init="uniform",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         where = f"EmbeddingBag({vocabulary!r})"
         self.vocabulary = whole(vocabulary, f"{where}: vocabulary")
@@ -58,8 +66,9 @@ class EmbeddingBag(Layer):
             raise DeriveError("EmbeddingBag(1): vocabulary is 1; a table has at least two rows")
         self.units = whole(units, f"EmbeddingBag({vocabulary!r}, {units!r}): units")
         if mode not in MODES:
-            raise DeriveError(f"{where}: unknown mode {mode!r}{did_you_mean(mode, MODES)}; accepted are "
-                              f"{', '.join(MODES)}")
+            raise DeriveError(
+                f"{where}: unknown mode {mode!r}{did_you_mean(mode, MODES)}; accepted are {', '.join(MODES)}"
+            )
         if weighted and mode == "max":
             raise DeriveError(f"{where}: mode 'max' takes no weights; accepted with them are sum, mean")
         self.mode, self.weighted, self.init = mode, bool(weighted), initializer(init, f"{where}: init")
@@ -88,14 +97,20 @@ class EmbeddingBag(Layer):
             raise ShapeError(f"EmbeddingBag(weighted=True) is called on [x, w]; it was given {len(given)} symbols")
         x, w = given if self.weighted else (given, None)
         if x.dtype != "int" or x.below is None or x.rank != 2:
-            raise ShapeError(f"{said}; {x.name} is {x.dtype} {new.shape(x)}; write dv.Input((T,), dtype='int', "
-                             f"below={self.vocabulary})")
+            raise ShapeError(
+                f"{said}; {x.name} is {x.dtype} {new.shape(x)}; write dv.Input((T,), dtype='int', "
+                f"below={self.vocabulary})"
+            )
         if new.number(x.below) != self.vocabulary:
-            raise ShapeError(f"EmbeddingBag({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
-                             f"{new.number(x.below)}")
+            raise ShapeError(
+                f"EmbeddingBag({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
+                f"{new.number(x.below)}"
+            )
         if w is not None:
             if w.rank != 2 or w.dtype != "float" or new.number(w.axes[1]) != new.number(x.axes[1]):
-                raise ShapeError(f"{said}, and floats of that shape as weights; the shapes are {x.name} {new.shape(x)}, "
-                                 f"{w.name} {new.shape(w)} ({w.dtype})")
+                raise ShapeError(
+                    f"{said}, and floats of that shape as weights; the shapes are {x.name} {new.shape(x)}, "
+                    f"{w.name} {new.shape(w)} ({w.dtype})"
+                )
             new.same(w.axes[1], x.axes[1], "EmbeddingBag")
         return x, w

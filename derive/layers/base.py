@@ -33,8 +33,20 @@ from ..tensor import Tensor, tensor
 from .graph import Node, call
 from .sizes import number
 
-INITIALIZERS = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
-                "orthogonal", "uniform", "normal", "standard_normal", "zeros", "ones")
+INITIALIZERS = (
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "uniform",
+    "normal",
+    "standard_normal",
+    "zeros",
+    "ones",
+)
 LETTERS = "ijklmn"  # then i2, j2, ...; the batch is b, and x, y, z, h, p are tensors
 
 
@@ -176,8 +188,10 @@ class Layer:
         taken = [n for n, p in known.items() if n != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         unknown = [] if any(p.kind is p.VAR_KEYWORD for p in known.values()) else [n for n in given if n not in taken]
         if unknown:
-            raise DeriveError(f"{cls.__name__}: unknown option {unknown[0]!r}{did_you_mean(unknown[0], taken)}; it takes "
-                              f"{', '.join(taken)}")
+            raise DeriveError(
+                f"{cls.__name__}: unknown option {unknown[0]!r}{did_you_mean(unknown[0], taken)}; it takes "
+                f"{', '.join(taken)}"
+            )
         return super().__new__(cls)
 
     def __init__(self, name: str | None = None, trainable: bool = True):
@@ -197,6 +211,7 @@ class Layer:
         mean over the batch.
         """
         from .penalty import penalties
+
         self.penalties = {**self.penalties, **penalties(f"{type(self).__name__}.penalize", roles)}
         return self
 
@@ -231,8 +246,13 @@ class Builder:
         they can.
     """
 
-    def __init__(self, training: bool = True, solved: dict[Size, Expr] | None = None,
-                 known: dict[str, int] | None = None, still: frozenset = frozenset()):
+    def __init__(
+        self,
+        training: bool = True,
+        solved: dict[Size, Expr] | None = None,
+        known: dict[str, int] | None = None,
+        still: frozenset = frozenset(),
+    ):
         self.training, self.solved = training, dict(solved or {})
         self._trains, self._still = training, still  # layers that are as in use while the others train
         self._known = dict(known or {})  # what sizes were bound to, the time before
@@ -246,8 +266,9 @@ class Builder:
         self.layer, self.position, self.trainable = "", 0, True
         self._own: dict[tuple[str, int], Index] = {}  # the axes that a layer made, for when it is called again
         self._count, self._made, self._names = 0, set(), {"B"}
-        self._letters = (letter + suffix for suffix in itertools.chain([""], map(str, itertools.count(2)))
-                         for letter in LETTERS)
+        self._letters = (
+            letter + suffix for suffix in itertools.chain([""], map(str, itertools.count(2))) for letter in LETTERS
+        )
 
     def enter(self, layer: str, trainable: bool = True) -> Builder:
         """What is made from now on belongs to the named layer."""
@@ -266,8 +287,9 @@ class Builder:
             self._own[key] = self._axis(size, letter, named)
         made = self._own[key]
         if self.number(made.size) != size:
-            raise ShapeError(f"layer {self.layer}: an axis of {self.number(made.size)} elements is asked to hold "
-                             f"{size}")
+            raise ShapeError(
+                f"layer {self.layer}: an axis of {self.number(made.size)} elements is asked to hold {size}"
+            )
         return made
 
     def _axis(self, size: int, wish: str | None, named: str | None) -> Index:
@@ -295,20 +317,25 @@ class Builder:
         known = self.parameters.get(name)
         if known is not None:
             if known.shape != shape:
-                raise ShapeError(f"layer {self.layer} is shared, but its {role} has shape {known.shape} and would need "
-                                 f"{shape} here; a layer can be called again on what has the same last axis")
+                raise ShapeError(
+                    f"layer {self.layer} is shared, but its {role} has shape {known.shape} and would need "
+                    f"{shape} here; a layer can be called again on what has the same last axis"
+                )
             self.equal += zip(known.tensor.axes, made.axes, strict=True)
             return known.tensor
-        self.parameters[name] = Parameter(name, shape, made, initializer(init, f"layer {self.layer}, {role}"),
-                                          self.trainable, self.layer)
+        self.parameters[name] = Parameter(
+            name, shape, made, initializer(init, f"layer {self.layer}, {role}"), self.trainable, self.layer
+        )
         return made
 
     def remember(self, role: str, *axes: Index | int, init="zeros") -> Tensor:
         """A new input with role state, named ``<layer>_<role>``; :meth:`update` says what becomes of it."""
         name = f"{self.layer}_{role}"
         if name in self.state:
-            raise DeriveError(f"layer {self.layer}: the state {role!r} is made twice; a layer with running statistics "
-                              f"stands in one place")
+            raise DeriveError(
+                f"layer {self.layer}: the state {role!r} is made twice; a layer with running statistics "
+                f"stands in one place"
+            )
         made = tensor(name, *axes, role="state")
         shape = tuple(self.number(a) for a in made.axes)
         self.state[name] = State(name, shape, made, initializer(init, f"layer {self.layer}, {role}"), False, self.layer)
@@ -339,8 +366,11 @@ class Builder:
 
     def draw(self, role: str, *axes: Index | int, chance: Fraction) -> Tensor:
         """A new input with role random: zeros and ones, one with probability ``chance``, drawn for every step."""
-        name = f"{self.layer}_{role}" if f"{self.layer}_{role}" not in self.random else \
-            f"{self.layer}_{role}_{self.position}"
+        name = (
+            f"{self.layer}_{role}"
+            if f"{self.layer}_{role}" not in self.random
+            else f"{self.layer}_{role}_{self.position}"
+        )
         made = tensor(name, *axes, role="random", facts=[nonnegative])
         self.random[name] = Random(name, made, chance, self.layer)
         return made
@@ -355,13 +385,16 @@ class Builder:
         """``size / parts``; the size becomes a multiple of ``parts`` by its symbol."""
         if self.number(size) % parts:
             have = self.number(size)
-            raise ShapeError(f"{what}: {parts} groups do not divide {have} {counted}; accepted are "
-                             f"{', '.join(str(n) for n in range(1, have + 1) if have % n == 0)}")
+            raise ShapeError(
+                f"{what}: {parts} groups do not divide {have} {counted}; accepted are "
+                f"{', '.join(str(n) for n in range(1, have + 1) if have % n == 0)}"
+            )
         coefficient, rest = size.as_coeff_Mul()
         if any(c % parts for c in expand(size).as_coefficients_dict().values()):
             n = parts // math.gcd(int(coefficient), parts)
-            self.equal.append((rest, n * Size(f"{rest.name}_{n}")) if isinstance(rest, Size) else
-                              (size, Integer(self.number(size))))
+            self.equal.append(
+                (rest, n * Size(f"{rest.name}_{n}")) if isinstance(rest, Size) else (size, Integer(self.number(size)))
+            )
         return size / parts
 
     def number(self, size: Expr) -> int:
@@ -410,9 +443,13 @@ def whole(value, what: str) -> int:
 def initializer(given, where: str):
     """An initializer's name, a constant or a function ``(shape, generator) -> array``, checked."""
     if isinstance(given, str) and given not in INITIALIZERS:
-        raise DeriveError(f"{where}: unknown initializer {given!r}{did_you_mean(given, INITIALIZERS)}; accepted are "
-                          f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array")
+        raise DeriveError(
+            f"{where}: unknown initializer {given!r}{did_you_mean(given, INITIALIZERS)}; accepted are "
+            f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"
+        )
     if isinstance(given, bool) or not (isinstance(given, str | int | float | PerGate) or callable(given)):
-        raise DeriveError(f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
-                          f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array")
+        raise DeriveError(
+            f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
+            f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"
+        )
     return given

@@ -16,30 +16,62 @@ from .learned import Maxout, PReLU
 from .merging import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .penalty import Penalty
-from .pooling import (
-    AvgPool1D,
-    AvgPool2D,
-    AvgPool3D,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool1D,
-    MaxPool2D,
-    MaxPool3D,
-)
+from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
 from .radial import RBF
 from .recurrent import GRU, LSTM, FinalState, SimpleRNN
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from .wrappers import Bidirectional, TimeDistributed
 
-LAYERS: dict[str, type[Layer]] = {c.__name__: c for c in (
-    Activation, Dense, PReLU, Maxout, RBF,
-    Conv1D, Conv2D, Conv3D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose,
-    MaxPool1D, MaxPool2D, MaxPool3D, AvgPool1D, AvgPool2D, AvgPool3D, GlobalMaxPool, GlobalAvgPool,
-    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, UpSampling1D, UpSampling2D, UpSampling3D, Flatten, Reshape,
-    BatchNorm, LayerNorm, GroupNorm, LocalResponseNorm, Dropout, SpatialDropout,
-    Add, Multiply, Concatenate,
-    Embedding, EmbeddingBag, SimpleRNN, LSTM, GRU, FinalState, Bidirectional, TimeDistributed)}
+LAYERS: dict[str, type[Layer]] = {
+    c.__name__: c
+    for c in (
+        Activation,
+        Dense,
+        PReLU,
+        Maxout,
+        RBF,
+        Conv1D,
+        Conv2D,
+        Conv3D,
+        DepthwiseConv2D,
+        SeparableConv2D,
+        Conv2DTranspose,
+        MaxPool1D,
+        MaxPool2D,
+        MaxPool3D,
+        AvgPool1D,
+        AvgPool2D,
+        AvgPool3D,
+        GlobalMaxPool,
+        GlobalAvgPool,
+        ZeroPadding1D,
+        ZeroPadding2D,
+        ZeroPadding3D,
+        UpSampling1D,
+        UpSampling2D,
+        UpSampling3D,
+        Flatten,
+        Reshape,
+        BatchNorm,
+        LayerNorm,
+        GroupNorm,
+        LocalResponseNorm,
+        Dropout,
+        SpatialDropout,
+        Add,
+        Multiply,
+        Concatenate,
+        Embedding,
+        EmbeddingBag,
+        SimpleRNN,
+        LSTM,
+        GRU,
+        FinalState,
+        Bidirectional,
+        TimeDistributed,
+    )
+}
 
 
 def layer_config(layer, name: str) -> dict:
@@ -50,8 +82,10 @@ def layer_config(layer, name: str) -> dict:
     """
     kind = type(layer).__name__
     if LAYERS.get(kind) is not type(layer):
-        raise DeriveError(f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
-                          f"as data, so build the network again from your own program")
+        raise DeriveError(
+            f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
+            f"as data, so build the network again from your own program"
+        )
     found = {"layer": kind}
     for field in layer.fields:
         value = getattr(layer, field)
@@ -60,8 +94,10 @@ def layer_config(layer, name: str) -> dict:
         if isinstance(value, Layer):
             value = layer_config(value, value.name)
         if callable(value):
-            raise DeriveError(f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
-                              f"build the network again from your own program")
+            raise DeriveError(
+                f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
+                f"build the network again from your own program"
+            )
         found[field] = _plain(value)
     if layer.penalties:
         found["penalties"] = {role: _penalty(one, name, role) for role, one in layer.penalties.items()}
@@ -70,7 +106,9 @@ def layer_config(layer, name: str) -> dict:
 
 def _penalty(one, name: str, role: str) -> dict:
     if not isinstance(one, Penalty):
-        raise DeriveError(f"layer {name}: the penalty of its {role} is a function of your own; code is not saved as data")
+        raise DeriveError(
+            f"layer {name}: the penalty of its {role} is a function of your own; code is not saved as data"
+        )
     return one.config()
 
 
@@ -89,7 +127,9 @@ def layer_from(config: dict) -> Layer:
     unknown = sorted(set(given) - set(LAYERS[kind].fields))
     if unknown:
         fields = LAYERS[kind].fields
-        raise DeriveError(f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
-                          f"{', '.join(fields)}")
+        raise DeriveError(
+            f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
+            f"{', '.join(fields)}"
+        )
     inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "layer" in v}
     return LAYERS[kind](**{**given, **inside}).penalize(**priced)

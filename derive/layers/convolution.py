@@ -24,8 +24,9 @@ class Convolution(Layer):
         self.window = Window.of(where, self.rank, kernel_size, stride, padding, dilation)
         self.activation = find_activation(activation, where)
         self.use_bias = bool(use_bias)
-        self.kernel_init = initializer(self.activation.init if kernel_init is None else kernel_init,
-                                       f"{where}: kernel_init")
+        self.kernel_init = initializer(
+            self.activation.init if kernel_init is None else kernel_init, f"{where}: kernel_init"
+        )
         self.bias_init = initializer(bias_init, f"{where}: bias_init")
         self.gives = self.activation.gives
 
@@ -35,12 +36,36 @@ class Convolution(Layer):
 
 
 class Conv(Convolution):
-    fields = ("filters", "kernel_size", "stride", "padding", "dilation", "groups", "activation", "use_bias",
-              "kernel_init", "bias_init", "name", "trainable")
+    fields = (
+        "filters",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "activation",
+        "use_bias",
+        "kernel_init",
+        "bias_init",
+        "name",
+        "trainable",
+    )
 
-    def __init__(self, filters: int, kernel_size, stride=1, padding="valid", dilation=1, groups: int = 1,
-                 activation=None, use_bias: bool = True, kernel_init=None, bias_init="zeros", name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size,
+        stride=1,
+        padding="valid",
+        dilation=1,
+        groups: int = 1,
+        activation=None,
+        use_bias: bool = True,
+        kernel_init=None,
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         where = type(self).__name__
         self.filters, self.groups = whole(filters, f"{where}: filters"), whole(groups, f"{where}: groups")
@@ -66,8 +91,11 @@ class Conv(Convolution):
         k = Index("k", new.split(made.size, self.groups, where, "filters"))
         b, us, rs = x.letters[0], [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_init)
-        y = new.define("y", (b, *us, g, k), Sum(x[(b, *(a.at for a in reach), c.size * g + c)]
-                                                * kernel[(*rs, c, k.size * g + k)], *rs, c))
+        y = new.define(
+            "y",
+            (b, *us, g, k),
+            Sum(x[(b, *(a.at for a in reach), c.size * g + c)] * kernel[(*rs, c, k.size * g + k)], *rs, c),
+        )
         z = beside(y, made)
         return new.activated((b, *us, made), self.biased(z, made, new), self.activation)
 
@@ -178,12 +206,34 @@ class DepthwiseConv2D(Convolution):
     """
 
     kind = "depthwise_conv2d"
-    fields = ("kernel_size", "stride", "padding", "dilation", "multiplier", "activation", "use_bias", "kernel_init",
-              "bias_init", "name", "trainable")
+    fields = (
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "multiplier",
+        "activation",
+        "use_bias",
+        "kernel_init",
+        "bias_init",
+        "name",
+        "trainable",
+    )
 
-    def __init__(self, kernel_size, stride=1, padding="valid", dilation=1, multiplier: int = 1, activation=None,
-                 use_bias: bool = True, kernel_init=None, bias_init="zeros", name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self,
+        kernel_size,
+        stride=1,
+        padding="valid",
+        dilation=1,
+        multiplier: int = 1,
+        activation=None,
+        use_bias: bool = True,
+        kernel_init=None,
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.multiplier = whole(multiplier, "DepthwiseConv2D: multiplier")
         self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
@@ -236,9 +286,21 @@ class SeparableConv2D(Convolution):
     kind = "separable_conv2d"
     fields = ("filters", *DepthwiseConv2D.fields)
 
-    def __init__(self, filters: int, kernel_size, stride=1, padding="valid", dilation=1, multiplier: int = 1,
-                 activation=None, use_bias: bool = True, kernel_init=None, bias_init="zeros", name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size,
+        stride=1,
+        padding="valid",
+        dilation=1,
+        multiplier: int = 1,
+        activation=None,
+        use_bias: bool = True,
+        kernel_init=None,
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.filters = whole(filters, "SeparableConv2D: filters")
         self.multiplier = whole(multiplier, "SeparableConv2D: multiplier")
@@ -251,8 +313,9 @@ class SeparableConv2D(Convolution):
         z = depthwise(x, reach, self.multiplier, "depthwise_kernel", self.kernel_init, new)
         extra = (m,) if self.multiplier > 1 else ()
         y = new.define("y", (b, *us, c, *extra), z)
-        mixture = new.parameter("pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o,
-                                init=self.kernel_init)
+        mixture = new.parameter(
+            "pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o, init=self.kernel_init
+        )
         which = self.multiplier * c + (m if extra else 0)
         inner = apart(c, o)
         z = Sum(y[(b, *us, inner, *extra)] * mixture[0, 0, which.xreplace({c: inner}), o], inner, *extra)
@@ -283,12 +346,34 @@ class Conv2DTranspose(Convolution):
     """
 
     kind = "conv2d_transpose"
-    fields = ("filters", "kernel_size", "stride", "padding", "dilation", "activation", "use_bias", "kernel_init",
-              "bias_init", "name", "trainable")
+    fields = (
+        "filters",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "activation",
+        "use_bias",
+        "kernel_init",
+        "bias_init",
+        "name",
+        "trainable",
+    )
 
-    def __init__(self, filters: int, kernel_size, stride=1, padding="valid", dilation=1, activation=None,
-                 use_bias: bool = True, kernel_init=None, bias_init="zeros", name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size,
+        stride=1,
+        padding="valid",
+        dilation=1,
+        activation=None,
+        use_bias: bool = True,
+        kernel_init=None,
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.filters = whole(filters, "Conv2DTranspose: filters")
         self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
@@ -315,8 +400,10 @@ class Conv2DTranspose(Convolution):
             before, after = self.window.padding[n]
             out = expand(step * (u.size - 1) + width - before - after)
             if new.number(out) < 1:
-                raise ShapeError(f"Conv2DTranspose: no output is left along the {AXES[2][n]} (axis {n + 1}): "
-                                 f"{new.number(out) + before + after} positions, of which the padding cuts off "
-                                 f"{before} + {after}")
+                raise ShapeError(
+                    f"Conv2DTranspose: no output is left along the {AXES[2][n]} (axis {n + 1}): "
+                    f"{new.number(out) + before + after} positions, of which the padding cuts off "
+                    f"{before} + {after}"
+                )
         r = Index("rs"[n], Integer(taps))
         return Index("pq"[n], out), r, step * u + apart * r - before

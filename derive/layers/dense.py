@@ -36,15 +36,24 @@ class Dense(Layer):
     kind = "dense"
     fields = ("units", "activation", "use_bias", "kernel_init", "bias_init", "name", "trainable")
 
-    def __init__(self, units: int, activation=None, use_bias: bool = True, kernel_init=None, bias_init="zeros",
-                 name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        units: int,
+        activation=None,
+        use_bias: bool = True,
+        kernel_init=None,
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         where = f"Dense({units!r})" if name is None else f"Dense({units!r}, name={name!r})"
         self.units = whole(units, f"{where}: units")
         self.activation = find_activation(activation, where)
         self.use_bias = bool(use_bias)
-        self.kernel_init = initializer(kernel_init if kernel_init is not None else self.activation.init,
-                                       f"{where}: kernel_init")
+        self.kernel_init = initializer(
+            kernel_init if kernel_init is not None else self.activation.init, f"{where}: kernel_init"
+        )
         self.bias_init = initializer(bias_init, f"{where}: bias_init")
         self.gives = self.activation.gives
 

@@ -79,6 +79,7 @@ class SpatialDropout(Dropout):
 
     def masked(self, x: Tensor, new: Builder):
         if x.rank < 3:
-            raise ShapeError(f"SpatialDropout reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given "
-                             f"{new.shape(x)}")
+            raise ShapeError(
+                f"SpatialDropout reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
+            )
         return x.letters[0], x.letters[-1]

@@ -54,11 +54,15 @@ class Embedding(Layer):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.dtype != "int" or x.below is None:
-            raise ShapeError(f"Embedding reads token numbers, integers of a declared range; {x.name} is {x.dtype}; "
-                             f"write dv.Input(shape, dtype='int', below={self.vocabulary})")
+            raise ShapeError(
+                f"Embedding reads token numbers, integers of a declared range; {x.name} is {x.dtype}; "
+                f"write dv.Input(shape, dtype='int', below={self.vocabulary})"
+            )
         if new.number(x.below) != self.vocabulary:
-            raise ShapeError(f"Embedding({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
-                             f"{new.number(x.below)}")
+            raise ShapeError(
+                f"Embedding({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
+                f"{new.number(x.below)}"
+            )
         j = new.axis(self.units)
         v = Index("v", x.below)
         table = new.parameter("table", v, j, init=self.init)

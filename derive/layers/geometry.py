@@ -56,8 +56,13 @@ class Window:
     @classmethod
     def of(cls, where: str, rank: int, size, stride=1, padding="valid", dilation=1) -> Window:
         """Checked; numbers stand for all axes."""
-        return cls(where, per_axis(size, rank, f"{where}: the window"), per_axis(stride, rank, f"{where}: stride"),
-                   paddings(padding, rank, where), per_axis(dilation, rank, f"{where}: dilation"))
+        return cls(
+            where,
+            per_axis(size, rank, f"{where}: the window"),
+            per_axis(stride, rank, f"{where}: stride"),
+            paddings(padding, rank, where),
+            per_axis(dilation, rank, f"{where}: dilation"),
+        )
 
     @property
     def rank(self) -> int:
@@ -86,12 +91,20 @@ class Window:
     def _no_output(self, n, have, width, padding, x, new) -> str:
         shape = tuple(new.number(a) for a in x.axes[1:])
         dilated = f" with dilation {self.dilation[n]}" if self.dilation[n] > 1 else ""
-        said = (f"{self.where}: no output is left along the {AXES[self.rank][n]} (axis {n + 1}): a window of "
-                f"{self.size[n]}{dilated} spans {width}, and there are {have}"
-                f"{f' + {padding} of padding' if padding else ''}")
+        said = (
+            f"{self.where}: no output is left along the {AXES[self.rank][n]} (axis {n + 1}): a window of "
+            f"{self.size[n]}{dilated} spans {width}, and there are {have}"
+            f"{f' + {padding} of padding' if padding else ''}"
+        )
         first = self.rank > 1 and shape[0] < min(shape[1:])
-        hint = (f"; {new.shape(x)} looks channel-first: images are {SHAPES[self.rank]}, so input_shape "
-                f"{(*shape[1:], shape[0])}") if first else "; use padding='same', a smaller window or a larger input"
+        hint = (
+            (
+                f"; {new.shape(x)} looks channel-first: images are {SHAPES[self.rank]}, so input_shape "
+                f"{(*shape[1:], shape[0])}"
+            )
+            if first
+            else "; use padding='same', a smaller window or a larger input"
+        )
         return said + hint
 
 
@@ -105,14 +118,15 @@ def per_axis(value, rank: int, what: str) -> tuple[int, ...]:
     """One positive whole number for every axis, given one for all or one each."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != rank:
-            raise ShapeError(f"{what} is {tuple(value)!r}; accepted is one number, or {rank}, one an axis "
-                             f"({', '.join(AXES[rank])})")
+            raise ShapeError(
+                f"{what} is {tuple(value)!r}; accepted is one number, or {rank}, one an axis ({', '.join(AXES[rank])})"
+            )
         return tuple(whole(v, what) for v in value)
     return (whole(value, what),) * rank
 
 
 def paddings(value, rank: int, where: str):
-    """"valid", "same", a number for all sides, one for each axis, or a pair ``(before, after)`` for each axis."""
+    """ "valid", "same", a number for all sides, one for each axis, or a pair ``(before, after)`` for each axis."""
     if isinstance(value, str):
         if value not in ("valid", "same"):
             raise DeriveError(f"{where}: padding is {value!r}; accepted are {_accepted(rank)}")

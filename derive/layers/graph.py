@@ -47,8 +47,10 @@ def Input(shape: Sequence[int], name: str = "x", dtype: str = "float", below: in
     (4,)
     """
     if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
-        raise ShapeError(f"Input: shape is {shape!r}; give the shape of one example without the batch axis, as in "
-                         f"(64,) or (28, 28, 1)")
+        raise ShapeError(
+            f"Input: shape is {shape!r}; give the shape of one example without the batch axis, as in "
+            f"(64,) or (28, 28, 1)"
+        )
     return Node(None, (), {"shape": tuple(shape), "name": name, "dtype": dtype, "below": below})
 
 
@@ -62,8 +64,10 @@ def call(layer, on) -> Node:
     of = tuple(on) if many else (on,)
     for node in of:
         if not isinstance(node, Node):
-            raise DeriveError(f"{what} was called on {node!r}; layers are called on symbols, made by dv.Input(shape) "
-                              f"or by other layers; arrays go to the compiled kernel")
+            raise DeriveError(
+                f"{what} was called on {node!r}; layers are called on symbols, made by dv.Input(shape) "
+                f"or by other layers; arrays go to the compiled kernel"
+            )
     if layer.merges and len(of) < 2:
         raise DeriveError(f"{what} merges at least two symbols; it was given {len(of)}")
     return Node(layer, of)

@@ -84,8 +84,16 @@ class Maxout(Layer):
     fields = ("units", "pieces", "use_bias", "kernel_init", "bias_init", "name", "trainable")
     gives = "values"
 
-    def __init__(self, units: int, pieces: int = 2, use_bias: bool = True, kernel_init="glorot_uniform",
-                 bias_init="zeros", name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        units: int,
+        pieces: int = 2,
+        use_bias: bool = True,
+        kernel_init="glorot_uniform",
+        bias_init="zeros",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.units = whole(units, f"Maxout({units!r}): units")
         self.pieces = whole(pieces, f"Maxout({units!r}): pieces")

@@ -32,16 +32,20 @@ class Merge(Layer):
                     raise self._misfit(xs, new)
                 if new.number(a) == new.number(wide):
                     new.same(a, wide, type(self).__name__)
-        return widest.letters, [t[(t.letters[0], *(self._at(a, i, new) for a, i in zip(
-            t.axes[1:], widest.letters[1:], strict=True)))] for t in xs]
+        return widest.letters, [
+            t[(t.letters[0], *(self._at(a, i, new) for a, i in zip(t.axes[1:], widest.letters[1:], strict=True)))]
+            for t in xs
+        ]
 
     def _at(self, axis, i: Index, new: Builder):
         return Integer(0) if new.number(axis) == 1 and new.number(i.size) > 1 else i
 
     def _misfit(self, xs, new: Builder) -> ShapeError:
         shapes = ", ".join(f"{t.name} {new.shape(t)}" for t in xs)
-        return ShapeError(f"{type(self).__name__}: the shapes are {shapes}; accepted are equal shapes, or 1 for an "
-                          f"axis of which one value serves all")
+        return ShapeError(
+            f"{type(self).__name__}: the shapes are {shapes}; accepted are equal shapes, or 1 for an "
+            f"axis of which one value serves all"
+        )
 
 
 class Add(Merge):
@@ -107,8 +111,9 @@ class Concatenate(Layer):
         for t in xs:
             if [new.number(a) for a in t.axes[1:-1]] != [new.number(a) for a in first.axes[1:-1]]:
                 shapes = ", ".join(f"{t.name} {new.shape(t)}" for t in xs)
-                raise ShapeError(f"Concatenate: the shapes are {shapes}; accepted are shapes that differ in the last "
-                                 f"axis only")
+                raise ShapeError(
+                    f"Concatenate: the shapes are {shapes}; accepted are shapes that differ in the last axis only"
+                )
             for a, wanted in zip(t.axes[1:-1], first.axes[1:-1], strict=True):
                 new.same(a, wanted, "Concatenate")
             c = Index("c", t.axes[-1])

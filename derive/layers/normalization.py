@@ -39,7 +39,7 @@ class Normalization(Layer):
         """Mean and variance over some indices, by the kept ones."""
         count = Mul(*(i.size for i in over))
         mean = new.define("mean", kept, Sum(element, *over) / count)
-        return mean, new.define("var", kept, Sum((element - mean[kept])**2, *over) / count)
+        return mean, new.define("var", kept, Sum((element - mean[kept]) ** 2, *over) / count)
 
 
 class BatchNorm(Normalization):
@@ -85,8 +85,15 @@ class BatchNorm(Normalization):
     kind = "batch_norm"
     fields = ("momentum", "epsilon", "center", "scale", "name", "trainable")
 
-    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, center: bool = True, scale: bool = True,
-                 name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self._take(epsilon, center, scale)
         self.momentum, self._m = momentum, exact(momentum, "BatchNorm: momentum")
@@ -131,8 +138,14 @@ class LayerNorm(Normalization):
     kind = "layer_norm"
     fields = ("epsilon", "center", "scale", "name", "trainable")
 
-    def __init__(self, epsilon: float = 1e-3, center: bool = True, scale: bool = True, name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self._take(epsilon, center, scale)
 
@@ -171,8 +184,15 @@ class GroupNorm(Normalization):
     kind = "group_norm"
     fields = ("groups", "epsilon", "center", "scale", "name", "trainable")
 
-    def __init__(self, groups: int, epsilon: float = 1e-3, center: bool = True, scale: bool = True,
-                 name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        groups: int,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.groups = whole(groups, "GroupNorm: groups")
         self._take(epsilon, center, scale)
@@ -218,16 +238,18 @@ class LocalResponseNorm(Layer):
         super().__init__(name)
         self.n = whole(n, "LocalResponseNorm: n")
         if self.n % 2 == 0:
-            raise ShapeError(f"LocalResponseNorm: n is {n}; accepted is an odd number, a channel and as many on either "
-                             f"side")
+            raise ShapeError(
+                f"LocalResponseNorm: n is {n}; accepted is an odd number, a channel and as many on either side"
+            )
         self.k, self.alpha, self.beta = k, alpha, beta
-        self._numbers = [exact(v, f"LocalResponseNorm: {what}")
-                         for what, v in (("k", k), ("alpha", alpha), ("beta", beta))]
+        self._numbers = [
+            exact(v, f"LocalResponseNorm: {what}") for what, v in (("k", k), ("alpha", alpha), ("beta", beta))
+        ]
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         *at, c = x.letters
         k, alpha, beta = self._numbers
         r = Index("r", Integer(self.n))
-        squares = Sum(x[(*at, c + r - self.n // 2)]**2, r)
+        squares = Sum(x[(*at, c + r - self.n // 2)] ** 2, r)
         s = new.define("s", x.letters, k + alpha * squares)
-        return new.define("h", x.letters, x[x.letters] * s[x.letters]**-beta)
+        return new.define("h", x.letters, x[x.letters] * s[x.letters] ** -beta)

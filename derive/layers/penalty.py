@@ -63,8 +63,10 @@ def penalties(where: str, given: dict) -> dict[str, Callable]:
     """Role -> price of an element, checked; None takes a penalty away."""
     for role, one in given.items():
         if one is not None and (isinstance(one, type) or not callable(one)):
-            raise DeriveError(f"{where}: the penalty of {role} is {one!r}; accepted is L.Penalty(l1=..., l2=...) or a "
-                              f"function of one scalar expression")
+            raise DeriveError(
+                f"{where}: the penalty of {role} is {one!r}; accepted is L.Penalty(l1=..., l2=...) or a "
+                f"function of one scalar expression"
+            )
     return {role: one for role, one in given.items() if one is not None}
 
 

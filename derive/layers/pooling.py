@@ -28,9 +28,11 @@ class Pool(Layer):
         for n, a in enumerate(found):
             last = self.window.stride[n] * (new.number(a.u.size) - 1) - a.before
             if a.before >= self.window.size[n] or last >= new.number(a.size):
-                raise ShapeError(f"{type(self).__name__}: along the {AXES[self.rank][n]} (axis {n + 1}) a window of "
-                                 f"{self.window.size[n]} lies wholly in the padding ({a.before} before, {a.after} "
-                                 f"after); accepted is less padding than the window")
+                raise ShapeError(
+                    f"{type(self).__name__}: along the {AXES[self.rank][n]} (axis {n + 1}) a window of "
+                    f"{self.window.size[n]} lies wholly in the padding ({a.before} before, {a.after} "
+                    f"after); accepted is less padding than the window"
+                )
         return found
 
 
@@ -51,8 +53,9 @@ class AvgPool(Pool):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
         total = Sum(x[(b, *(a.at for a in reach), c)], *(a.r for a in reach))
-        return new.define("h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new)
-                                                                            for n, a in enumerate(reach))))
+        return new.define(
+            "h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new) for n, a in enumerate(reach)))
+        )
 
     def _share(self, a, n: int, new: Builder):
         """One over how many positions a window has along one axis."""
@@ -167,8 +170,9 @@ class GlobalPool(Layer):
     def between(self, x: Tensor, new: Builder):
         """The axes between the batch and the channels."""
         if x.rank < 3:
-            raise ShapeError(f"{type(self).__name__} reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given "
-                             f"{new.shape(x)}")
+            raise ShapeError(
+                f"{type(self).__name__} reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
+            )
         return x.letters[1:-1]
 
 

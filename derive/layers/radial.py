@@ -48,8 +48,9 @@ class RBF(Layer):
     fields = ("units", "centres_init", "widths_init", "name", "trainable")
     gives = "nonnegative"
 
-    def __init__(self, units: int, centres_init="standard_normal", widths_init=1, name: str | None = None,
-                 trainable: bool = True):
+    def __init__(
+        self, units: int, centres_init="standard_normal", widths_init=1, name: str | None = None, trainable: bool = True
+    ):
         super().__init__(name, trainable)
         self.units = whole(units, f"RBF({units!r}): units")
         self.centres_init = initializer(centres_init, f"RBF({units!r}): centres_init")
@@ -61,5 +62,5 @@ class RBF(Layer):
         i = apart(i, j)
         centres = new.parameter("centres", j, i, init=self.centres_init)
         widths = new.parameter("widths", j, init=self.widths_init)
-        d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i])**2, i))
-        return new.define("h", d.letters, exp(-d[d.letters] * widths[j]**-2 * Rational(1, 2)))
+        d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i]) ** 2, i))
+        return new.define("h", d.letters, exp(-d[d.letters] * widths[j] ** -2 * Rational(1, 2)))

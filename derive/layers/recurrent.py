@@ -30,11 +30,11 @@ class Steps:
     new: Builder
     x: Tensor
     mask: Tensor | None
-    start: dict[str, Tensor]     # initial states by letter; none where they are zero
+    start: dict[str, Tensor]  # initial states by letter; none where they are zero
     b: Index
     t: Index
     i: Index
-    l: Index                     # noqa: E741  the letter of the units in the equations
+    l: Index  # noqa: E741  the letter of the units in the equations
     m: Index
 
     def before(self, state: Tensor, l: Index) -> Expr:  # noqa: E741
@@ -87,23 +87,48 @@ class Recurrent(Layer):
     trainable : bool
     """
 
-    fields = ("units", "return_sequences", "return_state", "go_backwards", "masked", "initial_state", "kernel_init",
-              "recurrent_init", "bias_init", "use_bias", "name", "trainable")
+    fields = (
+        "units",
+        "return_sequences",
+        "return_state",
+        "go_backwards",
+        "masked",
+        "initial_state",
+        "kernel_init",
+        "recurrent_init",
+        "bias_init",
+        "use_bias",
+        "name",
+        "trainable",
+    )
     states = ("h",)
     gives = "values"
 
-    def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False,
-                 go_backwards: bool = False, masked: bool = False, initial_state: str = "zeros",
-                 kernel_init="glorot_uniform", recurrent_init="orthogonal", bias_init="zeros", use_bias: bool = True,
-                 name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        units: int,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        masked: bool = False,
+        initial_state: str = "zeros",
+        kernel_init="glorot_uniform",
+        recurrent_init="orthogonal",
+        bias_init="zeros",
+        use_bias: bool = True,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         where = self._where = f"{type(self).__name__}({units!r})"
         self.units = whole(units, f"{where}: units")
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.masked, self.use_bias = bool(go_backwards), bool(masked), bool(use_bias)
         if initial_state not in STARTS:
-            raise DeriveError(f"{where}: unknown initial_state {initial_state!r}{did_you_mean(initial_state, STARTS)}; "
-                              f"accepted are {', '.join(STARTS)}")
+            raise DeriveError(
+                f"{where}: unknown initial_state {initial_state!r}{did_you_mean(initial_state, STARTS)}; "
+                f"accepted are {', '.join(STARTS)}"
+            )
         self.initial_state = initial_state
         self.kernel_init = initializer(kernel_init, f"{where}: kernel_init")
         self.recurrent_init = initializer(recurrent_init, f"{where}: recurrent_init")
@@ -146,8 +171,13 @@ class Recurrent(Layer):
             raise ShapeError(f"{self._where} is called on [{', '.join(wanted)}]; it was given {len(given)} symbols")
         x, rest = given[0], given[1:]
         if x.rank != 3:
-            hint = "; token numbers pass through L.Embedding first" if x.dtype == "int" else \
-                "; a series of single numbers is (B, T, 1)" if x.rank == 2 else ""
+            hint = (
+                "; token numbers pass through L.Embedding first"
+                if x.dtype == "int"
+                else "; a series of single numbers is (B, T, 1)"
+                if x.rank == 2
+                else ""
+            )
             raise ShapeError(f"{self._where} reads sequences (B, T, F); it was given {new.shape(x)}{hint}")
         b, time, feature = x.letters
         t = Index("t", time.size)
@@ -158,8 +188,10 @@ class Recurrent(Layer):
 
     def _mask(self, mask: Tensor, t: Index, new: Builder) -> Tensor:
         if mask.rank != 2:
-            raise ShapeError(f"{self._where}: the mask {mask.name} has shape {new.shape(mask)}; accepted is (B, T), "
-                             f"here (B, {new.number(t.size)})")
+            raise ShapeError(
+                f"{self._where}: the mask {mask.name} has shape {new.shape(mask)}; accepted is (B, T), "
+                f"here (B, {new.number(t.size)})"
+            )
         new.same(mask.axes[1], t.size, f"{self._where}: the steps of the mask {mask.name} and of the sequence")
         return mask
 
@@ -170,8 +202,10 @@ class Recurrent(Layer):
             return {s: new.carry(s, b, l) for s in self.states}
         for h0 in given:
             if h0.rank != 2:
-                raise ShapeError(f"{self._where}: the initial state {h0.name} has shape {new.shape(h0)}; accepted is "
-                                 f"(B, {self.units})")
+                raise ShapeError(
+                    f"{self._where}: the initial state {h0.name} has shape {new.shape(h0)}; accepted is "
+                    f"(B, {self.units})"
+                )
             new.same(h0.axes[1], l.size, f"{self._where}: the units of the initial state {h0.name} and of the layer")
         return dict(zip(self.states, given, strict=False))
 
@@ -180,8 +214,10 @@ class Recurrent(Layer):
     def weights(self, s: Steps, *gates: Index) -> tuple[Tensor, Tensor]:
         """The kernels of the input and of the state: (F, units), (units, units), or with the gates in the middle."""
         kernel, recurrent = (PerGate(init) if gates else init for init in (self.kernel_init, self.recurrent_init))
-        return (s.new.parameter("kernel", s.i, *gates, s.l, init=kernel),
-                s.new.parameter("recurrent", s.m, *gates, s.l, init=recurrent))
+        return (
+            s.new.parameter("kernel", s.i, *gates, s.l, init=kernel),
+            s.new.parameter("recurrent", s.m, *gates, s.l, init=recurrent),
+        )
 
 
 class SimpleRNN(Recurrent):
@@ -219,8 +255,9 @@ class SimpleRNN(Recurrent):
         z = Sum(s.x[s.b, s.t, s.i] * U[s.i, s.l], s.i)
         if self.use_bias:
             z += s.new.parameter("bias", s.l, init=self.bias_init)[s.l]
-        return (s.define("h", (s.b, s.t, s.l), lambda h: s.held(
-            self._f(z + Sum(s.before(h, s.m) * W[s.m, s.l], s.m)), h)),)
+        return (
+            s.define("h", (s.b, s.t, s.l), lambda h: s.held(self._f(z + Sum(s.before(h, s.m) * W[s.m, s.l], s.m)), h)),
+        )
 
 
 class LSTM(Recurrent):
@@ -271,8 +308,9 @@ class LSTM(Recurrent):
         U, W = self.weights(s, q)
         z_x = Sum(s.x[b, t, s.i] * U[s.i, q, l], s.i)
         if self.use_bias:
-            z_x += s.new.parameter("bias", q, l, init=PerGate(
-                self.bias_init, ((1, "ones"),) if self.unit_forget_bias else (), axis=0))[q, l]
+            z_x += s.new.parameter(
+                "bias", q, l, init=PerGate(self.bias_init, ((1, "ones"),) if self.unit_forget_bias else (), axis=0)
+            )[q, l]
         P = s.new.parameter("peephole", 3, l, init="uniform") if self.peepholes else None
 
         def gate(n, z, cell=None):
@@ -280,9 +318,16 @@ class LSTM(Recurrent):
 
         def step(z, i, f, g, o, c, s_, h):
             old = s.before(c, l)
-            return (z_x + Sum(s.before(h, s.m) * W[s.m, q, l], s.m),
-                    sigmoid(gate(0, z, old)), sigmoid(gate(1, z, old)), tanh(gate(2, z)), sigmoid(gate(3, z, c[at])),
-                    s.held(f[at] * old + i[at] * g[at], c), tanh(c[at]), s.held(o[at] * s_[at], h))
+            return (
+                z_x + Sum(s.before(h, s.m) * W[s.m, q, l], s.m),
+                sigmoid(gate(0, z, old)),
+                sigmoid(gate(1, z, old)),
+                tanh(gate(2, z)),
+                sigmoid(gate(3, z, c[at])),
+                s.held(f[at] * old + i[at] * g[at], c),
+                tanh(c[at]),
+                s.held(o[at] * s_[at], h),
+            )
 
         *_, c, _, h = s.define("z i f g o c s h", [(b, t, q, l), *[at] * 7], step)
         return h, c
@@ -323,8 +368,9 @@ class GRU(Recurrent):
     def __init__(self, units: int, reset: str = "after", **options):
         super().__init__(units, **options)
         if reset not in ("after", "before"):
-            raise DeriveError(f"{self._where}: reset is {reset!r}; accepted are 'after' (cuDNN, Keras) and 'before' "
-                              f"(the paper)")
+            raise DeriveError(
+                f"{self._where}: reset is {reset!r}; accepted are 'after' (cuDNN, Keras) and 'before' (the paper)"
+            )
         self.reset = reset
 
     def equations(self, s: Steps):
@@ -337,16 +383,23 @@ class GRU(Recurrent):
         if self.use_bias:
             a_body += new.parameter("bias", q, l, init=PerGate(self.bias_init, axis=0))[q, l]
         a = new.define("a", (b, t, q, l), a_body)
-        beta = new.parameter("recurrent_bias", p, l, init=PerGate(self.bias_init, axis=0))[p, l] \
-            if self.use_bias and after else 0
+        beta = (
+            new.parameter("recurrent_bias", p, l, init=PerGate(self.bias_init, axis=0))[p, l]
+            if self.use_bias and after
+            else 0
+        )
         V = None if after else new.parameter("candidate", s.m, l, init=self.recurrent_init)
 
         def step(s_, z, r, n, h):
             old = s.before(h, l)
             inner = r[at] * s_[b, t, 2, l] if after else Sum(r[b, t, s.m] * s.before(h, s.m) * V[s.m, l], s.m)
-            return (Sum(s.before(h, s.m) * W[s.m, p, l], s.m) + beta,
-                    sigmoid(a[b, t, 0, l] + s_[b, t, 0, l]), sigmoid(a[b, t, 1, l] + s_[b, t, 1, l]),
-                    tanh(a[b, t, 2, l] + inner), s.held(z[at] * old + (1 - z[at]) * n[at], h))
+            return (
+                Sum(s.before(h, s.m) * W[s.m, p, l], s.m) + beta,
+                sigmoid(a[b, t, 0, l] + s_[b, t, 0, l]),
+                sigmoid(a[b, t, 1, l] + s_[b, t, 1, l]),
+                tanh(a[b, t, 2, l] + inner),
+                s.held(z[at] * old + (1 - z[at]) * n[at], h),
+            )
 
         *_, h = s.define("s z r n h", [(b, t, p, l), *[at] * 4], step)
         return (h,)
@@ -372,8 +425,11 @@ class FinalState(Layer):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         found = new.finals.get(x)
         if found is None or self.state not in found:
-            have = "no states; it is called on the output of a recurrent layer" if found is None else \
-                f"the states {', '.join(found)}"
+            have = (
+                "no states; it is called on the output of a recurrent layer"
+                if found is None
+                else f"the states {', '.join(found)}"
+            )
             raise DeriveError(f"FinalState({self.state!r}): {x.name} has {have}")
         state, end = found[self.state]
         b, _, l = state.letters  # noqa: E741
@@ -383,8 +439,10 @@ class FinalState(Layer):
 def pointwise(given, where: str):
     """An activation as a function of one expression; one that looks at a whole axis is refused."""
     if given.whole_axis:
-        raise DeriveError(f"{where}: activation {given.name!r} looks at a whole axis; inside a recurrence accepted are "
-                          f"functions of one number")
+        raise DeriveError(
+            f"{where}: activation {given.name!r} looks at a whole axis; inside a recurrence accepted are "
+            f"functions of one number"
+        )
     return lambda u: given.rule(u, **dict(given.options))
 
 

@@ -72,11 +72,13 @@ class Reshape(Layer):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         have, wanted = new.number(product(x.letters[1:])), prod(n for n in self.shape if n != -1)
         if have % wanted or (-1 not in self.shape and have != wanted):
-            raise ShapeError(f"Reshape: {new.shape(x)} has {have} elements an example, and {self.shape} needs "
-                             f"{'a multiple of ' if -1 in self.shape else ''}{wanted}")
+            raise ShapeError(
+                f"Reshape: {new.shape(x)} has {have} elements an example, and {self.shape} needs "
+                f"{'a multiple of ' if -1 in self.shape else ''}{wanted}"
+            )
         numbers = [have // wanted if n == -1 else n for n in self.shape]
         x = flat(x, new, "x") if x.rank > 2 else x
-        names = ("uvw"[:len(numbers) - 1] + "c") if 1 < len(numbers) < 5 else "u" * len(numbers)
+        names = ("uvw"[: len(numbers) - 1] + "c") if 1 < len(numbers) < 5 else "u" * len(numbers)
         axes = [new.axis(n, letter) for letter, n in zip(names, numbers, strict=True)]
         new.same(x.axes[1], product(axes), "Reshape")
         return new.define("h", (x.letters[0], *axes), x[x.letters[0], radix(axes)])

@@ -22,8 +22,10 @@ class ZeroPadding(Layer):
         super().__init__(name)
         where = type(self).__name__
         if isinstance(padding, str):
-            raise DeriveError(f"{where}: padding is {padding!r}; accepted is a whole number, or one number or pair "
-                              f"(before, after) for each of the {self.rank} axes")
+            raise DeriveError(
+                f"{where}: padding is {padding!r}; accepted is a whole number, or one number or pair "
+                f"(before, after) for each of the {self.rank} axes"
+            )
         self.padding, self.pairs = padding, paddings(padding, self.rank, where)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
@@ -114,8 +116,11 @@ class UpSampling(Layer):
 def _weights(f: int, p: Index, u: Index, letter: str, new: Builder) -> Tensor:
     r"""How much of position ``u`` there is at ``p`` of a larger axis: a hat of width f, summing to 1 at the rim too."""
     twice = 2 * p + 1 - f - 2 * f * u  # 2f times the distance between the centres
-    hat = Piecewise((1 - Rational(1, 2 * f) * twice, (twice >= 0) & (twice < 2 * f)),
-                    (1 + Rational(1, 2 * f) * twice, (twice < 0) & (-2 * f < twice)), (0, True))
+    hat = Piecewise(
+        (1 - Rational(1, 2 * f) * twice, (twice >= 0) & (twice < 2 * f)),
+        (1 + Rational(1, 2 * f) * twice, (twice < 0) & (-2 * f < twice)),
+        (0, True),
+    )
     made = new.define(f"{letter}hat", (p, u), hat)
     other = Index(f"{u.name}'", u.size)
     return new.define(letter, (p, u), made[p, u] / Sum(made[p, other], other))

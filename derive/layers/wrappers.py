@@ -74,11 +74,14 @@ class Bidirectional(Layer):
         if not isinstance(inner, Recurrent):
             raise DeriveError(f"Bidirectional({inner!r}): accepted are SimpleRNN, LSTM and GRU")
         if inner.go_backwards or inner.return_state or inner.initial_state in ("input", "carried"):
-            raise DeriveError("Bidirectional: the layer runs forwards, gives no states and starts from zeros or a "
-                              "parameter; a state cannot be carried to where the backward layer starts, the end")
+            raise DeriveError(
+                "Bidirectional: the layer runs forwards, gives no states and starts from zeros or a "
+                "parameter; a state cannot be carried to where the backward layer starts, the end"
+            )
         if merge not in MERGES:
-            raise DeriveError(f"Bidirectional: unknown merge {merge!r}{did_you_mean(merge, MERGES)}; accepted are "
-                              f"{', '.join(MERGES)}")
+            raise DeriveError(
+                f"Bidirectional: unknown merge {merge!r}{did_you_mean(merge, MERGES)}; accepted are {', '.join(MERGES)}"
+            )
         self.inner, self.merge, self.trainable = inner, merge, inner.trainable
         self.merges, self.called = inner.merges, "L.Bidirectional(L.GRU(8, masked=True))([x, mask])"
         self._backward = copy.copy(inner)
@@ -94,8 +97,9 @@ class Bidirectional(Layer):
             return new.define("h", at, {"sum": Add(a, b), "mul": Mul(a, b), "mean": (a + b) / 2}[self.merge])
         *outer, l = at  # noqa: E741
         o = Index("o", 2 * l.size)
-        return new.define("h", (*outer, o), Sum(left[at] * Iverson(Eq(o, l)), l)
-                          + Sum(right[at] * Iverson(Eq(o, l.size + l)), l))
+        return new.define(
+            "h", (*outer, o), Sum(left[at] * Iverson(Eq(o, l)), l) + Sum(right[at] * Iverson(Eq(o, l.size + l)), l)
+        )
 
 
 class TimeDistributed(Layer):
@@ -136,8 +140,10 @@ class TimeDistributed(Layer):
         one = Tensor(x.name, (x.axes[0], *x.axes[2:]), (b, *rest), x.dtype, x.below, "data", x.facts)
         found = self.inner.connect(one, new)
         if len(new.state) > remembered:
-            raise DeriveError(f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
-                              f"treat each step by itself")
+            raise DeriveError(
+                f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
+                f"treat each step by itself"
+            )
         taken = {i.name for t in _defined(found) for i in t.letters}
         t = Index(next(n for n in ("t", "t'", "t''", "s") if n not in taken), time.size)
         return _over_time(found, one, x, t, {})
@@ -163,6 +169,7 @@ def _over_time(t: Tensor, one: Tensor, x: Tensor, time: Index, made: dict) -> Te
     if t.definition is None or one not in _inputs(t):
         return t
     if t not in made:
+
         def timed(e):
             if isinstance(e, Read):
                 new = _over_time(e.tensor, one, x, time, made)
@@ -173,8 +180,16 @@ def _over_time(t: Tensor, one: Tensor, x: Tensor, time: Index, made: dict) -> Te
 
         idx = t.definition.idx
         body = timed(t.definition.body)
-        made[t] = Tensor(t.name, (t.axes[0], time.size, *t.axes[1:]), (idx[0], time, *idx[1:]), t.dtype, t.below,
-                         "computed", definition=Definition((idx[0], time, *idx[1:]), body), block=t.block)
+        made[t] = Tensor(
+            t.name,
+            (t.axes[0], time.size, *t.axes[1:]),
+            (idx[0], time, *idx[1:]),
+            t.dtype,
+            t.below,
+            "computed",
+            definition=Definition((idx[0], time, *idx[1:]), body),
+            block=t.block,
+        )
     return made[t]
 
 

@@ -50,55 +50,152 @@ from . import distribution, margin, regression
 from .base import Loss, own
 
 _CLIP = "The option clip, 0 by default, raises probabilities below it to it; the gradient is 0 there."
-_OPEN = (f"0 < p < 1, which softmax and sigmoid give: the logarithm is taken before rounding could make p 0. {_CLIP}")
+_OPEN = f"0 < p < 1, which softmax and sigmoid give: the logarithm is taken before rounding could make p 0. {_CLIP}"
 _LOGITS = "Every finite logit."
 _EVERY = "Every finite prediction."
 _FUSED = "Fused: no exponential overflows and no logarithm is taken of a rounded 0."
 _SCALE = "Squares overflow in float32 for differences above 1.8e19."
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (
-    Loss("mean_squared_error", regression.mean_squared_error, per="element", domain=_EVERY, caveats=_SCALE),
-    Loss("mean_absolute_error", regression.mean_absolute_error, per="element", domain=_EVERY,
-         caveats="The derivative at z = y is 0."),
-    Loss("mean_absolute_percentage_error", regression.mean_absolute_percentage_error, per="element",
-         domain="Targets other than 0: a smaller |y| than 1e-7 (the option least) counts as that.",
-         caveats="The derivative at z = y is 0. Large for targets near 0, whatever the error."),
-    Loss("mean_squared_logarithmic_error", regression.mean_squared_logarithmic_error, "nonnegative", "nonnegative",
-         "element", domain="z >= 0 and y >= 0: a negative z counts as 0, and its gradient is 0.",
-         caveats="End the network in softplus or relu. The derivative at z = 0 is 0, that of the clip."),
-    Loss("logcosh", regression.logcosh, per="element", domain=_EVERY,
-         caveats="Evaluated as |d| + log(1 + exp(-2|d|)) - log 2, so that cosh does not overflow; its gradient is tanh "
-                 "d. The value of a tiny d is right to an absolute, not a relative, rounding error."),
-    Loss("huber", regression.huber, per="element", domain=f"{_EVERY} delta > 0.",
-         caveats="Once differentiable: both pieces have the derivative delta at |d| = delta."),
-    Loss("poisson", regression.poisson, "nonnegative", "nonnegative", "element",
-         domain="z > 0 and y >= 0: in the logarithm a smaller z than 1e-7 (the option least) counts as that.",
-         caveats="End the network in softplus. Below the clip only the first term has a gradient, 1."),
-    Loss("cosine", distribution.cosine, per="example",
-         domain="Rows other than 0: a smaller sum of squares than 1e-12 (the option least) counts as that.",
-         caveats="The gradient grows as 1/|z|: it does not see lengths. Squares overflow in float32 above 1.8e19."),
-    Loss("hinge", margin.hinge, "signs", per="element", domain=_EVERY, caveats="The derivative at yz = 1 is 0."),
-    Loss("squared_hinge", margin.squared_hinge, "signs", per="element", domain=_EVERY, caveats=_SCALE),
-    Loss("categorical_hinge", margin.categorical_hinge, "probabilities", per="example",
-         domain=f"{_EVERY} One-hot targets.",
-         caveats="The strongest wrong class gets the gradient; at a tie the first. The right class takes part in the "
-                 "maximum as 0."),
-    Loss("softmax_cross_entropy", distribution.softmax_cross_entropy, "probabilities", "logits", "class",
-         "categorical_cross_entropy", _LOGITS, _FUSED),
-    Loss("sparse_softmax_cross_entropy", distribution.softmax_cross_entropy, "labels", "logits", "class",
-         "sparse_categorical_cross_entropy", _LOGITS, _FUSED),
-    Loss("sigmoid_binary_cross_entropy", distribution.sigmoid_binary_cross_entropy, "bits", "logits", "element",
-         "binary_cross_entropy", _LOGITS, _FUSED),
-    Loss("categorical_cross_entropy", distribution.categorical_cross_entropy, "probabilities", "probabilities", "class",
-         "softmax_cross_entropy", _OPEN, "Of a probability that is exactly 0 it is infinite, or 0 times infinity."),
-    Loss("sparse_categorical_cross_entropy", distribution.categorical_cross_entropy, "labels", "probabilities", "class",
-         "sparse_softmax_cross_entropy", _OPEN, "Of a probability that is exactly 0 it is infinite."),
-    Loss("binary_cross_entropy", distribution.binary_cross_entropy, "bits", "bits", "element",
-         "sigmoid_binary_cross_entropy", _OPEN, "Of a probability that is exactly 0 or 1 it is infinite, or 0 times "
-         "infinity."),
-    Loss("kullback_leibler", distribution.kullback_leibler, "probabilities", "probabilities", "example", domain=_OPEN,
-         caveats="Targets may be 0, where y log y = 0. Its gradient is that of the cross-entropy."),
-)}
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss("mean_squared_error", regression.mean_squared_error, per="element", domain=_EVERY, caveats=_SCALE),
+        Loss(
+            "mean_absolute_error",
+            regression.mean_absolute_error,
+            per="element",
+            domain=_EVERY,
+            caveats="The derivative at z = y is 0.",
+        ),
+        Loss(
+            "mean_absolute_percentage_error",
+            regression.mean_absolute_percentage_error,
+            per="element",
+            domain="Targets other than 0: a smaller |y| than 1e-7 (the option least) counts as that.",
+            caveats="The derivative at z = y is 0. Large for targets near 0, whatever the error.",
+        ),
+        Loss(
+            "mean_squared_logarithmic_error",
+            regression.mean_squared_logarithmic_error,
+            "nonnegative",
+            "nonnegative",
+            "element",
+            domain="z >= 0 and y >= 0: a negative z counts as 0, and its gradient is 0.",
+            caveats="End the network in softplus or relu. The derivative at z = 0 is 0, that of the clip.",
+        ),
+        Loss(
+            "logcosh",
+            regression.logcosh,
+            per="element",
+            domain=_EVERY,
+            caveats="Evaluated as |d| + log(1 + exp(-2|d|)) - log 2, so that cosh does not overflow; its gradient is tanh "
+            "d. The value of a tiny d is right to an absolute, not a relative, rounding error.",
+        ),
+        Loss(
+            "huber",
+            regression.huber,
+            per="element",
+            domain=f"{_EVERY} delta > 0.",
+            caveats="Once differentiable: both pieces have the derivative delta at |d| = delta.",
+        ),
+        Loss(
+            "poisson",
+            regression.poisson,
+            "nonnegative",
+            "nonnegative",
+            "element",
+            domain="z > 0 and y >= 0: in the logarithm a smaller z than 1e-7 (the option least) counts as that.",
+            caveats="End the network in softplus. Below the clip only the first term has a gradient, 1.",
+        ),
+        Loss(
+            "cosine",
+            distribution.cosine,
+            per="example",
+            domain="Rows other than 0: a smaller sum of squares than 1e-12 (the option least) counts as that.",
+            caveats="The gradient grows as 1/|z|: it does not see lengths. Squares overflow in float32 above 1.8e19.",
+        ),
+        Loss("hinge", margin.hinge, "signs", per="element", domain=_EVERY, caveats="The derivative at yz = 1 is 0."),
+        Loss("squared_hinge", margin.squared_hinge, "signs", per="element", domain=_EVERY, caveats=_SCALE),
+        Loss(
+            "categorical_hinge",
+            margin.categorical_hinge,
+            "probabilities",
+            per="example",
+            domain=f"{_EVERY} One-hot targets.",
+            caveats="The strongest wrong class gets the gradient; at a tie the first. The right class takes part in the "
+            "maximum as 0.",
+        ),
+        Loss(
+            "softmax_cross_entropy",
+            distribution.softmax_cross_entropy,
+            "probabilities",
+            "logits",
+            "class",
+            "categorical_cross_entropy",
+            _LOGITS,
+            _FUSED,
+        ),
+        Loss(
+            "sparse_softmax_cross_entropy",
+            distribution.softmax_cross_entropy,
+            "labels",
+            "logits",
+            "class",
+            "sparse_categorical_cross_entropy",
+            _LOGITS,
+            _FUSED,
+        ),
+        Loss(
+            "sigmoid_binary_cross_entropy",
+            distribution.sigmoid_binary_cross_entropy,
+            "bits",
+            "logits",
+            "element",
+            "binary_cross_entropy",
+            _LOGITS,
+            _FUSED,
+        ),
+        Loss(
+            "categorical_cross_entropy",
+            distribution.categorical_cross_entropy,
+            "probabilities",
+            "probabilities",
+            "class",
+            "softmax_cross_entropy",
+            _OPEN,
+            "Of a probability that is exactly 0 it is infinite, or 0 times infinity.",
+        ),
+        Loss(
+            "sparse_categorical_cross_entropy",
+            distribution.categorical_cross_entropy,
+            "labels",
+            "probabilities",
+            "class",
+            "sparse_softmax_cross_entropy",
+            _OPEN,
+            "Of a probability that is exactly 0 it is infinite.",
+        ),
+        Loss(
+            "binary_cross_entropy",
+            distribution.binary_cross_entropy,
+            "bits",
+            "bits",
+            "element",
+            "sigmoid_binary_cross_entropy",
+            _OPEN,
+            "Of a probability that is exactly 0 or 1 it is infinite, or 0 times infinity.",
+        ),
+        Loss(
+            "kullback_leibler",
+            distribution.kullback_leibler,
+            "probabilities",
+            "probabilities",
+            "example",
+            domain=_OPEN,
+            caveats="Targets may be 0, where y log y = 0. Its gradient is that of the cross-entropy.",
+        ),
+    )
+}
 
 
 def loss(given, **options) -> Loss:

@@ -96,8 +96,9 @@ class Loss(Entry):
 
     # -- options -----------------------------------------------------------------------------------------------------
 
-    def with_options(self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None,
-                     **options) -> Loss:
+    def with_options(
+        self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None, **options
+    ) -> Loss:
         """The same loss with something added; see :func:`derive.losses.loss`."""
         made = replace(self, options=self.chosen(options))
         if label_smoothing is not None:
@@ -121,25 +122,36 @@ class Loss(Entry):
                 raise DeriveError(f"{said}: label_smoothing is {self.smoothing!r}; accepted are numbers in [0, 1)")
         if self.ignored is not None:
             if self.target != "labels":
-                raise DeriveError(f"{said}: ignored={self.ignored!r} is a label, but its targets are {self.target}; "
-                                  f"give such examples a sample_weight of 0")
+                raise DeriveError(
+                    f"{said}: ignored={self.ignored!r} is a label, but its targets are {self.target}; "
+                    f"give such examples a sample_weight of 0"
+                )
             if isinstance(self.ignored, bool) or not isinstance(self.ignored, int):
-                raise DeriveError(f"{said}: ignored is {self.ignored!r}; accepted is a whole number: one of the labels, or "
-                                  f"a number that is none, such as -100")
+                raise DeriveError(
+                    f"{said}: ignored is {self.ignored!r}; accepted is a whole number: one of the labels, or "
+                    f"a number that is none, such as -100"
+                )
         if self.class_weight and not chooses:
             raise DeriveError(f"{said}: class weights are for classes; it has none")
         if self.sample_weight and self.per == "all":
-            raise DeriveError(f"{said}: it is a scalar already, so its examples cannot be weighted; write the cost of "
-                              f"an element or an example, as in Loss({self.name!r}, rule, per='element')")
+            raise DeriveError(
+                f"{said}: it is a scalar already, so its examples cannot be weighted; write the cost of "
+                f"an element or an example, as in Loss({self.name!r}, rule, per='element')"
+            )
 
     @classmethod
     def catalogue(cls) -> dict[str, Loss]:
         from . import LOSSES
+
         return LOSSES
 
     def _saved(self) -> dict:
-        added = {"label_smoothing": self.smoothing or None, "ignored": self.ignored,
-                 "sample_weight": self.sample_weight or None, "class_weight": self.class_weight or None}
+        added = {
+            "label_smoothing": self.smoothing or None,
+            "ignored": self.ignored,
+            "sample_weight": self.sample_weight or None,
+            "class_weight": self.class_weight or None,
+        }
         return {**dict(self.options), **{k: v for k, v in added.items() if v is not None}}
 
     # -- what it fits ------------------------------------------------------------------------------------------------

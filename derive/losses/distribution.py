@@ -52,10 +52,10 @@ def cosine(z: Tensor, y: Tensor, least=TINY) -> Expr:
     *outer, k = z.letters
     at, outer = z.letters, tuple(outer)
     product = Sum(z[at] * y[at], k)
-    length = define(named("zz"), outer, maximum(Sum(z[at]**2, k), least))
-    wanted = define(named("yy"), outer, maximum(Sum(y[at]**2, k), least))
+    length = define(named("zz"), outer, maximum(Sum(z[at] ** 2, k), least))
+    wanted = define(named("yy"), outer, maximum(Sum(y[at] ** 2, k), least))
     half = -Rational(1, 2)
-    return 1 - product * length[outer]**half * wanted[outer]**half
+    return 1 - product * length[outer] ** half * wanted[outer] ** half
 
 
 def _least(p: Expr, clip) -> Expr:

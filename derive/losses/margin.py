@@ -21,7 +21,7 @@ def hinge(z: Expr, y: Expr) -> Expr:
 
 def squared_hinge(z: Expr, y: Expr) -> Expr:
     r""":math:`\max(0, 1 - yz)^2` for a sign :math:`y = \pm1`."""
-    return relu(1 - y * z)**2
+    return relu(1 - y * z) ** 2
 
 
 def categorical_hinge(z: Tensor, y: Tensor) -> Expr:

@@ -11,7 +11,7 @@ TINY = Rational(1, 10**7)
 
 def mean_squared_error(z: Expr, y: Expr) -> Expr:
     r""":math:`(z - y)^2`."""
-    return (z - y)**2
+    return (z - y) ** 2
 
 
 def mean_absolute_error(z: Expr, y: Expr) -> Expr:
@@ -26,7 +26,7 @@ def mean_absolute_percentage_error(z: Expr, y: Expr, least=TINY) -> Expr:
 
 def mean_squared_logarithmic_error(z: Expr, y: Expr) -> Expr:
     r""":math:`(\log(1 + \max(z, 0)) - \log(1 + y))^2`."""
-    return (log(1 + relu(z)) - log(1 + y))**2
+    return (log(1 + relu(z)) - log(1 + y)) ** 2
 
 
 def logcosh(z: Expr, y: Expr) -> Expr:

@@ -13,15 +13,23 @@ def cancelled(t: Term, inverses: dict[Tensor, Equation], used: list[Equation]) -
     """The term with every such sum gone; ``inverses`` are the equations of inverses by their tensor."""
     for j in t.bnd:
         holders = [f for f in t.fac if j in f.free_symbols]
-        if len(holders) != 2 or not all(isinstance(f, Read) for f in holders) or any(j in r.free_symbols for r in t.rows):
+        if (
+            len(holders) != 2
+            or not all(isinstance(f, Read) for f in holders)
+            or any(j in r.free_symbols for r in t.rows)
+        ):
             continue
         for inverse, matrix in (holders, holders[::-1]):
             ends = _ends(inverse, matrix, inverses.get(inverse.tensor), j)
             if ends is None:
                 continue
             used.append(inverses[inverse.tensor])
-            left = replace(t, fac=tuple(f for f in t.fac if f not in holders), bnd=tuple(b for b in t.bnd if b != j),
-                           rows=(*t.rows, Row("==", *ends)))
+            left = replace(
+                t,
+                fac=tuple(f for f in t.fac if f not in holders),
+                bnd=tuple(b for b in t.bnd if b != j),
+                rows=(*t.rows, Row("==", *ends)),
+            )
             return cancelled(left, inverses, used)
     return t
 

@@ -16,8 +16,13 @@ from ..index import as_sympy
 from .lower import size_of
 from .syntax import ELEMENTWISE, Formula
 
-NUMBER_FUNCTIONS = {**{getattr(sympy, n): n for n in ELEMENTWISE if isinstance(getattr(sympy, n, None), type)},
-                    sympy.Abs: "abs", nodes.relu: "relu", nodes.sigmoid: "sigmoid", nodes.softplus: "softplus"}
+NUMBER_FUNCTIONS = {
+    **{getattr(sympy, n): n for n in ELEMENTWISE if isinstance(getattr(sympy, n, None), type)},
+    sympy.Abs: "abs",
+    nodes.relu: "relu",
+    nodes.sigmoid: "sigmoid",
+    nodes.softplus: "softplus",
+}
 
 
 def formula_of(expr) -> tuple[Formula, dict]:
@@ -57,8 +62,9 @@ class _Reader:
         if isinstance(e, sympy.MatrixBase):
             if e.shape == (1, 1):
                 return self.node(e[0, 0])
-            raise UnsupportedError(f"{e}: an explicit matrix; give it a name with MatrixSymbol and its numbers when the "
-                                   f"program is called")
+            raise UnsupportedError(
+                f"{e}: an explicit matrix; give it a name with MatrixSymbol and its numbers when the program is called"
+            )
         if isinstance(e, MatrixExpr):
             return self.matrix(e)
         if isinstance(e, Expr):
@@ -96,11 +102,19 @@ class _Reader:
             if e.shape == (1, 1):
                 return fill
             vector = Formula("vector", (fill,))
-            return vector if e.shape[1] == 1 else Formula("'", (vector,)) if e.shape[0] == 1 else Formula("matrix", (fill,))
+            return (
+                vector
+                if e.shape[1] == 1
+                else Formula("'", (vector,))
+                if e.shape[0] == 1
+                else Formula("matrix", (fill,))
+            )
         if isinstance(e, ElementwiseApplyFunction):
             return self.elementwise(e)
-        raise UnsupportedError(f"{e}: {type(e).__name__} has no form here; accepted are sums, products, powers, transposes, "
-                               f"inverses, traces, determinants, Hadamard and Kronecker products, DiagMatrix, applyfunc")
+        raise UnsupportedError(
+            f"{e}: {type(e).__name__} has no form here; accepted are sums, products, powers, transposes, "
+            f"inverses, traces, determinants, Hadamard and Kronecker products, DiagMatrix, applyfunc"
+        )
 
     def elementwise(self, e) -> Formula:
         inside, dummy = self.node(e.expr), sympy.Dummy("x", real=True)
@@ -132,8 +146,10 @@ class _Reader:
                 inside = [p for p, w in zip(parts, within, strict=True) if w]
                 return self.chain("*", [*plain, self.chain(".*", inside)] if inside else plain)
             if each and any(not a.has(*known) for a in e.args):
-                parts = [p if a.has(*known) else Formula("*", (p, known_ones(known)))
-                         for p, a in zip(parts, e.args, strict=True)]
+                parts = [
+                    p if a.has(*known) else Formula("*", (p, known_ones(known)))
+                    for p, a in zip(parts, e.args, strict=True)
+                ]
             return self.chain("+", parts)
         if isinstance(e, Pow):
             return Formula(".^" if each else "^", (self.number(e.base, known), self.number(e.exp)))
@@ -142,7 +158,9 @@ class _Reader:
             return Formula(name, (self.number(e.args[0], known),))
         if isinstance(e, sympy.Sum):
             raise UnsupportedError(f"{e}: a sum of elements; give the 1 x 1 matrix expression itself, without [0, 0]")
-        raise UnsupportedError(f"{e}: {type(e).__name__} has no form here; accepted functions are {', '.join(ELEMENTWISE)}")
+        raise UnsupportedError(
+            f"{e}: {type(e).__name__} has no form here; accepted functions are {', '.join(ELEMENTWISE)}"
+        )
 
 
 def known_ones(known) -> Formula:

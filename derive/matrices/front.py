@@ -93,12 +93,14 @@ def from_matrix(expr, name: str = "f", facts=None) -> dict[str, Tensor]:
     dA[i,j] = x[i] x[j]
     """
     from .from_sympy import formula_of
+
     formula, dims = formula_of(expr)
     facts = facts or {}
     unknown = [n for n in facts if n not in dims]
     if unknown:
-        raise DeriveError(f"from_matrix: facts name {unknown[0]!r}, which the expression does not have; it has "
-                          f"{', '.join(dims)}")
+        raise DeriveError(
+            f"from_matrix: facts name {unknown[0]!r}, which the expression does not have; it has {', '.join(dims)}"
+        )
     declared = {n: Declaration(d, tuple(facts.get(n, ()))) for n, d in dims.items()}
     return _built(formula, declared, name)
 
@@ -123,15 +125,18 @@ def derive_matrix(text: str, wrt=(), order: int = 1, kind: str | None = None, **
     wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     for n in wrt:
         if n not in found or not found[n].is_input:
-            raise DeriveError(f"wrt names {n!r}, which is no tensor of {text!r}; its tensors are "
-                              f"{', '.join(t.name for t in inputs)}")
+            raise DeriveError(
+                f"wrt names {n!r}, which is no tensor of {text!r}; its tensors are {', '.join(t.name for t in inputs)}"
+            )
     chosen = [found[n] for n in wrt] or inputs
     if order not in (1, 2):
         raise DeriveError(f"order {order}: accepted are 1 (gradient or Jacobian) and 2 (Hessian)")
     if value.rank and order == 2:
         axes = " x ".join(map(str, value.axes))
-        raise DerivationError(f"{text!r} is not a scalar but {axes}; second derivatives are for scalars, order 1 gives the "
-                              f"Jacobian; where a name was read as a vector that is a scalar, declare it:  c: scalar; ...")
+        raise DerivationError(
+            f"{text!r} is not a scalar but {axes}; second derivatives are for scalars, order 1 gives the "
+            f"Jacobian; where a name was read as a vector that is a scalar, declare it:  c: scalar; ..."
+        )
     if order == 2:
         return (hvp if kind == "hvp" else hessian)(value, chosen)
     return jacobian(value, chosen) if value.rank else backprop(value, chosen)

@@ -38,11 +38,15 @@ def letters_of(t: Tensor, taken=()) -> tuple[Index, ...]:
 
 def _square(t, what: str) -> tuple[Index, ...]:
     if not isinstance(t, Tensor):
-        raise DeriveError(f"{what}({t}): takes a tensor, as made by dv.tensor or dv.define; an expression of elements goes "
-                          f"into dv.{'Inverse' if what == 'inverse' else 'LogDet'}(A[p, q], ...)")
+        raise DeriveError(
+            f"{what}({t}): takes a tensor, as made by dv.tensor or dv.define; an expression of elements goes "
+            f"into dv.{'Inverse' if what == 'inverse' else 'LogDet'}(A[p, q], ...)"
+        )
     if t.rank < 2 or not same_size(*t.axes[-2:]):
-        raise ShapeError(f"{what}({t.name}): {t.name} has axes ({', '.join(map(str, t.axes))}); accepted is a square matrix, "
-                         f"or a batch of them: two last axes of one size")
+        raise ShapeError(
+            f"{what}({t.name}): {t.name} has axes ({', '.join(map(str, t.axes))}); accepted is a square matrix, "
+            f"or a batch of them: two last axes of one size"
+        )
     return letters_of(t)
 
 
@@ -113,11 +117,15 @@ def solve(t: Tensor, right: Tensor, name: str | None = None) -> Tensor:
     """
     *batch, i, j = _square(t, "solve")
     if batch:
-        raise ShapeError(f"solve({t.name}, {right.name}): {t.name} is a batch; write Sum(inverse({t.name})[b, i, j] * "
-                         f"{right.name}[...], j)")
+        raise ShapeError(
+            f"solve({t.name}, {right.name}): {t.name} is a batch; write Sum(inverse({t.name})[b, i, j] * "
+            f"{right.name}[...], j)"
+        )
     if right.rank not in (1, 2) or not same_size(right.axes[0], t.axes[0]):
-        raise ShapeError(f"solve({t.name}, {right.name}): {t.name} has axes ({', '.join(map(str, t.axes))}), {right.name} "
-                         f"({', '.join(map(str, right.axes))}); the first axis of {right.name} must be {t.axes[0]}")
+        raise ShapeError(
+            f"solve({t.name}, {right.name}): {t.name} has axes ({', '.join(map(str, t.axes))}), {right.name} "
+            f"({', '.join(map(str, right.axes))}); the first axis of {right.name} must be {t.axes[0]}"
+        )
     inv = inverse(t)
     rest = letters_of(right, (i, j))[1:]
     return define(name or f"{t.name}_solve", (i, *rest), Sum(inv[i, j] * right[(j, *rest)], j))

@@ -28,17 +28,26 @@ class MatrixFunction(Reduction):
     ranks = 0
 
     def __new__(cls, body, *rest):
-        binders, at = (tuple(rest[0]), rest[1:]) if rest and isinstance(rest[0], (tuple, list, Tuple)) else (rest[:2], rest[2:])
+        binders, at = (
+            (tuple(rest[0]), rest[1:]) if rest and isinstance(rest[0], (tuple, list, Tuple)) else (rest[:2], rest[2:])
+        )
         shown = f"{cls.__name__}({body}, {', '.join(map(str, (*binders, *at)))})"
         if len(binders) != 2 or len(at) != cls.ranks:
-            raise IndexCaptureError(f"{shown}: takes the two indices of the matrix" + (
-                ", and the two that it is read at, as in Inverse(A[p, q], (p, q), i, j)" if cls.ranks else
-                f", as in {cls.__name__}(A[p, q], p, q)"))
+            raise IndexCaptureError(
+                f"{shown}: takes the two indices of the matrix"
+                + (
+                    ", and the two that it is read at, as in Inverse(A[p, q], (p, q), i, j)"
+                    if cls.ranks
+                    else f", as in {cls.__name__}(A[p, q], p, q)"
+                )
+            )
         checked = Reduction.__new__(cls, body, *binders)
         p, q = checked.binders
         if not same_size(p.size, q.size):
-            raise ShapeError(f"{shown}: the matrix is {p.size} x {q.size}; only a square one has "
-                             f"{'an inverse' if cls.ranks else 'a determinant'}")
+            raise ShapeError(
+                f"{shown}: the matrix is {p.size} x {q.size}; only a square one has "
+                f"{'an inverse' if cls.ranks else 'a determinant'}"
+            )
         if not cls.ranks:
             return checked
         at = tuple(as_sympy(e, cls.__name__) for e in at)
@@ -98,6 +107,7 @@ def _pivot(F, rows, column):
     regular = [(n, v) for n, v in found if not base.is_zero(v)]
     if not regular:
         from ..exact.field import Undefined
+
         raise Undefined("a singular matrix")
     return regular[0][0] if base.exact else max(regular, key=lambda r: abs(r[1]))[0]
 
@@ -173,10 +183,13 @@ KINDS = {p.node: p.name for p in _TABLE}
 def split_at(kind: str, idx: tuple[Index, ...]) -> tuple[tuple, tuple]:
     """The indices of an equation as (those of the batch, those of the matrix)."""
     ranks = MATRICES[kind].ranks
-    return idx[:len(idx) - ranks], idx[len(idx) - ranks:]
+    return idx[: len(idx) - ranks], idx[len(idx) - ranks :]
 
 
 def inherited(matrix) -> tuple:
     """What is known of the inverse, as the matrix is declared so: symmetric, positive definite."""
-    return tuple(Follows(f.kind, matrix.name) for f in matrix.facts if f.kind in ("symmetric", "positive_definite")) \
-        if matrix.rank == 2 else ()
+    return (
+        tuple(Follows(f.kind, matrix.name) for f in matrix.facts if f.kind in ("symmetric", "positive_definite"))
+        if matrix.rank == 2
+        else ()
+    )

@@ -24,9 +24,19 @@ from .leaves import Determinant, Inverse, LogDet
 from .shapes import Times
 from .syntax import ELEMENTWISE, Formula
 
-FUNCTIONS = {**{n: getattr(sympy, n) for n in ELEMENTWISE if hasattr(sympy, n)}, "abs": sympy.Abs, "relu": nodes.relu,
-             "sigmoid": nodes.sigmoid, "softplus": nodes.softplus}
-FACTS = {"symmetric": symmetric, "positive_definite": positive_definite, "positive": positive, "nonnegative": nonnegative}
+FUNCTIONS = {
+    **{n: getattr(sympy, n) for n in ELEMENTWISE if hasattr(sympy, n)},
+    "abs": sympy.Abs,
+    "relu": nodes.relu,
+    "sigmoid": nodes.sigmoid,
+    "softplus": nodes.softplus,
+}
+FACTS = {
+    "symmetric": symmetric,
+    "positive_definite": positive_definite,
+    "positive": positive,
+    "nonnegative": nonnegative,
+}
 SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
 LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
 PARTS = ("r", "s", "t", "u", "v", "z")
@@ -39,9 +49,9 @@ class Lowering:
 
     def __init__(self, formula: Formula, names: dict, shapes: dict, sizes, facts: dict, value: str):
         self.formula, self.shapes, self.sizes = formula, shapes, sizes
-        self.known: dict = {}                  # root of a size -> SymPy size
-        self.order: list = []                  # sizes in the order that the formula shows them
-        self.used: set[str] = set()            # letters of the definition being written
+        self.known: dict = {}  # root of a size -> SymPy size
+        self.order: list = []  # sizes in the order that the formula shows them
+        self.used: set[str] = set()  # letters of the definition being written
         self.taken = set(names) | {value}
         self.declared_sizes = {d for shape in shapes.values() for d in map(sizes.find, shape) if isinstance(d, str)}
         self.parts: dict[str, Tensor] = {}
@@ -62,8 +72,13 @@ class Lowering:
             return d
         if d not in self.known:
             used = {str(s) for s in self.known.values()} | self.declared_sizes | self.taken
-            self.known[d] = size(d) if isinstance(d, str) else size(next(
-                n for n in itertools.chain(SIZES, (f"N{k}" for k in itertools.count(2))) if n not in used))
+            self.known[d] = (
+                size(d)
+                if isinstance(d, str)
+                else size(
+                    next(n for n in itertools.chain(SIZES, (f"N{k}" for k in itertools.count(2))) if n not in used)
+                )
+            )
         return self.known[d]
 
     def names_of(self, axis):
@@ -115,8 +130,11 @@ class Lowering:
             return self.tensors[f.text]
         key = f"{f} {[str(self.size(d)) for d in self.shape(f)]}"
         if key not in self.parts:
-            name = next(n for n in itertools.chain(PARTS, (f"{PARTS[0]}{k}" for k in itertools.count(2)))
-                        if n not in self.taken and n not in self.tensors)
+            name = next(
+                n
+                for n in itertools.chain(PARTS, (f"{PARTS[0]}{k}" for k in itertools.count(2)))
+                if n not in self.taken and n not in self.tensors
+            )
             self.taken.add(name)
             self.parts[key] = self.define(name, f)
         return self.parts[key]
@@ -177,7 +195,11 @@ class Lowering:
         """Whether an addend is a product of matrices; one inside a function is named by the function."""
         if f.op == "*":
             return len(self.chain(f)) > 1 or any(map(self.holds_product, f.args))
-        return f.op in ("^", "inv", "solve", "kron") or f.op in ("+", "-", "neg", "'") and any(map(self.holds_product, f.args))
+        return (
+            f.op in ("^", "inv", "solve", "kron")
+            or f.op in ("+", "-", "neg", "'")
+            and any(map(self.holds_product, f.args))
+        )
 
     def chain(self, f) -> list[Formula]:
         """The factors of a product of matrices, however it is bracketed."""
@@ -191,7 +213,7 @@ class Lowering:
             b, e = self.factor(base, row, column), self.element(exponent, None, None)
             if b.is_number and e.is_number and abs(e) > LARGEST_EXPONENT:
                 raise UnsupportedError(f"in {f}: exponents of numbers go up to {LARGEST_EXPONENT}")
-            return b ** e
+            return b**e
         if exponent.op == "neg":
             return self.inverse(base, row, column)
         n = int(exponent.text)
@@ -288,8 +310,9 @@ def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
     """All inputs of a formula and its value, by name."""
     work = Lowering(formula, names, shapes, sizes, facts, value)
     if value in work.tensors:
-        raise DeriveError(f"the value is named {value}, and so is a tensor of {formula}; give it another name, as in "
-                          f"g = {formula}")
+        raise DeriveError(
+            f"the value is named {value}, and so is a tensor of {formula}; give it another name, as in g = {formula}"
+        )
     made = work.define(value, formula)
     return {**work.tensors, **{t.name: t for t in work.parts.values()}, value: made}
 

@@ -98,6 +98,7 @@ def _total(node: Node) -> Node:
 
 # -- removing the summed letters --------------------------------------------------------------------------------------
 
+
 def summed(edges: list[Edge], bound) -> list[Edge]:
     """The network with the summed letters removed, those with the fewest edges first."""
     left = list(bound)
@@ -148,7 +149,7 @@ def _own_diagonals(edges, bound):
 def _parallel(edges, bound) -> list[Edge] | None:
     """Two matrices over the same two letters, or two vectors at one, as an elementwise product; None if there are none."""
     for n, e in enumerate(edges):
-        for o in edges[n + 1:]:
+        for o in edges[n + 1 :]:
             if e.at and set(e.at) == set(o.at) and len(e.at) == len(o.at):
                 rest = [x for x in edges if x is not e and x is not o]
                 both = e.node, o.node if o.at == e.at else transposed(o.node)
@@ -189,6 +190,7 @@ def _double(rest, matrices, i) -> list[Edge]:
 
 # -- what is left, at the letters of the left-hand side ------------------------------------------------------------------
 
+
 def placed(edges: list[Edge], idx, ranks) -> list[Node]:
     edges = _own_diagonals(edges, ())
     while (merged := _parallel(edges, ())) is not None:
@@ -225,7 +227,7 @@ def _kronecker(edges, idx, ranks) -> list[Node]:
     """``A (x) B``, ``vec(A) vec(B)^T`` or ``diag(vec(A))``, where the axes split into those of two tensors."""
     if ranks is None or sum(ranks) != len(idx) or max(ranks) > 2 or min(ranks) < 1:
         raise NoMatrixForm
-    rows, columns = idx[:ranks[0]], idx[ranks[0]:]
+    rows, columns = idx[: ranks[0]], idx[ranks[0] :]
     found = {e.at: e for e in edges}
     spots = {i: [e for e in edges if i in e.at] for i in idx}
     if len(idx) == 4:

@@ -17,16 +17,7 @@ from ..nodes import Iverson
 from ..program import Equation, Term
 from ..show.equations import _positive_first, _split
 from ..show.expressions import APPLIED, Context, fraction_of, layout
-from ..show.layout import (
-    Apply,
-    Fence,
-    Inverted,
-    Node,
-    Num,
-    Ones,
-    Sum,
-    Transposed,
-)
+from ..show.layout import Apply, Fence, Inverted, Node, Num, Ones, Sum, Transposed
 from ..show.matrix import NoMatrixForm, _Form
 from ..show.names import Namer
 from ..tensor import Read
@@ -86,8 +77,8 @@ class Notation:
         """``H_B_A = H_A_B^T``: a block that is read from another one."""
         if ranks is None or len(eq.terms) != 1 or len(eq.terms[0].fac) != 1 or eq.terms[0].coef != 1:
             return None
-        read, own = eq.terms[0].fac[0], eq.idx[:ranks[0]]
-        same = isinstance(read, Read) and read.idx == (*eq.idx[ranks[0]:], *own)
+        read, own = eq.terms[0].fac[0], eq.idx[: ranks[0]]
+        same = isinstance(read, Read) and read.idx == (*eq.idx[ranks[0] :], *own)
         return Transposed(self.names.name(read.tensor)) if same and not eq.terms[0].rows else None
 
     def leaf(self, eq: Equation) -> Node:
@@ -196,14 +187,22 @@ def matrix_notation(d, format: str = "text") -> str:
     if format == "latex":
         from ..latex import equation_latex
         from ..show.tex import render
-        lines = [f"{render(f[0])} &= {render(f[1])}" if f else equation_latex(e).replace("=", "&=", 1) +
-                 r" && \text{(index notation)}" for e, f in forms]
+
+        lines = [
+            f"{render(f[0])} &= {render(f[1])}"
+            if f
+            else equation_latex(e).replace("=", "&=", 1) + r" && \text{(index notation)}"
+            for e, f in forms
+        ]
         return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
     from ..text import equation_text, render
+
     pairs = [(render(f[0]), render(f[1])) if f else (*equation_text(e).split(" = ", 1),) for e, f in forms]
     width = max((len(left) for (left, _), (_, f) in zip(pairs, forms, strict=True) if f), default=0)
-    return "\n".join(f"{left:<{width}} = {right}" + ("" if f else "   (index notation: no matrix form)")
-                     for (left, right), (_, f) in zip(pairs, forms, strict=True))
+    return "\n".join(
+        f"{left:<{width}} = {right}" + ("" if f else "   (index notation: no matrix form)")
+        for (left, right), (_, f) in zip(pairs, forms, strict=True)
+    )
 
 
 def ranks_of(d) -> dict[str, tuple[int, int]]:

@@ -69,8 +69,15 @@ def inverse_of(work, eq: Equation) -> Tensor:
     letters = _letters([i.name for i in eq.idx], eq.over)
     name = work.unused(f"{matrix.name}_inv")
     shown = (*(Index(i.name, i.size) for i in eq.idx), *letters)
-    t = Tensor(name, (*eq.tensor.axes, size, size), shown, role="computed", facts=inherited(matrix),
-               digest=f"new:{name}", block=eq.tensor.block)
+    t = Tensor(
+        name,
+        (*eq.tensor.axes, size, size),
+        shown,
+        role="computed",
+        facts=inherited(matrix),
+        digest=f"new:{name}",
+        block=eq.tensor.block,
+    )
     made = Equation(t, (*eq.idx, *letters), eq.terms, "inverse", eq.over)
     work.insert_after(eq, made)
     work.step("definition", name, (), made, f"the inverse that the derivative of {eq.name} needs", claim="definition")
@@ -95,4 +102,3 @@ def _letters(taken, over) -> tuple[Index, ...]:
         taken = [*taken, name]
         out.append(Index(name, b.size))
     return tuple(out)
-

@@ -14,8 +14,30 @@ from dataclasses import dataclass, field
 from ..errors import ShapeError
 from .syntax import ELEMENTWISE, Formula
 
-GREEK = {"alpha", "beta", "gamma", "delta", "eps", "epsilon", "zeta", "eta", "theta", "kappa", "lam", "lambda_", "mu", "nu",
-         "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
+GREEK = {
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "eps",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "kappa",
+    "lam",
+    "lambda_",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+}
 MOST_CHANGES = 3
 LONG = ("rows", "columns")  # unknown sizes of matrices and vectors, which are never 1 unless declared so
 
@@ -59,7 +81,7 @@ class Sizes:
             self.unify(a.right, b.right, why)
             return
         if isinstance(b, tuple) and not (isinstance(a, tuple) and b[0] in LONG):
-            a, b = b, a                # a is unknown, and b is what it is, or an axis that is longer than one
+            a, b = b, a  # a is unknown, and b is what it is, or an axis that is longer than one
         if not isinstance(a, tuple) or (b == 1 and a[0] in LONG):
             raise Conflict(why)
         self.parent[a] = b
@@ -76,8 +98,11 @@ def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
     names = formula.names()
     free = [n for n in names if n not in declared]
     usual = tuple(_usual(n) for n in free)
-    loose = [n for n, (name, kind) in enumerate(zip(free, usual, strict=True))
-             if kind == "vector" and name not in _treated_as_vectors(formula)]
+    loose = [
+        n
+        for n, (name, kind) in enumerate(zip(free, usual, strict=True))
+        if kind == "vector" and name not in _treated_as_vectors(formula)
+    ]
     first = None
     for changes in range(min(MOST_CHANGES, len(loose)) + 1):
         fits = []
@@ -87,10 +112,14 @@ def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
             except Conflict as error:
                 first = first or str(error)
         if len(fits) > 1:
-            shown = " or ".join(", ".join(f"{n}: {k}" for n, k, u in zip(free, kinds, usual, strict=True) if k != u)
-                                for kinds, _ in fits[:2])
-            raise ShapeError(f"{formula}\n  as spelled it does not fit: {first}\n  it is ambiguous what is meant: {shown}; "
-                             f"declare it, as in  {_declaration(free, usual, fits[0][0])}; {formula}")
+            shown = " or ".join(
+                ", ".join(f"{n}: {k}" for n, k, u in zip(free, kinds, usual, strict=True) if k != u)
+                for kinds, _ in fits[:2]
+            )
+            raise ShapeError(
+                f"{formula}\n  as spelled it does not fit: {first}\n  it is ambiguous what is meant: {shown}; "
+                f"declare it, as in  {_declaration(free, usual, fits[0][0])}; {formula}"
+            )
         if fits:
             reading = fits[0][1]
             return reading.names, reading.nodes, reading.sizes
@@ -125,11 +154,17 @@ class Reading:
     def __init__(self, formula: Formula, kinds: dict, declared: dict):
         self.sizes, self.names, self.nodes = Sizes(), {}, {}
         for n in formula.names():
-            self.names[n] = self._declared(declared[n]) if n in declared else {
-                "matrix": (("rows", n), ("columns", n)), "vector": (("rows", n), 1), "scalar": (1, 1)}[kinds[n]]
+            self.names[n] = (
+                self._declared(declared[n])
+                if n in declared
+                else {"matrix": (("rows", n), ("columns", n)), "vector": (("rows", n), 1), "scalar": (1, 1)}[kinds[n]]
+            )
             if n in declared and {"symmetric", "positive_definite"} & set(declared[n].facts):
-                self.same(self.names[n], tuple(reversed(self.names[n])), f"{n} is declared {declared[n].facts[0]}, but "
-                          f"its shape is {self.text(self.names[n])}")
+                self.same(
+                    self.names[n],
+                    tuple(reversed(self.names[n])),
+                    f"{n} is declared {declared[n].facts[0]}, but its shape is {self.text(self.names[n])}",
+                )
         self.fresh = itertools.count()
         self.shape(formula)
 
@@ -171,8 +206,11 @@ class Reading:
         if f.op == "'":
             return tuple(reversed(args[0]))
         if f.op in ("+", "-", ".*", "./"):
-            hint = "" if f.op in (".*", "./") or not any(map(self.is_scalar, args)) else \
-                "; to add a number to every element, multiply it by vector(1) or matrix(1)"
+            hint = (
+                ""
+                if f.op in (".*", "./") or not any(map(self.is_scalar, args))
+                else "; to add a number to every element, multiply it by vector(1) or matrix(1)"
+            )
             self.same(args[0], args[1], f"{self.both(f, args)}; {f.op} takes two of one shape{hint}")
             return args[0]
         if f.op == "*":
@@ -196,18 +234,25 @@ class Reading:
         if not self.is_scalar(args[1]):
             raise Conflict(f"{self.both(f, args)}; an exponent is a scalar")
         if f.op == "^" and not self.is_scalar(args[0]):
-            whole = f.args[1].op == "number" and f.args[1].text.isdigit() or f.args[1] == Formula("neg", (Formula(
-                "number", text="1"),))
+            whole = (
+                f.args[1].op == "number"
+                and f.args[1].text.isdigit()
+                or f.args[1] == Formula("neg", (Formula("number", text="1"),))
+            )
             if not whole:
-                raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; a matrix has whole powers, and ^-1; for "
-                               f"its elements write {f.args[0]}.^{f.args[1]}")
+                raise Conflict(
+                    f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; a matrix has whole powers, and ^-1; for "
+                    f"its elements write {f.args[0]}.^{f.args[1]}"
+                )
             self.square(f, args[0])
         return args[0]
 
     def square(self, f, shape):
         if self.sizes.find(shape[1]) == 1:
             raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed")
-        self.sizes.unify(shape[0], shape[1], f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed")
+        self.sizes.unify(
+            shape[0], shape[1], f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed"
+        )
 
     def call(self, f: Formula, args):
         if f.op in ELEMENTWISE:
@@ -229,14 +274,22 @@ class Reading:
             return rows, 1
         if f.op in ("vector", "matrix", "eye"):
             if not self.is_scalar(args[0]):
-                raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; {f.op} takes the number that it is filled "
-                               f"with, as in {f.op}(1)")
+                raise Conflict(
+                    f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; {f.op} takes the number that it is filled "
+                    f"with, as in {f.op}(1)"
+                )
             n = next(self.fresh)
             rows = ("any rows", f"{f} {n}")
             return rows, 1 if f.op == "vector" else rows if f.op == "eye" else ("any columns", rows[1])
         if f.op == "kron":
-            return tuple(Times(a, b) if 1 not in (self.sizes.find(a), self.sizes.find(b)) else
-                         b if self.sizes.find(a) == 1 else a for a, b in zip(*args, strict=True))
+            return tuple(
+                Times(a, b)
+                if 1 not in (self.sizes.find(a), self.sizes.find(b))
+                else b
+                if self.sizes.find(a) == 1
+                else a
+                for a, b in zip(*args, strict=True)
+            )
         raise AssertionError(f"no shape rule for {f.op}")
 
 

@@ -26,8 +26,11 @@ def matrix_equation(eq: Equation, ctx: Context) -> Node:
 
 def matrix_function(e: MatrixFunction, ctx: Context) -> Node:
     """A matrix function inside an expression, before it is named: its element stands in brackets."""
-    if isinstance(e.body, Read) and set(e.body.idx[-2:]) == set(e.binders) \
-            and not any(i.free_symbols & set(e.binders) for i in e.body.idx[:-2]):
+    if (
+        isinstance(e.body, Read)
+        and set(e.body.idx[-2:]) == set(e.binders)
+        and not any(i.free_symbols & set(e.binders) for i in e.body.idx[:-2])
+    ):
         node = matrix_of(e.body, e.binders, ctx)
     else:
         inner = ctx.bind(e.binders)

@@ -23,13 +23,49 @@ from dataclasses import dataclass
 
 from ..errors import ParseError
 
-ELEMENTWISE = ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "sqrt", "abs", "sign",
-               "relu", "sigmoid", "softplus", "erf")
-CALLS = {"inv": 1, "det": 1, "logdet": 1, "tr": 1, "trace": 1, "norm1": 1, "norm2": 1, "sum": 1, "diag": 1, "vector": 1,
-         "matrix": 1, "eye": 1, "kron": 2, "solve": 2, "transpose": 1, **dict.fromkeys(ELEMENTWISE, 1)}
+ELEMENTWISE = (
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sqrt",
+    "abs",
+    "sign",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "erf",
+)
+CALLS = {
+    "inv": 1,
+    "det": 1,
+    "logdet": 1,
+    "tr": 1,
+    "trace": 1,
+    "norm1": 1,
+    "norm2": 1,
+    "sum": 1,
+    "diag": 1,
+    "vector": 1,
+    "matrix": 1,
+    "eye": 1,
+    "kron": 2,
+    "solve": 2,
+    "transpose": 1,
+    **dict.fromkeys(ELEMENTWISE, 1),
+}
 PRODUCTS = ("*", "/", ".*", "./")
-TOKEN = re.compile(r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
-                   r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])")
+TOKEN = re.compile(
+    r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
+    r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])"
+)
 DEEPEST = 100
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
@@ -46,8 +82,10 @@ class Formula:
     text: str = ""
 
     def __str__(self):
-        shown = [f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
-                 for a in self.args]
+        shown = [
+            f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
+            for a in self.args
+        ]
         if self.op in ("number", "name"):
             return self.text
         if self.op in ("+", "-"):
@@ -107,9 +145,11 @@ class _Parser:
     def fail(self, at: int, message: str):
         line = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
-        shown = self.text[line:end if end >= 0 else None]
-        raise ParseError(f"matrix formula, line {self.text.count(chr(10), 0, at) + 1}, column {at - line + 1}: {message}\n"
-                         f"  {shown}\n  {' ' * (at - line)}^")
+        shown = self.text[line : end if end >= 0 else None]
+        raise ParseError(
+            f"matrix formula, line {self.text.count(chr(10), 0, at) + 1}, column {at - line + 1}: {message}\n"
+            f"  {shown}\n  {' ' * (at - line)}^"
+        )
 
     @property
     def token(self):
@@ -143,7 +183,9 @@ class _Parser:
         formula = self.sum()
         self.skip()
         if self.token[0] != "end":
-            self.fail(self.token[2], f"expected an operator or the end, found {self.token[1]!r}; the product is written *")
+            self.fail(
+                self.token[2], f"expected an operator or the end, found {self.token[1]!r}; the product is written *"
+            )
         unused = [n for n in declared if n not in formula.names()]
         if unused:
             self.fail(0, f"{unused[0]} is declared but does not occur in the formula")
@@ -195,7 +237,9 @@ class _Parser:
             return "positive_definite"
         if text in ("symmetric", "positive", "nonnegative"):
             return text
-        return self.fail(at, f"{text!r} is not a fact; accepted are symmetric, positive definite, positive, nonnegative")
+        return self.fail(
+            at, f"{text!r} is not a fact; accepted are symmetric, positive definite, positive, nonnegative"
+        )
 
     # -- expressions ------------------------------------------------------------------------------------------------
 
@@ -245,14 +289,20 @@ class _Parser:
         kind, text, at = self.next()
         if kind == "number":
             if len(text) > LONGEST_NUMBER or abs(int(re.split("[eE]", text + "e0")[1])) > LARGEST_EXPONENT:
-                self.fail(at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}")
+                self.fail(
+                    at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}"
+                )
             return Formula("number", text=text)
         if kind == "name" and self.peek("("):
             if text not in CALLS:
                 import difflib
+
                 near = difflib.get_close_matches(text, CALLS, 1)
-                self.fail(at, f"{text} is no function here{f' (did you mean {near[0]}?)' if near else ''}; accepted are "
-                              f"{', '.join(sorted(CALLS))}; a product is written {text}*(...)")
+                self.fail(
+                    at,
+                    f"{text} is no function here{f' (did you mean {near[0]}?)' if near else ''}; accepted are "
+                    f"{', '.join(sorted(CALLS))}; a product is written {text}*(...)",
+                )
             self.n += 1
             args = [self.sum()]
             while self.peek(","):

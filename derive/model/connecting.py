@@ -15,9 +15,11 @@ from ..layers.sizes import solve
 from ..tensor import Tensor, tensor
 from .given import own
 
-AXES = {2: (("t", "T"), (None, None)),
-        3: (("p", "H"), ("q", "W"), ("c", "C")),
-        4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C"))}  # letters and sizes of an input's axes, by their number
+AXES = {
+    2: (("t", "T"), (None, None)),
+    3: (("p", "H"), ("q", "W"), ("c", "C")),
+    4: (("d", "D"), ("p", "H"), ("q", "W"), ("c", "C")),
+}  # letters and sizes of an input's axes, by their number
 ROUNDS = 8  # solving for sizes settles in two or three
 
 
@@ -128,7 +130,14 @@ def _place(name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
     if output is x and not new.training:  # dropout is absent
         return Placed(name, own(layer), output, (), shared, (x,))
     if not isinstance(output, Tensor) or output.is_input or None in output.letters:
-        raise DeriveError(f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as "
-                          f"new.define('h', x.letters, ...)")
-    return Placed(name, own(layer), output, tuple(p for p in new.parameters.values() if p.layer == name), shared,
-                  tuple(x) if isinstance(x, list) else (x,))
+        raise DeriveError(
+            f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as new.define('h', x.letters, ...)"
+        )
+    return Placed(
+        name,
+        own(layer),
+        output,
+        tuple(p for p in new.parameters.values() if p.layer == name),
+        shared,
+        tuple(x) if isinstance(x, list) else (x,),
+    )

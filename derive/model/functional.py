@@ -225,10 +225,17 @@ class Model:
         wrt = [p.tensor for p in held.trainable(frozen)]
         if not wrt:
             raise DeriveError(f"{self.name} has no trainable parameters left; nothing to differentiate for")
-        outputs = dict.fromkeys([*held.outputs.values(), *(s.update for s in held.state.values() if s.update is not None),
-                                 *(s.update for s in held.carried.values())])
+        outputs = dict.fromkeys(
+            [
+                *held.outputs.values(),
+                *(s.update for s in held.state.values() if s.update is not None),
+                *(s.update for s in held.carried.values()),
+            ]
+        )
         d = backprop(held.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
-        return replace(d, network=None if held is not self else (self, self.losses(loss)))  # references train everything
+        return replace(
+            d, network=None if held is not self else (self, self.losses(loss))
+        )  # references train everything
 
     def forward(self, layers=()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
@@ -288,6 +295,7 @@ class Model:
         ['dense_1', 'head_1']
         """
         from .surgery import with_head
+
         return with_head(self, head, after, name)
 
     def summary(self, frozen=()) -> Summary:
@@ -318,6 +326,7 @@ class Model:
         """
         if "input_shape" in data:
             from .sequential import Sequential
+
             return Sequential._from_dict(data)
         return Model(*graph_from_dict(data), data["name"])
 

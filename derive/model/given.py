@@ -19,8 +19,10 @@ def nodes(given, what: str) -> tuple[Node, ...]:
         raise DeriveError(f"Model: {what} is {given!r}; give a symbol or a list of them")
     for node in given:
         if not isinstance(node, Node):
-            raise DeriveError(f"Model: {what} has {node!r}; accepted are symbols, made by dv.Input(shape) or by "
-                              f"calling layers on symbols")
+            raise DeriveError(
+                f"Model: {what} has {node!r}; accepted are symbols, made by dv.Input(shape) or by "
+                f"calling layers on symbols"
+            )
     if len(set(given)) < len(given):
         raise DeriveError(f"Model: {what} names one symbol twice")
     return tuple(given)
@@ -35,8 +37,9 @@ def input_nodes(given) -> tuple[Node, ...]:
     names = [n.given["name"] for n in found]
     twice = [n for n in names if names.count(n) > 1]
     if twice:
-        raise DeriveError(f"Model: two inputs are named {twice[0]!r}; give each its own, as in "
-                          f"dv.Input(shape, name='a')")
+        raise DeriveError(
+            f"Model: two inputs are named {twice[0]!r}; give each its own, as in dv.Input(shape, name='a')"
+        )
     return found
 
 
@@ -57,12 +60,16 @@ def as_layers(given) -> list[Layer]:
     made: list[Layer] = []
     for n, layer in enumerate(given):
         if isinstance(layer, Layer) and any(layer is other for other in made):
-            raise DeriveError(f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier "
-                              f"one; make a new layer for each place")
+            raise DeriveError(
+                f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier "
+                f"one; make a new layer for each place"
+            )
         if not isinstance(layer, Layer) and (isinstance(layer, type) or not callable(layer)):
             hint = f"; write {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise DeriveError(f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.layers and "
-                              f"functions (x, new) -> tensor{hint}")
+            raise DeriveError(
+                f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.layers and "
+                f"functions (x, new) -> tensor{hint}"
+            )
         made.append(layer if isinstance(layer, Layer) else Function(layer, getattr(layer, "name", None)))
     return made
 
@@ -94,6 +101,8 @@ def output_names(wanted, names: dict[Layer, str]) -> dict[str, Node]:
 def only(found: dict, model: str, what: str):
     """The one entry of a dict, or an error that says how to choose."""
     if len(found) != 1:
-        raise DeriveError(f"{model} has {len(found)} {what}s ({', '.join(found)}); name one, as in "
-                          f"model.{what}s[{next(iter(found))!r}]")
+        raise DeriveError(
+            f"{model} has {len(found)} {what}s ({', '.join(found)}); name one, as in "
+            f"model.{what}s[{next(iter(found))!r}]"
+        )
     return next(iter(found.values()))

@@ -13,8 +13,12 @@ from ..losses import loss as find_loss
 from ..tensor import Tensor
 from .given import only
 
-READS = {"logits": "logits", "probabilities": "probabilities of exclusive classes",
-         "bits": "probabilities of separate answers", "nonnegative": "numbers that are not negative"}
+READS = {
+    "logits": "logits",
+    "probabilities": "probabilities of exclusive classes",
+    "bits": "probabilities of separate answers",
+    "nonnegative": "numbers that are not negative",
+}
 
 
 def losses(model, given) -> dict[str, Loss]:
@@ -24,8 +28,9 @@ def losses(model, given) -> dict[str, Loss]:
         given = dict.fromkeys(model.outputs, given)
     unknown = [name for name in given if name not in model.outputs]
     if unknown or not given:
-        raise DeriveError(f"losses are given for outputs {', '.join(given) or '(none)'}; {model.name} has "
-                          f"{', '.join(model.outputs)}")
+        raise DeriveError(
+            f"losses are given for outputs {', '.join(given) or '(none)'}; {model.name} has {', '.join(model.outputs)}"
+        )
     return {name: fitting(model, one, model.outputs[name]) for name, one in given.items()}
 
 
@@ -38,16 +43,20 @@ def fitting(model, given, output: Tensor) -> Loss:
         what = f"layer {last.name} ends in {last.layer.activation.name}"
         raise DeriveError(f"loss {found.name!r} reads {READS[found.reads]}, but {what}; {found.advice(gives)}")
     if model.shape(output)[-1] == 1 and found.target in ("probabilities", "labels"):
-        raise DeriveError(f"loss {found.name!r} chooses among classes, but layer {last.name} has 1 unit; use "
-                          f"'sigmoid_binary_cross_entropy', or a unit per class")
+        raise DeriveError(
+            f"loss {found.name!r} chooses among classes, but layer {last.name} has 1 unit; use "
+            f"'sigmoid_binary_cross_entropy', or a unit per class"
+        )
     return found
 
 
 def targets(model, given) -> dict[str, Tensor]:
     """The target of each output that has a loss: ``y``, or ``y_<output>`` where there are several outputs."""
     one = len(model.outputs) == 1
-    return {name: found.target_tensor(model.outputs[name], "y" if one else f"y_{name}")
-            for name, found in losses(model, given).items()}
+    return {
+        name: found.target_tensor(model.outputs[name], "y" if one else f"y_{name}")
+        for name, found in losses(model, given).items()
+    }
 
 
 def total(model, given, weights: dict | None, outputs: dict | None = None) -> Tensor:
@@ -58,10 +67,12 @@ def total(model, given, weights: dict | None, outputs: dict | None = None) -> Te
     priced = penalties(model.layers if outputs is None else model.inference.layers)
     found, wanted, outputs = losses(model, given), targets(model, given), outputs or model.outputs
     if len(outputs) == 1:
-        (name, one), = found.items()
+        ((name, one),) = found.items()
         if not priced:
             return one.define(outputs[name], wanted[name])
-        return define("loss", (), Add(*(part[()] for part in (one.define(outputs[name], wanted[name], "fit"), *priced))))
+        return define(
+            "loss", (), Add(*(part[()] for part in (one.define(outputs[name], wanted[name], "fit"), *priced)))
+        )
     parts = {name: one.define(outputs[name], wanted[name], f"loss_{name}") for name, one in found.items()}
     unknown = sorted(set(weights or {}) - set(parts))
     if unknown:
@@ -76,11 +87,13 @@ def penalties(layers) -> list[Tensor]:
     for placed in layers:
         inner = getattr(placed.layer, "inner", None)
         if inner is not None and inner.penalties:
-            raise DeriveError(f"layer {placed.name}: penalties are given to the layer around, as in "
-                              f"L.{type(placed.layer).__name__}(...).penalize(...); accepted are {_roles(placed)}")
+            raise DeriveError(
+                f"layer {placed.name}: penalties are given to the layer around, as in "
+                f"L.{type(placed.layer).__name__}(...).penalize(...); accepted are {_roles(placed)}"
+            )
         for role, one in getattr(placed.layer, "penalties", {}).items():
             if role == "activity":
-                count = sum(p.name == placed.name for p in layers[:layers.index(placed)])
+                count = sum(p.name == placed.name for p in layers[: layers.index(placed)])
                 name = f"penalty_{placed.name}_{role}" + (f"_{count + 1}" if count else "")
                 body = price(one, placed.output, placed.output.axes[0])
             elif placed.shared:  # the same parameter, priced where it was first
@@ -96,8 +109,10 @@ def _priced(placed, role: str) -> Tensor:
     for p in placed.parameters:
         if p.name == f"{placed.name}_{role}":
             return p.tensor
-    raise DeriveError(f"layer {placed.name} has no {role!r} to penalize{did_you_mean(role, _roles(placed).split(', '))}; "
-                      f"accepted are {_roles(placed)}")
+    raise DeriveError(
+        f"layer {placed.name} has no {role!r} to penalize{did_you_mean(role, _roles(placed).split(', '))}; "
+        f"accepted are {_roles(placed)}"
+    )
 
 
 def _roles(placed) -> str:

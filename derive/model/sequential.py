@@ -39,30 +39,41 @@ class Sequential(Model):
 
     def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
         if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
-            raise DeriveError(f"Sequential: layers is {type(layers).__name__}; give a list, as in "
-                              f"Sequential([L.Dense(10)], input_shape=(64,))")
+            raise DeriveError(
+                f"Sequential: layers is {type(layers).__name__}; give a list, as in "
+                f"Sequential([L.Dense(10)], input_shape=(64,))"
+            )
         if not layers:
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
         if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
-            raise ShapeError(f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "
-                             f"batch axis, as in (64,) or (28, 28, 1)")
+            raise ShapeError(
+                f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "
+                f"batch axis, as in (64,) or (28, 28, 1)"
+            )
         made = as_layers(layers)
         x = node = Input(input_shape, **made[0].takes)
         for n, layer in enumerate(made):
             if layer.merges:
-                raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
-                                  f"use dv.Model, as in {layer.called}")
+                raise DeriveError(
+                    f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
+                    f"use dv.Model, as in {layer.called}"
+                )
             node = layer(node)
             if isinstance(node, tuple):
-                raise DeriveError(f"Sequential: layer {n + 1} is {type(layer).__name__} with return_state, which gives its "
-                                  f"states beside its output; use dv.Model, as in "
-                                  f"{', '.join(('y', *layer.states))} = L.{type(layer).__name__}(...)(x)")
+                raise DeriveError(
+                    f"Sequential: layer {n + 1} is {type(layer).__name__} with return_state, which gives its "
+                    f"states beside its output; use dv.Model, as in "
+                    f"{', '.join(('y', *layer.states))} = L.{type(layer).__name__}(...)(x)"
+                )
         super().__init__(x, node, name)
 
     def to_dict(self) -> dict:
         """The network as plain data; see :meth:`Model.to_dict`."""
-        return {"name": self.name, "input_shape": list(self.shape(self.input)[1:]),
-                "layers": [layer_config(p.layer, p.name) for p in self.layers]}
+        return {
+            "name": self.name,
+            "input_shape": list(self.shape(self.input)[1:]),
+            "layers": [layer_config(p.layer, p.name) for p in self.layers],
+        }
 
     @classmethod
     def _from_dict(cls, data: dict) -> Sequential:

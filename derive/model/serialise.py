@@ -11,10 +11,13 @@ def graph_to_dict(name: str, inputs, nodes, names, outputs) -> dict:
     """The data of a functional model: its inputs, layers, calls in order, and outputs by place."""
     calls = [n for n in nodes if n.layer is not None]
     place = {node: n for n, node in enumerate([*inputs, *calls])}
-    return {"name": name, "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
-            "layers": [layer_config(own(layer), called) for layer, called in names.items()],
-            "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
-            "outputs": {called: place[n] for called, n in outputs.items()}}
+    return {
+        "name": name,
+        "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
+        "layers": [layer_config(own(layer), called) for layer, called in names.items()],
+        "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
+        "outputs": {called: place[n] for called, n in outputs.items()},
+    }
 
 
 def graph_from_dict(data: dict) -> tuple[list, dict]:

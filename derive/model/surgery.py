@@ -14,6 +14,7 @@ def with_head(model, head, after: str | None = None, name: str | None = None):
     """See :meth:`derive.Model.with_head`."""
     from .functional import Model
     from .sequential import Sequential
+
     plan = model._plan
     cut = _cut(model, after)
     layers = _named(as_layers([head] if isinstance(head, Layer) else head), set(plan.names.values()))
@@ -43,14 +44,18 @@ def _cut(model, after: str | None) -> Node:
         layer = model.layer(after).layer
         return [n for n in plan.nodes if n.layer is not None and own(n.layer) is layer][-1]
     if len(plan.outputs) > 1:
-        raise DeriveError(f"{model.name} has {len(plan.outputs)} outputs ({', '.join(plan.outputs)}); say after which layer "
-                          f"the new head comes, after=")
+        raise DeriveError(
+            f"{model.name} has {len(plan.outputs)} outputs ({', '.join(plan.outputs)}); say after which layer "
+            f"the new head comes, after="
+        )
     node = next(iter(plan.outputs.values()))
     with_parameters = {p.name for p in model.layers if p.parameters}
     while True:
         if len(node.of) != 1 or node.of[0].layer is None:
-            raise DeriveError(f"{model.name}: it is not clear where its head begins; say after which layer the new one "
-                              f"comes, after= one of {', '.join(dict.fromkeys(p.name for p in model.layers))}")
+            raise DeriveError(
+                f"{model.name}: it is not clear where its head begins; say after which layer the new one "
+                f"comes, after= one of {', '.join(dict.fromkeys(p.name for p in model.layers))}"
+            )
         last, node = node, node.of[0]
         if plan.names[last.layer] in with_parameters:
             return node
@@ -61,7 +66,9 @@ def _named(layers, taken: set[str]) -> list[Layer]:
     found = []
     for layer in layers:
         if layer.name in taken:
-            raise DeriveError(f"with_head: the network has a layer {layer.name!r} already; give the new one another name")
+            raise DeriveError(
+                f"with_head: the network has a layer {layer.name!r} already; give the new one another name"
+            )
         n = 1
         while f"head_{n}" in taken:
             n += 1

@@ -241,7 +241,7 @@ class _Evaluator:
             found = MATRICES[eq.reduce].value(RationalField(), rows)
         except Undefined as error:
             raise NotOnPaper(f"{eq.name}: {error}") from error
-        for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks:]:
+        for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks :]:
             found = found[int(env[i])]
         return found if isinstance(found, Fraction) else float(found)
 

@@ -135,6 +135,7 @@ def _unsigned(e, ctx) -> Node:
         return multiplication(e, ctx)
     if isinstance(e, MatrixFunction):
         from ..matrices.show import matrix_function
+
         return matrix_function(e, ctx)
     if isinstance(e, Reduction):
         inner = ctx.bind(e.binders)

@@ -49,13 +49,15 @@ def drawing(grids, label: str) -> str:
             parts.append(f'<text x="{at + GAP / 2:g}" y="{TOP + high / 2 + 7:g}" class="sign">{clean(g.sign)}</text>')
         at += GAP
     wide = at - GAP + 8
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:g} {high + TOP + 8:g}" width="{wide:g}" '
-            f'style="max-width:100%;height:auto" role="img" aria-label="{clean(label)}"><style>'
-            f"text {{ fill: currentColor; text-anchor: middle; font: 14px sans-serif; }} .title {{ font-weight: 600; }} "
-            f".sign {{ font-size: 22px; }} .small {{ font-size: 12px; }} "
-            f"rect {{ stroke: currentColor; fill: none; stroke-opacity: .55; }} "
-            f".marked {{ fill: currentColor; fill-opacity: .16; stroke-opacity: 1; stroke-width: 2; }} "
-            f".outside {{ stroke-dasharray: 3 4; stroke-opacity: .35; }}</style>{''.join(parts)}</svg>")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:g} {high + TOP + 8:g}" width="{wide:g}" '
+        f'style="max-width:100%;height:auto" role="img" aria-label="{clean(label)}"><style>'
+        f"text {{ fill: currentColor; text-anchor: middle; font: 14px sans-serif; }} .title {{ font-weight: 600; }} "
+        f".sign {{ font-size: 22px; }} .small {{ font-size: 12px; }} "
+        f"rect {{ stroke: currentColor; fill: none; stroke-opacity: .55; }} "
+        f".marked {{ fill: currentColor; fill-opacity: .16; stroke-opacity: 1; stroke-width: 2; }} "
+        f".outside {{ stroke-dasharray: 3 4; stroke-opacity: .35; }}</style>{''.join(parts)}</svg>"
+    )
 
 
 def _cell(g: Grid, i: int, j: int, x: float, y: float) -> str:
@@ -65,8 +67,14 @@ def _cell(g: Grid, i: int, j: int, x: float, y: float) -> str:
     return box + (f'<text x="{x + CELL / 2:g}" y="{y + CELL / 2 + 5:g}" class="small">{text}</text>' if text else "")
 
 
-def window(image: tuple[int, int], kernel: tuple[int, int], at: tuple[int, int], stride: int = 1, dilation: int = 1,
-           names: tuple[str, str, str] = ("x", "K", "y")) -> str:
+def window(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    at: tuple[int, int],
+    stride: int = 1,
+    dilation: int = 1,
+    names: tuple[str, str, str] = ("x", "K", "y"),
+) -> str:
     """The window of a convolution without padding over its image, for one element of the output.
 
     Parameters
@@ -86,17 +94,29 @@ def window(image: tuple[int, int], kernel: tuple[int, int], at: tuple[int, int],
     """
     x, K, y = names
     out = [(n - dilation * (k - 1) - 1) // stride + 1 for n, k in zip(image, kernel, strict=True)]
-    met = {(stride * at[0] + dilation * r, stride * at[1] + dilation * s) for r in range(kernel[0])
-           for s in range(kernel[1])}
-    grids = [Grid(f"{x}: {image[0]} × {image[1]}", _named(x, *image), frozenset(met), sign="∗"),
-             Grid(f"{K}: {kernel[0]} × {kernel[1]}", _named(K, *kernel), frozenset(_all(*kernel)), sign="="),
-             Grid(f"{y}: {out[0]} × {out[1]}", _named(y, *out), frozenset({tuple(at)}))]
-    return drawing(grids, f"{y} at row {at[0]}, column {at[1]} is the sum of {kernel[0] * kernel[1]} products of cells of "
-                          f"{x} under the window with cells of {K}")
+    met = {
+        (stride * at[0] + dilation * r, stride * at[1] + dilation * s)
+        for r in range(kernel[0])
+        for s in range(kernel[1])
+    }
+    grids = [
+        Grid(f"{x}: {image[0]} × {image[1]}", _named(x, *image), frozenset(met), sign="∗"),
+        Grid(f"{K}: {kernel[0]} × {kernel[1]}", _named(K, *kernel), frozenset(_all(*kernel)), sign="="),
+        Grid(f"{y}: {out[0]} × {out[1]}", _named(y, *out), frozenset({tuple(at)})),
+    ]
+    return drawing(
+        grids,
+        f"{y} at row {at[0]}, column {at[1]} is the sum of {kernel[0] * kernel[1]} products of cells of "
+        f"{x} under the window with cells of {K}",
+    )
 
 
-def full_correlation(image: tuple[int, int], kernel: tuple[int, int], at: tuple[int, int],
-                     names: tuple[str, str, str] = ("dy", "K", "dx")) -> str:
+def full_correlation(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    at: tuple[int, int],
+    names: tuple[str, str, str] = ("dy", "K", "dx"),
+) -> str:
     """The gradient of the image, stride 1: the kernel turned by half a circle over the output's gradient with a border.
 
     The arguments are as in :func:`window`; ``at`` is an element of the image.
@@ -104,18 +124,29 @@ def full_correlation(image: tuple[int, int], kernel: tuple[int, int], at: tuple[
     dy, K, dx = names
     out = [n - k + 1 for n, k in zip(image, kernel, strict=True)]
     rows, columns = out[0] + 2 * (kernel[0] - 1), out[1] + 2 * (kernel[1] - 1)
-    border = {(i, j) for i, j in _all(rows, columns)
-              if not (0 <= i - kernel[0] + 1 < out[0] and 0 <= j - kernel[1] + 1 < out[1])}
-    cells = tuple(tuple("0" if (i, j) in border else f"{dy}{i - kernel[0] + 1}{j - kernel[1] + 1}"
-                        for j in range(columns)) for i in range(rows))
-    turned = tuple(tuple(f"{K}{kernel[0] - 1 - r}{kernel[1] - 1 - s}" for s in range(kernel[1]))
-                   for r in range(kernel[0]))
+    border = {
+        (i, j)
+        for i, j in _all(rows, columns)
+        if not (0 <= i - kernel[0] + 1 < out[0] and 0 <= j - kernel[1] + 1 < out[1])
+    }
+    cells = tuple(
+        tuple("0" if (i, j) in border else f"{dy}{i - kernel[0] + 1}{j - kernel[1] + 1}" for j in range(columns))
+        for i in range(rows)
+    )
+    turned = tuple(
+        tuple(f"{K}{kernel[0] - 1 - r}{kernel[1] - 1 - s}" for s in range(kernel[1])) for r in range(kernel[0])
+    )
     met = {(at[0] + r, at[1] + s) for r in range(kernel[0]) for s in range(kernel[1])}
-    grids = [Grid(f"{dy} in a border of zeros", cells, frozenset(met), frozenset(border), "∗"),
-             Grid(f"{K}, flipped", turned, frozenset(_all(*kernel)), sign="="),
-             Grid(f"{dx}: {image[0]} × {image[1]}", _named(dx, *image), frozenset({tuple(at)}))]
-    return drawing(grids, f"{dx} at row {at[0]}, column {at[1]} is the sum of the products of the flipped kernel with the "
-                          f"cells of {dy} under it; outside {dy} there are zeros")
+    grids = [
+        Grid(f"{dy} in a border of zeros", cells, frozenset(met), frozenset(border), "∗"),
+        Grid(f"{K}, flipped", turned, frozenset(_all(*kernel)), sign="="),
+        Grid(f"{dx}: {image[0]} × {image[1]}", _named(dx, *image), frozenset({tuple(at)})),
+    ]
+    return drawing(
+        grids,
+        f"{dx} at row {at[0]}, column {at[1]} is the sum of the products of the flipped kernel with the "
+        f"cells of {dy} under it; outside {dy} there are zeros",
+    )
 
 
 def _all(rows: int, columns: int):

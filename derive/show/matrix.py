@@ -44,6 +44,7 @@ def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]
 def _network(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
     """Products of several matrices, traces, inverses: what :mod:`derive.matrices.notation` reads."""
     from ..matrices.notation import Notation
+
     if len(eq.idx) > 2 or eq.reduce not in (None, "inverse") or not (eq.reduce or any(t.bnd for t in eq.terms)):
         return None
     form = Notation(names or Namer()).equation(eq)

@@ -69,8 +69,13 @@ def _question(f: Formulas) -> tuple:
     elif d.kind == "jacobian":
         asked = ("How does each element of ", target, " change with each of ", *wanted, "? ")
     elif d.kind == "gauss_newton":
-        asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction, if ",
-                 f.names.name(d.between), " were linear in it? ")
+        asked = (
+            "How does the gradient of a loss with respect to ",
+            *wanted,
+            " change along a direction, if ",
+            f.names.name(d.between),
+            " were linear in it? ",
+        )
     else:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
     return (
@@ -162,12 +167,33 @@ def _product(f: Formulas) -> list:
         return []
     name = f.names.name(target.tensor)
     if d.kind == "hvp":
-        return [Para((name, " is the derivative of ", f.names.name(d.loss), " along the direction, a number; its gradient "
-                      "is the Hessian times the direction, and the Hessian itself is never built."))]
+        return [
+            Para(
+                (
+                    name,
+                    " is the derivative of ",
+                    f.names.name(d.loss),
+                    " along the direction, a number; its gradient "
+                    "is the Hessian times the direction, and the Hessian itself is never built.",
+                )
+            )
+        ]
     held = f.names.name(d.between)
-    return [Para(("The direction moves ", held, " first; what the curvature of ", f.names.name(d.loss),
-                  " there makes of that is held fixed in ", name, ", whose gradient is then the product. The curvature of "
-                  "the way to ", held, " is left out."))]
+    return [
+        Para(
+            (
+                "The direction moves ",
+                held,
+                " first; what the curvature of ",
+                f.names.name(d.loss),
+                " there makes of that is held fixed in ",
+                name,
+                ", whose gradient is then the product. The curvature of the way to ",
+                held,
+                " is left out.",
+            )
+        )
+    ]
 
 
 def _differentiated(f: Formulas) -> tuple:

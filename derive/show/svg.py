@@ -54,7 +54,7 @@ def _box(box: Box) -> str:
 
 def _cut(text: str, most: int) -> str:
     """What fits into a box; the whole is its title."""
-    return text if len(text) <= most else text[:most - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _arrow(a: Box, b: Box, graph: Graph) -> str:

@@ -36,7 +36,9 @@ def unrolled(program: Program, steps: int = 4) -> str:
     """
     scan = next((g for g in schedule(program) if isinstance(g, Scan)), None)
     if scan is None:
-        raise DeriveError(f"unrolled: the program of {program.outputs[0].name if program.outputs else '?'} has no recurrence")
+        raise DeriveError(
+            f"unrolled: the program of {program.outputs[0].name if program.outputs else '?'} has no recurrence"
+        )
     if steps < 2:
         raise DeriveError(f"unrolled: {steps} steps; a recurrence shows from 2")
     given, states, made = _roles(program, scan)
@@ -58,21 +60,35 @@ def unrolled(program: Program, steps: int = 4) -> str:
             parts += [_arrow(a, b, "right"), _arrow(b, a, "left")]
     wide, high = steps * WIDE + 20, len(rows) * HIGH + 16
     label = f"{', '.join(states)} at each step read {', '.join(given) or 'nothing else'} and their own last values"
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
-            f'style="max-width:100%;height:auto" role="img" aria-label="{clean(label)}">{"".join(parts)}</svg>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'style="max-width:100%;height:auto" role="img" aria-label="{clean(label)}">{"".join(parts)}</svg>'
+    )
 
 
 def _roles(program: Program, scan: Scan):
     members = {e.name: e for e in scan.equations}
-    states = sorted({r.tensor.name for e in scan.equations for r in e.reads() if r.tensor.name in members
-                     and r.idx[scan.axis[r.tensor.name]] != e.idx[scan.axis[e.name]]})
+    states = sorted(
+        {
+            r.tensor.name
+            for e in scan.equations
+            for r in e.reads()
+            if r.tensor.name in members and r.idx[scan.axis[r.tensor.name]] != e.idx[scan.axis[e.name]]
+        }
+    )
     steps = {e.idx[scan.axis[e.name]] for e in scan.equations}
-    given = sorted({r.tensor.name for e in scan.equations for r in e.reads() if r.tensor.name not in members
-                    and steps & r.free_symbols})
+    given = sorted(
+        {
+            r.tensor.name
+            for e in scan.equations
+            for r in e.reads()
+            if r.tensor.name not in members and steps & r.free_symbols
+        }
+    )
     made, known = [], set(states)
     for e in program.equations:
         read = [r for r in e.reads() if r.tensor.name in known]
-        own = e.tensor.definition is not None and e.name not in members   # not what a pass named on the way
+        own = e.tensor.definition is not None and e.name not in members  # not what a pass named on the way
         if own and any(i in e.idx and i.size in {t.size for t in steps} for r in read for i in r.idx):
             made.append(e.name)
             known.add(e.name)
@@ -88,8 +104,10 @@ def _box(column: int, row: int, name: str, kind: str) -> str:
     t = f"t{column - 1:+d}".replace("t+0", "t")
     w, h = BOX
     round_ = 17 if kind == "state" else 4
-    return (f'<rect class="{kind}" x="{x - w / 2:g}" y="{y - h / 2:g}" width="{w}" height="{h}" rx="{round_}"/>'
-            f'<text x="{x:g}" y="{y + 5:g}">{clean(name)}<tspan class="sub" dy="4">{clean(t)}</tspan></text>')
+    return (
+        f'<rect class="{kind}" x="{x - w / 2:g}" y="{y - h / 2:g}" width="{w}" height="{h}" rx="{round_}"/>'
+        f'<text x="{x:g}" y="{y + 5:g}">{clean(name)}<tspan class="sub" dy="4">{clean(t)}</tspan></text>'
+    )
 
 
 def _arrow(a, b, way: str) -> str:
@@ -109,10 +127,14 @@ def _arrow(a, b, way: str) -> str:
 
 
 def _defs() -> str:
-    heads = "".join(f'<marker id="tip-{k}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-                    f'orient="auto"><path d="M0,1 L7,4 L0,7 z" fill="{c}"/></marker>'
-                    for k, c in (("forth", "currentColor"), ("back", "#c8571b")))
-    return (f"<defs>{heads}</defs><style>text {{ fill: currentColor; text-anchor: middle; font: 15px sans-serif; }} "
-            ".sub { font-size: 11px; } rect { fill: none; stroke: currentColor; stroke-opacity: .6; } "
-            ".state { fill: currentColor; fill-opacity: .1; stroke-opacity: 1; } .forth { stroke: currentColor; } "
-            ".back { stroke: #c8571b; stroke-dasharray: 5 4; }</style>")
+    heads = "".join(
+        f'<marker id="tip-{k}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        f'orient="auto"><path d="M0,1 L7,4 L0,7 z" fill="{c}"/></marker>'
+        for k, c in (("forth", "currentColor"), ("back", "#c8571b"))
+    )
+    return (
+        f"<defs>{heads}</defs><style>text {{ fill: currentColor; text-anchor: middle; font: 15px sans-serif; }} "
+        ".sub { font-size: 11px; } rect { fill: none; stroke: currentColor; stroke-opacity: .6; } "
+        ".state { fill: currentColor; fill-opacity: .1; stroke-opacity: 1; } .forth { stroke: currentColor; } "
+        ".back { stroke: #c8571b; stroke-dasharray: 5 4; }</style>"
+    )

@@ -1,6 +1,6 @@
 """An equation with nothing left to sum: every term at given sizes, and conditions solved for an index.
 
-    y[u,v] = sum_{r,s} x[u+r,v+s] K[r,s]          y[0,0] = K[0,0] x[0,0] + K[0,1] x[0,1] + K[1,0] x[1,0] + K[1,1] x[1,1]
+y[u,v] = sum_{r,s} x[u+r,v+s] K[r,s]          y[0,0] = K[0,0] x[0,0] + K[0,1] x[0,1] + K[1,0] x[1,0] + K[1,1] x[1,1]
 """
 
 from __future__ import annotations
@@ -65,25 +65,35 @@ def written_out(e: Equation, sizes: dict[str, int], at=None, latex: bool = False
         raise UnsupportedError(f"{e.name} is a position, the first maximiser; it has no terms to write out")
     missing = sorted({s.name for s in _sizes(e)} - set(sizes))
     if missing:
-        raise DeriveError(f"written_out({e.name}): the size {missing[0]} has no number; give sizes={{{missing[0]!r}: 3}}")
+        raise DeriveError(
+            f"written_out({e.name}): the size {missing[0]} has no number; give sizes={{{missing[0]!r}: 3}}"
+        )
     numbers = {s: Integer(sizes[s.name]) for s in _sizes(e)}
     shape = [size_value(i.size, sizes) for i in e.idx]
     places = list(itertools.product(*map(range, shape))) if at is None else [tuple(p) for p in at]
     if len(places) > ELEMENTS:
-        raise DeriveError(f"written_out({e.name}): {len(places)} elements; choose smaller sizes, or some of them with at=")
+        raise DeriveError(
+            f"written_out({e.name}): {len(places)} elements; choose smaller sizes, or some of them with at="
+        )
     return [_line(e, place, sizes, numbers, latex) for place in places]
 
 
 def _sizes(e: Equation) -> set[Size]:
     found = {s for i in (*e.idx, *e.over, *(i for t in e.terms for i in t.bnd)) for s in i.size.free_symbols}
-    found |= {s for t in e.terms for f in (t.coef, *t.fac, *(x for r in t.rows for x in (r.lhs, r.rhs)))
-              for s in f.free_symbols if isinstance(s, Size)}
+    found |= {
+        s
+        for t in e.terms
+        for f in (t.coef, *t.fac, *(x for r in t.rows for x in (r.lhs, r.rhs)))
+        for s in f.free_symbols
+        if isinstance(s, Size)
+    }
     found |= {s for r in e.reads() for a in r.tensor.axes for s in a.free_symbols}
     return {s for s in found if isinstance(s, Size)}
 
 
 def _line(e, place, sizes, numbers, latex) -> str:
     from ..latex import equation_latex
+
     here = {**numbers, **{i: Integer(n) for i, n in zip(e.idx, place, strict=True)}}
     parts_ = []
     for extra in itertools.product(*(range(size_value(i.size, sizes)) for i in e.over)):
@@ -99,7 +109,9 @@ def _line(e, place, sizes, numbers, latex) -> str:
     made = Equation(name, (), terms)
     index = ",".join(map(str, place))
     right = (equation_latex(made) if latex else str(made)).partition(" = ")[2]
-    shown = equation_latex(Equation(Tensor(e.name, (), (), role="computed", digest="written"), (), ())).partition(" = ")[0]
+    shown = equation_latex(Equation(Tensor(e.name, (), (), role="computed", digest="written"), (), ())).partition(
+        " = "
+    )[0]
     left = f"{shown}_{{{index}}}" if latex else f"{e.name}[{index}]"
     return f"{left if index else shown if latex else e.name} = {right}"
 
@@ -137,8 +149,11 @@ def _holds(row: Row, at) -> bool | None:
 
 def _inside(f: Expr, sizes) -> Expr:
     """Reads outside their tensor are zero."""
-    outside = {r: Integer(0) for r in f.atoms(Read) if any(
-        i.is_Integer and not 0 <= i < size_value(a, sizes) for i, a in zip(r.idx, r.tensor.axes, strict=True))}
+    outside = {
+        r: Integer(0)
+        for r in f.atoms(Read)
+        if any(i.is_Integer and not 0 <= i < size_value(a, sizes) for i, a in zip(r.idx, r.tensor.axes, strict=True))
+    }
     return f.xreplace(outside) if outside else f
 
 

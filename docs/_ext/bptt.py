@@ -11,8 +11,15 @@ def write_all(app):
     """Runs before any page is read, so a part that cannot be derived fails the build."""
     folder = Path(app.srcdir) / "generated" / "bptt"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"network": network(), "adjoints": adjoints(), "jacobian": jacobian(), "product": product(),
-                       "norms": norms(folder), "lstm": gates("lstm"), "gru": gates("gru")}.items():
+    for name, text in {
+        "network": network(),
+        "adjoints": adjoints(),
+        "jacobian": jacobian(),
+        "product": product(),
+        "norms": norms(folder),
+        "lstm": gates("lstm"),
+        "gru": gates("gru"),
+    }.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -67,8 +74,10 @@ def jacobian() -> str:
 
     h, before, W = one_step()
     lines = []
-    for of, left in ((before, r"\frac{\partial h_{j}}{\partial h^{\mathrm{prev}}_{m}}"),
-                     (W, r"\frac{\partial^{+} h_{j}}{\partial W_{mj'}}")):
+    for of, left in (
+        (before, r"\frac{\partial h_{j}}{\partial h^{\mathrm{prev}}_{m}}"),
+        (W, r"\frac{\partial^{+} h_{j}}{\partial W_{mj'}}"),
+    ):
         d = dv.jacobian(h, [of])
         d.check()
         lines.append(displayed(d.program.equations[-1], left))
@@ -100,8 +109,10 @@ def product(T: int = 5) -> str:
     worst = float(np.abs(total - derived).max() / np.abs(total).max())
     if worst > 1e-5:
         raise AssertionError(f"the sum over products of Jacobians differs from the derived gradient by {worst}")
-    return (f"Summed that way in NumPy for $T = {T}$, all {count} pairs $k \\le t$, it agrees with the derived gradient to "
-            f"single precision, as this page was built: the reverse recurrence is the same sum, with the products shared.\n")
+    return (
+        f"Summed that way in NumPy for $T = {T}$, all {count} pairs $k \\le t$, it agrees with the derived gradient to "
+        f"single precision, as this page was built: the reverse recurrence is the same sum, with the products shared.\n"
+    )
 
 
 def norms(folder: Path) -> str:
@@ -114,7 +125,9 @@ def norms(folder: Path) -> str:
     X, Y = rng.normal(size=(16, T, 4)).astype(np.float32), rng.integers(0, 3, 16)
     for name, layer in (("tanh RNN", L.SimpleRNN(32, name="cell")), ("LSTM", L.LSTM(32, name="cell"))):
         model = dv.Sequential([layer, L.Dense(3)], input_shape=(T, 4))
-        found[name] = pictures.state_gradients(model, nx.init(model, seed=0), X, Y, "sparse_softmax_cross_entropy", "cell")
+        found[name] = pictures.state_gradients(
+            model, nx.init(model, seed=0), X, Y, "sparse_softmax_cross_entropy", "cell"
+        )
     figure = pictures.gradient_norms(found, "A loss at the last of 60 steps, before training")
     ratio = {n: v[0] / v[-1] for n, v in found.items()}
     said = ", ".join(f"{v:.0e} for the {n}" for n, v in ratio.items())

@@ -42,8 +42,9 @@ def write_all(app):
 def index(title: str, module: str, table) -> str:
     """The module's own text, its table included, and a list of the pages."""
     names = "\n".join(table)
-    return (f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n\n"
-            f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n")
+    return (
+        f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
+    )
 
 
 def activation_page(entry, folder: Path) -> str:
@@ -81,8 +82,10 @@ def loss_page(entry, folder: Path) -> str:
     plot(folder, entry.name, at, cost, slope, z.name)
     facts = [f"Reads {entry.reads}; the target is {entry.target}.", f"Domain: {entry.domain}", options(entry)]
     if entry.twin:
-        facts.append(f"The same from {'probabilities' if entry.reads == 'logits' else 'logits'}: "
-                     f"[{entry.twin}]({entry.twin}.md).")
+        facts.append(
+            f"The same from {'probabilities' if entry.reads == 'logits' else 'logits'}: "
+            f"[{entry.twin}]({entry.twin}.md)."
+        )
     return page(entry, facts, derived, f"The cost of one prediction and its derivative, {said}.")
 
 
@@ -141,8 +144,16 @@ def page(entry, facts, derived, caption: str) -> str:
     said = (inspect.getdoc(entry.rule) or "").split("\n>>> ")[0].replace("References\n----------", "**References**\n")
     if not said or not entry.caveats:
         raise ExtensionError(f"{entry.name}: an entry of the catalogue needs a docstring and its caveats")
-    lines = [f"# {entry.name}", "", "```{eval-rst}", said.rstrip(), "```", "",
-             *(f"- {fact}" for fact in facts if fact), ""]
+    lines = [
+        f"# {entry.name}",
+        "",
+        "```{eval-rst}",
+        said.rstrip(),
+        "```",
+        "",
+        *(f"- {fact}" for fact in facts if fact),
+        "",
+    ]
     if derived is not None:
         evidence = derived.check()
         if not evidence.ok:
@@ -150,8 +161,20 @@ def page(entry, facts, derived, caption: str) -> str:
         lines += [f"![{caption}]({entry.name}.svg)", "", caption, ""]
     lines += ["## In floating point", "", entry.caveats, ""]
     if derived is not None:
-        lines += ["## The derivation", "", "````{raw} html", derived._repr_html_(), "````", "",
-                  "## The program", "", "```python", compiled(derived).source.rstrip(), "```", ""]
+        lines += [
+            "## The derivation",
+            "",
+            "````{raw} html",
+            derived._repr_html_(),
+            "````",
+            "",
+            "## The program",
+            "",
+            "```python",
+            compiled(derived).source.rstrip(),
+            "```",
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -9,8 +9,15 @@ def write_all(app):
     """Runs before any page is read, so a part that cannot be derived fails the build."""
     folder = Path(app.srcdir) / "generated" / "convolution"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"definition": definition(), "strided": strided(), "worked": worked(), "flipped": flipped(),
-                       "pooling": pooling(), "first": max_first(), "norm": norm()}.items():
+    for name, text in {
+        "definition": definition(),
+        "strided": strided(),
+        "worked": worked(),
+        "flipped": flipped(),
+        "pooling": pooling(),
+        "first": max_first(),
+        "norm": norm(),
+    }.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -40,8 +47,14 @@ def derived(**geometry):
 
 def definition() -> str:
     d, x, K = derived()
-    return "\n".join([displayed(d.program.equation("y")), "From this line the engine derives\n",
-                      displayed(d.gradient(K)), displayed(d.gradient(x))])
+    return "\n".join(
+        [
+            displayed(d.program.equation("y")),
+            "From this line the engine derives\n",
+            displayed(d.gradient(K)),
+            displayed(d.gradient(x)),
+        ]
+    )
 
 
 def strided() -> str:
@@ -49,8 +62,13 @@ def strided() -> str:
     from derive.latex import equation_latex
 
     d, x, K = derived(stride=dv.size("S"), padding=dv.size("P"))
-    lines = [displayed(d.program.equation("y")), displayed(d.gradient(K)), displayed(d.gradient(x)),
-             "The conditions of the last sum, solved for the position in the output:\n", "```text"]
+    lines = [
+        displayed(d.program.equation("y")),
+        displayed(d.gradient(K)),
+        displayed(d.gradient(x)),
+        "The conditions of the last sum, solved for the position in the output:\n",
+        "```text",
+    ]
     lines += [str(c) for c in dv.solved(d.gradient(x))]
     assert equation_latex(d.gradient(x)).count("=") == 3  # both conditions are in the equation
     return "\n".join([*lines, "```", ""])
@@ -63,10 +81,14 @@ def worked() -> str:
     d, x, K = derived()
     sizes = {"H": 4, "W": 3, "R": 2, "Q": 2}
     parts = [drawn(window((4, 3), (2, 2), (1, 0)))]
-    for title, e in (("Forward, six elements of four products each:", d.program.equation("y")),
-                     ("The kernel's gradient, four elements of six products each: the window slides over *x*, and is *dy*:",
-                      d.gradient(K)), ("The image's gradient, a term for every window that an element was under:",
-                                       d.gradient(x))):
+    for title, e in (
+        ("Forward, six elements of four products each:", d.program.equation("y")),
+        (
+            "The kernel's gradient, four elements of six products each: the window slides over *x*, and is *dy*:",
+            d.gradient(K),
+        ),
+        ("The image's gradient, a term for every window that an element was under:", d.gradient(x)),
+    ):
         parts += [title + "\n", aligned(dv.written_out(e, sizes, latex=True))]
     return "\n".join(parts)
 
@@ -84,11 +106,18 @@ def flipped() -> str:
     found = d.compare(x, turned)
     if not found:
         raise AssertionError(str(found))
-    return "\n".join([
-        "With $r' = R - 1 - r$ and $s' = Q - 1 - s$ the same sum reads\n",
-        "$$\n\\mathrm{d}x_{hw} = \\sum_{r,s} \\mathrm{dy}_{h+r-(R-1),\\,w+s-(Q-1)} \\; K_{R-1-r,\\,Q-1-s}\n$$\n",
-        "and `d.compare(x, ...)` with that formula answers, as this page was built:\n",
-        "```text", str(found), "```", "", drawn(full_correlation((4, 3), (2, 2), (1, 0)))])
+    return "\n".join(
+        [
+            "With $r' = R - 1 - r$ and $s' = Q - 1 - s$ the same sum reads\n",
+            "$$\n\\mathrm{d}x_{hw} = \\sum_{r,s} \\mathrm{dy}_{h+r-(R-1),\\,w+s-(Q-1)} \\; K_{R-1-r,\\,Q-1-s}\n$$\n",
+            "and `d.compare(x, ...)` with that formula answers, as this page was built:\n",
+            "```text",
+            str(found),
+            "```",
+            "",
+            drawn(full_correlation((4, 3), (2, 2), (1, 0))),
+        ]
+    )
 
 
 def pooling() -> str:
@@ -103,8 +132,13 @@ def pooling() -> str:
     d = dv.vjp(p, [x], cotangent="dp")
     d.check()
     values = evaluate(d.program, {"x": [3, 1, 5, 5, 2, 4], "dp": [10, 20, 30]}, {"N": 6})
-    rows = [("x", "image"), ("p", "largest of each pair"), (f"{p.name}_argmax", "which of the two, the first at a tie"),
-            ("dp", "gradient that arrives"), (d.gradients["x"].name, "gradient that leaves")]
+    rows = [
+        ("x", "image"),
+        ("p", "largest of each pair"),
+        (f"{p.name}_argmax", "which of the two, the first at a tie"),
+        ("dp", "gradient that arrives"),
+        (d.gradients["x"].name, "gradient that leaves"),
+    ]
     table = ["| | | |", "| --- | --- | --- |"]
     table += [f"| `{name}` | {', '.join(map(str, values[name].nested()))} | {what} |" for name, what in rows]
     return "\n".join([*(displayed(e) for e in d.program.equations), *table, ""])

@@ -29,16 +29,36 @@ class Learned:
 def entries() -> dict[str, Learned]:
     from derive import layers as L
 
-    return {e.name: e for e in (
-        Learned("prelu", L.PReLU, {}, {"slope": [0.25]}, "the slope being 1/4",
-                "The derivative at the kink is the slope. Nothing overflows; a slope may become negative or exceed 1."),
-        Learned("maxout", L.Maxout, {"units": 1, "pieces": 3}, {"kernel": [[[-1.0, 0.2, 0.8]]], "bias": [[-1.0, 0.5, 0.0]]},
+    return {
+        e.name: e
+        for e in (
+            Learned(
+                "prelu",
+                L.PReLU,
+                {},
+                {"slope": [0.25]},
+                "the slope being 1/4",
+                "The derivative at the kink is the slope. Nothing overflows; a slope may become negative or exceed 1.",
+            ),
+            Learned(
+                "maxout",
+                L.Maxout,
+                {"units": 1, "pieces": 3},
+                {"kernel": [[[-1.0, 0.2, 0.8]]], "bias": [[-1.0, 0.5, 0.0]]},
                 "for one unit of three pieces",
-                "At a tie the first of the largest pieces gets the gradient. A piece that is never the largest gets none."),
-        Learned("rbf", L.RBF, {"units": 1}, {"centres": [[1.0]], "widths": [1.5]}, "the centre being 1, the width 1.5",
+                "At a tie the first of the largest pieces gets the gradient. A piece that is never the largest gets none.",
+            ),
+            Learned(
+                "rbf",
+                L.RBF,
+                {"units": 1},
+                {"centres": [[1.0]], "widths": [1.5]},
+                "the centre being 1, the width 1.5",
                 "Far from every centre value and gradient underflow to 0, in float32 beyond about 14 widths: start the "
-                "centres where the data is. A width of 0 has no value."),
-    )}
+                "centres where the data is. A width of 0 has no value.",
+            ),
+        )
+    }
 
 
 def learned_page(entry: Learned, folder: Path) -> str:

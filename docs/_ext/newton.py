@@ -12,8 +12,13 @@ def write_all(app):
     """Runs before any page is read, so a part that cannot be derived fails the build."""
     folder = Path(app.srcdir) / "generated" / "newton"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"tangent": tangent(folder), "logistic": logistic(folder), "dropped": dropped(),
-                       "bending": bending(folder), "network": network(folder)}.items():
+    for name, text in {
+        "tangent": tangent(folder),
+        "logistic": logistic(folder),
+        "dropped": dropped(),
+        "bending": bending(folder),
+        "network": network(folder),
+    }.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -44,10 +49,20 @@ def tangent(folder: Path) -> str:
     d = dv.jacobian(dv.define("f", (), x[()] ** 3 - 2 * x[()] - 5), [x])
     found = dv.taylor(d)
     result = nx.newton(d, {"x": np.array(4.0)})
-    return "\n".join(["The tangent of $f(x) = x^3 - 2x - 5$, and where it is zero, as derived:\n", displayed(found.model),
-                      displayed(found.condition[0], "0"), displayed(found.update), displayed(found.derivatives[0]),
-                      picture(tangents(d, result), folder / "tangents.svg", "Three tangents, each ending at the next point"),
-                      "```text", str(result), "```", ""])
+    return "\n".join(
+        [
+            "The tangent of $f(x) = x^3 - 2x - 5$, and where it is zero, as derived:\n",
+            displayed(found.model),
+            displayed(found.condition[0], "0"),
+            displayed(found.update),
+            displayed(found.derivatives[0]),
+            picture(tangents(d, result), folder / "tangents.svg", "Three tangents, each ending at the next point"),
+            "```text",
+            str(result),
+            "```",
+            "",
+        ]
+    )
 
 
 def logistic(folder: Path) -> str:
@@ -68,9 +83,17 @@ def logistic(folder: Path) -> str:
         norms.append(float(np.linalg.norm(g)))
         w = w - 2.0 * g
     figure = convergence({"Newton": result, "gradient descent": norms})
-    return "\n".join([displayed(found.model), "Its gradient by the step is zero where\n", displayed(found.condition[0], "0"),
-                      "with\n", *map(displayed, (*read_by(d, found.derivatives), *found.derivatives)),
-                      picture(figure, folder / "logistic.svg", "Gradient norms of both methods against the steps"), ""])
+    return "\n".join(
+        [
+            displayed(found.model),
+            "Its gradient by the step is zero where\n",
+            displayed(found.condition[0], "0"),
+            "with\n",
+            *map(displayed, (*read_by(d, found.derivatives), *found.derivatives)),
+            picture(figure, folder / "logistic.svg", "Gradient norms of both methods against the steps"),
+            "",
+        ]
+    )
 
 
 def read_by(d, equations) -> list:
@@ -117,8 +140,13 @@ def bending(folder: Path) -> str:
     path = nx.newton(valley, {"x": np.array(-0.5), "y": np.array(0.1)}, damping="auto").path
     first = curvature(valley, {"x": -0.5, "y": 0.1}, path=path, reach=1.6)
     second = curvature(saddle, {"x": 0.3, "y": 0.5})
-    return "\n".join([picture(first, folder / "valley.svg", "A curved valley and the path through it"),
-                      picture(second, folder / "saddle.svg", "A saddle with its direction of negative curvature"), ""])
+    return "\n".join(
+        [
+            picture(first, folder / "valley.svg", "A curved valley and the path through it"),
+            picture(second, folder / "saddle.svg", "A saddle with its direction of negative curvature"),
+            "",
+        ]
+    )
 
 
 def network(folder: Path) -> str:

@@ -13,7 +13,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Derive the gradients of a model from its forward definitions, show every step, run and check them.\n\n"
-    "A MODEL is a text file of equations (.dv, .txt); a formula in matrix notation (\"x'*A*x\"); a Python file and a name "
+    'A MODEL is a text file of equations (.dv, .txt); a formula in matrix notation ("x\'*A*x"); a Python file and a name '
     "in it (net.py:model); a folder that training left; or a name of the catalogue: a text (softmax_regression, attention, "
     "...), a network (lenet5, ...), an activation or a loss (gelu, huber, ...).\n\n"
     "Exit codes: 0 right, 1 wrong (a check refused something), 2 not understood. Every command takes --json.",

@@ -55,8 +55,11 @@ def check(
     cross = None if written is None else crosscheck(kernel, written)
     ok = bool(found["ok"] and report.ok and (cross is None or cross.ok))
     if as_json or out is not None:
-        write_json({"ok": ok, "name": derivation.name, "exact": found, "verify": report.as_dict()}
-                   | ({} if cross is None else {"crosscheck": json.loads(cross.to_json())}), out)
+        write_json(
+            {"ok": ok, "name": derivation.name, "exact": found, "verify": report.as_dict()}
+            | ({} if cross is None else {"crosscheck": json.loads(cross.to_json())}),
+            out,
+        )
     if not as_json:
         typer.echo(exact if steps else brief(exact))
         for said in (report, cross):

@@ -15,7 +15,10 @@ from .. import files
 from ..errors import NumericsError
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A text file, a formula, FILE.py:NAME, a trained folder, or a catalogue name.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A text file, a formula, FILE.py:NAME, a trained folder, or a catalogue name."
+    ),
 ]
 Wrt = Annotated[
     str | None,

@@ -55,12 +55,25 @@ class DataSet:
             return self
         if int(np.prod(self.x.shape[1:])) != int(np.prod(shape)):
             raise InputError(f"{self.name}: an example has shape {self.x.shape[1:]}, and the network reads {shape}")
-        return DataSet(self.name, self.x.reshape(-1, *shape), self.y, self.x_test.reshape(-1, *shape), self.y_test,
-                       self.image, self.classes)
+        return DataSet(
+            self.name,
+            self.x.reshape(-1, *shape),
+            self.y,
+            self.x_test.reshape(-1, *shape),
+            self.y_test,
+            self.image,
+            self.classes,
+        )
 
 
-def load(kind: str, folder: Path | None = None, target: str | None = None, size: int | None = None,
-         held_out: float = 0.2, seed: int = 0) -> DataSet:
+def load(
+    kind: str,
+    folder: Path | None = None,
+    target: str | None = None,
+    size: int | None = None,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> DataSet:
     """Read a data set and split it, the classes in proportion; CSV columns are standardized on the training part.
 
     Raises
@@ -90,6 +103,7 @@ def load(kind: str, folder: Path | None = None, target: str | None = None, size:
     (x, y), (x_test, y_test) = split(x, y, held_out, seed)
     if kind == "csv":
         from ..loaders import Standardizer
+
         scale = Standardizer.fit(x)
         x, x_test = scale(x), scale(x_test)
     image = tuple(x.shape[1:]) if x.ndim == 4 else None
@@ -99,13 +113,15 @@ def load(kind: str, folder: Path | None = None, target: str | None = None, size:
 def _read(kind: str, path: Path, target: str | None, size: int | None):
     from ..loaders import load_csv, load_npz
     from ..loaders_images import load_images
+
     if kind == "images":
         return load_images(path, size=None if size is None else (size, size))
     if kind == "npz":
         found = load_npz(path)
         if found.Y.shape[:1] != found.X.shape[:1] or found.X.ndim < 2:
-            raise InputError(f"{path}: X has shape {found.X.shape} and Y {found.Y.shape}; expected are (N, ...) and (N,) or "
-                             f"(N, M)")
+            raise InputError(
+                f"{path}: X has shape {found.X.shape} and Y {found.Y.shape}; expected are (N, ...) and (N,) or (N, M)"
+            )
         return found
     column = -1 if target is None else int(target) if target.lstrip("-").isdigit() else target
     return load_csv(path, target=column)

@@ -42,13 +42,16 @@ def build(kind: str, data: DataSet, hidden: str | None = None, dropout: float = 
             layers += [L.Dense(count, activation="relu"), *([L.Dropout(dropout)] if dropout else [])]
         return Sequential([*layers, L.Dense(data.outputs)], input_shape=data.x.shape[1:], name=name)
     if kind in ("cnn", "lstm") and data.image is None:
-        raise NumericsError(f"--model {kind}: {data.name} has examples of shape {data.x.shape[1:]}, which are no images")
+        raise NumericsError(
+            f"--model {kind}: {data.name} has examples of shape {data.x.shape[1:]}, which are no images"
+        )
     if kind == "cnn":
         return _convolutional(data, name)
     if kind == "lstm":
         height, width, channels = data.image
-        return Sequential([L.LSTM(units(hidden or "64")[0]), L.Dense(data.outputs)], input_shape=(height, width * channels),
-                          name=name)
+        return Sequential(
+            [L.LSTM(units(hidden or "64")[0]), L.Dense(data.outputs)], input_shape=(height, width * channels), name=name
+        )
     if kind in NETWORKS:
         wants = "classes" in inspect.signature(NETWORKS[kind]).parameters
         return NETWORKS[kind](classes=data.outputs) if wants else NETWORKS[kind]()
@@ -77,11 +80,14 @@ def _convolutional(data: DataSet, name: str) -> Model:
 
 def _own(kind: str) -> Model:
     from .subject import network
+
     try:
         return network(kind)
     except DeriveError as error:
         if ".py:" in kind or "/" in kind or kind.endswith(".json"):
             raise
         known = [*KINDS, *NETWORKS]
-        raise NumericsError(f"--model {kind}: there is no such network{did_you_mean(kind, known)}\n  accepted are "
-                            f"{', '.join(known)}, FILE.py:NAME, or a folder that training left") from error
+        raise NumericsError(
+            f"--model {kind}: there is no such network{did_you_mean(kind, known)}\n  accepted are "
+            f"{', '.join(known)}, FILE.py:NAME, or a folder that training left"
+        ) from error

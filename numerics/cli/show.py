@@ -36,7 +36,9 @@ def show(
         str | None,
         typer.Option(metavar="adam", help="Write an optimizer's update under each gradient: sgd, momentum, adam, ..."),
     ] = None,
-    notation: Annotated[str, typer.Option(metavar="both|index|matrix", help="In which notation results stand.")] = "both",
+    notation: Annotated[
+        str, typer.Option(metavar="both|index|matrix", help="In which notation results stand.")
+    ] = "both",
     example: Annotated[bool, typer.Option("--example/--no-example", help="With a small worked example.")] = True,
     out: Out = None,
     as_json: Json = False,
@@ -65,6 +67,7 @@ def show(
     document = derivation
     if update is not None:
         from derive.updates import with_update
+
         if order != 1:
             raise DeriveError("--update writes under gradients; it goes with --order 1")
         document = with_update(derivation, update)
@@ -76,12 +79,7 @@ def show(
 
 @plainly
 def emit(
-    model: ModelArgument,
-    wrt: Wrt = None,
-    order: Order = 1,
-    loss: Loss = None,
-    out: Out = None,
-    as_json: Json = False,
+    model: ModelArgument, wrt: Wrt = None, order: Order = 1, loss: Loss = None, out: Out = None, as_json: Json = False
 ) -> None:
     """Write the JAX module that computes the loss and all gradients; it runs where only JAX is installed.
 
@@ -101,33 +99,59 @@ def emit(
     if not as_json:
         write(kernel.source, out)
         return
-    write_json({
-        "ok": True, "name": derivation.name, "kind": derivation.kind, "source": kernel.source,
-        "inputs": [_tensor(t) for t in kernel.inputs],
-        "results": {group: sorted(map(_key, value)) if hasattr(value, "items") else value.name
-                    for group, value in derivation.results},
-        "choices": [{"rule": rule, "equation": number, "why": why} for rule, number, why in kernel.choices],
-    }, out)
+    write_json(
+        {
+            "ok": True,
+            "name": derivation.name,
+            "kind": derivation.kind,
+            "source": kernel.source,
+            "inputs": [_tensor(t) for t in kernel.inputs],
+            "results": {
+                group: sorted(map(_key, value)) if hasattr(value, "items") else value.name
+                for group, value in derivation.results
+            },
+            "choices": [{"rule": rule, "equation": number, "why": why} for rule, number, why in kernel.choices],
+        },
+        out,
+    )
 
 
 def described(d: Derivation) -> dict:
     """A derivation as plain data."""
     return {
-        "ok": True, "name": d.name, "kind": d.kind, "loss": d.loss.name, "wrt": [t.name for t in d.wrt],
+        "ok": True,
+        "name": d.name,
+        "kind": d.kind,
+        "loss": d.loss.name,
+        "wrt": [t.name for t in d.wrt],
         "inputs": [_tensor(t) for t in d.program.inputs],
         "sizes": [s.name for s in d.program.sizes()],
         "definitions": [str(e) for e in d.source],
         "equations": [_equation(e) for e in d.program],
         "gradients": {n: t.name for n, t in dict(d.results).get("grads", {}).items()},
-        "steps": [{"id": s.id, "rule": s.rule, "target": s.target, "before": [str(e) for e in s.before],
-                   "after": str(s.after), "why": s.why, "parents": list(s.parents)} for s in d.steps],
-        "facts": [str(f) for f in d.facts], "kinks": list(d.kinks),
+        "steps": [
+            {
+                "id": s.id,
+                "rule": s.rule,
+                "target": s.target,
+                "before": [str(e) for e in s.before],
+                "after": str(s.after),
+                "why": s.why,
+                "parents": list(s.parents),
+            }
+            for s in d.steps
+        ],
+        "facts": [str(f) for f in d.facts],
+        "kinks": list(d.kinks),
     }
 
 
 def _updates(document) -> dict:
-    return {"rule": document.rule.name, "references": list(document.rule.references),
-            "equations": {n: [_equation(e) for e in document.equations(n)] for n in document.updates}}
+    return {
+        "rule": document.rule.name,
+        "references": list(document.rule.references),
+        "equations": {n: [_equation(e) for e in document.equations(n)] for n in document.updates},
+    }
 
 
 def _equation(e) -> dict:

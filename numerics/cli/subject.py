@@ -51,6 +51,7 @@ class Subject:
     def compile(self, d: Derivation):
         """The program of a derivation of this, with the sizes it needs."""
         from ..kernel import compile
+
         needed = {s.name for s in d.program.sizes()} - {a.name for t in d.program.inputs for a in t.axes if a.is_Symbol}
         return compile(d, sizes={n: v for n, v in self.sizes.items() if n in needed})
 
@@ -79,9 +80,11 @@ def find(source: str, wrt: list[str] | None = None, loss: str | None = None) -> 
     if FORMULA.search(source):
         return _from_formula(source, wrt)
     known = [*names(), *NETWORKS, *LOSSES, *ACTIVATIONS]
-    raise DeriveError(f"{source}: there is no such file, and the catalogue has no such name"
-                      f"{did_you_mean(source, known)}\n  texts: the catalogue has {', '.join(names())}\n  networks: "
-                      f"{', '.join(NETWORKS)}\n  and every activation and loss")
+    raise DeriveError(
+        f"{source}: there is no such file, and the catalogue has no such name"
+        f"{did_you_mean(source, known)}\n  texts: the catalogue has {', '.join(names())}\n  networks: "
+        f"{', '.join(NETWORKS)}\n  and every activation and loss"
+    )
 
 
 def _from_text(source: str, wrt) -> Subject:
@@ -94,14 +97,17 @@ def network(source: str) -> Model:
     if ".py:" in source:
         found = _object(source)
         if not isinstance(found, Model):
-            raise DeriveError(f"{source}: this is {type(found).__name__}; a network is wanted (dv.Sequential, dv.Model), or "
-                              f"a function that returns one")
+            raise DeriveError(
+                f"{source}: this is {type(found).__name__}; a network is wanted (dv.Sequential, dv.Model), or "
+                f"a function that returns one"
+            )
         return found
     return Model.from_dict(_described(Path(source))[0])
 
 
 def _object(source: str):
     from ..userfile import object_from_file
+
     found = object_from_file(source, "MODEL")
     return found() if callable(found) and not isinstance(found, (Model, Tensor)) else found
 
@@ -117,12 +123,16 @@ def _from_python(source: str, wrt, loss) -> Subject:
         if wrt is None:
             wrt = [t.name for t in _inputs(found) if t.role == "parameter"]
         if not wrt:
-            raise DeriveError(f"{source}: say what to differentiate {found.name} by, as in --wrt "
-                              f"{next((t.name for t in _inputs(found)), 'W')}")
+            raise DeriveError(
+                f"{source}: say what to differentiate {found.name} by, as in --wrt "
+                f"{next((t.name for t in _inputs(found)), 'W')}"
+            )
         by = [_one(_inputs(found), n, found) for n in wrt]
         return Subject(name, "", lambda: backprop(found, wrt=by, name=name))
-    raise DeriveError(f"{source}: {name} is {type(found).__name__}; accepted are a network (dv.Sequential, dv.Model), a "
-                      f"scalar made by dv.define, a derivation, or a function that returns one")
+    raise DeriveError(
+        f"{source}: {name} is {type(found).__name__}; accepted are a network (dv.Sequential, dv.Model), a "
+        f"scalar made by dv.define, a derivation, or a function that returns one"
+    )
 
 
 def _from_folder(path: Path, wrt, loss) -> Subject:
@@ -136,7 +146,9 @@ def _described(path: Path) -> tuple[dict, object]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DeriveError(f"{path}: no {file.name} there; a folder that training left, or a JSON file, is expected") from None
+        raise DeriveError(
+            f"{path}: no {file.name} there; a folder that training left, or a JSON file, is expected"
+        ) from None
     except (ValueError, UnicodeDecodeError) as error:
         raise DeriveError(f"{file}: not JSON: {error}") from None
     described = data.get("model", data) if isinstance(data, dict) else None
@@ -169,11 +181,14 @@ def _doc(entry) -> str:
 def _from_formula(source: str, wrt) -> Subject:
     """A formula in matrix notation, as ``x'*A*x``; a value that is no scalar has a Jacobian."""
     by = tuple(wrt or ())
-    return Subject("formula", source, lambda: derive_matrix(source, by), second=lambda: derive_matrix(source, by, order=2))
+    return Subject(
+        "formula", source, lambda: derive_matrix(source, by), second=lambda: derive_matrix(source, by, order=2)
+    )
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
     from derive.ingest import ingest
+
     return ingest([t]).inputs
 
 
@@ -188,8 +203,7 @@ def _named(d: Derivation, name: str) -> Tensor:
     tensors = [*d.source.inputs, *(e.tensor for e in d.source)]
     found = next((t for t in tensors if t.name == name), None)
     if found is None:
-        raise DeriveError(f"--wrt {name}: {d.name} has no such tensor"
-                          f"{did_you_mean(name, [t.name for t in tensors])}")
+        raise DeriveError(f"--wrt {name}: {d.name} has no such tensor{did_you_mean(name, [t.name for t in tensors])}")
     return found
 
 

@@ -25,17 +25,21 @@ def train(
     data: Annotated[str | None, typer.Option(metavar="DATA", help="The same, as an option.")] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Where it is: the IDX files' folder, the .csv or .npz file, the image folder."),
+        typer.Option(
+            metavar="PATH", help="Where it is: the IDX files' folder, the .csv or .npz file, the image folder."
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Of a CSV file: the column to predict; the last, if not given.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Of an image folder: scale all images to this.")] = None,
     model: Annotated[
-        str, typer.Option(metavar="KIND", help="linear, mlp, cnn, lstm, lenet5, ..., FILE.py:NAME, or a trained folder.")
+        str,
+        typer.Option(metavar="KIND", help="linear, mlp, cnn, lstm, lenet5, ..., FILE.py:NAME, or a trained folder."),
     ] = "mlp",
     hidden: Annotated[
-        str | None, typer.Option(metavar="128,64", help="Units of the hidden layers of an mlp (128,64) or an lstm (64).")
+        str | None,
+        typer.Option(metavar="128,64", help="Units of the hidden layers of an mlp (128,64) or an lstm (64)."),
     ] = None,
     dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="After each hidden layer of an mlp.")] = 0.0,
     loss: Annotated[str | None, typer.Option(metavar="NAME", help="Otherwise cross-entropy, or squared error.")] = None,
@@ -44,7 +48,10 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 30,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in one step.")] = 64,
     validation: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share of the training part held out while training (0.1 with --patience).")
+        float,
+        typer.Option(
+            min=0.0, max=0.9, help="Share of the training part held out while training (0.1 with --patience)."
+        ),
     ] = 0.0,
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many epochs without a better val_loss; the best is kept.")
@@ -52,7 +59,9 @@ def train(
     shift: Annotated[int, typer.Option(min=0, help="Move training images by up to so many pixels.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the training images.")] = False,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="A line an epoch: .jsonl or .tsv.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as if it had not ended.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, as if it had not ended.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")] = False,
     pages: Annotated[bool, typer.Option("--pages/--no-pages", help="Check the program and write its pages.")] = True,
     seed: Seed = 0,
@@ -95,15 +104,33 @@ def train(
     folder = out or Path("out") / (found.name if model == "mlp" else f"{found.name}_{network.name}")
     if checkpoint.holds(folder) and not resume:
         if not overwrite:
-            raise NumericsError(f"{folder} holds another run; --resume goes on with it, --overwrite begins anew, -o names "
-                                f"another folder")
+            raise NumericsError(
+                f"{folder} holds another run; --resume goes on with it, --overwrite begins anew, -o names "
+                f"another folder"
+            )
         _emptied(folder)
     if resume and not checkpoint.holds(folder):
         raise NumericsError(f"--resume: {folder} holds no run; -o names the folder of one")
-    result = train(Run(
-        network, found, folder, rule, loss, epochs, batch_size, seed, validation or (0.1 if patience else 0.0), patience, log,
-        _augment(found, shift, flip), resume, pages, verbose=not as_json,
-        say=(lambda text: None) if as_json else typer.echo))
+    result = train(
+        Run(
+            network,
+            found,
+            folder,
+            rule,
+            loss,
+            epochs,
+            batch_size,
+            seed,
+            validation or (0.1 if patience else 0.0),
+            patience,
+            log,
+            _augment(found, shift, flip),
+            resume,
+            pages,
+            verbose=not as_json,
+            say=(lambda text: None) if as_json else typer.echo,
+        )
+    )
     if as_json:
         write_json(result)
     if result["ok"] is False:
@@ -123,6 +150,7 @@ def _meant(option: str, given, fits: bool, where: str) -> None:
 
 def _optimizer(name: str, rate: float):
     import optax
+
     if name not in OPTIMIZERS:
         raise NumericsError(f"--optimizer {name}: accepted are {', '.join(OPTIMIZERS)}{did_you_mean(name, OPTIMIZERS)}")
     if name in ("momentum", "nesterov"):
@@ -132,10 +160,13 @@ def _optimizer(name: str, rate: float):
 
 def _augment(data, shift: int, flip: bool):
     from ..loaders_images import Augment
+
     if not (shift or flip):
         return None
     if data.image is None:
-        raise NumericsError(f"--shift and --flip are for images; an example of {data.name} has shape {data.x.shape[1:]}")
+        raise NumericsError(
+            f"--shift and --flip are for images; an example of {data.name} has shape {data.x.shape[1:]}"
+        )
     move, shape = Augment(shift=shift, flip=flip), data.x.shape[1:]
     return lambda x, generator: move(x.reshape(-1, *data.image), generator).reshape(-1, *shape)
 

@@ -81,7 +81,7 @@ def _written(program: Program, linear: dict[str, Form], inner: set[str]) -> Affi
             form = _opened(linear[e.name], known)
             if e.name in inner:
                 known[e.name] = form or linear[e.name]
-                continue                                 # written wherever it is read
+                continue  # written wherever it is read
             if form is not None:
                 forms[e.name], terms = form, _terms(form)
                 choices.append(("affine", e.number, "one multiply-add for each large array, its coefficient first"))
@@ -168,10 +168,10 @@ def _parted(e: Equation, known, sums) -> tuple[Term, ...] | None:
 def value(scope: Scope, form: Form, order) -> Val:
     """``x * scale + shift``."""
     addends = []
-    for k, c in sorted(form.coefs.items(), key=lambda kc: kc[0] == 1):     # the shift is last
+    for k, c in sorted(form.coefs.items(), key=lambda kc: kc[0] == 1):  # the shift is last
         minus = c.could_extract_minus_sign()
         v = pointwise.expr(scope, -c if minus else c, order)
-        v = replace(v, src=v.atom, prec=ATOM, core=None)       # in brackets, so that small arrays meet first
+        v = replace(v, src=v.atom, prec=ATOM, core=None)  # in brackets, so that small arrays meet first
         v = v if k == 1 else pointwise.plain_product(scope, [k], order, first=v)
         addends.append((-1 if minus else 1, v))
     return pointwise.signed_sum(scope, addends, order)

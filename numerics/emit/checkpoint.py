@@ -43,9 +43,9 @@ class Pair:
     forward: Scan
     reverse: Scan
     beside: tuple[Equation, ...]
-    kept: set[str]                                             # members that others read too
-    again: dict[tuple[str, int], Tensor] = field(default_factory=dict)   # (member, shift) -> its values in a part
-    starts: str = ""                                           # the name of what each part started from
+    kept: set[str]  # members that others read too
+    again: dict[tuple[str, int], Tensor] = field(default_factory=dict)  # (member, shift) -> its values in a part
+    starts: str = ""  # the name of what each part started from
 
 
 @dataclass
@@ -78,18 +78,24 @@ def plan(groups, results, every, bound) -> Plan:
     if every is None:
         return Plan([])
     if isinstance(every, bool) or not hasattr(every, "__index__") or int(every) < 1:
-        raise NumericsError(f"checkpoint_every is {every!r}; accepted is a whole number of steps from 1, about the square "
-                            f"root of the length")
+        raise NumericsError(
+            f"checkpoint_every is {every!r}; accepted is a whole number of steps from 1, about the square "
+            f"root of the length"
+        )
     found = _pairs(groups, results)
     if not found:
-        raise NumericsError("checkpoint_every: this program has no recurrence whose reverse one reads values that nothing "
-                            "else needs, so there is nothing to compute again; leave it out")
+        raise NumericsError(
+            "checkpoint_every: this program has no recurrence whose reverse one reads values that nothing "
+            "else needs, so there is nothing to compute again; leave it out"
+        )
     for pair in found:
         e = pair.forward.equations[0]
         length = e.idx[0].size.xreplace({s: Integer(n) for s, n in bound.items()})
         if length.is_Integer and int(every) > int(length):
-            raise NumericsError(f"checkpoint_every is {int(every)}, and the recurrence of {e.name} has {length} steps; "
-                                f"accepted is a number from 1 to {length}")
+            raise NumericsError(
+                f"checkpoint_every is {int(every)}, and the recurrence of {e.name} has {length} steps; "
+                f"accepted is a number from 1 to {length}"
+            )
     return Plan(found, int(every))
 
 
@@ -98,9 +104,12 @@ def _pairs(groups, results) -> list[Pair]:
     found: list[Pair] = []
     for n, f in enumerate(scans):
         names = {e.name for e in f.equations}
-        backward = [g for g in scans[n + 1:] if g.direction == -f.direction and names & _read_by([g])]
-        if not backward or any(backward[0] is p.reverse for p in found) or not all(
-                _plain(g, names) for g in (f, backward[0])):
+        backward = [g for g in scans[n + 1 :] if g.direction == -f.direction and names & _read_by([g])]
+        if (
+            not backward
+            or any(backward[0] is p.reverse for p in found)
+            or not all(_plain(g, names) for g in (f, backward[0]))
+        ):
             continue
         r = backward[0]
         beside = _beside(groups, f, r)
@@ -126,10 +135,15 @@ def _first(g: Scan) -> str:
 def _beside(groups, f: Scan, r: Scan) -> tuple[Equation, ...]:
     members = {e.name for g in (f, r) for e in g.equations}
     backward = {e.name for e in r.equations}
-    known = {e.name for g in groups[:groups.index(r) + 1] for e in _equations(g)}
-    later = [g for g in groups[groups.index(r) + 1:] if not isinstance(g, Scan)]
-    return tuple(e for e in later if _step_of(e, members) is not None and all(
-        t.is_input or t.name in known for t in e.tensors()) and _in_time(e, r, members, backward))
+    known = {e.name for g in groups[: groups.index(r) + 1] for e in _equations(g)}
+    later = [g for g in groups[groups.index(r) + 1 :] if not isinstance(g, Scan)]
+    return tuple(
+        e
+        for e in later
+        if _step_of(e, members) is not None
+        and all(t.is_input or t.name in known for t in e.tensors())
+        and _in_time(e, r, members, backward)
+    )
 
 
 def _step_of(e: Equation, members) -> Index | None:
@@ -138,8 +152,10 @@ def _step_of(e: Equation, members) -> Index | None:
     inside = any(s.tensor.name in members for r in e.reads() for i in r.idx for s in i.atoms(Read))
     if not reads or inside or e.reduce or any(t.bnd for t in e.terms):
         return None
-    return next((t for t in e.idx if all((r.idx[0] - t).is_Integer and same_size(r.tensor.axes[0], t.size)
-                                         for r in reads)), None)
+    return next(
+        (t for t in e.idx if all((r.idx[0] - t).is_Integer and same_size(r.tensor.axes[0], t.size) for r in reads)),
+        None,
+    )
 
 
 def _in_time(e: Equation, r: Scan, members, backward) -> bool:
@@ -173,8 +189,11 @@ class Body(Scope):
         """The steps of a part, counted from its beginning, are written here; other indices at the top."""
         if label.size != PART:
             return super().place(label)
-        return self.share(("place", PART), (label.name, f"{label.name}_in"), Val(
-            f"jnp.arange({self.size(PART).src})", ATOM, (label,), "int"))
+        return self.share(
+            ("place", PART),
+            (label.name, f"{label.name}_in"),
+            Val(f"jnp.arange({self.size(PART).src})", ATOM, (label,), "int"),
+        )
 
 
 @dataclass
@@ -186,8 +205,8 @@ class Streams:
     members: dict[str, Tensor]
     pair: Pair
     reverse: bool
-    found: dict = field(default_factory=dict)     # key -> (source outside, name inside)
-    copies: dict = field(default_factory=dict)    # member of the forward recurrence -> a member that repeats it
+    found: dict = field(default_factory=dict)  # key -> (source outside, name inside)
+    copies: dict = field(default_factory=dict)  # member of the forward recurrence -> a member that repeats it
 
     def equation(self, e: Equation) -> Equation:
         t = e.idx[0]
@@ -196,8 +215,15 @@ class Streams:
         def at(x):
             return self._moved(x, t, u)
 
-        terms = tuple(Term(term.coef, tuple(at(f) for f in term.fac), term.bnd,
-                           tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows)) for term in e.terms)
+        terms = tuple(
+            Term(
+                term.coef,
+                tuple(at(f) for f in term.fac),
+                term.bnd,
+                tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows),
+            )
+            for term in e.terms
+        )
         guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
         return replace(e, tensor=self.members[e.name], idx=(u, *e.idx[1:]), terms=terms, guards=guards)
 
@@ -221,14 +247,24 @@ class Streams:
             return r
         name = self.scope.arrays[r.tensor.name]
         if r.idx[0] == t and same_size(r.tensor.axes[0], t.size) and not any(t in i.free_symbols for i in rest):
-            made = self._stream((r.tensor.name,), name, r.tensor.axes[1:], f"{name}_part", r.tensor.dtype, r.tensor.below)
+            made = self._stream(
+                (r.tensor.name,), name, r.tensor.axes[1:], f"{name}_part", r.tensor.dtype, r.tensor.below
+            )
             return Read(made, u, *rest)
-        labels = tuple(sorted((s for s in r.free_symbols if isinstance(s, Index) and s != t),
-                              key=lambda i: (i.uid, i.name)))
+        labels = tuple(
+            sorted((s for s in r.free_symbols if isinstance(s, Index) and s != t), key=lambda i: (i.uid, i.name))
+        )
         key = ("read", r.xreplace({t: Index("t", t.size, -1)}))
         if key not in self.found:
-            whole = Tensor(f"{name}\0steps", tuple(i.size for i in (t, *labels)), (), r.tensor.dtype, r.tensor.below,
-                           role="computed", digest=f"emit:{name}:{len(self.found)}")
+            whole = Tensor(
+                f"{name}\0steps",
+                tuple(i.size for i in (t, *labels)),
+                (),
+                r.tensor.dtype,
+                r.tensor.below,
+                role="computed",
+                digest=f"emit:{name}:{len(self.found)}",
+            )
             source = equation.value(self.scope, Equation(whole, (t, *labels), (Term(Integer(1), (r,)),))).src
         else:
             source = self.found[key][0]
@@ -254,33 +290,62 @@ class Streams:
     def _values(self, member: Tensor, back: int) -> Tensor:
         if (member.name, back) not in self.pair.again:
             shown = self.scope.arrays[member.name]
-            inside = self.body.names.fresh(f"{shown}_part" if back == 0 else f"{shown}_before{back if back > 1 else ''}")
+            inside = self.body.names.fresh(
+                f"{shown}_part" if back == 0 else f"{shown}_before{back if back > 1 else ''}"
+            )
             name = f"{member.name}\0again{back}"
             self.body.arrays[name] = inside
             self.pair.again[member.name, back] = Tensor(
-                name, (PART, *member.axes[1:]), (), member.dtype, member.below, role="computed", digest=f"emit:{name}")
+                name, (PART, *member.axes[1:]), (), member.dtype, member.below, role="computed", digest=f"emit:{name}"
+            )
         return self.pair.again[member.name, back]
 
     def _copy(self, member: Tensor, t: Index, u: Index) -> Equation:
         rest = tuple(Index(f"i{n}", a, -2 - n) for n, a in enumerate(member.axes[1:]))
         name = f"{member.name}\0copy"
         self.body.arrays[name] = self.body.names.fresh(f"{self.scope.arrays[member.name]}_same")
-        made = Tensor(name, (PART, *member.axes[1:]), (u, *rest), member.dtype, member.below, role="computed",
-                      digest=f"emit:{name}")
+        made = Tensor(
+            name,
+            (PART, *member.axes[1:]),
+            (u, *rest),
+            member.dtype,
+            member.below,
+            role="computed",
+            digest=f"emit:{name}",
+        )
         number = next(e.number for e in self.pair.forward.equations if e.name == member.name)
-        return Equation(made, (u, *rest), (Term(Integer(1), (Read(self._values(member, 0), u, *rest),)),), number=number)
+        return Equation(
+            made, (u, *rest), (Term(Integer(1), (Read(self._values(member, 0), u, *rest),)),), number=number
+        )
 
 
 def _members(equations) -> dict[str, Tensor]:
-    return {e.name: Tensor(e.name, (PART, *e.tensor.axes[1:]), (), e.tensor.dtype, e.tensor.below, role="computed",
-                           digest=f"emit:part:{e.name}") for e in equations}
+    return {
+        e.name: Tensor(
+            e.name,
+            (PART, *e.tensor.axes[1:]),
+            (),
+            e.tensor.dtype,
+            e.tensor.below,
+            role="computed",
+            digest=f"emit:part:{e.name}",
+        )
+        for e in equations
+    }
 
 
 def _step_first(e: Equation, members) -> Equation:
     """An equation with the index of its steps first."""
     n = e.idx.index(_step_of(e, members))
-    t = Tensor(e.name, first(e.tensor.axes, n), (), e.tensor.dtype, e.tensor.below, role="computed",
-               digest=f"emit:first:{e.name}")
+    t = Tensor(
+        e.name,
+        first(e.tensor.axes, n),
+        (),
+        e.tensor.dtype,
+        e.tensor.below,
+        role="computed",
+        digest=f"emit:first:{e.name}",
+    )
     return replace(e, tensor=t, idx=first(e.idx, n))
 
 
@@ -297,20 +362,33 @@ def write_forward(scope: Scope, pair: Pair, every: int) -> None:
     results = [e for e in group.equations if e.name in pair.kept]
     function = scan.define(step, [step.inner.arrays[scan._now(e)] for e in results])
     kept = [body.arrays[e.name] for e in results]
-    body.write(f"after, {scan._tuple(kept) if kept else '_'} = lax.scan({function}, carry, "
-               f"{_streams_of(step)}{_turned(pair.forward)})")
+    body.write(
+        f"after, {scan._tuple(kept) if kept else '_'} = lax.scan({function}, carry, "
+        f"{_streams_of(step)}{_turned(pair.forward)})"
+    )
     body.write(f"return after, (carry, {scan._tuple(kept) if kept else 'None'})")
     part = _write_function(scope, body, f"{scope.arrays[_first(pair.forward)]}_part", "carry, now", "now", given)
     pair.starts = scope.names.fresh(f"{scope.arrays[_first(pair.forward)]}_starts")
     target = scan._tuple(scope.arrays[e.name] for e in results) if results else "_"
     numbers = ", ".join(f"({e.number})" for e in pair.forward.equations)
     scope.module("lax")
-    scope.write(f"{pair.starts}, {target} = {scope.helper('scan_parts')}({part}, {scan.zeros(step)}, {_sources(given)}, "
-                f"{every}{_turned(pair.forward)})", numbers)
-    again = sorted({t.name for e in pair.reverse.equations for t in e.tensors()} & {
-        e.name for e in pair.forward.equations} - pair.kept)
-    scope.choices.append(("checkpoint", pair.forward.equations[0].number, f"of every {every} steps the first carry is "
-                          f"kept; {', '.join(again)} are computed again, part by part, in the reverse pass"))
+    scope.write(
+        f"{pair.starts}, {target} = {scope.helper('scan_parts')}({part}, {scan.zeros(step)}, {_sources(given)}, "
+        f"{every}{_turned(pair.forward)})",
+        numbers,
+    )
+    again = sorted(
+        {t.name for e in pair.reverse.equations for t in e.tensors()}
+        & {e.name for e in pair.forward.equations} - pair.kept
+    )
+    scope.choices.append(
+        (
+            "checkpoint",
+            pair.forward.equations[0].number,
+            f"of every {every} steps the first carry is "
+            f"kept; {', '.join(again)} are computed again, part by part, in the reverse pass",
+        )
+    )
 
 
 def write_reverse(scope: Scope, pair: Pair, every: int) -> None:
@@ -326,21 +404,33 @@ def write_reverse(scope: Scope, pair: Pair, every: int) -> None:
     for name, back in needed:
         if back:
             scan._carry(forward, forward.members[name], back)
-    function = scan.define(forward, [forward.inner.arrays[scan._now(forward.members[n])] if back == 0
-                                     else forward.carried[n, back] for n, back in needed])
-    body.write(f"_, {scan._tuple(body.arrays[pair.again[k].name] for k in needed)} = lax.scan({function}, start, "
-               f"{_streams_of(forward)}{_turned(pair.forward)})")
+    function = scan.define(
+        forward,
+        [
+            forward.inner.arrays[scan._now(forward.members[n])] if back == 0 else forward.carried[n, back]
+            for n, back in needed
+        ],
+    )
+    body.write(
+        f"_, {scan._tuple(body.arrays[pair.again[k].name] for k in needed)} = lax.scan({function}, start, "
+        f"{_streams_of(forward)}{_turned(pair.forward)})"
+    )
     for e in equations:
         body.arrays.setdefault(e.name, scope.arrays.get(e.name, e.name))
     step = scan.written(body, _group(pair.reverse, equations))
     results = [e for e in equations if e.name in pair.kept]
     function = scan.define(step, [step.inner.arrays[scan._now(e)] for e in results])
     body.write(f"return lax.scan({function}, carry, {_streams_of(step)}{_turned(pair.reverse)})")
-    part = _write_function(scope, body, f"{scope.arrays[_first(pair.reverse)]}_part", "carry, now", "start, *now", given)
+    part = _write_function(
+        scope, body, f"{scope.arrays[_first(pair.reverse)]}_part", "carry, now", "start, *now", given
+    )
     target = scan._tuple(scope.arrays[e.name] for e in results) if results else "_"
     scope.module("lax")
-    scope.write(f"{target} = {scope.helper('scan_parts_back')}({part}, {scan.zeros(step)}, {pair.starts}, "
-                f"{_sources(given)}, {every}{_turned(pair.reverse)})", ", ".join(f"({e.number})" for e in results))
+    scope.write(
+        f"{target} = {scope.helper('scan_parts_back')}({part}, {scan.zeros(step)}, {pair.starts}, "
+        f"{_sources(given)}, {every}{_turned(pair.reverse)})",
+        ", ".join(f"({e.number})" for e in results),
+    )
     for e in pair.beside:
         n = e.idx.index(_step_of(e, {x.name for x in (*pair.forward.equations, *pair.reverse.equations)}))
         if n:

@@ -26,9 +26,9 @@ ACCEPTED = {
     "diagonal": ("scatter", "mask"),
     "products": ("stacked", "plain"),
 }
-MANY = 128       # numbers in a row from which its sum is worth a matrix-vector product
-FEW = 4          # input channels up to which patches are small enough to be written out
-SMALL = 32_000   # numbers in the rows of taps of one example, up to which a batch of them stays in the cache
+MANY = 128  # numbers in a row from which its sum is worth a matrix-vector product
+FEW = 4  # input channels up to which patches are small enough to be written out
+SMALL = 32_000  # numbers in the rows of taps of one example, up to which a batch of them stays in the cache
 
 
 def checked(patterns) -> dict[str, str]:
@@ -59,7 +59,10 @@ def _convolution(scope, ins, rows):
     if scope.backend == "cpu" and ins.is_Integer and ins <= FEW:
         return "patches", f"{ins} input channel{'s' if ins > 1 else ''}: the window's patches are one matrix product"
     if scope.backend == "cpu" and rows.is_Integer and rows <= SMALL:
-        return "rows", f"{rows} numbers for the rows of taps of one example: a matrix product for each, as in the gradient"
+        return (
+            "rows",
+            f"{rows} numbers for the rows of taps of one example: a matrix product for each, as in the gradient",
+        )
     return "conv", "the backend's convolution"
 
 
@@ -72,8 +75,9 @@ def _kernel_gradient(scope, ins, rows):
 
 
 def _on_cpu(name: str, otherwise: str, reason: str):
-    return lambda scope, ins, rows: (name, reason) if scope.backend == "cpu" else (
-        otherwise, f"one plain operation is best on {scope.backend}")
+    return lambda scope, ins, rows: (
+        (name, reason) if scope.backend == "cpu" else (otherwise, f"one plain operation is best on {scope.backend}")
+    )
 
 
 def _row_sums(scope, size, rows):
@@ -86,12 +90,18 @@ _RULES = {
     "row-sums": _row_sums,
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,
-    "input-gradient": lambda scope, ins, rows: ("conv", "the transposed convolution; patches would be added up one by one"),
+    "input-gradient": lambda scope, ins, rows: (
+        "conv",
+        "the transposed convolution; patches would be added up one by one",
+    ),
     "depthwise": lambda scope, ins, rows: ("shifts", "no sum over channels: shifted multiply-adds"),
     "groups": lambda scope, ins, rows: ("split", "one dense convolution for each group"),
     "pool": lambda scope, ins, rows: ("index", "which tap was first is kept as int8; no window is written out"),
-    "total": _on_cpu("products", "plain", "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads "
-                                          "to it included"),
+    "total": _on_cpu(
+        "products",
+        "plain",
+        "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included",
+    ),
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),

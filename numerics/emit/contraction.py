@@ -151,8 +151,17 @@ def contract(scope: Scope, c: Contraction, out) -> Val:
 def _vectors_first(values, bnd):
     """``x @ A @ x``: with three operands or more, an operand that only one other meets is multiplied into it."""
     while len(values) > 2:
-        pair = next(((v, w) for v in values for w in values if v is not w and set(v.axes) < set(w.axes)
-                     and all(i in bnd and sum(i in u.axes for u in values) == 2 for i in v.axes)), None)
+        pair = next(
+            (
+                (v, w)
+                for v in values
+                for w in values
+                if v is not w
+                and set(v.axes) < set(w.axes)
+                and all(i in bnd and sum(i in u.axes for u in values) == 2 for i in v.axes)
+            ),
+            None,
+        )
         if pair is None or len(pair[0].axes) != 1:
             return values
         v, w = pair
@@ -172,7 +181,7 @@ def _alone(v: Val, values, bnd) -> Val:
 
 def natural_order(factors, order) -> tuple[Index, ...]:
     """``order`` rearranged so that as many reads as possible keep their own axes in order, the widest first."""
-    before: dict[Index, set] = {i: set() for i in order}      # i -> the indices that stand before it
+    before: dict[Index, set] = {i: set() for i in order}  # i -> the indices that stand before it
 
     def precedes(a, b, seen=()):
         return a in before[b] or any(precedes(a, c, (*seen, b)) for c in before[b] if c not in seen)
@@ -239,9 +248,14 @@ def einsum(values, out) -> Val:
         values = values[::-1]
     letters: dict[Index, str] = {}
     for i in dict.fromkeys([*(i for v in values for i in v.axes), *out]):
-        letters[i] = next(ch for ch in (*(c for c in i.name if c.isascii() and c.isalpha()),
-                                        *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-                          if ch not in letters.values())
+        letters[i] = next(
+            ch
+            for ch in (
+                *(c for c in i.name if c.isascii() and c.isalpha()),
+                *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+            )
+            if ch not in letters.values()
+        )
     shared = _in_their_order(values, out)
     if shared and sorted(letters[i] for i in shared) != [letters[i] for i in shared]:
         spots = ", ".join(f"({', '.join(str(v.axis(i)) for i in shared)})" for v in values)

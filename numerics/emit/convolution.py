@@ -18,8 +18,11 @@ from .value import ATOM, Val, align, transpose
 from .windows import Windows, options
 
 # the axes of each part, positions and taps standing for themselves
-LAYOUT = {"image": ("batch", "m", "group", "ins"), "output": ("batch", "u", "group", "outs"),
-          "kernel": ("r", "ins", "group", "outs")}
+LAYOUT = {
+    "image": ("batch", "m", "group", "ins"),
+    "output": ("batch", "u", "group", "outs"),
+    "kernel": ("r", "ins", "group", "outs"),
+}
 
 
 def value(scope: Scope, w: Windows, order) -> Val | None:
@@ -68,8 +71,9 @@ def _by_multiplier(scope: Scope, w: Windows, function: str, operands, geometry) 
 
 def _function(w: Windows, how: str) -> tuple[str, list[str]]:
     if how == "depthwise":
-        return {"output": "depthwise", "kernel": "depthwise_kernel_gradient",
-                "image": "depthwise_input_gradient"}[w.computes], []
+        return {"output": "depthwise", "kernel": "depthwise_kernel_gradient", "image": "depthwise_input_gradient"}[
+            w.computes
+        ], []
     if w.computes == "output" and how == "rows":
         return "convolution_by_rows", []
     if w.computes != "kernel":
@@ -97,6 +101,7 @@ def _patches(scope: Scope, w: Windows, order) -> Val:
 
 
 # -- arrays in the library's layout -------------------------------------------------------------------------------
+
 
 def _roles(w: Windows, part: str) -> list[tuple]:
     """The indices of each axis of a part in the library's layout; channels are one axis each, whatever their number."""
@@ -148,6 +153,7 @@ def outside(scope: Scope, w: Windows, v: Val, order) -> Val:
 
 # -- geometry -----------------------------------------------------------------------------------------------------
 
+
 def _geometry(scope: Scope, w: Windows) -> list[str]:
     """The sizes of what is computed, then strides, dilations and padding where they are not the usual ones."""
     role = {"output": "u", "kernel": "r", "image": "m"}[w.computes]
@@ -155,6 +161,7 @@ def _geometry(scope: Scope, w: Windows) -> list[str]:
 
 
 # -- taps without a kernel ----------------------------------------------------------------------------------------
+
 
 def _taps_only(scope: Scope, w: Windows, order) -> Val | None:
     """Average pooling and its adjoint: the taps are added."""

@@ -38,8 +38,10 @@ class DenseScope(Scope):
             at = pointwise.expr(self, e, self.grid)
             places.append(at)
             if r.tensor.dtype == "float" and not isinstance(e, Index):
-                tests += [Val(f"{at.within(ADD)} >= 0", COMPARE, at.axes, "bool"),
-                          Val(f"{at.within(ADD)} < {self.size(size).within(ADD)}", COMPARE, at.axes, "bool")]
+                tests += [
+                    Val(f"{at.within(ADD)} >= 0", COMPARE, at.axes, "bool"),
+                    Val(f"{at.within(ADD)} < {self.size(size).within(ADD)}", COMPARE, at.axes, "bool"),
+                ]
             elif r.tensor.dtype == "float" and self.known(e.size) != self.known(size):
                 tests.append(Val(f"{at.within(ADD)} < {self.size(size).within(ADD)}", COMPARE, at.axes, "bool"))
         axes = tuple(i for i in self.grid if any(i in p.axes for p in places))
@@ -112,8 +114,11 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
         scope.write(f"    {line.code}", line.margin)
     scope.write(f"    return {', '.join(sources)}{',' if len(sources) == 1 else ''}")
     scope.write("")
-    zeros = ", ".join(f"jnp.zeros({scope.shape(e.idx)}, {scope.dtype if e.tensor.dtype == 'float' else 'int'})"
-                      for e in group.equations)
+    zeros = ", ".join(
+        f"jnp.zeros({scope.shape(e.idx)}, {scope.dtype if e.tensor.dtype == 'float' else 'int'})"
+        for e in group.equations
+    )
     names = ", ".join(sources)
-    scope.write(f"{names}{',' if len(sources) == 1 else ''} = {scope.module('lax')}.fori_loop(0, {steps}, {step}, "
-                f"({zeros},))")
+    scope.write(
+        f"{names}{',' if len(sources) == 1 else ''} = {scope.module('lax')}.fori_loop(0, {steps}, {step}, ({zeros},))"
+    )

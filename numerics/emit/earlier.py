@@ -52,8 +52,12 @@ def earlier(groups, results, readers) -> Earlier:
             shift = _shift(e, g, [x for x in groups if x is not g], readers.get(e.name, set()) - inside)
             if shift is not None and e.name not in results and _carried(e.name, g, shift):
                 name = f"{e.name}\0before"
-                found[e.name] = (Tensor(name, e.tensor.axes, (), e.tensor.dtype, e.tensor.below, role="computed",
-                                        digest=f"emit:{name}"), shift)
+                found[e.name] = (
+                    Tensor(
+                        name, e.tensor.axes, (), e.tensor.dtype, e.tensor.below, role="computed", digest=f"emit:{name}"
+                    ),
+                    shift,
+                )
     return Earlier([_rewritten(g, found) for g in groups] if found else list(groups), found)
 
 
@@ -77,16 +81,22 @@ def _shift(e: Equation, g: Scan, others, readers) -> int | None:
 
 def _steps_before(r: Read, e: Equation, direction: int) -> int | None:
     times = [i for i in r.idx[0].free_symbols if isinstance(i, Index)]
-    if len(times) != 1 or not same_size(times[0].size, e.tensor.axes[0]) or any(
-            times[0] in i.free_symbols or i.has(Read) for i in r.idx[1:]):
+    if (
+        len(times) != 1
+        or not same_size(times[0].size, e.tensor.axes[0])
+        or any(times[0] in i.free_symbols or i.has(Read) for i in r.idx[1:])
+    ):
         return None
     shift = (times[0] - r.idx[0]) * direction
     return int(shift) if shift.is_Integer and shift > 0 else None
 
 
 def _carried(name: str, g: Scan, shift: int) -> bool:
-    return any(r.tensor.name == name and (e.idx[g.axis[e.name]] - r.idx[0]) * g.direction == shift
-               for e in g.equations for r in e.reads())
+    return any(
+        r.tensor.name == name and (e.idx[g.axis[e.name]] - r.idx[0]) * g.direction == shift
+        for e in g.equations
+        for r in e.reads()
+    )
 
 
 def _rewritten(g, found):
@@ -107,8 +117,9 @@ def _rewritten(g, found):
     def equation(e):
         if not any(r.tensor.name in found and r.tensor.name not in own for r in e.reads()):
             return e
-        terms = tuple(replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows))
-                      for t in e.terms)
+        terms = tuple(
+            replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows)) for t in e.terms
+        )
         return replace(e, terms=terms, guards=tuple(row(r) for r in e.guards))
 
     return replace(g, equations=tuple(equation(e) for e in g.equations)) if isinstance(g, Scan) else equation(g)

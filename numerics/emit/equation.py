@@ -114,7 +114,7 @@ def _planned(scope: Scope, term, order) -> Plan:
     if scope.pools is not None and term.rows:
         p.value = scope.pools.gradient(scope, term, order, plain)
         if p.value is not None:
-            p.coef = Integer(1)        # what multiplies the outer gradient is in it already
+            p.coef = Integer(1)  # what multiplies the outer gradient is in it already
             return p
     if _in_windows(scope, p, order):
         return p
@@ -187,8 +187,10 @@ def _alike(first: Plan, p: Plan) -> bool:
         return False
     mapping, left = {}, list(first.bnd)
     for b in p.bnd:
-        twin = next((a for a in left if a.name == b.name and same_size(a.size, b.size)),
-                    next((a for a in left if same_size(a.size, b.size)), None))
+        twin = next(
+            (a for a in left if a.name == b.name and same_size(a.size, b.size)),
+            next((a for a in left if same_size(a.size, b.size)), None),
+        )
         if twin is None:
             return False
         left.remove(twin)
@@ -227,8 +229,11 @@ def _pointwise(scope: Scope, plans: list[Plan], order) -> list:
     shared = plans[0].coef if len(plans) > 1 and len({abs(p.coef) for p in plans}) == 1 else Integer(1)
     shared = abs(shared) if shared.is_Rational else Integer(1)
     pairs = [_signed(p.coef / shared, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
-    return pairs if shared == 1 else [(1, pointwise.plain_product(scope, [shared], order,
-                                                                  first=pointwise.add(scope, pairs, order)))]
+    return (
+        pairs
+        if shared == 1
+        else [(1, pointwise.plain_product(scope, [shared], order, first=pointwise.add(scope, pairs, order)))]
+    )
 
 
 def _signed(coef, fac):

@@ -23,10 +23,15 @@ from .scope import Scope
 from .sums import reuse_sums
 from .timefirst import TimeFirst, time_first
 
-MARGIN = 76          # equation numbers stand in one column, unless a line is longer than this
-FUNCTION_NAMES = {"backprop": "loss_and_grads", "vjp": "vjp", "hvp": "loss_grads_and_hvp",
-                  "gauss_newton": "loss_grads_and_gauss_newton", "jacobian": "value_and_jacobian",
-                  "hessian": "loss_grads_and_hessian"}
+MARGIN = 76  # equation numbers stand in one column, unless a line is longer than this
+FUNCTION_NAMES = {
+    "backprop": "loss_and_grads",
+    "vjp": "vjp",
+    "hvp": "loss_grads_and_hvp",
+    "gauss_newton": "loss_grads_and_gauss_newton",
+    "jacobian": "value_and_jacobian",
+    "hessian": "loss_grads_and_hessian",
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,13 @@ class Module:
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     """The tensors differentiated for, in order, then the other inputs by first use."""
     wanted = {t.name for t in d.program.inputs}
-    order = [t for t in d.wrt if t.is_input]     # a computed tensor may be asked for too; it is not given
+    order = [t for t in d.wrt if t.is_input]  # a computed tensor may be asked for too; it is not given
     for e in d.program.equations:
-        reads = [r for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
-                 for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))]
+        reads = [
+            r
+            for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
+            for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))
+        ]
         order += [r.tensor for r in reads if r.tensor.is_input]
     order += [t for _, t in _results(d) if t.is_input]
     found = list(dict.fromkeys(order))
@@ -58,6 +66,7 @@ def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
 
 def _reads(part):
     from derive.tensor import Read
+
     found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
     return {s for r in found for s in r.atoms(Read)}
 
@@ -72,8 +81,15 @@ def _results(d: Derivation):
                 yield (name, key), t
 
 
-def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=None, patterns=None,
-         checkpoint_every: int | None = None) -> Module:
+def emit(
+    d: Derivation,
+    sizes=None,
+    dense_fallback=False,
+    name=None,
+    verified=None,
+    patterns=None,
+    checkpoint_every: int | None = None,
+) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
@@ -112,9 +128,19 @@ def emit(d: Derivation, sizes=None, dense_fallback=False, name=None, verified=No
     body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]
     body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
     body.append((f"return {_returned(d, scope)}", ""))
-    text = "\n".join([_header(d, title, scope, verified), _imports(scope), "", "",
-                      *(text + "\n\n" for text in library.sources(scope.helpers)),
-                      _signature(function, inputs, scope), _docstring(d, inputs, scope), _laid_out(body), ""])
+    text = "\n".join(
+        [
+            _header(d, title, scope, verified),
+            _imports(scope),
+            "",
+            "",
+            *(text + "\n\n" for text in library.sources(scope.helpers)),
+            _signature(function, inputs, scope),
+            _docstring(d, inputs, scope),
+            _laid_out(body),
+            "",
+        ]
+    )
     given = {t.name: scope.arrays[t.name] for t in inputs}
     return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
 
@@ -153,6 +179,7 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
 
 # -- the top of the function ---------------------------------------------------------------------------------------
 
+
 def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
     """Sizes and dtype, as far as they are used."""
     lines, solved = [], {}
@@ -163,8 +190,9 @@ def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
             continue
         place = size_place(s, inputs)
         if place is None:
-            raise SizeError(f"size {s.name} is fixed by no array; give it, as in nx.compile(d, "
-                            f'sizes={{"{s.name}": 2}})')
+            raise SizeError(
+                f'size {s.name} is fixed by no array; give it, as in nx.compile(d, sizes={{"{s.name}": 2}})'
+            )
         solved[s] = place
     by_tensor: dict = {}
     for s, (t, axis, e) in sorted(solved.items(), key=lambda kv: (inputs.index(kv[1][0]), kv[1][1])):
@@ -186,7 +214,7 @@ def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
         code = f"{source}.shape[{axis}]"
         if e is not None:
             unknown = Symbol("n")
-            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())    # n / 2 of an array's axis is a whole number
+            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())  # n / 2 of an array's axis is a whole number
             code = Scope.size(_Plain(scope, unknown, code), e if whole else floor(e)).src
         lines.append((f"{scope.used_sizes[s]} = {code}", ""))
     return lines
@@ -201,6 +229,7 @@ class _Plain(Scope):
 
     def size(self, e):
         from .value import Val
+
         return Val(self.text, kind="num") if e == self.unknown else super().size(e)
 
 
@@ -222,9 +251,13 @@ def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
 
 # -- text ----------------------------------------------------------------------------------------------------------
 
+
 def _laid_out(body) -> str:
-    lines = [("    " + line, margin if n == 0 else "") for code, margin in body
-             for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])]
+    lines = [
+        ("    " + line, margin if n == 0 else "")
+        for code, margin in body
+        for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])
+    ]
     short = [len(line) for line, margin in lines if margin and len(line) <= MARGIN]
     column = max([40, *short]) + 2
     out = []
@@ -271,7 +304,7 @@ def _breaks(code: str):
             depth += 1
         elif ch in ")]}":
             depth -= 1
-        elif ch == " " and (code[n - 1] == "," or code[n:n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
+        elif ch == " " and (code[n - 1] == "," or code[n : n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
             spots.append((depth, n))
     return spots
 
@@ -320,12 +353,17 @@ def _range(t: Tensor) -> str:
 
 def _docstring(d: Derivation, inputs, scope: Scope) -> str:
     floats = [f"{scope.arrays[t.name]} {_shape(t)}" for t in inputs if t.dtype == "float"]
-    others = [f"{scope.arrays[t.name]} {_shape(t)} " + (_range(t) if t.below is not None else
-              {"int": "integers", "bool": "booleans"}[t.dtype]) for t in inputs if t.dtype != "float"]
+    others = [
+        f"{scope.arrays[t.name]} {_shape(t)} "
+        + (_range(t) if t.below is not None else {"int": "integers", "bool": "booleans"}[t.dtype])
+        for t in inputs
+        if t.dtype != "float"
+    ]
     text = ", ".join(floats) + (" floats of one dtype" if len(floats) > 1 else " floats" if floats else "")
     text = "; ".join([text] * bool(floats) + others)
-    returns = ", ".join(f"{n} {_shape(v)}" if isinstance(v, Tensor) else
-                        "{" + ", ".join(_key(k) for k in v) + "}" for n, v in d.results)
+    returns = ", ".join(
+        f"{n} {_shape(v)}" if isinstance(v, Tensor) else "{" + ", ".join(_key(k) for k in v) + "}" for n, v in d.results
+    )
     text = comment(f"{text}. Returns {returns}.")
     if len(text) < 108:
         return f'    """{text}"""'.replace('""""', '" """')
@@ -334,13 +372,17 @@ def _docstring(d: Derivation, inputs, scope: Scope) -> str:
 
 
 def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
-    what = {"backprop": "Loss and gradients", "vjp": "Value and vector-Jacobian product",
-            "hvp": "Loss, gradients and Hessian-vector product",
-            "gauss_newton": "Loss, gradients and Gauss-Newton product", "jacobian": "Value and Jacobian",
-            "hessian": "Loss, gradients and Hessian"}.get(d.kind, "Loss and gradients")
+    what = {
+        "backprop": "Loss and gradients",
+        "vjp": "Value and vector-Jacobian product",
+        "hvp": "Loss, gradients and Hessian-vector product",
+        "gauss_newton": "Loss, gradients and Gauss-Newton product",
+        "jacobian": "Value and Jacobian",
+        "hessian": "Loss, gradients and Hessian",
+    }.get(d.kind, "Loss and gradients")
     forward = {e.name for e in d.source.equations}
     last = max((n for n, e in enumerate(d.program.equations) if e.name in forward), default=-1)
-    first, second = d.program.equations[:last + 1], d.program.equations[last + 1:]
+    first, second = d.program.equations[: last + 1], d.program.equations[last + 1 :]
     shown = [(*_equation_parts(e), e) for e in d.program.equations]
     width = min(max((len(left) for left, *_ in shown), default=0), 24)
     digits = max((len(f"({e.number})") for *_, e in shown), default=0)
@@ -368,8 +410,15 @@ def _folded(text: str, beside: int, indent: int) -> list[str]:
     """The lines of an equation that leave room for what stands beside it; broken between factors only."""
     if len(text) + beside <= 120:
         return [text]
-    return textwrap.wrap(text, 118 - beside, subsequent_indent=" " * indent, break_long_words=False,
-                         break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True)
+    return textwrap.wrap(
+        text,
+        118 - beside,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
 
 
 def _equation_parts(e) -> tuple[str, str]:

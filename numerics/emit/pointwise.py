@@ -25,13 +25,31 @@ from .value import ADD, AND, ATOM, COMPARE, MUL, OR, POW, UNARY, Val, align, aro
 
 # name -> source of the call; {0}, {1} are the arguments.  Pow, Piecewise and Iverson have rules of their own below.
 FUNCTIONS = {
-    "exp": "jnp.exp({0})", "log": "jnp.log({0})", "sin": "jnp.sin({0})", "cos": "jnp.cos({0})",
-    "tan": "jnp.tan({0})", "asin": "jnp.arcsin({0})", "acos": "jnp.arccos({0})", "atan": "jnp.arctan({0})",
-    "sinh": "jnp.sinh({0})", "cosh": "jnp.cosh({0})", "tanh": "jnp.tanh({0})", "asinh": "jnp.arcsinh({0})",
-    "acosh": "jnp.arccosh({0})", "atanh": "jnp.arctanh({0})", "erf": "lax.erf({0})", "erfc": "lax.erfc({0})",
-    "Abs": "jnp.abs({0})", "sign": "jnp.sign({0})", "floor": "jnp.floor({0})",
-    "relu": "jnp.maximum({0}, 0)", "sigmoid": "jax.nn.sigmoid({0})", "softplus": "jax.nn.softplus({0})",
-    "maximum": "jnp.maximum({0}, {1})", "minimum": "jnp.minimum({0}, {1})", "stop_gradient": "{0}",
+    "exp": "jnp.exp({0})",
+    "log": "jnp.log({0})",
+    "sin": "jnp.sin({0})",
+    "cos": "jnp.cos({0})",
+    "tan": "jnp.tan({0})",
+    "asin": "jnp.arcsin({0})",
+    "acos": "jnp.arccos({0})",
+    "atan": "jnp.arctan({0})",
+    "sinh": "jnp.sinh({0})",
+    "cosh": "jnp.cosh({0})",
+    "tanh": "jnp.tanh({0})",
+    "asinh": "jnp.arcsinh({0})",
+    "acosh": "jnp.arccosh({0})",
+    "atanh": "jnp.arctanh({0})",
+    "erf": "lax.erf({0})",
+    "erfc": "lax.erfc({0})",
+    "Abs": "jnp.abs({0})",
+    "sign": "jnp.sign({0})",
+    "floor": "jnp.floor({0})",
+    "relu": "jnp.maximum({0}, 0)",
+    "sigmoid": "jax.nn.sigmoid({0})",
+    "softplus": "jax.nn.softplus({0})",
+    "maximum": "jnp.maximum({0}, {1})",
+    "minimum": "jnp.minimum({0}, {1})",
+    "stop_gradient": "{0}",
 }
 SPECIAL = ("Pow", "Piecewise", "Iverson")
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
@@ -66,8 +84,10 @@ def expr(scope: Scope, e, order) -> Val:
         return call(scope, "log1p", [expr(scope, accurate.one_plus(e.args[0]), order)], order)
     if name in FUNCTIONS:
         return call(scope, name, [expr(scope, a, order) for a in e.args], order)
-    raise UnsupportedError(f"{e}: no source is known for the function {name}; the functions are "
-                           f"{', '.join(sorted([*FUNCTIONS, *SPECIAL]))}")
+    raise UnsupportedError(
+        f"{e}: no source is known for the function {name}; the functions are "
+        f"{', '.join(sorted([*FUNCTIONS, *SPECIAL]))}"
+    )
 
 
 def _only_sizes(e) -> bool:
@@ -108,6 +128,7 @@ def as_number(scope: Scope, v: Val) -> Val:
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------------
+
 
 def sum_of(scope: Scope, e: Add, order) -> Val:
     """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
@@ -185,7 +206,7 @@ def one_hot(factors):
         if isinstance(f, Iverson) and isinstance(f.condition, sympy.Eq):
             for label, value in (f.condition.args, f.condition.args[::-1]):
                 if isinstance(label, Index) and isinstance(value, Read) and label not in value.free_symbols:
-                    rest = factors[:n] + factors[n + 1:]
+                    rest = factors[:n] + factors[n + 1 :]
                     if not any(r.has(Iverson) for r in rest):
                         return label, value, tuple(r.xreplace({label: value}) for r in rest)
     return None
@@ -202,14 +223,20 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, spot, order) -> Val:
     amount = align(as_number(scope, negate(amount) if sign < 0 else amount), grid)
     if len(total.axes) == 1 and not value.free_symbols & set(total.axes):
         places = [expr(scope, value, ()).src]
-    scope.choices.append(("scatter-labels", scope.number,
-                          f"{label} = {value} is one place in each row: a scatter, where a one-hot of the whole "
-                          f"array would be written and read again"))
+    scope.choices.append(
+        (
+            "scatter-labels",
+            scope.number,
+            f"{label} = {value} is one place in each row: a scatter, where a one-hot of the whole "
+            f"array would be written and read again",
+        )
+    )
     total = as_float(scope, total)
     return Val(f"{total.atom}.at[{', '.join(places)}].add({amount.src})", ATOM, total.axes, total.kind)
 
 
 # -- products -----------------------------------------------------------------------------------------------------------
+
 
 def product(scope: Scope, factors, order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
@@ -274,9 +301,12 @@ def _root(c):
     if not (square.is_Rational or all(a.is_Rational or a in (sympy.pi, sympy.E) for a in Mul.make_args(top * bottom))):
         return None
     half = Rational(1, 2)
-    return (Pow(top, half, evaluate=top.is_Rational and sympy.sqrt(top).is_Rational) if top != 1 else Integer(1),
-            Pow(bottom, half, evaluate=bottom.is_Rational and sympy.sqrt(bottom).is_Rational) if bottom != 1
-            else Integer(1))
+    return (
+        Pow(top, half, evaluate=top.is_Rational and sympy.sqrt(top).is_Rational) if top != 1 else Integer(1),
+        Pow(bottom, half, evaluate=bottom.is_Rational and sympy.sqrt(bottom).is_Rational)
+        if bottom != 1
+        else Integer(1),
+    )
 
 
 def ratio(scope: Scope, coef, top, bottom, order) -> Val:
@@ -296,8 +326,9 @@ def ratio(scope: Scope, coef, top, bottom, order) -> Val:
     arrays = [v for v in (*top, *bottom) if v.axes]
     if len(arrays) == 1:
         core = arrays[0]
-        text, prec = _ratio_text([Val("{}") if v is core else v for v in top],
-                                 [Val("{}") if v is core else v for v in bottom])
+        text, prec = _ratio_text(
+            [Val("{}") if v is core else v for v in top], [Val("{}") if v is core else v for v in bottom]
+        )
         if core.prec == ATOM or any(v is core for v in bottom) or prec > MUL:
             return around(core, text, prec, kind)
         if core.prec < ATOM:  # brackets only where the product needs them
@@ -357,6 +388,7 @@ def power(scope: Scope, e: Pow, order) -> Val:
 
 
 # -- conditions ---------------------------------------------------------------------------------------------------------
+
 
 def piecewise(scope: Scope, e: Piecewise, order) -> Val:
     *branches, (last, always) = e.args

@@ -36,7 +36,7 @@ class Pool:
     image: Read
     maxes: list[Equation]
     argmaxes: list[Equation | None]
-    axes: list[Along]                     # outermost level first; ``m`` is made up
+    axes: list[Along]  # outermost level first; ``m`` is made up
     adjoints: list[Equation] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class Pool:
         """The other axes of the image, before and after the windows; all before, where the windows stand apart."""
         spots = [n for n, e in enumerate(self.image.idx) if not isinstance(e, Index)]
         kept = [e for e in self.image.idx if isinstance(e, Index)]
-        return kept[:spots[0]], kept[spots[0]:]
+        return kept[: spots[0]], kept[spots[0] :]
 
     def layout(self, role: str) -> list[Index]:
         lead, tail = self.lead_and_tail()
@@ -86,8 +86,9 @@ class Pools:
             return None
         maxes, taps, guards = [first], [first.over[0]], list(first.guards)
         while True:
-            outer = next((self.by_name[n] for n in self.readers[maxes[-1].name]
-                          if self.by_name[n].reduce == "max"), None)
+            outer = next(
+                (self.by_name[n] for n in self.readers[maxes[-1].name] if self.by_name[n].reduce == "max"), None
+            )
             read = _max_of(outer, "max") if outer is not None else None
             if read is None or not all(isinstance(e, Index) for e in read.idx) or len(set(read.idx)) != len(read.idx):
                 break
@@ -143,8 +144,13 @@ class Pools:
         read, tap = pool.argmaxes[0].terms[0].fac[0], pool.argmaxes[0].over[0]
         image = read.xreplace(named).xreplace({tap: found[0]})
         places = _places(image, t, idx)
-        inside = {named[i] for e in read.idx if not isinstance(e, Index) for i in e.free_symbols
-                  if isinstance(i, Index) and i != tap}
+        inside = {
+            named[i]
+            for e in read.idx
+            if not isinstance(e, Index)
+            for i in e.free_symbols
+            if isinstance(i, Index) and i != tap
+        }
         if places is None or not inside <= set(t.bnd):
             return None
         rows = tuple(r for r in t.rows if not any(_is_place(r, image.idx[n], m) for n, m in places.items()))
@@ -169,17 +175,25 @@ class Pools:
         inner = e.terms[0]
         if set(inner.bnd) & set(change.values()):
             return None
-        inner = Term(inner.coef * t.coef, tuple(f.xreplace(change) for f in inner.fac), inner.bnd,
-                     tuple(r.xreplace(change) for r in inner.rows))
+        inner = Term(
+            inner.coef * t.coef,
+            tuple(f.xreplace(change) for f in inner.fac),
+            inner.bnd,
+            tuple(r.xreplace(change) for r in inner.rows),
+        )
         argmax, outer = pool.argmaxes[level], pool.maxes[level]
-        below = outer.terms[0].fac[0]                      # the inner max as the outer equation reads it
+        below = outer.terms[0].fac[0]  # the inner max as the outer equation reads it
         letters = {x: named[y] for x, y in zip(below.idx, pool.argmaxes[level - 1].idx, strict=True)}
         tap = letters[outer.over[0]]
         wanted = dict(zip(argmax.idx, (letters[i] for i in outer.idx), strict=True))
         for row in inner.rows:
             at = [r for r in row.reads() if r.tensor.name == argmax.name]
-            if row.op == "==" and len(at) == 1 and at[0].idx == tuple(wanted.values()) \
-                    and expand(row.lhs - row.rhs) in (tap - at[0], at[0] - tap):
+            if (
+                row.op == "=="
+                and len(at) == 1
+                and at[0].idx == tuple(wanted.values())
+                and expand(row.lhs - row.rhs) in (tap - at[0], at[0] - tap)
+            ):
                 rows = tuple(r for r in inner.rows if r is not row)
                 left = Term(inner.coef, inner.fac, inner.bnd, rows)
                 if any(tap in f.free_symbols for f in (*left.fac, *rows)):
@@ -202,11 +216,20 @@ class Pools:
         made, wanted = pool.layout("u"), list(pool.outer.idx)
         target = scope.arrays[pool.outer.name]
         at = scope.arrays[pool.argmaxes[-1].name] if pool.argmaxes[-1] is not None else "_"
-        arguments = [v.src, scope.shape([a.r for a in pool.axes]), scope.shape([a.u for a in pool.axes]),
-                     *_arguments(scope, pool)]
+        arguments = [
+            v.src,
+            scope.shape([a.r for a in pool.axes]),
+            scope.shape([a.u for a in pool.axes]),
+            *_arguments(scope, pool),
+        ]
         first, last = min(pool.numbers), max(pool.numbers)
-        margin = f"({first})" if first == last else f"({first})-({last})" if last - first == len(pool.numbers) - 1 \
+        margin = (
+            f"({first})"
+            if first == last
+            else f"({first})-({last})"
+            if last - first == len(pool.numbers) - 1
             else ", ".join(f"({n})" for n in sorted(pool.numbers))
+        )
         scope.write(f"{target}, {at} = {scope.helper('max_pool')}({', '.join(arguments)})", margin)
         if made != wanted:
             scope.write(f"{target} = {transpose(Val(target, ATOM, tuple(made)), wanted).src}")
@@ -291,8 +314,9 @@ def _only_existence(guards, image: Read) -> bool:
 
 
 def _reads(t: Term, name: str) -> bool:
-    found = {r.tensor.name for part in (*t.fac, *(x for row in t.rows for x in (row.lhs, row.rhs)))
-             for r in part.atoms(Read)}
+    found = {
+        r.tensor.name for part in (*t.fac, *(x for row in t.rows for x in (row.lhs, row.rhs))) for r in part.atoms(Read)
+    }
     return name in found
 
 

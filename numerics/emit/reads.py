@@ -1,12 +1,12 @@
 """Reads of tensors: plain axes, slices and pads, fixed positions, gathers; out of range is zero.
 
-    x[b,i]            x
-    x[q+1], Q < N     x[1:]                       proved in range by the sizes alone
-    x[t-1]            jnp.pad(x[:-1], (1, 0))     zero before the start
-    A[p,p]            jnp.diagonal(A)
-    z[b,label[b]]     z[b, label]                 an integer read is in range by declaration
-    W[u*V+v]          W.reshape(U, V)             see reshape.py
-    x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
+x[b,i]            x
+x[q+1], Q < N     x[1:]                       proved in range by the sizes alone
+x[t-1]            jnp.pad(x[:-1], (1, 0))     zero before the start
+A[p,p]            jnp.diagonal(A)
+z[b,label[b]]     z[b, label]                 an integer read is in range by declaration
+W[u*V+v]          W.reshape(U, V)             see reshape.py
+x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
 """
 
 from __future__ import annotations
@@ -204,8 +204,12 @@ def is_index_array(e) -> bool:
 
 def is_position(e) -> bool:
     """A whole-number sum that reads integers, such as ``2*u + argmax[u] - 1``."""
-    return e.has(Read) and bool(_labels(e)) and all(r.tensor.dtype == "int" for r in e.atoms(Read)) \
+    return (
+        e.has(Read)
+        and bool(_labels(e))
+        and all(r.tensor.dtype == "int" for r in e.atoms(Read))
         and parts(e) is not None
+    )
 
 
 def inside(scope: Scope, test: Val, conditions) -> Val:

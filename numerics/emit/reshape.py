@@ -1,7 +1,7 @@
 """Mixed-radix positions: ``(u*V + v)*C + c`` over full ranges is a reshape, in a read and in a row.
 
-    W[(u*V + v)*C + c, k]                          W.reshape(U, V, C, K)     with axes (u, v, c, k)
-    sum_{u,v,c} h[b,u,v,c] [(u*V + v)*C + c = f]   h.reshape(B, F)
+W[(u*V + v)*C + c, k]                          W.reshape(U, V, C, K)     with axes (u, v, c, k)
+sum_{u,v,c} h[b,u,v,c] [(u*V + v)*C + c = f]   h.reshape(B, F)
 """
 
 from __future__ import annotations

@@ -55,8 +55,12 @@ def row_sum(scope: Scope, v: Val, bnd, factors) -> Val | None:
     if any(f.atoms(Function, Piecewise, Iverson) for f in factors) or choose(scope, "row-sums", bnd) == "plain":
         return None
     size = scope.size(bnd[0].size).src
-    ones = scope.share(("ones", size), (f"ones_{size}" if size.isidentifier() else "ones",),
-                       Val(f"jnp.ones({size}, {scope.dtype})"), constant=True)
+    ones = scope.share(
+        ("ones", size),
+        (f"ones_{size}" if size.isidentifier() else "ones",),
+        Val(f"jnp.ones({size}, {scope.dtype})"),
+        constant=True,
+    )
     return Val(f"{v.atom} @ {ones.src}", MATMUL, v.axes[:-1])
 
 

@@ -31,11 +31,11 @@ from .scope import Scope
 class Step:
     """The body of a scan while it is being written."""
 
-    scope: Scope                 # outside the scan
-    inner: Scope                 # inside it
+    scope: Scope  # outside the scan
+    inner: Scope  # inside it
     group: Scan
-    carried: dict = field(default_factory=dict)     # (member name, shift) -> Tensor without time
-    streams: dict = field(default_factory=dict)     # key -> (Tensor without time, source with time first)
+    carried: dict = field(default_factory=dict)  # (member name, shift) -> Tensor without time
+    streams: dict = field(default_factory=dict)  # key -> (Tensor without time, source with time first)
 
     def __post_init__(self):
         self.members = {e.name: e for e in self.group.equations}
@@ -45,7 +45,7 @@ class Step:
 
     def rest(self, e: Equation) -> tuple[Index, ...]:
         n = self.group.axis[e.name]
-        return e.idx[:n] + e.idx[n + 1:]
+        return e.idx[:n] + e.idx[n + 1 :]
 
 
 def write_scan(scope: Scope, group: Scan, outside) -> None:
@@ -54,12 +54,19 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
     first, length = group.equations[0], step.time(group.equations[0]).size
     before = {n: of for n, of in scope.earlier.items() if n in step.members}
     results = [e for e in group.equations if e.name in outside]
-    function = define(step, [step.carried[e.name, before[e.name][1]] if e.name in before else step.inner.arrays[_now(e)]
-                             for e in results])
+    function = define(
+        step,
+        [step.carried[e.name, before[e.name][1]] if e.name in before else step.inner.arrays[_now(e)] for e in results],
+    )
     for n, (made, shift) in before.items():
         scope.arrays[made.name] = scope.arrays[n] = scope.names.fresh(step.carried[n, shift])
-        scope.choices.append(("earlier", step.members[n].number, "others read it at the step before only: what each step "
-                                                                 "was given is stacked, not shifted afterwards"))
+        scope.choices.append(
+            (
+                "earlier",
+                step.members[n].number,
+                "others read it at the step before only: what each step was given is stacked, not shifted afterwards",
+            )
+        )
     streams = _tuple(s for _, s in step.streams.values()) if step.streams else "None"
     extra = "" if step.streams else f", length={scope.size(length).src}"
     extra += ", reverse=True" if group.direction < 0 else ""
@@ -68,8 +75,14 @@ def write_scan(scope: Scope, group: Scan, outside) -> None:
     scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros(step)}, {streams}{extra})", numbers)
     names = list(dict.fromkeys(n for (n, _), _ in carry_of(step)))
     kept = ", ".join(scope.arrays[e.name] for e in results)
-    scope.choices.append(("scan", first.number, f"from step to step {', '.join(names)} alone {_are(names)} carried; "
-                          f"{f'of every step {kept} alone {_are(results)} saved' if kept else 'no step is saved'}"))
+    scope.choices.append(
+        (
+            "scan",
+            first.number,
+            f"from step to step {', '.join(names)} alone {_are(names)} carried; "
+            f"{f'of every step {kept} alone {_are(results)} saved' if kept else 'no step is saved'}",
+        )
+    )
     for e in results:
         n = group.axis[e.name]
         if n:
@@ -88,8 +101,10 @@ def written(scope: Scope, group: Scan) -> Step:
     length = step.time(first).size
     for e in group.equations:
         if not same_size(step.time(e).size, length):
-            raise UnsupportedError(f"the recurrence of {first.name} and {e.name} runs over {length} and "
-                                   f"{step.time(e).size} steps; its members must have the same number of steps")
+            raise UnsupportedError(
+                f"the recurrence of {first.name} and {e.name} runs over {length} and "
+                f"{step.time(e).size} steps; its members must have the same number of steps"
+            )
     hoisted = [_hoist(step, e) for e in group.equations]
     for e in hoisted:
         step.inner.arrays[_now(e)] = step.inner.names.fresh(f"{e.name}_t", f"{e.name}_now")
@@ -106,6 +121,7 @@ def _now(e) -> str:
 
 
 # -- what stays outside --------------------------------------------------------------------------------------------
+
 
 def _hoist(step: Step, e: Equation) -> Equation:
     """Sum the terms that read no member before the scan, if there is a contraction among them.
@@ -124,8 +140,9 @@ def _hoist(step: Step, e: Equation) -> Equation:
     v = equation.value(step.scope, before)
     step.scope.write(f"{step.scope.arrays[name]} = {v.src}", f"({e.number}), for all steps")
     kept = tuple(t_ for t_ in e.terms if t_ not in free)
-    step.scope.choices.append(("hoist", e.number, "what does not depend on the recurrence is one product for all "
-                                                  "steps, before the scan"))
+    step.scope.choices.append(
+        ("hoist", e.number, "what does not depend on the recurrence is one product for all steps, before the scan")
+    )
     return replace(e, terms=(Term(Integer(1), (Read(made, t, *rest),)), *kept))
 
 
@@ -135,6 +152,7 @@ def _reads_member(step: Step, reads) -> bool:
 
 # -- one step, without the time axis -------------------------------------------------------------------------------
 
+
 def _body(step: Step, e: Equation) -> Equation:
     """The equation of one time step: reads of members become carried values, reads at time t streamed ones."""
     t, rest = step.time(e), step.rest(e)
@@ -142,12 +160,25 @@ def _body(step: Step, e: Equation) -> Equation:
     def at(expr):
         return _without_time(step, expr, t)
 
-    terms = tuple(Term(term.coef, tuple(at(f) for f in _weights_turned(step, term, t)), term.bnd,
-                       tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows))
-                  for term in e.terms)
+    terms = tuple(
+        Term(
+            term.coef,
+            tuple(at(f) for f in _weights_turned(step, term, t)),
+            term.bnd,
+            tuple(Row(r.op, at(r.lhs), at(r.rhs)) for r in term.rows),
+        )
+        for term in e.terms
+    )
     guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
-    made = Tensor(_now(e), tuple(i.size for i in rest), rest, e.tensor.dtype, e.tensor.below, role="computed",
-                  digest=f"emit:{_now(e)}")
+    made = Tensor(
+        _now(e),
+        tuple(i.size for i in rest),
+        rest,
+        e.tensor.dtype,
+        e.tensor.below,
+        role="computed",
+        digest=f"emit:{_now(e)}",
+    )
     return replace(e, tensor=made, idx=rest, terms=terms, guards=guards)
 
 
@@ -155,14 +186,19 @@ def _weights_turned(step: Step, term: Term, t: Index) -> tuple:
     """Factors, with a weight whose summed axes stand last transposed once, before the scan, not in every step."""
     if not _reads_member(step, term.reads()):
         return term.fac
-    return tuple(_turned(step, f, term.bnd) if isinstance(f, Read) and t not in f.free_symbols
-                 and not _reads_member(step, [f]) else f for f in term.fac)
+    return tuple(
+        _turned(step, f, term.bnd)
+        if isinstance(f, Read) and t not in f.free_symbols and not _reads_member(step, [f])
+        else f
+        for f in term.fac
+    )
 
 
 def _turned(step: Step, r: Read, bnd) -> Read:
     order = sorted(range(len(r.idx)), key=lambda n: r.idx[n] not in bnd)
     plain = len(set(r.idx)) == len(r.idx) and all(
-        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True))
+        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True)
+    )
     if not plain or order == list(range(len(order))) or not any(i in bnd for i in r.idx):
         return r
     name, axes = f"{r.tensor.name}\0turned:{order}", tuple(r.tensor.axes[n] for n in order)
@@ -180,8 +216,11 @@ def _without_time(step: Step, e, t: Index):
     if isinstance(e, Read):
         if e.tensor.name in step.members:
             return _member(step, e, t)
-        return _streamed(step, e, t) if t in e.free_symbols and not _reads_member(step, [e]) else \
-            Read(e.tensor, *(_without_time(step, i, t) for i in e.idx))
+        return (
+            _streamed(step, e, t)
+            if t in e.free_symbols and not _reads_member(step, [e])
+            else Read(e.tensor, *(_without_time(step, i, t) for i in e.idx))
+        )
     if e == t:
         return _clock(step, t)
     if not e.args or (t not in e.free_symbols and not _reads_member(step, e.atoms(Read))):
@@ -228,9 +267,15 @@ def _clock(step: Step, t: Index) -> Read:
 def _streamed(step: Step, r: Read, t: Index) -> Read:
     """A read at time t of a tensor outside the recurrence: that tensor with time first, one slice a step."""
     plain = len(set(r.idx)) == len(r.idx) and all(
-        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True))
-    labels = tuple(i for i in r.idx if i != t) if plain else tuple(sorted(
-        (s for s in r.free_symbols if isinstance(s, Index) and s != t), key=lambda i: (i.uid, i.name)))
+        isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True)
+    )
+    labels = (
+        tuple(i for i in r.idx if i != t)
+        if plain
+        else tuple(
+            sorted((s for s in r.free_symbols if isinstance(s, Index) and s != t), key=lambda i: (i.uid, i.name))
+        )
+    )
     key = ("stream", r.xreplace({t: Index("t", t.size, -1)}))
     shown = step.scope.arrays[r.tensor.name]
     if key not in step.streams:
@@ -238,8 +283,15 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
             n = r.idx.index(t)
             source = shown if n == 0 else f"jnp.moveaxis({shown}, {n}, 0)"
         else:
-            made = Tensor(f"{shown}\0stream", tuple(i.size for i in (t, *labels)), (), r.tensor.dtype, r.tensor.below,
-                          role="computed", digest=f"emit:{shown}:{len(step.streams)}")
+            made = Tensor(
+                f"{shown}\0stream",
+                tuple(i.size for i in (t, *labels)),
+                (),
+                r.tensor.dtype,
+                r.tensor.below,
+                role="computed",
+                digest=f"emit:{shown}:{len(step.streams)}",
+            )
             source = equation.value(step.scope, Equation(made, (t, *labels), (Term(Integer(1), (r,)),))).src
         spots = [int(i - t) for i in r.idx if t in i.free_symbols and (i - t).is_Integer]
         word = {-1: "prev", 1: "next"}.get(spots[0], "t") if len(spots) == 1 else "t"
@@ -247,12 +299,14 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
     local = step.streams[key][0]
     name = f"{local}\0slice"
     step.inner.arrays[name] = local
-    made = Tensor(name, tuple(i.size for i in labels), (), r.tensor.dtype, r.tensor.below, role="computed",
-                  digest=f"emit:{name}")
+    made = Tensor(
+        name, tuple(i.size for i in labels), (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name}"
+    )
     return Read(made, *labels)
 
 
 # -- the text ------------------------------------------------------------------------------------------------------
+
 
 def _tuple(names) -> str:
     names = list(names)
@@ -268,8 +322,11 @@ def carry_of(step: Step) -> list:
 def zeros(step: Step) -> str:
     """What a recurrence starts from."""
     scope = step.scope
-    return _tuple(f"jnp.zeros({scope.shape(step.rest(step.members[n]))}, "
-                  f"{scope.dtype if step.members[n].tensor.dtype == 'float' else 'int'})" for (n, _), _ in carry_of(step))
+    return _tuple(
+        f"jnp.zeros({scope.shape(step.rest(step.members[n]))}, "
+        f"{scope.dtype if step.members[n].tensor.dtype == 'float' else 'int'})"
+        for (n, _), _ in carry_of(step)
+    )
 
 
 def define(step: Step, results) -> str:
@@ -277,11 +334,14 @@ def define(step: Step, results) -> str:
     scope, group = step.scope, step.group
     first = next(e.name for e in group.equations if any(n == e.name for n, _ in step.carried))
     function = scope.names.fresh(f"{scope.arrays[first]}_step")
-    after = [step.inner.arrays[_now(step.members[n])] if s == 1 else step.carried[n, s - 1]
-             for (n, s), _ in carry_of(step)]
+    after = [
+        step.inner.arrays[_now(step.members[n])] if s == 1 else step.carried[n, s - 1] for (n, s), _ in carry_of(step)
+    ]
     carry_in, stream_in = [v for _, v in carry_of(step)], [v for v, _ in step.streams.values()]
-    heads = [carry_in[0] if len(carry_in) == 1 else "carry",
-             stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_")]
+    heads = [
+        carry_in[0] if len(carry_in) == 1 else "carry",
+        stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_"),
+    ]
     if heads[1] == "now":
         heads[1] = step.inner.names.fresh("now", "now_in")
     if heads[0] == "carry":

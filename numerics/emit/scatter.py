@@ -1,6 +1,6 @@
 """Sums that are added at positions read from data: the adjoint of a gather.
 
-    sum_{b,t} [v = tok[b,t]] dx[b,t,d]      jnp.zeros((V, D), dtype).at[tok].add(dx)
+sum_{b,t} [v = tok[b,t]] dx[b,t,d]      jnp.zeros((V, D), dtype).at[tok].add(dx)
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
     indexed = {a for n, a in enumerate(axes) if a in p.scatter or a in grid_set or first < n < last}
     spots = [n for n, a in enumerate(axes) if a in indexed]
     together = spots == list(range(spots[0], spots[-1] + 1))
-    grid = tuple([a for a in axes if a in indexed and a not in p.scatter]
-                 + [b for b in p.bnd if b in grid_set])
+    grid = tuple([a for a in axes if a in indexed and a not in p.scatter] + [b for b in p.bnd if b in grid_set])
     grid = _natural(scope, p, grid)
     rest = [a for a in axes if a not in indexed]
-    front = sum(1 for a in axes[:spots[0]] if a not in indexed) if together else 0
+    front = sum(1 for a in axes[: spots[0]] if a not in indexed) if together else 0
     target = (*rest[:front], *grid, *rest[front:])
     marks = []
     for a in axes:
@@ -38,8 +37,11 @@ def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
             marks.append(align(scope.place(a), grid).src if a in indexed else ":")
     while marks[-1] == ":":
         marks.pop()
-    amount = _updates(scope, p, grid_set, target) if len(plans) == 1 else align(pointwise.as_number(
-        scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
+    amount = (
+        _updates(scope, p, grid_set, target)
+        if len(plans) == 1
+        else align(pointwise.as_number(scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
+    )
     start = f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
     if base is not None:
         start = _floats(scope, full(pointwise.as_float(scope, base), axes, scope.shape(axes), scope.dtype))

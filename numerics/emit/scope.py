@@ -46,9 +46,9 @@ class Scope:
 
     def __init__(self, names: Names, bound=None, outer: Scope | None = None):
         self.names, self.outer = names, outer
-        self.bound = dict(bound or {})            # Size -> int, fixed when compiled
+        self.bound = dict(bound or {})  # Size -> int, fixed when compiled
         self.lines: list[Line] = []
-        self.constants: list[Line] = []           # index arrays: made of sizes only, written at the top
+        self.constants: list[Line] = []  # index arrays: made of sizes only, written at the top
         self.arrays: dict[str, str] = dict(outer.arrays) if outer else {}
         self.shared: dict = {}
         self.choices: list = outer.choices if outer else []
@@ -60,7 +60,7 @@ class Scope:
         self.patterns: dict = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"
         self.pools = outer.pools if outer else None
-        self.earlier: dict = outer.earlier if outer else {}       # members stacked as they are carried in, see .earlier
+        self.earlier: dict = outer.earlier if outer else {}  # members stacked as they are carried in, see .earlier
         self.forms: dict = outer.forms if outer else {}
         self.assumed: frozenset = outer.assumed if outer else frozenset()
 
@@ -156,7 +156,7 @@ class Scope:
         if isinstance(e, Pow):
             base, power = e.args
             if power.is_Rational and power < 0 and power.is_Integer:
-                return Val(f"1 / {self.size(base ** -power).within(MUL + 1)}", MUL, (), "num")
+                return Val(f"1 / {self.size(base**-power).within(MUL + 1)}", MUL, (), "num")
             return Val(f"{self.size(base).within(POW + 1)} ** {self.size(power).within(UNARY)}", POW, (), "num")
         constants = {sympy.pi: "jnp.pi", sympy.E: "jnp.e"}
         if e in constants:
@@ -199,8 +199,12 @@ def nonnegative_forms(c) -> list[Expr]:
     """The expressions that a condition of whole numbers says are >= 0."""
     if isinstance(c, sympy.And):
         return [n for a in c.args for n in nonnegative_forms(a)]
-    gap = {sympy.Le: lambda: c.rhs - c.lhs, sympy.Lt: lambda: c.rhs - c.lhs - 1,
-           sympy.Ge: lambda: c.lhs - c.rhs, sympy.Gt: lambda: c.lhs - c.rhs - 1}.get(type(c))
+    gap = {
+        sympy.Le: lambda: c.rhs - c.lhs,
+        sympy.Lt: lambda: c.rhs - c.lhs - 1,
+        sympy.Ge: lambda: c.lhs - c.rhs,
+        sympy.Gt: lambda: c.lhs - c.rhs - 1,
+    }.get(type(c))
     return [sympy.expand(gap())] if gap else []
 
 

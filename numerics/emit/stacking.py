@@ -33,14 +33,19 @@ def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
         places.setdefault(n, []).append(p)
     values = {n: together(scope, at, rest) for n, at in sorted(places.items())}
     axes = union(values.values(), rest)
-    before = sum(1 for i in order[:order.index(q)] if i in axes)
+    before = sum(1 for i in order[: order.index(q)] if i in axes)
     axes = tuple(i for i in order if i in axes)
     zero = Val("0", kind="num")
     count = int(scope.known(q.size))
     shown = [full(values.get(n, zero), axes, scope.shape(axes), scope.dtype) for n in range(count)]
     text = ", ".join(v.src for v in shown)
-    scope.choices.append(("stack", scope.number, f"each term stands at one {q.name}: side by side, where masks "
-                                                 f"would be written over all of them"))
+    scope.choices.append(
+        (
+            "stack",
+            scope.number,
+            f"each term stands at one {q.name}: side by side, where masks would be written over all of them",
+        )
+    )
     where = f", axis={before}" if before else ""
     return Val(f"jnp.stack(({text}){where})", ATOM, (*axes[:before], q, *axes[before:]), "float")
 

@@ -29,16 +29,27 @@ class Reused:
 def reuse_sums(program: Program) -> Reused:
     """Replace sums of products by multiples of sums that are there."""
     by_name = {e.name: e for e in program.equations}
-    sums = [e for e in program.equations if is_plain_sum(e)
-            and not any(_depends(t.name, e.name, by_name) for t in e.tensors())]      # none of a recurrence
+    sums = [
+        e
+        for e in program.equations
+        if is_plain_sum(e) and not any(_depends(t.name, e.name, by_name) for t in e.tensors())
+    ]  # none of a recurrence
     made, choices = dict(by_name), []
     for e in program.equations:
         if e.reduce:
             continue
         terms = []
         for t in e.terms:
-            new = next((n for f in sums if f.name != e.name and (n := _as_multiple(t, f, by_name)) is not None
-                        and not _depends(f.name, e.name, made)), None)
+            new = next(
+                (
+                    n
+                    for f in sums
+                    if f.name != e.name
+                    and (n := _as_multiple(t, f, by_name)) is not None
+                    and not _depends(f.name, e.name, made)
+                ),
+                None,
+            )
             terms.append(t if new is None else new)
         if tuple(terms) != e.terms:
             made[e.name] = replace(e, terms=tuple(terms))
@@ -63,8 +74,11 @@ def _as_multiple(t: Term, f: Equation, by_name) -> Term | None:
     """The term as factors times ``f``, if ``f`` is the rest of its sum once products in it are written out."""
     if not t.bnd or t.rows or len(t.bnd) != len(f.terms[0].bnd):
         return None
-    products = {g: found for g in t.fac if (found := definition(g, by_name)) is not None
-                and any(not labels_of(h) & set(t.bnd) for h in found.fac)}
+    products = {
+        g: found
+        for g in t.fac
+        if (found := definition(g, by_name)) is not None and any(not labels_of(h) & set(t.bnd) for h in found.fac)
+    }
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
             coef, fac = t.coef, []
@@ -81,8 +95,7 @@ def matching_sum(t: Term, f: Equation) -> Term | None:
     """A sum as factors times the sum ``f``."""
     coef, fac, bnd = t.coef, t.fac, t.bnd
     inside = [g for g in fac if labels_of(g) & set(bnd)]
-    twins = {b: next((a for a in f.terms[0].bnd if a.name == b.name and same_size(a.size, b.size)), None)
-             for b in bnd}
+    twins = {b: next((a for a in f.terms[0].bnd if a.name == b.name and same_size(a.size, b.size)), None) for b in bnd}
     free = {i for g in inside for i in labels_of(g)} - set(bnd)
     if None in twins.values() or not free <= set(f.idx) or not set(f.idx) <= free:
         return None

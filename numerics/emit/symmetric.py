@@ -29,7 +29,7 @@ from .contraction import Contraction, arrange
 from .scope import Scope
 from .value import ATOM, Val, align, full
 
-SMALL = 64     # columns below which a Gram matrix is one plain product
+SMALL = 64  # columns below which a Gram matrix is one plain product
 
 
 def _is_plain(p: Plan) -> bool:
@@ -46,6 +46,7 @@ def signed(p: Plan, coef=None, fac=None):
 
 
 # -- a Gram matrix ------------------------------------------------------------------------------------------------
+
 
 def gram(scope: Scope, c: Contraction, out) -> Val | None:
     """``sum_b w[b] x[b,i] x[b,j]``, if that is what a contraction says."""
@@ -75,6 +76,7 @@ def _mirrored(fac, i: Index, j: Index, b: Index):
 
 
 # -- class pairs --------------------------------------------------------------------------------------------------
+
 
 def pairs(scope: Scope, plans: list[Plan], order) -> list[Plan]:
     """The plans, those that make one block over class pairs replaced by a plan that holds its value."""
@@ -133,13 +135,18 @@ def _symmetric(plans, k, l) -> bool:
         if any(_ties(c, k, l) for c in p.conditions):  # on the diagonal both are one
             moved = {l: k}
         conditions = [c.xreplace(moved) for c in p.conditions if not _ties(c, k, l)]
-        return (p.coef, frozenset(Counter(f.xreplace(moved) for f in p.fac).items()), frozenset(conditions),
-                len(conditions) < len(p.conditions))
+        return (
+            p.coef,
+            frozenset(Counter(f.xreplace(moved) for f in p.fac).items()),
+            frozenset(conditions),
+            len(conditions) < len(p.conditions),
+        )
 
     return Counter(form(p, {}) for p in plans) == Counter(form(p, swap) for p in plans)
 
 
 # -- what brackets between axes tie -----------------------------------------------------------------------------------
+
 
 def diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     """The sum of terms that brackets tie to a diagonal, if there are."""
@@ -175,8 +182,15 @@ def _on_diagonal(scope: Scope, plans: list[Plan], order, together) -> Val | None
 def _blocks(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     """``[b = b'] f`` in every term: f is computed with b alone, and stands in the blocks of a diagonal."""
     order = tuple(order)
-    pair = next(((k, l) for n, k in enumerate(order) for l in order[n + 1:] if len(order) > 3 and all(
-        _is_plain(p) and any(_ties(c, k, l) for c in p.conditions) for p in plans)), None)
+    pair = next(
+        (
+            (k, l)
+            for n, k in enumerate(order)
+            for l in order[n + 1 :]
+            if len(order) > 3 and all(_is_plain(p) and any(_ties(c, k, l) for c in p.conditions) for p in plans)
+        ),
+        None,
+    )
     if pair is None:
         return None
     k, l = pair
@@ -196,13 +210,18 @@ def _ties(c, k, l) -> bool:
 
 def _fills(plans, both) -> bool:
     return bool({s for p in plans for e in (*p.fac, *p.conditions) for s in labels(e)} >= both) or any(
-        p.value is not None and {*p.value.axes} >= both for p in plans)
+        p.value is not None and {*p.value.axes} >= both for p in plans
+    )
 
 
 def _spread(p: Plan, k, l) -> list[Plan]:
     """``d[k] ([k = l] - d[l])`` as two plans; others stay one."""
-    sums = [f for f in p.fac if isinstance(f, Add) and any(isinstance(a, Iverson) and _ties(a.condition, k, l)
-                                                           for term in f.args for a in Mul.make_args(term))]
+    sums = [
+        f
+        for f in p.fac
+        if isinstance(f, Add)
+        and any(isinstance(a, Iverson) and _ties(a.condition, k, l) for term in f.args for a in Mul.make_args(term))
+    ]
     if len(sums) != 1 or not _is_plain(p):
         return [replace(p, fac=list(p.fac), conditions=list(p.conditions))]
     rest, out = [f for f in p.fac if f is not sums[0]], []
@@ -214,6 +233,7 @@ def _spread(p: Plan, k, l) -> list[Plan]:
 
 
 # -- several products of one shape ----------------------------------------------------------------------------------
+
 
 def stacked(scope: Scope, plans: list[Plan], order) -> list[Plan]:
     """The plans, products ``sum_b a[b,i] c[b,k]`` of one sign and shape replaced by a plan that holds their sum."""

@@ -68,8 +68,18 @@ def time_first(groups) -> TimeFirst:
             name = f"{t.name}\0steps" if t.is_input else t.name
             if t.is_input:
                 inputs[name] = (t, n)
-            made[t] = Tensor(name, first(t.axes, n), first(t.letters, n), t.dtype, t.below, t.role, t.facts, None,
-                             f"emit:{t.digest}", t.block)
+            made[t] = Tensor(
+                name,
+                first(t.axes, n),
+                first(t.letters, n),
+                t.dtype,
+                t.below,
+                t.role,
+                t.facts,
+                None,
+                f"emit:{t.digest}",
+                t.block,
+            )
         return made[t]
 
     def expression(e):
@@ -81,8 +91,9 @@ def time_first(groups) -> TimeFirst:
         return e if args == list(e.args) else e.func(*args)
 
     def equation(e):
-        terms = tuple(replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows))
-                      for t in e.terms)
+        terms = tuple(
+            replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows)) for t in e.terms
+        )
         e = replace(e, terms=terms, guards=tuple(row(g) for g in e.guards))
         n = moved.get(e.name)
         return e if n is None else replace(e, tensor=tensor(e.tensor), idx=first(e.idx, n))
@@ -90,12 +101,16 @@ def time_first(groups) -> TimeFirst:
     def row(r):
         return replace(r, lhs=expression(r.lhs), rhs=expression(r.rhs))
 
-    out = [replace(g, equations=tuple(equation(e) for e in g.equations), axis=dict.fromkeys(g.axis, 0))
-           if isinstance(g, Scan) else equation(g) for g in groups]
+    out = [
+        replace(g, equations=tuple(equation(e) for e in g.equations), axis=dict.fromkeys(g.axis, 0))
+        if isinstance(g, Scan)
+        else equation(g)
+        for g in groups
+    ]
     return TimeFirst(out, {name: n for name, n in moved.items() if f"{name}\0steps" not in inputs}, inputs)
 
 
 def first(items, n: int) -> tuple:
     """The ``n``-th item moved to the front."""
     items = tuple(items)
-    return (items[n], *items[:n], *items[n + 1:])
+    return (items[n], *items[:n], *items[n + 1 :])

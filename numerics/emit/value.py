@@ -26,7 +26,7 @@ class Val:
     prec: int = ATOM
     axes: tuple[Index, ...] = ()
     kind: str = "float"
-    core: Val | None = None       # the one array inside, if the rest is numbers: ``2 * u`` is ``2 * {}`` of ``u``
+    core: Val | None = None  # the one array inside, if the rest is numbers: ``2 * u`` is ``2 * {}`` of ``u``
     template: str = ""
 
     def within(self, prec: int) -> str:
@@ -73,8 +73,8 @@ def align(v: Val, target) -> Val:
         return v
     while marks[-1] == ":":
         marks.pop()
-    if len(v.axes) > 1 and "None" not in marks[:len(v.axes)]:
-        marks = ["...", *marks[len(v.axes):]]
+    if len(v.axes) > 1 and "None" not in marks[: len(v.axes)]:
+        marks = ["...", *marks[len(v.axes) :]]
     if v.core is not None:
         core = align(v.core, target)
         return replace(v, src=v.template.replace("{}", core.within(_needed(v))), core=core)

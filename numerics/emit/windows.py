@@ -42,11 +42,11 @@ class Along:
 class Windows:
     """A term with windows: which of image, output and kernel is computed, and the operands of the other two."""
 
-    computes: str                                        # "output", "kernel" or "image"
+    computes: str  # "output", "kernel" or "image"
     axes: list[Along]
-    operands: dict[str, Operand]                         # by part: "image", "output", "kernel"
+    operands: dict[str, Operand]  # by part: "image", "output", "kernel"
     outside: Operand
-    channels: dict[str, tuple[Index, ...]] = field(default_factory=dict)   # batch, group, ins, outs
+    channels: dict[str, tuple[Index, ...]] = field(default_factory=dict)  # batch, group, ins, outs
 
 
 def find(p: Plan, idx, scope) -> Windows | None:
@@ -59,10 +59,12 @@ def find(p: Plan, idx, scope) -> Windows | None:
 
 # -- the two forms ------------------------------------------------------------------------------------------------
 
+
 def _gather(p: Plan, idx, scope, radix: bool) -> Windows | None:
     """``radix``: mixed-radix axes, such as the channels of groups, are taken apart first; they look like windows."""
-    images = [f for f in p.fac if isinstance(f, Read) and f.tensor.dtype == "float"
-              and _windowed(f, idx, p.bnd, scope, radix)]
+    images = [
+        f for f in p.fac if isinstance(f, Read) and f.tensor.dtype == "float" and _windowed(f, idx, p.bnd, scope, radix)
+    ]
     if len(images) != 1:
         return None
     image = images[0]
@@ -97,7 +99,7 @@ def _windowed(r: Read, idx, bnd, scope, radix) -> tuple[Read, list[Along]] | Non
     if not axes or len(set(used)) != len(used):
         return None
     plain = dict(zip(source.idx, places, strict=True))
-    return Read(r.tensor, *(plain.get(e, e) for e in r.idx)), axes       # mixed-radix axes stay as they are
+    return Read(r.tensor, *(plain.get(e, e) for e in r.idx)), axes  # mixed-radix axes stay as they are
 
 
 def _scatter(p: Plan, idx, scope) -> Windows | None:
@@ -180,13 +182,20 @@ def _is_tap(a: Along) -> bool:
 
 def options(scope, axes) -> list[str]:
     """Strides, dilations and padding as arguments of a library function, where they are not the usual ones."""
-    numbers = {"strides": [a.stride for a in axes], "dilation": [a.dilation for a in axes],
-               "low": [a.low for a in axes]}
-    return [f"{name}={scope.shape(several)}" for name, several in numbers.items()
-            if any(scope.known(n) != (0 if name == "low" else 1) for n in several)]
+    numbers = {
+        "strides": [a.stride for a in axes],
+        "dilation": [a.dilation for a in axes],
+        "low": [a.low for a in axes],
+    }
+    return [
+        f"{name}={scope.shape(several)}"
+        for name, several in numbers.items()
+        if any(scope.known(n) != (0 if name == "low" else 1) for n in several)
+    ]
 
 
 # -- channels -----------------------------------------------------------------------------------------------------
+
 
 def _name_channels(w: Windows, p: Plan, idx) -> bool:
     """Which of the other indices are batch, group, channels in and out; False where one plays none of these parts."""
@@ -199,6 +208,7 @@ def _name_channels(w: Windows, p: Plan, idx) -> bool:
         "batch": tuple(i for i in order if i in image and i in output and i not in kernel),
         "group": tuple(i for i in order if i in image and i in output and i in kernel),
         "ins": tuple(i for i in order if i in image and i not in output and i in kernel),
-        "outs": tuple(i for i in order if i not in image and i in output and i in kernel)}
+        "outs": tuple(i for i in order if i not in image and i in output and i in kernel),
+    }
     placed = {i for many in w.channels.values() for i in many}
     return placed == image | output | kernel

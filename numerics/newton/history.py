@@ -77,9 +77,18 @@ class NewtonResult:
 
     def to_json(self) -> str:
         """The history and the reason of stopping; parameters as nested lists."""
-        return json.dumps({"name": self.name, "method": self.method, "reason": self.reason, "converged": self.converged,
-                           "order": self.order, "history": [asdict(h) for h in self.history],
-                           "parameters": {n: np.asarray(a).tolist() for n, a in self.parameters.items()}}, indent=1)
+        return json.dumps(
+            {
+                "name": self.name,
+                "method": self.method,
+                "reason": self.reason,
+                "converged": self.converged,
+                "order": self.order,
+                "history": [asdict(h) for h in self.history],
+                "parameters": {n: np.asarray(a).tolist() for n, a in self.parameters.items()},
+            },
+            indent=1,
+        )
 
     def __str__(self):
         order = "" if self.order is None else f", observed order {self.order:.2f}"
@@ -89,11 +98,15 @@ class NewtonResult:
 def table(history) -> str:
     """The history, aligned."""
     inner = any(h.inner for h in history)
-    lines = [f"{'step':>4}  {'value':>22}  {'residual':>9}  {'length':>9}  {'rate':>8}  {'damping':>8}"
-             + ("  inner" if inner else "")]
+    lines = [
+        f"{'step':>4}  {'value':>22}  {'residual':>9}  {'length':>9}  {'rate':>8}  {'damping':>8}"
+        + ("  inner" if inner else "")
+    ]
     for h in history:
-        lines.append(f"{h.number:>4}  {h.value:>22.15g}  {h.residual:>9.2e}  {h.step:>9.2e}  {h.rate:>8.3g}  "
-                     f"{h.damping:>8.1e}" + (f"  {h.inner:>5}" if inner else ""))
+        lines.append(
+            f"{h.number:>4}  {h.value:>22.15g}  {h.residual:>9.2e}  {h.step:>9.2e}  {h.rate:>8.3g}  "
+            f"{h.damping:>8.1e}" + (f"  {h.inner:>5}" if inner else "")
+        )
     return "\n".join(lines)
 
 

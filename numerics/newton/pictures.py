@@ -32,10 +32,12 @@ def tangents(d, result: NewtonResult, inputs: dict | None = None, steps: int = 3
     -------
     matplotlib.figure.Figure
     """
-    points = [float(p[0]) for p in result.path[:steps + 1] if p.size == 1]
+    points = [float(p[0]) for p in result.path[: steps + 1] if p.size == 1]
     if d.kind != "jacobian" or len(points) < 2:
-        raise NumericsError("tangents: draws one equation in one unknown, dv.jacobian(y, [x]) of scalars, after a step or "
-                            f"more; this is a {d.kind} of {result.path[0].size if result.path else 0} unknowns")
+        raise NumericsError(
+            "tangents: draws one equation in one unknown, dv.jacobian(y, [x]) of scalars, after a step or "
+            f"more; this is a {d.kind} of {result.path[0].size if result.path else 0} unknowns"
+        )
     (name,) = (t.name for t in d.wrt)
     with float64():
         problem = Problem(d, {name: np.asarray(points[0])}, inputs or {})
@@ -80,8 +82,14 @@ def convergence(results: dict, title: str = "", ylabel: str = "norm of the gradi
         values = [h.residual for h in found.history] if newton else list(map(float, found))
         order = observed_order(values) if newton else None
         shown = label if order is None else f"{label}: order {order:.2f}"
-        axes.semilogy(range(len(values)), values, color=(HELD, TRAIN, MARK)[n % 3], label=shown,
-                      marker="o" if len(values) < 40 else None, markersize=3)
+        axes.semilogy(
+            range(len(values)),
+            values,
+            color=(HELD, TRAIN, MARK)[n % 3],
+            label=shown,
+            marker="o" if len(values) < 40 else None,
+            markersize=3,
+        )
     axes.set(xlabel="step", ylabel=ylabel, title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
@@ -134,11 +142,16 @@ def curvature(d, at: dict, inputs: dict | None = None, directions=None, reach: f
 
 def _plane(problem: Problem, H, directions):
     if directions is not None:
-        basis, _ = np.linalg.qr(np.stack([problem.flat({n: np.asarray(a) for n, a in v.items()}) for v in directions], axis=1))
+        basis, _ = np.linalg.qr(
+            np.stack([problem.flat({n: np.asarray(a) for n, a in v.items()}) for v in directions], axis=1)
+        )
         return basis, ("first direction", "second direction")
     if problem.size == 2:
-        names = [n if problem.shapes[n] == () else f"{n}[{k}]" for n in problem.wrt
-                 for k in range(int(np.prod(problem.shapes[n], dtype=int)))]
+        names = [
+            n if problem.shapes[n] == () else f"{n}[{k}]"
+            for n in problem.wrt
+            for k in range(int(np.prod(problem.shapes[n], dtype=int)))
+        ]
         return np.eye(2), tuple(f"{n}, from the point" for n in names)
     values, vectors = np.linalg.eigh(H)
     return vectors[:, [0, -1]], (f"least curvature, {values[0]:.2g}", f"largest curvature, {values[-1]:.2g}")
@@ -154,8 +167,10 @@ def _drawn(grid, loss, model, g, Q, newton, reach, labels, path):
     levels = np.unique(np.quantile(loss[np.isfinite(loss)], np.linspace(0.02, 0.9, 12)))
     axes.contour(grid, grid, loss, levels=levels, colors=TRAIN, linewidths=1, linestyles="solid")
     axes.contour(grid, grid, model, levels=levels, colors=HELD, linewidths=1, linestyles="dashed")
-    handles = [*axes.plot([], [], color=TRAIN, label="loss"),
-               *axes.plot([], [], color=HELD, linestyle="dashed", label="quadratic model")]
+    handles = [
+        *axes.plot([], [], color=TRAIN, label="loss"),
+        *axes.plot([], [], color=HELD, linestyle="dashed", label="quadratic model"),
+    ]
     down = -g / max(float(np.linalg.norm(g)), 1e-300) * 0.35 * reach
     for step, color, label in ((down, MARK, "against the gradient"), (newton, HELD, "Newton's step")):
         axes.annotate("", xy=step, xytext=(0, 0), arrowprops={"arrowstyle": "->", "color": color, "linewidth": 1.6})
@@ -163,8 +178,9 @@ def _drawn(grid, loss, model, g, Q, newton, reach, labels, path):
     values, vectors = np.linalg.eigh(Q)
     if values[0] < 0:
         line = np.outer([-reach, reach], vectors[:, 0])
-        handles += axes.plot(line[:, 0], line[:, 1], color=MARK, linestyle=":",
-                             label=f"negative curvature, {values[0]:.2g}")
+        handles += axes.plot(
+            line[:, 0], line[:, 1], color=MARK, linestyle=":", label=f"negative curvature, {values[0]:.2g}"
+        )
     if path is not None:
         handles += axes.plot(path[:, 0], path[:, 1], "o-", color=MARK, markersize=3, linewidth=0.8, label="path")
     axes.plot([0], [0], "o", color=MARK)

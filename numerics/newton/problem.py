@@ -25,14 +25,18 @@ class Problem:
         self.d = self.kernel.derivation
         self.kind = self.d.kind
         if self.kind not in NEEDED:
-            raise NumericsError(f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt), "
-                                f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) "
-                                f"for roots and least squares; this is a {self.kind}")
+            raise NumericsError(
+                f"nx.newton takes a derivation of second derivatives: dv.hessian(loss, wrt), "
+                f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) "
+                f"for roots and least squares; this is a {self.kind}"
+            )
         self.wrt = [t.name for t in self.d.wrt]
         missing, extra = [n for n in self.wrt if n not in start], [n for n in start if n not in self.wrt]
         if missing or extra:
-            raise InputError(f"start: give {', '.join(self.wrt)}; " + (f"{', '.join(missing)} is missing" if missing
-                             else f"{extra[0]!r} is not differentiated for"))
+            raise InputError(
+                f"start: give {', '.join(self.wrt)}; "
+                + (f"{', '.join(missing)} is missing" if missing else f"{extra[0]!r} is not differentiated for")
+            )
         self.dtype = np.result_type(*(np.asarray(start[n]).dtype for n in self.wrt), np.float32)
         self.start = {n: np.asarray(start[n], self.dtype) for n in self.wrt}
         self.inputs = {n: self._cast(a) for n, a in inputs.items()}
@@ -53,7 +57,7 @@ class Problem:
         found, at = {}, 0
         for n, shape in self.shapes.items():
             size = int(np.prod(shape, dtype=int))
-            found[n], at = v[at:at + size].reshape(shape), at + size
+            found[n], at = v[at : at + size].reshape(shape), at + size
         return found
 
     def _arrays(self, v, along=None) -> dict:
@@ -92,15 +96,18 @@ class Problem:
         if self.directions:
             return float(returned["loss"]), gradient, None
         width = {n: int(np.prod(s, dtype=int)) for n, s in self.shapes.items()}
-        matrix = np.block([[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt]
-                           for a in self.wrt])
+        matrix = np.block(
+            [[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt] for a in self.wrt]
+        )
         return float(returned["loss"]), gradient, matrix
 
     def why(self, v) -> str:
         """What is known of a value that is not finite: a singular matrix, a determinant without a logarithm."""
         arrays = self._arrays(v)
         try:
-            check_matrices(self.d.program, arrays, bind_sizes(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program))
+            check_matrices(
+                self.d.program, arrays, bind_sizes(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program)
+            )
         except InputError as error:
             return f": {error}"
         return ""

@@ -10,17 +10,31 @@ from .history import Iteration, NewtonError, NewtonResult
 from .problem import NEEDED, Problem
 from .steps import cg_step, least_squares_step, newton_step, root_step
 
-METHODS = {"hessian": ("newton",), "hvp": ("newton-cg",), "gauss_newton": ("gauss-newton-cg",),
-           "jacobian": ("root", "gauss-newton", "levenberg-marquardt")}
+METHODS = {
+    "hessian": ("newton",),
+    "hvp": ("newton-cg",),
+    "gauss_newton": ("gauss-newton-cg",),
+    "jacobian": ("root", "gauss-newton", "levenberg-marquardt"),
+}
 DAMPED = ("newton", "newton-cg", "gauss-newton-cg", "levenberg-marquardt")
-ARMIJO = 1e-4   # of the decrease that the slope promises
+ARMIJO = 1e-4  # of the decrease that the slope promises
 HALVINGS = 40
-KEPT = 10_000   # parameters up to which the points of the path are kept
+KEPT = 10_000  # parameters up to which the points of the path are kept
 
 
-def newton(d, start: dict, inputs: dict | None = None, *, method: str | None = None, tolerance: float = 1e-10,
-           max_steps: int = 50, damping: float | str = 0.0, line_search: bool = True, inner: int = 200,
-           memory: int | None = None) -> NewtonResult:
+def newton(
+    d,
+    start: dict,
+    inputs: dict | None = None,
+    *,
+    method: str | None = None,
+    tolerance: float = 1e-10,
+    max_steps: int = 50,
+    damping: float | str = 0.0,
+    line_search: bool = True,
+    inner: int = 200,
+    memory: int | None = None,
+) -> NewtonResult:
     r"""Newton's method on derived equations.
 
     .. math::
@@ -110,8 +124,9 @@ class _Iteration:
         self.point = problem.flat(problem.start)
         self.method = self._method(method)
         if damping not in (0, "auto") and self.method not in DAMPED:
-            raise NumericsError(f"damping={damping!r}: {self.method} takes no damping; what does are "
-                                f"{', '.join(DAMPED)}")
+            raise NumericsError(
+                f"damping={damping!r}: {self.method} takes no damping; what does are {', '.join(DAMPED)}"
+            )
         self.damping = 1e-3 if self.method == "levenberg-marquardt" and damping in (0, "auto") else damping
         self.history: list[Iteration] = []
         self.path: list[np.ndarray] = []
@@ -124,9 +139,11 @@ class _Iteration:
         if asked not in METHODS[kind]:
             raise NumericsError(f"method={asked!r}: with a {kind} derivation it is one of {', '.join(METHODS[kind])}")
         if asked == "root" and self._rows() != self.problem.size:
-            raise NumericsError(f"{self.problem.d.loss.name} has {self._rows()} equations in {self.problem.size} "
-                                f"unknowns: a root needs as many of both; least squares are "
-                                f'method="levenberg-marquardt"')
+            raise NumericsError(
+                f"{self.problem.d.loss.name} has {self._rows()} equations in {self.problem.size} "
+                f"unknowns: a root needs as many of both; least squares are "
+                f'method="levenberg-marquardt"'
+            )
         return asked
 
     def _rows(self) -> int:
@@ -143,8 +160,9 @@ class _Iteration:
             slope = matrix.T @ first if squares else first
             residual = float(np.linalg.norm(slope))
             if not np.isfinite([value, residual, 0.0 if matrix is None else np.sum(matrix)]).all():
-                self._fail(f"the value or its derivatives are not finite at step {number}"
-                           f"{self.problem.why(self.point)}")
+                self._fail(
+                    f"the value or its derivatives are not finite at step {number}{self.problem.why(self.point)}"
+                )
             if residual <= self.tolerance:
                 self.history.append(Iteration(number, value, residual))
                 return self._result(f"converged in {number} steps: residual {residual:.1e} <= {self.tolerance:g}")
@@ -173,7 +191,9 @@ class _Iteration:
         if self.method == "newton":
             return *newton_step(matrix, first, self.damping), 0
         if self.method in ("newton-cg", "gauss-newton-cg"):
-            shift = 0.0 if self.damping == "auto" else float(self.damping)  # where it bends down, they stop by themselves
+            shift = (
+                0.0 if self.damping == "auto" else float(self.damping)
+            )  # where it bends down, they stop by themselves
             p, inner = cg_step(lambda v: self.problem.product(self.point, v) + shift * v, first, self.inner)
             return p, shift, inner
         return (root_step(matrix, first) if self.method == "root" else least_squares_step(matrix, first, 0.0)), 0.0, 0
@@ -199,7 +219,7 @@ class _Iteration:
         for _ in range(HALVINGS):
             p = least_squares_step(J, y, self.damping)
             found = self.problem.value(self.point + p.astype(self.point.dtype))
-            predicted = value - 0.5 * float(np.sum((y + J @ p)**2))
+            predicted = value - 0.5 * float(np.sum((y + J @ p) ** 2))
             rounding = 64 * np.finfo(self.point.dtype).eps * value
             if np.isfinite(found) and found <= value + rounding and value - found >= 1e-3 * predicted - rounding:
                 used, self.damping = self.damping, max(self.damping / 10, 1e-15)
@@ -209,8 +229,9 @@ class _Iteration:
 
     def _result(self, reason) -> NewtonResult:
         parameters = self.problem.parts(self.point)
-        return NewtonResult(self.problem.d.name, self.method, parameters, tuple(self.history), reason,
-                            path=tuple(self.path))
+        return NewtonResult(
+            self.problem.d.name, self.method, parameters, tuple(self.history), reason, path=tuple(self.path)
+        )
 
     def _fail(self, message):
         raise NewtonError(f"{self.problem.d.name}: {message}", tuple(self.history), self.problem.parts(self.point))

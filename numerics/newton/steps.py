@@ -1,10 +1,10 @@
 r"""One step each: the linear algebra of Newton's method.
 
-    newton                (H + m I) p = -g          Cholesky; an indefinite H is said, or damped
-    newton-cg             H p = -g by conjugate gradients on products, stopped early and at negative curvature
-    root                  J p = -y
-    gauss-newton          min |J p + y|
-    levenberg-marquardt   (J'J + m D) p = -J'y      D the diagonal of J'J
+newton                (H + m I) p = -g          Cholesky; an indefinite H is said, or damped
+newton-cg             H p = -g by conjugate gradients on products, stopped early and at negative curvature
+root                  J p = -y
+gauss-newton          min |J p + y|
+levenberg-marquardt   (J'J + m D) p = -J'y      D the diagonal of J'J
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ def newton_step(H, g, damping) -> tuple[np.ndarray, float]:
         shift = max(10 * shift, 1e-6 * scale)
     lowest = np.linalg.eigvalsh(H)[0]
     what = "singular" if abs(lowest) <= SINGULAR * scale else "not positive definite"
-    raise NewtonError(f"the Hessian is {what}: its smallest eigenvalue is {lowest:.3e} (damping {shift:g}); pass "
-                      f'damping="auto" to add the multiple of the identity that is needed')
+    raise NewtonError(
+        f"the Hessian is {what}: its smallest eigenvalue is {lowest:.3e} (damping {shift:g}); pass "
+        f'damping="auto" to add the multiple of the identity that is needed'
+    )
 
 
 def _by_cholesky(H, g, shift):
@@ -43,7 +45,7 @@ def _by_cholesky(H, g, shift):
     except np.linalg.LinAlgError:
         return None
     diagonal = np.diag(L)
-    if not np.all(np.isfinite(diagonal)) or np.min(diagonal)**2 <= SINGULAR * np.max(diagonal)**2:
+    if not np.all(np.isfinite(diagonal)) or np.min(diagonal) ** 2 <= SINGULAR * np.max(diagonal) ** 2:
         return None
     return -np.linalg.solve(L.T, np.linalg.solve(L, g))
 
@@ -72,8 +74,10 @@ def root_step(J, y) -> np.ndarray:
     """The tangent's own root: y + J p = 0."""
     values = np.linalg.svd(J, compute_uv=False)
     if values[-1] <= SINGULAR * values[0] or values[0] == 0:
-        raise NewtonError(f"the Jacobian is singular: its smallest singular value is {values[-1]:.3e}, the largest "
-                          f'{values[0]:.3e}; method="levenberg-marquardt" takes damped steps')
+        raise NewtonError(
+            f"the Jacobian is singular: its smallest singular value is {values[-1]:.3e}, the largest "
+            f'{values[0]:.3e}; method="levenberg-marquardt" takes damped steps'
+        )
     return -np.linalg.solve(J, y)
 
 
@@ -82,8 +86,10 @@ def least_squares_step(J, y, shift: float) -> np.ndarray:
     if shift == 0:
         p, _, rank, values = np.linalg.lstsq(J, -y, rcond=None)
         if rank < J.shape[1]:
-            raise NewtonError(f"the Jacobian has rank {rank} of {J.shape[1]} (smallest singular value "
-                              f'{values[-1]:.3e}); method="levenberg-marquardt" takes damped steps')
+            raise NewtonError(
+                f"the Jacobian has rank {rank} of {J.shape[1]} (smallest singular value "
+                f'{values[-1]:.3e}); method="levenberg-marquardt" takes damped steps'
+            )
         return p
     weights = np.sqrt(shift) * np.maximum(np.linalg.norm(J, axis=0), 1e-12)
     rows, right = np.vstack([J, np.diag(weights)]), np.concatenate([y, np.zeros(len(weights))])

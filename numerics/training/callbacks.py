@@ -90,8 +90,14 @@ class EarlyStopping(Callback):
     'max'
     """
 
-    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "auto",
-                 restore_best: bool = True):
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ):
         if mode not in ("auto", "min", "max"):
             raise InputError(f"EarlyStopping: mode is {mode!r}; accepted are 'auto', 'min', 'max'")
         if isinstance(patience, bool) or not hasattr(patience, "__index__") or patience < 0:
@@ -113,8 +119,10 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, trainer, row):
         if self.monitor not in row:
             hint = "; give validation_data or validation_split" if self.monitor.startswith("val_") else ""
-            raise InputError(f"EarlyStopping: there is no {self.monitor!r}{hint}; an epoch has "
-                             f"{', '.join(n for n in row if n != 'seconds')}")
+            raise InputError(
+                f"EarlyStopping: there is no {self.monitor!r}{hint}; an epoch has "
+                f"{', '.join(n for n in row if n != 'seconds')}"
+            )
         now = float(row[self.monitor])
         gain = 0.0 if self.best is None else (self.best - now if self.mode == "min" else now - self.best)
         if self.best is None or gain > self.min_delta:
@@ -135,6 +143,7 @@ class EarlyStopping(Callback):
 
     def restore(self, saved):
         import jax.numpy as jnp
+
         self.best, self.best_epoch, self.waited = saved["best"], saved["best_epoch"], saved["waited"]
         self._kept = {}
         for name, a in saved.items():

@@ -1,9 +1,9 @@
 """What is wrong with a training step: the layer, the equation and the term, found by evaluating the equations.
 
-    not finite   the first element that is NaN or infinite though all it reads is finite (:mod:`.trace`)
-    dead         units whose local derivative is 0 on every example: relu units that are never active
-    saturated    units whose local derivative is below ``FLAT`` everywhere: a sigmoid far out
-    vanishing    layers whose gradient is below ``FAINT`` of the largest and of their weights; where it shrinks most
+not finite   the first element that is NaN or infinite though all it reads is finite (:mod:`.trace`)
+dead         units whose local derivative is 0 on every example: relu units that are never active
+saturated    units whose local derivative is below ``FLAT`` everywhere: a sigmoid far out
+vanishing    layers whose gradient is below ``FAINT`` of the largest and of their weights; where it shrinks most
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ class Diagnosis:
         return not self.findings
 
     def __str__(self):
-        return "\n".join(map(str, self.findings)) or "nothing is wrong: all values are finite, no layer is dead or vanishes"
+        return (
+            "\n".join(map(str, self.findings))
+            or "nothing is wrong: all values are finite, no layer is dead or vanishes"
+        )
 
     def as_dict(self) -> dict:
         return {"ok": self.ok, "findings": [asdict(f) for f in self.findings]}
@@ -101,7 +104,9 @@ class Examiner:
         e = self.d.program.equation(name)
         if e is not None and e.tensor.block:
             return e.tensor.block
-        reader = next((r for r in self.d.program if any(t.name == primal for t in r.tensors()) and r.tensor.block), None)
+        reader = next(
+            (r for r in self.d.program if any(t.name == primal for t in r.tensors()) and r.tensor.block), None
+        )
         return reader.tensor.block if reader is not None else ""
 
     # -- not finite ----------------------------------------------------------------------------------------------------
@@ -113,15 +118,28 @@ class Examiner:
             return None
         found = origin(self.d.program, values, sizes, *start)
         if found.equation is None:
-            return Finding("not finite", self.layer(found.place.tensor), 0, "", "",
-                           f"{element(found.place.tensor, found.place.position)} is {found.place.value:g} already before "
-                           f"this step", "look at the step before, or at the data")
+            return Finding(
+                "not finite",
+                self.layer(found.place.tensor),
+                0,
+                "",
+                "",
+                f"{element(found.place.tensor, found.place.position)} is {found.place.value:g} already before "
+                f"this step",
+                "look at the step before, or at the data",
+            )
         e, p = found.equation, found.place
         reads = "; ".join(f"{element(r.tensor, r.position)} = {r.value:.4g}" for r in found.reads)
         where = f"at {element(p.tensor, p.position)}: " if p.position else ""
-        return Finding("not finite", self.layer(p.tensor), e.number, str(e), found.term,
-                       f"{where}{found.cause}" + (f" where {reads}" if reads else "") + _onward(found.path),
-                       advice=_advice(found))
+        return Finding(
+            "not finite",
+            self.layer(p.tensor),
+            e.number,
+            str(e),
+            found.term,
+            f"{where}{found.cause}" + (f" where {reads}" if reads else "") + _onward(found.path),
+            advice=_advice(found),
+        )
 
     # -- local derivatives -----------------------------------------------------------------------------------------------
 
@@ -145,11 +163,21 @@ class Examiner:
         term = " + ".join(expr_text(t.expr()) for t in local)
         if kind == "dead":
             said = "is 0 on every example, so nothing passes back"
-            advice = "lower the learning rate, start the biases above 0, or use an activation with a slope on both sides"
+            advice = (
+                "lower the learning rate, start the biases above 0, or use an activation with a slope on both sides"
+            )
         else:
             said, advice = f"is at most {most[hit].max():.1e}", "scale the inputs or start from smaller weights"
-        return Finding(kind, self.layer(e.name), e.number, str(e), term,
-                       f"{len(units)} of {len(hit)} units ({which}): {term} {said}", advice, len(units) / len(hit))
+        return Finding(
+            kind,
+            self.layer(e.name),
+            e.number,
+            str(e),
+            term,
+            f"{len(units)} of {len(hit)} units ({which}): {term} {said}",
+            advice,
+            len(units) / len(hit),
+        )
 
     def _local(self, e: Equation) -> list[Term]:
         """The local derivatives in an adjoint: the factors, outside every sum, that read what the forward pass computed."""
@@ -179,18 +207,30 @@ class Examiner:
             sizes[layer] = max(sizes.get(layer, 0.0), _rms(values[name]))
             weights[layer] = max(weights.get(layer, 0.0), _rms(values[primal]))
         top = max(sizes.values(), default=0.0)
-        return [self._faint(layer, size, top, values) for layer, size in sizes.items()
-                if size <= FAINT * min(top, weights[layer])]
+        return [
+            self._faint(layer, size, top, values)
+            for layer, size in sizes.items()
+            if size <= FAINT * min(top, weights[layer])
+        ]
 
     def _faint(self, layer, size, top, values) -> Finding:
         name = next(n for n, primal in self.parameters.items() if self.layer(primal) == layer)
-        ratio, e = min(((r, e) for e in self._way(name) if (r := self._ratio(e, values)) is not None),
-                       key=lambda pair: pair[0], default=(1.0, self.d.program.equation(name)))
+        ratio, e = min(
+            ((r, e) for e in self._way(name) if (r := self._ratio(e, values)) is not None),
+            key=lambda pair: pair[0],
+            default=(1.0, self.d.program.equation(name)),
+        )
         term = " + ".join(expr_text(t.expr()) for t in (self._local(e) or e.terms))
-        return Finding("vanishing", layer, e.number, str(e), term,
-                       f"its gradient is {size:.1e} (root mean square), the largest of any layer {top:.1e}; it loses most at "
-                       f"equation ({e.number}) of {self.layer(e.name)}, to {ratio:.1e} of what comes in",
-                       "use another activation or initializer, a normalization, or a way past (a residual)")
+        return Finding(
+            "vanishing",
+            layer,
+            e.number,
+            str(e),
+            term,
+            f"its gradient is {size:.1e} (root mean square), the largest of any layer {top:.1e}; it loses most at "
+            f"equation ({e.number}) of {self.layer(e.name)}, to {ratio:.1e} of what comes in",
+            "use another activation or initializer, a normalization, or a way past (a residual)",
+        )
 
     def _way(self, name) -> list[Equation]:
         """The adjoints that a gradient is made of."""

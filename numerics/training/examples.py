@@ -42,7 +42,9 @@ class Examples:
 
     def rows(self, rows) -> Examples:
         """Some of the examples."""
-        return Examples(*({n: a[rows] for n, a in group.items()} for group in (self.inputs, self.targets, self.weights)))
+        return Examples(
+            *({n: a[rows] for n, a in group.items()} for group in (self.inputs, self.targets, self.weights))
+        )
 
     def classes(self, losses: dict) -> np.ndarray | None:
         """The class of each example, where there is one loss and it chooses one class for each."""
@@ -50,7 +52,8 @@ class Examples:
             return None
         (loss,), (y,) = losses.values(), self.targets.values()
         if loss.target in ("labels", "bits", "signs", "probabilities") and (
-                y.ndim == 1 or y.ndim == 2 and (loss.target == "probabilities" or y.shape[1] == 1)):
+            y.ndim == 1 or y.ndim == 2 and (loss.target == "probabilities" or y.shape[1] == 1)
+        ):
             return measures.truth(y, loss)
         return None
 
@@ -69,8 +72,9 @@ class Examples:
         if not len(present):
             raise InputError(f"Y: every label is {ignored}, which the loss ignores; there is nothing to train on")
         if len(present) == 1:
-            raise InputError(f"Y: all {len(self)} examples to train on are of class {present[0]}; accepted are at least "
-                             f"two classes")
+            raise InputError(
+                f"Y: all {len(self)} examples to train on are of class {present[0]}; accepted are at least two classes"
+            )
 
 
 def given_by(names, given, what: str) -> dict:
@@ -79,8 +83,9 @@ def given_by(names, given, what: str) -> dict:
     if isinstance(given, dict):
         unknown = [n for n in given if n not in names]
         if unknown:
-            raise InputError(f"{what} has {unknown[0]!r}{did_you_mean(unknown[0], names)}; the model has "
-                             f"{', '.join(names)}")
+            raise InputError(
+                f"{what} has {unknown[0]!r}{did_you_mean(unknown[0], names)}; the model has {', '.join(names)}"
+            )
         missing = [n for n in names if n not in given]
         if missing:
             raise InputError(f"{what} lacks {', '.join(missing)}; the model has {', '.join(names)}")
@@ -89,8 +94,10 @@ def given_by(names, given, what: str) -> dict:
         return {names[0]: given}
     if not isinstance(given, tuple | list) or len(given) != len(names):
         found = f"{len(given)} arrays" if isinstance(given, tuple | list) else f"{type(given).__name__}"
-        raise InputError(f"{what} is {found}; the model has {len(names)}: give a dict by the names {', '.join(names)}, "
-                         f"or a tuple in this order")
+        raise InputError(
+            f"{what} is {found}; the model has {len(names)}: give a dict by the names {', '.join(names)}, "
+            f"or a tuple in this order"
+        )
     return dict(zip(names, given, strict=True))
 
 
@@ -126,7 +133,9 @@ def check_targets(model, losses: dict, Y, which: str = "") -> dict[str, np.ndarr
     for name, given in given_by(losses, Y, f"{which}Y").items():
         said = f"{which}Y[{name!r}]" if several else f"{which}Y"
         classes = int(model.shape(model.outputs[name])[-1])
-        found[tensors[name].name] = data.check_target(given, losses[name], model.shape(tensors[name])[1:], classes, said)
+        found[tensors[name].name] = data.check_target(
+            given, losses[name], model.shape(tensors[name])[1:], classes, said
+        )
     return found
 
 
@@ -147,14 +156,17 @@ def check_examples(model, losses: dict, X, Y, sample_weight=None, which: str = "
     """Inputs, targets and weights that fit a model and its losses."""
     inputs, targets = check_inputs(model, X, which), check_targets(model, losses, Y, which)
     said = {f"{which}X" if len(inputs) == 1 else f"{which}X[{n!r}]": a for n, a in inputs.items()}
-    said |= {f"{which}Y" if len(targets) == 1 else f"{which}Y[{n!r}]": a
-             for n, a in zip(losses, targets.values(), strict=True)}
+    said |= {
+        f"{which}Y" if len(targets) == 1 else f"{which}Y[{n!r}]": a
+        for n, a in zip(losses, targets.values(), strict=True)
+    }
     n = one_length(said)
     weighted = any(one.sample_weight for one in losses.values())
     return Examples(inputs, targets, {"sample_weight": check_weights(n, sample_weight, which)} if weighted else {})
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------
+
 
 def order_of(n: int, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
     """The order of the examples in an epoch, by the seed and the number of the epoch."""
@@ -192,6 +204,8 @@ def augmented(augment: Callable | None, examples: Examples, batch: dict, seed) -
     made = given_by(inputs, made, "augment: what it returns")
     for n, a in inputs.items():
         if np.shape(made[n]) != a.shape:
-            raise InputError(f"augment: {n} had shape {a.shape} and has {np.shape(made[n])} now; accepted are functions "
-                             f"(x, generator) -> x that keep the shape")
+            raise InputError(
+                f"augment: {n} had shape {a.shape} and has {np.shape(made[n])} now; accepted are functions "
+                f"(x, generator) -> x that keep the shape"
+            )
     return {**batch, **{n: np.asarray(made[n], a.dtype) for n, a in inputs.items()}}

@@ -67,8 +67,11 @@ class Explanation:
         return "\n".join(out).rstrip()
 
     def as_dict(self) -> dict:
-        return {"title": self.title, "loss": self.loss,
-                "layers": {layer: [_data(r) for r in rows] for layer, rows in self.layers}}
+        return {
+            "title": self.title,
+            "loss": self.loss,
+            "layers": {layer: [_data(r) for r in rows] for layer, rows in self.layers},
+        }
 
     def to_html(self) -> str:
         """One element, with its own style: to stand in a page or a notebook."""
@@ -86,8 +89,10 @@ class Explanation:
         shown = math(render(lhs) + "<mo>=</mo>" + render(rhs), display=True)
         source = escape("\n".join(r.lines))
         measured = f'<p class="measured">{escape(_measured(r))}</p>' if r.parameter else ""
-        return (f'<div class="eqs{" boxed" if r.parameter else ""}"><table><tbody><tr><td class="rhs">{shown}</td>'
-                f'<td class="num">({r.number})</td></tr></tbody></table><pre>{source}</pre>{measured}</div>')
+        return (
+            f'<div class="eqs{" boxed" if r.parameter else ""}"><table><tbody><tr><td class="rhs">{shown}</td>'
+            f'<td class="num">({r.number})</td></tr></tbody></table><pre>{source}</pre>{measured}</div>'
+        )
 
 
 MORE = """
@@ -100,18 +105,26 @@ MORE = """
 
 def _data(r: Row) -> dict:
     found = {f.name: getattr(r, f.name) for f in fields(r)}
-    return found | {"equation": str(r.equation), "latex": equation_latex(r.equation), "lines": list(r.lines),
-                    "shape": list(r.shape)}
+    return found | {
+        "equation": str(r.equation),
+        "latex": equation_latex(r.equation),
+        "lines": list(r.lines),
+        "shape": list(r.shape),
+    }
 
 
 def _measured(r: Row) -> str:
-    return (f"{r.parameter} {r.shape}: |parameter| {r.norm:.3g}, |gradient| {r.gradient_norm:.3g}, "
-            f"|update| / |parameter| {r.update_ratio:.2g}" if r.norm else
-            f"{r.parameter} {r.shape}: |parameter| {r.norm:.3g}, |gradient| {r.gradient_norm:.3g}")
+    return (
+        f"{r.parameter} {r.shape}: |parameter| {r.norm:.3g}, |gradient| {r.gradient_norm:.3g}, "
+        f"|update| / |parameter| {r.update_ratio:.2g}"
+        if r.norm
+        else f"{r.parameter} {r.shape}: |parameter| {r.norm:.3g}, |gradient| {r.gradient_norm:.3g}"
+    )
 
 
-def explanation(derivation, source: str, layer_of, params: dict, loss: float, gradients: dict, updates: dict,
-                title: str) -> Explanation:
+def explanation(
+    derivation, source: str, layer_of, params: dict, loss: float, gradients: dict, updates: dict, title: str
+) -> Explanation:
     """Put together what :meth:`numerics.Trainer.explain` shows.
 
     Parameters
@@ -134,16 +147,20 @@ def explanation(derivation, source: str, layer_of, params: dict, loss: float, gr
         name = parameter_of.get(e.name, "")
         norms = _norms(params[name], gradients[name], updates[name]) if name else {}
         layers.setdefault(layer_of(name or e.name) or "loss", []).append(
-            Row(e.number, e, tuple(lines.get(e.number, ())), name, **norms))
+            Row(e.number, e, tuple(lines.get(e.number, ())), name, **norms)
+        )
     order = [(layer, tuple(sorted(rows, key=lambda r: r.number))) for layer, rows in layers.items()]
     return Explanation(title, loss, tuple(order), Formulas(derivation, Options()))
 
 
 def _norms(parameter, gradient, update) -> dict:
     size = float(np.linalg.norm(np.ravel(parameter).astype(np.float64)))
-    return {"shape": tuple(np.shape(parameter)), "norm": size,
-            "gradient_norm": float(np.linalg.norm(np.ravel(gradient).astype(np.float64))),
-            "update_ratio": float(np.linalg.norm(np.ravel(update).astype(np.float64))) / size if size else float("nan")}
+    return {
+        "shape": tuple(np.shape(parameter)),
+        "norm": size,
+        "gradient_norm": float(np.linalg.norm(np.ravel(gradient).astype(np.float64))),
+        "update_ratio": float(np.linalg.norm(np.ravel(update).astype(np.float64))) / size if size else float("nan"),
+    }
 
 
 def lines_of(source: str) -> dict[int, list[str]]:
@@ -162,7 +179,9 @@ def lines_of(source: str) -> dict[int, list[str]]:
     for statement in _statements(ast.parse(source)):
         span = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         numbers = [n for line in span if line in said for n in said[line][0]]
-        text = textwrap.dedent("\n".join(rows[n - 1][: said[n][1]].rstrip() if n in said else rows[n - 1] for n in span))
+        text = textwrap.dedent(
+            "\n".join(rows[n - 1][: said[n][1]].rstrip() if n in said else rows[n - 1] for n in span)
+        )
         for number in dict.fromkeys(numbers):
             found.setdefault(number, []).extend(text.splitlines())
     return found

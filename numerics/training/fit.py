@@ -76,9 +76,17 @@ class Fit:
         """Train until all epochs are done or somebody says stop; ``on_fit_end`` is called in any case."""
         trainer, error = self.trainer, None
         trainer.stop = trainer.stop and self.resumed
-        self.calls("on_fit_begin", {"epochs": self.epochs, "steps": len(self.parts), "batch_size": self.batch_size,
-                                    "examples": len(self.examples), "resumed": self.resumed,
-                                    "done": trainer.epoch - self.start})
+        self.calls(
+            "on_fit_begin",
+            {
+                "epochs": self.epochs,
+                "steps": len(self.parts),
+                "batch_size": self.batch_size,
+                "examples": len(self.examples),
+                "resumed": self.resumed,
+                "done": trainer.epoch - self.start,
+            },
+        )
         try:
             while trainer.epoch < self.start + self.epochs and not trainer.stop:
                 self._epoch()
@@ -108,7 +116,7 @@ class Fit:
             for name, a in outputs.items():
                 part.outputs.setdefault(name, []).append(a)
             if part.done % BEHIND == 0:
-                self._check(part.losses[-2 * BEHIND:-BEHIND], before)
+                self._check(part.losses[-2 * BEHIND : -BEHIND], before)
             self.calls("on_step_end", {**row, "step": part.done, "loss": loss})
             if self.every and trainer.step % self.every == 0 and part.done < len(self.parts):
                 self._save(part, before)
@@ -123,10 +131,12 @@ class Fit:
             trainer.part = part = Part(len(self.examples), self.batch_size)
             trainer.carried = trainer.programs.start(self.batch_size)
         elif (part.examples, part.batch_size) != (len(self.examples), self.batch_size):
-            raise InputError(f"fit: epoch {trainer.epoch + 1} was interrupted after {part.done} steps on "
-                             f"{part.examples} examples in batches of {part.batch_size}; this call has "
-                             f"{len(self.examples)} in batches of {self.batch_size}. Give the same to go on, or call "
-                             f"trainer.new_epoch() to leave it")
+            raise InputError(
+                f"fit: epoch {trainer.epoch + 1} was interrupted after {part.done} steps on "
+                f"{part.examples} examples in batches of {part.batch_size}; this call has "
+                f"{len(self.examples)} in batches of {self.batch_size}. Give the same to go on, or call "
+                f"trainer.new_epoch() to leave it"
+            )
         return part
 
     def _batches(self, order, done: int):
@@ -144,12 +154,15 @@ class Fit:
             return losses
         trainer = self.trainer
         trainer.memory, trainer.step, trainer.part = *before[:2], None
-        raise not_finite(trainer, before[2](), f"fit: the loss became {bad[0]} in epoch {trainer.epoch + 1}; the "
-                         f"parameters are those before it")
+        raise not_finite(
+            trainer,
+            before[2](),
+            f"fit: the loss became {bad[0]} in epoch {trainer.epoch + 1}; the parameters are those before it",
+        )
 
     def _save(self, part: Part, before) -> None:
         """Only what is finite is worth keeping."""
-        self._check(part.losses[-2 * BEHIND:], before)
+        self._check(part.losses[-2 * BEHIND :], before)
         self.keep()
 
     def _end(self, part: Part, order, before, begun) -> None:

@@ -49,8 +49,10 @@ class Player:
 
     def __init__(self, derivation: Derivation, optimizer, sizes=None):
         if not isinstance(derivation, Derivation) or derivation.kind != "backprop":
-            raise NumericsError(f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters); it was given "
-                                f"{getattr(derivation, 'kind', type(derivation).__name__)}")
+            raise NumericsError(
+                f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters); it was given "
+                f"{getattr(derivation, 'kind', type(derivation).__name__)}"
+            )
         self.kernel, self.optimizer = compile(derivation, sizes), optimizers.build(optimizer)
         self.own = tuple(derivation.gradients)
         self._turn = jax.jit(self._pure)
@@ -61,6 +63,7 @@ class Player:
 
     def _pure(self, params, state, batch):
         import optax
+
         every = {**params, **batch}
         loss, gradients, *_ = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
         own = {n: params[n] for n in self.own}
@@ -71,15 +74,27 @@ class Player:
         """``(own parameters, state, loss)`` after one update; ``params`` has those of all players."""
         missing = [t.name for t in self.kernel.inputs if t.name not in params and t.name not in batch]
         if missing:
-            raise InputError(f"Player: its program reads {', '.join(missing)}, which is neither a parameter nor in the "
-                             f"batch; there are {', '.join([*params, *batch])}")
+            raise InputError(
+                f"Player: its program reads {', '.join(missing)}, which is neither a parameter nor in the "
+                f"batch; there are {', '.join([*params, *batch])}"
+            )
         reads = {t.name for t in self.kernel.inputs}
-        return self._turn({n: a for n, a in params.items() if n in reads or n in self.own}, state,
-                          {n: a for n, a in batch.items() if n in reads})
+        return self._turn(
+            {n: a for n, a in params.items() if n in reads or n in self.own},
+            state,
+            {n: a for n, a in batch.items() if n in reads},
+        )
 
 
-def play(players: dict[str, Player], params: dict, examples: dict, step: Callable, batch_size: int = 32, epochs: int = 1,
-         seed: int = 0) -> tuple[dict, dict[str, list[float]]]:
+def play(
+    players: dict[str, Player],
+    params: dict,
+    examples: dict,
+    step: Callable,
+    batch_size: int = 32,
+    epochs: int = 1,
+    seed: int = 0,
+) -> tuple[dict, dict[str, list[float]]]:
     """Train several players, each on its own loss.
 
     Parameters
@@ -147,6 +162,7 @@ def play(players: dict[str, Player], params: dict, examples: dict, step: Callabl
         for name, found in losses.items():
             history[name].append(float(np.mean(jax.device_get(found))) if found else float("nan"))
             if found and not np.isfinite(history[name][-1]):
-                raise NumericsError(f"play: the loss of {name} became {history[name][-1]} in epoch {epoch + 1}; lower its "
-                                    f"learning rate")
+                raise NumericsError(
+                    f"play: the loss of {name} became {history[name][-1]} in epoch {epoch + 1}; lower its learning rate"
+                )
     return params, history

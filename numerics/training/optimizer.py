@@ -13,6 +13,7 @@ RATE = "learning_rate"
 def whole(value, what: str, where: str = "fit", least: int = 1) -> int:
     """A whole number from ``least``, or an error that says what it was for."""
     from ..errors import InputError
+
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
         raise InputError(f"{where}: {what} is {value!r}; accepted is a whole number above {least - 1}")
     return int(value)
@@ -28,13 +29,16 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     given = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
     if learning_rate is not None:
         if given or not callable(optimizer):
-            raise NumericsError(f"Trainer: with learning_rate=, optimizer is a function that makes one of it, as in "
-                                f"Trainer(..., optimizer=optax.adam, learning_rate=1e-3); it is {optimizer!r}")
+            raise NumericsError(
+                f"Trainer: with learning_rate=, optimizer is a function that makes one of it, as in "
+                f"Trainer(..., optimizer=optax.adam, learning_rate=1e-3); it is {optimizer!r}"
+            )
         optimizer = optax.inject_hyperparams(optimizer)(learning_rate=learning_rate)
     elif not given:
         hint = "; with optimizer=optax.adam, give learning_rate= as well" if callable(optimizer) else ""
-        raise NumericsError(f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in "
-                            f"optax.adam(1e-3){hint}")
+        raise NumericsError(
+            f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in optax.adam(1e-3){hint}"
+        )
     if clip_norm is not None:
         if isinstance(clip_norm, bool) or not isinstance(clip_norm, int | float) or not clip_norm > 0:
             raise NumericsError(f"Trainer: clip_norm is {clip_norm!r}; accepted is a number above 0")
@@ -58,8 +62,10 @@ def with_rate(opt_state, value: float):
     """The same state with another learning rate; refused where there is none, or where a schedule sets it."""
     found = [n for n in jax.tree.leaves(opt_state, is_leaf=_has_rate) if _has_rate(n)]
     if not found:
-        raise NumericsError("learning_rate: this optimizer does not keep its rate in its state; make the trainer with "
-                            "optimizer=optax.adam, learning_rate=1e-3, or use optax.inject_hyperparams")
+        raise NumericsError(
+            "learning_rate: this optimizer does not keep its rate in its state; make the trainer with "
+            "optimizer=optax.adam, learning_rate=1e-3, or use optax.inject_hyperparams"
+        )
     if any(RATE in getattr(n, "hyperparams_states", {}) for n in found):
         raise NumericsError("learning_rate: a schedule sets it at every step; give another schedule instead")
 
@@ -89,7 +95,6 @@ def regrafted(optimizer, old, was: dict, now: dict):
     (kept, _), (new, structure) = leaves(old, set(was)), leaves(fresh, set(now))
     if len(kept) != len(new):
         return fresh  # a state that is not made of dicts of parameters
-    return structure.unflatten([{n: k.get(n, f[n]) for n in f} if isinstance(f, dict) else k
-                                for k, f in zip(kept, new, strict=True)])
-
-
+    return structure.unflatten(
+        [{n: k.get(n, f[n]) for n in f} if isinstance(f, dict) else k for k, f in zip(kept, new, strict=True)]
+    )

@@ -75,6 +75,7 @@ class Programs:
     def examiner(self):
         """Evaluates the equations term by term on a batch; made when it is first needed."""
         from .diagnosis import Examiner
+
         return Examiner(self.derivation, unfixed(self.derivation, self.model.sizes))
 
     def trained(self, params: dict) -> dict:
@@ -83,8 +84,10 @@ class Programs:
 
     def start(self, batch_size: int) -> dict:
         """The carried states of so many sequences before their first step: zeros."""
-        return {s.name: jnp.zeros((batch_size, *self.model.shape(s.tensor)[1:]), jnp.float32)
-                for s in self.model.carried.values()}
+        return {
+            s.name: jnp.zeros((batch_size, *self.model.shape(s.tensor)[1:]), jnp.float32)
+            for s in self.model.carried.values()
+        }
 
     # -- pure functions --------------------------------------------------------------------------------------------
 
@@ -92,10 +95,14 @@ class Programs:
         """The random inputs of a step: each from a key of its own, made of the seed, the step and its name."""
         key = jax.random.fold_in(jax.random.key(self.seed, impl=PRNG), number)
         batch = {Size("B"): Integer(count)}
-        return {r.name: jax.random.bernoulli(
-            jax.random.fold_in(key, np.uint32(zlib.crc32(r.name.encode()))), float(r.chance),
-            tuple(int(Integer(a) if isinstance(a, int) else a.xreplace(batch)) for a in self.model.shape(r.tensor)),
-        ).astype(jnp.float32) for r in self.model.random.values()}
+        return {
+            r.name: jax.random.bernoulli(
+                jax.random.fold_in(key, np.uint32(zlib.crc32(r.name.encode()))),
+                float(r.chance),
+                tuple(int(Integer(a) if isinstance(a, int) else a.xreplace(batch)) for a in self.model.shape(r.tensor)),
+            ).astype(jnp.float32)
+            for r in self.model.random.values()
+        }
 
     def arrays(self, memory: Memory, batch: dict, number) -> dict:
         """Every input of the training program, by name."""

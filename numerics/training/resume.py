@@ -35,8 +35,9 @@ class Keeper:
         if not checkpoint.holds(self.folder):
             return False
         if not resume:
-            raise NumericsError(f"fit: {self.folder} holds another run; give another folder, or resume=True to go on with "
-                                f"that one")
+            raise NumericsError(
+                f"fit: {self.folder} holds another run; give another folder, or resume=True to go on with that one"
+            )
         described, arrays = checkpoint.read(self.folder)
         self._compare(described)
         checkpoint.restore(self.trainer, described, arrays, self.folder)
@@ -45,8 +46,9 @@ class Keeper:
         for n, (kind, saved) in enumerate(fit.get("callbacks", [])):
             if n < len(self.callbacks) and type(self.callbacks[n]).__name__ == kind:
                 mine = f"callbacks/{n}/"
-                self.callbacks[n].restore({**saved, **{k.removeprefix(mine): a for k, a in arrays.items()
-                                                       if k.startswith(mine)}})
+                self.callbacks[n].restore(
+                    {**saved, **{k.removeprefix(mine): a for k, a in arrays.items() if k.startswith(mine)}}
+                )
         self.trainer.stop = bool(fit.get("stopped"))
         return True
 
@@ -56,13 +58,17 @@ class Keeper:
             found = first_difference(described[what], here[what])
             if found:
                 where, there, now = found
-                raise NumericsError(f"fit: {self.folder} holds a run of another {what}: {where or what} is {there!r} "
-                                    f"there and {now!r} here; resume with the same, or give another folder")
+                raise NumericsError(
+                    f"fit: {self.folder} holds a run of another {what}: {where or what} is {there!r} "
+                    f"there and {now!r} here; resume with the same, or give another folder"
+                )
         fit = described.get("fit") or {}
         for what in SAME:
             if what in fit and fit[what] != self.asked[what]:
-                raise InputError(f"fit: {self.folder} holds a run with {what} {fit[what]}, and here it is "
-                                 f"{self.asked[what]}; resume with the same")
+                raise InputError(
+                    f"fit: {self.folder} holds a run with {what} {fit[what]}, and here it is "
+                    f"{self.asked[what]}; resume with the same"
+                )
 
     def __call__(self) -> None:
         """Write a checkpoint; where that fails, the one before stays as it is."""
@@ -79,9 +85,11 @@ class Keeper:
             checkpoint.write(self.trainer, self.folder, {"fit": fit}, arrays, strict=False)
         except OSError as error:
             stays = "; the checkpoint before it stays as it was" if checkpoint.holds(self.folder) else ""
-            raise NumericsError(f"fit: no checkpoint could be written to {self.folder}: {error.strerror or error} (epoch "
-                                f"{self.trainer.epoch}, step {self.trainer.step}){stays}. trainer.save writes one once "
-                                f"there is room") from error
+            raise NumericsError(
+                f"fit: no checkpoint could be written to {self.folder}: {error.strerror or error} (epoch "
+                f"{self.trainer.epoch}, step {self.trainer.step}){stays}. trainer.save writes one once "
+                f"there is room"
+            ) from error
         self._kept = now
 
 
@@ -96,7 +104,9 @@ def first_difference(there, here, where: str = "") -> tuple[str, object, object]
     if isinstance(there, list) and isinstance(here, list):
         for n in range(max(len(there), len(here))):
             a, b = (side[n] if n < len(side) else None for side in (there, here))
-            called = next((f"layer {s['name']}" for s in (a, b) if isinstance(s, dict) and "name" in s), f"{where}[{n}]")
+            called = next(
+                (f"layer {s['name']}" for s in (a, b) if isinstance(s, dict) and "name" in s), f"{where}[{n}]"
+            )
             if a is None or b is None:
                 a, b = (s if s is None else s.get("layer", s) if isinstance(s, dict) else s for s in (a, b))
                 return called, a, b
@@ -105,4 +115,3 @@ def first_difference(there, here, where: str = "") -> tuple[str, object, object]
                 return found
         return None
     return None if there == here else (where, there, here)
-

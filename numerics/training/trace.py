@@ -172,8 +172,15 @@ def _culprit(ev: _Rounded, e: Equation, position):
     if not e.reduce and not np.isfinite(np.asarray(totals, ev.dtype).sum(dtype=ev.dtype)):
         shown = ", ".join(f"{v:.4g}" for v in totals)
         return text, text, f"the terms are {shown}, and their sum is not finite in {ev.dtype.name}", reads
-    return text, text, (f"its terms are finite one by one in {ev.dtype.name}, but not as the program adds them; the largest "
-                        f"part, {inside}, is {value:.4g}"), reads
+    return (
+        text,
+        text,
+        (
+            f"its terms are finite one by one in {ev.dtype.name}, but not as the program adds them; the largest "
+            f"part, {inside}, is {value:.4g}"
+        ),
+        reads,
+    )
 
 
 def _in_factors(ev, t: Term, bound, rows, fixed):
@@ -204,7 +211,9 @@ def _bad_read(ev, e: Equation, fixed):
             bad = np.broadcast_to(~np.isfinite(ev.value(r, scope)), scope.extents)
             bad = bad if mask is None else bad & mask
             if bad.any():
-                return ev.place(r, {**fixed, **dict(zip(scope.axes, (int(n) for n in np.argwhere(bad)[0]), strict=True))})
+                return ev.place(
+                    r, {**fixed, **dict(zip(scope.axes, (int(n) for n in np.argwhere(bad)[0]), strict=True))}
+                )
     return None
 
 

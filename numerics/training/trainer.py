@@ -89,8 +89,18 @@ class Trainer:
     (4, 2)
     """
 
-    def __init__(self, model, loss, optimizer, metrics=(), seed: int = 0, loss_weights: dict | None = None,
-                 learning_rate=None, clip_norm: float | None = None, accumulate: int = 1):
+    def __init__(
+        self,
+        model,
+        loss,
+        optimizer,
+        metrics=(),
+        seed: int = 0,
+        loss_weights: dict | None = None,
+        learning_rate=None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+    ):
         self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
         self.model, self.seed, self.loss_weights = model, seed, loss_weights
         self.losses = model.losses(loss)
@@ -139,8 +149,9 @@ class Trainer:
     def loss(self):
         """The loss of the only output; ``losses`` has those of several."""
         if len(self.losses) > 1:
-            raise NumericsError(f"{self.model.name} has {len(self.losses)} losses ({', '.join(self.losses)}); see "
-                                f"trainer.losses")
+            raise NumericsError(
+                f"{self.model.name} has {len(self.losses)} losses ({', '.join(self.losses)}); see trainer.losses"
+            )
         return next(iter(self.losses.values()))
 
     @property
@@ -186,10 +197,25 @@ class Trainer:
 
     # -- training ------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, Y, batch_size: int | None = None, epochs: int = 1, validation_data=None,
-            validation_split: float = 0.0, callbacks=(), sample_weight=None, class_weight=None, shuffle: bool = True,
-            drop_last: bool = False, augment=None, checkpoint=None, checkpoint_every: int | None = None,
-            resume: bool = False, verbose: bool = True) -> dict[str, list[float]]:
+    def fit(
+        self,
+        X,
+        Y,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        validation_data=None,
+        validation_split: float = 0.0,
+        callbacks=(),
+        sample_weight=None,
+        class_weight=None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        augment=None,
+        checkpoint=None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
+        verbose: bool = True,
+    ) -> dict[str, list[float]]:
         """Train for some epochs; each takes every example once, in a seeded order.
 
         Parameters
@@ -248,8 +274,10 @@ class Trainer:
         examples, held_out = self._checked(X, Y, sample_weight), None
         if validation_split:
             if self.model.carried:
-                raise InputError("fit: validation_split draws examples, but this model carries its state from batch to "
-                                 "batch; give validation_data")
+                raise InputError(
+                    "fit: validation_split draws examples, but this model carries its state from batch to "
+                    "batch; give validation_data"
+                )
             examples, held_out = examples.split(validation_split, self.seed, self.losses)
         elif validation_data is not None:
             held_out = self._checked(*_held_out(validation_data), which="validation ")
@@ -258,19 +286,44 @@ class Trainer:
         if held_out is not None and self.model.carried:
             use.batch_size(self, size, len(held_out), "validation")
         shuffle = shuffle and not self.model.carried
-        calls = Calls([Watch(), *([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
-                       *([Progress()] if verbose else [])], self)
+        calls = Calls(
+            [
+                Watch(),
+                *([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
+                *([Progress()] if verbose else []),
+            ],
+            self,
+        )
         every = None if checkpoint_every is None else whole(checkpoint_every, "checkpoint_every")
-        asked = {"start": self.epoch, "epochs": epochs, "examples": len(examples), "batch_size": size,
-                 "shuffle": shuffle, "drop_last": drop_last}
+        asked = {
+            "start": self.epoch,
+            "epochs": epochs,
+            "examples": len(examples),
+            "batch_size": size,
+            "shuffle": shuffle,
+            "drop_last": drop_last,
+        }
         keeper = None if checkpoint is None else Keeper(self, checkpoint, asked, calls.callbacks)
         if keeper is None and (resume or every):
             raise InputError("fit: resume and checkpoint_every need a folder, checkpoint='run/'")
         resumed = keeper is not None and keeper.begin(resume)
         self.fitted_size = size
-        Fit(self, examples, held_out, size, asked["start"], epochs, calls, shuffle, drop_last, augment, keeper, every,
-            resumed).run()
-        return columns(self.rows[asked["start"]:])
+        Fit(
+            self,
+            examples,
+            held_out,
+            size,
+            asked["start"],
+            epochs,
+            calls,
+            shuffle,
+            drop_last,
+            augment,
+            keeper,
+            every,
+            resumed,
+        ).run()
+        return columns(self.rows[asked["start"] :])
 
     def new_epoch(self) -> Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""
@@ -280,8 +333,10 @@ class Trainer:
     def _weigh(self, sample_weight, class_weight, Y) -> None:
         """A loss that has no weights gets them when weights are given: derived again."""
         wanted = {"sample_weight": sample_weight is not None, "class_weight": class_weight is not None}
-        new = {n: one.with_options(**{k: True for k, w in wanted.items() if w and not getattr(one, k)})
-               for n, one in self.losses.items()}
+        new = {
+            n: one.with_options(**{k: True for k, w in wanted.items() if w and not getattr(one, k)})
+            for n, one in self.losses.items()
+        }
         if new != self.losses:
             self._derive(self.frozen, new)
         if class_weight is not None:
@@ -301,8 +356,10 @@ class Trainer:
 
     def metric_names(self, by_output: bool = False):
         """The names the metrics were asked for by; by output, or all in a row."""
-        found = {name: [m.removeprefix(f"{name}_") if len(self.losses) > 1 else m for m in metrics]
-                 for name, metrics in self.metrics.items()}
+        found = {
+            name: [m.removeprefix(f"{name}_") if len(self.losses) > 1 else m for m in metrics]
+            for name, metrics in self.metrics.items()
+        }
         return found if by_output else [m for names in found.values() for m in names]
 
     # -- use -----------------------------------------------------------------------------------------------------------
@@ -331,6 +388,7 @@ class Trainer:
         ddense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] | ddense_1_kernel = x.T @ dz1
         """
         from .watch import explain
+
         return explain(self, X, Y)
 
     def diagnose(self, X=None, Y=None):
@@ -340,6 +398,7 @@ class Trainer:
         Without examples, on the batch of the latest step; ``.ok`` where nothing is found.
         """
         from .watch import diagnose
+
         return diagnose(self, X, Y)
 
     def summary(self):
@@ -369,8 +428,11 @@ class Trainer:
         return self._frozen(frozen)
 
     def _parameters(self, names) -> set[str]:
-        return {p for n in names for p in
-                ([n] if n in self.model.parameters else [q.name for q in self.model.layer(n).parameters])}
+        return {
+            p
+            for n in names
+            for p in ([n] if n in self.model.parameters else [q.name for q in self.model.layer(n).parameters])
+        }
 
     def _frozen(self, frozen) -> Trainer:
         was = self.programs.trained(self.params)
@@ -384,6 +446,7 @@ class Trainer:
     def save(self, folder):
         """Write everything needed to go on training into a folder; see :mod:`numerics.checkpoint`."""
         from ..checkpoint import save
+
         return save(self, folder)
 
     def __repr__(self):

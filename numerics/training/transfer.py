@@ -5,8 +5,9 @@ from __future__ import annotations
 from .trainer import Trainer
 
 
-def transfer(trained: Trainer, head, loss=None, optimizer=None, after: str | None = None, freeze: bool = True,
-             **options) -> Trainer:
+def transfer(
+    trained: Trainer, head, loss=None, optimizer=None, after: str | None = None, freeze: bool = True, **options
+) -> Trainer:
     """A trainer of the same network with another head; what stays keeps its weights and running averages.
 
     Parameters
@@ -39,6 +40,7 @@ def transfer(trained: Trainer, head, loss=None, optimizer=None, after: str | Non
     (('dense_1',), ['head_1_kernel', 'head_1_bias'])
     """
     from ..errors import NumericsError
+
     if not isinstance(trained, Trainer):
         raise NumericsError(f"transfer: takes a trainer, as nx.load gives it; it was given {type(trained).__name__}")
     model = trained.model.with_head(head, after)

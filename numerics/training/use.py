@@ -16,13 +16,14 @@ def batch_size(trainer, given, n: int, where: str = "fit") -> int:
     """How many examples a batch has; carried states need batches of one size."""
     size = min(BATCH, n) if given is None else whole(given, "batch_size", where)
     if size > n and where == "fit":
-        raise InputError(f"fit: batch_size is {size}, but there are {n} examples to train on; accepted are at most "
-                         f"{n}")
+        raise InputError(f"fit: batch_size is {size}, but there are {n} examples to train on; accepted are at most {n}")
     if trainer.model.carried and n % size:
         fits = [d for d in range(1, n + 1) if n % d == 0]
-        raise InputError(f"{where}: the states that {trainer.model.name} carries are those of {size} sequences, but the "
-                         f"last of the {n} examples would make a batch of {n % size}; accepted are batch sizes that "
-                         f"divide {n}: {', '.join(map(str, fits[-12:]))}; nx.windows cuts a text so that it fits")
+        raise InputError(
+            f"{where}: the states that {trainer.model.name} carries are those of {size} sequences, but the "
+            f"last of the {n} examples would make a batch of {n % size}; accepted are batch sizes that "
+            f"divide {n}: {', '.join(map(str, fits[-12:]))}; nx.windows cuts a text so that it fits"
+        )
     return size
 
 
@@ -73,8 +74,9 @@ def predicted(trainer, X, size: int | None):
     size = use_size(trainer, size, n, "predict")
     found, carried = {}, trainer.programs.start(size)
     for part in slices(n, size):
-        outputs, carried = trainer.programs.predict(trainer.params, trainer.state, carried,
-                                                    {name: a[part] for name, a in inputs.items()})
+        outputs, carried = trainer.programs.predict(
+            trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
+        )
         for name, a in outputs.items():
             found.setdefault(name, []).append(np.asarray(a))
     found = {name: np.concatenate(a) for name, a in found.items()}

@@ -26,7 +26,9 @@ def inputs_of(trainer, X=None, Y=None) -> dict:
         try:
             return trainer.inputs()
         except NumericsError:
-            raise NumericsError("no step has been taken yet: give a batch, as in trainer.explain(X[:64], Y[:64])") from None
+            raise NumericsError(
+                "no step has been taken yet: give a batch, as in trainer.explain(X[:64], Y[:64])"
+            ) from None
     examples = trainer._checked(X, Y)
     batch = {**examples.take(np.arange(len(examples))), **trainer.constants}
     memory = trainer.memory._replace(carried=trainer.programs.start(len(examples)))
@@ -44,8 +46,16 @@ def explain(trainer, X=None, Y=None) -> Explanation:
     loss, gradients, *_ = trainer.kernel.fn(*[arrays[t.name] for t in trainer.kernel.inputs])
     params = {n: arrays[n] for n in trainer.derivation.gradients}
     updates, _ = trainer.optimizer.update(gradients, trainer.opt_state, params)
-    return explanation(trainer.derivation, trainer.kernel.source, trainer.programs.examiner.layer, params, float(loss),
-                       gradients, updates, f"{trainer.model.name} after {trainer.step} steps")
+    return explanation(
+        trainer.derivation,
+        trainer.kernel.source,
+        trainer.programs.examiner.layer,
+        params,
+        float(loss),
+        gradients,
+        updates,
+        f"{trainer.model.name} after {trainer.step} steps",
+    )
 
 
 def not_finite(trainer, batches, message: str) -> NotFiniteError:
@@ -71,7 +81,9 @@ def not_finite(trainer, batches, message: str) -> NotFiniteError:
             before = trainer._latest
     finally:
         trainer.memory, trainer.step, trainer._latest = kept
-    told = f"{message}\n  step {step} of the epoch\n  " + str(found).replace("\n", "\n  ") if found.findings else message
+    told = (
+        f"{message}\n  step {step} of the epoch\n  " + str(found).replace("\n", "\n  ") if found.findings else message
+    )
     return NotFiniteError(told, found)
 
 
@@ -88,8 +100,19 @@ def _examined(trainer, before, step: int) -> tuple[Diagnosis, int]:
 
 
 def _by_the_optimizer(layer: str, text: str) -> Diagnosis:
-    return Diagnosis((Finding("not finite", layer, 0, "", "", f"{text}: the optimizer made it so from gradients that are "
-                              f"finite", "lower the learning rate, or clip the gradients"),))
+    return Diagnosis(
+        (
+            Finding(
+                "not finite",
+                layer,
+                0,
+                "",
+                "",
+                f"{text}: the optimizer made it so from gradients that are finite",
+                "lower the learning rate, or clip the gradients",
+            ),
+        )
+    )
 
 
 class Watch(Callback):
@@ -130,5 +153,8 @@ class Watch(Callback):
             found = _by_the_optimizer(trainer.programs.examiner.layer(name), f"{name} is not finite")
         trainer.memory, trainer.step = self._start
         trainer.epoch -= 1
-        raise NotFiniteError(f"fit: {name} is not finite after epoch {trainer.epoch + 1}; the parameters are those before it\n"
-                             f"  last step of the epoch\n  " + str(found).replace("\n", "\n  "), found)
+        raise NotFiniteError(
+            f"fit: {name} is not finite after epoch {trainer.epoch + 1}; the parameters are those before it\n"
+            f"  last step of the epoch\n  " + str(found).replace("\n", "\n  "),
+            found,
+        )
