@@ -11,7 +11,7 @@ from .layers.graph import Input
 from .matrices.front import derive_matrix, from_matrix, matrix
 from .matrices.functions import det, inverse, kron, logdet, norm2, solve, trace
 from .matrices.leaves import Determinant, Inverse, LogDet
-from .matrices.notation import matrix_notation
+from .matrix_notation import matrix_notation
 from .model import Model, Sequential
 from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
 from .parse import parse

@@ -7,9 +7,9 @@ from dataclasses import replace
 from sympy import Add
 
 from .define import define
-from .derivation import Derivation, FactUse
+from .derivation import Derivation, derivation_of, gradients_of
+from .derived import FactUse
 from .errors import DerivationError, DeriveError
-from .finish import finish
 from .nodes import Sum
 from .pipeline import run
 from .reverse import adjoint_letters, refuse_steps
@@ -63,14 +63,7 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
             f"backprop needs a scalar loss, but {loss.name} has axes ({', '.join(map(str, loss.axes))}); "
             f"sum or average it, or use dv.vjp({loss.name}, wrt=..., cotangent='d{loss.name}')"
         )
-    wrt, outputs = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
-    work = Work(loss, wrt, outputs)
-    reports = run(work, explain)
-    refuse_steps(work)
-    results = [("loss", loss), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
-    if outputs:
-        results.append(("outputs", {t.name: t for t in outputs}))
-    return finish(work, "backprop", name or loss.name, results, reports)
+    return gradients_of(loss, _tensors(wrt, "wrt"), _tensors(outputs, "outputs"), name, explain)
 
 
 def vjp(
@@ -107,7 +100,7 @@ def vjp(
     results = [("value", y), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
     if outputs:
         results.append(("outputs", {t.name: t for t in outputs}))
-    return finish(work, "vjp", name or y.name, results, reports)
+    return derivation_of(work, "vjp", name or y.name, results, reports)
 
 
 def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
@@ -151,7 +144,7 @@ def product_along(first: Derivation, wrt, direction=None, name: str | None = Non
         ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
         ("hvp", {t.name: work.adjoint[t.name] for t in wrt}),
     ]
-    made = finish(work, "hvp", name or f"{loss.name}_hvp", results, reports)
+    made = derivation_of(work, "hvp", name or f"{loss.name}_hvp", results, reports)
     return replace(_after(first, made), directions={t.name: directions[t] for t in wrt})
 
 
@@ -194,7 +187,7 @@ def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> 
     work = Work(y, wrt, pairs=tuple((y, w, f"J_{w.name}") for w in wrt))
     reports = run(work, explain)
     results = [("value", y), ("jacobian", {w.name: work.jacobian[y.name, w.name] for w in wrt})]
-    return finish(work, "jacobian", name or f"{y.name}_jacobian", results, reports)
+    return derivation_of(work, "jacobian", name or f"{y.name}_jacobian", results, reports)
 
 
 def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
@@ -231,7 +224,7 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
     reports = run(work, explain)
     found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
     results = [("loss", loss), ("grads", gradients), ("hessian", found)]
-    made = _after(first, finish(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+    made = _after(first, derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports))
     kept = kept_sums(made.program, {e.name for e in first.source.equations}, wrt)
     return replace(made, facts=(*made.facts, *(FactUse(text, ()) for text in kept)))
 

@@ -9,6 +9,7 @@ from sympy import Eq, Expr, Piecewise
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .index import Index, as_sympy
+from .keys import hash_text
 from .matrices.leaves import Inverse, inherited
 from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Tensor, _digest
@@ -213,6 +214,4 @@ def _block() -> str:
 
 
 def _short(text: str) -> str:
-    from .canonical import hash_text
-
     return hash_text(text)

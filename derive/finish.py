@@ -1,19 +1,21 @@
-"""Freezing the work of the passes into a :class:`~derive.derivation.Derivation`."""
+"""Freezing the work of the passes into a :class:`~derive.derived.Derived`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from .canonical import equation_key, hash_text
-from .derivation import Derivation, FactUse
+from .canonical import equation_key
+from .derived import Derived, FactUse
 from .facts import missing_value
+from .keys import hash_text
 from .program import Program
+from .program_check import check
 from .tensor import Tensor
 from .work import Work
 
 
-def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
-    """Freeze the work into a Derivation; engine-made tensors get an identity that includes the whole program."""
+def finish(work: Work, kind: str, name: str, results, reports) -> Derived:
+    """Freeze the work into a record; engine-made tensors get an identity that includes the whole program."""
     program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
     text = hash_text("\n".join(f"{e.tensor.name}:{equation_key(e)}" for e in program.equations))
     heads = {
@@ -28,7 +30,7 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
     outputs = tuple(heads.get(t, t) for t in work.results())
     used = {t for e in final for t in e.tensors()} | set(outputs)
     program = Program(tuple(t for t in work.inputs if t in used), final, outputs)
-    program.check("finish")
+    check(program, "finish")
     # further differentiation starts from the equations before the shift, which is exact but not differentiable as a max
     origin = Program(program.inputs, tuple(moved(e) for e in work.unshifted))
     for head in heads.values():
@@ -59,7 +61,7 @@ def finish(work: Work, kind: str, name: str, results, reports) -> Derivation:
         (g, {k: heads.get(t, t) for k, t in v.items()} if isinstance(v, dict) else heads.get(v, v)) for g, v in results
     )
     source = replace(work.source, equations=tuple(moved(e) for e in work.source.equations))
-    return Derivation(
+    return Derived(
         kind,
         name,
         source,

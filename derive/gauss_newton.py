@@ -17,9 +17,9 @@ from sympy import Add
 
 from .backprop import _after, _defined, _tensors, backprop, directions_along, hessian, product_along, vjp
 from .define import define
-from .derivation import Derivation, FactUse
+from .derivation import Derivation, derivation_of
+from .derived import FactUse
 from .errors import DerivationError
-from .finish import finish
 from .ingest import ingest
 from .nodes import Sum, stop_gradient
 from .pipeline import run
@@ -84,7 +84,7 @@ def gauss_newton(
         ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
         ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt}),
     ]
-    made = finish(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
+    made = derivation_of(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
     made = _after(first, _after(curved, made))
     return replace(
         made, directions={t.name: along[t] for t in wrt}, between=at, facts=(*made.facts, FactUse(_said(first, at), ()))
@@ -148,7 +148,7 @@ def _pushed(at: Tensor, wrt, along) -> Tensor:
     pairing = define(f"{at.name}_pairing", (), Add(*pieces))
     work = Work(pairing, (pulled.seed,), adjoint_names={pulled.seed.name: f"{at.name}_dot"})
     reports = run(work)
-    return finish(
+    return derivation_of(
         work, "backprop", pairing.name, [("grads", {pulled.seed.name: work.adjoint[pulled.seed.name]})], reports
     ).gradients[pulled.seed.name]
 

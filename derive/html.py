@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .derivation import Derivation
+from .derived import Derived
 from .show import blocks as B
 from .show import layout as L
 from .show.mathml import clean, math, render
@@ -65,7 +65,7 @@ PAGE_STYLE = """
 """
 
 
-def derivation_html(d: Derivation, **options) -> str:
+def derivation_html(d: Derived, **options) -> str:
     """One self-contained page: MathML, inline SVG and CSS; no script, nothing fetched.
 
     Parameters
@@ -92,7 +92,7 @@ def blocks_html(blocks) -> str:
     )
 
 
-def derivation_fragment(d: Derivation, **options) -> str:
+def derivation_fragment(d: Derived, **options) -> str:
     """The same as one element, to stand inside another page or a notebook."""
     return blocks_fragment(outline(d, read_options(options)))
 

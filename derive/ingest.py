@@ -16,17 +16,18 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from . import affine
-from .canonical import hash_text, key
 from .contract import decide, drop_free_sums
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
+from .functions import NAMES
 from .guards import split_guard
 from .index import Fresh, Index, Size, same_size
+from .keys import hash_text, key
 from .matrices.leaves import KINDS, Inverse, MatrixFunction, inherited
 from .nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from .order import Scan, schedule
-from .primitives import FUNCTIONS
 from .program import Equation, Program, Row, Term
+from .program_check import check
 from .tensor import Read, Tensor
 
 
@@ -53,7 +54,7 @@ def ingest(roots, fresh: Fresh | None = None) -> Program:
         raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
     order = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
-    return program.check("ingest")
+    return check(program, "ingest")
 
 
 def _ancestors(roots) -> list[Tensor]:
@@ -474,8 +475,8 @@ def _own_nodes(e, ingest):
                 f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
                 f"or a scalar tensor (dv.tensor({e.name!r}))",
             )
-    elif not isinstance(e, allowed) and type(e).__name__ not in FUNCTIONS:
-        known = ", ".join(sorted(FUNCTIONS))
+    elif not isinstance(e, allowed) and type(e).__name__ not in NAMES:
+        known = ", ".join(sorted(NAMES))
         ingest.fail(
             UnsupportedError,
             f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "

@@ -9,7 +9,10 @@ r"""LaTeX: formulas that need amsmath only, and the whole derivation, to be ``\i
 
 from __future__ import annotations
 
-from .derivation import Derivation
+from sympy import Expr
+
+from . import printing
+from .derived import Derived
 from .program import Equation
 from .show import blocks as B
 from .show import layout as L
@@ -24,11 +27,13 @@ from .show.tex import escape, render
 LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
 
 
+@printing.latex.register(Expr)
 def latex_expr(e, names: Namer | None = None) -> str:
     """LaTeX of an expression (math mode)."""
     return render(expression(e, names))
 
 
+@printing.latex.register(Equation)
 def equation_latex(eq: Equation, names: Namer | None = None) -> str:
     """LaTeX of an equation (math mode)."""
     lhs, rhs = equation_layout(eq, names)
@@ -53,7 +58,7 @@ PREAMBLE = r"""\documentclass[11pt]{article}
 SECTIONS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
 
 
-def derivation_latex(d: Derivation, standalone: bool = False, **options) -> str:
+def derivation_latex(d: Derived, standalone: bool = False, **options) -> str:
     r"""The whole derivation as LaTeX, to be ``\input`` into a paper that loads amsmath.
 
     Parameters

@@ -6,7 +6,7 @@ use letters only: ``\cr``, ``\thinspace``.
 
 from __future__ import annotations
 
-from .derivation import Derivation
+from .derived import Derived
 from .latex import display_rows
 from .show import blocks as B
 from .show import layout as L
@@ -29,7 +29,7 @@ LETTERS = {
 SPECIAL = "\\`*_{}[]<>()#+!|$~&"
 
 
-def derivation_markdown(d: Derivation, **options) -> str:
+def derivation_markdown(d: Derived, **options) -> str:
     """The whole derivation as Markdown.
 
     Parameters

@@ -17,6 +17,7 @@ from sympy.logic.boolalg import Boolean
 
 from .errors import IndexCaptureError, UnsupportedError
 from .index import Index, as_sympy
+from .printing import latex
 
 
 class Reduction(Expr):
@@ -76,9 +77,7 @@ class Reduction(Expr):
         raise UnsupportedError(f"{self}: differentiate with dv.backprop or dv.vjp; SymPy's diff captures indices")
 
     def _latex(self, printer, exp=None):
-        from .latex import latex_expr
-
-        text = latex_expr(self)
+        text = latex(self)
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
     def _sympystr(self, printer):

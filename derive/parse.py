@@ -44,11 +44,11 @@ import contextlib
 
 from sympy import Expr
 
-from .canonical import hash_text
 from .define import define
 from .errors import DeriveError, UnsupportedError
 from .facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
 from .index import Size, as_size, index
+from .keys import hash_text
 from .meaning import Expressions
 from .syntax import Declaration, Node, Parser, Statement, Token
 from .tensor import Tensor, tensor

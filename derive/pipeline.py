@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from .canonical import equation_key
 from .chain import chain_rule
 from .contract import collect, contract
-from .derivation import PassReport
+from .derived import PassReport
 from .errors import DerivationError
 from .ingest import ingest
 from .logdomain import log_domain
 from .monotone import max_first
 from .order import Scan, schedule
 from .program import Equation, Program
+from .program_check import check
 from .reverse import ancestors, float_ancestors
 from .simplify import simplify
 from .stabilize import stabilize
@@ -212,7 +213,7 @@ def run(work: Work, explain: bool = False) -> list[PassReport]:
         before, start = len(work.forward) + len(work.backward), time.perf_counter()
         did = p.run(work)
         program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
-        program.check(p.name, ordered=p.run not in (chain_rule, forward_sweep))
+        check(program, p.name, ordered=p.run not in (chain_rule, forward_sweep))
         reports.append(PassReport(p.name, did, before, len(program), time.perf_counter() - start))
         if explain:
             print(reports[-1])

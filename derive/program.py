@@ -19,10 +19,11 @@ from functools import cached_property
 import sympy
 from sympy import Add, Expr, Mul
 
-from .errors import DerivationError, IndexCaptureError, ShapeError
-from .index import Index, Size, same_size
+from .index import Index, Size
+from .keys import key
 from .matrices.leaves import MATRICES, split_at
-from .nodes import ArgMax, Iverson, Max, Reduction, Sum
+from .nodes import ArgMax, Iverson, Max, Sum
+from .printing import latex, line
 from .tensor import Read, Tensor
 
 RELATIONS = {"==": sympy.Eq, "!=": sympy.Ne, "<=": sympy.Le, "<": sympy.Lt}
@@ -44,8 +45,6 @@ class Row:
         return Row(self.op, self.lhs.xreplace(mapping), self.rhs.xreplace(mapping))
 
     def key(self, env) -> str:
-        from .canonical import key
-
         if self.op in ("==", "!="):
             return self.op + "".join(sorted((key(self.lhs, env), key(self.rhs, env))))
         return key(self.lhs, env) + self.op + key(self.rhs, env)
@@ -200,14 +199,10 @@ class Equation:
         return self.reduce is None and not any(t.bnd for t in self.terms)
 
     def __str__(self):
-        from .text import equation_text
-
-        return equation_text(self)
+        return line(self)
 
     def _repr_latex_(self):
-        from .latex import equation_latex
-
-        return f"$\\displaystyle {equation_latex(self)}$"
+        return f"$\\displaystyle {latex(self)}$"
 
 
 @dataclass(frozen=True)
@@ -256,65 +251,8 @@ class Program:
                 found |= b.size.free_symbols
         return sorted(found, key=lambda s: s.name)
 
-    def check(self, after: str = "", ordered: bool = True) -> Program:
-        """The type check run after every pass; raises :class:`DerivationError` naming the pass and the equation.
-
-        Before contraction (``ordered=False``) the deltas still hide which step of a recurrence reads which.
-        """
-        from .order import schedule
-
-        names: dict[str, Tensor] = {}
-        for t in self.inputs:
-            _claim(names, t, after)
-        for e in self.equations:
-            _claim(names, e.tensor, after)
-        for e in self.equations:
-            _check_equation(e, names, after)
-        if ordered:
-            schedule(self)
-        return self
-
     def __str__(self):
         return "\n".join(str(e) for e in self.equations)
-
-
-def _claim(names, t, after):
-    if t.name in names:
-        raise DerivationError(f"{_pass(after)}the name {t.name!r} is given to two tensors")
-    names[t.name] = t
-
-
-def _pass(after):
-    return f"after pass {after!r}: " if after else ""
-
-
-def _check_equation(e: Equation, names, after):
-    where = f"{_pass(after)}in the equation of {e.name}: "
-    if len(e.idx) != e.tensor.rank:
-        raise DerivationError(f"{where}{len(e.idx)} indices for {e.tensor.rank} axes")
-    if len(set(e.idx)) != len(e.idx):
-        raise IndexCaptureError(f"{where}an index is free twice")
-    for i, axis in zip(e.idx, e.tensor.axes, strict=True):
-        if not same_size(i.size, axis):
-            raise ShapeError(f"{where}index {i} has size {i.size}, its axis {axis}")
-    for t in e.terms:
-        scope = set(e.idx) | set(e.over) | set(t.bnd)
-        if len(set(t.bnd)) != len(t.bnd) or set(t.bnd) & (set(e.idx) | set(e.over)):
-            raise IndexCaptureError(f"{where}an index is bound twice in {t.expr()}")
-        if e.reduce and t.bnd:
-            raise DerivationError(f"{where}a sum inside a {e.reduce}")
-        loose = (t.free_symbols | set(t.bnd)) - scope
-        if loose:
-            raise IndexCaptureError(f"{where}index {sorted(loose, key=str)[0]} is unbound")
-        for f in t.fac:
-            if f.has(Reduction):
-                raise DerivationError(f"{where}an unnamed reduction in {f}")
-            if f.has(sympy.Derivative, sympy.Subs):
-                raise DerivationError(f"{where}an unevaluated derivative in {f}")
-    for r in e.reads():
-        known = names.get(r.tensor.name)
-        if known is None or known != r.tensor:
-            raise DerivationError(f"{where}{r} reads a tensor that no input or equation defines")
 
 
 @dataclass(frozen=True)
@@ -347,6 +285,4 @@ class Step:
     wrt: Tensor | None = None
 
     def __str__(self):
-        from .text import step_text
-
-        return step_text(self)
+        return line(self)

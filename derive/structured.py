@@ -21,6 +21,7 @@ from .derivation import Derivation
 from .errors import UnsupportedError
 from .index import Fresh, Index, same_size
 from .program import Equation, Program, Row, Term
+from .program_check import check
 from .tensor import Read, Tensor
 
 
@@ -82,7 +83,7 @@ def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[P
     results = tuple((g, dict(maker.results)) if g == "hessian" else (g, v) for g, v in d.results)
     outputs = tuple(t for _, v in results for t in (v.values() if hasattr(v, "values") else (v,)))
     program = Program(d.program.inputs, (*kept, *made), outputs)
-    program.check("structured")
+    check(program, "structured")
     return replace(d, program=program, results=results), layout
 
 

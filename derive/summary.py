@@ -12,8 +12,8 @@ class Summary:
         How many numbers the parameters hold, and how many of them are trained.
     """
 
-    def __init__(self, model, frozen=()):
-        self.model = model
+    def __init__(self, model, inputs: str, frozen=()):
+        self.model, self._inputs = model, inputs
         self._moving = {p.name for p in model.trainable(frozen)}
         everything = model.parameters.values()
         self.total = sum(p.size for p in everything)
@@ -23,7 +23,7 @@ class Summary:
         """Layer, output shape, number of parameters, trainable, initializers."""
         found = []
         for p in self.model.layers:
-            shape = _shape(self.model, p.output)
+            shape = shape_text(self.model, p.output)
             if p.shared:
                 found.append((p.name, shape, "shared", "", ""))
                 continue
@@ -56,17 +56,10 @@ class Summary:
             ).rstrip()
             for row in [*body, last]
         ]
-        return "\n".join([f"{self.model.name}: {self._inputs()}", *lines])
-
-    def _inputs(self) -> str:
-        from .model import Sequential
-
-        if isinstance(self.model, Sequential):
-            return f"input {_shape(self.model, self.model.input)}"
-        return "input " + ", ".join(f"{name} {_shape(self.model, t)}" for name, t in self.model.inputs.items())
+        return "\n".join([f"{self.model.name}: {self._inputs}", *lines])
 
     __repr__ = __str__
 
 
-def _shape(model, t) -> str:
+def shape_text(model, t) -> str:
     return f"({', '.join(map(str, model.shape(t)))})"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from sympy import Integer, exp, tanh
 
-from .canonical import key
 from .chain import helper
 from .index import Index
+from .keys import key
 from .nodes import sigmoid
 from .order import Scan, schedule
 from .program import Equation, Program, Term

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from sympy import Basic, Expr, Integer
 
 from .errors import DeriveError, ShapeError, UnsupportedError
+from .facts import Fact, check_facts
 from .index import Index, as_size, as_sympy, check_name
+from .keys import key
+from .printing import latex
 
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
 
@@ -224,9 +227,7 @@ class Read(Expr):
         return f"{self.tensor.name}[{inside}]" if self.idx else self.tensor.name
 
     def _latex(self, printer, exp=None):
-        from .latex import latex_expr
-
-        text = latex_expr(self)
+        text = latex(self)
         return text if exp is None else f"{text}^{{{exp}}}"
 
     def _eval_derivative(self, symbol):
@@ -271,8 +272,6 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
     >>> x[b, i, 0]
     x[b, i, 0]
     """
-    from .facts import Fact, check_facts
-
     if dtype not in ("float", "int", "bool"):
         raise DeriveError(f"tensor {name!r}: dtype {dtype!r} is not one of 'float', 'int', 'bool'")
     if role not in ROLES[:-1]:
@@ -296,8 +295,6 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
 
 def _digest(t: Tensor) -> str:
     """A hash of everything a tensor is, with bound and free indices renamed by position."""
-    from .canonical import key
-
     parts = [
         t.name,
         repr([key(a) for a in t.axes]),

@@ -12,7 +12,10 @@ from __future__ import annotations
 import re
 import textwrap
 
-from .derivation import Derivation
+from sympy import Expr
+
+from . import printing
+from .derived import Derived
 from .program import Equation, Step
 from .show import blocks as B
 from .show import layout as L
@@ -26,11 +29,13 @@ from .show.outline import outline
 SYMBOLS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
+@printing.line.register(Expr)
 def expr_text(e, names: Namer | None = None) -> str:
     """One line for an expression: ``exp(z[b,k] - lse[b])``."""
     return render(expression(e, names))
 
 
+@printing.line.register(Equation)
 def equation_text(eq: Equation, names: Namer | None = None) -> str:
     """One line for an equation: ``dW[i,k] = sum_b x[b,i] dz[b,k]``."""
     lhs, rhs = equation_layout(eq, names)
@@ -43,6 +48,7 @@ def matrix_text(eq: Equation, names: Namer | None = None) -> str | None:
     return form and f"{render(form[0])} = {render(form[1])}"
 
 
+@printing.line.register(Step)
 def step_text(step: Step, names: Namer | None = None) -> str:
     """A step: its rule and target, the equations before and after, and why."""
     lines = [f"Step {step.id}  {step.rule}  (target {plain(step.target)})"]
@@ -204,7 +210,7 @@ _TABLE = {
 WIDTH = 100
 
 
-def derivation_text(d: Derivation, **options) -> str:
+def derivation_text(d: Derived, **options) -> str:
     """The whole derivation as plain text.
 
     Parameters

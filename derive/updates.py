@@ -15,11 +15,13 @@ import sympy
 from sympy import Eq, Expr, Piecewise
 
 from .define import define
-from .derivation import Derivation
+from .derivation import Derivation, derivation_of
 from .errors import DeriveError
-from .finish import finish
 from .hints import did_you_mean
+from .html import blocks_fragment, blocks_html
 from .index import index
+from .latex import blocks_latex
+from .markdown import blocks_markdown
 from .pipeline import run
 from .program import Equation
 from .reverse import adjoint_letters
@@ -29,6 +31,7 @@ from .show.formulas import Formulas
 from .show.options import Options, read_options
 from .show.outline import outline
 from .tensor import Read, Tensor, tensor
+from .text import blocks_text
 from .work import Work
 
 
@@ -220,31 +223,21 @@ class Updated:
 
     def to_text(self, **options) -> str:
         """The whole derivation, and the update, as plain text."""
-        from .text import blocks_text
-
         return blocks_text(self._blocks(options, flat=True))
 
     def to_latex(self, standalone: bool = False, **options) -> str:
         r"""LaTeX that can be ``\\input`` into a paper."""
-        from .latex import blocks_latex
-
         return blocks_latex(self._blocks(options), f"{self.derivation.name}-{self.rule.name}", standalone)
 
     def to_markdown(self, **options) -> str:
         """Markdown with ``$$`` mathematics."""
-        from .markdown import blocks_markdown
-
         return blocks_markdown(self._blocks(options))
 
     def to_html(self, **options) -> str:
         """One self-contained HTML page."""
-        from .html import blocks_html
-
         return blocks_html(self._blocks(options))
 
     def _repr_html_(self):
-        from .html import blocks_fragment
-
         return blocks_fragment(self._blocks({}))
 
     def __str__(self):
@@ -345,7 +338,7 @@ def _update(d: Derivation, name: str, gradient: Tensor, rule: Rule, taken: froze
 
     path = define(name, (step.n, *step.idx), moved)
     work = Work(path, ())
-    return finish(work, "forward", f"{rule.name}_{name}", [("path", path)], run(work))
+    return derivation_of(work, "forward", f"{rule.name}_{name}", [("path", path)], run(work))
 
 
 def _without_start(e: Equation) -> Equation:

@@ -10,6 +10,7 @@ import sympy
 from derive import nodes
 from derive.exact.field import DualField, ModularField, RationalField, RealField, Undefined
 from derive.exact.modular import P
+from derive.functions import NAMES
 from derive.primitives import FUNCTIONS
 
 POINTS = {
@@ -22,6 +23,10 @@ POINTS = {
 UNARY = [n for n, p in FUNCTIONS.items() if p.nargs == 1]
 BINARY = [n for n, p in FUNCTIONS.items() if p.nargs == 2]
 OWN = {n: getattr(nodes, n) for n in ("relu", "maximum", "minimum", "sigmoid", "softplus", "stop_gradient")}
+
+
+def test_the_checker_knows_every_function_of_the_language():
+    assert set(FUNCTIONS) == NAMES
 
 
 def modular(seed=0):

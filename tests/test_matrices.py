@@ -10,8 +10,10 @@ import sympy
 import derive as dv
 import numerics as nx
 from derive.exact.field import ModularField, RationalField, Undefined
+from derive.exact.matrices import MATRIX_VALUES as EXACT_VALUES
+from derive.exact.matrices import eliminated
 from derive.latex import equation_latex
-from derive.matrices.leaves import KINDS, MATRICES, eliminated
+from derive.matrices.leaves import KINDS, MATRICES
 from derive.matrices.rules import slope
 from numerics.emit.matrices import EMISSIONS
 from numerics.reference import MATRIX_VALUES, evaluate
@@ -24,6 +26,7 @@ p, q = dv.indices("p q", size="N")
 def test_every_column_of_the_table_is_complete():
     assert set(MATRICES) - set(EMISSIONS) == set() and set(EMISSIONS) - set(MATRICES) == set()
     assert set(MATRICES) - set(MATRIX_VALUES) == set()
+    assert set(MATRICES) == set(EXACT_VALUES)
     assert set(MATRICES) == set(KINDS.values())
     A = dv.tensor("A", p, q)
     for kind, value in (("inverse", dv.Sum(dv.inverse(A)[p, q], p, q)), ("det", dv.det(A)), ("logdet", dv.logdet(A))):

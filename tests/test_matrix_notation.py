@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import derive as dv
-from derive.matrices.notation import Notation, ranks_of
+from derive.matrices.notation import Notation
+from derive.matrix_notation import ranks_of
 from derive.show import layout as L
 from numerics.reference import evaluate
 from numerics.sampling import draw_arrays, draw_sizes

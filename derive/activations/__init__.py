@@ -51,14 +51,14 @@ from __future__ import annotations
 from ..errors import DeriveError
 from ..options import find
 from .axis import log_softmax, maxout, softmax
-from .base import Activation, own
+from .base import ACTIVATIONS, Activation, own
 from .kinked import elu, hard_sigmoid, hard_tanh, leaky_relu, prelu, relu, selu, threshold
 from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish, tanh
 
 _SATURATES = "Flat far from 0: the derivative underflows to 0, a dead unit rather than a wrong one."
 _RELU_LIKE = "Linear for large u, zero for very negative u; no exponential overflows on either side."
 
-ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS |= {
     a.name: a
     for a in (
         Activation("linear", linear, caveats="None."),

@@ -10,6 +10,8 @@ from sympy import Expr
 from ..options import Entry, own_name
 from ..tensor import Tensor
 
+ACTIVATIONS: dict[str, Activation] = {}  # the catalogue by name
+
 
 @dataclass(frozen=True)
 class Activation(Entry):
@@ -61,8 +63,6 @@ class Activation(Entry):
 
     @classmethod
     def catalogue(cls) -> dict[str, Activation]:
-        from . import ACTIVATIONS
-
         return ACTIVATIONS
 
 

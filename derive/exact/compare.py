@@ -17,6 +17,8 @@ from ..define import define
 from ..errors import DeriveError
 from ..index import Index
 from ..ingest import ingest
+from ..parse import parse_expression
+from ..printing import line
 from ..program import Equation, Program
 from ..tensor import Tensor
 from .case import Case
@@ -99,8 +101,6 @@ def _as_program(d, ours: Equation, expr) -> Program:
     """The program that computes ``expr`` over the gradient's own letters."""
     known = {t.name: t for p in (d.program, d.source) for t in (*p.inputs, *(e.tensor for e in p.equations))}
     if isinstance(expr, str):
-        from ..parse import parse_expression
-
         expr = parse_expression(expr, known)
     if isinstance(expr, Tensor):
         expr = expr[tuple(ours.idx)]
@@ -338,9 +338,7 @@ def _missing(factor):
 
 
 def _term_text(scope: Equation, n: int) -> str:
-    from ..text import expr_text
-
-    return f"{expr_text(scope.terms[n].expr())} in the equation of {scope.name}"
+    return f"{line(scope.terms[n].expr())} in the equation of {scope.name}"
 
 
 def _missing_text(scope, chosen):

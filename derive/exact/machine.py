@@ -18,6 +18,7 @@ from ..program import Equation, Program
 from .compile import Array, Compiler, is_exact, size_value
 from .field import NoRoot, RationalField, Undefined
 from .loops import linear_tensors, product_sum, visitor
+from .matrices import MATRIX_VALUES
 
 
 def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
@@ -271,7 +272,7 @@ class _Element:
         def element(I):
             at = tuple(I[:batch])
             if at not in known:
-                known[at] = primitive.value(F, matrix(I))
+                known[at] = MATRIX_VALUES[e.reduce](F, matrix(I))
             found = known[at]
             for i in I[batch : self.rank]:
                 found = found[i]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..backprop import backprop
 from ..errors import DeriveError
+from ..parse import parse
 from ..tensor import Tensor
 
 FOLDER = Path(__file__).parent
@@ -28,8 +30,6 @@ class Model:
 
     def backprop(self):
         """Derive the gradients of the loss."""
-        from ..backprop import backprop
-
         return backprop(self.loss, wrt=list(self.wrt), name=self.name)
 
 
@@ -80,8 +80,6 @@ def model(text: str, name: str = "model", wrt: list[str] | None = None) -> Model
     >>> [t.name for t in square.wrt]
     ['x']
     """
-    from ..parse import parse
-
     tensors = parse(text)
     scalars = [t for t in tensors.values() if t.definition is not None and t.rank == 0]
     if not scalars:

@@ -1,5 +1,6 @@
 """The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``."""
 
+from ..hints import did_you_mean
 from .activation import Activation
 from .bag import EmbeddingBag
 from .base import Builder, Function, Layer, Parameter, Random, State
@@ -21,8 +22,6 @@ from .wrappers import Bidirectional, TimeDistributed
 
 
 def __getattr__(name: str):
-    from ..hints import did_you_mean
-
     if name.startswith("_"):
         raise AttributeError(name)
     raise AttributeError(

@@ -31,6 +31,7 @@ from ..hints import did_you_mean
 from ..index import Index, Size
 from ..tensor import Tensor, tensor
 from .graph import Node, call
+from .penalty import penalties
 from .sizes import number
 
 INITIALIZERS = (
@@ -210,8 +211,6 @@ class Layer:
         :class:`derive.layers.Penalty` or a function of one element, summed over the parameter; that of the output is a
         mean over the batch.
         """
-        from .penalty import penalties
-
         self.penalties = {**self.penalties, **penalties(f"{type(self).__name__}.penalize", roles)}
         return self
 

@@ -9,7 +9,7 @@ from sympy import Rational
 from ..errors import DeriveError, ShapeError
 from ..tensor import Tensor
 from .base import Builder, Layer
-from .normalization import exact
+from .numbers import exact
 
 
 class Dropout(Layer):

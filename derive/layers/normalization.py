@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
-from sympy import Integer, Mul, Rational, sqrt
+from sympy import Integer, Mul, sqrt
 
 from ..errors import DeriveError, ShapeError
 from ..index import Index
@@ -12,14 +10,7 @@ from ..nodes import Sum
 from ..tensor import Tensor
 from .base import Builder, Layer, whole
 from .convolution import beside
-
-
-def exact(value, what: str) -> Rational:
-    """A number as its author wrote it: 1e-5 is 1/100000."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
-        raise DeriveError(f"{what} is {value!r}; accepted is a number")
-    found = Fraction(str(value))
-    return Rational(found.numerator, found.denominator)
+from .numbers import exact
 
 
 class Normalization(Layer):

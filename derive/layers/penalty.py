@@ -10,7 +10,7 @@ from sympy import Abs, Add, Expr, Rational
 from ..errors import DeriveError
 from ..nodes import Sum
 from ..tensor import Tensor
-from .normalization import exact
+from .numbers import exact
 
 
 @dataclass(frozen=True)

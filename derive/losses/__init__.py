@@ -47,7 +47,7 @@ import sympy
 
 from ..options import find
 from . import distribution, margin, regression
-from .base import Loss, own
+from .base import LOSSES, Loss, own
 
 _CLIP = "The option clip, 0 by default, raises probabilities below it to it; the gradient is 0 there."
 _OPEN = f"0 < p < 1, which softmax and sigmoid give: the logarithm is taken before rounding could make p 0. {_CLIP}"
@@ -56,7 +56,7 @@ _EVERY = "Every finite prediction."
 _FUSED = "Fused: no exponential overflows and no logarithm is taken of a rounded 0."
 _SCALE = "Squares overflow in float32 for differences above 1.8e19."
 
-LOSSES: dict[str, Loss] = {
+LOSSES |= {
     loss.name: loss
     for loss in (
         Loss("mean_squared_error", regression.mean_squared_error, per="element", domain=_EVERY, caveats=_SCALE),

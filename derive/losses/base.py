@@ -47,6 +47,9 @@ def named(name: str) -> str:
     return name + where.removeprefix("loss") if where.startswith("loss") else name
 
 
+LOSSES: dict[str, Loss] = {}  # the catalogue by name
+
+
 @dataclass(frozen=True)
 class Loss(Entry):
     """A named loss.
@@ -141,8 +144,6 @@ class Loss(Entry):
 
     @classmethod
     def catalogue(cls) -> dict[str, Loss]:
-        from . import LOSSES
-
         return LOSSES
 
     def _saved(self) -> dict:

@@ -6,6 +6,7 @@ from ..backprop import backprop, hessian, hvp, jacobian
 from ..derivation import Derivation
 from ..errors import DerivationError, DeriveError
 from ..tensor import Tensor
+from .from_sympy import formula_of
 from .lower import lowered
 from .shapes import shapes
 from .syntax import Declaration, parse_formula
@@ -92,8 +93,6 @@ def from_matrix(expr, name: str = "f", facts=None) -> dict[str, Tensor]:
     >>> print(dv.backprop(found["f"], wrt=[found["A"]]).gradient(found["A"]))
     dA[i,j] = x[i] x[j]
     """
-    from .from_sympy import formula_of
-
     formula, dims = formula_of(expr)
     facts = facts or {}
     unknown = [n for n in facts if n not in dims]

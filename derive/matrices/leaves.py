@@ -5,13 +5,12 @@ Each binds the two indices that name the rows and the columns of its matrix; an 
     Inverse(A[p, q], (p, q), i, j)      (A^-1)[i, j]
     LogDet(A[b, p, q], p, q)            log det A[b], for every b
 
-``MATRICES`` says of each how many axes its value adds and how the exact check computes it, in any field, by Gaussian
-elimination: over dual numbers that differentiates the elimination, which the derivation knows nothing of.
+``MATRICES`` says of each how many axes its value adds; how the exact check computes it stands in
+:mod:`derive.exact.matrices`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sympy import Expr, Tuple
@@ -100,54 +99,6 @@ class LogDet(MatrixFunction):
     """
 
 
-def _pivot(F, rows, column):
-    """The row to eliminate with: any pivot in an exact field, the largest one in reals."""
-    found = [(n, _value(F, rows[n][column])) for n in range(column, len(rows))]
-    base = _base(F)
-    regular = [(n, v) for n, v in found if not base.is_zero(v)]
-    if not regular:
-        from ..exact.field import Undefined
-
-        raise Undefined("a singular matrix")
-    return regular[0][0] if base.exact else max(regular, key=lambda r: abs(r[1]))[0]
-
-
-def _base(F):
-    return _base(F.base) if hasattr(F, "base") else F
-
-
-def _value(F, v):
-    return _value(F.base, v[0]) if hasattr(F, "base") else v
-
-
-def eliminated(F, matrix, right):
-    """``(solution of matrix X = right, determinant)`` over a field, by Gaussian elimination."""
-    size = len(matrix)
-    rows = [[*a, *b] for a, b in zip(matrix, right, strict=True)]
-    determinant = F.one
-    for c in range(size):
-        n = _pivot(F, rows, c)
-        if n != c:
-            rows[c], rows[n], determinant = rows[n], rows[c], F.neg(determinant)
-        determinant = F.mul(determinant, rows[c][c])
-        scale = F.div(F.one, rows[c][c])
-        rows[c] = [F.mul(v, scale) for v in rows[c]]
-        for r in range(size):
-            if r != c and not F.is_zero(rows[r][c]):
-                factor = rows[r][c]
-                rows[r] = [F.sub(v, F.mul(factor, u)) for v, u in zip(rows[r], rows[c], strict=True)]
-    return [row[size:] for row in rows], determinant
-
-
-def _inverse(F, matrix):
-    identity = [[F.one if i == j else F.zero for j in range(len(matrix))] for i in range(len(matrix))]
-    return eliminated(F, matrix, identity)[0]
-
-
-def _determinant(F, matrix):
-    return eliminated(F, matrix, [[] for _ in matrix])[1]
-
-
 @dataclass(frozen=True)
 class MatrixPrimitive:
     """One matrix leaf.
@@ -157,12 +108,10 @@ class MatrixPrimitive:
     name : str
         What ``Equation.reduce`` says.
     node : type
-    value : callable ``(F, rows)`` of a matrix as lists of field elements; nested lists, or one element
     """
 
     name: str
     node: type
-    value: Callable
 
     @property
     def ranks(self) -> int:
@@ -170,11 +119,7 @@ class MatrixPrimitive:
         return self.node.ranks
 
 
-_TABLE = (
-    MatrixPrimitive("inverse", Inverse, _inverse),
-    MatrixPrimitive("det", Determinant, _determinant),
-    MatrixPrimitive("logdet", LogDet, lambda F, matrix: F.log(_determinant(F, matrix))),
-)
+_TABLE = (MatrixPrimitive("inverse", Inverse), MatrixPrimitive("det", Determinant), MatrixPrimitive("logdet", LogDet))
 
 MATRICES: dict[str, MatrixPrimitive] = {p.name: p for p in _TABLE}
 KINDS = {p.node: p.name for p in _TABLE}

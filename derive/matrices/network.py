@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..index import Index
+from ..show.forms import NoMatrixForm
 from ..show.layout import Apply, Fence, Inverted, Letter, Node, Num, Ones, Power, Product, Transposed, children
-from ..show.matrix import NoMatrixForm
 
 IDENTITY = Letter("I")
 

@@ -11,19 +11,17 @@ from dataclasses import dataclass, field, fields, replace
 import sympy
 from sympy import Mul, Pow
 
-from ..errors import DeriveError
 from ..index import Index
 from ..nodes import Iverson
 from ..program import Equation, Term
 from ..show.equations import _positive_first, _split
-from ..show.expressions import APPLIED, Context, fraction_of, layout
+from ..show.expressions import APPLIED, Context, fraction_of, layout, matrix_of
+from ..show.forms import Form, NoMatrixForm
 from ..show.layout import Apply, Fence, Inverted, Node, Num, Ones, Sum, Transposed
-from ..show.matrix import NoMatrixForm, _Form
 from ..show.names import Namer
 from ..tensor import Read
 from .network import IDENTITY, Edge, joined, placed, summed
 from .rules import is_matrix
-from .show import matrix_of
 
 
 @dataclass
@@ -143,7 +141,7 @@ class Notation:
             return Apply(APPLIED[type(f)], (self.elementwise(f.args[0], row, column),))
         if isinstance(f, sympy.exp):
             return Apply("exp", (self.elementwise(f.args[0], row, column),))
-        return _Form(Context(names=self.names), row, column).element(f, row, column)
+        return Form(Context(names=self.names), row, column).element(f, row, column)
 
     def addend(self, e, row, column) -> tuple[int, Node]:
         """An addend of a vector or matrix; a scalar is added to every element."""
@@ -160,58 +158,3 @@ def _is_scalar(e) -> bool:
 
 def _letters(f) -> tuple[Index, ...]:
     return tuple(sorted({s for s in f.free_symbols if isinstance(s, Index)}, key=lambda i: (i.name, i.uid)))
-
-
-def matrix_notation(d, format: str = "text") -> str:
-    """Every equation of a derivation in matrix notation, one line each; in index notation, and said, where there is none.
-
-    Parameters
-    ----------
-    d : Derivation
-    format : {"text", "latex"}
-
-    Returns
-    -------
-    str
-        Lines ``name = formula``; in LaTeX an ``align*`` environment.
-
-    >>> import derive as dv
-    >>> print(dv.matrix_notation(dv.derive_matrix("tr(X^2*B)", "X")))
-    f  = tr(X B X)
-    dX = B^T X^T + X^T B^T
-    """
-    if format not in ("text", "latex"):
-        raise DeriveError(f"matrix_notation(format={format!r}): give 'text' or 'latex'")
-    notation, ranks = Notation.of(d.program), ranks_of(d)
-    forms = [(e, notation.equation(e, ranks.get(e.name))) for e in d.program.equations]
-    if format == "latex":
-        from ..latex import equation_latex
-        from ..show.tex import render
-
-        lines = [
-            f"{render(f[0])} &= {render(f[1])}"
-            if f
-            else equation_latex(e).replace("=", "&=", 1) + r" && \text{(index notation)}"
-            for e, f in forms
-        ]
-        return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
-    from ..text import equation_text, render
-
-    pairs = [(render(f[0]), render(f[1])) if f else (*equation_text(e).split(" = ", 1),) for e, f in forms]
-    width = max((len(left) for (left, _), (_, f) in zip(pairs, forms, strict=True) if f), default=0)
-    return "\n".join(
-        f"{left:<{width}} = {right}" + ("" if f else "   (index notation: no matrix form)")
-        for (left, right), (_, f) in zip(pairs, forms, strict=True)
-    )
-
-
-def ranks_of(d) -> dict[str, tuple[int, int]]:
-    """How the axes of every Jacobian and Hessian of a derivation split: those of what is derived, and of by what."""
-    found = {}
-    for group, value in d.results:
-        if group == "hessian":
-            by = {t.name: t.rank for t in d.wrt}
-            found |= {t.name: (by[a], by[b]) for (a, b), t in value.items()}
-        elif group == "jacobian":
-            found |= {t.name: (d.loss.rank, t.rank - d.loss.rank) for t in value.values()}
-    return found

@@ -6,22 +6,22 @@ from copy import copy
 from dataclasses import replace
 
 from ..backprop import backprop
-from ..derivation import Derivation
+from ..derivation import Derivation, derivation_of
 from ..errors import DeriveError
-from ..finish import finish
 from ..hints import did_you_mean
 from ..index import Size
 from ..layers.base import Carried, Parameter, Random, State
 from ..layers.graph import ordered
 from ..losses import Loss
 from ..pipeline import run
-from ..summary import Summary
+from ..summary import Summary, shape_text
 from ..tensor import Tensor
 from ..work import Work
 from . import objective
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
 from .serialise import graph_from_dict, graph_to_dict
+from .surgery import Regrown, regrown
 
 
 class Model:
@@ -253,7 +253,7 @@ class Model:
         reports = run(work)
         results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
         results += [("carried", carried)] if carried else []
-        return finish(work, "forward", f"{self.name}_forward", results, reports)
+        return derivation_of(work, "forward", f"{self.name}_forward", results, reports)
 
     def evaluation(self, loss, weights: dict | None = None) -> Derivation:
         """The loss and the outputs of the network in use, nothing differentiated: what held-out data is measured with.
@@ -272,7 +272,7 @@ class Model:
         work = Work(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
         reports = run(work)
         results = [("loss", loss), ("outputs", dict(outputs))] + ([("carried", carried)] if carried else [])
-        return finish(work, "forward", f"{self.name}_evaluation", results, reports)
+        return derivation_of(work, "forward", f"{self.name}_evaluation", results, reports)
 
     def with_head(self, head, after: str | None = None, name: str | None = None) -> Model:
         """The same network up to a layer, and other layers from there on; layers that stay keep their names.
@@ -294,13 +294,23 @@ class Model:
         >>> [layer.name for layer in old.with_head(L.Dense(3)).layers]
         ['dense_1', 'head_1']
         """
-        from .surgery import with_head
+        return self._made_of(regrown(self, head, after), name or self.name)
 
-        return with_head(self, head, after, name)
+    @staticmethod
+    def _wrote(data: dict) -> bool:
+        """Whether a subclass of this class wrote the data and makes the network again."""
+        return False
+
+    def _made_of(self, parts: Regrown, name: str) -> Model:
+        """A network of this class from the parts of another."""
+        return Model(parts.inputs, parts.output, name)
 
     def summary(self, frozen=()) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
-        return Summary(self, frozen)
+        return Summary(self, self._inputs_text(), frozen)
+
+    def _inputs_text(self) -> str:
+        return "input " + ", ".join(f"{name} {shape_text(self, t)}" for name, t in self.inputs.items())
 
     # -- as data -----------------------------------------------------------------------------------------------------
 
@@ -324,11 +334,8 @@ class Model:
         >>> Model.from_dict(model.to_dict()).output == model.output
         True
         """
-        if "input_shape" in data:
-            from .sequential import Sequential
-
-            return Sequential._from_dict(data)
-        return Model(*graph_from_dict(data), data["name"])
+        kind = next((c for c in Model.__subclasses__() if c._wrote(data)), None)
+        return kind._from_dict(data) if kind else Model(*graph_from_dict(data), data["name"])
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"

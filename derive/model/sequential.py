@@ -8,8 +8,10 @@ from ..errors import DeriveError, ShapeError
 from ..layers import layer_config, layer_from
 from ..layers.base import Layer
 from ..layers.graph import Input
+from ..summary import shape_text
 from .functional import Model
 from .given import as_layers
+from .surgery import Regrown
 
 
 class Sequential(Model):
@@ -78,3 +80,14 @@ class Sequential(Model):
     @classmethod
     def _from_dict(cls, data: dict) -> Sequential:
         return Sequential([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+
+    @staticmethod
+    def _wrote(data: dict) -> bool:
+        """Whether this class wrote the data, rather than :class:`Model`."""
+        return "input_shape" in data
+
+    def _made_of(self, parts: Regrown, name: str) -> Model:
+        return Sequential(parts.layers, self.shape(self.input)[1:], name)
+
+    def _inputs_text(self) -> str:
+        return f"input {shape_text(self, self.input)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 from ..errors import DeriveError
 from ..layers.base import Layer
@@ -10,11 +11,17 @@ from ..layers.graph import Node, call, ordered
 from .given import as_layers, own
 
 
-def with_head(model, head, after: str | None = None, name: str | None = None):
-    """See :meth:`derive.Model.with_head`."""
-    from .functional import Model
-    from .sequential import Sequential
+@dataclass(frozen=True)
+class Regrown:
+    """The parts of a network with another head: fresh symbols and copies of the layers that stay."""
 
+    inputs: list[Node]
+    output: Node
+    layers: list[Layer]  # in the order in which they are called
+
+
+def regrown(model, head, after: str | None = None) -> Regrown:
+    """See :meth:`derive.Model.with_head`."""
     plan = model._plan
     cut = _cut(model, after)
     layers = _named(as_layers([head] if isinstance(head, Layer) else head), set(plan.names.values()))
@@ -28,13 +35,10 @@ def with_head(model, head, after: str | None = None, name: str | None = None):
             copies[node.layer] = _called(node.layer, plan.names[node.layer])
         on = [made[n] for n in node.of]
         made[node] = call(copies[node.layer], on if node.layer.merges else on[0])
-    called = name or model.name
-    if isinstance(model, Sequential):
-        return Sequential([*copies.values(), *layers], model.shape(model.input)[1:], called)
     end = made[cut]
     for layer in layers:
         end = layer(end)
-    return Model([made[n] for n in ordered([cut]) if n.layer is None], end, called)
+    return Regrown([made[n] for n in ordered([cut]) if n.layer is None], end, [*copies.values(), *layers])
 
 
 def _cut(model, after: str | None) -> Node:

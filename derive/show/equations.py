@@ -13,12 +13,12 @@ import sympy
 from sympy import Expr, Integer, Mul, Pow, Rational
 
 from ..index import Index, Size
+from ..matrices.leaves import split_at
 from ..matrices.rules import is_matrix
-from ..matrices.show import matrix_equation
 from ..program import Equation, Row, Term
 from ..tensor import Read
-from .expressions import Context, factor_rank, fraction_of, layout, read, relation, scalar_names
-from .layout import Big, Fence, Node, Num, Relation, Sum
+from .expressions import Context, factor_rank, fraction_of, layout, matrix_of, read, relation, scalar_names
+from .layout import Apply, Big, Entry, Fence, Inverted, Node, Num, Relation, Sum
 from .letters import open_scope
 from .names import Namer
 
@@ -47,6 +47,14 @@ def equation_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Nod
     body = terms_layout(eq.terms, eq.idx, inner)
     letters = tuple(inner.scope.letter(i) for i in eq.over)
     return lhs, Big(eq.reduce, letters, conditions(eq.guards, inner), body)
+
+
+def matrix_equation(eq: Equation, ctx: Context) -> Node:
+    """The right-hand side of an equation that is an inverse or a determinant."""
+    node = matrix_of(eq.terms[0].fac[0], eq.over, ctx)
+    if eq.reduce != "inverse":
+        return Apply(eq.reduce, (node,))
+    return Entry(Inverted(node), tuple(layout(i, ctx) for i in split_at(eq.reduce, eq.idx)[1]))
 
 
 def equation_context(eq: Equation, names: Namer) -> Context:

@@ -19,6 +19,7 @@ from sympy.logic.boolalg import And, Not, Or
 
 from .. import nodes
 from ..exact.field import RationalField, Undefined
+from ..exact.matrices import MATRIX_VALUES
 from ..facts import missing_value
 from ..index import Index, Size
 from ..matrices.leaves import MATRICES
@@ -238,7 +239,7 @@ class _Evaluator:
         read, size = eq.terms[0].fac[0], range(int(self.value(p.size, env)))
         rows = [[self.value(read, {**env, p: i, q: j}) for j in size] for i in size]
         try:
-            found = MATRICES[eq.reduce].value(RationalField(), rows)
+            found = MATRIX_VALUES[eq.reduce](RationalField(), rows)
         except Undefined as error:
             raise NotOnPaper(f"{eq.name}: {error}") from error
         for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks :]:

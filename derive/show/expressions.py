@@ -15,7 +15,7 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 from .. import nodes
 from ..errors import UnsupportedError
 from ..index import Index, Size
-from ..matrices.leaves import MatrixFunction
+from ..matrices.leaves import KINDS, MatrixFunction
 from ..nodes import Iverson, Reduction
 from ..tensor import Read
 from .layout import (
@@ -23,9 +23,11 @@ from .layout import (
     Big,
     Cases,
     Element,
+    Entry,
     Exp,
     Fence,
     Fraction,
+    Inverted,
     Letter,
     Logic,
     Node,
@@ -36,6 +38,7 @@ from .layout import (
     Relation,
     Root,
     Sum,
+    Transposed,
 )
 from .letters import Scope, open_scope
 from .names import Namer
@@ -134,8 +137,6 @@ def _unsigned(e, ctx) -> Node:
     if isinstance(e, Mul):
         return multiplication(e, ctx)
     if isinstance(e, MatrixFunction):
-        from ..matrices.show import matrix_function
-
         return matrix_function(e, ctx)
     if isinstance(e, Reduction):
         inner = ctx.bind(e.binders)
@@ -143,6 +144,29 @@ def _unsigned(e, ctx) -> Node:
     if isinstance(e, (Boolean, BooleanTrue, BooleanFalse)):
         return condition(e, ctx)
     return _function(e, ctx)
+
+
+def matrix_of(read: Read, over, ctx: Context) -> Node:
+    """The matrix itself, over its last two axes."""
+    name, batch = ctx.names.name(read.tensor), read.idx[:-2]
+    node = Element(name, tuple(layout(i, ctx) for i in batch)) if batch else name
+    return Transposed(node) if read.idx[-2:] == tuple(reversed(over)) else node
+
+
+def matrix_function(e: MatrixFunction, ctx: Context) -> Node:
+    """A matrix function inside an expression, before it is named: its element stands in brackets."""
+    if (
+        isinstance(e.body, Read)
+        and set(e.body.idx[-2:]) == set(e.binders)
+        and not any(i.free_symbols & set(e.binders) for i in e.body.idx[:-2])
+    ):
+        node = matrix_of(e.body, e.binders, ctx)
+    else:
+        inner = ctx.bind(e.binders)
+        node = Big("matrix", tuple(inner.scope.letter(b) for b in e.binders), (), layout(e.body, inner))
+    if not e.at:
+        return Apply(KINDS[type(e)], (node,))
+    return Entry(Inverted(node), tuple(layout(i, ctx) for i in e.at))
 
 
 def _function(e, ctx) -> Node:

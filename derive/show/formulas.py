@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..derivation import Derivation
+from ..derived import Derived
 from ..program import Equation, Step
 from ..tensor import Read, Tensor
 from .blocks import Line
@@ -19,7 +19,7 @@ from .options import Options
 class Formulas:
     """What the outline asks for: names, labels, lines."""
 
-    def __init__(self, d: Derivation, options: Options):
+    def __init__(self, d: Derived, options: Options):
         self.d, self.options = d, options
         adjoints = {t.name: primal for primal, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
         if d.seed is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..derivation import Derivation
+from ..derived import Derived
 from ..tensor import Tensor
 from .blocks import Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Table
 from .chapters import chapters
@@ -16,7 +16,7 @@ from .options import Options
 from .worked import worked
 
 
-def outline(d: Derivation, options: Options, flat: bool = False) -> list:
+def outline(d: Derived, options: Options, flat: bool = False) -> list:
     """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
 
     ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
@@ -36,7 +36,7 @@ def outline(d: Derivation, options: Options, flat: bool = False) -> list:
     ]
 
 
-def title(d: Derivation) -> str:
+def title(d: Derived) -> str:
     what = {
         "backprop": "the gradient of {}",
         "vjp": "the vector-Jacobian product of {}",
@@ -92,7 +92,7 @@ def _names(f: Formulas, tensors) -> list:
     return out
 
 
-def _network(d: Derivation) -> list:
+def _network(d: Derived) -> list:
     return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}))]
 
 

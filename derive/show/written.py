@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sympy import Expr, Integer, Rational
 
+from .. import printing
 from ..affine import parts
 from ..errors import DeriveError, UnsupportedError
 from ..exact.compile import size_value
@@ -92,8 +93,6 @@ def _sizes(e: Equation) -> set[Size]:
 
 
 def _line(e, place, sizes, numbers, latex) -> str:
-    from ..latex import equation_latex
-
     here = {**numbers, **{i: Integer(n) for i, n in zip(e.idx, place, strict=True)}}
     parts_ = []
     for extra in itertools.product(*(range(size_value(i.size, sizes)) for i in e.over)):
@@ -108,8 +107,8 @@ def _line(e, place, sizes, numbers, latex) -> str:
         terms = tuple(parts_[0])
     made = Equation(name, (), terms)
     index = ",".join(map(str, place))
-    right = (equation_latex(made) if latex else str(made)).partition(" = ")[2]
-    shown = equation_latex(Equation(Tensor(e.name, (), (), role="computed", digest="written"), (), ())).partition(
+    right = (printing.latex(made) if latex else str(made)).partition(" = ")[2]
+    shown = printing.latex(Equation(Tensor(e.name, (), (), role="computed", digest="written"), (), ())).partition(
         " = "
     )[0]
     left = f"{shown}_{{{index}}}" if latex else f"{e.name}[{index}]"

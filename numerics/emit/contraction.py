@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from sympy import Expr
 
-from derive.canonical import key
 from derive.index import Index
+from derive.keys import key
 from derive.nodes import Iverson
 from derive.tensor import Read
 
