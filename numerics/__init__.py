@@ -1,16 +1,16 @@
 """Compiling, verifying and training derived programs with JAX; derive's definitions stay symbolic."""
 
-from .checkpoint import load
-from .crosscheck import CrossReport, crosscheck
+from .training.loading import load
+from .checks.crosscheck import CrossReport, crosscheck
 from .errors import InputError, NotFiniteError, NumericsError, SizeError
-from .init import init
+from .training.init import init
 from .kernel import Kernel, compile
-from .loaders import Loaded, Standardizer, load_csv, load_npz
-from .loaders_images import Augment, load_images
+from .data.files import Loaded, Standardizer, load_csv, load_npz
+from .data.images import Augment, load_images
 from .newton import NewtonError, NewtonResult, newton
-from .perceptron import Perceptron
-from .rbf import rbf_centres
-from .report import Report
-from .sequences import Vocabulary, lengths, pad, streams, windows
+from .training.perceptron import Perceptron
+from .data.centres import rbf_centres
+from .checks.report import Report
+from .data.sequences import Vocabulary, lengths, pad, streams, windows
 from .training import Callback, EarlyStopping, Log, Player, Trainer, TrainingWarning, play, read_log, transfer
-from .verify import verify
+from .checks.verify import verify

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
-from derive.facts import SumsTo, missing_value
-from derive.index import Size
-from derive.program import Program
-from derive.tensor import Tensor
+from derive.language.facts import SumsTo, missing_value
+from derive.language.index import Size
+from derive.language.tensor import Tensor
+from derive.program.program import Program
+from numerics.emit.module import size_place
 
-from .emit.module import size_place
 from .errors import InputError, SizeError
 from .matrix_values import check_matrices
 

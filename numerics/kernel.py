@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from derive.derivation import Derivation
-from derive.index import Size
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
 
 from . import inputs as checks
 from .custom_vjp import custom_vjp

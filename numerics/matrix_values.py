@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from derive.matrices.rules import is_matrix
-from derive.program import Equation, Program
-from derive.reverse import ancestors
+from derive.passes.matrices import is_matrix
+from derive.program.graph import ancestors
+from derive.program.program import Equation, Program
+from numerics.reference.definitions import evaluate
 
 from .errors import InputError
-from .reference import evaluate
 
 
 def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sympy import Integer
 
-from derive.derivation import Derivation
-from derive.structured import Part, structured
+from derive.derivation.derivation import Derivation
+from derive.derivation.structured import Part, structured
 
 from .emit import module
 from .kernel import Kernel

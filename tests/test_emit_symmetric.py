@@ -7,9 +7,9 @@ from sympy import Eq, Piecewise, exp, log, tanh
 
 import derive as dv
 import numerics as nx
+from numerics.checks.ground import everything
+from numerics.checks.sampling import draw_arrays, draw_sizes
 from numerics.emit.grams import class_pairs, gram, products
-from numerics.sampling import draw_arrays, draw_sizes
-from numerics.verify import everything
 
 
 def classes_first():

@@ -7,8 +7,8 @@ import optax
 import pytest
 from test_train import blobs, small
 
-from numerics.checkpoint import load
 from numerics.errors import NumericsError
+from numerics.training.loading import load
 
 
 def test_a_loaded_trainer_goes_on_as_if_not_interrupted(tmp_path):
@@ -56,7 +56,7 @@ def test_an_interrupted_save_leaves_the_old_one_whole(tmp_path, monkeypatch):
     t.save(tmp_path)
     before = t.predict(X)
     t.fit(X, Y, epochs=1, verbose=False)
-    from numerics import checkpoint
+    from numerics.training import saving as checkpoint
 
     write = checkpoint._write
 

@@ -13,9 +13,9 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from derive.index import Index, same_size
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
 
 
 @dataclass(frozen=True)

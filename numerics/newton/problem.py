@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from derive.derivation import Derivation
+from derive.derivation.derivation import Derivation
+from numerics.errors import InputError, NumericsError
+from numerics.inputs import bind_sizes, check_values
+from numerics.kernel import Kernel, compile
+from numerics.matrix_values import check_matrices
+from numerics.memory import check_results
 
-from ..errors import InputError, NumericsError
-from ..inputs import bind_sizes, check_values
-from ..kernel import Kernel, compile
-from ..matrix_values import check_matrices
-from ..memory import check_results
 from .history import NewtonError
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
-from derive.index import Size
-
-from ..kernel import Kernel, compile
+from derive.language.index import Size
+from numerics.kernel import Kernel, compile
 
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
 
