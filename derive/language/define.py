@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
-from sympy import Eq, Expr, Piecewise
+from sympy import Basic, Eq, Expr, Piecewise
+from sympy.logic.boolalg import Boolean
 
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
@@ -14,11 +17,13 @@ from .matrices import Inverse, inherited
 from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Tensor, _digest
 
+Axes: TypeAlias = Index | Sequence[Index] | Sequence[tuple[Index, ...]]  # the last for coupled recurrences
+
 _BLOCK: list[str] = []
 
 
 @contextlib.contextmanager
-def block(name: str):
+def block(name: str) -> Iterator[None]:
     """Definitions made inside belong to the named block, such as one layer of a network."""
     _BLOCK.append(name)
     try:
@@ -27,7 +32,7 @@ def block(name: str):
         _BLOCK.pop()
 
 
-def define(name: str, axes, body):
+def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Sequence[Expr]]) -> Tensor | Any:
     """Name a right-hand side: ``z = define("z", (b, k), Sum(x[b, i]*W[i, k], i) + c[k])``.
 
     Parameters
@@ -101,7 +106,7 @@ def define(name: str, axes, body):
     return made[0] if len(made) == 1 else tuple(made)
 
 
-def _letters(name, names, axes) -> list[tuple[Index, ...]]:
+def _letters(name: str, names: Sequence[str], axes: Axes) -> list[tuple[Index, ...]]:
     """The axes of each of several names: the same for all, or a list with a tuple for each."""
     if isinstance(axes, list) and all(isinstance(own, tuple) for own in axes):
         if len(axes) != len(names):
@@ -110,7 +115,7 @@ def _letters(name, names, axes) -> list[tuple[Index, ...]]:
     return [_axes(name, axes)] * len(names)
 
 
-def _plain(name, axes, body) -> Tensor:
+def _plain(name: str, axes: tuple[Index, ...], body: Expr) -> Tensor:
     body = _body(name, axes, body)
     facts = inherited(body.body.tensor) if isinstance(body, Inverse) and isinstance(body.body, Read) else ()
     return Tensor(
@@ -126,7 +131,7 @@ def _plain(name, axes, body) -> Tensor:
     )
 
 
-def _below(body, excluded=()) -> Expr | None:
+def _below(body: Expr, excluded: Sequence[Boolean] = ()) -> Expr | None:
     """The range of an integer right-hand side, where it can be seen: argmax, a read, and choices among reads and 0."""
     if isinstance(body, ArgMax):
         return body.binders[0].size
@@ -143,7 +148,7 @@ def _below(body, excluded=()) -> Expr | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _axes(name, axes) -> tuple[Index, ...]:
+def _axes(name: str, axes: Axes) -> tuple[Index, ...]:
     if isinstance(axes, Index):
         axes = (axes,)
     axes = tuple(axes)
@@ -162,7 +167,7 @@ def _axes(name, axes) -> tuple[Index, ...]:
     return axes
 
 
-def _body(name, axes, body) -> Expr:
+def _body(name: str, axes: tuple[Index, ...], body: Expr) -> Expr:
     body = as_sympy(body, f"define({name!r})")
     if not isinstance(body, Expr) or body.is_Matrix:
         raise UnsupportedError(
@@ -190,7 +195,7 @@ def _body(name, axes, body) -> Expr:
     return body
 
 
-def _scalars(e):
+def _scalars(e: Basic) -> Basic:
     """A scalar tensor inside a SymPy function, as in ``exp(c)``, becomes its read; one with axes is refused."""
     if isinstance(e, Tensor):
         return e._sympy_()
@@ -200,7 +205,7 @@ def _scalars(e):
     return e.func(*args) if tuple(args) != e.args else e
 
 
-def _dtype(body) -> str:
+def _dtype(body: Expr) -> str:
     """int for argmax, and for integer arithmetic on integer tensors and indices."""
     if isinstance(body, ArgMax):
         return "int"

@@ -13,6 +13,8 @@ Axes before the last two are a batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy
 from sympy import Eq, Expr
 
@@ -24,7 +26,7 @@ from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Read, Tensor
 
 
-def letters_of(t: Tensor, taken=()) -> tuple[Index, ...]:
+def letters_of(t: Tensor, taken: Iterable[Index] = ()) -> tuple[Index, ...]:
     """An index for every axis of a tensor, its own letters where they are free and distinct."""
     found: list[Index] = []
     for n, axis in enumerate(t.axes):
@@ -36,7 +38,7 @@ def letters_of(t: Tensor, taken=()) -> tuple[Index, ...]:
     return tuple(found)
 
 
-def _square(t, what: str) -> tuple[Index, ...]:
+def _square(t: Tensor, what: str) -> tuple[Index, ...]:
     if not isinstance(t, Tensor):
         raise DeriveError(
             f"{what}({t}): takes a tensor, as made by dv.tensor or dv.define; an expression of elements goes "
