@@ -4,17 +4,18 @@ replay and check itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from derive.exact import check_derivation, compare_gradient
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
-from derive.passes.freeze import finish
+from derive.passes.freeze import Results, finish
 from derive.passes.pipeline import run
 from derive.passes.refuse import refuse_steps
 from derive.passes.replay import replay
-from derive.passes.work import Work
-from derive.program.derived import Derived
+from derive.passes.work import Backward, Work
+from derive.program.derived import Derived, PassReport
 from derive.program.program import Equation, Program
 from derive.show.html import derivation_fragment, derivation_html
 from derive.show.latex import derivation_latex
@@ -114,19 +115,30 @@ class Derivation(Derived):
 
 
 def gradients_of(
-    loss: Tensor, wrt: tuple[Tensor, ...], outputs: tuple[Tensor, ...] = (), name: str | None = None, explain=False
+    loss: Tensor,
+    wrt: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...] = (),
+    name: str | None = None,
+    explain: bool = False,
 ) -> Derivation:
     """The gradients of a scalar loss, checked arguments given; see :func:`derive.derivation.backprop`."""
-    work = Work(loss, wrt, outputs)
+    return swept_back(Backward(loss, wrt, outputs), "backprop", "loss", name or loss.name, explain)
+
+
+def swept_back(work: Backward, kind: str, target: str, name: str, explain: bool) -> Derivation:
+    """The derivation that a backward sweep gives: its target, called ``target``, the gradients and the outputs."""
     reports = run(work, explain)
     refuse_steps(work)
-    results = [("loss", loss), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
-    if outputs:
-        results.append(("outputs", {t.name: t for t in outputs}))
-    return derivation_of(work, "backprop", name or loss.name, results, reports)
+    results: list[tuple[str, Tensor | dict[str, Tensor]]] = [
+        (target, work.target),
+        ("grads", {t.name: work.adjoint[t.name] for t in work.wrt}),
+    ]
+    if work.outputs:
+        results.append(("outputs", {t.name: t for t in work.outputs}))
+    return derivation_of(work, kind, name, results, reports)
 
 
-def derivation_of(work: Work, kind: str, name: str, results, reports) -> Derivation:
+def derivation_of(work: Work, kind: str, name: str, results: Results, reports: Sequence[PassReport]) -> Derivation:
     """What the passes left, frozen, as the object that people hold."""
     made = finish(work, kind, name, results, reports)
     return Derivation(**{f.name: getattr(made, f.name) for f in fields(made)})

@@ -21,7 +21,7 @@ from derive.language.index import index
 from derive.language.tensor import Read, Tensor, tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
-from derive.passes.work import Work
+from derive.passes.work import Backward
 from derive.program.program import Equation
 from derive.show.document.blocks import Bullets, Equations, Heading, Line, Para, Table
 from derive.show.document.formulas import Formulas
@@ -338,7 +338,7 @@ def _update(d: Derivation, name: str, gradient: Tensor, rule: Rule, taken: froze
         return step.weight + rule.change(step)
 
     path = define(name, (step.n, *step.idx), moved)
-    work = Work(path, ())
+    work = Backward(path, ())
     return derivation_of(work, "forward", f"{rule.name}_{name}", [("path", path)], run(work))
 
 
