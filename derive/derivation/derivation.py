@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 from derive.exact import check_derivation, compare_gradient
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
-from derive.passes.freeze import Results, finish
+from derive.passes.freeze import finish
 from derive.passes.pipeline import run
 from derive.passes.refuse import refuse_steps
 from derive.passes.replay import replay
 from derive.passes.work import Backward, Work
-from derive.program.derived import Derived, PassReport
+from derive.program.derived import Derived, PassReport, Results
 from derive.program.program import Equation, Program
 from derive.show.html import derivation_fragment, derivation_html
 from derive.show.latex import derivation_latex

@@ -13,10 +13,9 @@ from derive.language.errors import DeriveError
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor, tensor
 from derive.passes.adjoints import adjoint_letters
-from derive.passes.freeze import Results
 from derive.passes.pipeline import run
 from derive.passes.work import Backward, Forward
-from derive.program.derived import FactUse
+from derive.program.derived import FactUse, Results
 
 from .backprop import backprop
 from .derivation import Derivation, derivation_of
@@ -75,7 +74,7 @@ def product_of(
     names = {t.name: t.name + ending for t in wrt}
     work = Backward(target, wrt, (first.loss, *gradients), keep_target=False, adjoint_names=names)
     reports = run(work, explain)
-    results = [
+    results: Results = [
         ("loss", first.loss),
         ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
         (kind, {t.name: work.adjoint[t.name] for t in wrt}),

@@ -36,7 +36,7 @@ class Definition:
 class Origin(Protocol):
     """A program that computes tensors; it is made of them, so its class is not named here, nor that of its equations."""
 
-    def equation(self, name: str | Tensor) -> Any: ...
+    def equation(self, tensor: Tensor, /) -> Any: ...
 
 
 class _StandsAlone(ShapeError, AttributeError):

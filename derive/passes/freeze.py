@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
 
 from derive.language.facts import missing_value
 from derive.language.keys import hash_text
 from derive.language.tensor import Tensor
 from derive.program.canonical import equation_key
 from derive.program.check import check
-from derive.program.derived import Derived, FactUse, PassReport
+from derive.program.derived import Derived, FactUse, PassReport, Results
 from derive.program.program import Equation, Program, Step
 
 from .work import Backward, Work
-
-Results: TypeAlias = "Sequence[tuple[str, Tensor | Mapping[Any, Tensor]]]"
 
 
 def finish(work: Work, kind: str, name: str, results: Results, reports: Sequence[PassReport]) -> Derived:
     """Freeze the work into a record; engine-made tensors get an identity that includes the whole program."""
     text = hash_text("\n".join(f"{e.tensor.name}:{equation_key(e)}" for e in work.equations))
     # further differentiation starts from the equations before the shift, which is exact but not differentiable as a max
-    heads = Origin(_made(work), work.unshifted, text)
+    heads = Frozen(_made(work), work.unshifted, text)
     moved = heads.moved
     final = tuple(moved(e) for e in work.equations)
     outputs = tuple(heads.of(t) for t in work.results())
@@ -61,8 +58,8 @@ def finish(work: Work, kind: str, name: str, results: Results, reports: Sequence
     )
 
 
-class Origin:
-    """Where engine-made tensors come from: the program that computes them, written in these very tensors.
+class Frozen:
+    """The origin of engine-made tensors: the program that computes them, written in these very tensors.
 
     The circle (a tensor knows its origin, whose equations read the tensor) closes here and nowhere else: the tensors are
     made with their origin, and the program of them.  Their identity is the name and a hash of the whole program, so that

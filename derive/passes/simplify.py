@@ -18,6 +18,7 @@ import sympy
 from sympy import Add, Expr, Integer, Mul
 
 from derive.language import affine
+from derive.language.facts import SumsTo
 from derive.language.nodes import Iverson, relu, sigmoid
 from derive.language.tensor import Read
 from derive.program.canonical import expr_size, term_key
@@ -214,7 +215,7 @@ def _declared_sum(t: Term, texts: list[str]) -> Term:
         y = holders[0]
         for fact in y.tensor.facts:
             if (
-                fact.kind == "sums_to"
+                isinstance(fact, SumsTo)
                 and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)]
                 and y.idx[fact.axis(y.tensor)] == b
                 and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True))

@@ -27,12 +27,12 @@ def unify(pattern: Basic, e: Basic, variables: Set[Index], binding: Binding) -> 
         return None
     if isinstance(pattern, Add | Mul):
         return _unify_unordered(list(pattern.args), list(e.args), variables, binding)
-    found: Binding | None = binding
     for p, a in zip(pattern.args, e.args, strict=True):
-        found = unify(p, a, variables, found)
+        found = unify(p, a, variables, binding)
         if found is None:
             return None
-    return found
+        binding = found
+    return binding
 
 
 def _unify_unordered(

@@ -46,7 +46,7 @@ class Row:
     def xreplace(self, mapping: Mapping[Any, Any]) -> Row:
         return Row(self.op, self.lhs.xreplace(mapping), self.rhs.xreplace(mapping))
 
-    def key(self, env: Mapping[Index, str]) -> str:
+    def key(self, env: dict[Index, str]) -> str:
         if self.op in ("==", "!="):
             return self.op + "".join(sorted((key(self.lhs, env), key(self.rhs, env))))
         return key(self.lhs, env) + self.op + key(self.rhs, env)
