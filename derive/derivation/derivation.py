@@ -76,7 +76,8 @@ class Derivation(Derived):
 
         Exact; where it is not, the answer says at which element and by how much, and what kind of mistake explains it.
         """
-        return compare_gradient(self, tensor, expr, seed=seed)
+        name = tensor if isinstance(tensor, str) else tensor.name
+        return compare_gradient(self, name, self.gradient(tensor), expr, seed=seed)
 
     def to_text(self, **options) -> str:
         """The whole derivation as plain text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 from derive.language.errors import DeriveError
 from derive.passes.contract import CONTRACTION
@@ -12,7 +13,7 @@ from derive.passes.simplify import SUBSTITUTION
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Product, Relation
 
-from .blocks import Equations, Fold, Heading, Line, Para, Ref, Strong
+from .blocks import Block, Equations, Fold, Heading, Line, Para, Part, Ref, Strong
 from .formulas import Formulas
 
 
@@ -26,13 +27,13 @@ def _pick() -> Line:
 PICK = _pick()
 
 
-def chapters(f: Formulas) -> list:
+def chapters(f: Formulas) -> list[Block]:
     """Heading, idea and steps for each kind of step that occurs, in the order of the pipeline's rules."""
     place = {name: n for n, name in enumerate(RULES)}
     told: dict[str, list[Step]] = {}
     for s in sorted(f.d.steps, key=lambda s: (place[rule_of(s).name], s.id)):
         told.setdefault(rule_of(s).chapter, []).append(s)
-    out: list = []
+    out: list[Block] = []
     for title, steps in told.items():
         out.append(Heading(3, title))
         out += [Para((idea,)) for idea in dict.fromkeys(rule_of(s).idea for s in steps) if idea]
@@ -51,8 +52,9 @@ def rule_of(s: Step) -> Rule:
     return RULES[s.rule]
 
 
-def _chapter(f: Formulas, steps) -> list:
-    out, folded = [], []
+def _chapter(f: Formulas, steps: Sequence[Step]) -> list[Block]:
+    out: list[Block] = []
+    folded: list[Step] = []
     for s in steps:
         if _trivial(f, s):
             folded.append(s)
@@ -70,14 +72,17 @@ def _chapter(f: Formulas, steps) -> list:
             )
         )
     if folded:
-        steps = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
-        count = f"{len(folded)} {steps} in which only the obvious happens"
-        body = [Para((f"{_numbers(folded)}.",)), Equations(tuple(line for s in folded for line in _after_line(f, s)))]
+        what = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
+        count = f"{len(folded)} {what} in which only the obvious happens"
+        body: list[Block] = [
+            Para((f"{_numbers(folded)}.",)),
+            Equations(tuple(line for s in folded for line in _after_line(f, s))),
+        ]
         out.append(Fold(count, tuple(body)))
     return out
 
 
-def _numbers(steps) -> str:
+def _numbers(steps: Sequence[Step]) -> str:
     """Steps 3, 5-8, 11"""
     runs: list[list[int]] = []
     for s in steps:
@@ -115,33 +120,33 @@ def _settled(f: Formulas, s: Step) -> bool:
     return final is not None and f.same(s.after, final)
 
 
-def _told(f: Formulas, s: Step) -> list:
+def _told(f: Formulas, s: Step) -> list[Block]:
     """A sentence and a display."""
-    head = [Strong(f"Step {s.id}."), " "]
+    head = (Strong(f"Step {s.id}."), " ")
     named = re.match(r"\w+", s.why)
     name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
     why = s.why if name_first else s.why[:1].upper() + s.why[1:]
-    why = f.sentence(why + ("" if why.endswith(".") else "."))
-    seen = (
+    said = f.sentence(why + ("" if why.endswith(".") else "."))
+    seen: list[Part] = (
         [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."]
         if s.claim == "transpose" and s.before
         else []
     )
     facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
-    return [Para((*head, *why, *seen, *facts)), Equations(tuple(_display(f, s)))]
+    return [Para((*head, *said, *seen, *facts)), Equations(tuple(_display(f, s)))]
 
 
-def _source(f: Formulas, eq: Equation):
+def _source(f: Formulas, eq: Equation) -> Part:
     """How to point at an equation: by its number, or by name where the program no longer has it."""
     return Ref(f.label(eq)) if f.label(eq) else f.names.name(eq.tensor)
 
 
-def _label_order(label: str):
+def _label_order(label: str) -> tuple[int, str]:
     return (int(label.rstrip("′") or 0), label)
 
 
-def _joined(items) -> list:
-    out = []
+def _joined(items: Iterable[Part]) -> list[Part]:
+    out: list[Part] = []
     for n, item in enumerate(items):
         out += ([", "] if n else []) + [item]
     return out
@@ -150,8 +155,7 @@ def _joined(items) -> list:
 def _display(f: Formulas, s: Step) -> list[Line]:
     lhs, rhs = f.sides(s.after)
     label = f.label(s.after) if _settled(f, s) else ""
-    if s.claim == "transpose":
-        formal = f.chain_rule(s)
+    if s.claim == "transpose" and (formal := f.chain_rule(s)) is not None:
         solved = _solved(f, s)
         if solved is not None:
             rhs, label = f.sides(solved.after)[1], f.label(solved.after) if _settled(f, solved) else ""
