@@ -78,7 +78,7 @@ def _adjoint(work: Backward, x: Tensor, consumers: list[Equation], maximisers: d
         paired = [(e.name, work.adjoint[e.name]) for e in used]
         work.step(CHAIN_RULE, used, raw, why, context=beside_used, wrt=x, adjoint_of=paired)
     if x == work.target:
-        raw = replace(raw, terms=(seed(x, work.cotangent, idx), *raw.terms))
+        raw = replace(raw, terms=(seed(work.cotangent, idx), *raw.terms))
         why = (
             f"the derivative of {x.name} with respect to itself is 1"
             if work.cotangent is None

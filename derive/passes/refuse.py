@@ -17,7 +17,7 @@ def refuse_steps(work: Backward) -> None:
     """
     if any(f.has(stop_gradient) for e in work.forward for t in e.terms for f in t.fac):
         return
-    rules = {s.wrt: s for s in work.steps if s.rule == CHAIN_RULE.name}
+    rules = {s.wrt: s for s in work.steps if s.rule == CHAIN_RULE.name and s.wrt is not None}
     flat: dict[str, Tensor] = {}  # adjoints that are zero whatever the values
     for x, step in rules.items():
         if x != work.target and all(

@@ -256,6 +256,10 @@ class Program:
     def equation(self, name: str | Tensor) -> Equation | None:
         return self._by_name.get(name.name if isinstance(name, Tensor) else name)
 
+    def defining(self, tensor: Tensor) -> Equation:
+        """The equation of a tensor that the program is known to compute."""
+        return self._by_name[tensor.name]
+
     def sizes(self) -> list[Size]:
         """Every symbolic size in the program, by name."""
         found: set[Size] = set()
