@@ -1,4 +1,4 @@
-"""Functions that generated modules may hold: their text is copied, so that a module runs alone.
+"""Windows over images: convolutions, their gradients, and max pools.
 
 Images are (batch, positions ..., channels), kernels (taps ..., channels in, channels out).  Along each axis a window of
 ``R`` taps meets positions ``m = S*u + D*r - P``: strides S, dilations D, P positions of padding before the first; what
@@ -6,17 +6,11 @@ lies outside is zero.  ``low`` is P.  Every function is one equation; none knows
 """
 
 # ruff: noqa: B905  positions are the first of an array's axes: zip stops at the shorter on purpose
-from __future__ import annotations
-
 import functools
-import inspect
 from itertools import product
 
 import jax.numpy as jnp
 from jax import lax
-
-from .grams import class_pairs, gram, products  # noqa: F401  their text is copied like that of the functions below
-from .parts import in_parts, joined, scan_parts, scan_parts_back  # noqa: F401
 
 
 def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
@@ -218,48 +212,3 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
     pads = [(0, 0, 0)] * g.ndim
     pads[axis : axis + rank] = [(0, h - n, 0) for h, n in zip(shape, wide.shape[axis:])]
     return lax.pad(wide, jnp.zeros((), g.dtype), pads)
-
-
-NEEDS = {
-    "spread": (),
-    "taps": (),
-    "convolution": (),
-    "input_gradient": (),
-    "kernel_convolution": (),
-    "row_taps": ("taps",),
-    "total": (),
-    "convolution_by_rows": ("row_taps", "taps"),
-    "kernel_gradient": ("row_taps", "taps"),
-    "patches": ("taps",),
-    "depthwise": ("taps",),
-    "depthwise_input_gradient": ("spread",),
-    "depthwise_kernel_gradient": ("taps",),
-    "by_group": (),
-    "max_pool": ("taps",),
-    "max_pool_gradient": ("spread",),
-    "gram": (),
-    "class_pairs": (),
-    "products": (),
-    "in_parts": (),
-    "joined": (),
-    "scan_parts": ("in_parts", "joined"),
-    "scan_parts_back": ("in_parts", "joined"),
-}
-
-
-def sources(names) -> list[str]:
-    """The text of functions and of those they call, each once, in the order of this file."""
-    wanted = {n for name in names for n in (name, *NEEDS[name])}
-    return [inspect.getsource(globals()[n]).rstrip() for n in sorted(wanted, key=_line)]
-
-
-def _line(name: str) -> int:
-    return inspect.getsourcelines(globals()[name])[1]
-
-
-def imports(names) -> list[str]:
-    """The imports that the text of these functions needs beside jax.numpy."""
-    text = "\n".join(sources(names))
-    lines = ["import functools"] if "functools." in text else []
-    lines += ["from itertools import product"] if "product(" in text else []
-    return lines

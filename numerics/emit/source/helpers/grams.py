@@ -1,10 +1,4 @@
-"""Functions for Hessians that generated modules may hold: symmetric products of a matrix with itself.
-
-Like those of :mod:`.library`, whose list they join: their text is copied, and none knows about derivatives.
-"""
-
-# ruff: noqa: B905  as in the library
-from __future__ import annotations
+"""Symmetric products of a matrix with itself, for Hessians."""
 
 import jax.numpy as jnp
 from jax import lax
