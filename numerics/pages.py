@@ -16,10 +16,11 @@ from derive.show.options import Options
 from derive.show.outline import outline
 
 from . import files
-from .kernel import Kernel, compile
+from .checks.report import Report, shown_error
+from .checks.verify import verify
+from .kernel.compile import compile
+from .kernel.kernel import Kernel
 from .pagehtml import cards, page, source, table
-from .report import Report, shown_error
-from .verify import verify
 
 DEFINING = ("The network", "What is given", "The definitions")  # sections of the outline
 

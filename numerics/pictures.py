@@ -13,7 +13,7 @@ import derive as dv
 from derive.order import Scan, schedule
 
 from .errors import InputError, NumericsError
-from .kernel import compile
+from .kernel.compile import compile
 
 MOST = 64  # panels of one figure
 

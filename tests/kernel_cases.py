@@ -9,9 +9,9 @@ from sympy import Eq, Piecewise, Rational, erf, exp, log, tanh
 import derive as dv
 import numerics as nx
 from derive.tensor import Tensor
-from numerics import sampling
+from numerics.checks import sampling
+from numerics.checks.verify import float64
 from numerics.reference import evaluate
-from numerics.verify import float64
 
 
 def softmax_regression(outputs=False):

@@ -9,8 +9,8 @@ import derive as dv
 import numerics as nx
 from derive import layers as L
 from numerics import catalogue
-from numerics.opponent import flatten
-from numerics.verify import float64
+from numerics.checks.opponent import flatten
+from numerics.checks.verify import float64
 
 LAYERS = {
     "conv1d": (lambda: L.Conv1D(2, 3, dilation=2, padding="same"), (6, 3)),

@@ -10,9 +10,9 @@ from sympy import Eq, Piecewise, exp, log, tanh
 
 import derive as dv
 import numerics as nx
+from numerics.checks.sampling import draw_arrays, draw_sizes
+from numerics.checks.verify import everything
 from numerics.emit.source import library
-from numerics.sampling import draw_arrays, draw_sizes
-from numerics.verify import everything
 
 
 def from_text(name):

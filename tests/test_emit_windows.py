@@ -10,8 +10,8 @@ from sympy import Eq
 import derive as dv
 import numerics as nx
 from derive.nodes import ArgMax, Iverson
+from numerics.checks.verify import float64
 from numerics.reference import evaluate
-from numerics.verify import float64
 
 b, c, o = dv.indices("b c o")
 S, D, P, R, H = (dv.size(n) for n in "SDPRH")

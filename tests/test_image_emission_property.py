@@ -19,9 +19,9 @@ import numerics as nx
 from derive import layers as L
 from derive.errors import ShapeError
 from numerics import catalogue
+from numerics.checks.opponent import flatten
+from numerics.checks.verify import float64
 from numerics.emit.choose import ACCEPTED
-from numerics.opponent import flatten
-from numerics.verify import float64
 
 TOLERANCE = 1e-12  # of the largest number of a leaf, or a thousandth of the largest of all leaves
 

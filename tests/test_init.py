@@ -8,7 +8,7 @@ from derive import layers as L
 from derive.activations import ACTIVATIONS
 from derive.layers.base import INITIALIZERS as NAMES
 from numerics.errors import NumericsError
-from numerics.init import INITIALIZERS, fans, init
+from numerics.training.init import INITIALIZERS, fans, init
 
 SHAPE = (200, 300)
 

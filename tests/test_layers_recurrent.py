@@ -9,8 +9,8 @@ import sympy
 import derive as dv
 from derive import layers as L
 from numerics import catalogue_sequences as unrolled
-from numerics.kernel import compile
-from numerics.verify import float64, verify
+from numerics.checks.verify import float64, verify
+from numerics.kernel.compile import compile
 
 LAYERS = {
     "rnn": lambda **o: L.SimpleRNN(4, **o),

@@ -6,9 +6,9 @@ import pytest
 
 import derive as dv
 from derive import layers as L
-from numerics.init import init
-from numerics.kernel import compile
-from numerics.verify import verify
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
+from numerics.training.init import init
 
 
 def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():

@@ -15,9 +15,9 @@ from derive.exact.matrices import eliminated
 from derive.latex import equation_latex
 from derive.matrices.leaves import KINDS, MATRICES
 from derive.matrices.rules import slope
+from numerics.checks.verify import float64
 from numerics.emit.matrices import EMISSIONS
 from numerics.reference import MATRIX_VALUES, evaluate
-from numerics.verify import float64
 
 p, q = dv.indices("p q", size="N")
 (b,) = dv.indices("b")

@@ -7,8 +7,8 @@ import derive as dv
 from derive.matrices.notation import Notation
 from derive.matrix_notation import ranks_of
 from derive.show import layout as L
+from numerics.checks.sampling import draw_arrays, draw_sizes
 from numerics.reference import evaluate
-from numerics.sampling import draw_arrays, draw_sizes
 
 N = 3
 TEXTS = (

@@ -9,8 +9,8 @@ import sympy
 import derive as dv
 from derive.ingest import ingest
 from derive.primitives import FUNCTIONS as LANGUAGE
+from numerics.checks.verify import float64
 from numerics.reference import FUNCTIONS, evaluate, size_value
-from numerics.verify import float64
 
 
 def run(tensor, sizes, xp=np, conventions=False, **arrays):

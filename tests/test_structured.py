@@ -9,8 +9,8 @@ import derive as dv
 import numerics as nx
 from derive.errors import UnsupportedError
 from derive.structured import structured
-from numerics.sampling import draw_arrays, draw_sizes
-from numerics.verify import everything
+from numerics.checks.sampling import draw_arrays, draw_sizes
+from numerics.checks.verify import everything
 
 
 def both(d, seed=0):

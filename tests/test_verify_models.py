@@ -9,8 +9,8 @@ from derive.activations import ACTIVATIONS
 from derive.losses import LOSSES
 from derive.model import Sequential
 from numerics import catalogue
-from numerics.kernel import compile
-from numerics.verify import verify
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
 
 ENDS = {"logits": None, "probabilities": "softmax", "bits": "sigmoid", "anything": None, "nonnegative": "softplus"}
 

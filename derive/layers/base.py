@@ -63,7 +63,7 @@ class Parameter:
     tensor : Tensor
         The symbolic input, with the same name.
     init : str, number or callable
-        An initializer of :mod:`numerics.init`, a constant, or ``(shape, generator) -> array``.
+        An initializer of :mod:`numerics.training.init`, a constant, or ``(shape, generator) -> array``.
     trainable : bool
     layer : str
     """

@@ -23,7 +23,7 @@ import numpy as np
 from derive.derivation import Derivation
 
 from ..errors import InputError, NumericsError
-from ..kernel import compile
+from ..kernel.compile import compile
 from . import optimizer as optimizers
 from .examples import one_length, order_of, slices
 from .optimizer import whole

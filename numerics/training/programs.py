@@ -20,7 +20,8 @@ from sympy import Integer
 
 from derive.index import Size
 
-from ..kernel import Kernel, compile
+from ..kernel.compile import compile
+from ..kernel.kernel import Kernel
 
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
 

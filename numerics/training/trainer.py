@@ -8,13 +8,13 @@ import numpy as np
 from .. import data
 from .. import metrics as measures
 from ..errors import InputError, NumericsError
-from ..init import draw, init
 from ..progress import Progress
 from . import optimizer as optimizers
-from . import use
+from . import saving, use
 from .callbacks import Calls
 from .examples import Examples, check_examples
 from .fit import Fit, Part
+from .init import draw, init
 from .optimizer import whole
 from .programs import Memory, Programs
 from .resume import Keeper
@@ -444,10 +444,8 @@ class Trainer:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save(self, folder):
-        """Write everything needed to go on training into a folder; see :mod:`numerics.checkpoint`."""
-        from ..checkpoint import save
-
-        return save(self, folder)
+        """Write everything needed to go on training into a folder; see :mod:`numerics.training.saving`."""
+        return saving.save(self, folder)
 
     def __repr__(self):
         losses = ", ".join(one.name for one in self.losses.values())

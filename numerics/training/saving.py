@@ -1,4 +1,4 @@
-"""Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
+"""Saving a trainer, and reading what was saved: a JSON file and a safetensors file, never pickle.
 
     trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
     arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>
@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from derive.errors import DeriveError
-from derive.model import Model
 
-from .errors import NumericsError
-from .metrics import built_in
-from .training import Trainer
-from .training.fit import Part
+from .. import files
+from ..errors import NumericsError
+from ..metrics import built_in
+from .fit import Part
+
+if TYPE_CHECKING:
+    from .trainer import Trainer  # which imports this file, to be saved
 
 FORMAT = 2
 INDEX, PROGRAM = "trainer.json", "program.py"
@@ -61,11 +62,11 @@ def write(
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / described["arrays"], raw)
+    files.write(folder / described["arrays"], raw)
     source = trainer.kernel.source.encode()
     if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
-        _write(folder / PROGRAM, source)
-    _write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+        files.write(folder / PROGRAM, source)
+    files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
     for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
         if old.name != described["arrays"]:
             old.unlink(missing_ok=True)
@@ -80,48 +81,6 @@ def read(folder: Path) -> tuple[dict, dict]:
     """What a folder holds: the index, and the arrays by name; checked."""
     described = _read_index(folder)
     return described, _read_arrays(folder, described)
-
-
-def load(folder, optimizer) -> Trainer:
-    """A trainer as it was saved; training goes on as if it had not been interrupted.
-
-    Parameters
-    ----------
-    folder : path-like
-    optimizer : optax.GradientTransformation
-        The same kind as before, since its state is restored; the learning rate may differ.
-
-    Raises
-    ------
-    NumericsError
-        For a folder that holds no saved trainer, a damaged file, or another optimizer.
-    """
-    folder = Path(folder)
-    described, arrays = read(folder)
-    own = _own(described)
-    if own:
-        raise NumericsError(
-            f"{folder}: its {own} a function of your own, which is not written down; build the trainer in "
-            f"code and go on with fit(..., checkpoint={str(folder)!r}, resume=True)"
-        )
-    trainer = Trainer(
-        Model.from_dict(described["model"]),
-        described["losses"],
-        optimizer,
-        described["metrics"],
-        described["seed"],
-        described["loss_weights"],
-    )
-    restore(trainer, described, arrays, folder)
-    return trainer
-
-
-def _own(described: dict) -> str:
-    if isinstance(described["model"], str):
-        return "model has"
-    if any(isinstance(one, dict) and "own" in one for one in described["losses"].values()):
-        return "loss is"
-    return "" if all(built_in(m) for names in described["metrics"].values() for m in names) else "metrics have"
 
 
 def describe(trainer, strict: bool = True) -> dict:
@@ -249,24 +208,3 @@ def _one(arrays, name, like, folder):
     if found.shape != np.shape(like):
         raise NumericsError(f"{folder}: {name} has shape {found.shape}, expected {np.shape(like)}")
     return found
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(raw)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

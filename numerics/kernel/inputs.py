@@ -19,9 +19,9 @@ from derive.facts import SumsTo, missing_value
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
+from numerics.emit.source.sizes import size_place
+from numerics.errors import InputError, SizeError
 
-from .emit.module import size_place
-from .errors import InputError, SizeError
 from .matrix_values import check_matrices
 
 

@@ -106,7 +106,7 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     Notes
     -----
     The tolerance follows the precision of the array that was returned (or of the inputs, if coarser), by the rounding
-    model of :mod:`numerics.rounding`: a right float16 gradient passes, and a zero, negated or doubled one never does.
+    model of :mod:`numerics.checks.rounding`: a right float16 gradient passes, and a zero, negated or doubled one never does.
     Told apart are: missing and extra tensors, shapes, transposes, signs, constant factors (named when they are sizes),
     missing, doubled or negated terms and factors of our equations, forgotten paths and derivatives, index shifts, wrong
     slices, and rounding.

@@ -1,7 +1,7 @@
 """What a wrong gradient looks like: mistakes that can be told from the two arrays alone.
 
 Each finder takes a :class:`Case` and returns a :class:`Mistake` or None.  ``ARRAY_FINDERS`` and ``SLICE_FINDERS`` list
-them in the order in which they are asked; the mistakes that need the equations are in :mod:`numerics.alterations`.
+them in the order in which they are asked; the mistakes that need the equations are in :mod:`numerics.checks.alterations`.
 """
 
 from __future__ import annotations

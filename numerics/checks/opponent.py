@@ -2,7 +2,7 @@
 
 The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.catalogue`); else the
 node-by-node evaluator of the definitions in :mod:`numerics.reference`.  Autodiff appears here, with
-:mod:`numerics.verify` and the forgotten paths of :mod:`numerics.alterations`, and nowhere else.
+:mod:`numerics.checks.verify` and the forgotten paths of :mod:`numerics.checks.alterations`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 
 from derive.derivation import Derivation
 from derive.errors import UnsupportedError
+from numerics.catalogue import reference
+from numerics.reference import evaluate, size_value
 
-from .catalogue import reference
-from .reference import evaluate, size_value
 from .rounding import is_float
 from .second import DERIVATIVES
 

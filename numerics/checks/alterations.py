@@ -21,9 +21,9 @@ from sympy import Integer, Mul, Pow
 from derive.nodes import stop_gradient
 from derive.program import Equation, Program, Row, Term
 from derive.tensor import Read, Tensor
+from numerics.reference import evaluate, size_value, term_value
 
 from .mistakes import Case, Mistake
-from .reference import evaluate, size_value, term_value
 
 BUDGET = 400  # evaluations of altered programs, so that a report on a large network comes in seconds
 PATHS = 60

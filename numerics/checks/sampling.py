@@ -19,8 +19,7 @@ from derive.facts import SumsTo, missing_value
 from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
-
-from .reference import coefficient, size_value
+from numerics.reference import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
 TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size

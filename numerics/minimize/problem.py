@@ -8,10 +8,11 @@ import numpy as np
 from derive.derivation import Derivation
 
 from ..errors import InputError, NumericsError
-from ..inputs import bind_sizes, check_values
-from ..kernel import Kernel, compile
-from ..matrix_values import check_matrices
-from ..memory import check_results
+from ..kernel.compile import compile
+from ..kernel.inputs import bind_sizes, check_values
+from ..kernel.kernel import Kernel
+from ..kernel.matrix_values import check_matrices
+from ..kernel.memory import check_results
 from .history import NewtonError
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}
@@ -72,7 +73,7 @@ class Problem:
         arrays = self._arrays(self.flat(self.start))
         self.kernel._ordered(arrays)
         try:
-            check_values(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program, matrices=False)
+            check_values(self.kernel.inputs, arrays, self.kernel.request.sizes, self.d.program, matrices=False)
         except InputError as error:
             raise NewtonError(f"{self.d.name}: {error}", (), self.start) from None
 
@@ -106,7 +107,9 @@ class Problem:
         arrays = self._arrays(v)
         try:
             check_matrices(
-                self.d.program, arrays, bind_sizes(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program)
+                self.d.program,
+                arrays,
+                bind_sizes(self.kernel.inputs, arrays, self.kernel.request.sizes, self.d.program),
             )
         except InputError as error:
             return f": {error}"
@@ -119,5 +122,7 @@ class Problem:
 
     def check_memory(self, limit: int | None = None) -> None:
         """Refuse a Hessian or Jacobian that does not fit, before it is asked for."""
-        sizes = bind_sizes(self.kernel.inputs, self._arrays(self.flat(self.start)), self.kernel._fixed, self.d.program)
+        sizes = bind_sizes(
+            self.kernel.inputs, self._arrays(self.flat(self.start)), self.kernel.request.sizes, self.d.program
+        )
         check_results(self.d, sizes, self.dtype.itemsize, limit)

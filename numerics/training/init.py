@@ -36,7 +36,7 @@ import numpy as np
 
 from derive.layers.base import PerGate
 
-from .errors import NumericsError
+from ..errors import NumericsError
 
 CUT_DEVIATION = 0.87962566103423978  # the standard deviation of a unit normal cut at +-2
 PLAIN = 0.05  # the spread of "uniform" and "normal"

@@ -10,9 +10,8 @@ import numpy as np
 from derive.matrices.rules import is_matrix
 from derive.program import Equation, Program
 from derive.reverse import ancestors
-
-from .errors import InputError
-from .reference import evaluate
+from numerics.errors import InputError
+from numerics.reference import evaluate
 
 
 def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:

@@ -1,10 +1,10 @@
 """``nx.verify``: the evidence ladder for a compiled kernel.
 
     exact      the derivation, step by step, in exact arithmetic            (derive.exact)
-    autodiff   jax.grad of an independent forward, float64                  (numerics.opponent)
-    Taylor     the kernel's own loss, order of the remainder >= 1.9         (numerics.taylor)
-               and >= 2.9 with a Hessian, which is symmetric too             (numerics.second)
-    precision  float32, bfloat16 ... against float64, by a rounding model   (numerics.rounding)
+    autodiff   jax.grad of an independent forward, float64                  (numerics.checks.opponent)
+    Taylor     the kernel's own loss, order of the remainder >= 1.9         (numerics.checks.taylor)
+               and >= 2.9 with a Hessian, which is symmetric too             (numerics.checks.second)
+    precision  float32, bfloat16 ... against float64, by a rounding model   (numerics.checks.rounding)
     kinks      at points with deliberate ties: the stated conventions hold  (this file)
 
 Autodiff appears here, as the opponent, and nowhere in the generated code.  An opponent that crashes is a failure.
@@ -18,8 +18,8 @@ import numpy as np
 from derive.errors import DerivationError
 from derive.index import Size
 from derive.program import Program
+from numerics.errors import NumericsError
 
-from .errors import NumericsError
 from .opponent import Opponent, finite, flatten, label
 from .report import Finding, Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
@@ -52,7 +52,7 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
         Among float64, float32, bfloat16, float16.  The opponents are met in float64 in any case; the others are
         compared with float64 on the same (rounded) inputs.
     tolerance : float or dict, optional
-        Relative to the leaf, for all dtypes or by dtype; without it, the rounding model of :mod:`numerics.rounding`.
+        Relative to the leaf, for all dtypes or by dtype; without it, the rounding model of :mod:`numerics.checks.rounding`.
 
     Returns
     -------

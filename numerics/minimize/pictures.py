@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks.verify import float64
 from ..errors import NumericsError
 from ..plots import HELD, MARK, TRAIN, _figure
-from ..verify import float64
 from .history import NewtonResult, observed_order
 from .problem import Problem
 
