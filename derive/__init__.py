@@ -1,5 +1,6 @@
 """Symbolic derivation of neural-network gradients from forward definitions in index notation."""
 
+from . import activations, layers, losses
 from .backprop import backprop, hessian, hvp, jacobian, vjp
 from .define import block, define
 from .derivation import Derivation
@@ -20,3 +21,78 @@ from .show.written import solved, written_out
 from .taylor import Expansion, taylor
 from .tensor import tensor
 from .updates import with_update
+
+__all__ = [
+    "Derivation",
+    "DerivationError",
+    "DeriveError",
+    "Determinant",
+    "Equation",
+    "Expansion",
+    "IndexCaptureError",
+    "Input",
+    "Inverse",
+    "Iverson",
+    "LogDet",
+    "Max",
+    "Model",
+    "ParseError",
+    "Program",
+    "Row",
+    "Sequential",
+    "ShapeError",
+    "Step",
+    "Sum",
+    "Term",
+    "UnsupportedError",
+    "activations",
+    "argmax",
+    "backprop",
+    "block",
+    "define",
+    "derive_matrix",
+    "det",
+    "dropped_term",
+    "from_matrix",
+    "gauss_newton",
+    "hessian",
+    "hvp",
+    "index",
+    "indices",
+    "inverse",
+    "jacobian",
+    "kron",
+    "layers",
+    "logdet",
+    "losses",
+    "matrix",
+    "matrix_notation",
+    "maximum",
+    "minimum",
+    "missing",
+    "nonnegative",
+    "norm2",
+    "parse",
+    "positive",
+    "positive_definite",
+    "relu",
+    "sigmoid",
+    "size",
+    "softplus",
+    "solve",
+    "solved",
+    "stop_gradient",
+    "sums_to",
+    "symmetric",
+    "taylor",
+    "tensor",
+    "trace",
+    "vjp",
+    "with_update",
+    "written_out",
+]
+
+
+def __dir__() -> list[str]:
+    """The public names: without the modules that they stand in."""
+    return __all__

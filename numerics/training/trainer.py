@@ -8,7 +8,6 @@ import numpy as np
 from .. import data
 from .. import metrics as measures
 from ..errors import InputError, NumericsError
-from ..progress import Progress
 from . import optimizer as optimizers
 from . import saving, use
 from .callbacks import Calls
@@ -17,6 +16,7 @@ from .fit import Fit, Part
 from .init import draw, init
 from .optimizer import whole
 from .programs import Memory, Programs
+from .progress import Progress
 from .resume import Keeper
 from .watch import Watch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from .training.callbacks import Callback
+from .callbacks import Callback
 
 HIDDEN = ("seconds",)
 
