@@ -34,7 +34,7 @@ NAMES = {
 SPACES = {"minimize": "minimize", "pictures": "pictures", "plots": "plots"}  # modules, as in nx.plots.curves
 
 _MODULE_OF = {name: module for module, names in NAMES.items() for name in names.split()}
-__all__ = sorted({*_MODULE_OF, *SPACES})
+__all__ = list({**_MODULE_OF, **SPACES})
 
 
 def __getattr__(name: str):
@@ -49,4 +49,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)
