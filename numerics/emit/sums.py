@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from sympy import Expr
+
 from derive.index import Index, same_size
 from derive.order import components
 from derive.program import Equation, Program, Term
@@ -129,11 +131,7 @@ def labels_of(e) -> set[Index]:
 
 def _written_out(t: Term, by_name) -> Iterator[Term]:
     """A sum with some of the products in it written out, in every way in which a factor may then leave it."""
-    products = {
-        g: found
-        for g in t.fac
-        if (found := definition(g, by_name)) is not None and any(not labels_of(h) & set(t.bnd) for h in found.fac)
-    }
+    products = {g: definition(g, by_name) for g in t.fac if _leaves_factor(g, t.bnd, by_name)}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
             coef, fac = t.coef, []
@@ -157,12 +155,30 @@ def matching_sum(t: Term, f: Equation) -> Term | None:
     return Term(coef, (*outside, Read(f.tensor, *f.idx)), (), ())
 
 
-def definition(g, by_name) -> Term | None:
+def _leaves_factor(g: Expr, bnd: tuple[Index, ...], by_name: dict[str, Equation]) -> bool:
+    """Whether a read of a plain product has a factor that does not vary along a sum, told before it is written out."""
+    t = _plain_product(g, by_name)
+    if t is None:
+        return False
+    along = {i for i, j in zip(by_name[g.tensor.name].idx, g.idx, strict=True) if j in bnd}
+    return any(not labels_of(f) & along for f in t.fac)
+
+
+def definition(g: Expr, by_name: dict[str, Equation]) -> Term | None:
     """The plain product that defines a read, in the read's letters."""
+    t = _plain_product(g, by_name)
+    if t is None:
+        return None
+    change = {i: j for i, j in zip(by_name[g.tensor.name].idx, g.idx, strict=True) if i != j}
+    return Term(t.coef, tuple(f.xreplace(change) for f in t.fac), (), ()) if change else t
+
+
+def _plain_product(g: Expr, by_name: dict[str, Equation]) -> Term | None:
+    """The plain product that defines a read, in the letters of its equation."""
     e = by_name.get(g.tensor.name) if isinstance(g, Read) else None
     if e is None or e.reduce or len(e.terms) != 1 or not all(isinstance(i, Index) for i in g.idx):
         return None
-    t, change = e.terms[0], dict(zip(e.idx, g.idx, strict=True))
+    t = e.terms[0]
     if t.bnd or t.rows or len(t.fac) < 2 or any(r.tensor.name == e.name for f in t.fac for r in f.atoms(Read)):
         return None
-    return Term(t.coef, tuple(f.xreplace(change) for f in t.fac), (), ())
+    return t
