@@ -12,7 +12,7 @@ import sympy
 import derive as dv
 import numerics as nx
 from numerics.minimize import convergence
-from numerics.plots import save
+from numerics.pages.plots import save
 
 WEIGHT_DECAY = 1e-3
 

@@ -21,17 +21,21 @@ NAMES = {
     "training.init": "init",
     "training.loading": "load",
     # without gradients, and with second ones
-    "perceptron": "Perceptron",
-    "rbf": "rbf_centres",
+    "training.perceptron": "Perceptron",
+    "data.centres": "rbf_centres",
     "minimize": "NewtonError NewtonResult newton",
     # data
-    "data": "digits load_idx load_mnist split",
-    "loaders": "Loaded Standardizer load_csv load_npz",
-    "loaders_images": "Augment load_images",
-    "sequences": "Vocabulary lengths pad streams windows",
+    "data.examples": "digits load_idx load_mnist split",
+    "data.files": "Loaded Standardizer load_csv load_npz",
+    "data.images": "Augment load_images",
+    "data.sequences": "Vocabulary lengths pad streams windows",
     "errors": "InputError NotFiniteError NumericsError SizeError",
 }
-SPACES = {"minimize": "minimize", "pictures": "pictures", "plots": "plots"}  # modules, as in nx.plots.curves
+SPACES = {
+    "minimize": "minimize",
+    "pictures": "pages.pictures",
+    "plots": "pages.plots",
+}  # modules, as in nx.plots.curves
 
 _MODULE_OF = {name: module for module, names in NAMES.items() for name in names.split()}
 __all__ = list({**_MODULE_OF, **SPACES})

@@ -24,7 +24,7 @@ from numerics.emit.source import library
 HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "scipy"}
 WRITE = """
 import derive as dv, numerics as nx
-from derive.examples import load, names
+from derive.networks.examples import load, names
 for name in names():
     assert "@jax.jit" in nx.source(load(name).backprop())
 """
@@ -144,7 +144,10 @@ def test_dir_shows_public_names_only(package):
     assert dir(package) == sorted(package.__all__)
     assert all(hasattr(package, name) and not name.startswith("_") for name in dir(package))
     spaces = {name for name in dir(package) if isinstance(getattr(package, name), types.ModuleType)}
-    assert spaces == {"derive": {"activations", "layers", "losses"}, "numerics": set(nx.SPACES)}[package.__name__]
+    assert (
+        spaces
+        == {"derive": {"activations", "examples", "layers", "losses"}, "numerics": set(nx.SPACES)}[package.__name__]
+    )
 
 
 def test_no_function_of_numerics_has_the_name_of_a_module():

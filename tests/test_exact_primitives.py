@@ -7,11 +7,11 @@ import mpmath
 import pytest
 import sympy
 
-from derive import nodes
 from derive.exact.field import DualField, ModularField, RationalField, RealField, Undefined
+from derive.exact.functions import FUNCTIONS
 from derive.exact.modular import P
-from derive.functions import NAMES
-from derive.primitives import FUNCTIONS
+from derive.language import nodes
+from derive.language.functions import NAMES
 
 POINTS = {
     "acosh": ("1.7", "3.2"),

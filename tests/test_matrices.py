@@ -12,12 +12,12 @@ import numerics as nx
 from derive.exact.field import ModularField, RationalField, Undefined
 from derive.exact.matrices import MATRIX_VALUES as EXACT_VALUES
 from derive.exact.matrices import eliminated
-from derive.latex import equation_latex
-from derive.matrices.leaves import KINDS, MATRICES
-from derive.matrices.rules import slope
-from numerics.checks.verify import float64
+from derive.language.matrices import KINDS, MATRICES
+from derive.passes.matrices import slope
+from derive.show.latex import equation_latex
+from numerics.checks.ground import float64
 from numerics.emit.matrices import EMISSIONS
-from numerics.reference import MATRIX_VALUES, evaluate
+from numerics.reference.definitions import MATRIX_VALUES, evaluate
 
 p, q = dv.indices("p q", size="N")
 (b,) = dv.indices("b")
@@ -288,6 +288,6 @@ def _mutants():
 )
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_wrong_rule_is_refuted(mutant, text, order, monkeypatch):
-    monkeypatch.setattr("derive.matrices.rules.slope", _mutants()[mutant])
+    monkeypatch.setattr("derive.passes.matrices.slope", _mutants()[mutant])
     with pytest.raises(dv.DerivationError, match="gradient X is refuted by (mod 2|50-digit)"):
         dv.derive_matrix(text, "X", order=order).check()

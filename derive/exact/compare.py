@@ -13,14 +13,15 @@ from fractions import Fraction
 import sympy
 from sympy import Integer, Mul, Rational
 
-from ..define import define
-from ..errors import DeriveError
-from ..index import Index
-from ..ingest import ingest
-from ..parse import parse_expression
-from ..printing import line
-from ..program import Equation, Program
-from ..tensor import Tensor
+from derive.language.define import define
+from derive.language.errors import DeriveError
+from derive.language.index import Index
+from derive.language.printing import line
+from derive.language.tensor import Tensor
+from derive.language.text.parse import parse_expression
+from derive.program.ingest import ingest
+from derive.program.program import Equation, Program
+
 from .case import Case
 from .check import Checker
 from .compile import Array, additive_terms, size_value

@@ -26,7 +26,7 @@ def write_all(app):
 
 def displayed(equation, left: str | None = None) -> str:
     """An equation as a display, its left side replaced if one is given."""
-    from derive.latex import equation_latex
+    from derive.show.latex import equation_latex
 
     lhs, _, rhs = equation_latex(equation).partition(" = ")
     return f"$$\n{left or lhs} = {rhs}\n$$\n"

@@ -18,10 +18,10 @@ import numpy as np
 import sympy
 from sympy import Integer, Mul, Pow
 
-from derive.nodes import stop_gradient
-from derive.program import Equation, Program, Row, Term
-from derive.tensor import Read, Tensor
-from numerics.reference import evaluate, size_value, term_value
+from derive.language.nodes import stop_gradient
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Program, Row, Term
+from numerics.reference.definitions import evaluate, size_value, term_value
 
 from .mistakes import Case, Mistake
 

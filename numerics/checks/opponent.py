@@ -1,7 +1,7 @@
 """What a kernel should return, by autodiff of a forward that shares nothing with it.
 
-The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.catalogue`); else the
-node-by-node evaluator of the definitions in :mod:`numerics.reference`.  Autodiff appears here, with
+The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.reference.networks`); else the
+node-by-node evaluator of the definitions in :mod:`numerics.reference.definitions`.  Autodiff appears here, with
 :mod:`numerics.checks.verify` and the forgotten paths of :mod:`numerics.checks.alterations`, and nowhere else.
 """
 
@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.derivation import Derivation
-from derive.errors import UnsupportedError
-from numerics.catalogue import reference
-from numerics.reference import evaluate, size_value
+from derive.derivation.derivation import Derivation
+from derive.language.errors import UnsupportedError
+from numerics.reference.definitions import evaluate, size_value
+from numerics.reference.networks import reference
 
 from .rounding import is_float
 from .second import DERIVATIVES
@@ -62,7 +62,7 @@ class Opponent:
     @property
     def text(self) -> str:
         if self.given is None:
-            return "node-by-node evaluator of the definitions (numerics.reference)"
+            return "node-by-node evaluator of the definitions (numerics.reference.definitions)"
         return getattr(self.given, "description", None) or f"given: {getattr(self.given, '__name__', 'forward')}"
 
     def __call__(self, arrays) -> dict[str, np.ndarray]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from sympy import Expr, Integer
 
-from derive.errors import DeriveError
-from derive.facts import SumsTo, missing_value
-from derive.index import Size
-from derive.program import Program
-from derive.tensor import Tensor
-from numerics.reference import coefficient, size_value
+from derive.language.errors import DeriveError
+from derive.language.facts import SumsTo, missing_value
+from derive.language.index import Size
+from derive.language.tensor import Tensor
+from derive.program.program import Program
+from numerics.reference.definitions import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
 TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
@@ -60,7 +60,7 @@ def draw_sizes(
     """A value for every symbolic size: unequal ones (7, 5, 3 by name), or all equal with ``square``.
 
     Derived sizes such as ``H - R + 1`` come out positive.  Returns None where no equal sizes satisfy that; raises
-    :class:`~derive.errors.DeriveError` where no unequal ones were found.
+    :class:`~derive.language.errors.DeriveError` where no unequal ones were found.
     """
     fixed = dict(fixed or {})
     free = [s for s in program.sizes() if s not in fixed]
@@ -186,7 +186,7 @@ def draw_sample(program: Program, finite, sizes, seed: int = 0, wrt=()) -> Sampl
     """Arrays at which ``finite(arrays)`` holds, from the first domain that has any.
 
     One domain for all floats is tried first, then mixtures, a domain per tensor.  Raises
-    :class:`~derive.errors.DeriveError` when nothing finite was found.
+    :class:`~derive.language.errors.DeriveError` when nothing finite was found.
     """
     rng = np.random.default_rng(seed)
     floats = [t.name for t in program.inputs if t.dtype == "float"]

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from derive.hints import did_you_mean
+from derive.language.hints import did_you_mean
+from numerics.errors import NumericsError
 
-from ..errors import NumericsError
 from . import dataset, networks
 from .common import Folder, Json, Seed, plainly, write_json
 
@@ -86,8 +86,9 @@ def train(
 
         derive train digits -o run/ --epochs 60 --resume
     """
-    from ..demo import Run, train
-    from ..training import saving
+    from numerics.training import saving as checkpoint
+
+    from .run import Run, train
 
     if name is not None and data is not None and name != data:
         raise NumericsError(f"train {name} --data {data}: name one data set")
@@ -102,14 +103,14 @@ def train(
     if len(network.inputs) == 1 and network.input.dtype == "float":
         found = found.shaped(network.shape(network.input)[1:])
     folder = out or Path("out") / (found.name if model == "mlp" else f"{found.name}_{network.name}")
-    if saving.holds(folder) and not resume:
+    if checkpoint.holds(folder) and not resume:
         if not overwrite:
             raise NumericsError(
                 f"{folder} holds another run; --resume goes on with it, --overwrite begins anew, -o names "
                 f"another folder"
             )
         _emptied(folder)
-    if resume and not saving.holds(folder):
+    if resume and not checkpoint.holds(folder):
         raise NumericsError(f"--resume: {folder} holds no run; -o names the folder of one")
     result = train(
         Run(
@@ -159,7 +160,7 @@ def _optimizer(name: str, rate: float):
 
 
 def _augment(data, shift: int, flip: bool):
-    from ..loaders_images import Augment
+    from numerics.data.images import Augment
 
     if not (shift or flip):
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sympy
 from sympy import Add, Expr, Integer
 
-from derive.nodes import sigmoid
+from derive.language.nodes import sigmoid
 
 MACHINE = {"expm1": "jnp.expm1({0})", "log1p": "jnp.log1p({0})"}
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from sympy import Add, Expr, Integer, Mul
 
-from derive.index import Index
-from derive.program import Equation, Program, Term
-from derive.reverse import ancestors
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.tensor import Read
+from derive.program.graph import ancestors
+from derive.program.program import Equation, Program, Term
 
 from . import pointwise
 from .scope import Scope

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 import sympy
 from sympy import Integer
 
-from derive.index import Index, Size, same_size
-from derive.order import Scan
-from derive.program import Equation, Row, Term
-from derive.tensor import Read, Tensor
+from derive.language.index import Index, Size, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row, Term
+from derive.program.schedule import Scan
+from numerics.errors import NumericsError
+from numerics.names import Names
 
-from ..errors import NumericsError
-from ..names import Names
 from . import equation, scan
 from .scope import Scope
 from .timefirst import first

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 from sympy import Expr
 
-from derive.index import Index
-from derive.keys import key
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.keys import key
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from numerics.plan import Plan, labels
 
-from ..plan import Plan, labels
 from . import pointwise
 from .scope import Scope
 from .value import ATOM, MATMUL, Val, transpose

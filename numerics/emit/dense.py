@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sympy
 
-from derive.index import Index
-from derive.nodes import Iverson
-from derive.order import Scan
-from derive.program import Equation
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation
+from derive.program.schedule import Scan
 
 from . import contraction, matrices, pointwise
 from .equation import finished

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation
-from derive.tensor import Read, Tensor
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
+from derive.program.schedule import Scan
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import sympy
 from sympy import Integer, Mul
 
-from derive.index import Index, same_size
-from derive.nodes import Iverson
-from derive.program import Equation
+from derive.language.index import Index, same_size
+from derive.language.nodes import Iverson
+from derive.program.program import Equation
+from numerics.plan import Plan, common_coefficient, common_factors, labels, opened, solved
 
-from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
 from . import (
     affine,
     contraction,

@@ -11,8 +11,8 @@ Any other goes through its LU factors; the log-determinant is NaN where the dete
 
 from __future__ import annotations
 
-from derive.matrices.leaves import split_at
-from derive.program import Equation
+from derive.language.matrices import split_at
+from derive.program.program import Equation
 
 from .scope import Scope
 from .value import Val, full

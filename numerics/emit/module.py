@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from sympy import Poly, Symbol, floor
 
-from derive.derivation import Derivation
-from derive.index import Size
-from derive.order import Scan, schedule
-from derive.tensor import Tensor
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
+from derive.language.tensor import Tensor
+from derive.program.schedule import Scan, schedule
+from numerics.errors import SizeError
+from numerics.names import Names, comment, literal
 
-from ..errors import SizeError
-from ..names import Names, comment, literal
 from . import affine, checkpoint, choose, dense, equation, reads, rows, scan
 from .earlier import earlier
 from .pooling import Pools
@@ -64,7 +64,7 @@ def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
 
 
 def _reads(part):
-    from derive.tensor import Read
+    from derive.language.tensor import Read
 
     found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
     return {s for r in found for s in r.atoms(Read)}

@@ -14,10 +14,10 @@ import sympy
 from sympy import Add, Integer, Mul, Piecewise, Pow, Rational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
-from derive.errors import UnsupportedError
-from derive.index import Index, Size
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, Size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
 
 from . import accurate, reads
 from .scope import Scope, number

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from sympy import Expr, expand
 
-from derive.affine import parts
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation, Term
-from derive.tensor import Read
+from derive.language.affine import parts
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Equation, Term
+from derive.program.schedule import Scan
 
 from .choose import choose
 from .scope import Scope, nonnegative_forms

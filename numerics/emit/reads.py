@@ -14,10 +14,10 @@ from __future__ import annotations
 import sympy
 from sympy import Integer, expand
 
-from derive.affine import bounds, in_range, nonnegative, parts
-from derive.facts import missing_value
-from derive.index import Index, same_size
-from derive.tensor import Read
+from derive.language.affine import bounds, in_range, nonnegative, parts
+from derive.language.facts import missing_value
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
 
 from . import pointwise, reshape
 from .scope import Scope

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from derive.derivation import Derivation
-from derive.index import Size
-from derive.structured import Part, structured
+from derive.derivation.derivation import Derivation
+from derive.derivation.structured import Part, structured
+from derive.language.index import Size
 from numerics.errors import NumericsError, SizeError
 
 from . import module

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from sympy import Integer, expand
 
-from derive.affine import parts
-from derive.index import Index, same_size
-from derive.tensor import Read, Tensor
+from derive.language.affine import parts
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
 
 
 def digits(scope, e, size) -> tuple[Index, ...] | None:

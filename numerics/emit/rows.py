@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from sympy import Function, Piecewise
 
-from derive.nodes import Iverson
-from derive.program import Program, Term
-from derive.tensor import Read
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Program, Term
 
 from .choose import choose
 from .scope import Scope

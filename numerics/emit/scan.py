@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 import sympy
 from sympy import Integer
 
-from derive.errors import UnsupportedError
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation, Row, Term
-from derive.tensor import Read, Tensor
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row, Term
+from derive.program.schedule import Scan
+from numerics.names import Names
 
-from ..names import Names
 from . import equation
 from .scope import Scope
 

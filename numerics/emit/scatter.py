@@ -5,10 +5,10 @@ sum_{b,t} [v = tok[b,t]] dx[b,t,d]      jnp.zeros((V, D), dtype).at[tok].add(dx)
 
 from __future__ import annotations
 
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from numerics.plan import Plan, labels
 
-from ..plan import Plan, labels
 from . import contraction, pointwise
 from .scope import Scope
 from .value import Val, align, full

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import sympy
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, floor
 
-from derive.errors import UnsupportedError
-from derive.index import Index, Size
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, Size
+from numerics.names import Names
 
-from ..names import Names
 from .value import ADD, ATOM, MUL, POW, UNARY, Val
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sympy
 from sympy import Integer
 
-from derive.index import Index
+from derive.language.index import Index
+from numerics.plan import Plan, labels
 
-from ..plan import Plan, labels
 from .scope import Scope
 from .value import ATOM, Val, full, union
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr
 
-from derive.index import Index, same_size
-from derive.order import components
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
+from derive.program.schedule import components
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from dataclasses import replace
 import sympy
 from sympy import Add, Integer, Mul
 
-from derive.index import Index, same_size
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.index import Index, same_size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from numerics.plan import Plan, common_coefficient, flat, labels
 
-from ..plan import Plan, common_coefficient, flat, labels
 from . import pointwise
 from .choose import choose
 from .contraction import Contraction, arrange

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from derive.derivation import Derivation
-from derive.index import Size
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
 from numerics.errors import NumericsError
 
 from .request import Request

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from derive.order import Scan
-from derive.tensor import Read, Tensor
+from derive.language.tensor import Read, Tensor
+from derive.program.schedule import Scan
 
 from .scope import Scope
 

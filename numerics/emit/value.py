@@ -1,6 +1,6 @@
 """A piece of source with labelled axes, and how two of them are made to broadcast.
 
-The labels are :class:`~derive.index.Index` objects: ``Val("x", axes=(b, i))`` is an array whose axis 0 runs over b.
+The labels are :class:`~derive.language.index.Index` objects: ``Val("x", axes=(b, i))`` is an array whose axis 0 runs over b.
 Everything the emitter writes is built from these, so an axis can be transposed or inserted only here.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from derive.index import Index
+from derive.language.index import Index
 
 # Python's precedences, tightest first; MATMUL stands apart from MUL so that (x @ W) * c keeps its brackets
 ATOM, POW, UNARY, MUL, MATMUL, ADD, AND, OR, COMPARE, LOOSE = 100, 90, 80, 70, 65, 60, 50, 45, 40, 0

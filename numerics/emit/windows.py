@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from sympy import Expr, expand
 
-from derive.affine import nonnegative, parts
-from derive.index import Index, Size
-from derive.tensor import Read
+from derive.language.affine import nonnegative, parts
+from derive.language.index import Index, Size
+from derive.language.tensor import Read
+from numerics.plan import Plan, labels
 
-from ..plan import Plan, labels
 from .contraction import Operand
 from .reshape import unfolded
 

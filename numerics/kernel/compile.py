@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import jax
 
-from derive.derivation import Derivation
-from derive.index import Size
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
 from numerics.emit.request import Request
 
 from .kernel import Kernel

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
-from derive.facts import SumsTo, missing_value
-from derive.index import Size
-from derive.program import Program
-from derive.tensor import Tensor
+from derive.language.facts import SumsTo, missing_value
+from derive.language.index import Size
+from derive.language.tensor import Tensor
+from derive.program.program import Program
 from numerics.emit.source.sizes import size_place
 from numerics.errors import InputError, SizeError
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from derive.matrices.rules import is_matrix
-from derive.program import Equation, Program
-from derive.reverse import ancestors
+from derive.passes.matrices import is_matrix
+from derive.program.graph import ancestors
+from derive.program.program import Equation, Program
 from numerics.errors import InputError
-from numerics.reference import evaluate
+from numerics.reference.definitions import evaluate
 
 
 def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:

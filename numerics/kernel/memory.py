@@ -7,7 +7,7 @@ from functools import reduce
 
 from sympy import Integer
 
-from derive.index import Size
+from derive.language.index import Size
 from numerics.errors import NumericsError
 
 

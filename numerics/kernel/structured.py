@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sympy import Integer
 
-from derive.structured import Part
+from derive.derivation.structured import Part
 
 from .kernel import Kernel
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from ..errors import NumericsError
+from numerics.errors import NumericsError
 
 
 @dataclass(frozen=True)

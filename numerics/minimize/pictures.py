@@ -1,15 +1,16 @@
 """Pictures of Newton's method: tangents at a root, the quadratic model beside the loss, convergence.
 
-Each returns a matplotlib ``Figure`` drawn without a display; ``numerics.plots.save(figure, path)`` writes it.
+Each returns a matplotlib ``Figure`` drawn without a display; ``numerics.pages.plots.save(figure, path)`` writes it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..checks.verify import float64
-from ..errors import NumericsError
-from ..plots import HELD, MARK, TRAIN, _figure
+from numerics.checks.ground import float64
+from numerics.errors import NumericsError
+from numerics.pages.plots import HELD, MARK, TRAIN, _figure
+
 from .history import NewtonResult, observed_order
 from .problem import Problem
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from derive.derivation import Derivation
+from derive.derivation.derivation import Derivation
+from numerics.errors import InputError, NumericsError
+from numerics.kernel.compile import compile
+from numerics.kernel.inputs import bind_sizes, check_values
+from numerics.kernel.kernel import Kernel
+from numerics.kernel.matrix_values import check_matrices
+from numerics.kernel.memory import check_results
 
-from ..errors import InputError, NumericsError
-from ..kernel.compile import compile
-from ..kernel.inputs import bind_sizes, check_values
-from ..kernel.kernel import Kernel
-from ..kernel.matrix_values import check_matrices
-from ..kernel.memory import check_results
 from .history import NewtonError
 
 NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton-cg", "jacobian": "root"}

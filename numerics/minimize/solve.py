@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checks.verify import float64
-from ..errors import NumericsError
+from numerics.checks.ground import float64
+from numerics.errors import NumericsError
+
 from .history import Iteration, NewtonError, NewtonResult
 from .problem import NEEDED, Problem
 from .steps import cg_step, least_squares_step, newton_step, root_step

@@ -34,9 +34,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.layers.base import PerGate
-
-from ..errors import NumericsError
+from derive.networks.layers.base import PerGate
+from numerics.errors import NumericsError
 
 CUT_DEVIATION = 0.87962566103423978  # the standard deviation of a unit normal cut at +-2
 PLAIN = 0.05  # the spread of "uniform" and "normal"
@@ -48,7 +47,7 @@ def init(model, seed: int = 0, dtype="float32") -> dict[str, jax.Array]:
     Parameters
     ----------
     model : derive.Sequential
-        Anything with ``parameters``: a dict of name to :class:`derive.layers.Parameter`.
+        Anything with ``parameters``: a dict of name to :class:`derive.networks.layers.Parameter`.
     seed : int
         A whole number, at least 0; the same seed gives the same arrays.
     dtype : dtype, optional

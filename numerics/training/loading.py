@@ -1,13 +1,13 @@
-"""``nx.load``: a trainer as it was saved."""
+"""Runs that were saved, loaded again: ``nx.load``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from derive.model import Model
+from derive.networks.model import Model
+from numerics.data.metrics import built_in
+from numerics.errors import NumericsError
 
-from ..errors import NumericsError
-from ..metrics import built_in
 from .saving import read, restore
 from .trainer import Trainer
 

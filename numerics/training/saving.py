@@ -1,4 +1,4 @@
-"""Saving a trainer, and reading what was saved: a JSON file and a safetensors file, never pickle.
+"""Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
 
     trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
     arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>
@@ -13,27 +13,43 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.errors import DeriveError
+from derive.language.errors import DeriveError
+from derive.networks.losses import Loss
+from derive.networks.model import Model
+from numerics import files
+from numerics.data.metrics import built_in
+from numerics.errors import NumericsError
+from numerics.kernel.kernel import Kernel
 
-from .. import files
-from ..errors import NumericsError
-from ..metrics import built_in
 from .fit import Part
-
-if TYPE_CHECKING:
-    from .trainer import Trainer  # which imports this file, to be saved
+from .programs import Memory
 
 FORMAT = 2
 INDEX, PROGRAM = "trainer.json", "program.py"
 
 
-def save(trainer: Trainer, folder) -> Path:
+class Saved(Protocol):
+    """What of a trainer is written down, and taken back."""
+
+    model: Model
+    losses: dict[str, Loss]
+    kernel: Kernel
+    memory: Memory
+    part: Part | None
+    seed: int
+    epoch: int
+    step: int
+    rows: list[dict]
+    frozen: tuple[str, ...]
+
+
+def save(trainer: Saved, folder) -> Path:
     """Write a trainer into a folder (made if need be); returns the folder.
 
     Raises
@@ -47,7 +63,7 @@ def save(trainer: Trainer, folder) -> Path:
 
 
 def write(
-    trainer: Trainer, folder: Path, also: dict | None = None, arrays: dict | None = None, strict: bool = True
+    trainer: Saved, folder: Path, also: dict | None = None, arrays: dict | None = None, strict: bool = True
 ) -> None:
     """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
     from safetensors.numpy import save as to_bytes

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sympy
 
-from derive.derivation import Derivation
-from derive.nodes import Iverson
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
-from derive.text import equation_text, expr_text
-
-from ..kernel.compile import compile
-from ..kernel.inputs import bind_sizes
-from ..reference import Evaluator, Scope, coefficient
+from derive.derivation.derivation import Derivation
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
+from derive.show.text import equation_text, expr_text
+from numerics.kernel.compile import compile
+from numerics.kernel.inputs import bind_sizes
+from numerics.reference.definitions import Evaluator, Scope, coefficient
 
 LONGEST = 10_000  # elements on the way back
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from derive.derivation import Derivation
-from derive.facts import missing_value
-from derive.program import Equation
-from derive.tensor import Tensor
+from derive.derivation.derivation import Derivation
+from derive.language.facts import missing_value
+from derive.language.tensor import Tensor
+from derive.program.program import Equation
 from numerics.emit.scope import Scope
 from numerics.names import comment, literal
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sympy import Expr, Symbol, solve
 
-from derive.index import Size
-from derive.tensor import Tensor
+from derive.language.index import Size
+from derive.language.tensor import Tensor
 
 
 def size_place(s: Size, inputs: Sequence[Tensor]) -> tuple[Tensor, int, Expr | None] | None:
