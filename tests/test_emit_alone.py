@@ -153,7 +153,7 @@ def test_dir_shows_public_names_only(package):
 def test_no_function_of_numerics_has_the_name_of_a_module():
     """Importing the module would put it in the function's place."""
     modules = {m.name for m in pkgutil.iter_modules(nx.__path__)}
-    assert modules & set(nx.__all__) == set(nx.SPACES)
+    assert modules & set(nx.__all__) <= set(nx.SPACES)
     importlib.import_module("numerics.minimize.solve")
     assert callable(nx.newton) and callable(nx.verify) and callable(nx.compile)
 
