@@ -12,7 +12,7 @@ import numpy as np
 import derive as dv
 from derive.program.schedule import Scan, schedule
 from numerics.errors import InputError, NumericsError
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 
 MOST = 64  # panels of one figure
 
