@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from derive.language.errors import DeriveError
 from derive.language.tensor import Read, Tensor
 
@@ -27,7 +29,7 @@ def _tensors(given, argument: str) -> tuple[Tensor, ...]:
             raise DeriveError(f"{argument} takes tensors; {t!r} is {type(t).__name__}")
     if argument == "wrt" and not given:
         raise DeriveError("wrt is empty: name at least one tensor to differentiate with respect to")
-    twice = [t.name for t in given if given.count(t) > 1]
+    twice = [t.name for t, n in Counter(given).items() if n > 1]
     if twice:
         raise DeriveError(f"{argument} names {twice[0]} twice")
     return given

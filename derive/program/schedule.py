@@ -41,7 +41,7 @@ def schedule(program: Program) -> list[Equation | Scan]:
         For a cycle that no shift along one axis breaks; the message names the cycle.
     """
     groups = []
-    for component in _components(program):
+    for component in components(program):
         first = component[0]
         names = {e.name for e in component}
         if len(component) == 1 and first.name not in {t.name for t in first.tensors()}:
@@ -51,8 +51,8 @@ def schedule(program: Program) -> list[Equation | Scan]:
     return groups
 
 
-def _components(program: Program):
-    """Tarjan's algorithm, iterative, over equations in program order; dependencies come first."""
+def components(program: Program) -> list[list[Equation]]:
+    """The equations that read each other, each group after those that it reads: Tarjan's algorithm, iterative."""
     order = {e.name: n for n, e in enumerate(program.equations)}
     deps = [sorted(order[t.name] for t in e.tensors() if t.name in order) for e in program.equations]
     index, low, on, stack, out = {}, {}, set(), [], []
