@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -33,7 +34,7 @@ def _tensors(given: Any, argument: str) -> Tensors:
             raise DeriveError(f"{argument} takes tensors; {t!r} is {type(t).__name__}")
     if argument == "wrt" and not given:
         raise DeriveError("wrt is empty: name at least one tensor to differentiate with respect to")
-    twice = [t.name for t in given if given.count(t) > 1]
+    twice = [t.name for t, n in Counter(given).items() if n > 1]
     if twice:
         raise DeriveError(f"{argument} names {twice[0]} twice")
     return given

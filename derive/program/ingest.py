@@ -294,8 +294,10 @@ class Ingest:
     def normalised(self, fac: tuple[Expr, ...], scope: Letters) -> tuple[Expr, ...]:
         """Name ``(x - mean) * rs`` when it is multiplied by something else: it is the value the backward pass reuses."""
         sums = [f for f in fac if f.is_Add]
+        if len(sums) != 1 or len(fac) < 3:
+            return fac
         roots = [f for f in fac if isinstance(f, Read) and self.is_root(f.tensor)]
-        if len(sums) == 1 and len(roots) == 1 and len(fac) > 2:
+        if len(roots) == 1:
             named = self.name(sums[0] * roots[0], scope, "hat")
             return (named, *(f for f in fac if f not in (sums[0], roots[0])))
         return fac

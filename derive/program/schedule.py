@@ -42,7 +42,7 @@ def schedule(program: Program) -> list[Equation | Scan]:
         For a cycle that no shift along one axis breaks; the message names the cycle.
     """
     groups: list[Equation | Scan] = []
-    for component in _components(program):
+    for component in components(program):
         first = component[0]
         names = {e.name for e in component}
         if len(component) == 1 and first.name not in {t.name for t in first.tensors()}:
@@ -62,8 +62,8 @@ def in_order(program: Program) -> list[Equation]:
     return [e for group in schedule(program) for e in members(group)]
 
 
-def _components(program: Program) -> list[list[Equation]]:
-    """Tarjan's algorithm over equations in program order; dependencies come first.
+def components(program: Program) -> list[list[Equation]]:
+    """The equations that read each other, each group after those that it reads: Tarjan's algorithm.
 
     ``index`` numbers equations as they are met, ``low`` is the earliest one on the stack that each can reach: where the two
     agree, the equations above it on the stack read each other and nothing that is still open.  It is iterative because a

@@ -127,7 +127,7 @@ def catalogue() -> str:
 def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
     """One page of public names in groups, those in no group last; one without a docstring fails the build."""
     listed = {n for _, members in groups.values() for n in members}
-    public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
+    public = {n for n in dir(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
     further = sorted(public - listed - PLAIN_DATA)
     if further:
         groups = {**groups, "Further": (("members",), tuple(further))}

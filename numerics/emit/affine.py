@@ -22,7 +22,7 @@ from derive.program.program import Equation, Program, Term
 
 from . import pointwise
 from .scope import Scope
-from .sums import is_plain_sum, labels_of, matching_sum
+from .sums import Sums, is_plain_sum, labels_of, matching_sum
 from .value import ATOM, Val
 
 
@@ -74,7 +74,7 @@ def affine_forms(scope: Scope, program: Program, roots) -> Affine:
 def _written(program: Program, linear: dict[str, Form], inner: set[str]) -> Affine:
     """The program with the forms ``inner`` opened wherever that leaves an affine equation, or sums of products."""
     known, equations, forms, choices = {}, [], {}, []
-    sums = [e for e in program.equations if is_plain_sum(e)]
+    sums = Sums(e for e in program.equations if is_plain_sum(e))
     for e in program.equations:
         terms = None
         if e.name in linear:
@@ -143,7 +143,7 @@ def _terms(form: Form) -> tuple[Term, ...]:
     return tuple(Term(Integer(1), (c,) if k == 1 else (c, k)) for k, c in form.coefs.items())
 
 
-def _parted(e: Equation, known, sums) -> tuple[Term, ...] | None:
+def _parted(e: Equation, known, sums: Sums) -> tuple[Term, ...] | None:
     """``sum dh (rs x - rs mean)`` as ``rs sum dh x - rs mean dbeta``, where dbeta = sum dh is there already."""
     (t,) = e.terms
     for f in t.fac:
@@ -157,7 +157,9 @@ def _parted(e: Equation, known, sums) -> tuple[Term, ...] | None:
         out = [Term(t.coef, (c, *rest, k), t.bnd) for k, c in coefs.items() if k != 1]
         if 1 in coefs:
             left = Term(t.coef, rest, t.bnd)
-            met = next((m for s in sums if s.name != e.name and rest and (m := matching_sum(left, s))), None)
+            met = next(
+                (m for _, s in sums.like(left) if s.name != e.name and rest and (m := matching_sum(left, s))), None
+            )
             if met is None:
                 continue
             out.append(Term(met.coef, (coefs[1], *met.fac)))

@@ -1,4 +1,4 @@
-"""Windows with a kernel: forward, the kernel's gradient and the image's, by the functions of :mod:`.library`.
+"""Windows with a kernel: forward, the kernel's gradient and the image's, by functions that modules copy (helpers/windows).
 
     y  = convolution(x, K, (U, V), low=(1, 1))           y[b,u,v,o] = sum_{r,s,c} x[b,u+r-1,v+s-1,c] K[r,s,c,o]
     dK = kernel_gradient(x, dy, (3, 3), low=(1, 1))      dK[r,s,c,o] = sum_{b,u,v} x[b,u+r-1,v+s-1,c] dy[b,u,v,o]

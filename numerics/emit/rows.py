@@ -39,8 +39,10 @@ def vectors_in_sums(scope: Scope, program: Program) -> Program:
 
 
 def _with_vector(t: Term, f, by_name) -> Term | None:
+    if not isinstance(f, Read) or f.idx[-1:] != t.bnd:  # before the product is written out, which costs
+        return None
     product = definition(f, by_name)
-    if product is None or f.idx[-1] != t.bnd[0]:
+    if product is None:
         return None
     vectors = [g for g in product.fac if labels_of(g) == set(t.bnd)]
     if len(vectors) != 1 or not all(isinstance(g, Read) for g in product.fac):

@@ -35,7 +35,7 @@ class Scope:
     choices : list
         ``(rule, equation number, reason)`` of every emission that had an alternative.
     helpers : list
-        The functions of :mod:`.library` that the module needs.
+        The functions of :mod:`numerics.emit.source.library` that the module needs.
     pools
         The max pools of the program, see :mod:`.pooling`.
     forms
@@ -117,7 +117,7 @@ class Scope:
         return name
 
     def helper(self, name: str) -> str:
-        """Use a function of :mod:`.library` in the generated module."""
+        """Use a function of :mod:`numerics.emit.source.library` in the generated module."""
         if name not in self.helpers:
             self.helpers.append(name)
         return name

@@ -17,7 +17,7 @@ from derive.show.html import blocks_article
 from numerics import files
 from numerics.checks.report import Report, shown_error
 from numerics.checks.verify import verify
-from numerics.kernel import Kernel
+from numerics.kernel.kernel import Kernel
 
 from .frame import cards, page, source, table
 

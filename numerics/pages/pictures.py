@@ -18,7 +18,7 @@ from derive.networks.model import Model
 from derive.program.derived import Derived
 from derive.program.schedule import Scan, schedule
 from numerics.errors import InputError, NumericsError
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 
 if TYPE_CHECKING:  # matplotlib is optional and slow to load
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
+"""Saving a trainer, and reading what was saved: a JSON file and a safetensors file, never pickle.
 
     trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
     arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +22,10 @@ import numpy as np
 from derive.language.errors import DeriveError
 from derive.networks.losses import Loss
 from derive.networks.model import Model
+from numerics import files
 from numerics.data.metrics import built_in
 from numerics.errors import NumericsError
-from numerics.kernel import Kernel
+from numerics.kernel.kernel import Kernel
 
 from .fit import Part
 from .programs import Memory
@@ -79,11 +78,11 @@ def write(
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / described["arrays"], raw)
+    files.write(folder / described["arrays"], raw)
     source = trainer.kernel.source.encode()
     if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
-        _write(folder / PROGRAM, source)
-    _write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+        files.write(folder / PROGRAM, source)
+    files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
     for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
         if old.name != described["arrays"]:
             old.unlink(missing_ok=True)
@@ -225,24 +224,3 @@ def _one(arrays, name, like, folder):
     if found.shape != np.shape(like):
         raise NumericsError(f"{folder}: {name} has shape {found.shape}, expected {np.shape(like)}")
     return found
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(raw)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

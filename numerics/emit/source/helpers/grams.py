@@ -1,10 +1,4 @@
-"""Functions for Hessians that generated modules may hold: symmetric products of a matrix with itself.
-
-Like those of :mod:`.library`, whose list they join: their text is copied, and none knows about derivatives.
-"""
-
-# ruff: noqa: B905  as in the library
-from __future__ import annotations
+"""Symmetric products of a matrix with itself, for Hessians."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -14,11 +8,9 @@ def gram(x, weights=None):
     """sum_b weights[b] x[b,i] x[b,j]: strips of columns meet what stands to their right, the rest is mirrored."""
     n, scaled = x.shape[1], x if weights is None else x * weights[:, None]
     width = n if n < 128 else -(-n // min(8, max(2, n // 80)))
-    strips = {a: scaled[:, a : a + width].T @ x[:, a:] for a in range(0, n, width)}
-    rows = [
-        jnp.concatenate([*(s[:, a - c : a - c + width].T for c, s in strips.items() if c < a), strip], axis=1)
-        for a, strip in strips.items()
-    ]
+    strips = {a: scaled[:, a:a + width].T @ x[:, a:] for a in range(0, n, width)}
+    rows = [jnp.concatenate([*(s[:, a - c:a - c + width].T for c, s in strips.items() if c < a), strip], axis=1)
+            for a, strip in strips.items()]
     return jnp.concatenate(rows)
 
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sympy import Integer
 
-from derive.derivation.derivation import Derivation
-from derive.derivation.structured import Part, structured
+from derive.derivation.structured import Part
 
-from .emit import module
 from .kernel import Kernel
 
 
@@ -131,24 +129,12 @@ class Block:
 class StructuredKernel(Kernel):
     """A kernel whose Hessian blocks are :class:`Block` s; ``fn`` returns the compact arrays by key."""
 
-    def __init__(self, d: Derivation, fixed, dense, name, patterns):
-        self.emitted, self.layout = structured(d)
-        made = module.emit(self.emitted, fixed, dense, name, patterns=patterns)
-        super().__init__(self.emitted, made, fixed, dense, name, patterns)
-        self.derivation = d
-
-    @property
-    def source(self) -> str:
-        """The generated module; it returns the compact arrays."""
-        line = (self.evidence or {}).get("summary")
-        return module.emit(self.emitted, self._fixed, self._dense, self.name, line or None, self._patterns).source
-
     def __call__(self, **arrays):
         """Like any kernel; ``.hessian`` maps pairs of names to :class:`Block` s."""
         found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}
         blocks = {}
-        for (a, b), parts in self.layout.items():
+        for (a, b), parts in self.request.layout.items():
             keys = list(dict.fromkeys(key for part in parts for key, _ in part.factors))
             parts = tuple(replace(p, coef=_number(p.coef, self._seen)) for p in parts)
             blocks[a, b] = Block(

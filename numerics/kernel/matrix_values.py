@@ -10,9 +10,8 @@ import numpy as np
 from derive.passes.matrices import is_matrix
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program
+from numerics.errors import InputError
 from numerics.reference.definitions import evaluate
-
-from .errors import InputError
 
 
 def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:

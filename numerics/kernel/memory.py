@@ -8,8 +8,7 @@ from functools import reduce
 from sympy import Integer
 
 from derive.language.index import Size
-
-from .errors import NumericsError
+from numerics.errors import NumericsError
 
 
 def physical_memory() -> int:

@@ -19,9 +19,9 @@ from derive.language.facts import SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.program import Program
-from numerics.emit.module import size_place
+from numerics.emit.source.sizes import size_place
+from numerics.errors import InputError, SizeError
 
-from .errors import InputError, SizeError
 from .matrix_values import check_matrices
 
 

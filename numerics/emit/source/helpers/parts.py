@@ -1,6 +1,4 @@
-"""Functions for generated modules that go through time part by part; see :mod:`.checkpoint`."""
-
-from __future__ import annotations
+"""Through time part by part: scans that keep what each part started from."""
 
 import jax
 import jax.numpy as jnp

@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from .errors import NumericsError
+from numerics.errors import NumericsError
+
+from .inputs import bind_sizes
 
 
 def custom_vjp(kern):
-    """See :meth:`numerics.kernel.Kernel.as_custom_vjp`."""
+    """See :meth:`numerics.kernel.kernel.Kernel.as_custom_vjp`."""
     d = kern.derivation
     if d.kind not in ("backprop", "vjp"):
         raise NumericsError(f"as_custom_vjp: {d.name} is a {d.kind}; a derivation by dv.backprop or dv.vjp is needed")
@@ -90,8 +92,6 @@ def custom_vjp(kern):
 
 
 def _seed_shape(kern, given):
-    from .inputs import bind_sizes
-
     inputs = [t for t in kern.inputs if t.name in given]
-    bound = bind_sizes(inputs, given, kern._fixed, kern.derivation.program)
+    bound = bind_sizes(inputs, given, kern.request.sizes, kern.derivation.program)
     return tuple(int(a.xreplace(dict(bound))) for a in kern.derivation.seed.axes)

@@ -7,10 +7,11 @@ import numpy as np
 
 from derive.derivation.derivation import Derivation
 from numerics.errors import InputError, NumericsError
-from numerics.inputs import bind_sizes, check_values
-from numerics.kernel import Kernel, compile
-from numerics.matrix_values import check_matrices
-from numerics.memory import check_results
+from numerics.kernel.compile import compile
+from numerics.kernel.inputs import bind_sizes, check_values
+from numerics.kernel.kernel import Kernel
+from numerics.kernel.matrix_values import check_matrices
+from numerics.kernel.memory import check_results
 
 from .history import NewtonError
 
@@ -72,7 +73,7 @@ class Problem:
         arrays = self._arrays(self.flat(self.start))
         self.kernel._ordered(arrays)
         try:
-            check_values(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program, matrices=False)
+            check_values(self.kernel.inputs, arrays, self.kernel.request.sizes, self.d.program, matrices=False)
         except InputError as error:
             raise NewtonError(f"{self.d.name}: {error}", (), self.start) from None
 
@@ -106,7 +107,9 @@ class Problem:
         arrays = self._arrays(v)
         try:
             check_matrices(
-                self.d.program, arrays, bind_sizes(self.kernel.inputs, arrays, self.kernel._fixed, self.d.program)
+                self.d.program,
+                arrays,
+                bind_sizes(self.kernel.inputs, arrays, self.kernel.request.sizes, self.d.program),
             )
         except InputError as error:
             return f": {error}"
@@ -119,5 +122,7 @@ class Problem:
 
     def check_memory(self, limit: int | None = None) -> None:
         """Refuse a Hessian or Jacobian that does not fit, before it is asked for."""
-        sizes = bind_sizes(self.kernel.inputs, self._arrays(self.flat(self.start)), self.kernel._fixed, self.d.program)
+        sizes = bind_sizes(
+            self.kernel.inputs, self._arrays(self.flat(self.start)), self.kernel.request.sizes, self.d.program
+        )
         check_results(self.d, sizes, self.dtype.itemsize, limit)
