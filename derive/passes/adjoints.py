@@ -16,6 +16,7 @@ from dataclasses import replace
 from sympy import Expr, Integer
 
 from derive.language.index import Fresh, Index
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 
@@ -64,9 +65,7 @@ def adjoint_letters(x: Tensor) -> tuple[Index, ...]:
     found: list[Index] = []
     for n, (letter, axis) in enumerate(zip(x.letters or (None,) * x.rank, x.axes, strict=True)):
         name = letter.name if letter is not None else _letter_of(axis, n)
-        while any(name == f.name for f in found):
-            name += "'"
-        found.append(Index(name, axis))
+        found.append(Index(primed(name, {f.name for f in found}), axis))
     return tuple(found)
 
 
