@@ -126,6 +126,23 @@ class Tensor(Basic):
     def rank(self) -> int:
         return len(self.axes)
 
+    def identified(self, digest: str, recurrence: Recurrence | None = None, origin: Origin | None = None) -> Tensor:
+        """The same array by another identity, as part of a recurrence or as made by a derived program."""
+        return Tensor(
+            self.name,
+            self.axes,
+            self.letters,
+            self.dtype,
+            self.below,
+            self.role,
+            self.facts,
+            self.definition,
+            digest,
+            self.block,
+            recurrence,
+            origin,
+        )
+
     @property
     def partners(self) -> tuple[Tensor, ...]:
         """The tensors of the recurrence that it is defined by, itself included; none for a plain definition."""
@@ -232,19 +249,7 @@ class Recurrence:
     def __init__(self, parts: Sequence[Tensor]):
         joint = hash_text("+".join(t.digest for t in parts))
         self.members = tuple(
-            Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                t.below,
-                t.role,
-                definition=t.definition,
-                digest=t.digest if len(parts) == 1 else f"{t.digest}:{joint}",
-                block=t.block,
-                recurrence=self,
-            )
-            for t in parts
+            t.identified(t.digest if len(parts) == 1 else f"{t.digest}:{joint}", recurrence=self) for t in parts
         )
 
 

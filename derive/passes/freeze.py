@@ -67,21 +67,7 @@ class Frozen:
     """
 
     def __init__(self, made: Sequence[Tensor], equations: Sequence[Equation], text: str):
-        self._heads = {
-            t: Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                t.below,
-                t.role,
-                t.facts,
-                digest=f"{text}:{t.name}",
-                block=t.block,
-                origin=self,
-            )
-            for t in made
-        }
+        self._heads = {t: t.identified(f"{text}:{t.name}", origin=self) for t in made}
         self._equations = {e.name: self.moved(e) for e in equations}
 
     def of(self, t: Tensor) -> Tensor:

@@ -58,11 +58,6 @@ class Pass:
     rules: tuple[Rule, ...] = ()
     ordered: bool = True
 
-    @property
-    def doc(self) -> str:
-        """The first line of what the pass says of itself."""
-        return (self.run.__doc__ or "").strip().splitlines()[0]
-
 
 def read_definitions(work: Work) -> str:
     """Validate the definitions, name nested reductions, open bound indices with fresh names."""

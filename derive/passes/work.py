@@ -29,21 +29,22 @@ class Work:
     target: Tensor  # what is differentiated
     wrt: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] = ()
-    fresh: Fresh = field(default_factory=Fresh, kw_only=True)
-    inputs: list[Tensor] = field(default_factory=list, kw_only=True)
-    forward: list[Equation] = field(default_factory=list, kw_only=True)
-    backward: list[Equation] = field(default_factory=list, kw_only=True)
-    steps: list[Step] = field(default_factory=list, kw_only=True)
-    kinks: set[str] = field(default_factory=set, kw_only=True)
-    names: set[str] = field(default_factory=set, kw_only=True)
-    unshifted: list[Equation] = field(default_factory=list, kw_only=True)  # all equations before stabilization
-    cyclic: set[str] = field(default_factory=set, kw_only=True)
-    shared: set[str] = field(default_factory=set, kw_only=True)  # names that several backward equations read
-    saved: Saved = field(default_factory=lambda: Saved([]), kw_only=True)
-    source: Program = field(default_factory=lambda: Program((), ()), kw_only=True)
-    _sums: dict[tuple[str, ...], list[Equation]] = field(default_factory=dict, kw_only=True)
-    _found: dict[str, Equation] = field(default_factory=dict, kw_only=True)
-    _last_step: dict[str, int] = field(default_factory=dict, kw_only=True)
+    # the state, which starts empty
+    fresh: Fresh = field(default_factory=Fresh, init=False)
+    inputs: list[Tensor] = field(default_factory=list, init=False)
+    forward: list[Equation] = field(default_factory=list, init=False)
+    backward: list[Equation] = field(default_factory=list, init=False)
+    steps: list[Step] = field(default_factory=list, init=False)
+    kinks: set[str] = field(default_factory=set, init=False)
+    names: set[str] = field(default_factory=set, init=False)
+    unshifted: list[Equation] = field(default_factory=list, init=False)  # all equations before stabilization
+    cyclic: set[str] = field(default_factory=set, init=False)
+    shared: set[str] = field(default_factory=set, init=False)  # names that several backward equations read
+    saved: Saved = field(default_factory=lambda: Saved([]), init=False)
+    source: Program = field(default_factory=lambda: Program((), ()), init=False)
+    _sums: dict[tuple[str, ...], list[Equation]] = field(default_factory=dict, init=False)
+    _found: dict[str, Equation] = field(default_factory=dict, init=False)
+    _last_step: dict[str, int] = field(default_factory=dict, init=False)
 
     # --- what a sweep is for ---
 
@@ -98,16 +99,15 @@ class Work:
         below: Expr | None = None,
         facts: tuple[Fact, ...] = (),
     ) -> Tensor:
-        """A new tensor whose axes the indices run over; its identity is its name until the work is frozen."""
+        """A new tensor whose axes the indices run over."""
         letters = tuple(Index(i.name, i.size) for i in idx)
-        axes = tuple(i.size for i in letters)
-        return Tensor(name, axes, letters, dtype, below, "computed", facts, digest=f"new:{name}", block=block)
+        return _new(name, tuple(i.size for i in letters), letters, dtype, below, facts, block)
 
     def tensor_like(
         self, t: Tensor, name: str, dtype: str = "float", below: Expr | None = None, block: str | None = None
     ) -> Tensor:
         """A new tensor with the axes of another one."""
-        return Tensor(name, t.axes, t.letters, dtype, below, "computed", digest=f"new:{name}", block=block or t.block)
+        return _new(name, t.axes, t.letters, dtype, below, (), block or t.block)
 
     # --- what the rules do to it ---
 
@@ -172,6 +172,19 @@ class Work:
             self._sums.setdefault(shape(term), []).append(eq)
 
 
+def _new(
+    name: str,
+    axes: tuple[Expr, ...],
+    letters: tuple[Index | None, ...],
+    dtype: str,
+    below: Expr | None,
+    facts: tuple[Fact, ...],
+    block: str,
+) -> Tensor:
+    """A tensor of work in progress: its identity is its name, until freezing gives it that of the whole program."""
+    return Tensor(name, axes, letters, dtype, below, "computed", facts, digest=f"new:{name}", block=block)
+
+
 @dataclass
 class Backward(Work):
     """A sweep of adjoints from the target back to ``wrt``: gradients and products with vectors."""
@@ -179,8 +192,8 @@ class Backward(Work):
     cotangent: Tensor | None = None  # what stands in for the derivative of the target by itself; None for 1
     keep_target: bool = True  # False when the target is only a means, as <grad, v> is for a Hessian-vector product
     adjoint_names: dict[str, str] = field(default_factory=dict)
-    adjoint: dict[str, Tensor] = field(default_factory=dict)  # tensor name -> its adjoint
-    adjoint_equations: dict[str, Equation] = field(default_factory=dict)  # tensor name -> the equation of its adjoint
+    adjoint: dict[str, Tensor] = field(default_factory=dict, init=False)  # tensor name -> its adjoint
+    adjoint_equations: dict[str, Equation] = field(default_factory=dict, init=False)  # the same, their equations
 
     def results(self) -> list[Tensor]:
         found = super().results() if self.keep_target else [*self.outputs]
@@ -193,7 +206,9 @@ class Forward(Work):
 
     pairs: tuple[tuple[Tensor, Tensor, str], ...] = ()  # (tensor, by which input, name of the result)
     mirrors: tuple[tuple[tuple[Tensor, Tensor, str], tuple[Tensor, Tensor]], ...] = ()  # (pair, the pair it transposes)
-    jacobian: dict[tuple[str, str], Tensor] = field(default_factory=dict)  # (tensor, input) -> its derivative
+    jacobian: dict[tuple[str, str], Tensor] = field(
+        default_factory=dict, init=False
+    )  # (tensor, input) -> its derivative
 
     def differentiated(self) -> tuple[Tensor, ...]:
         return (self.target, *(t for t, _, _ in self.pairs))
