@@ -135,11 +135,11 @@ def reuse(work: Work) -> str:
     """Give equal definitions one name."""
     seen: dict[str, Equation] = {}
     alias: dict[str, Tensor] = {}
-    dropped: list[Equation] = []
+    dropped: dict[str, Equation] = {}
     keep = {t.name for t in work.results()}
     out = []
     for eq in work.backward:
-        same = sorted((e for e in dropped if e.tensor in eq.tensors()), key=lambda e: e.name)
+        same = [dropped[t.name] for t in eq.tensors() if t.name in dropped]
         if same:
             before, eq = eq, _renamed(eq, alias)
             names, values = ", ".join(e.name for e in same), ", ".join(alias[e.name].name for e in same)
@@ -148,7 +148,7 @@ def reuse(work: Work) -> str:
         other = seen.get(value)
         if other is not None and eq.name not in keep and eq.name not in work.cyclic:
             alias[eq.name] = other.tensor
-            dropped.append(eq)
+            dropped[eq.name] = eq
             continue
         seen.setdefault(value, eq)
         out.append(eq)
