@@ -10,7 +10,6 @@ from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.schedule import Scan, schedule
-from numerics.emit.source.sizes import size_place
 from numerics.errors import SizeError
 from numerics.names import Names, comment, literal
 
@@ -19,6 +18,7 @@ from .earlier import earlier
 from .pooling import Pools
 from .scope import Scope
 from .source import header, library
+from .source.sizes import size_place
 from .sums import reuse_sums
 from .timefirst import TimeFirst, time_first
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from derive.derivation.derivation import Derivation
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.errors import NumericsError
 from numerics.pages.plots import HELD, MARK, TRAIN, _figure
 
