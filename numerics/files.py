@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write(path, content: str | bytes) -> Path:
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write beside, then rename: a reader sees the old file or the new one, also after a crash or on a full disk."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -182,7 +182,7 @@ class Checker:
         """The name of the tensor that is differentiated."""
         return self.d.source.outputs[0].name
 
-    def target_adjoint(self, case: Case) -> list:
+    def target_adjoint(self, case: Case) -> list[Element]:
         """The adjoint of the target itself: 1 for a loss, the cotangent of a vjp."""
         return [case.field.one] if self.d.seed is None else case.array(self.d.seed).data
 

@@ -164,7 +164,7 @@ class Compiler(Generic[V]):
         if not e.idx:
             return lambda I: _present(arrays[name].data[0], name)
         shape = arrays[name].shape
-        at = [cast(Closure[int], self.exact(x, slots)) for x in e.idx]  # a fraction is no position and fails as one
+        at = [cast("Closure[int]", self.exact(x, slots)) for x in e.idx]  # a fraction is no position and fails as one
 
         def read(I: Values) -> Element:
             offset = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -52,11 +53,11 @@ class NewtonResult:
 
     name: str
     method: str
-    parameters: dict
+    parameters: Mapping[str, np.ndarray]
     history: tuple[Iteration, ...]
     reason: str
     converged: bool = True
-    path: tuple = ()
+    path: tuple[np.ndarray, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -90,12 +91,12 @@ class NewtonResult:
             indent=1,
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         order = "" if self.order is None else f", observed order {self.order:.2f}"
         return f"{self.name}  {self.method}: {self.reason}{order}\n{table(self.history)}"
 
 
-def table(history) -> str:
+def table(history: Sequence[Iteration]) -> str:
     """The history, aligned."""
     inner = any(h.inner for h in history)
     lines = [
@@ -110,7 +111,7 @@ def table(history) -> str:
     return "\n".join(lines)
 
 
-def observed_order(residuals) -> float | None:
+def observed_order(residuals: Sequence[float]) -> float | None:
     r"""The order p in :math:`r_{k+1} \approx c\, r_k^p`, fitted to the last falling residuals above the rounding.
 
     At most four of them: the order is a property of the end.
@@ -134,7 +135,7 @@ class NewtonError(NumericsError):
 
     message: str
     history: tuple[Iteration, ...] = ()
-    parameters: dict = field(default_factory=dict)
+    parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.message + (f"\n{table(self.history)}" if self.history else "")

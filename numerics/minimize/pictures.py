@@ -5,8 +5,13 @@ Each returns a matplotlib ``Figure`` drawn without a display; ``numerics.pages.p
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from derive.derivation.derivation import Derivation
 from numerics.checks.ground import float64
 from numerics.errors import NumericsError
 from numerics.pages.plots import HELD, MARK, TRAIN, _figure
@@ -14,8 +19,13 @@ from numerics.pages.plots import HELD, MARK, TRAIN, _figure
 from .history import NewtonResult, observed_order
 from .problem import Problem
 
+if TYPE_CHECKING:  # matplotlib is optional and slow to load
+    from matplotlib.figure import Figure
 
-def tangents(d, result: NewtonResult, inputs: dict | None = None, steps: int = 3):
+
+def tangents(
+    d: Derivation, result: NewtonResult, inputs: Mapping[str, ArrayLike] | None = None, steps: int = 3
+) -> Figure:
     """Newton's method for one equation in one unknown: the curve, and the tangent at each point down to its root.
 
     Parameters
@@ -61,7 +71,9 @@ def tangents(d, result: NewtonResult, inputs: dict | None = None, steps: int = 3
     return figure
 
 
-def convergence(results: dict, title: str = "", ylabel: str = "norm of the gradient"):
+def convergence(
+    results: Mapping[str, NewtonResult | Sequence[float]], title: str = "", ylabel: str = "norm of the gradient"
+) -> Figure:
     """Residuals against steps, on a logarithmic scale, with the observed order of each.
 
     Parameters
@@ -80,7 +92,7 @@ def convergence(results: dict, title: str = "", ylabel: str = "norm of the gradi
     axes = figure.subplots()
     for n, (label, found) in enumerate(results.items()):
         newton = isinstance(found, NewtonResult)
-        values = [h.residual for h in found.history] if newton else list(map(float, found))
+        values = [h.residual for h in found.history] if isinstance(found, NewtonResult) else list(map(float, found))
         order = observed_order(values) if newton else None
         shown = label if order is None else f"{label}: order {order:.2f}"
         axes.semilogy(
@@ -97,7 +109,14 @@ def convergence(results: dict, title: str = "", ylabel: str = "norm of the gradi
     return figure
 
 
-def curvature(d, at: dict, inputs: dict | None = None, directions=None, reach: float | None = None, path=None):
+def curvature(
+    d: Derivation,
+    at: Mapping[str, ArrayLike],
+    inputs: Mapping[str, ArrayLike] | None = None,
+    directions: Sequence[Mapping[str, ArrayLike]] | None = None,
+    reach: float | None = None,
+    path: Sequence[np.ndarray] | None = None,
+) -> Figure:
     """Contours of the loss and, dashed, of its quadratic model around a point, with the steps that each suggests.
 
     The plane is that of the two parameters; with more, of the eigenvectors of the smallest and the largest curvature.  The
@@ -141,7 +160,9 @@ def curvature(d, at: dict, inputs: dict | None = None, directions=None, reach: f
     return _drawn(grid, loss, model, g, Q, newton, reach, labels, _within(path, here, plane))
 
 
-def _plane(problem: Problem, H, directions):
+def _plane(
+    problem: Problem, H: np.ndarray, directions: Sequence[Mapping[str, ArrayLike]] | None
+) -> tuple[np.ndarray, tuple[str, str]]:
     if directions is not None:
         basis, _ = np.linalg.qr(
             np.stack([problem.flat({n: np.asarray(a) for n, a in v.items()}) for v in directions], axis=1)
@@ -153,16 +174,26 @@ def _plane(problem: Problem, H, directions):
             for n in problem.wrt
             for k in range(int(np.prod(problem.shapes[n], dtype=int)))
         ]
-        return np.eye(2), tuple(f"{n}, from the point" for n in names)
+        return np.eye(2), (f"{names[0]}, from the point", f"{names[1]}, from the point")
     values, vectors = np.linalg.eigh(H)
     return vectors[:, [0, -1]], (f"least curvature, {values[0]:.2g}", f"largest curvature, {values[-1]:.2g}")
 
 
-def _within(path, here, plane):
+def _within(path: Sequence[np.ndarray] | None, here: np.ndarray, plane: np.ndarray) -> np.ndarray | None:
     return None if path is None else np.array([plane.T @ (np.ravel(p) - here) for p in path])
 
 
-def _drawn(grid, loss, model, g, Q, newton, reach, labels, path):
+def _drawn(
+    grid: np.ndarray,
+    loss: np.ndarray,
+    model: np.ndarray,
+    g: np.ndarray,
+    Q: np.ndarray,
+    newton: np.ndarray,
+    reach: float,
+    labels: tuple[str, str],
+    path: np.ndarray | None,
+) -> Figure:
     figure = _figure(5.2, 4.4)
     axes = figure.subplots()
     levels = np.unique(np.quantile(loss[np.isfinite(loss)], np.linspace(0.02, 0.9, 12)))
@@ -174,7 +205,9 @@ def _drawn(grid, loss, model, g, Q, newton, reach, labels, path):
     ]
     down = -g / max(float(np.linalg.norm(g)), 1e-300) * 0.35 * reach
     for step, color, label in ((down, MARK, "against the gradient"), (newton, HELD, "Newton's step")):
-        axes.annotate("", xy=step, xytext=(0, 0), arrowprops={"arrowstyle": "->", "color": color, "linewidth": 1.6})
+        axes.annotate(
+            "", xy=(step[0], step[1]), xytext=(0, 0), arrowprops={"arrowstyle": "->", "color": color, "linewidth": 1.6}
+        )
         handles += axes.plot([], [], color=color, label=label)
     values, vectors = np.linalg.eigh(Q)
     if values[0] < 0:

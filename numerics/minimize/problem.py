@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from derive.derivation.derivation import Derivation
 from numerics.errors import InputError, NumericsError
@@ -21,7 +24,7 @@ NEEDED = {"hessian": "newton", "hvp": "newton-cg", "gauss_newton": "gauss-newton
 class Problem:
     """``value(v)``, ``first(v)`` and, by kind, ``matrix`` or ``product`` at a flat vector v."""
 
-    def __init__(self, d: Derivation | Kernel, start: dict, inputs: dict):
+    def __init__(self, d: Derivation | Kernel, start: Mapping[str, ArrayLike], inputs: Mapping[str, ArrayLike]) -> None:
         self.kernel = d if isinstance(d, Kernel) else compile(d)
         self.d = self.kernel.derivation
         self.kind = self.d.kind
@@ -47,21 +50,22 @@ class Problem:
         self.groups = [g for g, _ in self.d.results]
         self._loss = jax.jit(lambda *arrays: self.kernel.fn(*arrays)[0])  # the rest is not computed
 
-    def _cast(self, a):
-        a = np.asarray(a)
-        return a.astype(self.dtype) if a.dtype.kind == "f" else a
+    def _cast(self, a: ArrayLike) -> np.ndarray:
+        array = np.asarray(a)
+        return array.astype(self.dtype) if array.dtype.kind == "f" else array
 
-    def flat(self, parts: dict) -> np.ndarray:
+    def flat(self, parts: Mapping[str, ArrayLike]) -> np.ndarray:
         return np.concatenate([np.asarray(parts[n], self.dtype).ravel() for n in self.wrt])
 
-    def parts(self, v: np.ndarray) -> dict:
-        found, at = {}, 0
+    def parts(self, v: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        at = 0
         for n, shape in self.shapes.items():
             size = int(np.prod(shape, dtype=int))
             found[n], at = v[at : at + size].reshape(shape), at + size
         return found
 
-    def _arrays(self, v, along=None) -> dict:
+    def _arrays(self, v: np.ndarray, along: np.ndarray | None = None) -> dict[str, np.ndarray]:
         arrays = {**self.inputs, **self.parts(v)}
         if self.directions:
             moving = self.parts(np.zeros_like(v) if along is None else along)
@@ -77,17 +81,17 @@ class Problem:
         except InputError as error:
             raise NewtonError(f"{self.d.name}: {error}", (), self.start) from None
 
-    def _ordered(self, v, along=None):
+    def _ordered(self, v: np.ndarray, along: np.ndarray | None = None) -> list[np.ndarray]:
         arrays = self._arrays(v, along)
         return [arrays[t.name] for t in self.kernel.inputs]
 
-    def value(self, v) -> float:
+    def value(self, v: np.ndarray) -> float:
         """The loss, or half the squared residual."""
         found = np.asarray(self._loss(*self._ordered(v)), self.dtype)
         return float(found) if self.kind != "jacobian" else 0.5 * float(np.sum(found**2))
 
-    def all(self, v):
-        """``(value, gradient or residual, matrix or None)`` at v."""
+    def all(self, v: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """``(value, gradient or residual, matrix)`` at v; the matrix is empty where products stand for it."""
         returned = dict(zip(self.groups, self.kernel.fn(*self._ordered(v)), strict=True))
         if self.kind == "jacobian":
             y = np.asarray(returned["value"], self.dtype).ravel()
@@ -95,14 +99,14 @@ class Problem:
             return 0.5 * float(y @ y), y, np.concatenate(blocks, axis=1)
         gradient = self.flat(returned["grads"])
         if self.directions:
-            return float(returned["loss"]), gradient, None
+            return float(returned["loss"]), gradient, np.zeros((0, 0), self.dtype)
         width = {n: int(np.prod(s, dtype=int)) for n, s in self.shapes.items()}
         matrix = np.block(
             [[np.asarray(returned["hessian"][a, b]).reshape(width[a], width[b]) for b in self.wrt] for a in self.wrt]
         )
         return float(returned["loss"]), gradient, matrix
 
-    def why(self, v) -> str:
+    def why(self, v: np.ndarray) -> str:
         """What is known of a value that is not finite: a singular matrix, a determinant without a logarithm."""
         arrays = self._arrays(v)
         try:
@@ -115,7 +119,7 @@ class Problem:
             return f": {error}"
         return ""
 
-    def product(self, v, along) -> np.ndarray:
+    def product(self, v: np.ndarray, along: np.ndarray) -> np.ndarray:
         """The Hessian (or Gauss-Newton matrix) at v times a direction, without the matrix."""
         returned = dict(zip(self.groups, self.kernel.fn(*self._ordered(v, along)), strict=True))
         return self.flat(returned[self.kind])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import NoReturn, TypeGuard
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from derive.derivation.derivation import Derivation
 from numerics.checks.ground import float64
 from numerics.errors import NumericsError
+from numerics.kernel.kernel import Kernel
 
 from .history import Iteration, NewtonError, NewtonResult
 from .problem import NEEDED, Problem
@@ -24,9 +30,9 @@ KEPT = 10_000  # parameters up to which the points of the path are kept
 
 
 def newton(
-    d,
-    start: dict,
-    inputs: dict | None = None,
+    d: Derivation | Kernel,
+    start: Mapping[str, ArrayLike],
+    inputs: Mapping[str, ArrayLike] | None = None,
     *,
     method: str | None = None,
     tolerance: float = 1e-10,
@@ -103,9 +109,11 @@ def newton(
     return _Iteration(problem, method, tolerance, max_steps, damping, line_search, inner, memory).run()
 
 
-def _check_options(tolerance, max_steps, damping, inner) -> None:
-    def number(given):
-        return isinstance(given, int | float | np.number) and not isinstance(given, bool) and np.isfinite(given)
+def _check_options(tolerance: float, max_steps: int, damping: float | str, inner: int) -> None:
+    def number(given: object) -> TypeGuard[float]:
+        if isinstance(given, bool) or not isinstance(given, int | float | np.number):
+            return False
+        return bool(np.isfinite(given))
 
     if damping != "auto" and not (number(damping) and damping >= 0):
         raise NumericsError(f'damping={damping!r}: give a number >= 0, or "auto"')
@@ -117,7 +125,17 @@ def _check_options(tolerance, max_steps, damping, inner) -> None:
 
 
 class _Iteration:
-    def __init__(self, problem: Problem, method, tolerance, max_steps, damping, line_search, inner, memory):
+    def __init__(
+        self,
+        problem: Problem,
+        method: str | None,
+        tolerance: float,
+        max_steps: int,
+        damping: float | str,
+        line_search: bool,
+        inner: int,
+        memory: int | None,
+    ) -> None:
         problem.check()
         problem.check_memory(memory)
         self.problem, self.tolerance, self.max_steps = problem, tolerance, max_steps
@@ -128,11 +146,13 @@ class _Iteration:
             raise NumericsError(
                 f"damping={damping!r}: {self.method} takes no damping; what does are {', '.join(DAMPED)}"
             )
-        self.damping = 1e-3 if self.method == "levenberg-marquardt" and damping in (0, "auto") else damping
+        given = 0.0 if isinstance(damping, str) else float(damping)
+        self.damping = 1e-3 if self.method == "levenberg-marquardt" and given == 0 else given
+        self.automatic = damping == "auto"
         self.history: list[Iteration] = []
         self.path: list[np.ndarray] = []
 
-    def _method(self, asked) -> str:
+    def _method(self, asked: str | None) -> str:
         kind = self.problem.kind
         if asked is None:
             square = kind != "jacobian" or self._rows() == self.problem.size
@@ -160,7 +180,7 @@ class _Iteration:
             squares = self.method in ("gauss-newton", "levenberg-marquardt")
             slope = matrix.T @ first if squares else first
             residual = float(np.linalg.norm(slope))
-            if not np.isfinite([value, residual, 0.0 if matrix is None else np.sum(matrix)]).all():
+            if not np.isfinite([value, residual, np.sum(matrix)]).all():
                 self._fail(
                     f"the value or its derivatives are not finite at step {number}{self.problem.why(self.point)}"
                 )
@@ -173,7 +193,9 @@ class _Iteration:
             self._step(number, value, first, matrix, slope, residual)
             number += 1
 
-    def _step(self, number, value, first, matrix, slope, residual):
+    def _step(
+        self, number: int, value: float, first: np.ndarray, matrix: np.ndarray, slope: np.ndarray, residual: float
+    ) -> None:
         try:
             if self.method == "levenberg-marquardt":
                 p, rate, used = self._trust(value, first, matrix)
@@ -187,19 +209,17 @@ class _Iteration:
         self.history.append(Iteration(number, value, residual, rate * float(np.linalg.norm(p)), rate, used, inner))
         self.point = self.point + (rate * p).astype(self.point.dtype)
 
-    def _direction(self, first, matrix):
+    def _direction(self, first: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, float, int]:
         """``(p, damping used, inner iterations)``."""
         if self.method == "newton":
-            return *newton_step(matrix, first, self.damping), 0
+            return *newton_step(matrix, first, "auto" if self.automatic else self.damping), 0
         if self.method in ("newton-cg", "gauss-newton-cg"):
-            shift = (
-                0.0 if self.damping == "auto" else float(self.damping)
-            )  # where it bends down, they stop by themselves
-            p, inner = cg_step(lambda v: self.problem.product(self.point, v) + shift * v, first, self.inner)
-            return p, shift, inner
+            # no damping with "auto": where it bends down, they stop by themselves
+            p, inner = cg_step(lambda v: self.problem.product(self.point, v) + self.damping * v, first, self.inner)
+            return p, self.damping, inner
         return (root_step(matrix, first) if self.method == "root" else least_squares_step(matrix, first, 0.0)), 0.0, 0
 
-    def _search(self, value, p, slope) -> float:
+    def _search(self, value: float, p: np.ndarray, slope: np.ndarray) -> float:
         """The Armijo rule; where the promised decrease is below the rounding of the value, the full step is taken."""
         promised = float(slope @ p)
         if not self.line_search:
@@ -215,7 +235,7 @@ class _Iteration:
             rate /= 2
         raise NewtonError(f"the line search found no decrease along the step (slope {promised:.1e})")
 
-    def _trust(self, value, y, J):
+    def _trust(self, value: float, y: np.ndarray, J: np.ndarray) -> tuple[np.ndarray, float, float]:
         """Levenberg-Marquardt: raise the damping until the squares fall, lower it when the model was right."""
         for _ in range(HALVINGS):
             p = least_squares_step(J, y, self.damping)
@@ -228,11 +248,11 @@ class _Iteration:
             self.damping *= 10
         raise NewtonError(f"no damping up to {self.damping:.1e} makes the squares fall")
 
-    def _result(self, reason) -> NewtonResult:
+    def _result(self, reason: str) -> NewtonResult:
         parameters = self.problem.parts(self.point)
         return NewtonResult(
             self.problem.d.name, self.method, parameters, tuple(self.history), reason, path=tuple(self.path)
         )
 
-    def _fail(self, message):
+    def _fail(self, message: str) -> NoReturn:
         raise NewtonError(f"{self.problem.d.name}: {message}", tuple(self.history), self.problem.parts(self.point))

@@ -9,6 +9,8 @@ levenberg-marquardt   (J'J + m D) p = -J'y      D the diagonal of J'J
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .history import NewtonError
@@ -16,7 +18,7 @@ from .history import NewtonError
 SINGULAR = 1e-13  # relative to the largest singular value or eigenvalue
 
 
-def newton_step(H, g, damping) -> tuple[np.ndarray, float]:
+def newton_step(H: np.ndarray, g: np.ndarray, damping: float | str) -> tuple[np.ndarray, float]:
     """``(p, m)`` with m the damping used: the given one, or with "auto" the least of a growing sequence that works."""
     asymmetric = np.max(np.abs(H - H.T), initial=0.0)
     if asymmetric > 1e-5 * max(np.max(np.abs(H), initial=0.0), 1e-300):
@@ -38,7 +40,7 @@ def newton_step(H, g, damping) -> tuple[np.ndarray, float]:
     )
 
 
-def _by_cholesky(H, g, shift):
+def _by_cholesky(H: np.ndarray, g: np.ndarray, shift: float) -> np.ndarray | None:
     n = len(g)
     try:
         L = np.linalg.cholesky(H + shift * np.eye(n, dtype=H.dtype))
@@ -50,7 +52,7 @@ def _by_cholesky(H, g, shift):
     return -np.linalg.solve(L.T, np.linalg.solve(L, g))
 
 
-def cg_step(product, g, most: int) -> tuple[np.ndarray, int]:
+def cg_step(product: Callable[[np.ndarray], np.ndarray], g: np.ndarray, most: int) -> tuple[np.ndarray, int]:
     """Conjugate gradients to a tolerance that tightens with the gradient (so that convergence stays superlinear)."""
     norm = float(np.linalg.norm(g))
     p, r = np.zeros_like(g), g.copy()
@@ -70,7 +72,7 @@ def cg_step(product, g, most: int) -> tuple[np.ndarray, int]:
     return p, most
 
 
-def root_step(J, y) -> np.ndarray:
+def root_step(J: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The tangent's own root: y + J p = 0."""
     values = np.linalg.svd(J, compute_uv=False)
     if values[-1] <= SINGULAR * values[0] or values[0] == 0:
@@ -81,7 +83,7 @@ def root_step(J, y) -> np.ndarray:
     return -np.linalg.solve(J, y)
 
 
-def least_squares_step(J, y, shift: float) -> np.ndarray:
+def least_squares_step(J: np.ndarray, y: np.ndarray, shift: float) -> np.ndarray:
     """Gauss-Newton, or Levenberg-Marquardt with ``shift`` times the diagonal of J'J."""
     if shift == 0:
         p, _, rank, values = np.linalg.lstsq(J, -y, rcond=None)

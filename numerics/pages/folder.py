@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DerivationError
@@ -78,7 +79,7 @@ def write_folder(
 
 
 def _overview(
-    d: Derivation, title: str, module: str, ok: bool, found: Mapping[str, object], pictures: Sequence[tuple[str, str]]
+    d: Derivation, title: str, module: str, ok: bool, found: Mapping[str, Any], pictures: Sequence[tuple[str, str]]
 ) -> str:
     f = Formulas(d, Options())
     results = [
@@ -154,7 +155,7 @@ def _source(d: Derivation, kernel: Kernel, module: str) -> str:
     return "\n".join([*parts, "<h2>The module</h2>", source(kernel.source, known={e.number for e in d.program})])
 
 
-def _evidence(found: dict, report: Report, ok: bool) -> str:
+def _evidence(found: Mapping[str, Any], report: Report, ok: bool) -> str:
     parts = [
         "<h1>Evidence</h1>",
         f'<p><span class="verdict {"ok" if ok else "wrong"}">'
@@ -191,7 +192,7 @@ def _evidence(found: dict, report: Report, ok: bool) -> str:
     return "\n".join([*parts, table(("statement", "verdict", "by", ""), rows, verdict=1)])
 
 
-def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict]:
+def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict[str, Any]]:
     """The exact check as text and as plain data with an entry ``ok``; a refutation is told, not raised."""
     try:
         found = derivation.check(seed=seed)

@@ -7,8 +7,8 @@ those of the derived adjoints of a recurrent layer's state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,10 +23,12 @@ from numerics.kernel.compile import compile
 if TYPE_CHECKING:  # matplotlib is optional and slow to load
     from matplotlib.figure import Figure
 
+Params: TypeAlias = Mapping[str, ArrayLike]  # by name, such as ``trainer.params``
+
 MOST = 64  # panels of one figure
 
 
-def filters(params: dict, name: str, columns: int = 8) -> Figure:
+def filters(params: Params, name: str, columns: int = 8) -> Figure:
     """The kernel of a convolution, one panel a filter.
 
     Parameters
@@ -61,7 +63,7 @@ def filters(params: dict, name: str, columns: int = 8) -> Figure:
     return _panels(panels, columns, [""] * len(panels), None if found.shape[2] == 3 else np.abs(panels).max())
 
 
-def feature_maps(model: Model, params: dict, x: ArrayLike, layer: str | None = None, columns: int = 8) -> Figure:
+def feature_maps(model: Model, params: Params, x: ArrayLike, layer: str | None = None, columns: int = 8) -> Figure:
     """What the layers make of one image: the channels of each, or of one layer.
 
     Parameters
@@ -93,7 +95,7 @@ def feature_maps(model: Model, params: dict, x: ArrayLike, layer: str | None = N
     return _panels(panels, columns, titles)
 
 
-def layer_values(model: Model, params: dict, x: ArrayLike, layers: Sequence[str]) -> dict[str, np.ndarray]:
+def layer_values(model: Model, params: Params, x: ArrayLike, layers: Sequence[str]) -> dict[str, np.ndarray]:
     """The outputs of layers for one example, by layer name, from the derived forward program."""
     d = model.forward(layers)
     given = {**params, model.input.name: np.asarray(x, np.float32)[None]}
@@ -102,7 +104,7 @@ def layer_values(model: Model, params: dict, x: ArrayLike, layers: Sequence[str]
     return {n: np.asarray(a) for n, a in (outputs.items() if isinstance(outputs, dict) else [(layers[0], outputs)])}
 
 
-def saliency(model: Model, params: dict, x: ArrayLike, label: int) -> Figure:
+def saliency(model: Model, params: Params, x: ArrayLike, label: int) -> Figure:
     """Which pixels a class's score depends on: the image, and the size of the derived gradient of the score by it.
 
     .. math:: S_{uv} = \\max_c \\left| \\frac{\\partial z_{label}}{\\partial x_{uvc}} \\right|
@@ -135,7 +137,7 @@ def saliency(model: Model, params: dict, x: ArrayLike, label: int) -> Figure:
     return figure
 
 
-def score_gradient(model: Model, params: dict, x: ArrayLike, label: int) -> np.ndarray:
+def score_gradient(model: Model, params: Params, x: ArrayLike, label: int) -> np.ndarray:
     """The derived gradient of the score of a class by one input x, of the shape of x."""
     graph = model.inference
     output, given = next(iter(graph.outputs.values())), next(iter(graph.inputs.values()))
@@ -153,7 +155,7 @@ def score_gradient(model: Model, params: dict, x: ArrayLike, label: int) -> np.n
 
 
 def state_gradients(
-    model: Model, params: dict, X: ArrayLike, Y: ArrayLike, loss: str | dv.Loss, layer: str
+    model: Model, params: Params, X: ArrayLike, Y: ArrayLike, loss: str | dv.Loss, layer: str
 ) -> np.ndarray:
     """``|dL/dh_t|`` for every step of a recurrent layer, from the derived adjoint of its state; shape (T,)."""
     model.layer(layer)
@@ -176,7 +178,7 @@ def state_gradients(
     return np.sqrt((np.moveaxis(gradient, axis, 0) ** 2).reshape(gradient.shape[axis], -1).sum(axis=1))
 
 
-def gradient_norms(norms: dict, title: str = "") -> Figure:
+def gradient_norms(norms: Mapping[str, Sequence[float] | np.ndarray], title: str = "") -> Figure:
     """How much of the gradient reaches each step: norms through time on a logarithmic scale.
 
     Parameters
@@ -201,7 +203,7 @@ def gradient_norms(norms: dict, title: str = "") -> Figure:
     return figure
 
 
-def _unfixed(d: Derived, sizes: dict) -> dict:
+def _unfixed(d: Derived, sizes: Mapping[str, int]) -> dict[str, int]:
     axes = {a for t in d.program.inputs for a in t.axes}
     return {s.name: sizes[s.name] for s in d.program.sizes() if s.name in sizes and s not in axes}
 

@@ -18,6 +18,7 @@ References: Laue, Mitterreiter, Giesen, *Computing Higher Order Derivatives of M
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
@@ -303,8 +304,6 @@ class _Parser:
             return Formula("number", text=text)
         if kind == "name" and self.peek("("):
             if text not in CALLS:
-                import difflib
-
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(
                     at,
