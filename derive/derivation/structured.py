@@ -112,7 +112,9 @@ class _Maker:
         return self.done[eq.name]
 
     def _parts(self, eq: Equation) -> tuple[Part, ...]:
-        together: dict = {}  # parts of one array with the same axes are one array
+        together: dict[
+            tuple[tuple[Index, ...], tuple[Index, ...]], list[Term]
+        ] = {}  # parts of one array with the same axes are one array
         single: list[Part] = []
         for term, inputs in (t for given in eq.terms for t in self._opened(eq, given)):
             axes, term, moved = _tied(eq, term)
