@@ -156,7 +156,11 @@ def gathered(visit: Visitor, value: Closure[V], I: Values) -> list[V]:
 def product_sum(t: Term, compiler: Compiler[V], slots: Slots, known: Set[Index], size: SizeOf) -> Closure[V | None]:
     """``coef * sum of products``; factors are multiplied in as soon as their indices are known, zeros cut the loop.
 
-    Factors that may not exist (quotients, logs) come last, so that rows and zeros are looked at first.
+    Two things make it more than a nest of loops.  The gradient of a convolution sums over six indices of which its rows
+    leave three free: an index that a row determines is solved for, never tried, or a check would take days.  And a
+    quotient or a logarithm under a condition that fails need not exist: evaluated there, it would throw away values that
+    the definition has nothing against.  So factors that may not exist come last, once all rows hold and no other factor
+    is zero.  None stands for the zero of an element that no row admits, without an addition of zeros.
     """
     F = compiler.F
     levels = _plan(t.bnd, t.rows, compiler, slots, known, size)
