@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import TypeAlias
 
 from sympy import Basic, Expr, Integer
 
@@ -27,6 +28,8 @@ from derive.program.check import check
 from derive.program.program import Equation, Program, Row, Term
 
 from .derivation import Derivation
+
+Letters: TypeAlias = "tuple[Index, ...]"
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,7 @@ class _Maker:
         return self.done[eq.name]
 
     def _parts(self, eq: Equation) -> tuple[Part, ...]:
-        together: dict[
-            tuple[tuple[Index, ...], tuple[Index, ...]], list[Term]
-        ] = {}  # parts of one array with the same axes are one array
+        together: dict[tuple[Letters, Letters], list[Term]] = {}  # parts of one array with the same axes are one array
         single: list[Part] = []
         for term, inputs in (t for given in eq.terms for t in self._opened(eq, given)):
             axes, term, moved = _tied(eq, term)
