@@ -10,8 +10,8 @@ import numerics as nx
 from benchmarks import recurrent
 from benchmarks.harness import memory
 from derive import layers as L
-from numerics.emit import contraction
-from numerics.emit.value import Val
+from numerics.emit.source.value import Val
+from numerics.emit.terms import contraction
 
 
 def compiled(kind, width=16, batch=8, steps=64, **options):

@@ -7,7 +7,7 @@ from sympy import Eq, Piecewise, exp, log, tanh
 
 import derive as dv
 import numerics as nx
-from numerics.emit.grams import class_pairs, gram, products
+from numerics.emit.source.grams import class_pairs, gram, products
 from numerics.sampling import draw_arrays, draw_sizes
 from numerics.verify import everything
 

@@ -19,7 +19,7 @@ import numerics as nx
 from derive import layers as L
 from derive.errors import ShapeError
 from numerics import catalogue
-from numerics.emit.choose import ACCEPTED
+from numerics.emit.source.choose import ACCEPTED
 from numerics.opponent import flatten
 from numerics.verify import float64
 

@@ -13,7 +13,7 @@ from derive.exact.field import ModularField, RationalField, Undefined
 from derive.latex import equation_latex
 from derive.matrices.leaves import KINDS, MATRICES, eliminated
 from derive.matrices.rules import slope
-from numerics.emit.matrices import EMISSIONS
+from numerics.emit.patterns.matrices import EMISSIONS
 from numerics.reference import MATRIX_VALUES, evaluate
 from numerics.verify import float64
 

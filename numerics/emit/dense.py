@@ -14,11 +14,12 @@ from derive.nodes import Iverson
 from derive.order import Scan
 from derive.program import Equation
 from derive.tensor import Read
+from numerics.emit.patterns import matrices
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ADD, ATOM, COMPARE, Val, align
+from numerics.emit.terms import contraction, pointwise
 
-from . import contraction, matrices, pointwise
 from .equation import finished
-from .scope import Scope
-from .value import ADD, ATOM, COMPARE, Val, align
 
 
 class DenseScope(Scope):

@@ -14,23 +14,11 @@ from sympy import Integer, Mul
 from derive.index import Index, same_size
 from derive.nodes import Iverson
 from derive.program import Equation
-
-from ..plan import Plan, common_coefficient, common_factors, labels, opened, solved
-from . import (
-    affine,
-    contraction,
-    convolution,
-    matrices,
-    pointwise,
-    reshape,
-    rows,
-    scatter,
-    stacking,
-    symmetric,
-    windows,
-)
-from .scope import Scope
-from .value import Val, align, full, union
+from numerics.emit.patterns import affine, convolution, matrices, rows, stacking, symmetric, windows
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, align, full, union
+from numerics.emit.terms import contraction, pointwise, reshape, scatter
+from numerics.emit.terms.plan import Plan, common_coefficient, common_factors, labels, opened, solved
 
 
 def value(scope: Scope, e: Equation) -> Val:

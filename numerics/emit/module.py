@@ -13,15 +13,19 @@ from derive.facts import missing_value
 from derive.index import Size
 from derive.order import Scan, schedule
 from derive.tensor import Tensor
+from numerics.emit.patterns import affine, rows
+from numerics.emit.patterns.pooling import Pools
+from numerics.emit.patterns.sums import reuse_sums
+from numerics.emit.source import choose, library
+from numerics.emit.source.names import Names, comment, literal
+from numerics.emit.source.scope import Scope
+from numerics.emit.terms import reads
+from numerics.emit.time import checkpoint, scan
+from numerics.emit.time.earlier import earlier
+from numerics.emit.time.time_first import TimeFirst, time_first
+from numerics.errors import SizeError
 
-from ..errors import SizeError
-from ..names import Names, comment, literal
-from . import affine, checkpoint, choose, dense, equation, library, reads, rows, scan
-from .earlier import earlier
-from .pooling import Pools
-from .scope import Scope
-from .sums import reuse_sums
-from .timefirst import TimeFirst, time_first
+from . import dense, equation
 
 MARGIN = 76  # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {
@@ -228,7 +232,7 @@ class _Plain(Scope):
         self.unknown, self.text = unknown, text
 
     def size(self, e):
-        from .value import Val
+        from numerics.emit.source.value import Val
 
         return Val(self.text, kind="num") if e == self.unknown else super().size(e)
 

@@ -21,13 +21,14 @@ from derive.index import Index, Size, same_size
 from derive.order import Scan
 from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
+from numerics.emit import equation
+from numerics.emit.source.names import Names
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val
+from numerics.errors import NumericsError
 
-from ..errors import NumericsError
-from ..names import Names
-from . import equation, scan
-from .scope import Scope
-from .timefirst import first
-from .value import ATOM, Val
+from . import scan
+from .time_first import first
 
 PART = Size("steps of a part")
 

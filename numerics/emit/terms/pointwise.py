@@ -18,10 +18,24 @@ from derive.errors import UnsupportedError
 from derive.index import Index, Size
 from derive.nodes import Iverson
 from derive.tensor import Read
+from numerics.emit.source.scope import Scope, number
+from numerics.emit.source.value import (
+    ADD,
+    AND,
+    ATOM,
+    COMPARE,
+    MUL,
+    OR,
+    POW,
+    UNARY,
+    Val,
+    align,
+    around,
+    joint_kind,
+    union,
+)
 
 from . import accurate, reads
-from .scope import Scope, number
-from .value import ADD, AND, ATOM, COMPARE, MUL, OR, POW, UNARY, Val, align, around, joint_kind, union
 
 # name -> source of the call; {0}, {1} are the arguments.  Pow, Piecewise and Iverson have rules of their own below.
 FUNCTIONS = {

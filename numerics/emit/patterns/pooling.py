@@ -22,10 +22,10 @@ from derive.index import Index, same_size
 from derive.order import Scan
 from derive.program import Equation, Term
 from derive.tensor import Read
+from numerics.emit.source.choose import choose
+from numerics.emit.source.scope import Scope, nonnegative_forms
+from numerics.emit.source.value import ATOM, Val, align, transpose
 
-from .choose import choose
-from .scope import Scope, nonnegative_forms
-from .value import ATOM, Val, align, transpose
 from .windows import Along, options
 
 

@@ -19,11 +19,11 @@ from derive.index import Index
 from derive.program import Equation, Program, Term
 from derive.reverse import ancestors
 from derive.tensor import Read
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val
+from numerics.emit.terms import pointwise
 
-from . import pointwise
-from .scope import Scope
 from .sums import is_plain_sum, labels_of, matching_sum
-from .value import ATOM, Val
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from sympy import Expr, expand
 from derive.affine import nonnegative, parts
 from derive.index import Index, Size
 from derive.tensor import Read
-
-from ..plan import Plan, labels
-from .contraction import Operand
-from .reshape import unfolded
+from numerics.emit.terms.contraction import Operand
+from numerics.emit.terms.plan import Plan, labels
+from numerics.emit.terms.reshape import unfolded
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ import sympy
 from sympy import Integer
 
 from derive.index import Index
-
-from ..plan import Plan, labels
-from .scope import Scope
-from .value import ATOM, Val, full, union
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val, full, union
+from numerics.emit.terms.plan import Plan, labels
 
 
 def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:

@@ -21,11 +21,11 @@ from derive.canonical import key
 from derive.index import Index
 from derive.nodes import Iverson
 from derive.tensor import Read
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, MATMUL, Val, transpose
 
-from ..plan import Plan, labels
 from . import pointwise
-from .scope import Scope
-from .value import ATOM, MATMUL, Val, transpose
+from .plan import Plan, labels
 
 
 @dataclass

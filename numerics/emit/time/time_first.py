@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from derive.order import Scan
 from derive.tensor import Read, Tensor
-
-from .scope import Scope
+from numerics.emit.source.scope import Scope
 
 
 @dataclass

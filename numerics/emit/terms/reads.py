@@ -18,10 +18,10 @@ from derive.affine import bounds, in_range, nonnegative, parts
 from derive.facts import missing_value
 from derive.index import Index, same_size
 from derive.tensor import Read
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val, align, union
 
 from . import pointwise, reshape
-from .scope import Scope
-from .value import ATOM, Val, align, union
 
 
 def read(scope: Scope, r: Read, order) -> Val:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from derive.nodes import Iverson
 from derive.tensor import Read
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, align, full
 
-from ..plan import Plan, labels
 from . import contraction, pointwise
-from .scope import Scope
-from .value import Val, align, full
+from .plan import Plan, labels
 
 
 def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:

@@ -21,10 +21,9 @@ from derive.index import Index, same_size
 from derive.order import Scan
 from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
-
-from ..names import Names
-from . import equation
-from .scope import Scope
+from numerics.emit import equation
+from numerics.emit.source.names import Names
+from numerics.emit.source.scope import Scope
 
 
 @dataclass

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from derive.matrices.leaves import split_at
 from derive.program import Equation
-
-from .scope import Scope
-from .value import Val, full
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, full
 
 
 def value(scope: Scope, e: Equation, matrix: Val) -> Val:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sympy import Mul
 
-from ..errors import NumericsError
+from numerics.errors import NumericsError
 
 ACCEPTED = {
     "convolution": ("conv", "rows", "patches", "windows"),

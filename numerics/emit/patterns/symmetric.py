@@ -21,13 +21,12 @@ from sympy import Add, Integer, Mul
 from derive.index import Index, same_size
 from derive.nodes import Iverson
 from derive.tensor import Read
-
-from ..plan import Plan, common_coefficient, flat, labels
-from . import pointwise
-from .choose import choose
-from .contraction import Contraction, arrange
-from .scope import Scope
-from .value import ATOM, Val, align, full
+from numerics.emit.source.choose import choose
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val, align, full
+from numerics.emit.terms import pointwise
+from numerics.emit.terms.contraction import Contraction, arrange
+from numerics.emit.terms.plan import Plan, common_coefficient, flat, labels
 
 SMALL = 64  # columns below which a Gram matrix is one plain product
 

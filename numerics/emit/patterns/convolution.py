@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from sympy import Integer, Mul
 
-from . import pointwise
-from .choose import choose
-from .scope import Scope
-from .value import ATOM, Val, align, transpose
+from numerics.emit.source.choose import choose
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, Val, align, transpose
+from numerics.emit.terms import pointwise
+
 from .windows import Windows, options
 
 # the axes of each part, positions and taps standing for themselves

@@ -11,7 +11,7 @@ from sympy import Add, Expr, Integer, Mul, Pow, Rational, floor
 from derive.errors import UnsupportedError
 from derive.index import Index, Size
 
-from ..names import Names
+from .names import Names
 from .value import ADD, ATOM, MUL, POW, UNARY, Val
 
 

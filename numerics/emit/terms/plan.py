@@ -23,7 +23,7 @@ from derive.nodes import Iverson
 from derive.program import Term
 from derive.tensor import Read
 
-from .emit.reads import inside_conditions
+from .reads import inside_conditions
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Plan:
     conditions: list
     bnd: list[Index]
     scatter: dict[Index, Expr] = field(default_factory=dict)
-    folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, emit/reshape.py
+    folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, see reshape.py
     value: object = None  # its array, where a pattern gave it
 
     def xreplace(self, mapping) -> None:

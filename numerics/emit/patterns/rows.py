@@ -17,11 +17,11 @@ from sympy import Function, Piecewise
 from derive.nodes import Iverson
 from derive.program import Program, Term
 from derive.tensor import Read
+from numerics.emit.source.choose import choose
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import ATOM, MATMUL, Val
 
-from .choose import choose
-from .scope import Scope
 from .sums import definition, is_plain_sum, labels_of
-from .value import ATOM, MATMUL, Val
 
 
 def vectors_in_sums(scope: Scope, program: Program) -> Program:
