@@ -20,7 +20,7 @@ from derive.index import Size
 from derive.program import Program
 from derive.tensor import Tensor
 
-from .emit.module import size_place
+from .emit.source.sizes import size_place
 from .errors import InputError, SizeError
 from .matrix_values import check_matrices
 

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
-from sympy import Expr, Poly, Symbol, floor, solve
 
 from derive.derivation import Derivation
 from derive.facts import missing_value
 from derive.index import Size
 from derive.order import Scan, schedule
-from derive.tensor import Tensor
-from numerics.emit.patterns import affine, rows
+from derive.program import Equation
+from derive.tensor import Read, Tensor
+from numerics.emit.patterns.affine import Affine, affine_forms
 from numerics.emit.patterns.pooling import Pools
+from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.sums import reuse_sums
-from numerics.emit.source import choose, library
+from numerics.emit.source import choose, library, printer
+from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
 from numerics.emit.source.names import Names, comment, literal
-from numerics.emit.source.scope import Scope
+from numerics.emit.source.scope import Scope, Writers
+from numerics.emit.source.sizes import preamble
 from numerics.emit.terms import reads
 from numerics.emit.time import checkpoint, scan
-from numerics.emit.time.earlier import earlier
+from numerics.emit.time.earlier import Earlier, earlier
 from numerics.emit.time.time_first import TimeFirst, time_first
 from numerics.errors import SizeError
 
 from . import dense, equation
 
-MARGIN = 76  # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {
     "backprop": "loss_and_grads",
     "vjp": "vjp",
@@ -46,7 +50,7 @@ class Module:
     function: str
     inputs: tuple[Tensor, ...]
     choices: tuple[tuple[str, int, str], ...]
-    identifiers: dict[str, str]
+    tree: FunctionDef  # the function, as it was printed
 
 
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
@@ -68,14 +72,12 @@ def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _reads(part):
-    from derive.tensor import Read
-
+def _reads(part: Any) -> set[Read]:
     found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
     return {s for r in found for s in r.atoms(Read)}
 
 
-def _results(d: Derivation):
+def _results(d: Derivation) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
     """``(path, tensor)`` of every result."""
     for name, value in d.results:
         if isinstance(value, Tensor):
@@ -87,11 +89,11 @@ def _results(d: Derivation):
 
 def emit(
     d: Derivation,
-    sizes=None,
-    dense_fallback=False,
-    name=None,
-    verified=None,
-    patterns=None,
+    sizes: Mapping[Size | str, int] | None = None,
+    dense_fallback: bool = False,
+    name: str | None = None,
+    verified: str | None = None,
+    patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
@@ -101,37 +103,25 @@ def emit(
     names = Names({"jnp", "jax", "lax", "functools", "product", *library.NEEDS})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)
-    scope = Scope(names, bound)
+    scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), jax.default_backend()
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    if dense_fallback:
-        order = TimeFirst(schedule(d.program))
-    else:
-        reused = reuse_sums(d.program)
-        program = rows.vectors_in_sums(scope, reused.program)
-        written = affine.affine_forms(scope, program, [t for _, t in _results(d)])
-        scope.choices += [*reused.choices, *written.choices]
-        scope.forms = written.forms
-        order = time_first(schedule(written.program))
-        if checkpoint_every is None:
-            found = earlier(order.groups, {t.name for _, t in _results(d)}, _readers(d))
-            order.groups, scope.earlier = found.groups, found.stacked
-    if not dense_fallback and scope.patterns.get("pool") != "windows":
-        scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
-    kept = checkpoint.plan(order.groups, {t.name for _, t in _results(d)}, checkpoint_every, bound)
+    results = [t for _, t in _results(d)]
+    order = TimeFirst(schedule(d.program)) if dense_fallback else _prepared(scope, d, results, checkpoint_every)
+    kept = checkpoint.plan(order.groups, {t.name for t in results}, checkpoint_every, bound)
     order.prepare(scope)
     for group in order.groups:
         if not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
-    order.restore(scope, [t for _, t in _results(d)])
+    order.restore(scope, results)
     if dense_fallback:
-        scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))
-    body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]
-    body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
-    body.append((f"return {_returned(d, scope)}", ""))
+        scope.choice("dense", "asked for: every term on the full grid of its indices", 0)
+    body = (*preamble(scope, inputs), *scope.constants, Gap(), *scope.lines, Return(_returned(d, scope)))
+    arguments = tuple(Name(scope.arrays[t.name]) for t in inputs)
+    tree = FunctionDef(function, arguments, body, (dotted("jax.jit"),))
     text = "\n".join(
         [
             _header(d, title, scope, verified),
@@ -139,31 +129,43 @@ def emit(
             "",
             "",
             *(text + "\n\n" for text in library.sources(scope.helpers)),
-            _signature(function, inputs, scope),
-            _docstring(d, inputs, scope),
-            _laid_out(body),
+            printer.function(tree, _docstring(d, inputs, scope)),
             "",
         ]
     )
-    given = {t.name: scope.arrays[t.name] for t in inputs}
-    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
+    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), tree)
 
 
-def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> None:
+def _prepared(scope: Scope, d: Derivation, results: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
+    """What is written, in order: the program with what patterns know of all of it put to use."""
+    names = {t.name for t in results}
+    reused = reuse_sums(d.program)
+    written = affine_forms(scope, vectors_in_sums(scope, reused.program), results)
+    scope.choices += [*reused.choices, *written.choices]
+    scope.records[Affine] = written
+    order = time_first(schedule(written.program))
+    if checkpoint_every is None:
+        found = earlier(order.groups, names, _readers(d))
+        order.groups, scope.records[Earlier] = found.groups, found
+    if scope.patterns.get("pool") != "windows":
+        scope.records[Pools] = Pools.of(order.groups, names)
+    return order
+
+
+def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallback: bool) -> None:
     """One equation, or one recurrence."""
     if isinstance(group, Scan):
         outside = _read_outside(d, group)
         (dense if dense_fallback else scan).write_scan(scope, group, outside)
         return
     scope.number = group.number
-    if scope.pools is not None and group.name in scope.pools.skipped:
+    pools = scope.record(Pools)
+    if pools is not None and group.name in pools.skipped:
         return
-    if scope.pools is not None and group.name in scope.pools.outer:
-        scope.pools.write(scope, group.name, reads.read)
+    if pools is not None and group.name in pools.outer:
+        pools.write(scope, group.name)
         return
-    writer = dense if dense_fallback else equation
-    v = writer.value(scope, group)
-    scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
+    scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
 def _readers(d: Derivation) -> dict[str, set[str]]:
@@ -181,147 +183,23 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
     return members & (read | {t.name for _, t in _results(d)})
 
 
-# -- the top of the function ---------------------------------------------------------------------------------------
+def _returned(d: Derivation, scope: Scope) -> Code:
+    """The results: an array each, or arrays by name."""
 
+    def key(k: str | tuple[str, ...]) -> Code:
+        return Tuple(tuple(map(Text, k))) if isinstance(k, tuple) else Text(k)
 
-def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
-    """Sizes and dtype, as far as they are used."""
-    lines, solved = [], {}
-    todo = set(scope.used_sizes)
-    for s in sorted(todo, key=lambda s: s.name):
-        if s in scope.bound:
-            lines.append((f"{scope.used_sizes[s]} = {scope.bound[s]}", ""))
-            continue
-        place = size_place(s, inputs)
-        if place is None:
-            raise SizeError(
-                f'size {s.name} is fixed by no array; give it, as in nx.compile(d, sizes={{"{s.name}": 2}})'
-            )
-        solved[s] = place
-    by_tensor: dict = {}
-    for s, (t, axis, e) in sorted(solved.items(), key=lambda kv: (inputs.index(kv[1][0]), kv[1][1])):
-        by_tensor.setdefault(t, []).append((s, axis, e))
-    for t, found in by_tensor.items():
-        lines += _sizes_of(scope, t, found)
-    if scope.dtype_used:
-        first = next(t for t in inputs if t.dtype == "float")
-        lines.append((f"{scope.dtype} = {scope.arrays[first.name]}.dtype", ""))
-    return lines
-
-
-def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
-    source = scope.arrays[t.name]
-    if len(found) == t.rank and t.rank > 1 and all(e is None for *_, e in found):
-        return [(f"{', '.join(scope.used_sizes[s] for s, *_ in found)} = {source}.shape", "")]
-    lines = []
-    for s, axis, e in found:
-        code = f"{source}.shape[{axis}]"
-        if e is not None:
-            unknown = Symbol("n")
-            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())  # n / 2 of an array's axis is a whole number
-            code = Scope.size(_Plain(scope, unknown, code), e if whole else floor(e)).src
-        lines.append((f"{scope.used_sizes[s]} = {code}", ""))
-    return lines
-
-
-class _Plain(Scope):
-    """Writes a size expression in which one symbol stands for a source text."""
-
-    def __init__(self, scope, unknown, text):
-        super().__init__(scope.names, scope.bound, scope)
-        self.unknown, self.text = unknown, text
-
-    def size(self, e):
-        from numerics.emit.source.value import Val
-
-        return Val(self.text, kind="num") if e == self.unknown else super().size(e)
-
-
-def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
-    """``(tensor, axis, formula)`` that fixes a size: an axis of that size, else one that is linear in it alone."""
-    for t in inputs:
-        for n, a in enumerate(t.axes):
-            if a == s:
-                return t, n, None
-    unknown = Symbol("n")
-    for t in inputs:
-        for n, a in enumerate(t.axes):
-            if a.free_symbols == {s} and a.is_polynomial(s):
-                found = solve(a - unknown, s)
-                if len(found) == 1:
-                    return t, n, found[0]
-    return None
+    return Tuple(
+        tuple(
+            Name(scope.arrays[value.name])
+            if isinstance(value, Tensor)
+            else Dict(tuple((key(k), Name(scope.arrays[t.name])) for k, t in value.items()))
+            for _, value in d.results
+        )
+    )
 
 
 # -- text ----------------------------------------------------------------------------------------------------------
-
-
-def _laid_out(body) -> str:
-    lines = [
-        ("    " + line, margin if n == 0 else "")
-        for code, margin in body
-        for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])
-    ]
-    short = [len(line) for line, margin in lines if margin and len(line) <= MARGIN]
-    column = max([40, *short]) + 2
-    out = []
-    for line, margin in lines:
-        if not line.strip():
-            out += [""] if out and out[-1] else []
-            continue
-        out.append((f"{line:<{column - 2}}  # {comment(margin)}" if margin else line).rstrip())
-    return "\n".join(out)
-
-
-def wrapped(code: str, width: int) -> list[str]:
-    """A long statement on several lines, broken inside brackets, at the shallowest place that fits."""
-    if len(code) <= width:
-        return [code]
-    begin = code.find(" = ") + 3 if " = " in code else 0
-    spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    if begin and any(depth == 0 and n <= width for depth, n in spots):
-        code = f"{code[:begin]}({code[begin:]})"
-        spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    indent = " " * (len(code) - len(code.lstrip()) + 4)
-    lines, start, room = [], 0, width
-    while len(code) - start > room:
-        here = [(depth, n) for depth, n in spots if depth > 0 and start + 24 < n <= start + room]
-        if not here:
-            break
-        shallow = min(depth for depth, _ in here)
-        cut = max(n for depth, n in here if depth == shallow)
-        lines.append(code[start:cut].strip() if lines else code[:cut].rstrip())
-        start, room = cut, width - len(indent)
-    lines.append(code[start:].strip() if lines else code)
-    return [lines[0], *(indent + line for line in lines[1:])]
-
-
-def _breaks(code: str):
-    """``(bracket depth, position)`` where a line may be broken: before an operator, after a comma."""
-    depth, quote, spots = 0, "", []
-    for n, ch in enumerate(code):
-        if quote:
-            quote = "" if ch == quote and code[n - 1] != "\\" else quote
-        elif ch in "\"'":
-            quote = ch
-        elif ch in "([{":
-            depth += 1
-        elif ch in ")]}":
-            depth -= 1
-        elif ch == " " and (code[n - 1] == "," or code[n : n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
-            spots.append((depth, n))
-    return spots
-
-
-def _returned(d: Derivation, scope: Scope) -> str:
-    parts = []
-    for _, value in d.results:
-        if isinstance(value, Tensor):
-            parts.append(scope.arrays[value.name])
-        else:
-            inside = ", ".join(f"{_key(key)}: {scope.arrays[t.name]}" for key, t in value.items())
-            parts.append(f"{{{inside}}}")
-    return ", ".join(parts) + ("," if len(parts) == 1 else "")
 
 
 def _key(key) -> str:
@@ -336,13 +214,6 @@ def _imports(scope: Scope) -> str:
     lines += ["import jax", "import jax.numpy as jnp"]
     lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
     return "\n".join(lines)
-
-
-def _signature(function, inputs, scope) -> str:
-    start = f"def {function}("
-    text = f"{start}{', '.join(scope.arrays[t.name] for t in inputs)}):"
-    lines = textwrap.wrap(text, 119, subsequent_indent=" " * len(start), break_long_words=False)
-    return "\n".join(["@jax.jit", *lines])
 
 
 def _shape(t: Tensor) -> str:

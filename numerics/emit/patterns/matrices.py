@@ -13,50 +13,65 @@ from __future__ import annotations
 
 from derive.matrices.leaves import split_at
 from derive.program import Equation
+from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Tuple, call, dotted, method, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, full
+from numerics.emit.terms.plan import Plain
+
+
+def applies(scope: Scope, e: Equation) -> bool:
+    """Whether an equation is an inverse or a determinant."""
+    return e.reduce in EMISSIONS
+
+
+def equation(scope: Scope, e: Equation, plain: Plain) -> Val:
+    """The array of a matrix equation; its matrix is the sum of its terms."""
+    batch, _ = split_at(e.reduce, e.idx)
+    return value(scope, e, plain(scope, e.terms, (*batch, *e.over)))
 
 
 def value(scope: Scope, e: Equation, matrix: Val) -> Val:
     """The array of a matrix equation, given that of its matrix over the batch and then rows and columns."""
     batch, own = split_at(e.reduce, e.idx)
     order = (*batch, *e.over)
-    matrix = full(matrix, order, scope.shape(order), scope.dtype if matrix.kind != "float" else "")
+    matrix = full(matrix, order, scope.shape, scope.dtype if matrix.kind != "float" else None)
     definite = any(f.kind == "positive_definite" for f in e.terms[0].fac[0].tensor.facts)
-    return Val(EMISSIONS[e.reduce](scope, e, matrix.src, definite), axes=(*batch, *own))
+    return Val(EMISSIONS[e.reduce](scope, e, matrix.node, definite), (*batch, *own))
 
 
-def _factor(scope: Scope, e: Equation, source: str) -> str:
+def _factor(scope: Scope, e: Equation, array: Code) -> Code:
     """The Cholesky factor of a matrix, written once for all equations that need it."""
-    key = ("cholesky", source)
+    key = ("cholesky", array)
     matrix = e.terms[0].fac[0].tensor
     fact = next(f for f in matrix.facts if f.kind == "positive_definite")
-    scope.choices.append(("cholesky", e.number, f"{fact.text(matrix)}, so its Cholesky factor serves for all"))
+    scope.choice("cholesky", f"{fact.text(matrix)}, so its Cholesky factor serves for all", e.number)
     if key not in scope.shared:
         name = scope.names.fresh(f"{scope.arrays[matrix.name]}_chol")
-        scope.write(f"{name} = jnp.linalg.cholesky({source})")
-        scope.shared[key] = Val(name)
-    return scope.shared[key].src
+        scope.assign(name, call("jnp.linalg.cholesky", array))
+        scope.shared[key] = Val(Name(name))
+    return scope.shared[key].node
 
 
-def _inverse(scope, e, source, definite):
+def _inverse(scope: Scope, e: Equation, array: Code, definite: bool) -> Code:
     if not definite:
-        return f"jnp.linalg.inv({source})"
-    factor = _factor(scope, e, source)
-    size = scope.size(e.over[0].size).src
-    return f"{scope.module('jax')}.scipy.linalg.cho_solve(({factor}, True), jnp.eye({size}, dtype={scope.dtype}))"
+        return call("jnp.linalg.inv", array)
+    factor = _factor(scope, e, array)
+    identity = call("jnp.eye", scope.size(e.over[0].size).node, dtype=scope.dtype)
+    return call(f"{scope.module('jax')}.scipy.linalg.cho_solve", Tuple((factor, Constant(True))), identity)
 
 
-def _det(scope, e, source, definite):
-    return f"jnp.linalg.det({source})"
+def _det(scope: Scope, e: Equation, array: Code, definite: bool) -> Code:
+    return call("jnp.linalg.det", array)
 
 
-def _logdet(scope, e, source, definite):
+def _logdet(scope: Scope, e: Equation, array: Code, definite: bool) -> Code:
     if definite:
-        return f"2 * jnp.log(jnp.diagonal({_factor(scope, e, source)}, axis1=-2, axis2=-1)).sum(-1)"
-    pair = scope.names.fresh("sign"), scope.names.fresh("logabsdet")
-    scope.write(f"{', '.join(pair)} = jnp.linalg.slogdet({source})")
-    return f"jnp.where({pair[0]} > 0, {pair[1]}, jnp.nan)"
+        last = {"axis1": number_of(-2), "axis2": number_of(-1)}
+        logs = call("jnp.log", call("jnp.diagonal", _factor(scope, e, array), **last))
+        return Binary(number_of(2), "*", method(logs, "sum", number_of(-1)))
+    sign, size = Name(scope.names.fresh("sign")), Name(scope.names.fresh("logabsdet"))
+    scope.assign(Tuple((sign, size)), call("jnp.linalg.slogdet", array))
+    return call("jnp.where", Compare(sign, ">", number_of(0)), size, dotted("jnp.nan"))
 
 
 EMISSIONS = {"inverse": _inverse, "det": _det, "logdet": _logdet}

@@ -13,6 +13,7 @@ only these equations read is never formed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sympy import Expr, expand
@@ -20,13 +21,18 @@ from sympy import Expr, expand
 from derive.affine import parts
 from derive.index import Index, same_size
 from derive.order import Scan
-from derive.program import Equation, Term
+from derive.program import Equation, Row, Term
 from derive.tensor import Read
 from numerics.emit.source.choose import choose
+from numerics.emit.source.code import Code, Name, Tuple, call, number_of
 from numerics.emit.source.scope import Scope, nonnegative_forms
-from numerics.emit.source.value import ATOM, Val, align, transpose
+from numerics.emit.source.value import Val, full, named, transpose
+from numerics.emit.terms.arithmetic import Order
+from numerics.emit.terms.plan import Plain
 
 from .windows import Along, options
+
+Named = dict[Index, Index]  # an index of a pool -> the one that stands for it in a term
 
 
 @dataclass
@@ -62,7 +68,8 @@ class Pool:
 class Pools:
     """The pools of a program, by the equations that they stand for."""
 
-    def __init__(self, equations, every, kept):
+    def __init__(self, equations: Iterable[Equation], every: Iterable[Equation], kept: Iterable[str]):
+        every = list(every)
         self.by_name = {e.name: e for e in every}
         self.readers = _readers(every)
         self.kept = set(kept)
@@ -72,8 +79,9 @@ class Pools:
         self.inner_argmax = {p.argmaxes[0].name: p for p in self.found if p.argmaxes[0] is not None}
 
     @classmethod
-    def of(cls, groups, kept) -> Pools:
+    def of(cls, groups: Iterable[Equation | Scan], kept: Iterable[str]) -> Pools:
         """The pools of a schedule, outside recurrences; ``kept`` are the names of results."""
+        groups = list(groups)
         every = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
         return cls([g for g in groups if not isinstance(g, Scan)], every, kept)
 
@@ -133,8 +141,15 @@ class Pools:
                     return False
         return outside <= {e.name for e in (*images, *pool.adjoints)}
 
-    def _adjoint(self, pool: Pool, idx, t: Term):
-        """``(term of the outer gradient, its indices, places m)`` of a term of the image's gradient."""
+    def _adjoint(self, pool: Pool, idx: Order, t: Term) -> tuple[Term, Named, dict[int, Index]] | None:
+        """``(term of the outer gradient, its indices, places m)`` of a term of the image's gradient.
+
+        Why it is read backwards: the chain rule went through the nest of maxes from the outside in, so the gradient of the
+        image holds the innermost argmax in a row ``place = m`` and, as a factor, the gradient of the innermost max, which
+        is defined by the next argmax out, and so on.  Each level is peeled off by putting its definition in; what is left
+        is the gradient of the outermost max, in the letters of this term.  Only a term that comes apart without a rest is
+        the adjoint of a pool: with any other row or factor on a tap, the general path writes it.
+        """
         found = [r for row in t.rows for r in row.reads() if r.tensor.name == pool.argmaxes[0].name]
         if not found or any(r != found[0] for r in found):
             return None
@@ -163,7 +178,7 @@ class Pools:
             return None
         return rest, named, places
 
-    def _peel(self, pool: Pool, level: int, t: Term, named):
+    def _peel(self, pool: Pool, level: int, t: Term, named: Named) -> tuple[Term, Named] | None:
         """The gradient of an inner max in terms of the next: ``dh_max[.., r] = dh[..] [r = h_argmax[..]]``."""
         if len(t.fac) != 1 or not isinstance(t.fac[0], Read) or t.rows or t.bnd:
             return None
@@ -205,65 +220,67 @@ class Pools:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def write(self, scope: Scope, name: str, image) -> None:
+    def write(self, scope: Scope, name: str) -> None:
         """``h, h_argmax = max_pool(...)`` at the place of the outermost max."""
         pool = self.outer[name]
         choose(scope, "pool")
         plain = {pool.spot(a): a.m for a in pool.axes}
         read = Read(pool.image.tensor, *(plain.get(n, e) for n, e in enumerate(pool.image.idx)))
         order = pool.layout("m")
-        v = transpose(image(scope, read, order), order)
+        v = transpose(scope.read(read, order), order)
         made, wanted = pool.layout("u"), list(pool.outer.idx)
         target = scope.arrays[pool.outer.name]
-        at = scope.arrays[pool.argmaxes[-1].name] if pool.argmaxes[-1] is not None else "_"
-        arguments = [
-            v.src,
-            scope.shape([a.r for a in pool.axes]),
-            scope.shape([a.u for a in pool.axes]),
-            *_arguments(scope, pool),
-        ]
-        first, last = min(pool.numbers), max(pool.numbers)
-        margin = (
-            f"({first})"
-            if first == last
-            else f"({first})-({last})"
-            if last - first == len(pool.numbers) - 1
-            else ", ".join(f"({n})" for n in sorted(pool.numbers))
-        )
-        scope.write(f"{target}, {at} = {scope.helper('max_pool')}({', '.join(arguments)})", margin)
+        first = pool.argmaxes[-1]
+        window, reach = scope.shape([a.r for a in pool.axes]), scope.shape([a.u for a in pool.axes])
+        node = call(scope.helper("max_pool"), v.node, window, reach, **_options(scope, pool))
+        at = scope.arrays[first.name] if first is not None else "_"
+        scope.assign(Tuple((Name(target), Name(at))), node, _numbers(pool))
         if made != wanted:
-            scope.write(f"{target} = {transpose(Val(target, ATOM, tuple(made)), wanted).src}")
+            scope.assign(target, transpose(named(target, made), wanted).node)
 
-    def gradient(self, scope: Scope, term: Term, idx, plain) -> Val | None:
+    def gradient(self, scope: Scope, term: Term, idx: Order, plain: Plain) -> Val | None:
         """The value of a term of the image's gradient, if it is the adjoint of a pool."""
         names = {r.tensor.name for row in term.rows for r in row.reads()} & set(self.inner_argmax)
         if len(names) != 1:
             return None
         pool = self.inner_argmax[names.pop()]
         found = self._adjoint(pool, tuple(idx), term)
-        if found is None:
+        first = pool.argmaxes[-1]
+        if found is None or first is None:
             return None
-        rest, named, places = found
-        made = [named.get(i, i) for i in pool.layout("u")]
-        g = plain(scope, [rest], tuple(made))
+        rest, own, places = found
+        made = [own.get(i, i) for i in pool.layout("u")]
         lead, tail = pool.lead_and_tail()
-        if set(g.axes) != set(made):
-            g = Val(f"jnp.broadcast_to({align(g, made).src}, {scope.shape(made)})", ATOM, tuple(made))
-        g = transpose(g, made)
-        at = scope.arrays[pool.argmaxes[-1].name]
+        g = full(plain(scope, [rest], made), made, scope.shape)
         shape = [places[pool.spot(a)] for a in pool.axes]
-        arguments = [g.src, at, scope.shape([a.r for a in pool.axes]), scope.shape(shape), *_arguments(scope, pool)]
-        text = f"{scope.helper('max_pool_gradient')}({', '.join(arguments)})"
-        axes = [*(named.get(i, i) for i in lead), *shape, *(named.get(i, i) for i in tail)]
-        return transpose(Val(text, ATOM, tuple(axes)), [i for i in idx if i in axes])
+        node = call(
+            scope.helper("max_pool_gradient"),
+            g.node,
+            Name(scope.arrays[first.name]),
+            scope.shape([a.r for a in pool.axes]),
+            scope.shape(shape),
+            **_options(scope, pool),
+        )
+        axes = [*(own.get(i, i) for i in lead), *shape, *(own.get(i, i) for i in tail)]
+        return transpose(Val(node, tuple(axes)), [i for i in idx if i in axes])
 
 
-def _arguments(scope: Scope, pool: Pool) -> list[str]:
+def _options(scope: Scope, pool: Pool) -> dict[str, Code]:
     lead, _ = pool.lead_and_tail()
-    return options(scope, pool.axes) + ([f"axis={len(lead)}"] if len(lead) != 1 else [])
+    return {**options(scope, pool.axes), **({"axis": number_of(len(lead))} if len(lead) != 1 else {})}
 
 
-def _readers(equations) -> dict[str, set[str]]:
+def _numbers(pool: Pool) -> str:
+    """``(3)-(6)`` of the equations that one line stands for."""
+    first, last = min(pool.numbers), max(pool.numbers)
+    if first == last:
+        return f"({first})"
+    if last - first == len(pool.numbers) - 1:
+        return f"({first})-({last})"
+    return ", ".join(f"({n})" for n in sorted(pool.numbers))
+
+
+def _readers(equations: Iterable[Equation]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {e.name: set() for e in equations}
     for e in equations:
         for t in e.tensors():
@@ -280,9 +297,9 @@ def _max_of(e: Equation | None, kind: str) -> Read | None:
     return t.fac[0] if plain and isinstance(t.fac[0], Read) and t.fac[0].tensor.dtype == "float" else None
 
 
-def _axes(image: Read, taps) -> list[Along] | None:
+def _axes(image: Read, taps: Sequence[Index]) -> list[Along] | None:
     """The windows of the image, in the order of the nest from the outside; every tap moves along one axis."""
-    by_tap = {}
+    by_tap: dict[Index, Along] = {}
     for n, (e, size) in enumerate(zip(image.idx, image.tensor.axes, strict=True)):
         if isinstance(e, Index):
             if e in taps:
@@ -306,7 +323,7 @@ def _at(a: Along) -> Expr:
     return a.stride * a.u + a.dilation * a.r - a.low
 
 
-def _only_existence(guards, image: Read) -> bool:
+def _only_existence(guards: Iterable[Row], image: Read) -> bool:
     """Whether every guard says that a place of the image exists."""
     allowed = {expand(g) for e, n in zip(image.idx, image.tensor.axes, strict=True) for g in (e, n - 1 - e)}
     forms = [nonnegative_forms(g.condition) for g in guards]
@@ -320,9 +337,9 @@ def _reads(t: Term, name: str) -> bool:
     return name in found
 
 
-def _places(image: Read, t: Term, idx) -> dict | None:
+def _places(image: Read, t: Term, idx: Order) -> dict[int, Index] | None:
     """``{axis: free index m}`` from rows ``place == m``, one for each windowed axis of the image."""
-    found = {}
+    found: dict[int, Index] = {}
     for n, (e, size) in enumerate(zip(image.idx, image.tensor.axes, strict=True)):
         if isinstance(e, Index):
             if e not in idx:
@@ -335,5 +352,5 @@ def _places(image: Read, t: Term, idx) -> dict | None:
     return found
 
 
-def _is_place(row, e, m) -> bool:
+def _is_place(row: Row, e: Expr, m: Index) -> bool:
     return row.op == "==" and expand(row.lhs - row.rhs) in (expand(e - m), expand(m - e))

@@ -11,23 +11,37 @@ handed to them part by part.
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import sympy
-from sympy import Integer
+from sympy import Expr, Integer
 
 from derive.index import Index, Size, same_size
 from derive.order import Scan
 from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
-from numerics.emit import equation
+from numerics.emit.source.code import (
+    Assign,
+    Attribute,
+    Code,
+    Constant,
+    FunctionDef,
+    Name,
+    Return,
+    Subscript,
+    Tuple,
+    call,
+    number_of,
+)
 from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope
-from numerics.emit.source.value import ATOM, Val
+from numerics.emit.source.value import Val
 from numerics.errors import NumericsError
 
 from . import scan
+from .earlier import Group
 from .time_first import first
 
 PART = Size("steps of a part")
@@ -56,7 +70,7 @@ class Plan:
     pairs: list[Pair]
     every: int = 0
 
-    def write(self, scope: Scope, group) -> bool:
+    def write(self, scope: Scope, group: Group) -> bool:
         """Write a group if it belongs to one of them."""
         for pair in self.pairs:
             if group is pair.forward:
@@ -68,7 +82,7 @@ class Plan:
         return False
 
 
-def plan(groups, results, every, bound) -> Plan:
+def plan(groups: list[Group], results: set[str], every: int | None, bound: Mapping[Size, int]) -> Plan:
     """The recurrences of a program that ``checkpoint_every`` is about.
 
     Raises
@@ -100,7 +114,7 @@ def plan(groups, results, every, bound) -> Plan:
     return Plan(found, int(every))
 
 
-def _pairs(groups, results) -> list[Pair]:
+def _pairs(groups: list[Group], results: set[str]) -> list[Pair]:
     scans = [g for g in groups if isinstance(g, Scan)]
     found: list[Pair] = []
     for n, f in enumerate(scans):
@@ -121,11 +135,11 @@ def _pairs(groups, results) -> list[Pair]:
     return found
 
 
-def _read_by(groups) -> set[str]:
+def _read_by(groups: Iterable[Group]) -> set[str]:
     return {t.name for g in groups for e in _equations(g) for t in e.tensors()}
 
 
-def _equations(g):
+def _equations(g: Group) -> tuple[Equation, ...]:
     return g.equations if isinstance(g, Scan) else (g,)
 
 
@@ -133,7 +147,7 @@ def _first(g: Scan) -> str:
     return g.equations[0].name
 
 
-def _beside(groups, f: Scan, r: Scan) -> tuple[Equation, ...]:
+def _beside(groups: list[Group], f: Scan, r: Scan) -> tuple[Equation, ...]:
     members = {e.name for g in (f, r) for e in g.equations}
     backward = {e.name for e in r.equations}
     known = {e.name for g in groups[: groups.index(r) + 1] for e in _equations(g)}
@@ -147,7 +161,7 @@ def _beside(groups, f: Scan, r: Scan) -> tuple[Equation, ...]:
     )
 
 
-def _step_of(e: Equation, members) -> Index | None:
+def _step_of(e: Equation, members: Collection[str]) -> Index | None:
     """The index of ``e`` at which, or at constant shifts of which, it reads members, without summing; or None."""
     reads = [r for r in e.reads() if r.tensor.name in members]
     inside = any(s.tensor.name in members for r in e.reads() for i in r.idx for s in i.atoms(Read))
@@ -159,13 +173,13 @@ def _step_of(e: Equation, members) -> Index | None:
     )
 
 
-def _in_time(e: Equation, r: Scan, members, backward) -> bool:
+def _in_time(e: Equation, r: Scan, members: Collection[str], backward: Collection[str]) -> bool:
     """Whether members of the reverse recurrence are read at steps that it has gone through."""
     t = _step_of(e, members)
     return all(int(x.idx[0] - t) * r.direction <= 0 for x in e.reads() if x.tensor.name in backward)
 
 
-def _plain(g: Scan, names) -> bool:
+def _plain(g: Scan, names: Collection[str]) -> bool:
     """Whether time is the first axis, and members are read at constant shifts of it and stand in no index."""
     for e in g.equations:
         t = e.idx[g.axis[e.name]]
@@ -183,18 +197,15 @@ class Body(Scope):
     """The function of a part: the number of its steps is known only inside it."""
 
     def __init__(self, outer: Scope):
-        super().__init__(Names(outer.names.taken), outer.bound, outer)
-        self.used_sizes = ChainMap(outer.used_sizes, {})
+        super().__init__(Names(outer.names.taken), outer.writers, outer.bound, outer)
+        self.measured = dict(outer.measured)
 
     def place(self, label: Index) -> Val:
         """The steps of a part, counted from its beginning, are written here; other indices at the top."""
         if label.size != PART:
             return super().place(label)
-        return self.share(
-            ("place", PART),
-            (label.name, f"{label.name}_in"),
-            Val(f"jnp.arange({self.size(PART).src})", ATOM, (label,), "int"),
-        )
+        steps = Val(call("jnp.arange", self.size(PART).node), (label,), "int")
+        return self.share(("place", PART), (label.name, f"{label.name}_in"), steps)
 
 
 @dataclass
@@ -206,14 +217,14 @@ class Streams:
     members: dict[str, Tensor]
     pair: Pair
     reverse: bool
-    found: dict = field(default_factory=dict)  # key -> (source outside, name inside)
-    copies: dict = field(default_factory=dict)  # member of the forward recurrence -> a member that repeats it
+    found: dict[Hashable, tuple[Code, str]] = field(default_factory=dict)  # key -> (array outside, name inside)
+    copies: dict[str, Equation] = field(default_factory=dict)  # member of the forward recurrence -> one that repeats it
 
     def equation(self, e: Equation) -> Equation:
         t = e.idx[0]
         u = Index(t.name, PART, t.uid)
 
-        def at(x):
+        def at(x: Any) -> Any:
             return self._moved(x, t, u)
 
         terms = tuple(
@@ -228,17 +239,17 @@ class Streams:
         guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
         return replace(e, tensor=self.members[e.name], idx=(u, *e.idx[1:]), terms=terms, guards=guards)
 
-    def _moved(self, x, t: Index, u: Index):
+    def _moved(self, x: Any, t: Index, u: Index) -> Any:
         if isinstance(x, Read):
             return self._read(x, t, u)
         if x == t:
-            return Read(self._stream(("clock",), self.scope.place(t).src, (), f"{t.name}_part", "int", t.size), u)
+            return Read(self._stream(("clock",), self.scope.place(t).node, (), f"{t.name}_part", "int", t.size), u)
         if not x.args or t not in x.free_symbols:
             return x
         args = [self._moved(a, t, u) for a in x.args]
         return x.func(*args, evaluate=False) if isinstance(x, sympy.core.relational.Relational) else x.func(*args)
 
-    def _read(self, r: Read, t: Index, u: Index):
+    def _read(self, r: Read, t: Index, u: Index) -> Read:
         rest = r.idx[1:]
         if r.tensor.name in self.members:
             return Read(self.members[r.tensor.name], r.idx[0].xreplace({t: u}), *rest)
@@ -249,7 +260,7 @@ class Streams:
         name = self.scope.arrays[r.tensor.name]
         if r.idx[0] == t and same_size(r.tensor.axes[0], t.size) and not any(t in i.free_symbols for i in rest):
             made = self._stream(
-                (r.tensor.name,), name, r.tensor.axes[1:], f"{name}_part", r.tensor.dtype, r.tensor.below
+                (r.tensor.name,), Name(name), r.tensor.axes[1:], f"{name}_part", r.tensor.dtype, r.tensor.below
             )
             return Read(made, u, *rest)
         labels = tuple(
@@ -266,21 +277,23 @@ class Streams:
                 role="computed",
                 digest=f"emit:{name}:{len(self.found)}",
             )
-            source = equation.value(self.scope, Equation(whole, (t, *labels), (Term(Integer(1), (r,)),))).src
+            array = self.scope.equation(Equation(whole, (t, *labels), (Term(Integer(1), (r,)),))).node
         else:
-            source = self.found[key][0]
-        made = self._stream(key, source, tuple(i.size for i in labels), f"{name}_part", r.tensor.dtype, r.tensor.below)
+            array = self.found[key][0]
+        made = self._stream(key, array, tuple(i.size for i in labels), f"{name}_part", r.tensor.dtype, r.tensor.below)
         return Read(made, u, *labels)
 
-    def _stream(self, key, source: str, axes, hint: str, dtype, below=None) -> Tensor:
+    def _stream(
+        self, key: Hashable, array: Code, axes: Iterable[Expr], hint: str, dtype: str, below: Expr | None = None
+    ) -> Tensor:
         if key not in self.found:
-            self.found[key] = (source, self.body.names.fresh(hint))
+            self.found[key] = (array, self.body.names.fresh(hint))
         inside = self.found[key][1]
         self.body.arrays[f"{inside}\0part"] = inside
-        self.body.used_sizes.maps[1].setdefault(PART, f"{inside}.shape[0]")
+        self.body.measured.setdefault(PART, Subscript(Attribute(Name(inside), "shape"), (number_of(0),)))
         return Tensor(f"{inside}\0part", (PART, *axes), (), dtype, below, role="computed", digest=f"emit:{inside}")
 
-    def _again(self, r: Read, shift: int, t: Index, u: Index):
+    def _again(self, r: Read, shift: int, t: Index, u: Index) -> Read:
         """A member of the forward recurrence in the reverse one: computed again in this part, or repeated by a member."""
         back = -shift * self.pair.forward.direction
         if back < 0:
@@ -320,7 +333,7 @@ class Streams:
         )
 
 
-def _members(equations) -> dict[str, Tensor]:
+def _members(equations: Iterable[Equation]) -> dict[str, Tensor]:
     return {
         e.name: Tensor(
             e.name,
@@ -335,7 +348,7 @@ def _members(equations) -> dict[str, Tensor]:
     }
 
 
-def _step_first(e: Equation, members) -> Equation:
+def _step_first(e: Equation, members: Collection[str]) -> Equation:
     """An equation with the index of its steps first."""
     n = e.idx.index(_step_of(e, members))
     t = Tensor(
@@ -350,7 +363,7 @@ def _step_first(e: Equation, members) -> Equation:
     return replace(e, tensor=t, idx=first(e.idx, n))
 
 
-def _group(g: Scan, equations) -> Scan:
+def _group(g: Scan, equations: Sequence[Equation]) -> Scan:
     return replace(g, equations=tuple(equations), axis={e.name: 0 for e in equations})
 
 
@@ -361,41 +374,42 @@ def write_forward(scope: Scope, pair: Pair, every: int) -> None:
     group = _group(pair.forward, [given.equation(e) for e in pair.forward.equations])
     step = scan.written(body, group)
     results = [e for e in group.equations if e.name in pair.kept]
-    function = scan.define(step, [step.inner.arrays[scan._now(e)] for e in results])
+    function = scan.define(step, [step.inner.arrays[scan.now(e)] for e in results])
     kept = [body.arrays[e.name] for e in results]
-    body.write(
-        f"after, {scan._tuple(kept) if kept else '_'} = lax.scan({function}, carry, "
-        f"{_streams_of(step)}{_turned(pair.forward)})"
-    )
-    body.write(f"return after, (carry, {scan._tuple(kept) if kept else 'None'})")
-    part = _write_function(scope, body, f"{scope.arrays[_first(pair.forward)]}_part", "carry, now", "now", given)
+    after, carry = Name("after"), Name("carry")
+    body.assign(Tuple((after, _or(kept, Name("_")))), _scanned(function, carry, step, pair.forward))
+    body.write(Return(Tuple((after, Tuple((carry, _or(kept, Constant(None))))))))
+    inside = tuple(Name(name) for _, name in given.found.values())
+    part = _write_function(scope, body, f"{scope.arrays[_first(pair.forward)]}_part", Tuple(inside))
     pair.starts = scope.names.fresh(f"{scope.arrays[_first(pair.forward)]}_starts")
-    target = scan._tuple(scope.arrays[e.name] for e in results) if results else "_"
-    numbers = ", ".join(f"({e.number})" for e in pair.forward.equations)
+    target = Tuple((Name(pair.starts), _or([scope.arrays[e.name] for e in results], Name("_"))))
     scope.module("lax")
-    scope.write(
-        f"{pair.starts}, {target} = {scope.helper('scan_parts')}({part}, {scan.zeros(step)}, {_sources(given)}, "
-        f"{every}{_turned(pair.forward)})",
-        numbers,
+    made = call(
+        scope.helper("scan_parts"),
+        Name(part),
+        scan.zeros(step),
+        _arrays(given),
+        number_of(every),
+        **scan.turned(pair.forward),
     )
+    scope.assign(target, made, ", ".join(f"({e.number})" for e in pair.forward.equations))
     again = sorted(
         {t.name for e in pair.reverse.equations for t in e.tensors()}
         & {e.name for e in pair.forward.equations} - pair.kept
     )
-    scope.choices.append(
-        (
-            "checkpoint",
-            pair.forward.equations[0].number,
-            f"of every {every} steps the first carry is "
-            f"kept; {', '.join(again)} are computed again, part by part, in the reverse pass",
-        )
+    scope.choice(
+        "checkpoint",
+        f"of every {every} steps the first carry is "
+        f"kept; {', '.join(again)} are computed again, part by part, in the reverse pass",
+        pair.forward.equations[0].number,
     )
 
 
 def write_reverse(scope: Scope, pair: Pair, every: int) -> None:
     """The reverse recurrence, part after part, last first; each part's forward steps are computed again."""
     body = Body(scope)
-    beside = [_step_first(e, {x.name for x in (*pair.forward.equations, *pair.reverse.equations)}) for e in pair.beside]
+    both = {x.name for x in (*pair.forward.equations, *pair.reverse.equations)}
+    beside = [_step_first(e, both) for e in pair.beside]
     given = Streams(scope, body, _members((*pair.reverse.equations, *beside)), pair, True)
     equations = [given.equation(e) for e in (*pair.reverse.equations, *beside)]
     equations = [*given.copies.values(), *equations]
@@ -404,62 +418,60 @@ def write_reverse(scope: Scope, pair: Pair, every: int) -> None:
     needed = list(pair.again)
     for name, back in needed:
         if back:
-            scan._carry(forward, forward.members[name], back)
+            scan.carry(forward, forward.members[name], back)
     function = scan.define(
         forward,
         [
-            forward.inner.arrays[scan._now(forward.members[n])] if back == 0 else forward.carried[n, back]
+            forward.inner.arrays[scan.now(forward.members[n])] if back == 0 else forward.carried[n, back]
             for n, back in needed
         ],
     )
-    body.write(
-        f"_, {scan._tuple(body.arrays[pair.again[k].name] for k in needed)} = lax.scan({function}, start, "
-        f"{_streams_of(forward)}{_turned(pair.forward)})"
-    )
+    values = scan.together(body.arrays[pair.again[k].name] for k in needed)
+    body.assign(Tuple((Name("_"), values)), _scanned(function, Name("start"), forward, pair.forward))
     for e in equations:
         body.arrays.setdefault(e.name, scope.arrays.get(e.name, e.name))
     step = scan.written(body, _group(pair.reverse, equations))
     results = [e for e in equations if e.name in pair.kept]
-    function = scan.define(step, [step.inner.arrays[scan._now(e)] for e in results])
-    body.write(f"return lax.scan({function}, carry, {_streams_of(step)}{_turned(pair.reverse)})")
+    function = scan.define(step, [step.inner.arrays[scan.now(e)] for e in results])
+    body.write(Return(_scanned(function, Name("carry"), step, pair.reverse)))
+    inside = tuple(Name(name) for _, name in given.found.values())
     part = _write_function(
-        scope, body, f"{scope.arrays[_first(pair.reverse)]}_part", "carry, now", "start, *now", given
+        scope, body, f"{scope.arrays[_first(pair.reverse)]}_part", Tuple((Name("start"), Tuple(inside)))
     )
-    target = scan._tuple(scope.arrays[e.name] for e in results) if results else "_"
+    target = _or([scope.arrays[e.name] for e in results], Name("_"))
     scope.module("lax")
-    scope.write(
-        f"{target} = {scope.helper('scan_parts_back')}({part}, {scan.zeros(step)}, {pair.starts}, "
-        f"{_sources(given)}, {every}{_turned(pair.reverse)})",
-        ", ".join(f"({e.number})" for e in results),
+    made = call(
+        scope.helper("scan_parts_back"),
+        Name(part),
+        scan.zeros(step),
+        Name(pair.starts),
+        _arrays(given),
+        number_of(every),
+        **scan.turned(pair.reverse),
     )
+    scope.assign(target, made, ", ".join(f"({e.number})" for e in results))
     for e in pair.beside:
-        n = e.idx.index(_step_of(e, {x.name for x in (*pair.forward.equations, *pair.reverse.equations)}))
-        if n:
-            scope.write(f"{scope.arrays[e.name]} = jnp.moveaxis({scope.arrays[e.name]}, 0, {n})", f"({e.number})")
+        t = _step_of(e, both)
+        if t is not None and (n := e.idx.index(t)):
+            array = Name(scope.arrays[e.name])
+            scope.assign(array, call("jnp.moveaxis", array, number_of(0), number_of(n)), f"({e.number})")
 
 
-def _streams_of(step: scan.Step) -> str:
-    return scan._tuple(s for _, s in step.streams.values()) if step.streams else "None"
+def _or(names: Sequence[str], otherwise: Code) -> Code:
+    return scan.together(names) if names else otherwise
 
 
-def _turned(group: Scan) -> str:
-    return ", reverse=True" if group.direction < 0 else ""
+def _scanned(function: str, carry: Code, step: scan.Step, group: Scan) -> Code:
+    return call("lax.scan", Name(function), carry, scan.streams_of(step), **scan.turned(group))
 
 
-def _sources(given: Streams) -> str:
-    return f"({', '.join(source for source, _ in given.found.values())},)"
+def _arrays(given: Streams) -> Code:
+    return Tuple(tuple(array for array, _ in given.found.values()))
 
 
-def _write_function(scope: Scope, body: Body, hint: str, arguments: str, unpacked: str, given: Streams) -> str:
+def _write_function(scope: Scope, body: Body, hint: str, inside: Code) -> str:
+    """The function of a part, ``(carry, now) -> ...``, which takes what it is handed apart first."""
     name = scope.names.fresh(hint)
-    scope.write("")
-    scope.write(f"def {name}({arguments}):")
-    inside = ", ".join(n for _, n in given.found.values())
-    if unpacked == "now":
-        scope.write(f"    {inside}{',' if len(given.found) == 1 else ''} = now")
-    else:
-        scope.write(f"    start, ({inside},) = now")
-    for line in body.lines:
-        scope.write(f"    {line.code}" if line.code else "", line.margin)
-    scope.write("")
+    carry, now = Name("carry"), Name("now")
+    scope.write(FunctionDef(name, (carry, now), (Assign(inside, now), *body.lines)))
     return name

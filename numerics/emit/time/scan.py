@@ -11,19 +11,23 @@ one product for all steps; what only reads the members' results (every parameter
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import sympy
-from sympy import Integer
+from sympy import Expr, Integer
 
 from derive.errors import UnsupportedError
 from derive.index import Index, same_size
 from derive.order import Scan
 from derive.program import Equation, Row, Term
 from derive.tensor import Read, Tensor
-from numerics.emit import equation
-from numerics.emit.source.names import Names
+from numerics.emit.source.code import Assign, Code, Constant, FunctionDef, Name, Return, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import named, transpose
+
+from .earlier import Earlier
 
 
 @dataclass
@@ -33,10 +37,12 @@ class Step:
     scope: Scope  # outside the scan
     inner: Scope  # inside it
     group: Scan
-    carried: dict = field(default_factory=dict)  # (member name, shift) -> Tensor without time
-    streams: dict = field(default_factory=dict)  # key -> (Tensor without time, source with time first)
+    carried: dict[tuple[str, int], str] = field(default_factory=dict)  # (member, shift) -> its name inside
+    streams: dict[Hashable, tuple[str, Code]] = field(
+        default_factory=dict
+    )  # key -> (name inside, array with time first)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.members = {e.name: e for e in self.group.equations}
 
     def time(self, e: Equation) -> Index:
@@ -47,55 +53,57 @@ class Step:
         return e.idx[:n] + e.idx[n + 1 :]
 
 
-def write_scan(scope: Scope, group: Scan, outside) -> None:
-    """Write a recurrence; ``outside`` are the members that later equations or results read."""
+def write_scan(scope: Scope, group: Scan, outside: Collection[str]) -> None:
+    """Write a recurrence; ``outside`` are the members that later equations or results read.
+
+    Why so little is inside: a scan's body runs once a step and XLA optimizes nothing across steps.  A product that reads no
+    member is one large product before the scan instead of T small ones (:func:`_hoist`); a weight is turned once; and a
+    gradient of a parameter, which reads members and is read by none, is one contraction over time after it.
+    """
     step = written(scope, group)
     first, length = group.equations[0], step.time(group.equations[0]).size
-    before = {n: of for n, of in scope.earlier.items() if n in step.members}
+    found = scope.record(Earlier)
+    before = {n: of for n, of in found.stacked.items() if n in step.members} if found else {}
     results = [e for e in group.equations if e.name in outside]
     function = define(
         step,
-        [step.carried[e.name, before[e.name][1]] if e.name in before else step.inner.arrays[_now(e)] for e in results],
+        [step.carried[e.name, before[e.name][1]] if e.name in before else step.inner.arrays[now(e)] for e in results],
     )
     for n, (made, shift) in before.items():
         scope.arrays[made.name] = scope.arrays[n] = scope.names.fresh(step.carried[n, shift])
-        scope.choices.append(
-            (
-                "earlier",
-                step.members[n].number,
-                "others read it at the step before only: what each step was given is stacked, not shifted afterwards",
-            )
+        scope.choice(
+            "earlier",
+            "others read it at the step before only: what each step was given is stacked, not shifted afterwards",
+            step.members[n].number,
         )
-    streams = _tuple(s for _, s in step.streams.values()) if step.streams else "None"
-    extra = "" if step.streams else f", length={scope.size(length).src}"
-    extra += ", reverse=True" if group.direction < 0 else ""
-    target = _tuple(scope.arrays[e.name] for e in results) if results else "_"
-    numbers = ", ".join(f"({e.number})" for e in results or [first])
-    scope.write(f"_, {target} = {scope.module('lax')}.scan({function}, {zeros(step)}, {streams}{extra})", numbers)
+    more = {} if step.streams else {"length": scope.size(length).node}
+    scanned = call(
+        f"{scope.module('lax')}.scan", Name(function), zeros(step), streams_of(step), **more, **turned(group)
+    )
+    target = together(scope.arrays[e.name] for e in results) if results else Name("_")
+    scope.assign(Tuple((Name("_"), target)), scanned, ", ".join(f"({e.number})" for e in results or [first]))
     names = list(dict.fromkeys(n for (n, _), _ in carry_of(step)))
     kept = ", ".join(scope.arrays[e.name] for e in results)
-    scope.choices.append(
-        (
-            "scan",
-            first.number,
-            f"from step to step {', '.join(names)} alone {_are(names)} carried; "
-            f"{f'of every step {kept} alone {_are(results)} saved' if kept else 'no step is saved'}",
-        )
+    scope.choice(
+        "scan",
+        f"from step to step {', '.join(names)} alone {_are(names)} carried; "
+        f"{f'of every step {kept} alone {_are(results)} saved' if kept else 'no step is saved'}",
+        first.number,
     )
     for e in results:
         n = group.axis[e.name]
         if n:
-            name = scope.arrays[e.name]
-            scope.write(f"{name} = jnp.moveaxis({name}, 0, {n})")
+            array = Name(scope.arrays[e.name])
+            scope.assign(array, call("jnp.moveaxis", array, number_of(0), number_of(n)))
 
 
-def _are(found) -> str:
+def _are(found: Sequence[object]) -> str:
     return "are" if len(found) > 1 else "is"
 
 
 def written(scope: Scope, group: Scan) -> Step:
     """The lines of one step, in a body of their own; what does not depend on the recurrence is written before it."""
-    step = Step(scope, Scope(Names(scope.names.taken), scope.bound, scope), group)
+    step = Step(scope, scope.inside(), group)
     first = group.equations[0]
     length = step.time(first).size
     for e in group.equations:
@@ -106,16 +114,16 @@ def written(scope: Scope, group: Scan) -> Step:
             )
     hoisted = [_hoist(step, e) for e in group.equations]
     for e in hoisted:
-        step.inner.arrays[_now(e)] = step.inner.names.fresh(f"{e.name}_t", f"{e.name}_now")
+        step.inner.arrays[now(e)] = step.inner.names.fresh(f"{e.name}_t", f"{e.name}_now")
     for e in hoisted:
         step.inner.number = e.number
         body = _body(step, e)
-        v = equation.value(step.inner, body)
-        step.inner.write(f"{step.inner.arrays[_now(e)]} = {v.src}", f"({e.number})")
+        step.inner.assign(step.inner.arrays[now(e)], step.inner.equation(body).node, f"({e.number})")
     return step
 
 
-def _now(e) -> str:
+def now(e: Equation) -> str:
+    """The name of a member's value at this step."""
     return f"{e.name}\0now"
 
 
@@ -136,16 +144,15 @@ def _hoist(step: Step, e: Equation) -> Equation:
     step.scope.arrays[name] = step.scope.names.fresh(f"{e.name.removesuffix('_in')}_ext", f"{e.name}_ext")
     before = Equation(made, (t, *rest), tuple(free), number=e.number)
     step.scope.number = e.number
-    v = equation.value(step.scope, before)
-    step.scope.write(f"{step.scope.arrays[name]} = {v.src}", f"({e.number}), for all steps")
+    step.scope.assign(step.scope.arrays[name], step.scope.equation(before).node, f"({e.number}), for all steps")
     kept = tuple(t_ for t_ in e.terms if t_ not in free)
-    step.scope.choices.append(
-        ("hoist", e.number, "what does not depend on the recurrence is one product for all steps, before the scan")
+    step.scope.choice(
+        "hoist", "what does not depend on the recurrence is one product for all steps, before the scan", e.number
     )
     return replace(e, terms=(Term(Integer(1), (Read(made, t, *rest),)), *kept))
 
 
-def _reads_member(step: Step, reads) -> bool:
+def _reads_member(step: Step, reads: Iterable[Read]) -> bool:
     return any(s.tensor.name in step.members for r in reads for s in r.atoms(Read))
 
 
@@ -156,7 +163,7 @@ def _body(step: Step, e: Equation) -> Equation:
     """The equation of one time step: reads of members become carried values, reads at time t streamed ones."""
     t, rest = step.time(e), step.rest(e)
 
-    def at(expr):
+    def at(expr: Any) -> Any:
         return _without_time(step, expr, t)
 
     terms = tuple(
@@ -170,18 +177,18 @@ def _body(step: Step, e: Equation) -> Equation:
     )
     guards = tuple(Row(g.op, at(g.lhs), at(g.rhs)) for g in e.guards)
     made = Tensor(
-        _now(e),
+        now(e),
         tuple(i.size for i in rest),
         rest,
         e.tensor.dtype,
         e.tensor.below,
         role="computed",
-        digest=f"emit:{_now(e)}",
+        digest=f"emit:{now(e)}",
     )
     return replace(e, tensor=made, idx=rest, terms=terms, guards=guards)
 
 
-def _weights_turned(step: Step, term: Term, t: Index) -> tuple:
+def _weights_turned(step: Step, term: Term, t: Index) -> tuple[Expr, ...]:
     """Factors, with a weight whose summed axes stand last transposed once, before the scan, not in every step."""
     if not _reads_member(step, term.reads()):
         return term.fac
@@ -193,7 +200,7 @@ def _weights_turned(step: Step, term: Term, t: Index) -> tuple:
     )
 
 
-def _turned(step: Step, r: Read, bnd) -> Read:
+def _turned(step: Step, r: Read, bnd: Collection[Index]) -> Read:
     order = sorted(range(len(r.idx)), key=lambda n: r.idx[n] not in bnd)
     plain = len(set(r.idx)) == len(r.idx) and all(
         isinstance(i, Index) and same_size(i.size, a) for i, a in zip(r.idx, r.tensor.axes, strict=True)
@@ -203,15 +210,15 @@ def _turned(step: Step, r: Read, bnd) -> Read:
     name, axes = f"{r.tensor.name}\0turned:{order}", tuple(r.tensor.axes[n] for n in order)
     if name not in step.scope.arrays:
         given = step.scope.arrays[r.tensor.name]
-        how = "T" if order == [1, 0] else f"transpose({', '.join(map(str, order))})"
         step.scope.arrays[name] = step.inner.arrays[name] = step.scope.names.fresh(f"{given}_T")
-        step.scope.write(f"{step.scope.arrays[name]} = {given}.{how}")
+        axes_now = named(given, r.idx)
+        step.scope.assign(step.scope.arrays[name], transpose(axes_now, [r.idx[n] for n in order]).node)
     step.inner.arrays[name] = step.scope.arrays[name]
     made = Tensor(name, axes, (), r.tensor.dtype, digest=f"emit:{name}", role="computed")
     return Read(made, *(r.idx[n] for n in order))
 
 
-def _without_time(step: Step, e, t: Index):
+def _without_time(step: Step, e: Any, t: Index) -> Any:
     if isinstance(e, Read):
         if e.tensor.name in step.members:
             return _member(step, e, t)
@@ -237,14 +244,15 @@ def _member(step: Step, r: Read, t: Index) -> Read:
     shift = abs(int(r.idx[n] - t))
     rest = [_without_time(step, i, t) for k, i in enumerate(r.idx) if k != n]
     axes = [a for k, a in enumerate(r.tensor.axes) if k != n]
-    name = _now(e) if shift == 0 else f"{e.name}\0{shift}"
+    name = now(e) if shift == 0 else f"{e.name}\0{shift}"
     made = Tensor(name, axes, (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name}")
     if shift:
-        _carry(step, e, shift)
+        carry(step, e, shift)
     return Read(made, *rest)
 
 
-def _carry(step: Step, e: Equation, shift: int) -> None:
+def carry(step: Step, e: Equation, shift: int) -> None:
+    """Give a step the values of a member of so many steps before."""
     word = "prev" if step.group.direction > 0 else "next"
     for s in range(1, shift + 1):
         name = f"{e.name}\0{s}"
@@ -257,9 +265,9 @@ def _clock(step: Step, t: Index) -> Read:
     name = f"{t.name}\0clock"
     made = Tensor(name, (), (), "int", t.size, role="computed", digest=f"emit:{name}")
     if name not in step.inner.arrays:
-        source = step.scope.place(t).src
+        places = step.scope.place(t).node
         step.inner.arrays[name] = step.inner.names.fresh(f"{t.name}_now", "now")
-        step.streams[name] = (step.inner.arrays[name], source)
+        step.streams[name] = (step.inner.arrays[name], places)
     return Read(made)
 
 
@@ -280,7 +288,8 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
     if key not in step.streams:
         if plain:
             n = r.idx.index(t)
-            source = shown if n == 0 else f"jnp.moveaxis({shown}, {n}, 0)"
+            array: Code = Name(shown)
+            array = array if n == 0 else call("jnp.moveaxis", array, number_of(n), number_of(0))
         else:
             made = Tensor(
                 f"{shown}\0stream",
@@ -291,10 +300,10 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
                 role="computed",
                 digest=f"emit:{shown}:{len(step.streams)}",
             )
-            source = equation.value(step.scope, Equation(made, (t, *labels), (Term(Integer(1), (r,)),))).src
+            array = step.scope.equation(Equation(made, (t, *labels), (Term(Integer(1), (r,)),))).node
         spots = [int(i - t) for i in r.idx if t in i.free_symbols and (i - t).is_Integer]
         word = {-1: "prev", 1: "next"}.get(spots[0], "t") if len(spots) == 1 else "t"
-        step.streams[key] = (step.inner.names.fresh(f"{shown}_{word}", f"{shown}_now"), source)
+        step.streams[key] = (step.inner.names.fresh(f"{shown}_{word}", f"{shown}_now"), array)
     local = step.streams[key][0]
     name = f"{local}\0slice"
     step.inner.arrays[name] = local
@@ -304,55 +313,57 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
     return Read(made, *labels)
 
 
-# -- the text ------------------------------------------------------------------------------------------------------
+# -- what is written -----------------------------------------------------------------------------------------------
 
 
-def _tuple(names) -> str:
-    names = list(names)
-    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+def together(names: Iterable[str]) -> Code:
+    """One name, or several as a tuple."""
+    found = tuple(map(Name, names))
+    return found[0] if len(found) == 1 else Tuple(found)
 
 
-def carry_of(step: Step) -> list:
+def streams_of(step: Step) -> Code:
+    """The arrays that a scan goes through."""
+    arrays = tuple(array for _, array in step.streams.values())
+    return Constant(None) if not arrays else arrays[0] if len(arrays) == 1 else Tuple(arrays)
+
+
+def turned(group: Scan) -> dict[str, Code]:
+    """The argument that says that a recurrence goes backward."""
+    return {"reverse": Constant(True)} if group.direction < 0 else {}
+
+
+def carry_of(step: Step) -> list[tuple[tuple[str, int], str]]:
     """``((member, shift), name)`` of what is carried, in order."""
     members = list(step.members)
     return sorted(step.carried.items(), key=lambda kv: (members.index(kv[0][0]), kv[0][1]))
 
 
-def zeros(step: Step) -> str:
-    """What a recurrence starts from."""
-    scope = step.scope
-    return _tuple(
-        f"jnp.zeros({scope.shape(step.rest(step.members[n]))}, "
-        f"{scope.dtype if step.members[n].tensor.dtype == 'float' else 'int'})"
-        for (n, _), _ in carry_of(step)
-    )
+def zeros(step: Step) -> Code:
+    """What a recurrence starts from: a read before the start is zero."""
+    scope, found = step.scope, []
+    for (n, _), _ in carry_of(step):
+        e = step.members[n]
+        dtype = scope.dtype if e.tensor.dtype == "float" else Name("int")
+        found.append(call("jnp.zeros", scope.shape(step.rest(e)), dtype))
+    return found[0] if len(found) == 1 else Tuple(tuple(found))
 
 
-def define(step: Step, results) -> str:
+def define(step: Step, results: Sequence[str]) -> str:
     """Write the function of one step, ``(carry, now) -> (carry, results)``, and return its name."""
     scope, group = step.scope, step.group
     first = next(e.name for e in group.equations if any(n == e.name for n, _ in step.carried))
     function = scope.names.fresh(f"{scope.arrays[first]}_step")
     after = [
-        step.inner.arrays[_now(step.members[n])] if s == 1 else step.carried[n, s - 1] for (n, s), _ in carry_of(step)
+        step.inner.arrays[now(step.members[n])] if s == 1 else step.carried[n, s - 1] for (n, s), _ in carry_of(step)
     ]
     carry_in, stream_in = [v for _, v in carry_of(step)], [v for v, _ in step.streams.values()]
-    heads = [
-        carry_in[0] if len(carry_in) == 1 else "carry",
-        stream_in[0] if len(stream_in) == 1 else ("now" if stream_in else "_"),
+    fresh = step.inner.names.fresh
+    given = stream_in[0] if len(stream_in) == 1 else fresh("now", "now_in") if stream_in else "_"
+    carry = carry_in[0] if len(carry_in) == 1 else fresh("carry", "carry_in")
+    opened = [
+        Assign(together(many), Name(one)) for many, one in ((carry_in, carry), (stream_in, given)) if len(many) > 1
     ]
-    if heads[1] == "now":
-        heads[1] = step.inner.names.fresh("now", "now_in")
-    if heads[0] == "carry":
-        heads[0] = step.inner.names.fresh("carry", "carry_in")
-    scope.write("")
-    scope.write(f"def {function}({', '.join(heads)}):")
-    if len(carry_in) > 1:
-        scope.write(f"    {', '.join(carry_in)} = {heads[0]}")
-    if len(stream_in) > 1:
-        scope.write(f"    {', '.join(stream_in)} = {heads[1]}")
-    for line in step.inner.lines:
-        scope.write(f"    {line.code}", line.margin)
-    scope.write(f"    return {_tuple(after)}, {_tuple(results) if results else 'None'}")
-    scope.write("")
+    made = Return(Tuple((together(after), together(results) if results else Constant(None))))
+    scope.write(FunctionDef(function, (Name(carry), Name(given)), (*opened, *step.inner.lines, made)))
     return function
