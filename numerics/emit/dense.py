@@ -67,7 +67,7 @@ class DenseScope(Scope):
 def value(scope: Scope, e: Equation) -> Val:
     """The array of an equation, by the definition."""
     if matrices.applies(scope, e):
-        grid = tuple(i for i in (*e.idx, *e.over) if i not in matrices.split_at(e.reduce, e.idx)[1])
+        grid = tuple(i for i in (*e.idx, *e.over) if i not in matrices.split(e)[1])
         return matrices.value(scope, e, DenseScope(scope, grid).read(e.terms[0].fac[0]))
     values: list[tuple[int, Val]] = []
     order = (*e.idx, *e.over)
@@ -95,7 +95,7 @@ def _reduced(scope: Scope, e: Equation, v: Val, order: Order) -> Val:
     if e.guards:
         test = pointwise.condition(scope, sympy.And(*(g.condition for g in e.guards)), order)
         v = where(test, v, MINUS_INFINITY, order)
-    v = reduce(v, e.reduce, e.over)
+    v = reduce(v, str(e.reduce), e.over)
     return Val(v.node, v.axes, "int") if e.reduce == "argmax" else v
 
 

@@ -15,8 +15,9 @@ from derive.index import Size
 from derive.order import Scan, schedule
 from derive.program import Equation
 from derive.tensor import Read, Tensor
+from numerics.emit.patterns import pooling
 from numerics.emit.patterns.affine import Affine, affine_forms
-from numerics.emit.patterns.pooling import Pools
+from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.sums import reuse_sums
 from numerics.emit.source import choose, library, printer
@@ -163,7 +164,7 @@ def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallb
     if pools is not None and group.name in pools.skipped:
         return
     if pools is not None and group.name in pools.outer:
-        pools.write(scope, group.name)
+        pooling.write(scope, pools, group.name)
         return
     scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 

@@ -46,7 +46,7 @@ LAYOUT = {
 
 def value(scope: Scope, w: Windows, order: Order) -> Val | None:
     """The array of a term with windows, or None where the general path was asked for."""
-    if not w.operands.get("kernel", w.operands.get("output")).fac:
+    if not (w.operands.get("kernel") or w.operands["output"]).fac:
         return _taps_only(scope, w, order)
     depthwise = bool(w.channels["group"]) and not w.channels["ins"]
     if depthwise:

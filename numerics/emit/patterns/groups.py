@@ -122,8 +122,8 @@ def alike(first: Plan, p: Plan) -> bool:
             return False
         left.remove(twin)
         mapping[b] = twin
-    a, b = contraction.arrange(first), contraction.arrange(p)
-    if a.operands[0].labels != {mapping.get(i, i) for i in b.operands[0].labels}:
+    theirs, own = (contraction.arrange(q).operands[0].labels for q in (first, p))
+    if theirs != {mapping.get(i, i) for i in own}:
         return False
     p.bnd = [mapping[b] for b in p.bnd]
     p.xreplace(mapping)

@@ -11,6 +11,7 @@ Any other goes through its LU factors; the log-determinant is NaN where the dete
 
 from __future__ import annotations
 
+from derive.index import Index
 from derive.matrices.leaves import split_at
 from derive.program import Equation
 from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Tuple, call, dotted, method, number_of
@@ -24,19 +25,25 @@ def applies(scope: Scope, e: Equation) -> bool:
     return e.reduce in EMISSIONS
 
 
+def split(e: Equation) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
+    """The indices of a batch of matrices, and those of what is made of each."""
+    assert e.reduce is not None
+    return split_at(e.reduce, e.idx)
+
+
 def equation(scope: Scope, e: Equation, plain: Plain) -> Val:
     """The array of a matrix equation; its matrix is the sum of its terms."""
-    batch, _ = split_at(e.reduce, e.idx)
+    batch, _ = split(e)
     return value(scope, e, plain(scope, e.terms, (*batch, *e.over)))
 
 
 def value(scope: Scope, e: Equation, matrix: Val) -> Val:
     """The array of a matrix equation, given that of its matrix over the batch and then rows and columns."""
-    batch, own = split_at(e.reduce, e.idx)
+    batch, own = split(e)
     order = (*batch, *e.over)
     matrix = full(matrix, order, scope.shape, scope.dtype if matrix.kind != "float" else None)
     definite = any(f.kind == "positive_definite" for f in e.terms[0].fac[0].tensor.facts)
-    return Val(EMISSIONS[e.reduce](scope, e, matrix.node, definite), (*batch, *own))
+    return Val(EMISSIONS[str(e.reduce)](scope, e, matrix.node, definite), (*batch, *own))
 
 
 def _factor(scope: Scope, e: Equation, array: Code) -> Code:

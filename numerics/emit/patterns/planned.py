@@ -13,14 +13,14 @@ from numerics.emit.terms import reshape
 from numerics.emit.terms.arithmetic import Order
 from numerics.emit.terms.plan import Plain, Plan, digits_of, solved
 
-from . import convolution, windows
-from .pooling import Pools
+from . import convolution, pooling, windows
+from .pools import Pools
 
 
 def pool_gradient(scope: Scope, p: Plan, term: Term, order: Order, plain: Plain) -> bool:
     """The gradient of an image that a max pool reads."""
     pools = scope.record(Pools)
-    p.value = pools.gradient(scope, term, order, plain) if pools is not None and term.rows else None
+    p.value = pooling.gradient(scope, pools, term, order, plain) if pools is not None and term.rows else None
     if p.value is None:
         return False
     p.coef = Integer(1)  # what multiplies the outer gradient is in it already

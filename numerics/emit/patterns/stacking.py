@@ -59,7 +59,7 @@ def _axis(scope: Scope, plans: list[Plan], order: Order) -> Index | None:
         if not (size.is_Integer and 2 <= size <= 16):
             continue
         found = [_position(p, q) for p in plans]
-        if None in found or len(set(found)) < 2 or any(not 0 <= n < size for n in found):
+        if None in found or len(set(found)) < 2 or any(n is None or not 0 <= n < size for n in found):
             continue
         return q
     return None

@@ -127,7 +127,12 @@ def _over_classes(plans: list[Plan], i: Index, j: Index, classes: set[Index]) ->
         first, matrix = b, split[0]
         used.append(p)
         weighted.append(Plan(p.coef, split[1], [c.xreplace(moved) for c in p.conditions], []))
-    if len(used) < 2 or not any({s for f in p.fac for s in labels(f)} >= {first, *classes} for p in weighted):
+    if (
+        first is None
+        or matrix is None
+        or len(used) < 2
+        or not any({s for f in p.fac for s in labels(f)} >= {first, *classes} for p in weighted)
+    ):
         return None
     return used, first, weighted, matrix
 

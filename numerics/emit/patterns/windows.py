@@ -161,10 +161,10 @@ def _sorted(p: Plan, axes: list[Along], first: Sequence[Expr], rest: Sequence[Ex
         home = outside if not labels(f) & bound else one if with_image else two
         home.fac.append(f)
     for c in p.conditions:
-        home = outside if not labels(c) & bound else next((o for o in (two, one) if labels(c) <= o.labels), None)
-        if home is None:
+        holder = outside if not labels(c) & bound else next((o for o in (two, one) if labels(c) <= o.labels), None)
+        if holder is None:
             return None
-        home.conditions.append(c)
+        holder.conditions.append(c)
     summed = {i for a in axes for i in (a.u, a.r)} & bound
     loose = {i for i in summed if i not in one.labels | two.labels}
     if bool(loose) != (not two.fac):

@@ -114,7 +114,8 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
             return _quotient(above, below, whole_numbers)
 
         return elementwise(array, around, kind)
-    return Val(_quotient(*([align(v, axes).node for v in many] for many in (top, bottom)), whole_numbers), axes, kind)
+    above, below = ([align(v, axes).node for v in many] for many in (top, bottom))
+    return Val(_quotient(above, below, whole_numbers), axes, kind)
 
 
 def place_in_product(v: Val) -> int:

@@ -147,7 +147,7 @@ def contract(scope: Scope, c: Contraction, out: Iterable[Index]) -> Val:
     if len(values) == 1:
         return reduce(values[0], "sum", c.bnd)
     if len(values) == 2:
-        product = _matmul(*values, [b for b in c.bnd if b in present], out)
+        product = _matmul(values[0], values[1], [b for b in c.bnd if b in present], out)
         if product is not None:
             return product
     return einsum(values, out)

@@ -32,5 +32,5 @@ def reduced(scope: Scope, v: Val, e: Equation, order: Order) -> Val:
     if missing:
         target = union([v, *(named("_", (i,)) for i in missing)], order)
         v = Val(call("jnp.broadcast_to", align(v, target).node, scope.shape(target)), target, v.kind)
-    v = reduce(v, e.reduce, e.over)
+    v = reduce(v, str(e.reduce), e.over)
     return Val(v.node, v.axes, "int") if e.reduce == "argmax" else v

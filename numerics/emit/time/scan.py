@@ -66,10 +66,9 @@ def write_scan(scope: Scope, group: Scan, outside: Collection[str]) -> None:
         first.number,
     )
     for e in results:
-        n = group.axis[e.name]
-        if n:
+        if axis := group.axis[e.name]:
             array = Name(scope.arrays[e.name])
-            scope.assign(array, call("jnp.moveaxis", array, number_of(0), number_of(n)))
+            scope.assign(array, call("jnp.moveaxis", array, number_of(0), number_of(axis)))
 
 
 def _are(found: Sequence[object]) -> str:

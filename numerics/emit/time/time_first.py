@@ -64,7 +64,9 @@ def time_first(groups: Iterable[Group]) -> TimeFirst:
     if not moved:
         return TimeFirst(list(groups))
     for g in groups:
-        for e in g.equations if isinstance(g, Scan) else ():
+        if not isinstance(g, Scan):
+            continue
+        for e in g.equations:
             for r in e.reads():
                 if e.name in moved and r.tensor.name not in members and r.tensor.name not in moved:
                     spots = [n for n, i in enumerate(r.idx) if e.idx[g.axis[e.name]] in i.free_symbols]
