@@ -15,8 +15,8 @@ import numpy as np
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics.data import digits, load_mnist
+from derive.networks import layers as L
+from numerics.data.examples import digits, load_mnist
 
 from .harness import Row, interleaved
 

@@ -17,7 +17,7 @@ from jax import lax
 import derive as dv
 import numerics as nx
 from derive import Sequential
-from derive import layers as L
+from derive.networks import layers as L
 
 from . import images_torch as eager
 from .harness import Row, interleaved, largest_error, memory

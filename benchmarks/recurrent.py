@@ -8,7 +8,7 @@ import numpy as np
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 from .harness import Row, interleaved, largest_error, memory
 

@@ -1,22 +1,44 @@
 """Symbolic derivation of neural-network gradients from forward definitions in index notation."""
 
-from .backprop import backprop, hessian, hvp, jacobian, vjp
-from .define import block, define
-from .derivation import Derivation
-from .errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
-from .facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
-from .gauss_newton import dropped_term, gauss_newton
-from .index import index, indices, size
-from .layers.graph import Input
-from .matrices.front import derive_matrix, from_matrix, matrix
-from .matrices.functions import det, inverse, kron, logdet, norm2, solve, trace
-from .matrices.leaves import Determinant, Inverse, LogDet
-from .matrices.notation import matrix_notation
-from .model import Model, Sequential
-from .nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
-from .parse import parse
-from .program import Equation, Program, Row, Step, Term
-from .show.written import solved, written_out
-from .taylor import Expansion, taylor
-from .tensor import tensor
-from .updates import with_update
+from .derivation.backprop import backprop, vjp
+from .derivation.derivation import Derivation
+from .derivation.formula import derive_matrix, from_matrix, matrix
+from .derivation.gauss_newton import dropped_term, gauss_newton
+from .derivation.second_order import hessian, hvp, jacobian
+from .derivation.taylor import Expansion, taylor
+from .derivation.updates import with_update
+from .language.define import block, define
+from .language.errors import DerivationError, DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
+from .language.facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
+from .language.formulas.functions import det, inverse, kron, logdet, norm2, solve, trace
+from .language.index import index, indices, size
+from .language.matrices import Determinant, Inverse, LogDet
+from .language.nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
+from .language.tensor import tensor
+from .language.text.parse import parse
+from .networks import activations, examples, layers, losses
+from .networks.activations import Activation
+from .networks.layers.graph import Input
+from .networks.losses import Loss
+from .networks.model import Model, Sequential
+from .program.program import Equation, Program, Row, Step, Term
+from .show.matrix_notation import matrix_notation
+from .show.pictures.written import solved, written_out
+
+# fmt: off
+__all__ = [
+    "Activation", "Derivation", "DerivationError", "DeriveError", "Determinant", "Equation", "Expansion",
+    "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Program",
+    "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
+    "backprop", "block", "define", "derive_matrix", "det", "dropped_term", "examples", "from_matrix",
+    "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logdet",
+    "losses", "matrix", "matrix_notation", "maximum", "minimum", "missing", "nonnegative", "norm2", "parse",
+    "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
+    "sums_to", "symmetric", "taylor", "tensor", "trace", "vjp", "with_update", "written_out",
+]
+# fmt: on
+
+
+def __dir__() -> list[str]:
+    """The public names only, not the rooms of the house (derive.language, derive.passes, ...)."""
+    return __all__

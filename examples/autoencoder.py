@@ -6,9 +6,9 @@ from sklearn.decomposition import PCA
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import plots
-from numerics.data import digits
+from derive.networks import layers as L
+from numerics.data.examples import digits
+from numerics.pages import plots
 
 CODE = 8
 

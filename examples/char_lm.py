@@ -16,7 +16,7 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def network(vocabulary: int, hidden: int, steps: int) -> dv.Sequential:

@@ -3,7 +3,7 @@
 import numpy as np
 
 import numerics as nx
-from derive.examples import load
+from derive.networks.examples import load
 
 
 def right(x, label, W, c):

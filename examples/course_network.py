@@ -8,7 +8,7 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def bars(n: int, noise: float, seed: int):

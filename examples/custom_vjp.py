@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import numerics as nx
-from derive.examples import load
+from derive.networks.examples import load
 
 
 def main() -> float:

@@ -6,8 +6,8 @@ from sklearn.datasets import load_diabetes
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics.data import split
+from derive.networks import layers as L
+from numerics.data.examples import split
 
 
 def main(epochs: int = 60, seed: int = 0) -> dict[str, float]:

@@ -6,8 +6,8 @@
 import optax
 
 import numerics as nx
-from derive.examples.networks import digits_cnn
-from numerics.data import digits
+from derive.networks.examples.networks import digits_cnn
+from numerics.data.examples import digits
 
 
 def main(epochs: int = 20, seed: int = 0) -> float:

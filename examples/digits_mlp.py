@@ -7,8 +7,8 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics.data import digits
+from derive.networks import layers as L
+from numerics.data.examples import digits
 
 
 def main(epochs: int = 30, seed: int = 0) -> float:

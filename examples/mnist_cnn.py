@@ -11,8 +11,8 @@ import sys
 import optax
 
 import numerics as nx
-from derive.examples.networks import keras_mnist
-from numerics.data import load_mnist
+from derive.networks.examples.networks import keras_mnist
+from numerics.data.examples import load_mnist
 
 
 def main(folder: str, epochs: int = 8, batch_size: int = 64, seed: int = 0) -> list[float]:

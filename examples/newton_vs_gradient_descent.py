@@ -11,8 +11,8 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from numerics.newton import convergence
-from numerics.plots import save
+from numerics.minimize import convergence
+from numerics.pages.plots import save
 
 WEIGHT_DECAY = 1e-3
 

@@ -10,9 +10,9 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import plots
-from numerics.data import digits
+from derive.networks import layers as L
+from numerics.data.examples import digits
+from numerics.pages import plots
 
 CURES = {"none": {}, "early stopping": {}, "dropout": {"dropout": 0.6}, "L2": {"l2": 3e-2}}
 

@@ -8,8 +8,8 @@ from sklearn.datasets import load_iris
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import plots
+from derive.networks import layers as L
+from numerics.pages import plots
 
 
 def main(picture: str | None = None) -> tuple[nx.Perceptron, nx.Perceptron]:

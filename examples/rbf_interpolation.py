@@ -5,8 +5,8 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import plots
+from derive.networks import layers as L
+from numerics.pages import plots
 
 
 def function(x):

@@ -8,7 +8,7 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 GOOD, BAD = ["good", "great", "lovely", "fine"], ["bad", "poor", "dull", "awful"]
 OPENINGS = ["the film was", "i found the food", "everyone thought the long book was", "it is"]

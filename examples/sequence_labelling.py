@@ -11,7 +11,7 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def windows(text: str, words: nx.Vocabulary, length: int):

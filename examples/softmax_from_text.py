@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import numerics as nx
-from derive.examples import load
+from derive.networks.examples import load
 
 
 def main() -> float:

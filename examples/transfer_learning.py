@@ -9,8 +9,8 @@ import optax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics.data import digits
+from derive.networks import layers as L
+from numerics.data.examples import digits
 
 LOSS = "sparse_softmax_cross_entropy"
 

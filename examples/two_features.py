@@ -5,9 +5,9 @@ from sklearn.datasets import load_iris
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import plots
-from numerics.data import split
+from derive.networks import layers as L
+from numerics.data.examples import split
+from numerics.pages import plots
 
 
 def main(picture: str | None = None, epochs: int = 80, seed: int = 0) -> float:

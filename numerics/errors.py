@@ -1,4 +1,4 @@
-"""Errors of the numeric side; all are ``ValueError`` s, like those of :mod:`derive.errors`."""
+"""Errors of the numeric side; all are ``ValueError`` s, like those of :mod:`derive.language.errors`."""
 
 
 class NumericsError(ValueError):

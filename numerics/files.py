@@ -21,6 +21,12 @@ def write(path, content: str | bytes) -> Path:
     except BaseException:
         os.unlink(temporary)
         raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return path
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from derive.losses import LOSSES
+from derive.networks.losses import LOSSES
 
 
 def target(name, rng, shape, one_hot=False):

@@ -4,8 +4,8 @@ import sympy
 from sympy import Eq, Piecewise, exp, log, sqrt, tanh
 
 import derive as dv
-from derive.derivation import Derivation
-from derive.ingest import ingest
+from derive.derivation.derivation import Derivation
+from derive.program.ingest import ingest
 
 
 def by_hand(loss, gradients, seed=None):

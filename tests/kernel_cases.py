@@ -8,10 +8,10 @@ from sympy import Eq, Piecewise, Rational, erf, exp, log, tanh
 
 import derive as dv
 import numerics as nx
-from derive.tensor import Tensor
-from numerics import sampling
-from numerics.reference import evaluate
-from numerics.verify import float64
+from derive.language.tensor import Tensor
+from numerics.checks import sampling
+from numerics.checks.ground import float64
+from numerics.reference.definitions import evaluate
 
 
 def softmax_regression(outputs=False):

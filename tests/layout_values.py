@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from derive.show import layout as L
+from derive.show.formulas import layout as L
 
 FUNCTIONS = {"tanh": math.tanh, "log": math.log, "exp": math.exp, "relu": lambda x: max(x, 0.0)}
 

@@ -8,6 +8,8 @@ import sympy
 from sympy import Eq, Piecewise, Rational
 
 import derive as dv
+from derive.program.graph import float_ancestors
+from derive.program.ingest import ingest
 
 
 class Maker:
@@ -36,8 +38,8 @@ class Maker:
         idx = tuple(dv.index(f"s{n}", a) for n, a in enumerate(last.axes))
         body = self.squash(last[idx]) if idx else self.squash(last[()])
         self.loss = dv.define("loss", (), dv.Sum(body, *idx) if idx else body)
-        program = dv.ingest.ingest([self.loss])
-        used = dv.reverse.float_ancestors(program.equations, self.loss)
+        program = ingest([self.loss])
+        used = float_ancestors(program.equations, self.loss)
         self.wrt = [t for t in self.inputs if t.name in used]
 
     def squash(self, e):

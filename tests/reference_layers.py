@@ -7,10 +7,10 @@ import numpy as np
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import catalogue
-from numerics.opponent import flatten
-from numerics.verify import float64
+from derive.networks import layers as L
+from numerics.checks.ground import float64
+from numerics.checks.opponent import flatten
+from numerics.reference import networks as catalogue
 
 LAYERS = {
     "conv1d": (lambda: L.Conv1D(2, 3, dilation=2, padding="same"), (6, 3)),

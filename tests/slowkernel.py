@@ -5,10 +5,10 @@
 
 import numpy as np
 
-from numerics.opponent import label
-from numerics.reference import evaluate
-from numerics.rounding import is_float
-from numerics.sampling import bind_sizes
+from numerics.checks.opponent import label
+from numerics.checks.rounding import is_float
+from numerics.checks.sampling import bind_sizes
+from numerics.reference.definitions import evaluate
 
 
 class SlowKernel:

@@ -6,8 +6,8 @@ import pytest
 from sympy import Integer, floor
 
 import derive as dv
-from derive.affine import in_range, nonnegative
-from derive.index import Size
+from derive.language.affine import in_range, nonnegative
+from derive.language.index import Size
 
 H = Size("H")
 HALF = floor(H / 2)

@@ -5,8 +5,8 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics.data import check_examples
+from derive.networks import layers as L
+from numerics.data.examples import check_examples
 
 MODEL = dv.Sequential([L.Conv2D(4, 3, padding=1), L.Flatten(), L.Dense(2)], input_shape=(6, 7, 3))
 

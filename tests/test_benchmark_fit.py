@@ -4,7 +4,7 @@ import numpy as np
 
 import derive as dv
 from benchmarks import fit
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def absent(*_):

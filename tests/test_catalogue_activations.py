@@ -9,10 +9,10 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.activations import ACTIVATIONS, activation, maxout, prelu
-from derive.errors import DerivationError, DeriveError
-from numerics.catalogue import ACTIVATIONS as REFERENCES
+from derive.language.errors import DerivationError, DeriveError
+from derive.networks import layers as L
+from derive.networks.activations import ACTIVATIONS, activation, maxout, prelu
+from numerics.reference.activations import ACTIVATIONS as REFERENCES
 
 B, K = 5, 3
 TRAINED = [n for n in ACTIVATIONS if n != "threshold"]

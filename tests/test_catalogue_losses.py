@@ -9,8 +9,8 @@ from catalogue_data import error, output, target
 
 import derive as dv
 import numerics as nx
-from derive.losses import LOSSES
-from numerics.catalogue import LOSSES as REFERENCES
+from derive.networks.losses import LOSSES
+from numerics.reference.networks import LOSSES as REFERENCES
 
 B, K = 5, 3
 b, k = dv.indices("b k")

@@ -8,10 +8,10 @@ from catalogue_data import error, target
 
 import derive as dv
 import numerics as nx
-from derive.activations import ACTIVATIONS
-from derive.losses import LOSSES
-from numerics.catalogue import ACTIVATIONS as FORWARD
-from numerics.catalogue import LOSSES as COST
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.losses import LOSSES
+from numerics.reference.activations import ACTIVATIONS as FORWARD
+from numerics.reference.networks import LOSSES as COST
 
 B, K = 5, 3
 NAMES = [n for n in ACTIVATIONS if n not in ("threshold", "silu")]  # silu is swish

@@ -10,9 +10,9 @@ from catalogue_data import error, output, target
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.errors import DeriveError
-from derive.losses import LOSSES, Loss, loss
+from derive.language.errors import DeriveError
+from derive.networks import layers as L
+from derive.networks.losses import LOSSES, Loss, loss
 
 B, K = 5, 3
 b, k = dv.indices("b k")
@@ -320,14 +320,14 @@ def test_a_trainer_with_an_optioned_loss_is_saved_and_loaded(tmp_path):
     ],
 )
 def test_targets_are_validated(name, y, message):
-    from numerics.data import check_target
+    from numerics.data.examples import check_target
 
     with pytest.raises(nx.InputError, match=message):
         check_target(np.array(y), LOSSES[name], (1,), 1)
 
 
 def test_ignored_targets_are_validated():
-    from numerics.data import check_target
+    from numerics.data.examples import check_target
 
     given = loss("sparse_softmax_cross_entropy", ignored=-100)
     assert check_target(np.array([0, -100, 2]), given, (), 3).tolist() == [0, -100, 2]

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 import derive as dv
-from derive.activations import ACTIVATIONS
-from derive.losses import LOSSES
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.losses import LOSSES
 
 b, k = dv.indices("b k")
 z = dv.tensor("z", b, k)

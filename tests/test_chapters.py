@@ -7,9 +7,9 @@ import pytest
 import sympy
 
 import derive as dv
-from derive.errors import DeriveError, UnsupportedError
-from derive.show.grids import full_correlation, window
-from derive.show.unrolled import unrolled
+from derive.language.errors import DeriveError, UnsupportedError
+from derive.show.pictures.grids import full_correlation, window
+from derive.show.pictures.unrolled import unrolled
 
 
 def correlation(stride=1, padding=0):

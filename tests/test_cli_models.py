@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import derive as dv
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.cli import run
 
 NET = """\

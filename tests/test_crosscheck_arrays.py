@@ -8,8 +8,8 @@ import pytest
 from handwritten import MODELS
 from slowkernel import SlowKernel
 
-from numerics.crosscheck import crosscheck, to_numpy
-from numerics.mistakes import name_factor
+from numerics.checks.crosscheck import crosscheck, to_numpy
+from numerics.checks.mistakes import name_factor
 
 
 def softmax():

@@ -4,7 +4,7 @@ import pytest
 from handwritten import MODELS
 from slowkernel import SlowKernel
 
-from numerics.crosscheck import crosscheck
+from numerics.checks.crosscheck import crosscheck
 
 MUTANTS = [  # model, mistake, tensor it shows in, kind, a phrase of the explanation
     ("softmax_regression", "onehot missing", "W", "missing term", "-[k = label[b]] / B is missing"),

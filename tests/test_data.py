@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from numerics.data import digits, load_idx, load_mnist, split
+from numerics.data.examples import digits, load_idx, load_mnist, split
 from numerics.errors import InputError
 
 

@@ -6,7 +6,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.training.diagnosis import Examiner
 from numerics.training.programs import unfixed
 from numerics.training.trace import Values, first_bad, origin
@@ -172,7 +172,7 @@ def test_the_origin_reads_only_finite_elements(ruined, activation):
 
 def test_what_stands_inside_a_sum_is_no_local_derivative():
     """Attention's weights multiply adjoints under a sum over positions: they gate no unit, zero or not."""
-    from derive.examples import load
+    from derive.networks.examples import load
 
     rng = np.random.default_rng(0)
     arrays = {

@@ -11,9 +11,9 @@ import pytest
 from shown_networks import NETWORKS, hostile, layer_norm, mlp, relu_conv, rnn, softmax_regression
 
 import derive as dv
-from derive.html import derivation_fragment
-from derive.latex import derivation_latex
-from derive.text import equation_text, matrix_text, step_text
+from derive.show.html import derivation_fragment
+from derive.show.latex import derivation_latex
+from derive.show.text import equation_text, matrix_text, step_text
 
 GOLDEN = Path(__file__).parent / "golden"
 SECTIONS = [
@@ -261,8 +261,8 @@ def test_the_evidence_table_follows_the_check():
 
 
 def test_a_long_shape_is_cut_in_the_drawing_and_whole_in_its_title():
-    from derive.show.graph import network
-    from derive.show.svg import svg
+    from derive.show.document.graph import network
+    from derive.show.document.svg import svg
 
     p, q, r = dv.indices("p q r", size="LongName")
     x = dv.tensor("x", p, q, r)

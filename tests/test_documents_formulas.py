@@ -7,17 +7,17 @@ import sympy
 from sympy import Integer, Rational
 
 import derive as dv
-from derive.errors import UnsupportedError
-from derive.index import Index
-from derive.latex import equation_latex, latex_expr
-from derive.nodes import Iverson, Max, Sum, argmax
-from derive.primitives import FUNCTIONS
-from derive.program import Equation, Row, Term
-from derive.show.expressions import APPLIED, SHAPED, expression
-from derive.show.mathml import math, render
-from derive.show.tex import FUNCTIONS as LATEX_FUNCTIONS
-from derive.tensor import Tensor
-from derive.text import equation_text, expr_text, matrix_text
+from derive.exact.functions import FUNCTIONS
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index
+from derive.language.nodes import Iverson, Max, Sum, argmax
+from derive.language.tensor import Tensor
+from derive.program.program import Equation, Row, Term
+from derive.show.formulas.expressions import APPLIED, SHAPED, expression
+from derive.show.formulas.mathml import math, render
+from derive.show.formulas.tex import FUNCTIONS as LATEX_FUNCTIONS
+from derive.show.latex import equation_latex, latex_expr
+from derive.show.text import equation_text, expr_text, matrix_text
 
 b, i, k = dv.indices("b i k")
 t = dv.index("t")

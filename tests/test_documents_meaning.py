@@ -8,13 +8,13 @@ import pytest
 from layout_values import IndexReading, MatrixReading
 from shown_networks import NETWORKS
 
-from derive.program import Program
-from derive.show import layout as L
-from derive.show.equations import equation_layout
-from derive.show.example import _Evaluator, worked_example
-from derive.show.formulas import Formulas
-from derive.show.matrix import matrix_layout
-from derive.show.options import Options
+from derive.program.program import Program
+from derive.show.document.example import _Evaluator, worked_example
+from derive.show.document.formulas import Formulas
+from derive.show.document.options import Options
+from derive.show.formulas import layout as L
+from derive.show.formulas.equations import equation_layout
+from derive.show.formulas.matrix import matrix_layout
 
 
 def _arrays(example):

@@ -8,8 +8,8 @@ from sympy import Rational, exp
 import derive as dv
 import numerics as nx
 from derive import Sequential
-from derive import layers as L
-from numerics.verify import float64
+from derive.networks import layers as L
+from numerics.checks.ground import float64
 
 b, p, q, c = dv.indices("b p q c")
 

@@ -9,7 +9,7 @@ import derive as dv
 import numerics as nx
 from benchmarks import recurrent
 from benchmarks.harness import memory
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.emit.source.printer import expression
 from numerics.emit.source.value import named
 from numerics.emit.terms import contraction

@@ -9,9 +9,9 @@ from sympy import Eq
 
 import derive as dv
 import numerics as nx
-from derive.nodes import ArgMax, Iverson
-from numerics.reference import evaluate
-from numerics.verify import float64
+from derive.language.nodes import ArgMax, Iverson
+from numerics.checks.ground import float64
+from numerics.reference.definitions import evaluate
 
 b, c, o = dv.indices("b c o")
 S, D, P, R, H = (dv.size(n) for n in "SDPRH")

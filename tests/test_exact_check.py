@@ -7,13 +7,13 @@ import pytest
 import sympy
 
 import derive as dv
-from derive import layers as L
-from derive.errors import DerivationError
 from derive.exact import check as checking
 from derive.exact import evaluate
 from derive.exact.case import Case
 from derive.exact.decide import decide
 from derive.exact.verdict import PROVED, REFUTED, UNDECIDED
+from derive.language.errors import DerivationError
+from derive.networks import layers as L
 
 
 @pytest.mark.parametrize(

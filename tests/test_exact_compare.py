@@ -6,7 +6,7 @@ import sympy
 from sympy import Eq, exp
 
 import derive as dv
-from derive.errors import DeriveError
+from derive.language.errors import DeriveError
 
 b, i, k = dv.indices("b i k")
 

@@ -9,17 +9,17 @@ from programs import CASES
 from sympy import Eq, Integer
 
 import derive as dv
-from derive.errors import DerivationError, UnsupportedError
 from derive.exact import Array, evaluate
 from derive.exact import loops as loops_module
 from derive.exact.case import Case
 from derive.exact.check import Checker
 from derive.exact.compile import Compiler, additive_terms, size_value
 from derive.exact.field import RationalField
-from derive.index import Index
-from derive.ingest import ingest
-from derive.program import Equation, Program, Row, Term
-from derive.tensor import Tensor
+from derive.language.errors import DerivationError, UnsupportedError
+from derive.language.index import Index
+from derive.language.tensor import Tensor
+from derive.program.ingest import ingest
+from derive.program.program import Equation, Program, Row, Term
 
 i, j = dv.index("i"), dv.index("j", size="I")
 x = dv.tensor("x", i)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from derive.errors import DerivationError
 from derive.exact import check as checking
 from derive.exact.compile import size_value
 from derive.exact.sample import Sizes
 from derive.exact.steps import step_name
 from derive.exact.verdict import PROVED, REFUTED, UNDECIDED
-from derive.examples.networks import NETWORKS
-from derive.tensor import Read
+from derive.language.errors import DerivationError
+from derive.language.tensor import Read
+from derive.networks.examples.networks import NETWORKS
 
 LOSS = "sparse_softmax_cross_entropy"
 

@@ -7,10 +7,11 @@ import mpmath
 import pytest
 import sympy
 
-from derive import nodes
 from derive.exact.field import DualField, ModularField, RationalField, RealField, Undefined
+from derive.exact.functions import FUNCTIONS
 from derive.exact.modular import P
-from derive.primitives import FUNCTIONS
+from derive.language import nodes
+from derive.language.functions import NAMES
 
 POINTS = {
     "acosh": ("1.7", "3.2"),
@@ -22,6 +23,10 @@ POINTS = {
 UNARY = [n for n, p in FUNCTIONS.items() if p.nargs == 1]
 BINARY = [n for n, p in FUNCTIONS.items() if p.nargs == 2]
 OWN = {n: getattr(nodes, n) for n in ("relu", "maximum", "minimum", "sigmoid", "softplus", "stop_gradient")}
+
+
+def test_the_checker_knows_every_function_of_the_language():
+    assert set(FUNCTIONS) == NAMES
 
 
 def modular(seed=0):

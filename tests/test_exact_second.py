@@ -7,8 +7,8 @@ from second_order_programs import CLASSIC, mlp, quadratic_form, softmax_cross_en
 from sympy import Integer, Rational, sin, tanh
 
 import derive as dv
-from derive.errors import DerivationError
-from derive.program import Program, Row, Term
+from derive.language.errors import DerivationError
+from derive.program.program import Program, Row, Term
 
 
 @pytest.fixture(scope="module")

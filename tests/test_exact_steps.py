@@ -8,12 +8,12 @@ from programs import CASES
 from sympy import Integer
 
 import derive as dv
-from derive.errors import DerivationError
 from derive.exact.check import Checker
 from derive.exact.decide import decide
 from derive.exact.steps import Steps
 from derive.exact.verdict import PROVED, REFUTED
-from derive.tensor import Read
+from derive.language.errors import DerivationError
+from derive.language.tensor import Read
 
 
 def mutants(eq):

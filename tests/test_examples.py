@@ -2,8 +2,8 @@
 
 import pytest
 
-from derive.errors import DeriveError
-from derive.examples import load, model, names
+from derive.language.errors import DeriveError
+from derive.networks.examples import load, model, names
 
 
 def test_softmax_regression_from_a_text_file_learns_digits(script, capsys):

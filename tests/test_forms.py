@@ -93,7 +93,7 @@ def test_attention_keeps_the_probabilities():
 
 def test_bptt_is_one_reverse_recurrence_and_sums_outside_it():
     d = CASES["tanh_rnn"]()
-    from derive.order import Scan, schedule
+    from derive.program.schedule import Scan, schedule
 
     scans = [g for g in schedule(d.program) if isinstance(g, Scan)]
     assert [(s.direction, sorted(e.name for e in s.equations)) for s in scans] == [

@@ -8,8 +8,8 @@ from reference_layers import derivation, error_against_jax
 from sympy import floor
 
 import derive as dv
-from derive import layers as L
-from derive.errors import DeriveError, ShapeError
+from derive.language.errors import DeriveError, ShapeError
+from derive.networks import layers as L
 
 B = dv.size("B")
 

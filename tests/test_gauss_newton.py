@@ -9,8 +9,8 @@ from sympy import exp, log, tanh
 
 import derive as dv
 import numerics as nx
-from derive.errors import DerivationError
-from derive.program import Program
+from derive.language.errors import DerivationError
+from derive.program.program import Program
 
 
 def classifier():

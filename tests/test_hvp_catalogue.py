@@ -8,11 +8,11 @@ from catalogue_data import error, output, target
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.activations import ACTIVATIONS, activation
-from derive.losses import LOSSES
-from numerics.catalogue import ACTIVATIONS as ACTIVATED
-from numerics.catalogue import LOSSES as REFERENCES
+from derive.networks import layers as L
+from derive.networks.activations import ACTIVATIONS, activation
+from derive.networks.losses import LOSSES
+from numerics.reference.activations import ACTIVATIONS as ACTIVATED
+from numerics.reference.networks import LOSSES as REFERENCES
 
 b, i, k = dv.indices("b i k")
 DIFFERENTIABLE = [n for n in ACTIVATIONS if n != "threshold"]  # threshold's derivative is zero everywhere

@@ -12,9 +12,9 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.activations import ACTIVATIONS
-from numerics.catalogue import reference
+from derive.networks import layers as L
+from derive.networks.activations import ACTIVATIONS
+from numerics.reference.networks import reference
 
 # name -> (layer of an activation, shape of its input)
 LAYERS = {

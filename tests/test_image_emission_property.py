@@ -16,12 +16,12 @@ from sympy import Mul
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.errors import ShapeError
-from numerics import catalogue
+from derive.language.errors import ShapeError
+from derive.networks import layers as L
+from numerics.checks.ground import float64
+from numerics.checks.opponent import flatten
 from numerics.emit.source.choose import ACCEPTED
-from numerics.opponent import flatten
-from numerics.verify import float64
+from numerics.reference import networks as catalogue
 
 TOLERANCE = 1e-12  # of the largest number of a leaf, or a thousandth of the largest of all leaves
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import derive as dv
-from derive import layers as L
-from derive.activations import ACTIVATIONS
-from derive.layers.base import INITIALIZERS as NAMES
+from derive.networks import layers as L
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.layers.base import INITIALIZERS as NAMES
 from numerics.errors import NumericsError
-from numerics.init import INITIALIZERS, fans, init
+from numerics.training.init import INITIALIZERS, fans, init
 
 SHAPE = (200, 300)
 

@@ -11,10 +11,12 @@ from programs import CASES, mlp
 from sympy import exp, log
 
 import derive as dv
-from derive import chain, contract, partials, pipeline, reverse
-from derive.canonical import term_key
-from derive.index import Index
-from derive.program import Term
+from derive.language.index import Index
+from derive.passes import adjoints as reverse
+from derive.passes import chain_rule as chain
+from derive.passes import contract, partials, pipeline
+from derive.program.canonical import term_key
+from derive.program.program import Term
 
 
 def regression(letters="b i k", inner="i r"):

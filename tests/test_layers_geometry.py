@@ -6,9 +6,9 @@ import pytest
 from reference_layers import alone, derivation, error_against_jax
 
 import derive as dv
-from derive import layers as L
-from derive.errors import DeriveError, ShapeError
-from derive.tensor import Read
+from derive.language.errors import DeriveError, ShapeError
+from derive.language.tensor import Read
+from derive.networks import layers as L
 
 
 def any_geometry(rng: random.Random) -> dict:

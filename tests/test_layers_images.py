@@ -6,7 +6,7 @@ import pytest
 from reference_layers import LAYERS, alone, derivation, error_against_jax
 
 import derive as dv
-from derive import layers as L
+from derive.networks import layers as L
 
 QUICK = {
     "conv1d",

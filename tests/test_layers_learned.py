@@ -7,9 +7,9 @@ from reference_layers import alone, derivation, error_against_jax
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.errors import DeriveError, ShapeError
-from derive.losses import LOSSES
+from derive.language.errors import DeriveError, ShapeError
+from derive.networks import layers as L
+from derive.networks.losses import LOSSES
 
 LAYERS = {
     "prelu": (lambda: L.PReLU(), (4,)),
@@ -175,7 +175,7 @@ def test_all_under_every_loss(layer):
 
 def test_an_unknown_layer_is_told_the_nearest():
     with pytest.raises(
-        AttributeError, match="derive.layers has no 'Maxuot'; did you mean 'Maxout'.; the catalogue has Activ"
+        AttributeError, match="derive.networks.layers has no 'Maxuot'; did you mean 'Maxout'.; the catalogue has Activ"
     ):
         L.Maxuot(3)
     assert not hasattr(L, "__wrapped__")

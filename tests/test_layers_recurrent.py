@@ -7,10 +7,11 @@ import pytest
 import sympy
 
 import derive as dv
-from derive import layers as L
-from numerics import catalogue_sequences as unrolled
-from numerics.kernel import compile
-from numerics.verify import float64, verify
+from derive.networks import layers as L
+from numerics.checks.ground import float64
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
+from numerics.reference import sequences as unrolled
 
 LAYERS = {
     "rnn": lambda **o: L.SimpleRNN(4, **o),

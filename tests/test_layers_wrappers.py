@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import derive as dv
-from derive import layers as L
-from numerics.init import init
-from numerics.kernel import compile
-from numerics.verify import verify
+from derive.networks import layers as L
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
+from numerics.training.init import init
 
 
 def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():
@@ -16,7 +16,7 @@ def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():
     kern = compile(model.backprop("mean_squared_error"), sizes={"I": 3})
     report = verify(kern, dtypes=("float64",), tolerance=1e-12)
     assert report.ok, report
-    assert report.forward == "jax.nn reference of model (numerics.catalogue)"
+    assert report.forward == "jax.nn reference of model (numerics.reference.networks)"
 
 
 @pytest.mark.parametrize("merge, size", [("concat", 8), ("sum", 4), ("mul", 4), ("mean", 4)])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from numerics.errors import InputError
-from numerics.plots import curves
+from numerics.pages.plots import curves
 from numerics.training.log import Log, read_log
 
 

@@ -10,12 +10,14 @@ import sympy
 import derive as dv
 import numerics as nx
 from derive.exact.field import ModularField, RationalField, Undefined
-from derive.latex import equation_latex
-from derive.matrices.leaves import KINDS, MATRICES, eliminated
-from derive.matrices.rules import slope
+from derive.exact.matrices import MATRIX_VALUES as EXACT_VALUES
+from derive.exact.matrices import eliminated
+from derive.language.matrices import KINDS, MATRICES
+from derive.passes.matrices import slope
+from derive.show.latex import equation_latex
+from numerics.checks.ground import float64
 from numerics.emit.patterns.matrices import EMISSIONS
-from numerics.reference import MATRIX_VALUES, evaluate
-from numerics.verify import float64
+from numerics.reference.definitions import MATRIX_VALUES, evaluate
 
 p, q = dv.indices("p q", size="N")
 (b,) = dv.indices("b")
@@ -24,6 +26,7 @@ p, q = dv.indices("p q", size="N")
 def test_every_column_of_the_table_is_complete():
     assert set(MATRICES) - set(EMISSIONS) == set() and set(EMISSIONS) - set(MATRICES) == set()
     assert set(MATRICES) - set(MATRIX_VALUES) == set()
+    assert set(MATRICES) == set(EXACT_VALUES)
     assert set(MATRICES) == set(KINDS.values())
     A = dv.tensor("A", p, q)
     for kind, value in (("inverse", dv.Sum(dv.inverse(A)[p, q], p, q)), ("det", dv.det(A)), ("logdet", dv.logdet(A))):
@@ -285,6 +288,6 @@ def _mutants():
 )
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_wrong_rule_is_refuted(mutant, text, order, monkeypatch):
-    monkeypatch.setattr("derive.matrices.rules.slope", _mutants()[mutant])
+    monkeypatch.setattr("derive.passes.matrices.slope", _mutants()[mutant])
     with pytest.raises(dv.DerivationError, match="gradient X is refuted by (mod 2|50-digit)"):
         dv.derive_matrix(text, "X", order=order).check()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import derive as dv
-from derive.matrices.notation import Notation, ranks_of
-from derive.show import layout as L
-from numerics.reference import evaluate
-from numerics.sampling import draw_arrays, draw_sizes
+from derive.show.formulas import layout as L
+from derive.show.formulas.matrix_notation import Notation
+from derive.show.matrix_notation import ranks_of
+from numerics.checks.sampling import draw_arrays, draw_sizes
+from numerics.reference.definitions import evaluate
 
 N = 3
 TEXTS = (

@@ -8,9 +8,9 @@ from jax import lax
 from sympy import Abs, Integer
 
 import derive as dv
-import derive.monotone
+import derive.passes.max_first
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 GIVEN = "given the steps that take a max first"
 
@@ -175,7 +175,7 @@ def test_moving_a_function_that_decreases_is_refuted(monkeypatch):
         loss = dv.define("loss", (), dv.Sum(y[b] ** 2, b))
         assert unmoved(dv.backprop(loss, [z]))
         if law is not None:
-            monkeypatch.setattr(derive.monotone, "relu", law)
+            monkeypatch.setattr(derive.passes.max_first, "relu", law)
             with pytest.raises(dv.DerivationError, match="y is refuted by"):
                 dv.backprop(loss, [z]).check()
 
@@ -186,7 +186,7 @@ def test_moving_what_a_window_moves_is_refuted(monkeypatch):
     z = dv.define("z", (b, j), dv.Sum(X[b, i] * W[i, j], i) + c[j])
     y = dv.define("y", (b,), dv.Max(z[b, j], j))
     loss = dv.define("loss", (), dv.Sum(y[b] ** 2, b))
-    monkeypatch.setattr(derive.monotone, "_still", lambda nest, z: {z.idx[1]: Integer(0)})
+    monkeypatch.setattr(derive.passes.max_first, "_still", lambda nest, z: {z.idx[1]: Integer(0)})
     with pytest.raises(dv.DerivationError, match="step .* max first: y is refuted"):
         dv.backprop(loss, [c]).check()
 

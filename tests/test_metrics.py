@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from derive.losses import loss
-from numerics import metrics
+from derive.networks.losses import loss
+from numerics.data import metrics
 from numerics.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -8,10 +8,10 @@ import sympy
 
 import derive as dv
 from derive import Sum
-from derive import layers as L
-from derive.errors import DeriveError, ShapeError
-from derive.index import Index
-from derive.tensor import Read
+from derive.language.errors import DeriveError, ShapeError
+from derive.language.index import Index
+from derive.language.tensor import Read
+from derive.networks import layers as L
 
 
 def mlp(**more):

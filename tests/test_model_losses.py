@@ -5,10 +5,10 @@ import pytest
 
 import derive as dv
 from derive import Sum
-from derive import layers as L
-from derive.errors import DeriveError, ShapeError
-from derive.losses import LOSSES, Loss
-from derive.losses import loss as find_loss
+from derive.language.errors import DeriveError, ShapeError
+from derive.networks import layers as L
+from derive.networks.losses import LOSSES, Loss
+from derive.networks.losses import loss as find_loss
 
 B, I, K = 5, 2, 3  # unequal on purpose
 

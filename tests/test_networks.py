@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from derive.examples.networks import NETWORKS, keras_mnist, lenet5, resnet50, small_resnet, twenty, vgg16
+from derive.networks.examples.networks import NETWORKS, keras_mnist, lenet5, resnet50, small_resnet, twenty, vgg16
 
 
 def test_the_network_that_lectures_count():

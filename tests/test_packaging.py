@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from derive.examples import load, names
+from derive.networks.examples import load, names
 
 FORBIDDEN = ("jax", "jaxlib", "numpy", "numerics", "scipy", "matplotlib")
 AUTODIFF = {
@@ -44,7 +44,7 @@ def test_importing_derive_loads_no_arrays(root):
 
 def test_deriving_and_showing_loads_no_arrays(root):
     statement = (
-        "from derive.examples import load\n"
+        "from derive.networks.examples import load\n"
         "d = load('softmax_regression').backprop()\n"
         "assert d.check() and d.to_html() and d.to_latex() and d.to_markdown() and d.to_text()"
     )

@@ -6,12 +6,12 @@ from sympy import Eq, Piecewise, Rational
 
 import derive as dv
 from derive import Max, Sum
-from derive.define import define
-from derive.errors import DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
-from derive.ingest import ingest
-from derive.meaning import FUNCTION_NAMES, POINTWISE, UNARY
-from derive.parse import parse, parse_expression
-from derive.primitives import FUNCTIONS
+from derive.exact.functions import FUNCTIONS
+from derive.language.define import define
+from derive.language.errors import DeriveError, IndexCaptureError, ParseError, ShapeError, UnsupportedError
+from derive.language.text.expressions import FUNCTION_NAMES, POINTWISE, UNARY
+from derive.language.text.parse import parse, parse_expression
+from derive.program.ingest import ingest
 
 SOFTMAX = """
     # softmax regression

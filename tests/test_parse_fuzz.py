@@ -5,11 +5,11 @@ import string
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from derive.errors import DeriveError, ParseError
-from derive.meaning import CONSTANTS, FUNCTION_NAMES
-from derive.parse import parse, parse_expression
-from derive.syntax import REDUCTIONS
-from derive.tensor import Tensor
+from derive.language.errors import DeriveError, ParseError
+from derive.language.tensor import Tensor
+from derive.language.text.expressions import CONSTANTS, FUNCTION_NAMES
+from derive.language.text.parse import parse, parse_expression
+from derive.language.text.syntax import REDUCTIONS
 
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -8,8 +8,8 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.errors import DeriveError
+from derive.language.errors import DeriveError
+from derive.networks import layers as L
 
 
 def net(loss="sparse_softmax_cross_entropy"):
@@ -51,7 +51,7 @@ def test_proved_verified_and_worth_what_they_say(x64):
 
 
 def test_the_reference_has_them_too(monkeypatch):
-    from numerics import catalogue
+    from numerics.reference import networks as catalogue
 
     model = dv.Sequential([L.Dense(3).penalize(kernel=L.Penalty(l2=0.1), activity=L.Penalty(l2=1))], input_shape=(2,))
     kern = nx.compile(model.backprop("mean_squared_error"))

@@ -5,7 +5,7 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.errors import InputError
 
 AND = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 0, 0, 1])

@@ -5,9 +5,9 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import pictures
+from derive.networks import layers as L
 from numerics.errors import InputError, NumericsError
+from numerics.pages import pictures
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numerics.errors import InputError, NumericsError
-from numerics.plots import best_epoch, confusion_matrix, curves, decision_boundary, save, training_curves, verdict
+from numerics.pages.plots import best_epoch, confusion_matrix, curves, decision_boundary, save, training_curves, verdict
 
 OVERFIT = {
     "loss": [2.0, 1.0, 0.5, 0.2],

@@ -6,7 +6,7 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.errors import InputError
 
 pytest.importorskip("sklearn")

@@ -34,7 +34,7 @@ def squeezed(text: str) -> list[str]:
 
 def test_what_the_pitch_shows_is_what_comes_out(root):
     import numerics as nx
-    from derive.examples import load
+    from derive.networks.examples import load
 
     model = load("softmax_regression")
     derivation = model.backprop()

@@ -6,7 +6,7 @@ import numpy as np
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def test_a_hessian_vector_product_through_time():

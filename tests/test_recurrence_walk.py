@@ -8,7 +8,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 SIZES = {"B": 2, "T": 5, "L": 3}
 

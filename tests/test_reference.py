@@ -7,10 +7,10 @@ import pytest
 import sympy
 
 import derive as dv
-from derive.ingest import ingest
-from derive.primitives import FUNCTIONS as LANGUAGE
-from numerics.reference import FUNCTIONS, evaluate, size_value
-from numerics.verify import float64
+from derive.exact.functions import FUNCTIONS as LANGUAGE
+from derive.program.ingest import ingest
+from numerics.checks.ground import float64
+from numerics.reference.definitions import FUNCTIONS, evaluate, size_value
 
 
 def run(tensor, sizes, xp=np, conventions=False, **arrays):

@@ -9,7 +9,7 @@ from second_order_programs import CLASSIC, log_sum_exp, quadratic_form, softmax_
 
 import derive as dv
 import numerics as nx
-from derive.structured import structured
+from derive.derivation.structured import structured
 
 
 def body(source):

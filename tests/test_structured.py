@@ -7,10 +7,10 @@ from sympy import sin
 
 import derive as dv
 import numerics as nx
-from derive.errors import UnsupportedError
-from derive.structured import structured
-from numerics.sampling import draw_arrays, draw_sizes
-from numerics.verify import everything
+from derive.derivation.structured import structured
+from derive.language.errors import UnsupportedError
+from numerics.checks.ground import everything
+from numerics.checks.sampling import draw_arrays, draw_sizes
 
 
 def both(d, seed=0):

@@ -7,7 +7,7 @@ from sympy import exp
 
 import derive as dv
 import numerics as nx
-from derive.errors import DerivationError
+from derive.language.errors import DerivationError
 
 
 def test_the_model_of_a_loss_and_newtons_equation():

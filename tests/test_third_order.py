@@ -7,7 +7,7 @@ from sympy import sin
 
 import derive as dv
 import numerics as nx
-from derive.errors import DerivationError
+from derive.language.errors import DerivationError
 
 
 @pytest.mark.parametrize("make", [logistic, log_sum_exp])

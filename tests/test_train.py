@@ -6,11 +6,11 @@ import optax
 import pytest
 
 from derive import DeriveError
-from derive import layers as L
-from derive.model import Sequential
-from numerics.data import digits
+from derive.networks import layers as L
+from derive.networks.model import Sequential
+from numerics.data.examples import digits
 from numerics.errors import InputError, NumericsError
-from numerics.plots import training_curves
+from numerics.pages.plots import training_curves
 from numerics.training import Trainer
 
 

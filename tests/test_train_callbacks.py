@@ -7,7 +7,7 @@ from test_train import blobs, small
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.errors import InputError, NumericsError
 
 

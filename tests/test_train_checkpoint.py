@@ -7,8 +7,8 @@ import optax
 import pytest
 from test_train import blobs, small
 
-from numerics.checkpoint import load
 from numerics.errors import NumericsError
+from numerics.training.loading import load
 
 
 def test_a_loaded_trainer_goes_on_as_if_not_interrupted(tmp_path):
@@ -56,16 +56,16 @@ def test_an_interrupted_save_leaves_the_old_one_whole(tmp_path, monkeypatch):
     t.save(tmp_path)
     before = t.predict(X)
     t.fit(X, Y, epochs=1, verbose=False)
-    from numerics import checkpoint
+    from numerics import files
 
-    write = checkpoint._write
+    write = files.write
 
     def interrupted(path, raw):
         if path.name == "trainer.json":
             raise KeyboardInterrupt
         write(path, raw)
 
-    monkeypatch.setattr(checkpoint, "_write", interrupted)
+    monkeypatch.setattr(files, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         t.save(tmp_path)
     np.testing.assert_array_equal(load(tmp_path, optax.adam(1e-2)).predict(X), before)

@@ -15,9 +15,9 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from numerics import checkpoint
+from derive.networks import layers as L
 from numerics.errors import InputError, NumericsError
+from numerics.training import saving as checkpoint
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(40, 6, 6, 1)).astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 
 
 def test_the_page_runs(root, tmp_path, monkeypatch, capsys):
@@ -28,7 +28,7 @@ def test_the_page_runs(root, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_mnist_reaches_98_percent(data_dir):
-    from numerics.data import load_mnist
+    from numerics.data.examples import load_mnist
 
     folder = data_dir / "mnist"
     if not folder.is_dir():

@@ -6,8 +6,8 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.errors import DeriveError
+from derive.language.errors import DeriveError
+from derive.networks import layers as L
 from numerics.errors import NumericsError
 
 SPARSE = "sparse_softmax_cross_entropy"

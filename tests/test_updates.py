@@ -7,9 +7,9 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
-from derive.examples import load
-from derive.updates import RULES, with_update
+from derive.derivation.updates import RULES, with_update
+from derive.networks import layers as L
+from derive.networks.examples import load
 
 OPTAX = {
     "sgd": (optax.sgd(0.1), {"eta": 0.1}),

@@ -9,8 +9,8 @@ import pytest
 from handwritten import MODELS
 from slowkernel import SlowKernel
 
+from numerics.checks.verify import verify
 from numerics.errors import NumericsError
-from numerics.verify import verify
 
 MISTAKES = {
     "a thousandth too large": lambda g: g * 1.001,

@@ -6,10 +6,11 @@ import sympy
 from slowkernel import SlowKernel
 
 import derive as dv
-from numerics.kernel import compile
-from numerics.sampling import bind_sizes, draw, draw_sizes
-from numerics.taylor import order
-from numerics.verify import everything, verify
+from numerics.checks.ground import everything
+from numerics.checks.sampling import bind_sizes, draw, draw_sizes
+from numerics.checks.taylor import order
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
 
 
 def max_pool():

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from derive import layers as L
-from derive.activations import ACTIVATIONS
-from derive.losses import LOSSES
-from derive.model import Sequential
-from numerics import catalogue
-from numerics.kernel import compile
-from numerics.verify import verify
+from derive.networks import layers as L
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.losses import LOSSES
+from derive.networks.model import Sequential
+from numerics.checks.verify import verify
+from numerics.kernel.compile import compile
+from numerics.reference import networks as catalogue
 
 ENDS = {"logits": None, "probabilities": "softmax", "bits": "sigmoid", "anything": None, "nonnegative": "softplus"}
 
@@ -29,7 +29,7 @@ def test_the_references_are_of_the_catalogue():
 def test_every_loss_agrees_with_jax_nn(loss):
     report = verify(net(loss, last=ENDS[LOSSES[loss].reads]))
     assert report.ok, report
-    assert report.forward == "jax.nn reference of model (numerics.catalogue)"
+    assert report.forward == "jax.nn reference of model (numerics.reference.networks)"
 
 
 @pytest.mark.parametrize("hidden", catalogue.ACTIVATIONS)

@@ -8,8 +8,8 @@ from slowkernel import SlowKernel
 
 import derive as dv
 from numerics import compile
-from numerics.taylor import order
-from numerics.verify import verify
+from numerics.checks.taylor import order
+from numerics.checks.verify import verify
 
 
 @pytest.mark.parametrize("name", ["logistic", "softmax_regression", "matrix_factorization", "softmax_cross_entropy"])

@@ -10,7 +10,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from derive import layers as L
+from derive.networks import layers as L
 from numerics.training.explain import lines_of
 
 SPARSE = "sparse_softmax_cross_entropy"

@@ -7,7 +7,8 @@ comparison with the author's loss that the check of the whole is; so the gradien
 
 from __future__ import annotations
 
-from ..program import Program, Step
+from derive.program.program import Program, Step
+
 from .case import Case, Cases
 from .decide import decide
 from .sample import TOO_MANY, Sizes, assignments

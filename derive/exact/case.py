@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from ..program import Equation, Program
-from ..tensor import Tensor
+from derive.language.tensor import Tensor
+from derive.program.program import Equation, Program
+
 from .compile import Array
 from .field import DualField, ModularField, RealField, Undefined
 from .machine import Machine

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 
-from ..errors import DerivationError
-from ..program import Program
-from ..tensor import Tensor
+from derive.language.errors import DerivationError
+from derive.language.tensor import Tensor
+from derive.program.program import Program
+
 from . import apart
 from .case import Case, Cases
 from .compile import Array

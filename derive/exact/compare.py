@@ -13,12 +13,15 @@ from fractions import Fraction
 import sympy
 from sympy import Integer, Mul, Rational
 
-from ..define import define
-from ..errors import DeriveError
-from ..index import Index
-from ..ingest import ingest
-from ..program import Equation, Program
-from ..tensor import Tensor
+from derive.language.define import define
+from derive.language.errors import DeriveError
+from derive.language.index import Index
+from derive.language.printing import line
+from derive.language.tensor import Tensor
+from derive.language.text.parse import parse_expression
+from derive.program.ingest import ingest
+from derive.program.program import Equation, Program
+
 from .case import Case
 from .check import Checker
 from .compile import Array, additive_terms, size_value
@@ -99,8 +102,6 @@ def _as_program(d, ours: Equation, expr) -> Program:
     """The program that computes ``expr`` over the gradient's own letters."""
     known = {t.name: t for p in (d.program, d.source) for t in (*p.inputs, *(e.tensor for e in p.equations))}
     if isinstance(expr, str):
-        from ..parse import parse_expression
-
         expr = parse_expression(expr, known)
     if isinstance(expr, Tensor):
         expr = expr[tuple(ours.idx)]
@@ -338,9 +339,7 @@ def _missing(factor):
 
 
 def _term_text(scope: Equation, n: int) -> str:
-    from ..text import expr_text
-
-    return f"{expr_text(scope.terms[n].expr())} in the equation of {scope.name}"
+    return f"{line(scope.terms[n].expr())} in the equation of {scope.name}"
 
 
 def _missing_text(scope, chosen):

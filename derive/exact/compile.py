@@ -13,12 +13,13 @@ from fractions import Fraction
 import sympy
 from sympy import Add, Expr, Mul, Pow
 
-from ..errors import UnsupportedError
-from ..index import Index, Size
-from ..nodes import Iverson
-from ..primitives import FUNCTIONS
-from ..tensor import Read
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, Size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+
 from .field import OutOfRange, Undefined
+from .functions import FUNCTIONS
 
 MAX_TERMS = 64  # an argument that expands to more terms than this is taken as one opaque term
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import mpmath
 
-from ..primitives import FUNCTIONS
+from .functions import FUNCTIONS
 from .modular import ModularField, NoRoot, OutOfRange, Undefined
 
 __all__ = ["DualField", "ModularField", "NoRoot", "OutOfRange", "RationalField", "RealField", "Undefined"]
@@ -211,7 +211,7 @@ def _exact_root(n: int, d: int):
 class DualField:
     """Numbers ``v + d*epsilon`` over a base field, as pairs; ``d`` is None where there is no tangent.
 
-    The tangent rules are those of :data:`derive.primitives.FUNCTIONS`.  A dual field over a dual field gives second
+    The tangent rules are those of :data:`derive.exact.functions.FUNCTIONS`.  A dual field over a dual field gives second
     derivatives (hyper-dual numbers).
     """
 

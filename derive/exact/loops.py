@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from sympy import Mul
 
-from ..index import Index
-from ..program import Term
-from ..tensor import Read
+from derive.language.index import Index
+from derive.language.tensor import Read
+from derive.program.program import Term
+
 from .compile import additive_terms, is_exact
 from .field import OutOfRange, Undefined
 

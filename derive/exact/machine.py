@@ -1,6 +1,6 @@
 """Evaluate a program, element by element, over any field; written for clarity of meaning, at sizes like 2, 3, 5.
 
-The meaning is the one of :mod:`derive.program`: sums over the full range of their bound indices where the rows hold,
+The meaning is the one of :mod:`derive.program.program`: sums over the full range of their bound indices where the rows hold,
 total reads, the first maximiser of a max over the positions that exist, recurrences step by step in their direction.
 """
 
@@ -11,13 +11,15 @@ from fractions import Fraction
 import sympy
 from sympy import Mul
 
-from ..errors import DerivationError
-from ..matrices.leaves import MATRICES
-from ..order import Scan, schedule
-from ..program import Equation, Program
+from derive.language.errors import DerivationError
+from derive.language.matrices import MATRICES
+from derive.program.program import Equation, Program
+from derive.program.schedule import Scan, schedule
+
 from .compile import Array, Compiler, is_exact, size_value
 from .field import NoRoot, RationalField, Undefined
 from .loops import linear_tensors, product_sum, visitor
+from .matrices import MATRIX_VALUES
 
 
 def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
@@ -44,11 +46,11 @@ def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
         For a missing input, a wrong shape, or a value that does not exist (a division by zero); names the equation.
 
     >>> import derive as dv
-    >>> from derive.program import Equation, Program, Term
+    >>> from derive.program.program import Equation, Program, Term
     >>> from sympy import Integer
     >>> i, = dv.indices("i")
     >>> x, y = dv.tensor("x", i), dv.tensor("y", role="state")
-    >>> from derive.tensor import Tensor
+    >>> from derive.language.tensor import Tensor
     >>> s = Tensor("s", role="computed")
     >>> total = Equation(s, (), (Term(Integer(1), (x[i]**2,), (i,)),))
     >>> evaluate(Program((x,), (total,), (s,)), {"x": [1, "1/2", 3]}, {"I": 3})["s"].nested()
@@ -271,7 +273,7 @@ class _Element:
         def element(I):
             at = tuple(I[:batch])
             if at not in known:
-                known[at] = primitive.value(F, matrix(I))
+                known[at] = MATRIX_VALUES[e.reduce](F, matrix(I))
             found = known[at]
             for i in I[batch : self.rank]:
                 found = found[i]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from ..primitives import FUNCTIONS
+from .functions import FUNCTIONS
 
 P = 2**61 - 1
 ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist

@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from ..order import Scan, schedule
-from ..program import Program
-from ..tensor import Tensor
+from derive.language.tensor import Tensor
+from derive.program.program import Program
+from derive.program.schedule import Scan, schedule
+
 from .compile import Array
 from .field import NoRoot, Undefined
 from .loops import linear_tensors

@@ -9,10 +9,11 @@ from fractions import Fraction
 
 from sympy import Pow
 
-from ..facts import SumsTo, missing_value
-from ..index import Size
-from ..program import Equation
-from ..tensor import Read, Tensor
+from derive.language.facts import SumsTo, missing_value
+from derive.language.index import Size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
+
 from .compile import Array, size_value
 from .field import ModularField
 from .modular import P, has_root

@@ -12,7 +12,8 @@ no second direction of their own, are compared with the tangent of the gradient'
 
 from __future__ import annotations
 
-from ..errors import DerivationError
+from derive.language.errors import DerivationError
+
 from .case import Case
 from .decide import Difference, decide, show
 

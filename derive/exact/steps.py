@@ -1,6 +1,6 @@
 """The claims of kept steps: one small identity each, checked with the adjoints it reads free.
 
-See :class:`derive.program.Step` for what each kind of step claims.
+See :class:`derive.program.program.Step` for what each kind of step claims.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..errors import DerivationError
-from ..program import Equation, Program, Step
+from derive.language.errors import DerivationError
+from derive.program.program import Equation, Program, Step
+
 from .case import Case
 from .compile import Array
 from .decide import Difference, compare, same_exponentials, show

@@ -6,7 +6,7 @@ layout.py       the layout tree: what stands over, under and beside what
 expressions.py  SymPy expression -> layout tree
 equations.py    terms and equations -> layout tree (common factors, coefficients, conditions under the sum)
 matrix.py       the matrix form of an equation, where it has one
-tex.py mathml.py  layout tree -> LaTeX, MathML (text: derive/text.py)
+tex.py mathml.py  layout tree -> LaTeX, MathML (text: derive/show/text.py)
 chapters.py worked.py graph.py svg.py  parts of the document
 outline.py      Derivation -> title, tables, chapters, equations; the same for all formats
 """

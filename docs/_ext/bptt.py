@@ -42,7 +42,7 @@ def recurrent():
 
 
 def network() -> str:
-    from derive.show.unrolled import unrolled
+    from derive.show.pictures.unrolled import unrolled
 
     d = recurrent()
     shown = [e for e in d.source.equations if e.name in ("h_in", "h", "z")]
@@ -118,8 +118,8 @@ def product(T: int = 5) -> str:
 def norms(folder: Path) -> str:
     import derive as dv
     import numerics as nx
-    from derive import layers as L
-    from numerics import pictures
+    from derive.networks import layers as L
+    from numerics.pages import pictures
 
     T, rng, found = 60, np.random.default_rng(0), {}
     X, Y = rng.normal(size=(16, T, 4)).astype(np.float32), rng.integers(0, 3, 16)
@@ -139,7 +139,7 @@ def norms(folder: Path) -> str:
 def gates(kind: str) -> str:
     """One cell, its forward equations and its adjoints."""
     import derive as dv
-    from derive import layers as L
+    from derive.networks import layers as L
 
     layer = {"lstm": L.LSTM, "gru": L.GRU}[kind](4, return_sequences=True, name="cell")
     d = dv.Sequential([layer], input_shape=(5, 3)).backprop("mean_squared_error")

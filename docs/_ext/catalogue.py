@@ -18,13 +18,13 @@ STEPS = {"threshold"}  # no gradient: only the value is shown
 
 def write_all(app):
     """Runs before any page is read, so an entry that cannot be derived fails the build."""
-    from derive.activations import ACTIVATIONS
-    from derive.losses import LOSSES
+    from derive.networks.activations import ACTIVATIONS
+    from derive.networks.losses import LOSSES
 
     folder, learned = Path(app.srcdir) / "generated", entries()
     pages = {
-        "activations/index": index("Activations", "derive.activations", {**ACTIVATIONS, **learned}),
-        "losses/index": index("Losses", "derive.losses", LOSSES),
+        "activations/index": index("Activations", "derive.networks.activations", {**ACTIVATIONS, **learned}),
+        "losses/index": index("Losses", "derive.networks.losses", LOSSES),
     }
     for name, entry in ACTIVATIONS.items():
         pages[f"activations/{name}"] = activation_page(entry, folder / "activations")
@@ -134,7 +134,7 @@ def plot(folder: Path, name: str, at, value, slope, label: str) -> None:
 
 
 def options(entry) -> str:
-    from derive.options import option_names
+    from derive.networks.catalogue import option_names
 
     known = option_names(entry.rule)
     return f"Options: {', '.join(f'{n} = {v}' for n, v in known.items())}." if known else ""

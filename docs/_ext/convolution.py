@@ -59,7 +59,7 @@ def definition() -> str:
 
 def strided() -> str:
     import derive as dv
-    from derive.latex import equation_latex
+    from derive.show.latex import equation_latex
 
     d, x, K = derived(stride=dv.size("S"), padding=dv.size("P"))
     lines = [
@@ -76,7 +76,7 @@ def strided() -> str:
 
 def worked() -> str:
     import derive as dv
-    from derive.show.grids import window
+    from derive.show.pictures.grids import window
 
     d, x, K = derived()
     sizes = {"H": 4, "W": 3, "R": 2, "Q": 2}
@@ -96,7 +96,7 @@ def worked() -> str:
 def flipped() -> str:
     """The gradient of the image with the flipped kernel, and the proof that it is the derived one."""
     import derive as dv
-    from derive.show.grids import full_correlation
+    from derive.show.pictures.grids import full_correlation
 
     d, x, K = derived()
     H, W, R, Q = (dv.size(n) for n in "HWRQ")

@@ -34,8 +34,8 @@ def write_all(app):
 
 def passes() -> str:
     """The passes drawn as a column of boxes, then what each is for, then what each did to one real model."""
-    from derive.examples import load
-    from derive.pipeline import PASSES
+    from derive.networks.examples import load
+    from derive.passes.pipeline import PASSES
 
     derived = load("softmax_regression").backprop()
     lines = ["```text", *drawn([p.name for p in PASSES]), "```", "", "## Pass by pass", ""]
@@ -71,7 +71,7 @@ def first_paragraph(step) -> str:
 def derivation(name: str, title: str, folder: Path) -> str:
     """One model of the catalogue: its text, its derivation made now, its program."""
     import numerics as nx
-    from derive.examples import load
+    from derive.networks.examples import load
 
     model = load(name)
     derived = model.backprop()
@@ -108,15 +108,15 @@ def derivation(name: str, title: str, folder: Path) -> str:
 
 def teaser() -> str:
     """The gradients of softmax regression, as displayed equations."""
-    from derive.examples import load
-    from derive.latex import equation_latex
+    from derive.networks.examples import load
+    from derive.show.latex import equation_latex
 
     derived = load("softmax_regression").backprop()
     return "\n".join(f"$$\n{equation_latex(derived.gradient(name))}\n$$\n" for name in ("z", "W", "c"))
 
 
 def catalogue() -> str:
-    from derive.examples import load, names
+    from derive.networks.examples import load, names
 
     parts = []
     for name in names():
@@ -127,7 +127,7 @@ def catalogue() -> str:
 def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
     """One page of public names in groups, those in no group last; one without a docstring fails the build."""
     listed = {n for _, members in groups.values() for n in members}
-    public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
+    public = {n for n in dir(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
     further = sorted(public - listed - PLAIN_DATA)
     if further:
         groups = {**groups, "Further": (("members",), tuple(further))}
@@ -159,7 +159,7 @@ def api_derive() -> str:
 
 def api_layers() -> str:
     """Layers by the file they stand in, so that a new one finds its place by itself."""
-    from derive import layers
+    from derive.networks import layers
 
     by_file: dict[str, list[str]] = {}
     for name, thing in vars(layers).items():
@@ -167,7 +167,7 @@ def api_layers() -> str:
             by_file.setdefault(thing.__module__.rsplit(".", 1)[-1], []).append(name)
     kinds = sorted(set(by_file) - set(BASE)) + [m for m in BASE if m in by_file]
     groups = {BASE.get(m, m.capitalize()): (("members",) if m in BASE else (), tuple(by_file[m])) for m in kinds}
-    return api("derive.layers", "Forward definitions only: `from derive import layers as L`.", groups, layers)
+    return api("derive.networks.layers", "Forward definitions only: `from derive import layers as L`.", groups, layers)
 
 
 def api_numerics() -> str:

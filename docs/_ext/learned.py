@@ -27,7 +27,7 @@ class Learned:
 
 
 def entries() -> dict[str, Learned]:
-    from derive import layers as L
+    from derive.networks import layers as L
 
     return {
         e.name: e

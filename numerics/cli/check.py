@@ -40,10 +40,11 @@ def check(
 
         derive check quadratic.txt --order 2 --seed 7
     """
-    from ..crosscheck import crosscheck
-    from ..pages import brief, exact_check
-    from ..userfile import function_from_file
-    from ..verify import verify
+    from numerics.checks.crosscheck import crosscheck
+    from numerics.checks.verify import verify
+    from numerics.pages.folder import brief, exact_check
+
+    from .userfile import function_from_file
 
     # read the user's file first: a wrong path should not wait for the derivation
     written = None if against is None else function_from_file(against)

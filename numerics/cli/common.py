@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from derive.errors import DeriveError
-
-from .. import files
-from ..errors import NumericsError
+from derive.language.errors import DeriveError
+from numerics import files
+from numerics.errors import NumericsError
 
 ModelArgument = Annotated[
     str,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from derive.hints import did_you_mean
-
-from ..data import digits, load_mnist, split
-from ..errors import InputError
+from derive.language.hints import did_you_mean
+from numerics.data.examples import digits, load_mnist, split
+from numerics.errors import InputError
 
 KINDS = ("digits", "mnist", "csv", "npz", "images")
 
@@ -102,7 +101,7 @@ def load(
         y = y.astype(np.float32).reshape(len(y), -1)
     (x, y), (x_test, y_test) = split(x, y, held_out, seed)
     if kind == "csv":
-        from ..loaders import Standardizer
+        from numerics.data.files import Standardizer
 
         scale = Standardizer.fit(x)
         x, x_test = scale(x), scale(x_test)
@@ -111,8 +110,8 @@ def load(
 
 
 def _read(kind: str, path: Path, target: str | None, size: int | None):
-    from ..loaders import load_csv, load_npz
-    from ..loaders_images import load_images
+    from numerics.data.files import load_csv, load_npz
+    from numerics.data.images import load_images
 
     if kind == "images":
         return load_images(path, size=None if size is None else (size, size))

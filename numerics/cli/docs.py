@@ -30,7 +30,7 @@ def docs(
 
         derive docs lenet5 -o lenet5_pages/
     """
-    from ..pages import write_folder
+    from numerics.pages.folder import write_folder
 
     subject = find(model, names_of(wrt), loss)
     derivation = subject.derive(order)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 
-from derive import layers as L
-from derive.errors import DeriveError
-from derive.examples.networks import NETWORKS, digits_cnn, keras_mnist
-from derive.hints import did_you_mean
-from derive.model import Model, Sequential
+from derive.language.errors import DeriveError
+from derive.language.hints import did_you_mean
+from derive.networks import layers as L
+from derive.networks.examples.networks import NETWORKS, digits_cnn, keras_mnist
+from derive.networks.model import Model, Sequential
+from numerics.errors import NumericsError
 
-from ..errors import NumericsError
 from .dataset import DataSet
 
 KINDS = ("linear", "mlp", "cnn", "lstm")
@@ -23,8 +23,8 @@ def build(kind: str, data: DataSet, hidden: str | None = None, dropout: float = 
     Parameters
     ----------
     kind : str
-        "linear", "mlp", "cnn", "lstm" (images row by row), a name of :mod:`derive.examples.networks`, ``FILE.py:NAME``, or a
-        folder that training left.
+        "linear", "mlp", "cnn", "lstm" (images row by row), a name of :mod:`derive.networks.examples.networks`,
+        ``FILE.py:NAME``, or a folder that training left.
     hidden : str, optional
         Of an mlp: the units of the hidden layers, as "128,64"; of an lstm: its units.
 

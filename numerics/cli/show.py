@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from derive.derivation import Derivation
-from derive.errors import DeriveError
-from derive.latex import equation_latex
-from derive.show.options import read_options
+from derive.derivation.derivation import Derivation
+from derive.language.errors import DeriveError
+from derive.show.document.options import read_options
+from derive.show.latex import equation_latex
 
 from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, write, write_json
 from .subject import find
@@ -66,7 +66,7 @@ def show(
     derivation = find(model, names_of(wrt), loss).derive(order)
     document = derivation
     if update is not None:
-        from derive.updates import with_update
+        from derive.derivation.updates import with_update
 
         if order != 1:
             raise DeriveError("--update writes under gradients; it goes with --order 1")

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from derive import backprop, derive_matrix, hessian, index, tensor, vjp
-from derive.activations import ACTIVATIONS
-from derive.define import define
-from derive.derivation import Derivation
-from derive.errors import DeriveError
-from derive.examples import SUFFIXES, load, names
-from derive.examples.networks import NETWORKS
-from derive.hints import did_you_mean
-from derive.losses import LOSSES
-from derive.model import Model
-from derive.tensor import Tensor
+from derive.derivation.derivation import Derivation
+from derive.language.define import define
+from derive.language.errors import DeriveError
+from derive.language.hints import did_you_mean
+from derive.language.tensor import Tensor
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.examples import SUFFIXES, load, names
+from derive.networks.examples.networks import NETWORKS
+from derive.networks.losses import LOSSES
+from derive.networks.model import Model
 
 LOSS = "sparse_softmax_cross_entropy"
 FORMULA = re.compile(r"[-+*/^'()=\s]")
@@ -50,7 +50,7 @@ class Subject:
 
     def compile(self, d: Derivation):
         """The program of a derivation of this, with the sizes it needs."""
-        from ..kernel import compile
+        from numerics.kernel.compile import compile
 
         needed = {s.name for s in d.program.sizes()} - {a.name for t in d.program.inputs for a in t.axes if a.is_Symbol}
         return compile(d, sizes={n: v for n, v in self.sizes.items() if n in needed})
@@ -106,7 +106,7 @@ def network(source: str) -> Model:
 
 
 def _object(source: str):
-    from ..userfile import object_from_file
+    from .userfile import object_from_file
 
     found = object_from_file(source, "MODEL")
     return found() if callable(found) and not isinstance(found, (Model, Tensor)) else found
@@ -187,7 +187,7 @@ def _from_formula(source: str, wrt) -> Subject:
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
-    from derive.ingest import ingest
+    from derive.program.ingest import ingest
 
     return ingest([t]).inputs
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from derive.hints import did_you_mean
+from derive.language.hints import did_you_mean
+from numerics.errors import NumericsError
 
-from ..errors import NumericsError
 from . import dataset, networks
 from .common import Folder, Json, Seed, plainly, write_json
 
@@ -86,8 +86,9 @@ def train(
 
         derive train digits -o run/ --epochs 60 --resume
     """
-    from .. import checkpoint
-    from ..demo import Run, train
+    from numerics.training import saving as checkpoint
+
+    from .runs import Run, train
 
     if name is not None and data is not None and name != data:
         raise NumericsError(f"train {name} --data {data}: name one data set")
@@ -159,7 +160,7 @@ def _optimizer(name: str, rate: float):
 
 
 def _augment(data, shift: int, flip: bool):
-    from ..loaders_images import Augment
+    from numerics.data.images import Augment
 
     if not (shift or flip):
         return None

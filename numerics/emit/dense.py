@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 import sympy
 
-from derive.index import Index
-from derive.nodes import Iverson
-from derive.order import Scan
-from derive.program import Equation
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation
+from derive.program.schedule import Scan
 from numerics.emit.patterns import matrices
 from numerics.emit.source.code import (
     Assign,

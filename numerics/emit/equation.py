@@ -22,8 +22,8 @@ from typing import Any
 
 import sympy
 
-from derive.index import Index
-from derive.program import Equation, Term
+from derive.language.index import Index
+from derive.program.program import Equation, Term
 from numerics.emit.patterns import affine, groups, matrices, planned, rows, stacking, symmetric
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-
-from derive.derivation import Derivation
-from derive.facts import missing_value
-from derive.index import Size
-from derive.order import Scan, schedule
-from derive.program import Equation
-from derive.tensor import Read, Tensor
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
+from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling
 from numerics.emit.patterns.affine import Affine, affine_forms
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.sums import reuse_sums
-from numerics.emit.source import choose, library, printer
+from numerics.emit.source import choose, header, library, printer
 from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
-from numerics.emit.source.names import Names, comment, literal
+from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
 from numerics.emit.source.sizes import preamble
 from numerics.emit.terms import reads
@@ -96,16 +92,17 @@ def emit(
     verified: str | None = None,
     patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
+    backend: str = "cpu",
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
     bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
-    names = Names({"jnp", "jax", "lax", "functools", "product", *library.NEEDS})
+    names = Names({"jnp", "jax", "lax", "functools", "product", *library.names()})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
-    scope.patterns, scope.backend = choose.checked(patterns), jax.default_backend()
+    scope.patterns, scope.backend = choose.checked(patterns), backend
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
@@ -125,12 +122,12 @@ def emit(
     tree = FunctionDef(function, arguments, body, (dotted("jax.jit"),))
     text = "\n".join(
         [
-            _header(d, title, scope, verified),
-            _imports(scope),
+            header.header(d, title, scope, verified),
+            header.imports(scope),
             "",
             "",
             *(text + "\n\n" for text in library.sources(scope.helpers)),
-            printer.function(tree, _docstring(d, inputs, scope)),
+            printer.function(tree, header.docstring(d, inputs, scope)),
             "",
         ]
     )
@@ -198,124 +195,3 @@ def _returned(d: Derivation, scope: Scope) -> Code:
             for _, value in d.results
         )
     )
-
-
-# -- text ----------------------------------------------------------------------------------------------------------
-
-
-def _key(key) -> str:
-    if isinstance(key, tuple):
-        return f"({', '.join(literal(k) for k in key)})"
-    return literal(key)
-
-
-def _imports(scope: Scope) -> str:
-    lines = library.imports(scope.helpers)
-    lines += [""] if lines else []
-    lines += ["import jax", "import jax.numpy as jnp"]
-    lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
-    return "\n".join(lines)
-
-
-def _shape(t: Tensor) -> str:
-    inside = ", ".join(str(a) for a in t.axes)
-    return f"({inside}{',' if t.rank == 1 else ''})"
-
-
-def _range(t: Tensor) -> str:
-    none = missing_value(t)
-    return f"integers in [0, {t.below})" + ("" if none is None else f" or {none}")
-
-
-def _docstring(d: Derivation, inputs, scope: Scope) -> str:
-    floats = [f"{scope.arrays[t.name]} {_shape(t)}" for t in inputs if t.dtype == "float"]
-    others = [
-        f"{scope.arrays[t.name]} {_shape(t)} "
-        + (_range(t) if t.below is not None else {"int": "integers", "bool": "booleans"}[t.dtype])
-        for t in inputs
-        if t.dtype != "float"
-    ]
-    text = ", ".join(floats) + (" floats of one dtype" if len(floats) > 1 else " floats" if floats else "")
-    text = "; ".join([text] * bool(floats) + others)
-    returns = ", ".join(
-        f"{n} {_shape(v)}" if isinstance(v, Tensor) else "{" + ", ".join(_key(k) for k in v) + "}" for n, v in d.results
-    )
-    text = comment(f"{text}. Returns {returns}.")
-    if len(text) < 108:
-        return f'    """{text}"""'.replace('""""', '" """')
-    wrapped = textwrap.fill(text, 116, initial_indent="    ", subsequent_indent="    ")
-    return f'    """{wrapped.strip()}\n    """'
-
-
-def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
-    what = {
-        "backprop": "Loss and gradients",
-        "vjp": "Value and vector-Jacobian product",
-        "hvp": "Loss, gradients and Hessian-vector product",
-        "gauss_newton": "Loss, gradients and Gauss-Newton product",
-        "jacobian": "Value and Jacobian",
-        "hessian": "Loss, gradients and Hessian",
-    }.get(d.kind, "Loss and gradients")
-    forward = {e.name for e in d.source.equations}
-    last = max((n for n, e in enumerate(d.program.equations) if e.name in forward), default=-1)
-    first, second = d.program.equations[: last + 1], d.program.equations[last + 1 :]
-    shown = [(*_equation_parts(e), e) for e in d.program.equations]
-    width = min(max((len(left) for left, *_ in shown), default=0), 24)
-    digits = max((len(f"({e.number})") for *_, e in shown), default=0)
-    texts = {e.name: f"    {left:<{width}} = {right}" for left, right, e in shown}
-    column = min(max((len(t) for t in texts.values()), default=0), 84) + 2
-    lines = [f"{comment(what)} of {comment(title)}, generated from its derivation.", ""]
-    for block in (first, second):
-        for e in block:
-            origin = f"   from {', '.join(map(str, e.parents))}" if e.parents and e in second else ""
-            label = f"({e.number})"
-            *above, text = _folded(texts[e.name], len(f"  {label}{origin}"), width + 7)
-            lines += [comment(a) for a in above]
-            lines.append(comment(f"{text:<{column - 2}}  {label:<{digits}}{origin}").rstrip())
-        lines += [""] if block else []
-    facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
-    kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
-    lines += _paragraph(f"Facts used: {facts}.") + _paragraph(f"Kinks: {kinks}.")
-    lines += _paragraph(f"Emission: {_choices(scope)}.")
-    if verified:
-        lines += _paragraph(f"Verified: {verified}.")
-    return '"""' + "\n".join(lines) + '\n"""'
-
-
-def _folded(text: str, beside: int, indent: int) -> list[str]:
-    """The lines of an equation that leave room for what stands beside it; broken between factors only."""
-    if len(text) + beside <= 120:
-        return [text]
-    return textwrap.wrap(
-        text,
-        118 - beside,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
-    )
-
-
-def _equation_parts(e) -> tuple[str, str]:
-    text = " ".join(str(e).split())
-    left, _, right = text.partition(" = ")
-    return left.strip(), right.strip()
-
-
-def _choices(scope: Scope) -> str:
-    grouped: dict = {}
-    for rule, number, reason in scope.choices:
-        grouped.setdefault((rule, reason), []).append(number)
-    if not grouped:
-        return "each equation in its plain form, no choice was made"
-    return "; ".join(f"{rule}{_where(numbers)}: {reason}" for (rule, reason), numbers in grouped.items())
-
-
-def _where(numbers) -> str:
-    shown = ", ".join(f"({n})" for n in dict.fromkeys(numbers) if n)
-    return f" in {shown}" if shown else ""
-
-
-def _paragraph(text: str) -> list[str]:
-    return textwrap.wrap(comment(text.replace("..", ".")), 118, subsequent_indent="  ")

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sympy import Integer
 
-from derive.derivation import Derivation
-from derive.program import Equation, Term
-from derive.tensor import Read
-from derive.text import expr_text
+from derive.derivation.derivation import Derivation
+from derive.language.tensor import Read
+from derive.program.program import Equation, Term
+from derive.show.text import expr_text
+from numerics.reference.definitions import term_value
 
-from ..reference import term_value
 from .trace import Origin, Place, Values, element, first_bad, origin
 
 FLAT = 1e-3

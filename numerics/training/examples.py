@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from derive.hints import did_you_mean
-
-from .. import data
-from .. import metrics as measures
-from ..errors import InputError
+from derive.language.hints import did_you_mean
+from numerics.data import examples as data
+from numerics.data import metrics as measures
+from numerics.errors import InputError
 
 AHEAD = 2  # batches that are on the device before they are needed
 

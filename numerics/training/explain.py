@@ -12,13 +12,13 @@ from html import escape
 
 import numpy as np
 
-from derive.html import STYLE
-from derive.latex import equation_latex
-from derive.program import Equation
-from derive.show.equations import equation_layout
-from derive.show.formulas import Formulas
-from derive.show.mathml import math, render
-from derive.show.options import Options
+from derive.program.program import Equation
+from derive.show.document.formulas import Formulas
+from derive.show.document.options import Options
+from derive.show.formulas.equations import equation_layout
+from derive.show.formulas.mathml import math, render
+from derive.show.html import STYLE
+from derive.show.latex import equation_latex
 
 NUMBERS = re.compile(r"\((\d+)\)(?:-\((\d+)\))?")
 

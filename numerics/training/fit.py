@@ -9,7 +9,8 @@ from functools import partial
 import jax
 import numpy as np
 
-from ..errors import InputError
+from numerics.errors import InputError
+
 from . import use
 from .callbacks import Calls
 from .examples import Examples, augmented, order_of, prefetched, slices

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.derivation import Derivation
+from derive.derivation.derivation import Derivation
+from numerics.errors import InputError, NumericsError
+from numerics.kernel.compile import compile
 
-from ..errors import InputError, NumericsError
-from ..kernel import compile
 from . import optimizer as optimizers
 from .examples import one_length, order_of, slices
 from .optimizer import whole

@@ -6,8 +6,9 @@ import json
 import math
 from pathlib import Path
 
-from .. import files
-from ..errors import InputError
+from numerics import files
+from numerics.errors import InputError
+
 from .callbacks import Callback
 
 SUFFIXES = (".jsonl", ".tsv")

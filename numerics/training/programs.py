@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
-from derive.index import Size
-
-from ..kernel import Kernel, compile
+from derive.language.index import Size
+from numerics.kernel.compile import compile
+from numerics.kernel.kernel import Kernel
 
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
 

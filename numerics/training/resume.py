@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoint
-from ..errors import InputError, NumericsError
+from numerics.errors import InputError, NumericsError
+
+from . import saving as checkpoint
 
 SAME = ("examples", "batch_size", "shuffle", "drop_last")  # of a fit, for the order of its batches
 

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sympy
 
-from derive.derivation import Derivation
-from derive.nodes import Iverson
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
-from derive.text import equation_text, expr_text
-
-from ..inputs import bind_sizes
-from ..kernel import compile
-from ..reference import Evaluator, Scope, coefficient
+from derive.derivation.derivation import Derivation
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
+from derive.show.text import equation_text, expr_text
+from numerics.kernel.compile import compile
+from numerics.kernel.inputs import bind_sizes
+from numerics.reference.definitions import Evaluator, Scope, coefficient
 
 LONGEST = 10_000  # elements on the way back
 
@@ -45,7 +44,7 @@ class Values:
         """``(name -> array, {Size: int})`` for inputs by name."""
         given = {t.name: np.asarray(arrays[t.name]) for t in self.kernel.inputs}
         found = self.kernel.fn(*given.values())[0]
-        sizes = bind_sizes(self.kernel.inputs, given, self.kernel._fixed, self.program)
+        sizes = bind_sizes(self.kernel.inputs, given, self.kernel.request.sizes, self.program)
         return {**given, **{n: np.asarray(a) for n, a in found.items()}}, sizes
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from .. import data
-from .. import metrics as measures
-from ..errors import InputError, NumericsError
-from ..init import draw, init
-from ..progress import Progress
+from numerics.data import examples as data
+from numerics.data import metrics as measures
+from numerics.errors import InputError, NumericsError
+
 from . import optimizer as optimizers
-from . import use
+from . import saving, use
 from .callbacks import Calls
 from .examples import Examples, check_examples
 from .fit import Fit, Part
+from .init import draw, init
 from .optimizer import whole
 from .programs import Memory, Programs
+from .progress import Progress
 from .resume import Keeper
 from .watch import Watch
 
@@ -34,12 +35,12 @@ class Trainer:
     Parameters
     ----------
     model : derive.Model or derive.Sequential
-    loss : str, derive.losses.Loss, callable, or dict of output name to one of these
-        A name of :mod:`derive.losses`, or your own ``(output, y) -> scalar expression``.
+    loss : str, derive.networks.losses.Loss, callable, or dict of output name to one of these
+        A name of :mod:`derive.networks.losses`, or your own ``(output, y) -> scalar expression``.
     optimizer : optax.GradientTransformation, or a function that makes one of ``learning_rate``
         Such as ``optax.adam(1e-3)``, or ``optax.adam`` with ``learning_rate=1e-3``.
     metrics : sequence of str or callable, or dict of output name to such
-        ``"accuracy"`` and others of :mod:`numerics.metrics`, or functions ``(y, outputs) -> float``.
+        ``"accuracy"`` and others of :mod:`numerics.data.metrics`, or functions ``(y, outputs) -> float``.
     seed : int
         Of the initial parameters, the order of the batches, the masks and the augmentation.
     loss_weights : dict of output name to number, optional
@@ -444,10 +445,8 @@ class Trainer:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save(self, folder):
-        """Write everything needed to go on training into a folder; see :mod:`numerics.checkpoint`."""
-        from ..checkpoint import save
-
-        return save(self, folder)
+        """Write everything needed to go on training into a folder; see :mod:`numerics.training.saving`."""
+        return saving.save(self, folder)
 
     def __repr__(self):
         losses = ", ".join(one.name for one in self.losses.values())

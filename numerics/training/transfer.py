@@ -39,7 +39,7 @@ def transfer(
     >>> t.frozen, list(t.derivation.gradients)
     (('dense_1',), ['head_1_kernel', 'head_1_bias'])
     """
-    from ..errors import NumericsError
+    from numerics.errors import NumericsError
 
     if not isinstance(trained, Trainer):
         raise NumericsError(f"transfer: takes a trainer, as nx.load gives it; it was given {type(trained).__name__}")

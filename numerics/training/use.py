@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
+from numerics.errors import InputError
+
 from .examples import Examples, check_inputs, slices
 from .optimizer import whole
 

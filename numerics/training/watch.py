@@ -10,7 +10,8 @@ import warnings
 
 import numpy as np
 
-from ..errors import NotFiniteError, NumericsError
+from numerics.errors import NotFiniteError, NumericsError
+
 from .callbacks import Callback
 from .diagnosis import Diagnosis, Finding
 from .explain import Explanation, explanation

@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, replace
 
 from sympy import Add, Expr, Integer, Mul
 
-from derive.index import Index
-from derive.program import Equation, Program, Term
-from derive.reverse import ancestors
-from derive.tensor import Read, Tensor
+from derive.language.index import Index
+from derive.language.tensor import Read, Tensor
+from derive.program.graph import ancestors
+from derive.program.program import Equation, Program, Term
 from numerics.emit.source.code import Binary, Number
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, union
 from numerics.emit.terms import pointwise
 from numerics.emit.terms.arithmetic import Order, joint_kind, place_in_product, signed_sum
 
-from .sums import is_plain_sum, labels_of, matching_sum
+from .sums import Sums, is_plain_sum, labels_of, matching_sum
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _written(program: Program, linear: dict[str, Form], inner: set[str]) -> Affi
     forms: dict[str, Form] = {}
     equations: list[Equation] = []
     choices: list[tuple[str, int, str]] = []
-    sums = [e for e in program.equations if is_plain_sum(e)]
+    sums = Sums(e for e in program.equations if is_plain_sum(e))
     for e in program.equations:
         terms = None
         if e.name in linear:
@@ -152,7 +152,7 @@ def _terms(form: Form) -> tuple[Term, ...]:
     return tuple(Term(Integer(1), (c,) if k == 1 else (c, k)) for k, c in form.coefs.items())
 
 
-def _parted(e: Equation, known: Mapping[str, Form], sums: Iterable[Equation]) -> tuple[Term, ...] | None:
+def _parted(e: Equation, known: Mapping[str, Form], sums: Sums) -> tuple[Term, ...] | None:
     """``sum dh (rs x - rs mean)`` as ``rs sum dh x - rs mean dbeta``, where dbeta = sum dh is there already."""
     (t,) = e.terms
     for f in t.fac:
@@ -166,7 +166,9 @@ def _parted(e: Equation, known: Mapping[str, Form], sums: Iterable[Equation]) ->
         out = [Term(t.coef, (c, *rest, k), t.bnd) for k, c in coefs.items() if k != 1]
         if 1 in coefs:
             left = Term(t.coef, rest, t.bnd)
-            met = next((m for s in sums if s.name != e.name and rest and (m := matching_sum(left, s))), None)
+            met = next(
+                (m for _, s in sums.like(left) if s.name != e.name and rest and (m := matching_sum(left, s))), None
+            )
             if met is None:
                 continue
             out.append(Term(met.coef, (coefs[1], *met.fac)))

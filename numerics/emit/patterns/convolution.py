@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sympy import Expr, Integer, Mul
 
-from derive.index import Index
+from derive.language.index import Index
 from numerics.emit.source.choose import choose
 from numerics.emit.source.code import (
     Attribute,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import sympy
 from sympy import Expr, Integer, Mul
 
-from derive.index import Index, same_size
-from derive.nodes import Iverson
+from derive.language.index import Index, same_size
+from derive.language.nodes import Iverson
 from numerics.emit.source.code import method
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, full

@@ -11,9 +11,9 @@ Any other goes through its LU factors; the log-determinant is NaN where the dete
 
 from __future__ import annotations
 
-from derive.index import Index
-from derive.matrices.leaves import split_at
-from derive.program import Equation
+from derive.language.index import Index
+from derive.language.matrices import split_at
+from derive.program.program import Equation
 from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Tuple, call, dotted, method, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, full

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sympy import Integer
 
-from derive.program import Term
+from derive.program.program import Term
 from numerics.emit.source.scope import Scope
 from numerics.emit.terms import reshape
 from numerics.emit.terms.arithmetic import Order

@@ -8,8 +8,8 @@ Which equations a pool stands for is found in :mod:`.pools`.
 
 from __future__ import annotations
 
-from derive.program import Term
-from derive.tensor import Read
+from derive.language.tensor import Read
+from derive.program.program import Term
 from numerics.emit.source.choose import choose
 from numerics.emit.source.code import Code, Name, Tuple, call, number_of
 from numerics.emit.source.scope import Scope

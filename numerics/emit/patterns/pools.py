@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 
 from sympy import Expr, expand
 
-from derive.affine import parts
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation, Row, Term
-from derive.tensor import Read
+from derive.language.affine import parts
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Equation, Row, Term
+from derive.program.schedule import Scan
 from numerics.emit.source.scope import nonnegative_forms
 from numerics.emit.terms.arithmetic import Order
 

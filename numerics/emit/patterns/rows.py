@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from sympy import Expr, Function, Piecewise
 
-from derive.index import Index
-from derive.nodes import Iverson
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
 from numerics.emit.source.choose import choose
 from numerics.emit.source.code import Binary, Name, call
 from numerics.emit.source.scope import Scope
@@ -43,8 +43,10 @@ def vectors_in_sums(scope: Scope, program: Program) -> Program:
 
 
 def _with_vector(t: Term, f: Expr, by_name: Mapping[str, Equation]) -> Term | None:
+    if not isinstance(f, Read) or f.idx[-1:] != t.bnd:  # before the product is written out, which costs
+        return None
     product = definition(f, by_name)
-    if product is None or f.idx[-1] != t.bnd[0]:
+    if product is None:
         return None
     vectors = [g for g in product.fac if labels_of(g) == set(t.bnd)]
     if len(vectors) != 1 or not all(isinstance(g, Read) for g in product.fac):

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 from sympy import Integer
 
-from derive.index import Index
+from derive.language.index import Index
 from numerics.emit.source.code import Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, full, union

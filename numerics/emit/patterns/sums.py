@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from derive.index import Index, same_size
-from derive.program import Equation, Program, Term
-from derive.tensor import Read
+from sympy import Expr
+
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Equation, Program, Term
+from derive.program.schedule import components
 
 
 @dataclass(frozen=True)
@@ -28,33 +32,88 @@ class Reused:
 
 def reuse_sums(program: Program) -> Reused:
     """Replace sums of products by multiples of sums that are there."""
-    by_name = {e.name: e for e in program.equations}
-    sums = [
-        e
-        for e in program.equations
-        if is_plain_sum(e) and not any(_depends(t.name, e.name, by_name) for t in e.tensors())
-    ]  # none of a recurrence
+    by_name, order = {e.name: e for e in program.equations}, _Order(program)
+    sums = Sums(e for e in program.equations if is_plain_sum(e) and e.name not in order.recurrent)
     made, choices = dict(by_name), []
     for e in program.equations:
         if e.reduce:
             continue
-        terms = []
-        for t in e.terms:
-            new = next(
-                (
-                    n
-                    for f in sums
-                    if f.name != e.name
-                    and (n := _as_multiple(t, f, by_name)) is not None
-                    and not _depends(f.name, e.name, made)
-                ),
-                None,
-            )
-            terms.append(t if new is None else new)
-        if tuple(terms) != e.terms:
-            made[e.name] = replace(e, terms=tuple(terms))
+        terms = tuple(_reused(t, e, sums, by_name, order, made) for t in e.terms)
+        if terms != e.terms:
+            made[e.name] = replace(e, terms=terms)
             choices.append(("sum-reused", e.number, "a factor that the sum does not vary leaves a sum that is there"))
     return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
+
+
+def _reused(t: Term, e: Equation, sums: Sums, by_name, order: _Order, made) -> Term:
+    """The term of ``e`` as factors times the first sum that it is a multiple of, if ``e`` may read that."""
+    if not t.bnd or t.rows:
+        return t
+    found = [
+        (place, n, f, opened) for n, opened in enumerate(_written_out(t, by_name)) for place, f in sums.like(opened)
+    ]
+    for *_, f, opened in sorted(found, key=lambda candidate: candidate[:2]):
+        if f.name != e.name and (new := matching_sum(opened, f)) and order.put_before(f.name, e.name, made):
+            return new
+    return t
+
+
+class Sums:
+    """The sums of a program, by what any sum that is a multiple of one must have in common with it.
+
+    Every term asks for the sums like it: to try each sum on each term takes the square of a network's depth.
+    """
+
+    def __init__(self, equations: Iterable[Equation]):
+        self.by_key: dict[tuple, list[tuple[int, Equation]]] = {}
+        for n, e in enumerate(equations):
+            self.by_key.setdefault(_key(e.terms[0]), []).append((n, e))
+
+    def like(self, t: Term) -> list[tuple[int, Equation]]:
+        """``(place in the program, sum)`` of those that :func:`matching_sum` may accept, in order."""
+        return self.by_key.get(_key(t), [])
+
+
+def _key(t: Term) -> tuple:
+    """The letters summed over, and how many factors vary along them and which tensors these read."""
+    inside = [f for f in t.fac if labels_of(f) & set(t.bnd)]
+    names = {r.tensor.name for f in inside for r in f.atoms(Read)}
+    return frozenset(b.name for b in t.bnd), len(t.bnd), len(inside), frozenset(names)
+
+
+class _Order:
+    """An order of a program's equations in which each stands after what it reads, kept while reads are added.
+
+    A recurrence has one place, as what is outside it sees only whether it comes before or after; ``recurrent`` names
+    the members.  That an equation does not depend on a later one is then known without a search; and a search in what a later
+    one reads ends where the earlier one stands, which in a deep network is near.
+    """
+
+    def __init__(self, program: Program):
+        self.groups = [tuple(e.name for e in group) for group in components(program)]
+        self.place = {name: n for n, group in enumerate(self.groups) for name in group}
+        own = {e.name for e in program.equations if any(t.name == e.name for t in e.tensors())}
+        self.recurrent = own.union(*(group for group in self.groups if len(group) > 1))
+
+    def put_before(self, name: str, reader: str, equations: dict[str, Equation]) -> bool:
+        """Let ``reader`` stand after ``name``, to read it; False, and nothing changes, if ``name`` depends on it."""
+        start, end = self.place[reader], self.place[name]
+        if end < start:
+            return True
+        needed, todo = set(), [end]
+        while todo:
+            n = todo.pop()
+            if n == start:
+                return False
+            if n not in needed:
+                needed.add(n)
+                reads = {t.name for member in self.groups[n] for t in equations[member].tensors()}
+                todo += [m for r in reads if (m := self.place.get(r, -1)) >= start]
+        span = range(start, end + 1)
+        moved = [self.groups[n] for n in (*(n for n in span if n in needed), *(n for n in span if n not in needed))]
+        self.groups[start : end + 1] = moved
+        self.place.update((member, start + n) for n, group in enumerate(moved) for member in group)
+        return True
 
 
 def is_plain_sum(e: Equation) -> bool:
@@ -70,25 +129,16 @@ def labels_of(e) -> set[Index]:
     return {i for i in e.free_symbols if isinstance(i, Index)}
 
 
-def _as_multiple(t: Term, f: Equation, by_name) -> Term | None:
-    """The term as factors times ``f``, if ``f`` is the rest of its sum once products in it are written out."""
-    if not t.bnd or t.rows or len(t.bnd) != len(f.terms[0].bnd):
-        return None
-    products = {
-        g: found
-        for g in t.fac
-        if (found := definition(g, by_name)) is not None and any(not labels_of(h) & set(t.bnd) for h in found.fac)
-    }
+def _written_out(t: Term, by_name) -> Iterator[Term]:
+    """A sum with some of the products in it written out, in every way in which a factor may then leave it."""
+    products = {g: definition(g, by_name) for g in t.fac if _leaves_factor(g, t.bnd, by_name)}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
             coef, fac = t.coef, []
             for g in t.fac:
                 coef = coef * products[g].coef if g in opened else coef
                 fac += products[g].fac if g in opened else (g,)
-            found = matching_sum(Term(coef, tuple(fac), t.bnd), f)
-            if found is not None:
-                return found
-    return None
+            yield Term(coef, tuple(fac), t.bnd)
 
 
 def matching_sum(t: Term, f: Equation) -> Term | None:
@@ -105,25 +155,30 @@ def matching_sum(t: Term, f: Equation) -> Term | None:
     return Term(coef, (*outside, Read(f.tensor, *f.idx)), (), ())
 
 
-def definition(g, by_name) -> Term | None:
+def _leaves_factor(g: Expr, bnd: tuple[Index, ...], by_name: dict[str, Equation]) -> bool:
+    """Whether a read of a plain product has a factor that does not vary along a sum, told before it is written out."""
+    t = _plain_product(g, by_name)
+    if t is None:
+        return False
+    along = {i for i, j in zip(by_name[g.tensor.name].idx, g.idx, strict=True) if j in bnd}
+    return any(not labels_of(f) & along for f in t.fac)
+
+
+def definition(g: Expr, by_name: dict[str, Equation]) -> Term | None:
     """The plain product that defines a read, in the read's letters."""
+    t = _plain_product(g, by_name)
+    if t is None:
+        return None
+    change = {i: j for i, j in zip(by_name[g.tensor.name].idx, g.idx, strict=True) if i != j}
+    return Term(t.coef, tuple(f.xreplace(change) for f in t.fac), (), ()) if change else t
+
+
+def _plain_product(g: Expr, by_name: dict[str, Equation]) -> Term | None:
+    """The plain product that defines a read, in the letters of its equation."""
     e = by_name.get(g.tensor.name) if isinstance(g, Read) else None
     if e is None or e.reduce or len(e.terms) != 1 or not all(isinstance(i, Index) for i in g.idx):
         return None
-    t, change = e.terms[0], dict(zip(e.idx, g.idx, strict=True))
+    t = e.terms[0]
     if t.bnd or t.rows or len(t.fac) < 2 or any(r.tensor.name == e.name for f in t.fac for r in f.atoms(Read)):
         return None
-    return Term(t.coef, tuple(f.xreplace(change) for f in t.fac), (), ())
-
-
-def _depends(name: str, on: str, equations) -> bool:
-    """Whether an equation reads another, directly or not."""
-    seen, todo = set(), [name]
-    while todo:
-        n = todo.pop()
-        if n == on:
-            return True
-        if n in equations and n not in seen:
-            seen.add(n)
-            todo += [t.name for t in equations[n].tensors()]
-    return False
+    return t

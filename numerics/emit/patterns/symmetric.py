@@ -20,9 +20,9 @@ from typing import Any
 import sympy
 from sympy import Add, Expr, Integer, Mul
 
-from derive.index import Index, same_size
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.index import Index, same_size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
 from numerics.emit.source.choose import choose
 from numerics.emit.source.code import Code, Constant, Name, Tuple, call, updated
 from numerics.emit.source.scope import Scope

@@ -16,9 +16,9 @@ from typing import Any
 
 from sympy import Expr, expand
 
-from derive.affine import nonnegative, parts
-from derive.index import Index, Size
-from derive.tensor import Read
+from derive.language.affine import nonnegative, parts
+from derive.language.index import Index, Size
+from derive.language.tensor import Read
 from numerics.emit.source.code import Code
 from numerics.emit.source.scope import Scope
 from numerics.emit.terms.arithmetic import Order

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sympy import Expr, Mul
 
-from derive.index import Index
+from derive.language.index import Index
 from numerics.errors import NumericsError
 
 from .scope import Scope

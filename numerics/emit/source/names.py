@@ -87,8 +87,10 @@ class Names:
         return name
 
 
-def literal(name: str) -> str:
-    """A Python string literal, in double quotes where that needs no escape."""
+def literal(name: str | tuple[str, ...]) -> str:
+    """A Python literal of a name or a tuple of names, in double quotes where that needs no escape."""
+    if isinstance(name, tuple):
+        return f"({', '.join(map(literal, name))})"
     text = ascii(name)
     return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
 

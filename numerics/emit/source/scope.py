@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import sympy
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, floor
 
-from derive.errors import UnsupportedError
-from derive.index import Index, Size
-from derive.program import Equation
-from derive.tensor import Read
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, Size
+from derive.language.tensor import Read
+from derive.program.program import Equation
 
 from .code import Assign, Binary, Code, Name, Statement, Tuple, Unary, call, dotted, minus, number_of, plus, times
 from .names import Names

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sympy import Expr, Poly, Symbol, floor, solve
 
-from derive.index import Size
-from derive.tensor import Tensor
+from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.errors import SizeError
 
 from .code import Assign, Attribute, Code, Name, Statement, Subscript, Tuple, number_of

@@ -1,6 +1,6 @@
 """A piece of code with labelled axes, and how two of them are made to broadcast.
 
-The labels are :class:`~derive.index.Index` objects: ``Val(Name("x"), (b, i))`` is an array whose axis 0 runs over b.
+The labels are :class:`~derive.language.index.Index` objects: ``Val(Name("x"), (b, i))`` is an array whose axis 0 runs over b.
 Everything the emitter writes is built from these, so an axis can be transposed or inserted only here.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from derive.index import Index
+from derive.language.index import Index
 
 from .code import Attribute, Code, Constant, Name, Slice, Subscript, call, method, number_of
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sympy
 from sympy import Add, Expr, Integer
 
-from derive.nodes import sigmoid
+from derive.language.nodes import sigmoid
 
 # the function F in c F(u) + r, the ratio r/c, what replaces it, the sign of the argument, the factor
 _RULES = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sympy import Integer, Rational
 
-from derive.index import Index
+from derive.language.index import Index
 from numerics.emit.source.code import (
     Binary,
     Code,

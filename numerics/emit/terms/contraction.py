@@ -19,10 +19,10 @@ from typing import Any
 
 from sympy import Expr
 
-from derive.canonical import key
-from derive.index import Index
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.keys import key
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
 from numerics.emit.source.code import Binary, Text, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, transpose

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from derive.program import Equation
+from derive.program.program import Equation
 from numerics.emit.source.code import call, method
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, full, named, union

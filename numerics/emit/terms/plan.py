@@ -18,12 +18,12 @@ import sympy
 from sympy import Expr, Integer, Mul, Piecewise, Pow
 from sympy.logic.boolalg import And, BooleanTrue
 
-from derive.affine import nonnegative, parts
-from derive.facts import missing_value
-from derive.index import Index, same_size
-from derive.nodes import Iverson
-from derive.program import Term
-from derive.tensor import Read
+from derive.language.affine import nonnegative, parts
+from derive.language.facts import missing_value
+from derive.language.index import Index, same_size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Term
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val
 

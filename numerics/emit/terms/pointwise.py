@@ -15,10 +15,10 @@ import sympy
 from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
-from derive.errors import UnsupportedError
-from derive.index import Index, Size
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index, Size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
 from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Number, Unary, number_of, updated
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union

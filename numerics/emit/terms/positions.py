@@ -7,9 +7,9 @@ from typing import Any
 import sympy
 from sympy import Expr, expand
 
-from derive.affine import bounds, in_range, nonnegative, parts
-from derive.index import Index
-from derive.tensor import Read
+from derive.language.affine import bounds, in_range, nonnegative, parts
+from derive.language.index import Index
+from derive.language.tensor import Read
 from numerics.emit.source.scope import Scope
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, expand
 
-from derive.affine import bounds, nonnegative, parts
-from derive.facts import missing_value
-from derive.index import Index, same_size
-from derive.tensor import Read, Tensor
+from derive.language.affine import bounds, nonnegative, parts
+from derive.language.facts import missing_value
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
 from numerics.emit.source.code import Code, Number, Slice, Subscript, Tuple, Unary, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import WHOLE, Val, align, named, union

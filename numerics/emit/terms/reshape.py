@@ -11,9 +11,9 @@ from typing import Any
 
 from sympy import Expr, Integer, expand
 
-from derive.affine import parts
-from derive.index import Index, same_size
-from derive.tensor import Read, Tensor
+from derive.language.affine import parts
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
 from numerics.emit.source.code import Code, Name, method
 from numerics.emit.source.scope import Scope
 

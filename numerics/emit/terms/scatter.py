@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from derive.index import Index
-from derive.nodes import Iverson
-from derive.tensor import Read
+from derive.language.index import Index
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
 from numerics.emit.source.code import Code, call, method, updated
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import WHOLE, Val, align, full

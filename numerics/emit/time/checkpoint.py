@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from sympy import Integer
 
-from derive.index import Size
-from derive.order import Scan
+from derive.language.index import Size
+from derive.program.schedule import Scan
 from numerics.emit.source.code import Assign, Code, Constant, FunctionDef, Name, Return, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.errors import NumericsError

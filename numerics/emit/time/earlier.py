@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation, Row
-from derive.tensor import Read, Tensor
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row
+from derive.program.schedule import Scan
 
 Group = Equation | Scan  # what a schedule is a list of
 
@@ -48,12 +48,14 @@ def earlier(groups: list[Group], results: Collection[str], readers: Mapping[str,
         By tensor, the equations that read it; one that is read elsewhere too is left alone.
     """
     found: dict[str, tuple[Tensor, int]] = {}
+    reads = _reads(groups)
     for g in groups:
         if not isinstance(g, Scan):
             continue
         inside = {e.name for e in g.equations}
         for e in g.equations:
-            shift = _shift(e, g, [x for x in groups if x is not g], readers.get(e.name, set()) - inside)
+            outside = [(reader, r) for reader, r in reads.get(e.name, ()) if reader not in inside]
+            shift = _shift(e, g, outside, readers.get(e.name, set()) - inside)
             if shift is not None and e.name not in results and _carried(e.name, g, shift):
                 name = f"{e.name}\0before"
                 found[e.name] = (
@@ -69,18 +71,22 @@ def _equations(g: Group) -> tuple[Equation, ...]:
     return g.equations if isinstance(g, Scan) else (g,)
 
 
-def _shift(e: Equation, g: Scan, others: Iterable[Group], readers: set[str]) -> int | None:
+def _reads(groups: Iterable[Group]) -> dict[str, list[tuple[str, Read]]]:
+    """``(reader, read)`` of every tensor, by its name."""
+    found: dict[str, list[tuple[str, Read]]] = {}
+    for g in groups:
+        for e in _equations(g):
+            for r in e.reads():
+                found.setdefault(r.tensor.name, []).append((e.name, r))
+    return found
+
+
+def _shift(e: Equation, g: Scan, outside: list[tuple[str, Read]], readers: set[str]) -> int | None:
     """How many steps earlier every reader outside reads ``e``, if all agree and run over all steps."""
     if g.axis[e.name] != 0 or e.tensor.dtype != "float":
         return None
-    shifts: set[int | None] = set()
-    seen: set[str] = set()
-    for x in others:
-        for reader in _equations(x):
-            for r in reader.reads():
-                if r.tensor.name == e.name:
-                    shifts.add(_steps_before(r, e, g.direction))
-                    seen.add(reader.name)
+    shifts = {_steps_before(r, e, g.direction) for _, r in outside}
+    seen = {reader for reader, _ in outside}
     return shifts.pop() if len(shifts) == 1 and seen == readers and None not in shifts else None
 
 

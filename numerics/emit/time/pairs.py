@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation
-from derive.tensor import Read, Tensor
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
+from derive.program.schedule import Scan
 
 from .earlier import Group
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from sympy import Integer
 
-from derive.errors import UnsupportedError
-from derive.index import same_size
-from derive.order import Scan
-from derive.program import Equation, Term
-from derive.tensor import Read, Tensor
+from derive.language.errors import UnsupportedError
+from derive.language.index import same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Term
+from derive.program.schedule import Scan
 from numerics.emit.source.code import Assign, Code, Constant, FunctionDef, Name, Return, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 

@@ -9,10 +9,10 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer
 
-from derive.index import Index, same_size
-from derive.order import Scan
-from derive.program import Equation, Row, Term
-from derive.tensor import Read, Tensor
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row, Term
+from derive.program.schedule import Scan
 from numerics.emit.source.code import Code, Name, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import named, transpose

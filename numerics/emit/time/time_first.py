@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from derive.order import Scan
-from derive.program import Equation, Row
-from derive.tensor import Read, Tensor
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row
+from derive.program.schedule import Scan
 from numerics.emit.source.code import Name, call, number_of
 from numerics.emit.source.scope import Scope
 

@@ -1,0 +1,132 @@
+"""The result of ``backprop`` and its kin: one object holding the program, the steps and the facts, which can show,
+replay and check itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from derive.exact import check_derivation, compare_gradient
+from derive.language.errors import DeriveError
+from derive.language.tensor import Tensor
+from derive.passes.freeze import finish
+from derive.passes.pipeline import run
+from derive.passes.refuse import refuse_steps
+from derive.passes.replay import replay
+from derive.passes.work import Work
+from derive.program.derived import Derived
+from derive.program.program import Equation, Program
+from derive.show.html import derivation_fragment, derivation_html
+from derive.show.latex import derivation_latex
+from derive.show.markdown import derivation_markdown
+from derive.show.matrix_notation import matrix_notation
+from derive.show.text import derivation_text
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation(Derived):
+    """Equations derived from forward definitions, with every step kept.
+
+    Its fields are those of :class:`~derive.program.derived.Derived`.
+    """
+
+    def gradient(self, tensor: Tensor | str) -> Equation:
+        """The equation of the adjoint of any tensor in the derivation, differentiated for or on the way."""
+        name = tensor if isinstance(tensor, str) else tensor.name
+        adjoint = self.gradients.get(name) or dict(self.adjoints).get(name)
+        if adjoint is not None:
+            return self.program.equation(adjoint) or self.adjoint_equations[name]
+        known = {t.name: t for t in (*self.source.inputs, *(e.tensor for e in self.source.equations))}
+        found = known.get(name)
+        if self.kind != "backprop" or found is None or found.dtype != "float":
+            raise DeriveError(
+                f"no gradient of {name!r} in this derivation; there is one of {', '.join(sorted(dict(self.adjoints)))}"
+            )
+        return gradients_of(self.loss, (found,)).gradient(found)
+
+    def replay(self) -> Program:
+        """Rebuild the program from the source by the kept steps alone, in order.
+
+        Returns
+        -------
+        Program
+            The equations of ``self.program``, without numbers.
+
+        Raises
+        ------
+        DerivationError
+            Naming the step that does not start from what the steps before it left, or the equation that comes out
+            differently: then the steps would not be the derivation.
+        """
+        return replay(self)
+
+    def check(self, seed: int = 0):
+        """The exact check of the whole derivation and of every step; see :mod:`derive.exact`.
+
+        Returns
+        -------
+        Evidence
+            With ``.proved`` and ``.undecided``; raises :class:`DerivationError` if anything is refuted.
+        """
+        return check_derivation(self, seed=seed)
+
+    def compare(self, tensor: Tensor | str, expr, seed: int = 0):
+        """Is ``expr`` (SymPy over the tensor's indices, or text) the same function as the derived gradient?
+
+        Exact; where it is not, the answer says at which element and by how much, and what kind of mistake explains it.
+        """
+        return compare_gradient(self, tensor, expr, seed=seed)
+
+    def to_text(self, **options) -> str:
+        """The whole derivation as plain text."""
+        return derivation_text(self, **options)
+
+    def to_latex(self, **options) -> str:
+        r"""LaTeX that can be ``\\input`` into a paper (needs amsmath only)."""
+        return derivation_latex(self, **options)
+
+    def to_markdown(self, **options) -> str:
+        """Markdown with ``$$`` mathematics."""
+        return derivation_markdown(self, **options)
+
+    def to_html(self, **options) -> str:
+        """One self-contained HTML page (MathML; no network, no script)."""
+        return derivation_html(self, **options)
+
+    def to_matrix_notation(self, format: str = "text") -> str:
+        """Every equation in matrix notation where it has one, in index notation where not, which is said.
+
+        ``format`` is "text" or "latex"; see :func:`derive.show.matrix_notation`.
+        """
+        return matrix_notation(self, format)
+
+    def _repr_html_(self):
+        return derivation_fragment(self)
+
+    def _repr_markdown_(self):
+        return self.to_markdown()
+
+    def __str__(self):
+        return self.to_text()
+
+    def __repr__(self):
+        return f"<{self.kind} of {self.loss.name}: {len(self.program)} equations, {len(self.steps)} steps>"
+
+
+def gradients_of(
+    loss: Tensor, wrt: tuple[Tensor, ...], outputs: tuple[Tensor, ...] = (), name: str | None = None, explain=False
+) -> Derivation:
+    """The gradients of a scalar loss, checked arguments given; see :func:`derive.derivation.backprop`."""
+    work = Work(loss, wrt, outputs)
+    reports = run(work, explain)
+    refuse_steps(work)
+    results = [("loss", loss), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
+    if outputs:
+        results.append(("outputs", {t.name: t for t in outputs}))
+    return derivation_of(work, "backprop", name or loss.name, results, reports)
+
+
+def derivation_of(work: Work, kind: str, name: str, results, reports) -> Derivation:
+    """What the passes left, frozen, as the object that people hold."""
+    made = finish(work, kind, name, results, reports)
+    return Derivation(**{f.name: getattr(made, f.name) for f in fields(made)})

@@ -1,0 +1,157 @@
+"""``dv.hvp``, ``dv.jacobian`` and ``dv.hessian``: derivatives of derived programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sympy import Add
+
+from derive.language.define import define
+from derive.language.errors import DeriveError
+from derive.language.nodes import Sum
+from derive.language.tensor import Tensor, tensor
+from derive.passes.adjoints import adjoint_letters
+from derive.passes.pipeline import run
+from derive.passes.work import Work
+from derive.program.derived import FactUse
+
+from .backprop import backprop
+from .derivation import Derivation, derivation_of
+from .given import _defined, _tensors
+from .undeclared import kept_sums
+
+
+def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
+    r"""Derive a Hessian-vector product, reverse over reverse: the gradient of :math:`\langle \nabla L, v\rangle`.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A defined scalar.
+    wrt : Tensor or sequence of Tensors
+    direction : dict {Tensor: Tensor}, optional
+        The direction along each tensor; by default new inputs named ``W_dir``.
+
+    Returns
+    -------
+    Derivation
+        Its kernel returns ``(loss, grads, hvp)``.  The Hessian is never built.
+
+    References
+    ----------
+    Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
+    """
+    wrt = _tensors(wrt, "wrt")
+    return product_along(backprop(loss, wrt), wrt, direction, name, explain)
+
+
+def product_along(first: Derivation, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
+    """The Hessian-vector product of a loss whose gradients by ``wrt`` are derived already."""
+    loss = first.loss
+    directions, pieces = directions_along(wrt, direction), []
+    for t in wrt:
+        idx, v = adjoint_letters(t), directions[t]
+        product = first.gradient(t).lhs.func(first.gradient(t).tensor, *idx) * v[idx]
+        pieces.append(Sum(product, *idx) if idx else product)
+    along = define(f"{loss.name}_along", (), Add(*pieces))
+    gradients = tuple(first.gradient(t).tensor for t in wrt)
+    work = Work(along, wrt, (loss, *gradients), keep_target=False, adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
+    reports = run(work, explain)
+    results = [
+        ("loss", loss),
+        ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
+        ("hvp", {t.name: work.adjoint[t.name] for t in wrt}),
+    ]
+    made = derivation_of(work, "hvp", name or f"{loss.name}_hvp", results, reports)
+    return replace(_after(first, made), directions={t.name: directions[t] for t in wrt})
+
+
+def directions_along(wrt, given) -> dict[Tensor, Tensor]:
+    """The direction along each tensor: the given one, or a new input ``W_dir`` of its shape."""
+    given, found = dict(given or {}), {}
+    for t in wrt:
+        v = given.get(t) or given.get(t.name) or tensor(f"{t.name}_dir", *adjoint_letters(t))
+        if v.axes != t.axes:
+            raise DeriveError(f"the direction {v!r} of {t.name} needs the axes ({', '.join(map(str, t.axes))})")
+        found[t] = v
+    return found
+
+
+def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+    r"""Derive Jacobians :math:`J_{n,m} = \partial y_n/\partial w_m`, of shape y + w, by one forward sweep.
+
+    Diagonals, Kronecker factors and low ranks stay factors: brackets such as ``[k = k']`` are never written dense.
+
+    Parameters
+    ----------
+    y : Tensor
+        A defined float tensor.
+    wrt : Tensor or sequence of Tensors
+
+    Returns
+    -------
+    Derivation
+        Its kernel returns ``(value, jacobian)``, the latter a dict by tensor name.
+
+    >>> from derive import indices, tensor, define, Sum
+    >>> p, q = indices("p q")
+    >>> A, x = tensor("A", p, q), tensor("x", q)
+    >>> y = define("y", (p,), Sum(A[p, q]*x[q], q))
+    >>> print(jacobian(y, [x]).program.equation("J_x"))
+    J_x[p,q] = A[p,q]
+    """
+    y = _defined(y, "jacobian", "y")
+    wrt = _tensors(wrt, "wrt")
+    work = Work(y, wrt, pairs=tuple((y, w, f"J_{w.name}") for w in wrt))
+    reports = run(work, explain)
+    results = [("value", y), ("jacobian", {w.name: work.jacobian[y.name, w.name] for w in wrt})]
+    return derivation_of(work, "jacobian", name or f"{y.name}_jacobian", results, reports)
+
+
+def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+    r"""Derive all second derivatives :math:`H_{a,b} = \partial^2 L/\partial A_a\,\partial B_b` of a scalar loss.
+
+    The gradient's equations are differentiated again, forward; what is diagonal, low rank or a Kronecker product in the
+    mathematics stays so in the equation.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A defined scalar.
+    wrt : Tensor or sequence of Tensors
+
+    Returns
+    -------
+    Derivation
+        Its kernel returns ``(loss, grads, hessian)``; ``hessian["W", "c"]`` has the shape of W followed by that of c, for
+        all ordered pairs.
+
+    References
+    ----------
+    Magnus, Neudecker, *Matrix Differential Calculus*, 3rd ed., chapter 10.
+    """
+    wrt = _tensors(wrt, "wrt")
+    first = backprop(loss, wrt)
+    gradients = {t.name: first.gradient(t).tensor for t in wrt}
+    upper = [(a, b) for n, b in enumerate(wrt) for a in wrt[: n + 1]]
+    pairs = tuple((gradients[a.name], b, f"H_{a.name}_{b.name}") for a, b in upper)
+    mirrors = tuple(
+        ((gradients[b.name], a, f"H_{b.name}_{a.name}"), (gradients[a.name], b)) for a, b in upper if a != b
+    )
+    work = Work(first.loss, wrt, tuple(gradients.values()), pairs=pairs, mirrors=mirrors)
+    reports = run(work, explain)
+    found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
+    results = [("loss", loss), ("grads", gradients), ("hessian", found)]
+    made = _after(first, derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+    kept = kept_sums(made.program, {e.name for e in first.source.equations}, wrt)
+    return replace(made, facts=(*made.facts, *(FactUse(text, ()) for text in kept)))
+
+
+def _after(first: Derivation, second: Derivation) -> Derivation:
+    """The second of two derivations, which relies on the facts and conventions of the first as well."""
+    known = {f.text for f in second.facts}
+    return replace(
+        second,
+        facts=(*(FactUse(f.text, ()) for f in first.facts if f.text not in known), *second.facts),
+        kinks=tuple(sorted({*first.kinks, *second.kinks})),
+    )

@@ -1,0 +1,244 @@
+"""The closed table of scalar functions, and how each is evaluated and differentiated exactly.
+
+``FUNCTIONS`` maps the name of every scalar function the language has to its :class:`Primitive`; a function outside it
+is an :class:`~derive.language.errors.UnsupportedError`.  Every other table (partials, LaTeX, text, emitted source) is
+subtracted from it in a test.
+
+The rules here are the checker's own.  The derivation differentiates with SymPy's ``fdiff``; the tangent rules below are
+written by hand, over an abstract field ``F`` (see :mod:`derive.exact.field`), so that one cannot copy the mistake of
+the other.  An argument is a tuple of ``(rational, value)`` terms, because modulo a prime exp and the turns of a circle
+must know the additive structure of what they are given; ``F.total(x)`` is its plain value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+TWO, HALF = Fraction(2), Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One scalar function.
+
+    Attributes
+    ----------
+    name : str
+        The name of its SymPy class.
+    modular : callable ``(F, *arguments) -> value`` in the prime field; None where the evaluator has its own rule
+    real : callable ``(mp, *numbers) -> number`` in an mpmath context; None where ``modular`` is right in any field
+    partials : one callable ``(F, y, *arguments) -> value`` per argument, ``y`` being the function's own value
+    rational : callable on Fractions, for functions with rational values at every rational
+    """
+
+    name: str
+    modular: Callable | None = None
+    real: Callable | None = None
+    partials: tuple[Callable, ...] = ()
+    rational: Callable | None = None
+
+    @property
+    def nargs(self) -> int:
+        return len(self.partials)
+
+
+def scale(arg, factor: Fraction):
+    """The argument ``factor * x``, term by term."""
+    return tuple((c * factor, v) for c, v in arg)
+
+
+def _square(F, v):
+    return F.mul(v, v)
+
+
+def _one_over(F, v):
+    return F.div(F.one, v)
+
+
+def _one_minus_square(F, v):
+    return F.sub(F.one, _square(F, v))
+
+
+# -- exponential and circular functions, all through one exp and one turn of the circle ----------------------------
+
+
+def _tanh(F, x):
+    e = F.exp(scale(x, TWO))
+    return F.div(F.sub(e, F.one), F.add(e, F.one))
+
+
+def _half_of(F, x, combine):
+    e = F.exp(x)
+    return F.mul(F.rational(HALF), combine(e, _one_over(F, e)))
+
+
+def _sigmoid(F, x):
+    e = F.exp(x)
+    return F.div(e, F.add(F.one, e))
+
+
+def _log_of_root(F, v, shift: int):
+    """``log(v + sqrt(v**2 + shift))``: asinh for +1, acosh for -1."""
+    root = F.power(F.add(_square(F, v), F.rational(Fraction(shift))), HALF)
+    return F.log(F.add(v, root))
+
+
+def _atanh(F, x):
+    v = F.total(x)
+    return F.mul(F.rational(HALF), F.log(F.div(F.add(F.one, v), F.sub(F.one, v))))
+
+
+def _tan(F, x):
+    cos, sin = F.turn(x)
+    return F.div(sin, cos)
+
+
+def _bell(F, y, x):
+    """``2/sqrt(pi) * exp(-x**2)``, the derivative of erf."""
+    v = F.total(x)
+    return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(((Fraction(-1), _square(F, v)),)))
+
+
+def _inverse_root(F, v):
+    return F.power(v, -HALF)
+
+
+# -- ordered functions: right in any field that has a sign ---------------------------------------------------------
+
+
+def _when(F, condition, v):
+    return v if condition else F.zero
+
+
+def _relu(F, x):
+    v = F.total(x)
+    return _when(F, F.sign(v) > 0, v)
+
+
+def _abs(F, x):
+    v = F.total(x)
+    return F.neg(v) if F.sign(v) < 0 else v
+
+
+def _difference_sign(F, a, b):
+    return F.sign(F.sub(F.total(a), F.total(b)))
+
+
+def _maximum(F, a, b):
+    return F.total(a) if _difference_sign(F, a, b) >= 0 else F.total(b)
+
+
+def _minimum(F, a, b):
+    return F.total(a) if _difference_sign(F, a, b) <= 0 else F.total(b)
+
+
+def _zero(F, y, *args):
+    return F.zero
+
+
+def _sign_of(q):
+    return Fraction((q > 0) - (q < 0))
+
+
+_TABLE = (
+    Primitive("exp", lambda F, x: F.exp(x), lambda mp, x: mp.exp(x), (lambda F, y, x: y,)),
+    Primitive(
+        "log", lambda F, x: F.log(F.total(x)), lambda mp, x: mp.log(x), (lambda F, y, x: _one_over(F, F.total(x)),)
+    ),
+    Primitive("sin", lambda F, x: F.turn(x)[1], lambda mp, x: mp.sin(x), (lambda F, y, x: F.call("cos", x),)),
+    Primitive("cos", lambda F, x: F.turn(x)[0], lambda mp, x: mp.cos(x), (lambda F, y, x: F.neg(F.call("sin", x)),)),
+    Primitive("tan", _tan, lambda mp, x: mp.tan(x), (lambda F, y, x: F.add(F.one, _square(F, y)),)),
+    Primitive(
+        "asin",
+        lambda F, x: F.atom("asin", F.total(x), odd=True),
+        lambda mp, x: mp.asin(x),
+        (lambda F, y, x: _inverse_root(F, _one_minus_square(F, F.total(x))),),
+    ),
+    Primitive(
+        "acos",
+        lambda F, x: F.sub(F.mul(F.rational(HALF), F.pi), F.atom("asin", F.total(x), odd=True)),
+        lambda mp, x: mp.acos(x),
+        (lambda F, y, x: F.neg(_inverse_root(F, _one_minus_square(F, F.total(x)))),),
+    ),
+    Primitive(
+        "atan",
+        lambda F, x: F.atom("atan", F.total(x), odd=True),
+        lambda mp, x: mp.atan(x),
+        (lambda F, y, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),),
+    ),
+    Primitive(
+        "sinh", lambda F, x: _half_of(F, x, F.sub), lambda mp, x: mp.sinh(x), (lambda F, y, x: F.call("cosh", x),)
+    ),
+    Primitive(
+        "cosh", lambda F, x: _half_of(F, x, F.add), lambda mp, x: mp.cosh(x), (lambda F, y, x: F.call("sinh", x),)
+    ),
+    Primitive("tanh", _tanh, lambda mp, x: mp.tanh(x), (lambda F, y, x: _one_minus_square(F, y),)),
+    Primitive(
+        "asinh",
+        lambda F, x: _log_of_root(F, F.total(x), 1),
+        lambda mp, x: mp.asinh(x),
+        (lambda F, y, x: _inverse_root(F, F.add(_square(F, F.total(x)), F.one)),),
+    ),
+    Primitive(
+        "acosh",
+        lambda F, x: _log_of_root(F, F.total(x), -1),
+        lambda mp, x: mp.acosh(x),
+        (lambda F, y, x: _inverse_root(F, F.sub(_square(F, F.total(x)), F.one)),),
+    ),
+    Primitive(
+        "atanh", _atanh, lambda mp, x: mp.atanh(x), (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),)
+    ),
+    Primitive("erf", lambda F, x: F.atom("erf", F.total(x), odd=True), lambda mp, x: mp.erf(x), (_bell,)),
+    Primitive(
+        "erfc",
+        lambda F, x: F.sub(F.one, F.atom("erf", F.total(x), odd=True)),
+        lambda mp, x: mp.erfc(x),
+        (lambda F, y, x: F.neg(_bell(F, y, x)),),
+    ),
+    Primitive("sigmoid", _sigmoid, lambda mp, x: 1 / (1 + mp.exp(-x)), (lambda F, y, x: F.mul(y, F.sub(F.one, y)),)),
+    Primitive(
+        "softplus",
+        lambda F, x: F.log(F.add(F.one, F.exp(x))),
+        lambda mp, x: mp.log1p(mp.exp(x)),
+        (lambda F, y, x: F.call("sigmoid", x),),
+    ),
+    Primitive("Abs", _abs, None, (lambda F, y, x: F.rational(Fraction(F.sign(F.total(x)))),), abs),
+    Primitive("sign", lambda F, x: F.rational(Fraction(F.sign(F.total(x)))), None, (_zero,), _sign_of),
+    Primitive(
+        "floor",
+        lambda F, x: F.atom("floor", F.total(x)),
+        lambda mp, x: mp.floor(x),
+        (_zero,),
+        lambda q: Fraction(q.__floor__()),
+    ),
+    Primitive("relu", _relu, None, (lambda F, y, x: _when(F, F.sign(F.total(x)) > 0, F.one),), lambda q: max(q, 0)),
+    Primitive(
+        "maximum",
+        _maximum,
+        None,
+        (
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) >= 0, F.one),
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) < 0, F.one),
+        ),
+        max,
+    ),
+    Primitive(
+        "minimum",
+        _minimum,
+        None,
+        (
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) <= 0, F.one),
+            lambda F, y, a, b: _when(F, _difference_sign(F, a, b) > 0, F.one),
+        ),
+        min,
+    ),
+    Primitive("stop_gradient", lambda F, x: F.total(x), None, (_zero,), lambda q: q),
+    # the evaluator has its own rules for these: powers by exponent, conditions by branch
+    Primitive("Pow"),
+    Primitive("Piecewise"),
+    Primitive("Iverson"),
+)
+
+FUNCTIONS: dict[str, Primitive] = {p.name: p for p in _TABLE}

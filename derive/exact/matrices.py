@@ -1,0 +1,65 @@
+"""The checker's own table of matrix leaves: inverse, determinant and log-determinant in any field, by elimination.
+
+Over dual numbers this differentiates the elimination itself, which the derivation (d inv(A) = -inv(A) dA inv(A)) knows
+nothing of: neither can copy the other's mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .modular import Undefined
+
+
+def _pivot(F, rows, column):
+    """The row to eliminate with: any pivot in an exact field, the largest one in reals."""
+    found = [(n, _value(F, rows[n][column])) for n in range(column, len(rows))]
+    base = _base(F)
+    regular = [(n, v) for n, v in found if not base.is_zero(v)]
+    if not regular:
+        raise Undefined("a singular matrix")
+    return regular[0][0] if base.exact else max(regular, key=lambda r: abs(r[1]))[0]
+
+
+def _base(F):
+    return _base(F.base) if hasattr(F, "base") else F
+
+
+def _value(F, v):
+    return _value(F.base, v[0]) if hasattr(F, "base") else v
+
+
+def eliminated(F, matrix, right):
+    """``(solution of matrix X = right, determinant)`` over a field, by Gaussian elimination."""
+    size = len(matrix)
+    rows = [[*a, *b] for a, b in zip(matrix, right, strict=True)]
+    determinant = F.one
+    for c in range(size):
+        n = _pivot(F, rows, c)
+        if n != c:
+            rows[c], rows[n], determinant = rows[n], rows[c], F.neg(determinant)
+        determinant = F.mul(determinant, rows[c][c])
+        scale = F.div(F.one, rows[c][c])
+        rows[c] = [F.mul(v, scale) for v in rows[c]]
+        for r in range(size):
+            if r != c and not F.is_zero(rows[r][c]):
+                factor = rows[r][c]
+                rows[r] = [F.sub(v, F.mul(factor, u)) for v, u in zip(rows[r], rows[c], strict=True)]
+    return [row[size:] for row in rows], determinant
+
+
+def _inverse(F, matrix):
+    identity = [[F.one if i == j else F.zero for j in range(len(matrix))] for i in range(len(matrix))]
+    return eliminated(F, matrix, identity)[0]
+
+
+def _determinant(F, matrix):
+    return eliminated(F, matrix, [[] for _ in matrix])[1]
+
+
+# what ``Equation.reduce`` says -> ``(F, rows)`` of a matrix as lists of field elements: nested lists, or one element
+MATRIX_VALUES: dict[str, Callable] = {
+    "inverse": _inverse,
+    "det": _determinant,
+    "logdet": lambda F, matrix: F.log(_determinant(F, matrix)),
+}

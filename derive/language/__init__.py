@@ -1,0 +1,1 @@
+"""What people write: indices, sizes, tensors, definitions, and the few nodes added to SymPy."""

@@ -1,0 +1,217 @@
+"""``dv.define``: give a name to a right-hand side, plain or recurrent."""
+
+from __future__ import annotations
+
+import contextlib
+
+from sympy import Eq, Expr, Piecewise
+
+from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from .facts import missing_value
+from .index import Index, as_sympy
+from .keys import hash_text
+from .matrices import Inverse, inherited
+from .nodes import ArgMax, Reduction
+from .tensor import Definition, Read, Tensor, _digest
+
+_BLOCK: list[str] = []
+
+
+@contextlib.contextmanager
+def block(name: str):
+    """Definitions made inside belong to the named block, such as one layer of a network."""
+    _BLOCK.append(name)
+    try:
+        yield
+    finally:
+        _BLOCK.pop()
+
+
+def define(name: str, axes, body):
+    """Name a right-hand side: ``z = define("z", (b, k), Sum(x[b, i]*W[i, k], i) + c[k])``.
+
+    Parameters
+    ----------
+    name : str
+        One name, or several parted by blanks for coupled recurrences.
+    axes : tuple of Index
+        The free indices of the left-hand side, in order.  ``()`` makes a scalar.  Coupled recurrences of different axes
+        take a list with a tuple for each name.
+    body : sympy expression, or callable
+        For a recurrence, a function of the tensor being defined: ``lambda h: tanh(h[t-1, b] + x[t, b])``; for coupled
+        ones, of all of them, returning as many right-hand sides.
+
+    Returns
+    -------
+    Tensor, or a tuple of Tensors when several names are given.
+
+    Raises
+    ------
+    IndexCaptureError
+        A free index of the body that is not on the left, or an index that stands twice on the left.
+    UnsupportedError
+        A right-hand side that is not a scalar expression.
+
+    >>> from derive import indices, tensor, Sum
+    >>> b, i, k = indices("b i k")
+    >>> x, W = tensor("x", b, i), tensor("W", i, k)
+    >>> z = define("z", (b, k), Sum(x[b, i]*W[i, k], i))
+    >>> z.axes
+    (B, K)
+    """
+    if not callable(body) or isinstance(body, (Expr, Tensor)):
+        return _plain(name, _axes(name, axes), body)
+    names = name.replace(",", " ").split()
+    if not names:
+        raise DeriveError("define: give a name")
+    letters = _letters(name, names, axes)
+    sizes = [tuple(i.size for i in own) for own in letters]
+    selves = [
+        Tensor(n, s, own, role="computed", digest=f"self:{n}") for n, s, own in zip(names, sizes, letters, strict=True)
+    ]
+    bodies = body(*selves)
+    bodies = bodies if isinstance(bodies, (tuple, list)) else (bodies,)
+    if len(bodies) != len(names):
+        raise DeriveError(
+            f"define({name!r}): {len(names)} names but the function returned {len(bodies)} right-hand sides"
+        )
+    bodies = [_body(n, own, e) for n, own, e in zip(names, letters, bodies, strict=True)]
+    made = [
+        Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
+        for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
+    ]
+    if len(made) > 1:  # coupled: each one's identity includes the others' right-hand sides
+        joint = "+".join(_digest(t) for t in made)
+        made = [
+            Tensor(
+                t.name,
+                t.axes,
+                t.letters,
+                t.dtype,
+                None,
+                "computed",
+                definition=t.definition,
+                block=t.block,
+                digest=f"{t.digest}:{_short(joint)}",
+            )
+            for t in made
+        ]
+    for t in made:
+        t.partners = tuple(made)
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def _letters(name, names, axes) -> list[tuple[Index, ...]]:
+    """The axes of each of several names: the same for all, or a list with a tuple for each."""
+    if isinstance(axes, list) and all(isinstance(own, tuple) for own in axes):
+        if len(axes) != len(names):
+            raise ShapeError(f"define({name!r}): {len(names)} names but {len(axes)} tuples of axes")
+        return [_axes(n, own) for n, own in zip(names, axes, strict=True)]
+    return [_axes(name, axes)] * len(names)
+
+
+def _plain(name, axes, body) -> Tensor:
+    body = _body(name, axes, body)
+    facts = inherited(body.body.tensor) if isinstance(body, Inverse) and isinstance(body.body, Read) else ()
+    return Tensor(
+        name,
+        tuple(i.size for i in axes),
+        axes,
+        _dtype(body),
+        _below(body),
+        "computed",
+        facts,
+        definition=Definition(axes, body),
+        block=_block(),
+    )
+
+
+def _below(body, excluded=()) -> Expr | None:
+    """The range of an integer right-hand side, where it can be seen: argmax, a read, and choices among reads and 0."""
+    if isinstance(body, ArgMax):
+        return body.binders[0].size
+    if isinstance(body, Read) and body.tensor.dtype == "int":
+        none = missing_value(body.tensor)
+        return body.tensor.below if none is None or Eq(body, none) in excluded else None
+    if not isinstance(body, Piecewise):
+        return None
+    found, before = set(), list(excluded)
+    for value, condition in body.args:
+        if value != 0:  # 0 is in every range
+            found.add(_below(value, before))
+        before.append(condition)
+    return found.pop() if len(found) == 1 else None
+
+
+def _axes(name, axes) -> tuple[Index, ...]:
+    if isinstance(axes, Index):
+        axes = (axes,)
+    axes = tuple(axes)
+    for a in axes:
+        if not isinstance(a, Index):
+            raise ShapeError(
+                f"define({name!r}, {axes}): {a!r} is not an index; the left-hand side is written with "
+                f"indices made by dv.indices, as in define({name!r}, (b, k), ...)"
+            )
+    twice = [a for a in axes if axes.count(a) > 1]
+    if twice:
+        raise IndexCaptureError(
+            f"define({name!r}, {axes}): index {twice[0]} is free twice on the left-hand side; give "
+            f"each axis its own index, as in dv.indices('p q', size={str(twice[0].size)!r})"
+        )
+    return axes
+
+
+def _body(name, axes, body) -> Expr:
+    body = as_sympy(body, f"define({name!r})")
+    if not isinstance(body, Expr) or body.is_Matrix:
+        raise UnsupportedError(
+            f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
+            f"expression; a text goes through dv.parse, a condition into Piecewise"
+        )
+    body = _scalars(body)
+    left = f"{name}[{', '.join(map(str, axes))}]" if axes else name
+    loose = sorted((s for s in body.free_symbols if isinstance(s, Index) and s not in axes), key=str)
+    if loose:
+        same = [a for a in axes if a.name == loose[0].name]
+        hint = (
+            f"an index {same[0]} of size {same[0].size} is on the left, but the one read has size {loose[0].size}"
+            if same
+            else f"put {loose[0]} on the left, or reduce over it, as in Sum(..., {loose[0]})"
+        )
+        raise IndexCaptureError(f"in {left} = {body}\n  index {loose[0]} is unbound: {hint}")
+    for node in body.atoms(Reduction) if body.has(Reduction) else ():
+        hit = [b for b in node.binders if b in axes]
+        if hit:
+            raise IndexCaptureError(
+                f"in {left} = {body}\n  index {hit[0]} is free on the left and bound by "
+                f"{type(node).__name__}; use another letter for one of the two"
+            )
+    return body
+
+
+def _scalars(e):
+    """A scalar tensor inside a SymPy function, as in ``exp(c)``, becomes its read; one with axes is refused."""
+    if isinstance(e, Tensor):
+        return e._sympy_()
+    if isinstance(e, Read):
+        return Read(e.tensor, *(_scalars(x) for x in e.idx))
+    args = [_scalars(a) for a in e.args]
+    return e.func(*args) if tuple(args) != e.args else e
+
+
+def _dtype(body) -> str:
+    """int for argmax, and for integer arithmetic on integer tensors and indices."""
+    if isinstance(body, ArgMax):
+        return "int"
+    reads = body.atoms(Read)
+    ints = reads and all(r.tensor.dtype == "int" for r in reads) and body.is_integer and not body.has(Reduction)
+    return "int" if ints else "float"
+
+
+def _block() -> str:
+    return _BLOCK[-1] if _BLOCK else ""
+
+
+def _short(text: str) -> str:
+    return hash_text(text)

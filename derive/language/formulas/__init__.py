@@ -1,0 +1,1 @@
+"""Matrix notation in: text and SymPy's matrices, to index notation."""

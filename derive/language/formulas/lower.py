@@ -1,0 +1,324 @@
+"""Matrix formulas -> definitions in index notation.
+
+A node becomes a function of its row and column; a product opens one letter, and a product of sums is one sum over all
+their letters, so that ``x'*A*x`` is the ``sum_ij x[i] A[i,j] x[j]`` that one would write by hand.  A sum of matrices
+that holds a product, and the argument of an inverse or a determinant, get names of their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import sympy
+from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
+
+from derive.language import nodes
+from derive.language.define import define
+from derive.language.errors import DeriveError, UnsupportedError
+from derive.language.facts import nonnegative, positive, positive_definite, symmetric
+from derive.language.index import Index, Size, as_sympy, size
+from derive.language.matrices import Determinant, Inverse, LogDet
+from derive.language.nodes import Iverson, Reduction, Sum
+from derive.language.tensor import Tensor, tensor
+
+from .functions import kron
+from .shapes import Times
+from .syntax import ELEMENTWISE, Formula
+
+FUNCTIONS = {
+    **{n: getattr(sympy, n) for n in ELEMENTWISE if hasattr(sympy, n)},
+    "abs": sympy.Abs,
+    "relu": nodes.relu,
+    "sigmoid": nodes.sigmoid,
+    "softplus": nodes.softplus,
+}
+FACTS = {
+    "symmetric": symmetric,
+    "positive_definite": positive_definite,
+    "positive": positive,
+    "nonnegative": nonnegative,
+}
+SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
+LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
+PARTS = ("r", "s", "t", "u", "v", "z")
+LONGEST_POWER = 8
+LARGEST_EXPONENT = 100
+
+
+class Lowering:
+    """Tensors of the names of a formula, and the definitions that its nodes become."""
+
+    def __init__(self, formula: Formula, names: dict, shapes: dict, sizes, facts: dict, value: str):
+        self.formula, self.shapes, self.sizes = formula, shapes, sizes
+        self.known: dict = {}  # root of a size -> SymPy size
+        self.order: list = []  # sizes in the order that the formula shows them
+        self.used: set[str] = set()  # letters of the definition being written
+        self.taken = set(names) | {value}
+        self.declared_sizes = {d for shape in shapes.values() for d in map(sizes.find, shape) if isinstance(d, str)}
+        self.parts: dict[str, Tensor] = {}
+        self.tensors = {n: self.input(n, shape, facts.get(n, ())) for n, shape in names.items()}
+
+    def input(self, name, shape, facts) -> Tensor:
+        return tensor(name, *self.axes(shape), facts=[FACTS[f] for f in facts])
+
+    # -- sizes and letters ------------------------------------------------------------------------------------------
+
+    def size(self, d) -> Expr:
+        d = self.sizes.find(d)
+        if isinstance(d, int):
+            return Integer(d)
+        if isinstance(d, Times):
+            return self.size(d.left) * self.size(d.right)
+        if isinstance(d, Expr):
+            return d
+        if d not in self.known:
+            used = {str(s) for s in self.known.values()} | self.declared_sizes | self.taken
+            self.known[d] = (
+                size(d)
+                if isinstance(d, str)
+                else size(
+                    next(n for n in itertools.chain(SIZES, (f"N{k}" for k in itertools.count(2))) if n not in used)
+                )
+            )
+        return self.known[d]
+
+    def names_of(self, axis):
+        """The letters of a size, without end: i, j, i', j', ... for the first that the formula has."""
+        if axis not in self.order:
+            self.order.append(axis)
+        n = self.order.index(axis)
+        return (c + "'" * k for k in itertools.count(n // len(LETTERS)) for c in LETTERS[n % len(LETTERS)])
+
+    def letter(self, d) -> Index:
+        """A letter that no other index of the definition being written has."""
+        axis = self.size(d)
+        name = next(n for n in self.names_of(axis) if n not in self.used)
+        self.used.add(name)
+        return Index(name, axis)
+
+    def axes(self, shape) -> tuple[Index, ...]:
+        """Letters for the axes of a tensor, those that are longer than one."""
+        found: list[Index] = []
+        for axis in [self.size(d) for d in shape if self.is_long(d)]:
+            taken = {i.name for i in found}
+            found.append(Index(next(n for n in self.names_of(axis) if n not in taken), axis))
+        return tuple(found)
+
+    def is_long(self, d) -> bool:
+        return self.sizes.find(d) != 1
+
+    def shape(self, f: Formula):
+        return self.shapes[id(f)]
+
+    # -- definitions ------------------------------------------------------------------------------------------------
+
+    def define(self, name: str, f: Formula) -> Tensor:
+        """``name`` as the value of a node, over its own axes."""
+        idx = self.axes(self.shape(f))
+        before, self.used = self.used, {i.name for i in idx}
+        body = self.element(f, *self.places(f, idx))
+        self.used = before
+        return define(name, idx, body)
+
+    def places(self, f, idx):
+        """Row and column of a node, None for an axis of one, from the indices of the others."""
+        left = list(idx)
+        return tuple(left.pop(0) if self.is_long(d) else None for d in self.shape(f))
+
+    def part(self, f: Formula) -> Tensor:
+        """A tensor that holds a node: the input it names, or a definition of its own."""
+        if f.op == "name":
+            return self.tensors[f.text]
+        key = f"{f} {[str(self.size(d)) for d in self.shape(f)]}"
+        if key not in self.parts:
+            name = next(
+                n
+                for n in itertools.chain(PARTS, (f"{PARTS[0]}{k}" for k in itertools.count(2)))
+                if n not in self.taken and n not in self.tensors
+            )
+            self.taken.add(name)
+            self.parts[key] = self.define(name, f)
+        return self.parts[key]
+
+    def read(self, t: Tensor, row, column) -> Expr:
+        return t[tuple(i for i in (row, column) if i is not None)] if t.rank else t._sympy_()
+
+    # -- elements ---------------------------------------------------------------------------------------------------
+
+    def element(self, f: Formula, row, column) -> Expr:
+        """The element of a node at a row and a column; None where the axis is one."""
+        if f.op == "number":
+            return Rational(f.text)
+        if f.op == "name":
+            return self.read(self.tensors[f.text], row, column)
+        if f.op == "'":
+            return self.element(f.args[0], column, row)
+        if f.op == "neg":
+            return -self.element(f.args[0], row, column)
+        if f.op in ("+", "-"):
+            a, b = (self.element(a, row, column) for a in f.args)
+            return a + b if f.op == "+" else a - b
+        if f.op in (".*", "./", "/"):
+            a = self.factor(f.args[0], row, column)
+            b = self.factor(f.args[1], *((row, column) if f.op != "/" else (None, None)))
+            return _times(a, b) if f.op == ".*" else a / b
+        if f.op == "*":
+            return self.product(f, row, column)
+        if f.op in ("^", ".^"):
+            return self.power(f, row, column)
+        return self.call(f, row, column)
+
+    def factor(self, f: Formula, row, column) -> Expr:
+        """The element of a node inside a product or a function: a sum that holds a product is named first."""
+        if f.op in ("+", "-") and (row is not None or column is not None) and self.holds_product(f):
+            return self.read(self.part(f), row, column)
+        if f.op in ("'", "neg") and f.args[0].op in ("+", "-"):
+            found = self.factor(f.args[0], *((column, row) if f.op == "'" else (row, column)))
+            return -found if f.op == "neg" else found
+        return self.element(f, row, column)
+
+    def product(self, f, row, column) -> Expr:
+        a, b = f.args
+        (ra, ca), (rb, cb) = self.shape(a), self.shape(b)
+        if not self.is_long(ra) and not self.is_long(ca):
+            return _times(self.factor(a, None, None), self.factor(b, row, column))
+        if not self.is_long(rb) and not self.is_long(cb):
+            return _times(self.factor(a, row, column), self.factor(b, None, None))
+        chain = self.chain(f)
+        letters = [self.letter(d) if self.is_long(d) else None for d in (self.shape(x)[0] for x in chain[1:])]
+        places = [row, *letters, column]
+        found = Integer(1)
+        for x, (i, j) in zip(chain, itertools.pairwise(places), strict=True):
+            found = _times(found, self.factor(x, i, j))
+        return _summed(found, *(i for i in letters if i is not None))
+
+    def holds_product(self, f: Formula) -> bool:
+        """Whether an addend is a product of matrices; one inside a function is named by the function."""
+        if f.op == "*":
+            return len(self.chain(f)) > 1 or any(map(self.holds_product, f.args))
+        return (
+            f.op in ("^", "inv", "solve", "kron")
+            or f.op in ("+", "-", "neg", "'")
+            and any(map(self.holds_product, f.args))
+        )
+
+    def chain(self, f) -> list[Formula]:
+        """The factors of a product of matrices, however it is bracketed."""
+        if f.op != "*" or any(not any(map(self.is_long, self.shape(a))) for a in f.args):
+            return [f]
+        return [x for a in f.args for x in self.chain(a)]
+
+    def power(self, f, row, column) -> Expr:
+        base, exponent = f.args
+        if f.op == ".^" or not any(map(self.is_long, self.shape(base))):
+            b, e = self.factor(base, row, column), self.element(exponent, None, None)
+            if b.is_number and e.is_number and abs(e) > LARGEST_EXPONENT:
+                raise UnsupportedError(f"in {f}: exponents of numbers go up to {LARGEST_EXPONENT}")
+            return b**e
+        if exponent.op == "neg":
+            return self.inverse(base, row, column)
+        n = int(exponent.text)
+        if not 1 <= n <= LONGEST_POWER:
+            raise UnsupportedError(f"in {f}: matrix powers from 1 to {LONGEST_POWER} and ^-1 are accepted")
+        chain = [row, *(self.letter(self.shape(base)[1]) for _ in range(n - 1)), column]
+        found = Integer(1)
+        for i, j in itertools.pairwise(chain):
+            found = _times(found, self.factor(base, i, j))
+        return _summed(found, *chain[1:-1])
+
+    def inverse(self, f, row, column) -> Expr:
+        d = self.shape(f)[0]
+        p, q = self.letter(d), self.letter(d)
+        return Inverse(self.read(self.part(f), p, q), (p, q), row, column)
+
+    def over(self, f):
+        """Fresh letters for the long axes of a node, as (row, column), and the letters alone."""
+        at = tuple(self.letter(d) if self.is_long(d) else None for d in self.shape(f))
+        return at, tuple(i for i in at if i is not None)
+
+    def call(self, f: Formula, row, column) -> Expr:
+        arg = f.args[0]
+        if f.op == "log" and arg.op == "det":
+            return self.determinant(LogDet, arg.args[0])
+        if f.op in ELEMENTWISE:
+            return FUNCTIONS[f.op](self.factor(arg, row, column))
+        if f.op == "inv":
+            return self.inverse(arg, row, column)
+        if f.op == "solve":
+            inner = self.letter(self.shape(arg)[1])
+            return _summed(_times(self.inverse(arg, row, inner), self.factor(f.args[1], inner, column)), inner)
+        if f.op in ("det", "logdet"):
+            return self.determinant(Determinant if f.op == "det" else LogDet, arg)
+        if f.op == "tr":
+            if not self.is_long(self.shape(arg)[0]):
+                return self.element(arg, None, None)
+            i = self.letter(self.shape(arg)[0])
+            return _summed(self.element(arg, i, i), i)
+        if f.op in ("sum", "norm1", "norm2"):
+            at, letters = self.over(arg)
+            inside = self.element(arg, *at) if f.op == "sum" else self.factor(arg, *at)
+            inside = {"sum": lambda e: e, "norm1": sympy.Abs, "norm2": lambda e: e**2}[f.op](inside)
+            inside = _summed(inside, *letters)
+            return sympy.sqrt(inside) if f.op == "norm2" else inside
+        if f.op == "diag":
+            if self.is_long(self.shape(arg)[1]):
+                return self.factor(arg, row, row)
+            return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
+        if f.op in ("vector", "matrix"):
+            return self.element(arg, None, None)
+        if f.op == "eye":
+            return self.element(arg, None, None) * Iverson(Eq(row, column))
+        a, b = (self.part(x) for x in f.args)
+        if a.rank != 2 or b.rank != 2:
+            raise UnsupportedError(f"in {f}: kron takes two matrices; the outer product of vectors is written x*y'")
+        key = f"kron {a.name} {b.name}"
+        if key not in self.parts:
+            self.parts[key] = kron(a, b)
+        return self.read(self.parts[key], row, column)
+
+    def determinant(self, node, arg) -> Expr:
+        if not self.is_long(self.shape(arg)[0]):
+            return (sympy.log if node is LogDet else lambda e: e)(self.element(arg, None, None))
+        p, q = (self.letter(d) for d in self.shape(arg))
+        return node(self.read(self.part(arg), p, q), p, q)
+
+
+def _taken_apart(e: Expr):
+    """``(body, letters)`` of an expression that is one sum times what holds no reduction."""
+    sums = [a for a in Mul.make_args(e) if isinstance(a, Sum)]
+    rest = [a for a in Mul.make_args(e) if not isinstance(a, Sum)]
+    if len(sums) != 1 or any(a.has(Reduction) for a in rest):
+        return e, ()
+    return Mul(*rest, sums[0].body), sums[0].binders
+
+
+def _times(a: Expr, b: Expr) -> Expr:
+    """The product of two elements, one sum over the letters of both."""
+    if not (a.has(Sum) or b.has(Sum)):
+        return a * b
+    (x, i), (y, j) = _taken_apart(a), _taken_apart(b)
+    if set(i) & set(j) or (not i and a.has(Reduction)) or (not j and b.has(Reduction)):
+        return a * b
+    return Sum(x * y, *i, *j) if i or j else a * b
+
+
+def _summed(e: Expr, *new: Index) -> Expr:
+    body, letters = _taken_apart(e)
+    return Sum(body, *new, *letters) if new or letters else e
+
+
+def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
+    """All inputs of a formula and its value, by name."""
+    work = Lowering(formula, names, shapes, sizes, facts, value)
+    if value in work.tensors:
+        raise DeriveError(
+            f"the value is named {value}, and so is a tensor of {formula}; give it another name, as in g = {formula}"
+        )
+    made = work.define(value, formula)
+    return {**work.tensors, **{t.name: t for t in work.parts.values()}, value: made}
+
+
+def size_of(e) -> Expr:
+    """A size as SymPy's matrices have it, its symbols as ours."""
+    e = as_sympy(e, "a size of a matrix")
+    return e.xreplace({s: Size(s.name) for s in e.atoms(Symbol)})

@@ -1,0 +1,298 @@
+"""Which names of a matrix formula are matrices, vectors and scalars, and which of their sizes are one.
+
+Every node has a shape (rows, columns); a size is 1, a whole number, a declared name, or an unknown that the formula
+identifies with others.  What a name is follows from its declaration; else from its spelling: a capital letter is a
+matrix, a small one a vector, a Greek name (``lam``, ``alpha``) a scalar.  Where that does not fit, a small name that is
+nowhere treated as a vector (transposed, summed, in a norm) may be a scalar, if there is one way to make it fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from derive.language.errors import ShapeError
+
+from .syntax import ELEMENTWISE, Formula
+
+GREEK = {
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "eps",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "kappa",
+    "lam",
+    "lambda_",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+}
+MOST_CHANGES = 3
+LONG = ("rows", "columns")  # unknown sizes of matrices and vectors, which are never 1 unless declared so
+
+
+class Conflict(Exception):
+    """Two shapes that do not fit, inside this module only; becomes a :class:`ShapeError`."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """The size of an axis of a Kronecker product."""
+
+    left: object
+    right: object
+
+    def __str__(self):
+        return f"{_text(self.left)} {_text(self.right)}"
+
+
+def _text(d) -> str:
+    return f"{d[0]} of {d[1]}" if isinstance(d, tuple) else str(d)
+
+
+@dataclass
+class Sizes:
+    """Unknown sizes, identified with each other: a union-find whose roots may be bound to a number or a name."""
+
+    parent: dict = field(default_factory=dict)
+
+    def find(self, d):
+        while self.parent.get(d, d) != d:
+            d = self.parent[d]
+        return d
+
+    def unify(self, a, b, why: str):
+        a, b = self.find(a), self.find(b)
+        if a == b:
+            return
+        if isinstance(a, Times) and isinstance(b, Times):
+            self.unify(a.left, b.left, why)
+            self.unify(a.right, b.right, why)
+            return
+        if isinstance(b, tuple) and not (isinstance(a, tuple) and b[0] in LONG):
+            a, b = b, a  # a is unknown, and b is what it is, or an axis that is longer than one
+        if not isinstance(a, tuple) or (b == 1 and a[0] in LONG):
+            raise Conflict(why)
+        self.parent[a] = b
+
+
+def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
+    """Kinds and shapes of all names, the shape of every node, and the sizes behind them.
+
+    Raises
+    ------
+    ShapeError
+        Where the formula fits no reading of its names, or several equally well; the message names both.
+    """
+    names = formula.names()
+    free = [n for n in names if n not in declared]
+    usual = tuple(_usual(n) for n in free)
+    loose = [
+        n
+        for n, (name, kind) in enumerate(zip(free, usual, strict=True))
+        if kind == "vector" and name not in _treated_as_vectors(formula)
+    ]
+    first = None
+    for changes in range(min(MOST_CHANGES, len(loose)) + 1):
+        fits = []
+        for kinds in _readings(usual, loose, changes):
+            try:
+                fits.append((kinds, Reading(formula, dict(zip(free, kinds, strict=True)), declared)))
+            except Conflict as error:
+                first = first or str(error)
+        if len(fits) > 1:
+            shown = " or ".join(
+                ", ".join(f"{n}: {k}" for n, k, u in zip(free, kinds, usual, strict=True) if k != u)
+                for kinds, _ in fits[:2]
+            )
+            raise ShapeError(
+                f"{formula}\n  as spelled it does not fit: {first}\n  it is ambiguous what is meant: {shown}; "
+                f"declare it, as in  {_declaration(free, usual, fits[0][0])}; {formula}"
+            )
+        if fits:
+            reading = fits[0][1]
+            return reading.names, reading.nodes, reading.sizes
+    raise ShapeError(f"{formula}\n  {first}")
+
+
+def _usual(name: str) -> str:
+    if name in GREEK or name.rstrip("0123456789_") in GREEK:
+        return "scalar"
+    return "matrix" if name[:1].isupper() else "vector"
+
+
+def _declaration(names, usual, kinds) -> str:
+    return "; ".join(f"{n}: {k}" for n, k, u in zip(names, kinds, usual, strict=True) if k != u)
+
+
+def _readings(usual, loose, changes: int):
+    for places in itertools.combinations(loose, changes):
+        yield tuple("scalar" if n in places else kind for n, kind in enumerate(usual))
+
+
+def _treated_as_vectors(f: Formula) -> set[str]:
+    found = set().union(*map(_treated_as_vectors, f.args)) if f.args else set()
+    if f.op in ("'", "sum", "norm1", "norm2", "diag", ".*", "./", ".^"):
+        found |= {a.text for a in f.args if a.op == "name"}
+    return found
+
+
+class Reading:
+    """The shapes of all nodes for one choice of kinds; raises :class:`Conflict` where they do not fit."""
+
+    def __init__(self, formula: Formula, kinds: dict, declared: dict):
+        self.sizes, self.names, self.nodes = Sizes(), {}, {}
+        for n in formula.names():
+            self.names[n] = (
+                self._declared(declared[n])
+                if n in declared
+                else {"matrix": (("rows", n), ("columns", n)), "vector": (("rows", n), 1), "scalar": (1, 1)}[kinds[n]]
+            )
+            if n in declared and {"symmetric", "positive_definite"} & set(declared[n].facts):
+                self.same(
+                    self.names[n],
+                    tuple(reversed(self.names[n])),
+                    f"{n} is declared {declared[n].facts[0]}, but its shape is {self.text(self.names[n])}",
+                )
+        self.fresh = itertools.count()
+        self.shape(formula)
+
+    @staticmethod
+    def _declared(d):
+        dims = tuple(int(s) if isinstance(s, str) and s.isdigit() else s for s in d.dims)
+        return dims + (1,) * (2 - len(dims))
+
+    def text(self, shape) -> str:
+        shown = [self.sizes.find(d) for d in shape]
+        shown = [_text(d) for d in shown]
+        if shown == ["1", "1"]:
+            return "scalar"
+        return f"vector ({shown[0]})" if shown[1] == "1" else f"({shown[0]}) x ({shown[1]})"
+
+    def same(self, a, b, why):
+        self.sizes.unify(a[0], b[0], why)
+        self.sizes.unify(a[1], b[1], why)
+
+    def is_scalar(self, shape) -> bool:
+        return all(self.sizes.find(d) == 1 for d in shape)
+
+    def shape(self, f: Formula):
+        args = [self.shape(a) for a in f.args]
+        found = self.rule(f, args)
+        self.nodes[id(f)] = found
+        return found
+
+    def both(self, f, args) -> str:
+        return f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}, {f.args[1]} is {_a(self.text(args[1]))}"
+
+    def rule(self, f: Formula, args):
+        if f.op == "number":
+            return (1, 1)
+        if f.op == "name":
+            return self.names[f.text]
+        if f.op == "neg":
+            return args[0]
+        if f.op == "'":
+            return tuple(reversed(args[0]))
+        if f.op in ("+", "-", ".*", "./"):
+            hint = (
+                ""
+                if f.op in (".*", "./") or not any(map(self.is_scalar, args))
+                else "; to add a number to every element, multiply it by vector(1) or matrix(1)"
+            )
+            self.same(args[0], args[1], f"{self.both(f, args)}; {f.op} takes two of one shape{hint}")
+            return args[0]
+        if f.op == "*":
+            return self.product(f, args)
+        if f.op == "/":
+            if not self.is_scalar(args[1]):
+                raise Conflict(f"{self.both(f, args)}; one divides by a scalar, or element by element with ./")
+            return args[0]
+        if f.op in ("^", ".^"):
+            return self.power(f, args)
+        return self.call(f, args)
+
+    def product(self, f, args):
+        a, b = args
+        if self.is_scalar(a) or self.is_scalar(b):
+            return b if self.is_scalar(a) else a
+        self.sizes.unify(a[1], b[0], f"{self.both(f, args)}; the columns of the first must be the rows of the second")
+        return a[0], b[1]
+
+    def power(self, f, args):
+        if not self.is_scalar(args[1]):
+            raise Conflict(f"{self.both(f, args)}; an exponent is a scalar")
+        if f.op == "^" and not self.is_scalar(args[0]):
+            whole = (
+                f.args[1].op == "number"
+                and f.args[1].text.isdigit()
+                or f.args[1] == Formula("neg", (Formula("number", text="1"),))
+            )
+            if not whole:
+                raise Conflict(
+                    f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; a matrix has whole powers, and ^-1; for "
+                    f"its elements write {f.args[0]}.^{f.args[1]}"
+                )
+            self.square(f, args[0])
+        return args[0]
+
+    def square(self, f, shape):
+        if self.sizes.find(shape[1]) == 1:
+            raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed")
+        self.sizes.unify(
+            shape[0], shape[1], f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed"
+        )
+
+    def call(self, f: Formula, args):
+        if f.op in ELEMENTWISE:
+            return args[0]
+        if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
+            self.square(f, args[0])
+        if f.op == "inv":
+            return args[0]
+        if f.op == "solve":
+            self.sizes.unify(args[0][0], args[1][0], self.both(f, args))
+            return args[0][0], args[1][1]
+        if f.op in ("det", "logdet", "tr", "norm1", "norm2", "sum"):
+            return (1, 1)
+        if f.op == "diag":
+            rows, columns = map(self.sizes.find, args[0])
+            if columns == 1:
+                return rows, rows
+            self.square(f, args[0])
+            return rows, 1
+        if f.op in ("vector", "matrix", "eye"):
+            if not self.is_scalar(args[0]):
+                raise Conflict(
+                    f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; {f.op} takes the number that it is filled "
+                    f"with, as in {f.op}(1)"
+                )
+            n = next(self.fresh)
+            rows = ("any rows", f"{f} {n}")
+            return rows, 1 if f.op == "vector" else rows if f.op == "eye" else ("any columns", rows[1])
+        if f.op == "kron":
+            return tuple(
+                Times(a, b)
+                if 1 not in (self.sizes.find(a), self.sizes.find(b))
+                else b
+                if self.sizes.find(a) == 1
+                else a
+                for a, b in zip(*args, strict=True)
+            )
+        raise AssertionError(f"no shape rule for {f.op}")
+
+
+def _a(text: str) -> str:
+    return ("a " if text[0] in "sv" else "") + text

@@ -1,0 +1,321 @@
+r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, and nothing is ever evaluated.
+
+    formula      = {declaration (";" | newline)} [NAME "="] sum
+    declaration  = NAME {"," NAME} ":" ("scalar" | size | size "x" size) {fact}
+    fact         = "symmetric" | "positive" ["definite"]
+    sum          = product {("+" | "-") product}
+    product      = unary {("*" | "/" | ".*" | "./") unary}
+    unary        = "-" unary | power
+    power        = postfix [("^" | ".^") unary]
+    postfix      = atom {"'"}
+    atom         = NUMBER | NAME | NAME "(" sum {"," sum} ")" | "(" sum ")"
+
+The notation is that of matrixcalculus.org: ``*`` is the matrix product (or a scaling), ``.*`` acts element by element,
+``'`` transposes, functions of numbers act on each element.
+
+References: Laue, Mitterreiter, Giesen, *Computing Higher Order Derivatives of Matrix and Tensor Expressions*, 2018.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from derive.language.errors import ParseError
+
+ELEMENTWISE = (
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sqrt",
+    "abs",
+    "sign",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "erf",
+)
+CALLS = {
+    "inv": 1,
+    "det": 1,
+    "logdet": 1,
+    "tr": 1,
+    "trace": 1,
+    "norm1": 1,
+    "norm2": 1,
+    "sum": 1,
+    "diag": 1,
+    "vector": 1,
+    "matrix": 1,
+    "eye": 1,
+    "kron": 2,
+    "solve": 2,
+    "transpose": 1,
+    **dict.fromkeys(ELEMENTWISE, 1),
+}
+PRODUCTS = ("*", "/", ".*", "./")
+TOKEN = re.compile(
+    r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
+    r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])"
+)
+DEEPEST = 100
+LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One node: ``op`` is "number", "name", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "neg" or a function.
+
+    ``text`` is the number or the name.
+    """
+
+    op: str
+    args: tuple[Formula, ...] = ()
+    text: str = ""
+
+    def __str__(self):
+        shown = [
+            f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
+            for a in self.args
+        ]
+        if self.op in ("number", "name"):
+            return self.text
+        if self.op in ("+", "-"):
+            return f"{self.args[0]} {self.op} {shown[1]}"
+        if self.op == "neg":
+            return f"-{shown[0]}"
+        if self.op == "'":
+            return f"{shown[0]}'"
+        if len(self.args) == 2 and self.op not in CALLS:
+            shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
+            return f"{shown[0]}{self.op}{shown[1]}"
+        return f"{self.op}({', '.join(map(str, self.args))})"
+
+    def names(self) -> list[str]:
+        """The tensors named, in order of appearance."""
+        found = [self.text] if self.op == "name" else [n for a in self.args for n in a.names()]
+        return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """``X: m x n symmetric``: the sizes as written, and facts."""
+
+    dims: tuple[str, ...]
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A name for the value, the formula, and what was declared."""
+
+    name: str
+    formula: Formula
+    declared: dict
+
+
+def parse_formula(text: str) -> Parsed:
+    """Read a matrix formula; raises :class:`~derive.language.errors.ParseError` with the place and what was expected."""
+    if not isinstance(text, str):
+        raise ParseError(f"a matrix formula is a text, not {type(text).__name__}")
+    return _Parser(text).whole()
+
+
+class _Parser:
+    def __init__(self, text: str):
+        self.text, self.tokens, at = text, [], 0
+        while at < len(text):
+            m = TOKEN.match(text, at)
+            if m is None:
+                self.fail(at, f"the character {text[at]!r} has no meaning here")
+            if m.lastgroup != "space":
+                self.tokens.append((m.lastgroup, ";" if m[0] == "\n" else "'" if m[0] == ".'" else m[0], at))
+            at = m.end()
+        self.tokens.append(("end", "", len(text)))
+        self.n = self.depth = 0
+
+    def fail(self, at: int, message: str):
+        line = self.text.rfind("\n", 0, at) + 1
+        end = self.text.find("\n", at)
+        shown = self.text[line : end if end >= 0 else None]
+        raise ParseError(
+            f"matrix formula, line {self.text.count(chr(10), 0, at) + 1}, column {at - line + 1}: {message}\n"
+            f"  {shown}\n  {' ' * (at - line)}^"
+        )
+
+    @property
+    def token(self):
+        return self.tokens[self.n]
+
+    def peek(self, *ops) -> bool:
+        kind, text, _ = self.token
+        return kind == "op" and text in ops
+
+    def take(self, op: str):
+        if not self.peek(op):
+            kind, text, at = self.token
+            self.fail(at, f"expected {op!r}, found {repr(text) if text else 'the end'}")
+        self.n += 1
+
+    def next(self):
+        self.n += 1
+        return self.tokens[self.n - 1]
+
+    # -- formula and declarations -----------------------------------------------------------------------------------
+
+    def whole(self) -> Parsed:
+        declared: dict = {}
+        while self.skip() or self._declares():
+            if self._declares():
+                self.declaration(declared)
+        name = ""
+        if self.token[0] == "name" and self.tokens[self.n + 1][1] == "=":
+            name = self.next()[1]
+            self.take("=")
+        formula = self.sum()
+        self.skip()
+        if self.token[0] != "end":
+            self.fail(
+                self.token[2], f"expected an operator or the end, found {self.token[1]!r}; the product is written *"
+            )
+        unused = [n for n in declared if n not in formula.names()]
+        if unused:
+            self.fail(0, f"{unused[0]} is declared but does not occur in the formula")
+        return Parsed(name, formula, declared)
+
+    def skip(self) -> bool:
+        start = self.n
+        while self.peek(";"):
+            self.n += 1
+        return self.n > start
+
+    def _declares(self) -> bool:
+        n = self.n
+        while self.tokens[n][0] == "name" and self.tokens[n + 1][1] == ",":
+            n += 2
+        return self.tokens[n][0] == "name" and self.tokens[n + 1][1] == ":"
+
+    def declaration(self, declared):
+        names = [self.next()]
+        while self.peek(","):
+            self.n += 1
+            names.append(self.next())
+        self.take(":")
+        dims, facts = [self.dimension()], []
+        if dims == ["scalar"]:
+            dims = []
+        elif self.token[:2] == ("name", "x"):
+            self.n += 1
+            dims.append(self.dimension())
+        while self.token[0] == "name":
+            facts.append(self.fact())
+        if not self.peek(";"):
+            self.fail(self.token[2], "a declaration ends with ; or a new line, as in  X: m x n symmetric; tr(X)")
+        for _, n, at in names:
+            if n in declared:
+                self.fail(at, f"{n} is declared twice")
+            declared[n] = Declaration(tuple(dims), tuple(facts))
+
+    def dimension(self) -> str:
+        kind, text, at = self.next()
+        if kind == "name" or (kind == "number" and text.isdigit() and int(text) > 0):
+            return text
+        return self.fail(at, f"expected a size, found {text!r}; sizes are names or whole numbers, as in  X: m x 3")
+
+    def fact(self) -> str:
+        _, text, at = self.next()
+        if text == "positive" and self.token[:2] == ("name", "definite"):
+            self.n += 1
+            return "positive_definite"
+        if text in ("symmetric", "positive", "nonnegative"):
+            return text
+        return self.fail(
+            at, f"{text!r} is not a fact; accepted are symmetric, positive definite, positive, nonnegative"
+        )
+
+    # -- expressions ------------------------------------------------------------------------------------------------
+
+    def sum(self) -> Formula:
+        left = self.product()
+        while self.peek("+", "-"):
+            op = self.next()[1]
+            left = Formula(op, (left, self.product()))
+        return left
+
+    def product(self) -> Formula:
+        left = self.unary()
+        while self.peek(*PRODUCTS):
+            op = self.next()[1]
+            left = Formula(op, (left, self.unary()))
+        return left
+
+    def unary(self) -> Formula:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            self.fail(self.token[2], f"more than {DEEPEST} levels of brackets and signs")
+        if self.peek("-"):
+            self.n += 1
+            found = Formula("neg", (self.unary(),))
+        else:
+            found = self.power()
+        self.depth -= 1
+        return found
+
+    def power(self) -> Formula:
+        base = self.postfix()
+        if self.peek("^", ".^"):
+            op = self.next()[1]
+            if self.peek("'"):
+                self.fail(self.token[2], "a transpose is written ', without ^")
+            return Formula(op, (base, self.unary()))
+        return base
+
+    def postfix(self) -> Formula:
+        found = self.atom()
+        while self.peek("'"):
+            self.n += 1
+            found = Formula("'", (found,))
+        return found
+
+    def atom(self) -> Formula:
+        kind, text, at = self.next()
+        if kind == "number":
+            if len(text) > LONGEST_NUMBER or abs(int(re.split("[eE]", text + "e0")[1])) > LARGEST_EXPONENT:
+                self.fail(
+                    at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}"
+                )
+            return Formula("number", text=text)
+        if kind == "name" and self.peek("("):
+            if text not in CALLS:
+                import difflib
+
+                near = difflib.get_close_matches(text, CALLS, 1)
+                self.fail(
+                    at,
+                    f"{text} is no function here{f' (did you mean {near[0]}?)' if near else ''}; accepted are "
+                    f"{', '.join(sorted(CALLS))}; a product is written {text}*(...)",
+                )
+            self.n += 1
+            args = [self.sum()]
+            while self.peek(","):
+                self.n += 1
+                args.append(self.sum())
+            self.take(")")
+            if len(args) != CALLS[text]:
+                self.fail(at, f"{text} takes {CALLS[text]} argument{'s' if CALLS[text] > 1 else ''}, not {len(args)}")
+            return Formula({"trace": "tr", "transpose": "'"}.get(text, text), tuple(args))
+        if kind == "name":
+            return Formula("name", text=text)
+        if text == "(":
+            inside = self.sum()
+            self.take(")")
+            return inside
+        return self.fail(at, f"expected a number, a name or a bracket, found {repr(text) if text else 'the end'}")

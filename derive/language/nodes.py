@@ -1,0 +1,250 @@
+"""The few nodes added to SymPy: sums and maxes over an index, Iverson brackets, and functions SymPy gets wrong.
+
+``Sum``, ``Max`` and ``ArgMax`` bind their indices (``binders``) over the full range ``0 .. size-1``.  The scalar
+functions here exist because SymPy's own reorder their arguments (``Max``), overflow (``1/(1+exp(-x))``) or have no
+name for the idea (``stop_gradient``).  Kinks are conventions: ``relu'(0) = 0``, ``maximum`` sends a tie
+to its first argument as written, a max over an index sends its gradient to the first maximiser.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import sympy
+from sympy import Dummy, Expr, Function, Integer, Tuple
+from sympy.core.function import ArgumentIndexError
+from sympy.logic.boolalg import Boolean
+
+from .errors import IndexCaptureError, UnsupportedError
+from .index import Index, as_sympy
+from .printing import latex
+
+
+class Reduction(Expr):
+    """Base of the nodes that bind indices: args are the body and the tuple of bound indices."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, body, *binders):
+        if len(binders) == 1 and isinstance(binders[0], (tuple, list, Tuple)):
+            binders = tuple(binders[0])
+        body = body._sympy_() if hasattr(body, "_sympy_") else as_sympy(body, cls.__name__)
+        if not isinstance(body, Expr):
+            raise UnsupportedError(
+                f"{cls.__name__}({body}, ...): the body is a scalar expression; "
+                f"write a condition as Piecewise((value, condition), (0, True))"
+            )
+        if not binders:
+            raise IndexCaptureError(
+                f"{cls.__name__}({body}): name the index to reduce over, as in {cls.__name__}(x[i], i)"
+            )
+        for b in binders:
+            if not isinstance(b, Index):
+                raise IndexCaptureError(
+                    f"{cls.__name__}({body}, {b}): {b!r} is not an index; make one with dv.index(name)"
+                )
+        if len(set(binders)) < len(binders):
+            raise IndexCaptureError(f"{cls.__name__}({body}, {', '.join(map(str, binders))}): an index is bound twice")
+        inner = {b for node in body.atoms(Reduction) for b in node.binders} if body.has(Reduction) else set()
+        both = inner & set(binders)
+        if both:
+            b = sorted(both, key=str)[0]
+            raise IndexCaptureError(
+                f"{cls.__name__}({body}, {', '.join(map(str, binders))}): index {b} is already bound "
+                f"inside the body; use another letter for one of the two"
+            )
+        return Expr.__new__(cls, body, Tuple(*binders))
+
+    @property
+    def body(self) -> Expr:
+        return self.args[0]
+
+    @property
+    def binders(self) -> tuple[Index, ...]:
+        return tuple(self.args[1])
+
+    @property
+    def free_symbols(self):
+        return self.body.free_symbols - set(self.binders)
+
+    @property
+    def bound_symbols(self):
+        """None for SymPy: it would rename them to dummies, which are not indices."""
+        return []
+
+    def _eval_derivative(self, symbol):
+        raise UnsupportedError(f"{self}: differentiate with dv.backprop or dv.vjp; SymPy's diff captures indices")
+
+    def _latex(self, printer, exp=None):
+        text = latex(self)
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+    def _sympystr(self, printer):
+        names = ",".join(str(b) for b in self.binders)
+        return f"{type(self).__name__.lower()}[{names}]({printer._print(self.body)})"
+
+
+class Sum(Reduction):
+    r"""``Sum(expr, i, j)``: the sum over all values of the indices, :math:`\sum_{i,j} expr`.
+
+    >>> from derive import indices, tensor
+    >>> b, i = indices("b i")
+    >>> x = tensor("x", b, i)
+    >>> Sum(x[b, i]**2, i)
+    sum[i](x[b, i]**2)
+    """
+
+
+class Max(Reduction):
+    r"""``Max(expr, r)``: the largest value over an index, among the positions that exist; ties go to the first.
+
+    For two arguments use :func:`maximum`.
+
+    >>> from derive import indices, tensor
+    >>> b, k = indices("b k")
+    >>> Max(tensor("z", b, k)[b, k], k)
+    max[k](z[b, k])
+    """
+
+
+class ArgMax(Reduction):
+    """``argmax(expr, r)``: the first value of the index at which the expression is largest; an integer below r.size."""
+
+    is_integer = True
+
+    def __new__(cls, body, *binders):
+        obj = super().__new__(cls, body, *binders)
+        if len(obj.binders) != 1:
+            raise UnsupportedError(f"argmax over {len(obj.binders)} indices: reduce over one index at a time")
+        return obj
+
+
+argmax = ArgMax
+
+
+class Iverson(Expr):
+    """``[condition]``: 1.0 where the condition holds and 0.0 elsewhere; its derivative is zero."""
+
+    is_commutative = True
+    is_real = True
+    is_nonnegative = True
+
+    def __new__(cls, condition):
+        condition = as_sympy(condition, "Iverson")
+        if condition == sympy.true:
+            return Integer(1)
+        if condition == sympy.false:
+            return Integer(0)
+        if not isinstance(condition, Boolean):
+            raise UnsupportedError(f"Iverson({condition}): takes a condition such as q <= p")
+        return Expr.__new__(cls, condition)
+
+    @property
+    def condition(self):
+        return self.args[0]
+
+    def _sympystr(self, printer):
+        return f"[{printer._print(self.condition)}]"
+
+
+class relu(Function):
+    """``relu(x) = max(x, 0)`` with ``relu'(0) = 0``."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, x):
+        return sympy.Max(x, 0) if x.is_number and x.is_real else None
+
+    def fdiff(self, argindex=1):
+        return Iverson(sympy.Gt(self.args[0], 0, evaluate=False))
+
+
+class maximum(Function):
+    """Pointwise maximum of two scalars; at a tie the first argument, as written, is taken (and gets the gradient)."""
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def eval(cls, a, b):
+        return sympy.Max(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
+
+    def fdiff(self, argindex=1):
+        a, b = self.args
+        return Iverson(a >= b) if argindex == 1 else Iverson(a < b)
+
+
+class minimum(Function):
+    """Pointwise minimum of two scalars; at a tie the first argument, as written, is taken (and gets the gradient)."""
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def eval(cls, a, b):
+        return sympy.Min(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
+
+    def fdiff(self, argindex=1):
+        a, b = self.args
+        return Iverson(a <= b) if argindex == 1 else Iverson(a > b)
+
+
+class stop_gradient(Function):
+    """The identity in value, a constant to differentiation."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex=1):
+        return Integer(0)
+
+
+class _FromDefinition(Function):
+    """A function known only by its definition; its derivative is SymPy's, written again in known functions."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def definition(cls, x):
+        raise NotImplementedError
+
+    def fdiff(self, argindex=1):
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        dummy, derivative = _derivative_of(type(self))
+        return derivative.xreplace({dummy: self.args[0]})
+
+
+@functools.cache
+def _derivative_of(cls):
+    """Differentiate the definition, then name ``s = sigmoid(x)`` in it through ``exp(x) = s/(1-s)``."""
+    x, s = Dummy("x", real=True), Dummy("s")
+    raw = cls.definition(x).diff(x)
+    in_s = raw.subs(sympy.exp(-x), (1 - s) / s).subs(sympy.exp(x), s / (1 - s))
+    if in_s.has(x):
+        return x, raw
+    return x, sympy.factor(sympy.cancel(in_s)).replace(lambda e: e == s - 1, lambda e: e).subs(s, sigmoid(x))
+
+
+class sigmoid(_FromDefinition):
+    r""":math:`\sigma(x) = 1/(1+e^{-x})`, evaluated without overflow."""
+
+    is_positive = True
+
+    @classmethod
+    def definition(cls, x):
+        return 1 / (1 + sympy.exp(-x))
+
+
+class softplus(_FromDefinition):
+    r""":math:`\log(1+e^{x})`, evaluated without overflow; its derivative is :class:`sigmoid`."""
+
+    is_positive = True
+
+    @classmethod
+    def definition(cls, x):
+        return sympy.log(1 + sympy.exp(x))

@@ -1,0 +1,309 @@
+"""Tensors and reads: ``dv.tensor``, ``dv.define``, and ``T[i, 2*j + 1]``.
+
+A :class:`Tensor` is a name with axes, a dtype, a role and facts; a defined one also has a right-hand side.  Its
+identity (``digest``) includes its whole definition, canonically, so that a notebook cell that is run again never meets
+an old tensor in SymPy's cache, and renaming a bound index changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sympy import Basic, Expr, Integer
+
+from .errors import DeriveError, ShapeError, UnsupportedError
+from .facts import Fact, check_facts
+from .index import Index, as_size, as_sympy, check_name
+from .keys import key
+from .printing import latex
+
+ROLES = ("parameter", "data", "random", "state", "constant", "computed")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A right-hand side as its author wrote it: ``tensor[idx] = body``."""
+
+    idx: tuple[Index, ...]
+    body: Expr
+
+
+class _StandsAlone(ShapeError, AttributeError):
+    """A tensor with axes where a scalar is needed; also what ``hasattr`` expects."""
+
+
+class Tensor(Basic):
+    """A named array read by indices: ``x[b, i]`` is a SymPy expression.
+
+    Attributes
+    ----------
+    name : str
+    axes : tuple of sympy.Expr
+        The size of each axis, symbolic or a whole number.
+    letters : tuple of Index or None
+        The index each axis was declared with, for display.
+    dtype : "float", "int" or "bool"
+    below : sympy.Expr or None
+        For integers, the declared range ``0 <= value < below``.
+    role : str
+        parameter, data, random, state, constant (inputs) or computed (defined tensors).
+    facts : tuple
+        Declared facts, see :mod:`derive.language.facts`.
+    definition : Definition, or None for an input
+    """
+
+    __slots__ = (
+        "name",
+        "axes",
+        "letters",
+        "dtype",
+        "below",
+        "role",
+        "facts",
+        "definition",
+        "partners",
+        "digest",
+        "origin",
+        "block",
+    )
+
+    def __new__(
+        cls,
+        name,
+        axes=(),
+        letters=(),
+        dtype="float",
+        below=None,
+        role="data",
+        facts=(),
+        definition=None,
+        digest=None,
+        block="",
+    ):
+        obj = Basic.__new__(cls)
+        obj.name, obj.axes, obj.letters = check_name(name, "tensor"), tuple(axes), tuple(letters)
+        obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
+        obj.definition, obj.block, obj.partners, obj.origin = definition, block, (), None
+        obj.digest = digest or _digest(obj)
+        return obj
+
+    def _hashable_content(self):
+        return (self.name, self.digest)
+
+    def sort_key(self, order=None):
+        """SymPy orders and signs sums by this; without the name ``z - y`` and ``y - z`` would tie, a hash decide."""
+        return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
+
+    def __getnewargs__(self):
+        raise TypeError("tensors are not pickled: keep the text form (dv.parse) or the generated module instead")
+
+    @property
+    def rank(self) -> int:
+        return len(self.axes)
+
+    @property
+    def is_input(self) -> bool:
+        return self.role != "computed"
+
+    def __getitem__(self, idx) -> Read:
+        idx = idx if isinstance(idx, tuple) else (idx,)
+        for n, e in enumerate(idx):
+            if isinstance(e, int | Integer) and e < 0:
+                last = f"{self.axes[n]} - {-e}" if n < self.rank else "size - 1"
+                raise UnsupportedError(
+                    f"{self.name}[{', '.join(map(str, idx))}]: a negative index would lie outside, where "
+                    f"a read is zero; to count from the end write {last}"
+                )
+        return Read(self, *idx)
+
+    def _sympy_(self):
+        if self.rank:
+            shown = ", ".join(str(letter) if letter is not None else "..." for letter in self.letters)
+            raise _StandsAlone(
+                f"{self.name} has {self.rank} axes and stands alone in an expression; "
+                f"read it at indices, as in {self.name}[{shown}]"
+            )
+        return Read(self)
+
+    def __getattr__(self, name):
+        """SymPy functions ask their argument for what expressions have: a scalar tensor answers as its read."""
+        if name.startswith("_") or name in Tensor.__slots__:
+            raise AttributeError(name)
+        return getattr(self._sympy_(), name)
+
+    @property
+    def func(self):
+        """SymPy rebuilds nodes as ``e.func(*e.args)``; a tensor has no args to change."""
+        return lambda *args: self
+
+    def _sympystr(self, printer):
+        return self.name
+
+    def __repr__(self):
+        axes = ", ".join(str(a) for a in self.axes)
+        return f"<{self.dtype} tensor {self.name}({axes})>"
+
+    __str__ = __repr__
+
+    # a scalar tensor may stand for its own read
+    def __add__(self, other):
+        return self._sympy_() + other
+
+    def __radd__(self, other):
+        return other + self._sympy_()
+
+    def __sub__(self, other):
+        return self._sympy_() - other
+
+    def __rsub__(self, other):
+        return other - self._sympy_()
+
+    def __mul__(self, other):
+        return self._sympy_() * other
+
+    def __rmul__(self, other):
+        return other * self._sympy_()
+
+    def __truediv__(self, other):
+        return self._sympy_() / other
+
+    def __rtruediv__(self, other):
+        return other / self._sympy_()
+
+    def __pow__(self, other):
+        return self._sympy_() ** other
+
+    def __rpow__(self, other):
+        return other ** self._sympy_()
+
+    def __neg__(self):
+        return -self._sympy_()
+
+    def __lt__(self, other):
+        return self._sympy_() < other
+
+    def __le__(self, other):
+        return self._sympy_() <= other
+
+    def __gt__(self, other):
+        return self._sympy_() > other
+
+    def __ge__(self, other):
+        return self._sympy_() >= other
+
+
+class Read(Expr):
+    """One element of a tensor, ``T[e1, e2, ...]``; args are the tensor and the index expressions.
+
+    A float read outside its tensor is zero.
+    """
+
+    is_commutative = True
+    is_real = True  # plain real: declared facts such as v > 0 are used only by named steps, never silently
+
+    def __new__(cls, tensor: Tensor, *idx):
+        idx = tuple(_index_argument(tensor, e) for e in idx)
+        if len(idx) != tensor.rank:
+            raise ShapeError(
+                f"{tensor.name}[{', '.join(map(str, idx))}] reads {len(idx)} indices, but {tensor.name} "
+                f"has {tensor.rank} axes: ({', '.join(map(str, tensor.axes))})"
+            )
+        return Expr.__new__(cls, tensor, *idx)
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.args[0]
+
+    @property
+    def idx(self) -> tuple[Expr, ...]:
+        return self.args[1:]
+
+    def _eval_is_integer(self):
+        return True if self.args[0].dtype != "float" else None
+
+    def _sympystr(self, printer):
+        inside = ", ".join(printer._print(e) for e in self.idx)
+        return f"{self.tensor.name}[{inside}]" if self.idx else self.tensor.name
+
+    def _latex(self, printer, exp=None):
+        text = latex(self)
+        return text if exp is None else f"{text}^{{{exp}}}"
+
+    def _eval_derivative(self, symbol):
+        return Integer(0)  # the engine differentiates reads as symbols of their own; see partials.py
+
+
+def _index_argument(tensor: Tensor, e) -> Expr:
+    if isinstance(e, slice):
+        raise UnsupportedError(
+            f"{tensor.name}[...] was given a slice; reads take one index per axis, and a slice is an "
+            f"index with a shift, as in {tensor.name}[i + 1]"
+        )
+    if isinstance(e, float):
+        raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression, not a float")
+    e = as_sympy(e, f"an index of {tensor.name}")
+    if not isinstance(e, Expr):
+        raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression of indices and sizes")
+    return e
+
+
+def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data", facts=()) -> Tensor:
+    """Declare an input: a named array with the given axes.
+
+    Parameters
+    ----------
+    name : str
+        Any name; it is never sympified.
+    *axes : Index, str, int or sympy.Expr
+        An index stands for an axis of its size; a size may be given as a name, an int or an expression.
+    dtype : {"float", "int", "bool"}
+        Integer tensors may be used as indices if ``below`` declares their range.
+    below : optional
+        For integers, the size that every value is below: ``0 <= value < below``.
+    role : {"data", "parameter", "random", "state", "constant"}
+        What the array is for.  Tensors differentiated by ``backprop`` count as parameters whatever is said here.
+    facts : sequence
+        Declared facts such as ``dv.positive`` or ``dv.sums_to(1, k)``.
+
+    >>> from derive import indices
+    >>> b, i = indices("b i")
+    >>> x = tensor("x", b, i, 3)
+    >>> x[b, i, 0]
+    x[b, i, 0]
+    """
+    if dtype not in ("float", "int", "bool"):
+        raise DeriveError(f"tensor {name!r}: dtype {dtype!r} is not one of 'float', 'int', 'bool'")
+    if role not in ROLES[:-1]:
+        raise DeriveError(f"tensor {name!r}: role {role!r} is not one of {', '.join(ROLES[:-1])}")
+    if below is not None and dtype != "int":
+        raise DeriveError(f"tensor {name!r}: below= declares the range of an integer tensor; this one is {dtype}")
+    letters = tuple(a if isinstance(a, Index) else None for a in axes)
+    sizes = tuple(as_size(a) for a in axes)
+    if not isinstance(facts, (list, tuple)):
+        facts = (facts,)
+    for f in facts:
+        if not isinstance(f, Fact):
+            raise DeriveError(
+                f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
+                f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)"
+            )
+    made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, tuple(facts))
+    check_facts(made)
+    return made
+
+
+def _digest(t: Tensor) -> str:
+    """A hash of everything a tensor is, with bound and free indices renamed by position."""
+    parts = [
+        t.name,
+        repr([key(a) for a in t.axes]),
+        t.dtype,
+        "" if t.below is None else key(t.below),
+        t.role,
+        repr([f.key for f in t.facts]),
+    ]
+    if t.definition is not None:
+        env = {i: f"#{n}" for n, i in enumerate(t.definition.idx)}
+        parts.append(key(t.definition.body, env))
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]

@@ -1,0 +1,1 @@
+"""The text language: a grammar, its meaning, ``dv.parse``."""

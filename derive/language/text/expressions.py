@@ -1,0 +1,324 @@
+"""The text form, second half: from a syntax tree to SymPy expressions over tensors.
+
+Names are looked up, never sympified; every refusal says its place in the text.  :mod:`derive.language.text.parse` builds the
+statements on this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+
+import sympy
+from sympy import And, Expr, Integer, Or, Piecewise, Rational
+from sympy.logic.boolalg import Boolean
+
+from derive.language import nodes
+from derive.language.errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from derive.language.hints import did_you_mean
+from derive.language.index import Index, Size, index
+from derive.language.tensor import Read, Tensor
+
+from .syntax import REDUCTIONS, Node, Text, Token
+
+UNARY = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "sqrt": sympy.sqrt,
+    "abs": sympy.Abs,
+    "sign": sympy.sign,
+    "floor": sympy.floor,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "asin": sympy.asin,
+    "acos": sympy.acos,
+    "atan": sympy.atan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": sympy.tanh,
+    "asinh": sympy.asinh,
+    "acosh": sympy.acosh,
+    "atanh": sympy.atanh,
+    "erf": sympy.erf,
+    "erfc": sympy.erfc,
+    "relu": nodes.relu,
+    "sigmoid": nodes.sigmoid,
+    "softplus": nodes.softplus,
+    "stop_gradient": nodes.stop_gradient,
+}
+POINTWISE = {"max": nodes.maximum, "maximum": nodes.maximum, "min": nodes.minimum, "minimum": nodes.minimum}
+CHOICES = ("where", "piecewise")
+FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
+
+RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==": sympy.Eq, "!=": sympy.Ne}
+CONSTANTS = {"pi": sympy.pi, "inf": sympy.oo, "true": sympy.true, "false": sympy.false}
+POWER_BITS = 20_000  # an exact power of numbers with more bits than this is refused
+
+
+class Expressions:
+    """The names a text knows, and what its expressions mean; one method per kind of node."""
+
+    def __init__(self, source: Text, scope=None):
+        self.error = source.error
+        self.tensors: dict[str, Tensor] = dict(scope or {})
+        self.sizes: dict[str, Size] = {}
+        self.letters: dict[str, Index] = {}
+        self.open = scope is not None  # free letters need not stand on a left-hand side
+        for t in self.tensors.values():
+            self.know(t)
+
+    def know(self, t: Tensor):
+        for axis in (*t.axes, *(() if t.below is None else (t.below,))):
+            self.sizes.update({s.name: s for s in axis.free_symbols})
+        for letter in (*t.letters, *(t.definition.idx if t.definition else ())):
+            if letter is not None:
+                self.letters.setdefault(letter.name, letter)
+
+    def letter(self, token: Token) -> Index:
+        """The index of a letter: as declared, or ranging over the size of its own name in capitals."""
+        if token.text not in self.letters:
+            base = token.text.rstrip("'")
+            made = index(token.text, size=self.letters[base].size if base in self.letters else index(base).size)
+            self.letters[token.text] = made
+            self.sizes.update({s.name: s for s in made.size.free_symbols})
+        return self.letters[token.text]
+
+    @contextlib.contextmanager
+    def located(self, token: Token):
+        """Errors raised by the library are raised again as the same class, with the place in the text."""
+        try:
+            yield
+        except DeriveError as e:
+            if hasattr(e, "line"):
+                raise
+            raise self.error(token, str(e), type(e)) from None
+
+    def finished(self, node: Node, scope) -> Expr:
+        """The right-hand side, refused if arithmetic on its numbers left the real numbers."""
+        try:
+            value = self.number(node, scope)
+        except (TypeError, ArithmeticError, ValueError) as e:
+            if isinstance(e, DeriveError):
+                raise
+            raise self.error(node.token, f"this expression has no real value: {e}", UnsupportedError) from None
+        branches = {p.args[0] for p in value.atoms(Piecewise) for p in p.args} if value.has(Piecewise) else set()
+        loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
+        outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
+        if outside or loose.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I):
+            raise self.error(
+                node.token,
+                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...)",
+                UnsupportedError,
+            )
+        return value
+
+    def number(self, node: Node, scope) -> Expr:
+        value = self.value(node, scope)
+        if not isinstance(value, Expr):
+            raise self.error(node.token, "found a condition, expected a number; write [condition] for 1 or 0")
+        return value
+
+    def condition(self, node: Node, scope) -> Boolean:
+        value = self.value(node, scope)
+        if isinstance(value, Read) and value.tensor.dtype == "bool":
+            return sympy.Ne(value, 0)
+        if not isinstance(value, Boolean):
+            raise self.error(node.token, "found a number, expected a condition such as q <= p")
+        return value
+
+    def value(self, node: Node, scope):
+        return getattr(self, f"_{node.kind}")(node, scope)
+
+    def _number(self, node, scope):
+        mantissa, _, power = node.token.text.lower().partition("e")
+        whole, _, part = mantissa.partition(".")
+        shift = int(power or 0) - len(part)
+        if abs(shift) > 400:
+            raise self.error(node.token, "a number beyond 1e400 or below 1e-400")
+        return Rational(int(whole + part)) * Rational(10) ** shift
+
+    def _name(self, node, scope):
+        name = node.token.text
+        if name in scope:
+            return scope[name]
+        if name in self.tensors and not self.tensors[name].rank:
+            return Read(self.tensors[name])
+        if self.open and name in self.letters:
+            return self.letters[name]
+        for known in (self.sizes, CONSTANTS):
+            if name in known:
+                return known[name]
+        if self.open and name.rstrip("'") in {**self.letters, **{s.lower(): s for s in self.sizes}}:
+            return self.letter(node.token)
+        if name in self.tensors:
+            t = self.tensors[name]
+            raise self.error(
+                node.token,
+                f"{name} has {t.rank} axes; read it at indices, as in "
+                f"{name}[{', '.join(str(x or '...') for x in t.letters)}]",
+                ShapeError,
+            )
+        letter = name.rstrip("'")
+        if name in self.letters or (len(letter) == 1 and letter.islower()):
+            raise self.error(
+                node.token,
+                f"index {name} is unbound; put it on the left-hand side or reduce over it, as "
+                f"in sum[{name}](...); a scalar is declared, as in {name}: float",
+                IndexCaptureError,
+            )
+        known = [*scope, *self.tensors, *self.sizes]
+        raise self.error(
+            node.token,
+            f"unknown name {name!r}, expected an index in scope, a tensor or a size" + did_you_mean(name, known),
+        )
+
+    def _read(self, node, scope):
+        name = node.token.text
+        if name not in self.tensors:
+            hint = f"; {name}[...] reduces over indices and is followed by (...)" if name in REDUCTIONS else ""
+            raise self.error(
+                node.token,
+                f"unknown tensor {name!r}"
+                + (hint or did_you_mean(name, self.tensors) or f"; declare it, as in {name}: float[...]"),
+            )
+        idx = [self.position(a, scope, name) for a in node.args]
+        with self.located(node.token):
+            return Read(self.tensors[name], *idx)
+
+    def position(self, node, scope, name) -> Expr:
+        value = self.number(node, scope)
+        if value.is_integer is not True:
+            raise self.error(
+                node.token,
+                f"an index of {name} is a whole-number expression of indices, sizes and "
+                f"integer tensors, such as 2*i + r - 1; found {value}",
+                UnsupportedError,
+            )
+        return value
+
+    def _reduce(self, node, scope):
+        for w in node.words:
+            if w.text in scope:
+                raise self.error(
+                    w,
+                    f"index {w.text} is already in use around this {node.token.text}; use "
+                    f"another letter for one of the two, such as {w.text}'",
+                    IndexCaptureError,
+                )
+        over = [self.letter(w) for w in node.words]
+        body = self.number(node.args[0], {**scope, **{i.name: i for i in over}})
+        with self.located(node.token):
+            if node.token.text == "mean":
+                return nodes.Sum(body, *over) / functools.reduce(operator.mul, [i.size for i in over])
+            if node.token.text == "min":
+                return -nodes.Max(-body, *over)
+            return {"sum": nodes.Sum, "max": nodes.Max, "argmax": nodes.ArgMax}[node.token.text](body, *over)
+
+    def _call(self, node, scope):
+        name = node.token.text
+        if name in UNARY:
+            if len(node.args) != 1:
+                raise self.error(node.token, f"{name} takes one argument, found {len(node.args)}")
+            argument = self.number(node.args[0], scope)
+            if argument.is_number and not argument.is_Rational and name in ("floor", "sign"):
+                raise self.error(node.token, f"{name} of the constant {argument}; write its value", UnsupportedError)
+            return UNARY[name](argument)
+        if name in POINTWISE:
+            if len(node.args) < 2:
+                raise self.error(
+                    node.token,
+                    f"{name}(a, b) takes two arguments or more, found {len(node.args)}; "
+                    f"over an index, write {name[:3]}[k](...)",
+                )
+            return functools.reduce(POINTWISE[name], [self.number(a, scope) for a in node.args])
+        if name == "where":
+            if len(node.args) != 3:
+                raise self.error(node.token, f"where(condition, a, b) takes three arguments, found {len(node.args)}")
+            condition, a, b = node.args
+            return self.choice([(a, condition)], b, scope)
+        if name == "piecewise":
+            return self.piecewise(node, scope)
+        raise self.error(
+            node.token,
+            f"unknown function {name!r}"
+            + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}"),
+        )
+
+    def piecewise(self, node, scope):
+        *pairs, last = node.args or (node,)
+        if last.kind == "tuple" and len(last.args) == 2 and self.condition(last.args[1], scope) == sympy.true:
+            last = last.args[0]
+        if not pairs or last.kind == "tuple" or any(p.kind != "tuple" or len(p.args) != 2 for p in pairs):
+            raise self.error(
+                node.token,
+                "expected piecewise((a, condition), (b, condition), c): pairs, and last the "
+                "value where no condition holds",
+            )
+        return self.choice([p.args for p in pairs], last, scope)
+
+    def choice(self, pairs, otherwise, scope):
+        made = [(self.number(a, scope), self.condition(c, scope)) for a, c in pairs]
+        return Piecewise(*made, (self.number(otherwise, scope), True), evaluate=False)
+
+    def _tuple(self, node, scope):
+        raise self.error(node.token, "found a list in parentheses, expected one expression")
+
+    def _sum(self, node, scope):
+        signs = [1] + [1 if w.text == "+" else -1 for w in node.words]
+        return sympy.Add(*(s * self.number(a, scope) for s, a in zip(signs, node.args, strict=True)))
+
+    def _product(self, node, scope):
+        factors = [self.number(node.args[0], scope)]
+        for word, arg in zip(node.words, node.args[1:], strict=True):
+            value = self.number(arg, scope)
+            if word.text != "*" and value == 0:
+                raise self.error(word, "division by zero", UnsupportedError)
+            if word.text == "//":
+                left = sympy.Mul(*factors)
+                if (
+                    any(not isinstance(s, Size) for s in left.free_symbols | value.free_symbols)
+                    or left.has(Read)
+                    or value.has(Read)
+                ):
+                    raise self.error(
+                        word, "// divides sizes; an index is affine, such as 2*u + r - 1", UnsupportedError
+                    )
+                factors = [sympy.floor(left / value)]
+            else:
+                factors.append(value if word.text == "*" else 1 / value)
+        return sympy.Mul(*factors)
+
+    def _negative(self, node, scope):
+        return -self.number(node.args[0], scope)
+
+    def _power(self, node, scope):
+        base, exponent = (self.number(a, scope) for a in node.args)
+        if base == 0 and exponent.is_negative:
+            raise self.error(node.token, "zero to a negative power", UnsupportedError)
+        size = max((max(abs(n.p), n.q).bit_length() for n in base.atoms(Rational) if abs(n) != 1), default=0)
+        steps = max((abs(n) for n in exponent.atoms(Rational)), default=Integer(0))
+        if size * steps > POWER_BITS or steps > 10**9:
+            raise self.error(
+                node.token, f"this power is too large to be exact; at most {POWER_BITS} bits", UnsupportedError
+            )
+        return base**exponent
+
+    def _compare(self, node, scope):
+        parts = [self.number(a, scope) for a in node.args]
+        found = [RELATIONS[w.text](a, b) for w, a, b in zip(node.words, parts, parts[1:], strict=False)]
+        return found[0] if len(found) == 1 else And(*found)
+
+    def _and(self, node, scope):
+        return And(*(self.condition(a, scope) for a in node.args))
+
+    def _or(self, node, scope):
+        return Or(*(self.condition(a, scope) for a in node.args))
+
+    def _not(self, node, scope):
+        return sympy.Not(self.condition(node.args[0], scope))
+
+    def _bracket(self, node, scope):
+        with self.located(node.token):
+            return nodes.Iverson(self.condition(node.args[0], scope))

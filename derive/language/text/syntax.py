@@ -1,0 +1,395 @@
+"""The text form, first half: characters to tokens to a syntax tree.  The grammar stands in :mod:`derive.language.text.parse`.
+
+A hand-written tokenizer and a recursive-descent parser.  Nothing here knows tensors; nothing is ever evaluated.
+Chains (``a + b - c``, ``a*b/c``, ``p <= q <= r``) are one node each, so only real nesting uses the stack, and nesting
+has a limit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from derive.language.errors import DeriveError, ParseError
+from derive.language.hints import did_you_mean
+
+DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
+DIGITS = 60  # characters of a number
+DTYPES = ("float", "int", "bool")
+ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
+FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums", "missing")
+REDUCTIONS = ("sum", "mean", "max", "min", "argmax")
+RESERVED = ("and", "or", "not")
+COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
+
+_TOKEN = re.compile(
+    r"""
+    (?P<blank>[ \t\r\f\v\u00a0]+ | \#[^\n]*)
+  | (?P<newline>\n | ;)
+  | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+  | (?P<name>[^\W\d]\w*'*)
+  | (?P<op>\*\*|//|<=|>=|==|!=|[-+*/^<>=()\[\],:]|[≤≥≠·×−])
+""",
+    re.VERBOSE,
+)
+_INFIX = {
+    "or": ("or", 1),
+    "and": ("and", 2),
+    **dict.fromkeys(COMPARISONS, ("compare", 3)),
+    "+": ("sum", 4),
+    "-": ("sum", 4),
+    "*": ("product", 5),
+    "/": ("product", 5),
+    "//": ("product", 5),
+    "^": ("power", 6),
+}
+_SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "·": "*", "×": "*", "−": "-", "**": "^"}
+
+
+class Token(NamedTuple):
+    kind: str  # name, number, op, newline, end
+    text: str
+    line: int
+    column: int
+
+    def __str__(self):
+        if self.kind == "end":
+            return "the end of the text"
+        return (
+            ("the end of the line" if self.text == "\n" else repr(self.text))
+            if self.kind == "newline"
+            else f"{self.kind} {self.text}"
+            if self.kind in ("name", "number")
+            else repr(self.text)
+        )
+
+
+@dataclass(frozen=True)
+class Node:
+    """One place in the tree: ``kind`` says what, ``token`` says where."""
+
+    kind: str  # number name read reduce call tuple sum product negative power compare and or not bracket
+    token: Token
+    args: tuple = ()
+    words: tuple = ()  # tokens: operators of a chain, or the indices of a reduction
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """``x: float[b, i] < K  parameter  positive``."""
+
+    name: Token
+    dtype: str
+    axes: tuple[Node, ...]
+    below: Node | None
+    role: str
+    facts: tuple[tuple, ...]  # (token,) or (token, value node, index token)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A definition (``name[idx] = body``), an ``index`` line (names, body = size) or a ``size`` line (names)."""
+
+    kind: str  # define, index, size
+    names: tuple[Token, ...]
+    idx: tuple[Token, ...] = ()
+    body: Node | None = None
+
+
+class Text:
+    """The text, for messages that point into it."""
+
+    def __init__(self, text: str):
+        self.lines = text.split("\n")
+
+    def error(self, token: Token, message: str, kind: type[DeriveError] = ParseError) -> DeriveError:
+        shown = self.lines[token.line - 1].rstrip("\r") if token.line <= len(self.lines) else ""
+        start = max(0, token.column - 60)
+        shown = shown[start : start + 110].replace("\t", " ")
+        made = kind(
+            f"line {token.line}, column {token.column}: {message}\n    {shown}\n    {' ' * (token.column - 1 - start)}^"
+        )
+        made.line, made.column = token.line, token.column
+        return made
+
+
+def tokenize(text: str, source: Text) -> list[Token]:
+    """Tokens with their places; newlines inside brackets are dropped."""
+    tokens, open_, at, line, start = [], [], 0, 1, 0
+    while at < len(text):
+        m = _TOKEN.match(text, at)
+        place = Token("op", text[at], line, at - start + 1)
+        if m is None:
+            raise source.error(place, f"found the character {text[at]!r}, expected a name, a number or an operator")
+        kind, found = m.lastgroup, m.group()
+        if kind == "number":
+            if len(found) > DIGITS:
+                raise source.error(place, f"a number of {len(found)} characters; at most {DIGITS} are accepted")
+            follows = text[m.end() : m.end() + 1]
+            if follows.isalnum() or follows == "_" or follows == ".":
+                raise source.error(place, f"{found}{follows} is neither a number nor a name; write * between factors")
+        if kind == "op":
+            found = _SAME.get(found, found)
+            if found in "([":
+                open_.append(place)
+            elif found in ")]" and open_:
+                open_.pop()
+        if kind != "blank" and not (found == "\n" and open_):
+            tokens.append(Token(kind, found, line, place.column))
+        at = m.end()
+        if found == "\n":
+            line, start = line + 1, at
+    if open_:
+        raise source.error(
+            open_[-1],
+            f"this {open_[-1].text!r} is never closed; expected "
+            f"{')' if open_[-1].text == '(' else ']'!r} before the end of the text",
+        )
+    tokens.append(Token("end", "", line, len(text) - start + 1))
+    return tokens
+
+
+class Parser:
+    """Recursive descent over the tokens; one method per line of the grammar."""
+
+    def __init__(self, text: str):
+        self.source = Text(text)
+        self.error = self.source.error
+        self.tokens = tokenize(text, self.source)
+        self.at = 0
+        self.depth = 0
+
+    # -- small tools -------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> Token:
+        return self.tokens[self.at]
+
+    def peek(self, n=1) -> Token:
+        return self.tokens[min(self.at + n, len(self.tokens) - 1)]
+
+    def take(self) -> Token:
+        token = self.now
+        self.at = min(self.at + 1, len(self.tokens) - 1)
+        return token
+
+    def is_op(self, *texts) -> bool:
+        return self.now.kind == "op" and self.now.text in texts
+
+    def is_word(self, *texts) -> bool:
+        return self.now.kind == "name" and self.now.text in texts
+
+    def wanted(self, what: str) -> DeriveError:
+        return self.error(self.now, f"found {self.now}, expected {what}")
+
+    def expect(self, text: str, what: str = "") -> Token:
+        if not self.is_op(text):
+            raise self.wanted(what or repr(text))
+        return self.take()
+
+    def name(self, what: str) -> Token:
+        if self.now.kind != "name":
+            raise self.wanted(what)
+        if self.now.text in RESERVED:
+            raise self.wanted(f"{what} ({self.now.text!r} is a word of the language)")
+        return self.take()
+
+    def deeper(self):
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise self.error(self.now, f"nested more than {DEPTH} levels deep; give the inner parts names of their own")
+
+    def listed(self, close: str, item) -> tuple:
+        """``item, item, ...`` up to the closing bracket, which is taken."""
+        found = []
+        while not self.is_op(close):
+            if found:
+                self.expect(",", f"',' or {close!r}")
+            found.append(item())
+        self.take()
+        return tuple(found)
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def program(self) -> list:
+        found = []
+        while self.now.kind != "end":
+            if self.now.kind == "newline":
+                self.take()
+                continue
+            found += self.statement()
+            if self.now.kind not in ("newline", "end"):
+                factor = self.now.kind in ("name", "number") or self.is_op("(", "[")
+                hint = "; write * between factors" if factor else ""
+                raise self.wanted(f"an operator, a new line or ';'{hint}")
+        return found
+
+    def statement(self) -> list:
+        if self.is_word("index", "size") and self.peek().kind == "name":
+            return [self.letters() if self.now.text == "index" else self.sizes()]
+        name = self.name("a declaration (x: float[b]), a definition (y[b] = ...), 'index' or 'size'")
+        if self.is_op(":"):
+            found = [self.declaration(name)]
+            while self.now.kind == "name" and self.peek().text == ":":
+                found.append(self.declaration(self.take()))
+            return found
+        idx = ()
+        if self.is_op("["):
+            self.take()
+            idx = self.listed(
+                "]",
+                lambda: self.name("an index letter (an initial value is written where(t == 0, start[b], h[t - 1, b]))"),
+            )
+        self.expect("=", f"':' to declare {name.text} or '=' to define it" if not idx else "'='")
+        return [Statement("define", (name,), idx, self.expression())]
+
+    def letters(self) -> Statement:
+        self.take()
+        names = [self.name("an index letter")]
+        while not self.is_op(":"):
+            if self.is_op(","):
+                self.take()
+            names.append(self.name("another index letter, or ':' and the size"))
+        self.take()
+        return Statement("index", tuple(names), body=self.addition())
+
+    def sizes(self) -> Statement:
+        self.take()
+        names = [self.name("the name of a size")]
+        while self.now.kind == "name" or self.is_op(","):
+            if self.is_op(","):
+                self.take()
+            names.append(self.name("the name of a size"))
+        return Statement("size", tuple(names))
+
+    def declaration(self, name: Token) -> Declaration:
+        self.expect(":")
+        if not self.is_word(*DTYPES):
+            hint = did_you_mean(self.now.text, DTYPES) if self.now.kind == "name" else ""
+            raise self.wanted(f"a type: float, int or bool{hint}")
+        dtype, axes, below, role, facts = self.take().text, (), None, "data", []
+        if self.is_op("["):
+            self.take()
+            axes = self.listed("]", self.addition)
+        if self.is_op("<"):
+            self.take()
+            below = self.addition()
+        while self.now.kind == "name" and self.peek().text != ":":
+            word = self.take()
+            if word.text in ROLE_WORDS:
+                role = word.text
+            elif word.text == "sums":
+                facts.append(self.sums_to(word))
+            elif word.text == "missing":
+                facts.append((word, self.addition()))
+            elif word.text == "positive" and self.is_word("definite"):
+                self.take()
+                facts.append((word._replace(text="positive definite"),))
+            elif word.text in FACT_WORDS:
+                facts.append((word,))
+            else:
+                raise self.error(
+                    word,
+                    f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
+                    f"(positive, nonnegative, symmetric, positive definite, sums to 1 over k, missing -100)"
+                    + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS),
+                )
+            if self.is_op(","):
+                self.take()
+        return Declaration(name, dtype, axes, below, role, tuple(facts))
+
+    def sums_to(self, word: Token) -> tuple:
+        if not self.is_word("to"):
+            raise self.wanted("'to', as in: sums to 1 over k")
+        self.take()
+        value = self.addition()
+        if not self.is_word("over"):
+            raise self.wanted("'over' and an index, as in: sums to 1 over k")
+        self.take()
+        return word, value, self.name("the index that is summed")
+
+    # -- expressions: precedence climbing, one loop for all the binary operators ------------------------------------
+
+    def expression(self, floor: int = 1) -> Node:
+        """An expression whose operators bind at least as tightly as ``floor``."""
+        left = self.prefix()
+        while True:
+            kind, level = _INFIX.get(self.now.text, (None, 0)) if self.now.kind in ("op", "name") else (None, 0)
+            if level < max(floor, 1):
+                return left
+            if kind == "power":  # binds to the right: a^b^c is a^(b^c), and -a^b is -(a^b)
+                left = Node(kind, self.take(), (left, self.nested(level)))
+                continue
+            parts, words = [left], []
+            while _INFIX.get(self.now.text, (None,))[0] == kind and self.now.kind in ("op", "name"):
+                words.append(self.take())
+                parts.append(self.expression(level + 1))
+            left = Node(kind, words[0], tuple(parts), tuple(words))
+
+    def addition(self) -> Node:
+        """An expression without comparisons or logic, such as a size."""
+        return self.expression(_INFIX["+"][1])
+
+    def nested(self, floor: int) -> Node:
+        self.deeper()
+        made = self.expression(floor)
+        self.depth -= 1
+        return made
+
+    def prefix(self) -> Node:
+        if self.is_op("-", "+"):
+            token = self.take()
+            inside = self.nested(_INFIX["^"][1])
+            return Node("negative", token, (inside,)) if token.text == "-" else inside
+        if self.is_word("not"):
+            return Node("not", self.take(), (self.nested(_INFIX["<"][1]),))
+        return self.atom()
+
+    def atom(self) -> Node:
+        self.deeper()
+        if self.now.kind == "number":
+            made = Node("number", self.take())
+        elif self.now.kind == "name":
+            made = self.named()
+        elif self.is_op("("):
+            made = self.parentheses()
+        elif self.is_op("["):
+            token = self.take()
+            made = Node("bracket", token, (self.expression(),))
+            self.expect("]", "']' after the condition")
+        else:
+            raise self.wanted("a number, a name, '(' or a condition in '[ ]'")
+        self.depth -= 1
+        return made
+
+    def named(self) -> Node:
+        name = self.name("a name")
+        if self.is_op("("):
+            self.take()
+            return Node("call", name, self.listed(")", self.expression))
+        if not self.is_op("["):
+            return Node("name", name)
+        self.take()
+        args = self.listed("]", self.expression)
+        if not (self.is_op("(") and name.text in REDUCTIONS):
+            return Node("read", name, args)
+        for a in args:
+            if a.kind != "name":
+                raise self.error(
+                    a.token,
+                    f"{name.text}[...] takes index letters; a condition goes inside, as in sum[q]([q <= p]*x[q])",
+                )
+        self.take()
+        body = self.expression()
+        self.expect(")", "')' or an operator")
+        return Node("reduce", name, (body,), tuple(a.token for a in args))
+
+    def parentheses(self) -> Node:
+        token = self.take()
+        first = self.expression()
+        if not self.is_op(","):
+            self.expect(")", "')' or an operator")
+            return first
+        self.take()
+        return Node("tuple", token, (first, *self.listed(")", self.expression)))

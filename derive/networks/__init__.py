@@ -1,0 +1,1 @@
+"""The catalogue: activations, losses, layers, models, and examples as text."""

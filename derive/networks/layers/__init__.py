@@ -1,0 +1,29 @@
+"""The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``."""
+
+from derive.language.hints import did_you_mean
+from .activation import Activation
+from .bag import EmbeddingBag
+from .base import Builder, Function, Layer, Parameter, Random, State
+from .config import LAYERS, layer_config, layer_from
+from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
+from .dense import Dense
+from .dropout import Dropout, SpatialDropout
+from .embedding import Embedding
+from .learned import Maxout, PReLU
+from .merging import Add, Concatenate, Multiply
+from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from .penalty import Penalty
+from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
+from .radial import RBF
+from .recurrent import GRU, LSTM, FinalState, SimpleRNN
+from .reshaping import Flatten, Reshape
+from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+from .wrappers import Bidirectional, TimeDistributed
+
+
+def __getattr__(name: str):
+    if name.startswith("_"):
+        raise AttributeError(name)
+    raise AttributeError(
+        f"derive.networks.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
+    )

@@ -1,0 +1,70 @@
+"""Embedding: a row of a table for each number."""
+
+from __future__ import annotations
+
+from derive.language.errors import DeriveError, ShapeError
+from derive.language.index import Index
+from derive.language.tensor import Tensor
+
+from .base import Builder, Layer, initializer, whole
+
+
+class Embedding(Layer):
+    r"""A row of a table for each token number.
+
+    .. math:: h_{btj} = E_{x_{bt}, j}, \qquad \frac{dL}{dE_{vj}} = \sum_{b,t} \frac{dL}{dh_{btj}}\,[v = x_{bt}]
+
+    As the first layer of a Sequential it makes the input integers of the declared range; in a functional model the
+    input says so itself: ``dv.Input((T,), dtype="int", below=65)``.
+
+    Parameters
+    ----------
+    vocabulary : int
+        How many numbers there are: every input is in [0, vocabulary).
+    units : int
+        The size of a row.
+    init : str, number or callable
+        "uniform" on :math:`\pm 0.05` by default.
+    name : str, optional
+        The parameter is ``<name>_table`` (vocabulary, units).
+    trainable : bool
+
+    Raises
+    ------
+    ShapeError
+        For an input that is not integers of that range.  Values out of range are found by ``kern.validate`` and by
+        training, which say where.
+
+    >>> from derive import Sequential
+    >>> model = Sequential([Embedding(65, 8)], input_shape=(10,))
+    >>> model.input, model.layers[0].output.definition.body
+    (<int tensor x(B, I)>, embedding_1_table[x[b, i], j])
+    """
+
+    kind = "embedding"
+    fields = ("vocabulary", "units", "init", "name", "trainable")
+
+    def __init__(self, vocabulary: int, units: int, init="uniform", name: str | None = None, trainable: bool = True):
+        super().__init__(name, trainable)
+        self.vocabulary = whole(vocabulary, f"Embedding({vocabulary!r}): vocabulary")
+        if self.vocabulary < 2:
+            raise DeriveError("Embedding(1): vocabulary is 1; a table has at least two rows")
+        self.units = whole(units, f"Embedding({vocabulary!r}, {units!r}): units")
+        self.init = initializer(init, f"Embedding({vocabulary!r}): init")
+        self.takes = {"dtype": "int", "below": self.vocabulary}
+
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        if x.dtype != "int" or x.below is None:
+            raise ShapeError(
+                f"Embedding reads token numbers, integers of a declared range; {x.name} is {x.dtype}; "
+                f"write dv.Input(shape, dtype='int', below={self.vocabulary})"
+            )
+        if new.number(x.below) != self.vocabulary:
+            raise ShapeError(
+                f"Embedding({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
+                f"{new.number(x.below)}"
+            )
+        j = new.axis(self.units)
+        v = Index("v", x.below)
+        table = new.parameter("table", v, j, init=self.init)
+        return new.define("h", (*x.letters, j), table[x[x.letters], j])

@@ -1,0 +1,152 @@
+r"""Windows that move over an image: sizes, strides, dilations and paddings of convolution and pooling.
+
+Along each axis a window of ``R`` taps, ``D`` apart, moves by ``S`` over ``H`` positions with ``P`` and ``Q`` positions
+of padding before and after.  Tap ``r`` of output ``u`` reads position
+
+.. math:: S u + D r - P, \qquad 0 \le u < U = \lfloor (H + P + Q - D(R - 1) - 1)/S \rfloor + 1
+
+"valid" has no padding.  "same" is TensorFlow's: :math:`U = \lceil H/S \rceil`, and of the padding that this needs the
+larger half stands after.  The window is made of numbers, the image's size stays a symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sympy import Expr, Integer, expand
+
+from derive.language.errors import DeriveError, ShapeError
+from derive.language.index import Index
+from derive.language.tensor import Tensor
+
+from .base import Builder, whole
+from .sizes import quotient
+
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+SHAPES = {1: "(B, T, C)", 2: "(B, H, W, C)", 3: "(B, D, H, W, C)"}
+OUT, TAPS = "uvw", "rst"  # the letters of outputs and of taps
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A window in its place along one axis: the output's index, the taps' index, and what they read."""
+
+    u: Index
+    r: Index
+    at: Expr
+    before: int
+    after: int
+    size: Expr  # of what is read
+
+    @property
+    def padded(self) -> bool:
+        return self.before > 0 or self.after > 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The geometry of a layer: one number an axis; padding is "valid", "same" or ``((before, after), ...)``."""
+
+    where: str
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str | tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    @classmethod
+    def of(cls, where: str, rank: int, size, stride=1, padding="valid", dilation=1) -> Window:
+        """Checked; numbers stand for all axes."""
+        return cls(
+            where,
+            per_axis(size, rank, f"{where}: the window"),
+            per_axis(stride, rank, f"{where}: stride"),
+            paddings(padding, rank, where),
+            per_axis(dilation, rank, f"{where}: dilation"),
+        )
+
+    @property
+    def rank(self) -> int:
+        return len(self.size)
+
+    def over(self, x: Tensor, new: Builder) -> list[Reach]:
+        """The window over the axes of ``x`` between the batch and the channels."""
+        check_rank(x, self.rank, self.where, new)
+        return [self._along(n, axis, x, new) for n, axis in enumerate(x.axes[1:-1])]
+
+    def _along(self, n: int, size: Expr, x: Tensor, new: Builder) -> Reach:
+        taps, step, apart = self.size[n], self.stride[n], self.dilation[n]
+        width, have = apart * (taps - 1) + 1, new.number(size)
+        if self.padding == "same":
+            left = max((-(-have // step) - 1) * step + width - have, 0)
+            before, after = left // 2, left - left // 2
+            out = quotient(size - 1, step) + 1 if step > 1 else size
+        else:
+            before, after = (0, 0) if self.padding == "valid" else self.padding[n]
+            if have + before + after < width:
+                raise ShapeError(self._no_output(n, have, width, before + after, x, new))
+            out = expand(quotient(size + before + after - width, step) + 1)
+        u, r = Index(OUT[n], out), Index(TAPS[n], Integer(taps))
+        return Reach(u, r, step * u + apart * r - before, before, after, size)
+
+    def _no_output(self, n, have, width, padding, x, new) -> str:
+        shape = tuple(new.number(a) for a in x.axes[1:])
+        dilated = f" with dilation {self.dilation[n]}" if self.dilation[n] > 1 else ""
+        said = (
+            f"{self.where}: no output is left along the {AXES[self.rank][n]} (axis {n + 1}): a window of "
+            f"{self.size[n]}{dilated} spans {width}, and there are {have}"
+            f"{f' + {padding} of padding' if padding else ''}"
+        )
+        first = self.rank > 1 and shape[0] < min(shape[1:])
+        hint = (
+            (
+                f"; {new.shape(x)} looks channel-first: images are {SHAPES[self.rank]}, so input_shape "
+                f"{(*shape[1:], shape[0])}"
+            )
+            if first
+            else "; use padding='same', a smaller window or a larger input"
+        )
+        return said + hint
+
+
+def check_rank(x: Tensor, rank: int, where: str, new: Builder) -> None:
+    """An image of the right number of axes, or an error that says the order of axes."""
+    if x.rank != rank + 2:
+        raise ShapeError(f"{where} reads {SHAPES[rank]}, channels last; it was given {x.rank} axes, {new.shape(x)}")
+
+
+def per_axis(value, rank: int, what: str) -> tuple[int, ...]:
+    """One positive whole number for every axis, given one for all or one each."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != rank:
+            raise ShapeError(
+                f"{what} is {tuple(value)!r}; accepted is one number, or {rank}, one an axis ({', '.join(AXES[rank])})"
+            )
+        return tuple(whole(v, what) for v in value)
+    return (whole(value, what),) * rank
+
+
+def paddings(value, rank: int, where: str):
+    """ "valid", "same", a number for all sides, one for each axis, or a pair ``(before, after)`` for each axis."""
+    if isinstance(value, str):
+        if value not in ("valid", "same"):
+            raise DeriveError(f"{where}: padding is {value!r}; accepted are {_accepted(rank)}")
+        return value
+    if not isinstance(value, Sequence):
+        return ((_count(value, where),) * 2,) * rank
+    if len(value) != rank:
+        raise ShapeError(f"{where}: padding is {value!r}; accepted are {_accepted(rank)}")
+    pairs = [tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v, v) for v in value]
+    if any(len(p) != 2 for p in pairs):
+        raise ShapeError(f"{where}: padding is {value!r}; a pair is (before, after)")
+    return tuple((_count(p[0], where), _count(p[1], where)) for p in pairs)
+
+
+def _accepted(rank: int) -> str:
+    return f"'valid', 'same', a whole number, or one number or pair (before, after) for each of the {rank} axes"
+
+
+def _count(value, where: str) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+        raise ShapeError(f"{where}: padding {value!r} is not a whole number from 0")
+    return value.__index__()

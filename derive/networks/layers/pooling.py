@@ -1,0 +1,210 @@
+"""Pooling: the largest or the mean value of a window; over the positions that exist."""
+
+from __future__ import annotations
+
+from sympy import And, Integer, Mul, Piecewise
+
+from derive.language.errors import ShapeError
+from derive.language.nodes import Max, Sum
+from derive.language.tensor import Tensor
+
+from .base import Builder, Layer
+from .geometry import AXES, OUT, Window
+
+
+class Pool(Layer):
+    """What the poolings share: a window, by default one that moves by its own size."""
+
+    rank = 2
+    fields = ("size", "stride", "padding", "name")
+
+    def __init__(self, size=2, stride=None, padding="valid", name: str | None = None):
+        super().__init__(name)
+        self.size, self.stride, self.padding = size, stride, padding
+        self.window = Window.of(type(self).__name__, self.rank, size, size if stride is None else stride, padding)
+
+    def reach(self, x: Tensor, new: Builder):
+        """The window over ``x``; every window holds a position of the image."""
+        found = self.window.over(x, new)
+        for n, a in enumerate(found):
+            last = self.window.stride[n] * (new.number(a.u.size) - 1) - a.before
+            if a.before >= self.window.size[n] or last >= new.number(a.size):
+                raise ShapeError(
+                    f"{type(self).__name__}: along the {AXES[self.rank][n]} (axis {n + 1}) a window of "
+                    f"{self.window.size[n]} lies wholly in the padding ({a.before} before, {a.after} "
+                    f"after); accepted is less padding than the window"
+                )
+        return found
+
+
+class MaxPool(Pool):
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        read = x[(b, *(a.at for a in reach), c)]
+        return new.define("h", (b, *(a.u for a in reach), c), Max(read, *(a.r for a in reach)))
+
+
+class AvgPool(Pool):
+    fields = ("size", "stride", "padding", "count_padding", "name")
+
+    def __init__(self, size=2, stride=None, padding="valid", count_padding: bool = False, name: str | None = None):
+        super().__init__(size, stride, padding, name)
+        self.count_padding = bool(count_padding)
+
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        total = Sum(x[(b, *(a.at for a in reach), c)], *(a.r for a in reach))
+        return new.define(
+            "h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new) for n, a in enumerate(reach)))
+        )
+
+    def _share(self, a, n: int, new: Builder):
+        """One over how many positions a window has along one axis."""
+        if self.count_padding or not a.padded:
+            return 1 / a.r.size
+        exists = And(a.at >= 0, a.at < a.size)
+        count = new.define(f"n{OUT[n]}", (a.u,), Sum(Piecewise((Integer(1), exists), (0, True)), a.r))
+        return 1 / count[a.u]
+
+
+class MaxPool1D(MaxPool):
+    r"""The largest value of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \max_r x_{b,\,Su + r - P,\,c}`.
+
+    Parameters as for :class:`MaxPool2D`.
+
+    >>> from derive import Sequential
+    >>> Sequential([MaxPool1D(3, stride=2)], input_shape=(7, 2)).shape_of("max_pool1d_1")
+    (3, 2)
+    """
+
+    kind, rank = "max_pool1d", 1
+
+
+class MaxPool2D(MaxPool):
+    r"""The largest value of a window of an image (B, H, W, C).
+
+    .. math:: h_{b,u,v,c} = \max_{r,s}\; x_{b,\,Su + r - P,\,Sv + s - P,\,c}
+
+    Only positions that exist take part, so padding never wins.  The gradient goes to the first maximiser, row by row.
+
+    Parameters
+    ----------
+    size : int or pair of int
+    stride : int or pair of int, optional
+        The size itself if not given; less than it makes windows overlap.
+    padding : "valid", "same", int, or tuple
+        As for :class:`Conv2D`; less than the window.
+    name : str, optional
+
+    References
+    ----------
+    Riesenhuber, Poggio, *Hierarchical models of object recognition in cortex*, Nature Neuroscience 2 (1999).
+
+    >>> from derive import Sequential
+    >>> model = Sequential([MaxPool2D(2)], input_shape=(6, 8, 3))
+    >>> model.output.definition.body, model.output.axes
+    (max[r,s](x[b, r + 2*u, s + 2*v, c]), (B, floor(H/2), floor(W/2), C))
+    """
+
+    kind = "max_pool2d"
+
+
+class MaxPool3D(MaxPool):
+    """The largest value of a window of a volume (B, D, H, W, C); parameters as for :class:`MaxPool2D`.
+
+    >>> from derive import Sequential
+    >>> Sequential([MaxPool3D((1, 2, 2))], input_shape=(3, 4, 5, 2)).shape_of("max_pool3d_1")
+    (3, 2, 2, 2)
+    """
+
+    kind, rank = "max_pool3d", 3
+
+
+class AvgPool1D(AvgPool):
+    r"""The mean of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \frac1R \sum_r x_{b,\,Su + r - P,\,c}`.
+
+    Parameters as for :class:`AvgPool2D`.
+
+    >>> from derive import Sequential
+    >>> Sequential([AvgPool1D(2)], input_shape=(7, 2)).shape_of("avg_pool1d_1")
+    (3, 2)
+    """
+
+    kind, rank = "avg_pool1d", 1
+
+
+class AvgPool2D(AvgPool):
+    r"""The mean of a window of an image (B, H, W, C).
+
+    .. math:: h_{b,u,v,c} = \frac{1}{n_u n_v} \sum_{r,s} x_{b,\,Su + r - P,\,Sv + s - P,\,c}
+
+    Parameters
+    ----------
+    size, stride, padding, name
+        As for :class:`MaxPool2D`.
+    count_padding : bool
+        Whether padding counts: then :math:`n_u` is the window's size everywhere (PyTorch's default), otherwise the
+        number of its positions inside the image (TensorFlow's).
+
+    >>> from derive import Sequential
+    >>> Sequential([AvgPool2D(2)], input_shape=(6, 8, 3)).output.definition.body
+    sum[r,s](x[b, r + 2*u, s + 2*v, c])/4
+    """
+
+    kind = "avg_pool2d"
+
+
+class AvgPool3D(AvgPool):
+    """The mean of a window of a volume (B, D, H, W, C); parameters as for :class:`AvgPool2D`.
+
+    >>> from derive import Sequential
+    >>> Sequential([AvgPool3D(2, stride=1)], input_shape=(3, 4, 5, 2)).shape_of("avg_pool3d_1")
+    (2, 3, 4, 2)
+    """
+
+    kind, rank = "avg_pool3d", 3
+
+
+class GlobalPool(Layer):
+    fields = ("name",)
+
+    def between(self, x: Tensor, new: Builder):
+        """The axes between the batch and the channels."""
+        if x.rank < 3:
+            raise ShapeError(
+                f"{type(self).__name__} reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
+            )
+        return x.letters[1:-1]
+
+
+class GlobalMaxPool(GlobalPool):
+    r"""The largest value of each channel: :math:`h_{b,c} = \max_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
+
+    >>> from derive import Sequential
+    >>> Sequential([GlobalMaxPool()], input_shape=(6, 8, 3)).output.definition.body
+    max[p,q](x[b, p, q, c])
+    """
+
+    kind = "global_max_pool"
+
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        return new.define("h", (x.letters[0], x.letters[-1]), Max(x[x.letters], *self.between(x, new)))
+
+
+class GlobalAvgPool(GlobalPool):
+    r"""The mean of each channel: :math:`h_{b,c} = \frac1{HW} \sum_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
+
+    References
+    ----------
+    Lin, Chen, Yan, *Network in network*, ICLR 2014.
+
+    >>> from derive import Sequential
+    >>> Sequential([GlobalAvgPool()], input_shape=(6, 8, 3)).output.definition.body
+    sum[p,q](x[b, p, q, c])/(H*W)
+    """
+
+    kind = "global_avg_pool"
+
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        over = self.between(x, new)
+        return new.define("h", (x.letters[0], x.letters[-1]), Sum(x[x.letters], *over) / Mul(*(i.size for i in over)))

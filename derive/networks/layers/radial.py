@@ -1,0 +1,67 @@
+"""Radial basis functions: units that answer to how near the input is to their centre."""
+
+from __future__ import annotations
+
+from sympy import Rational, exp
+
+from derive.language.nodes import Sum
+from derive.language.tensor import Tensor
+
+from .base import Builder, Layer, apart, initializer, whole
+
+
+class RBF(Layer):
+    r"""Gaussian units over the last axis.
+
+    .. math:: d_{bj} = \sum_i (x_{bi} - c_{ji})^2, \qquad h_{bj} = e^{-d_{bj} / (2 s_j^2)}
+
+    Centres and widths are parameters; the classical network keeps them where clustering put them (``trainable=False``)
+    and trains the linear layer above: ``t.params |= nx.rbf_centres(model, X)`` sets both from the data.
+
+    Parameters
+    ----------
+    units : int
+        How many centres.
+    centres_init, widths_init : str, number or callable
+        standard_normal, which suits standardized inputs, and 1.  A width may not be 0; its sign does not matter.
+    name : str, optional
+        The parameters are ``<name>_centres`` (J, I) and ``<name>_widths`` (J,).
+    trainable : bool
+
+    Notes
+    -----
+    Far from every centre all units, and so the gradients, underflow to 0: in float32 beyond about 14 widths.
+
+    References
+    ----------
+    Broomhead, Lowe, *Multivariable functional interpolation and adaptive networks*, Complex Systems 2 (1988).
+    Moody, Darken, *Fast learning in networks of locally-tuned processing units*, Neural Computation 1 (1989).
+
+    >>> from derive import Sequential
+    >>> model = Sequential([RBF(4)], input_shape=(2,))
+    >>> print(model.output.definition.body)
+    exp(-d1[b, j]/(2*rbf_1_widths[j]**2))
+    >>> print(model.backprop("mean_squared_error").gradient("d1"))
+    dd1[b,j] = -h1[b,j] dh1[b,j] / (2 rbf_1_widths[j]^2)
+    """
+
+    kind = "rbf"
+    fields = ("units", "centres_init", "widths_init", "name", "trainable")
+    gives = "nonnegative"
+
+    def __init__(
+        self, units: int, centres_init="standard_normal", widths_init=1, name: str | None = None, trainable: bool = True
+    ):
+        super().__init__(name, trainable)
+        self.units = whole(units, f"RBF({units!r}): units")
+        self.centres_init = initializer(centres_init, f"RBF({units!r}): centres_init")
+        self.widths_init = initializer(widths_init, f"RBF({units!r}): widths_init")
+
+    def connect(self, x: Tensor, new: Builder) -> Tensor:
+        *outer, i = x.letters
+        j = new.axis(self.units)
+        i = apart(i, j)
+        centres = new.parameter("centres", j, i, init=self.centres_init)
+        widths = new.parameter("widths", j, init=self.widths_init)
+        d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i]) ** 2, i))
+        return new.define("h", d.letters, exp(-d[d.letters] * widths[j] ** -2 * Rational(1, 2)))

@@ -1,0 +1,37 @@
+"""Losses of margins: how far a score is on the right side."""
+
+from __future__ import annotations
+
+from sympy import Expr
+
+from derive.language.index import Index
+from derive.language.nodes import Max, Sum, relu
+from derive.language.tensor import Tensor
+
+
+def hinge(z: Expr, y: Expr) -> Expr:
+    r""":math:`\max(0, 1 - yz)` for a sign :math:`y = \pm1`.
+
+    References
+    ----------
+    Cortes, Vapnik, *Support-vector networks* (1995).
+    """
+    return relu(1 - y * z)
+
+
+def squared_hinge(z: Expr, y: Expr) -> Expr:
+    r""":math:`\max(0, 1 - yz)^2` for a sign :math:`y = \pm1`."""
+    return relu(1 - y * z) ** 2
+
+
+def categorical_hinge(z: Tensor, y: Tensor) -> Expr:
+    r""":math:`\max(0,\; 1 + \max_k (1 - y_k) z_k - \sum_k y_k z_k)` for a one-hot row ``y``.
+
+    References
+    ----------
+    Weston, Watkins, *Support vector machines for multi-class pattern recognition* (1999).
+    """
+    *outer, k = z.letters
+    other = Index(f"{k.name}'", k.size)
+    at = (*outer, other)
+    return relu(1 + Max((1 - y[at]) * z[at], other) - Sum(y[z.letters] * z[z.letters], k))

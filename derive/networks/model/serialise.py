@@ -1,0 +1,32 @@
+"""Networks as plain data (strings, numbers, lists, dicts) and back; functions are refused, never pickled."""
+
+from __future__ import annotations
+
+from derive.networks.layers import layer_config, layer_from
+from derive.networks.layers.graph import Input, call
+
+from .given import own
+
+
+def graph_to_dict(name: str, inputs, nodes, names, outputs) -> dict:
+    """The data of a functional model: its inputs, layers, calls in order, and outputs by place."""
+    calls = [n for n in nodes if n.layer is not None]
+    place = {node: n for n, node in enumerate([*inputs, *calls])}
+    return {
+        "name": name,
+        "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
+        "layers": [layer_config(own(layer), called) for layer, called in names.items()],
+        "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
+        "outputs": {called: place[n] for called, n in outputs.items()},
+    }
+
+
+def graph_from_dict(data: dict) -> tuple[list, dict]:
+    """The inputs and the outputs by name, as symbols."""
+    layers = {c["name"]: layer_from(c) for c in data["layers"]}
+    nodes = [Input(**{**given, "shape": tuple(given["shape"])}) for given in data["inputs"]]
+    inputs = list(nodes)
+    for made in data["calls"]:
+        layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
+        nodes.append(call(layer, on if layer.merges else on[0]))
+    return inputs, {name: nodes[n] for name, n in data["outputs"].items()}

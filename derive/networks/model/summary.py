@@ -1,0 +1,65 @@
+"""The table of a network: one row per layer, and totals."""
+
+from __future__ import annotations
+
+
+class Summary:
+    """The table of a network: it shows itself and prints.
+
+    Attributes
+    ----------
+    total, trained : int
+        How many numbers the parameters hold, and how many of them are trained.
+    """
+
+    def __init__(self, model, inputs: str, frozen=()):
+        self.model, self._inputs = model, inputs
+        self._moving = {p.name for p in model.trainable(frozen)}
+        everything = model.parameters.values()
+        self.total = sum(p.size for p in everything)
+        self.trained = sum(p.size for p in everything if p.name in self._moving)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Layer, output shape, number of parameters, trainable, initializers."""
+        found = []
+        for p in self.model.layers:
+            shape = shape_text(self.model, p.output)
+            if p.shared:
+                found.append((p.name, shape, "shared", "", ""))
+                continue
+            kinds = {q.name in self._moving for q in p.parameters}
+            found.append(
+                (
+                    p.name,
+                    shape,
+                    f"{sum(q.size for q in p.parameters):,}",
+                    {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
+                    ", ".join(q.init_name for q in p.parameters) or "-",
+                )
+            )
+        return found
+
+    def __str__(self):
+        head = ("layer", "output", "parameters", "trainable", "initializers")
+        body = [head, *self.rows()]
+        last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
+        widths = [max(len(row[n]) for row in [*body, last if n < 3 else head]) for n in range(4)]
+        lines = [
+            "  ".join(
+                [
+                    row[0].ljust(widths[0]),
+                    row[1].ljust(widths[1]),
+                    row[2].rjust(widths[2]),
+                    row[3].ljust(widths[3]),
+                    row[4],
+                ]
+            ).rstrip()
+            for row in [*body, last]
+        ]
+        return "\n".join([f"{self.model.name}: {self._inputs}", *lines])
+
+    __repr__ = __str__
+
+
+def shape_text(model, t) -> str:
+    return f"({', '.join(map(str, model.shape(t)))})"

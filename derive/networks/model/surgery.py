@@ -1,0 +1,88 @@
+"""Networks made of others: the same network up to a layer, with another head."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from derive.language.errors import DeriveError
+from derive.networks.layers.base import Layer
+from derive.networks.layers.graph import Node, call, ordered
+
+from .given import as_layers, own
+
+
+@dataclass(frozen=True)
+class Regrown:
+    """The parts of a network with another head: fresh symbols and copies of the layers that stay."""
+
+    inputs: list[Node]
+    output: Node
+    layers: list[Layer]  # in the order in which they are called
+
+
+def regrown(model, head, after: str | None = None) -> Regrown:
+    """See :meth:`derive.Model.with_head`."""
+    plan = model._plan
+    cut = _cut(model, after)
+    layers = _named(as_layers([head] if isinstance(head, Layer) else head), set(plan.names.values()))
+    made: dict[Node, Node] = {}
+    copies: dict[Layer, Layer] = {}
+    for node in ordered([cut]):
+        if node.layer is None:
+            made[node] = Node(None, (), node.given)
+            continue
+        if node.layer not in copies:
+            copies[node.layer] = _called(node.layer, plan.names[node.layer])
+        on = [made[n] for n in node.of]
+        made[node] = call(copies[node.layer], on if node.layer.merges else on[0])
+    end = made[cut]
+    for layer in layers:
+        end = layer(end)
+    return Regrown([made[n] for n in ordered([cut]) if n.layer is None], end, [*copies.values(), *layers])
+
+
+def _cut(model, after: str | None) -> Node:
+    """The place that the new head is put on: after a layer, or before the last one that has parameters."""
+    plan = model._plan
+    if after is not None:
+        layer = model.layer(after).layer
+        return [n for n in plan.nodes if n.layer is not None and own(n.layer) is layer][-1]
+    if len(plan.outputs) > 1:
+        raise DeriveError(
+            f"{model.name} has {len(plan.outputs)} outputs ({', '.join(plan.outputs)}); say after which layer "
+            f"the new head comes, after="
+        )
+    node = next(iter(plan.outputs.values()))
+    with_parameters = {p.name for p in model.layers if p.parameters}
+    while True:
+        if len(node.of) != 1 or node.of[0].layer is None:
+            raise DeriveError(
+                f"{model.name}: it is not clear where its head begins; say after which layer the new one "
+                f"comes, after= one of {', '.join(dict.fromkeys(p.name for p in model.layers))}"
+            )
+        last, node = node, node.of[0]
+        if plan.names[last.layer] in with_parameters:
+            return node
+
+
+def _named(layers, taken: set[str]) -> list[Layer]:
+    """New layers by names that the old network does not have: ``head_1``, ``head_2``."""
+    found = []
+    for layer in layers:
+        if layer.name in taken:
+            raise DeriveError(
+                f"with_head: the network has a layer {layer.name!r} already; give the new one another name"
+            )
+        n = 1
+        while f"head_{n}" in taken:
+            n += 1
+        found.append(layer if layer.name else _called(layer, f"head_{n}"))
+        taken.add(found[-1].name)
+    return found
+
+
+def _called(layer: Layer, name: str) -> Layer:
+    made = copy.copy(layer)
+    made.name = name
+    return made

@@ -1,0 +1,93 @@
+"""Contraction: remove the equalities that differentiation brings, and collect what is alike.
+
+A row ``m == S*u + D*r - P`` is solved only for a bound index with a unit coefficient, and only when the solution
+holds no other bound index (or is one); otherwise it stays a row.  Solving ``v := e`` leaves the range condition
+``0 <= e < size(v)``; it is dropped only when it is proved, or when a *multiplicative* read has that size at that index
+(a read outside its tensor is zero).
+"""
+
+from __future__ import annotations
+
+from sympy import Expr, Integer, Pow, expand
+
+from derive.language import affine
+from derive.language.index import Index, same_size
+from derive.language.tensor import Read
+from derive.program.program import Row, Term
+from derive.program.terms import tidy
+
+
+def contract(term: Term) -> Term | None:
+    """The term with every solvable equality solved; None when a row can never hold."""
+    term = tidy(_rename(term))
+    while term is not None:
+        solved = _solve_one(term)
+        if solved is None:
+            return term
+        term = tidy(solved)
+    return None
+
+
+def _rename(term: Term) -> Term:
+    """Solve every row that equates a bound index with an index of its size; the common case, all at once."""
+    mapping, rows, bound = {}, [], set(term.bnd)
+    for row in term.rows:
+        left, right = row.lhs, row.rhs
+        if (
+            row.op == "=="
+            and isinstance(left, Index)
+            and isinstance(right, Index)
+            and left.size == right.size
+            and right in bound
+            and right not in mapping
+            and left not in mapping
+            and left not in mapping.values()
+            and right not in mapping.values()
+        ):
+            mapping[right] = left
+        else:
+            rows.append(row)
+    if not mapping:
+        return term
+    return Term(term.coef, term.fac, tuple(b for b in term.bnd if b not in mapping), tuple(rows)).xreplace(mapping)
+
+
+def _solve_one(term: Term) -> Term | None:
+    bound = set(term.bnd)
+    choices = []
+    for n, row in enumerate(term.rows):
+        if row.op != "==":
+            continue
+        split = affine.parts(row.lhs - row.rhs)
+        if split is None:
+            continue
+        coefs, _ = split
+        for v in [a for a in coefs if a in bound and coefs[a] in (1, -1)]:
+            if any(v in a.free_symbols for a in coefs if isinstance(a, Read)):
+                continue
+            solution = expand(v - (row.lhs - row.rhs) / coefs[v])
+            others = solution.free_symbols & bound
+            if not others or (isinstance(solution, Index) and same_size(solution.size, v.size)):
+                # prefer exact renamings, then solutions without bound indices, then the written order
+                choices.append((not isinstance(solution, Index), len(others), n, term.bnd.index(v), v, solution))
+    if not choices:
+        return None
+    *_, n, _, v, solution = min(choices, key=lambda c: c[:4])
+    rest = Term(term.coef, term.fac, term.bnd, term.rows[:n] + term.rows[n + 1 :]).xreplace({v: solution})
+    rows = rest.rows
+    if not affine.in_range(solution, v.size) and not _read_has(rest.fac, solution, v.size):
+        rows += (Row("<=", Integer(0), solution), Row("<", solution, v.size))
+    return Term(rest.coef, rest.fac, tuple(b for b in term.bnd if b != v), rows)
+
+
+def _read_has(fac, e: Expr, size: Expr) -> bool:
+    """Whether a float factor reads an axis of this size at exactly this index, so that it vanishes outside."""
+    for f in fac:
+        base = f.base if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else f
+        if (
+            isinstance(base, Read)
+            and base.tensor.dtype == "float"
+            and any(x == e and same_size(axis, size) for x, axis in zip(base.idx, base.tensor.axes, strict=True))
+        ):
+            return True
+    return False

@@ -1,0 +1,352 @@
+"""The rewriting rules for one adjoint equation, in order; each is an identity and each use becomes a step.
+
+substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
+expand        products of sums are multiplied out when the result is shorter
+saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
+facts         a declared sum, symmetry or sign is used, and recorded
+known sum     a sum that an earlier equation already holds is read from it: sum_i x = I * mean
+hoist         what does not depend on the summed index leaves the sum, which gets a name of its own
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import sympy
+from sympy import Add, Expr, Integer, Mul
+
+from derive.language import affine
+from derive.language.nodes import Iverson, relu, sigmoid
+from derive.language.tensor import Read
+from derive.program.canonical import expr_size, term_key
+from derive.program.match import match_sum
+from derive.program.program import Equation, Term
+from derive.program.terms import collect, drop_free_sums, merge, tidy
+
+from .contract import contract
+from .inverses import cancelled
+from .work import _letters
+
+
+def simplify(eq: Equation, work) -> Equation:
+    """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
+    for _ in range(6):
+        before = eq
+        for rule in (substitute, cancel_inverses, expand, saved_values, use_facts, known_sums, hoist):
+            eq = rule(eq, work)
+        if eq == before:
+            break
+    return eq
+
+
+def _changed(eq: Equation, terms, work, rule, why, context=(), facts=()) -> Equation:
+    """The equation with new terms, merged and collected; kept as a step if anything changed."""
+    merged = [merge(x, work.saved.nonzero) for x in (contract(t) for t in terms) if x is not None]
+    after = replace(eq, terms=collect([t for t in (tidy(m) for m in merged) if t is not None], eq.idx))
+    if after.terms == eq.terms:
+        return eq
+    work.step(rule, eq.name, (eq,), after, why, context=tuple(context), facts=tuple(facts))
+    return after
+
+
+# --- substitute ----------------------------------------------------------------------------------------------------
+
+
+def substitute(eq: Equation, work) -> Equation:
+    terms, used = [], []
+    for t in eq.terms:
+        terms += _substituted(t, eq, work, used)
+    if not used:
+        return eq
+    names = sorted({u.name for u in used})
+    return _changed(eq, terms, work, "substitution", f"{', '.join(names)} written in place", context=_ordered(used))
+
+
+def _ordered(equations) -> list[Equation]:
+    seen: dict[str, Equation] = {}
+    for e in equations:
+        seen.setdefault(e.name, e)
+    return list(seen.values())
+
+
+def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
+    for n, f in enumerate(t.fac):
+        if not isinstance(f, Read):
+            continue
+        source = work.adjoint_equation(f.tensor)
+        if source is None or source.name == eq.name or not _inlines(source, f, t, eq, work):
+            continue
+        if not all(affine.in_range(e, axis) for e, axis in zip(f.idx, f.tensor.axes, strict=True)):
+            continue
+        used.append(source)
+        out = []
+        for s in source.at(f.idx, work.fresh):
+            out.append(Term(t.coef * s.coef, t.fac[:n] + s.fac + t.fac[n + 1 :], t.bnd + s.bnd, t.rows + s.rows))
+        return [x for o in out for x in _substituted(o, eq, work, used)]
+    return [t]
+
+
+def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
+    """Constants and aliases always; other pointwise adjoints if they have fewer indices and are not summed over.
+
+    Where a bracket picks from one that others read too, it keeps its name: it would be written out twice at full size.
+    """
+    if source.name in work.cyclic and any(r.tensor == source.tensor for r in source.reads()):
+        return False
+    if not source.is_pointwise:
+        return False
+    if work.carries_deltas(source):
+        return True
+    if all(not t.fac and not t.rows for t in source.terms):
+        return True  # a constant
+    if (
+        len(source.terms) == 1
+        and not source.terms[0].rows
+        and len(source.terms[0].fac) == 1
+        and isinstance(source.terms[0].fac[0], Read)
+    ):
+        return True  # an alias, up to a coefficient
+    if t.rows and source.name in work.shared:
+        return False
+    return source.tensor.rank < eq.tensor.rank and not read.free_symbols & set(t.bnd)
+
+
+# --- inverses ------------------------------------------------------------------------------------------------------
+
+
+def cancel_inverses(eq: Equation, work) -> Equation:
+    inverses = {e.tensor: e for e in work.forward if e.reduce == "inverse"}
+    used: list[Equation] = []
+    terms = [cancelled(t, inverses, used) for t in eq.terms] if inverses else eq.terms
+    if not used:
+        return eq
+    return _changed(eq, terms, work, "inverse", "a matrix times its inverse is the identity", context=_ordered(used))
+
+
+# --- saved values --------------------------------------------------------------------------------------------------
+
+
+def saved_values(eq: Equation, work) -> Equation:
+    terms, used = [], []
+    for t in eq.terms:
+        t = merge(t, work.saved.nonzero)
+        t, names = work.saved.rewrite(t)
+        terms.append(t)
+        used += names
+    why = (
+        f"{', '.join(dict.fromkeys(used))} already hold{'s' if len(set(used)) == 1 else ''} this value"
+        if used
+        else "equal factors and exponentials combine"
+    )
+    return _changed(eq, terms, work, "saved value" if used else "collect", why)
+
+
+# --- facts ---------------------------------------------------------------------------------------------------------
+
+
+def use_facts(eq: Equation, work) -> Equation:
+    terms, texts = [], []
+    for t in eq.terms:
+        t = _signs(t, texts)
+        terms.append(_declared_sum(t, texts))
+    terms = _symmetry(terms, eq, texts)
+    if not texts:
+        return eq
+    return _changed(eq, terms, work, "declared fact", "; ".join(dict.fromkeys(texts)), facts=dict.fromkeys(texts))
+
+
+def _signs(t: Term, texts) -> Term:
+    def positive(e):
+        return isinstance(e, Read) and any(f.kind == "positive" for f in e.tensor.facts)
+
+    def hit(e):
+        return (
+            isinstance(e, sympy.Abs | sympy.sign | relu)
+            and positive(e.args[0])
+            or (
+                isinstance(e, Iverson)
+                and isinstance(e.condition, sympy.Gt)
+                and positive(e.condition.lhs)
+                and e.condition.rhs == 0
+            )
+        )
+
+    def change(e):
+        read = e.condition.lhs if isinstance(e, Iverson) else e.args[0]
+        fact = next(f for f in read.tensor.facts if f.kind == "positive")
+        texts.append(fact.text(read.tensor))
+        return Integer(1) if isinstance(e, sympy.sign | Iverson) else read
+
+    fac = tuple(f.replace(hit, change) if f.has(sympy.Abs, sympy.sign, relu, Iverson) else f for f in t.fac)
+    return replace(t, fac=fac)
+
+
+def _declared_sum(t: Term, texts) -> Term:
+    """``sum_k y[b, k] -> 1`` where declared: the bound index is read once, bare, on the declared axis."""
+    for b in t.bnd:
+        holders = [f for f in t.fac if b in f.free_symbols]
+        if len(holders) != 1 or not isinstance(holders[0], Read) or any(b in r.free_symbols for r in t.rows):
+            continue
+        y = holders[0]
+        for fact in y.tensor.facts:
+            if (
+                fact.kind == "sums_to"
+                and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)]
+                and y.idx[fact.axis(y.tensor)] == b
+                and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True))
+            ):
+                texts.append(fact.text(y.tensor))
+                fac = tuple(f for f in t.fac if f is not y)
+                return _declared_sum(Term(t.coef * fact.value, fac, tuple(x for x in t.bnd if x != b), t.rows), texts)
+    return t
+
+
+def _symmetry(terms, eq, texts) -> list[Term]:
+    """Read a symmetric matrix transposed where that makes two terms alike."""
+    env = {i: f"={n}" for n, i in enumerate(eq.idx)}
+    out: list[Term] = []
+    keys: dict[str, int] = {}
+    for t in terms:
+        k = term_key(t, env)
+        if k not in keys:
+            for r in sorted((r for r in t.reads() if any(f.is_symmetric for f in r.tensor.facts)), key=str):
+                swapped = t.xreplace({r: Read(r.tensor, r.idx[1], r.idx[0])})
+                if term_key(swapped, env) in keys:
+                    texts.append(next(f for f in r.tensor.facts if f.is_symmetric).text(r.tensor))
+                    t, k = swapped, term_key(swapped, env)
+                    break
+        keys.setdefault(k, len(out))
+        out.append(t)
+    return out
+
+
+# --- known sums, expansion, hoisting ---------------------------------------------------------------------------------
+
+
+def known_sums(eq: Equation, work) -> Equation:
+    used: list[Equation] = []
+    terms = [_known(t, eq, work, used) for t in eq.terms]
+    if not used:
+        return eq
+    return _changed(
+        eq,
+        terms,
+        work,
+        "known sum",
+        f"{', '.join(sorted({u.name for u in used}))} holds this sum",
+        context=[u for u in used if work.is_backward(u)],
+    )
+
+
+def _known(t: Term, eq: Equation, work, used) -> Term:
+    """The term with its sum read from an equation that already holds it, if there is one."""
+    if not t.bnd:
+        return t
+    outer, inner = _split(t)
+    if inner is None:
+        return t
+    for other in work.sums_like(inner):
+        if other.name == eq.name:
+            continue
+        at = match_sum(other, inner)
+        if at is not None and all(affine.in_range(e, a) for e, a in zip(at, other.tensor.axes, strict=True)):
+            used.append(other)
+            ratio = inner.coef / other.terms[0].coef
+            return Term(outer.coef * ratio, (*outer.fac, Read(other.tensor, *at)), (), outer.rows)
+    return t
+
+
+def _split(t: Term) -> tuple[Term, Term | None]:
+    """A term as (what is constant under its sum) * (the sum itself)."""
+    bound = set(t.bnd)
+    inside = tuple(f for f in t.fac if f.free_symbols & bound)
+    outside = tuple(f for f in t.fac if not f.free_symbols & bound)
+    rows_in = tuple(r for r in t.rows if r.free_symbols & bound)
+    rows_out = tuple(r for r in t.rows if not r.free_symbols & bound)
+    if not inside:
+        return t, None
+    return Term(t.coef, outside, (), rows_out), Term(Integer(1), inside, t.bnd, rows_in)
+
+
+def expand(eq: Equation, work) -> Equation:
+    """Multiply out, read known sums, use facts and collect; kept only if the equation gets shorter."""
+    if not any(f.is_Add or isinstance(f, sigmoid) or f.has(sigmoid) for t in eq.terms for f in t.fac):
+        return eq
+    used: list[Equation] = []
+    texts: list[str] = []
+    terms: list[Term] = []
+    many = 0
+    for t in eq.terms:
+        product = Mul(
+            *(
+                f.replace(
+                    lambda e: isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign(),
+                    lambda e: 1 - sigmoid(-e.args[0]),
+                )
+                for f in t.fac
+            )
+        )
+        many += _products(product)
+        product = sympy.expand_mul(product, deep=False)
+        if len(Add.make_args(product)) > 24:
+            return eq
+        for a in Add.make_args(product):
+            x = tidy(Term(t.coef, (a,), t.bnd, t.rows))
+            if x is not None:
+                x = merge(drop_free_sums(x), work.saved.nonzero)
+                x, _ = work.saved.rewrite(x)
+                terms.append(_known(_declared_sum(x, texts), eq, work, used))
+    terms = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
+    met = used or texts or len(terms) < many  # a sum that is known, or terms that meet
+    if not met or _cost(terms) >= _cost(eq.terms) or len(terms) > sum(_addends(t) for t in eq.terms):
+        return eq
+    why = "multiplied out, terms cancel or combine"
+    if used:
+        why += f"; {', '.join(sorted({u.name for u in used}))} holds one of the sums"
+    if texts:
+        why += f"; {'; '.join(dict.fromkeys(texts))}"
+    return _changed(
+        eq,
+        terms,
+        work,
+        "expand and collect",
+        why,
+        context=[u for u in used if work.is_backward(u)],
+        facts=dict.fromkeys(texts),
+    )
+
+
+def _products(e: Expr) -> int:
+    """How many products multiplying out would write, before any of them meet."""
+    if isinstance(e, Add):
+        return sum(_products(a) for a in e.args)
+    if isinstance(e, Mul):
+        return math.prod(_products(a) for a in e.args)
+    return 1
+
+
+def _addends(t: Term) -> int:
+    """How many addends a term shows: those of its longest sum, at least one."""
+    return max((len(f.args) for f in t.fac if f.is_Add), default=1)
+
+
+def _cost(terms) -> int:
+    return sum(2 + sum(expr_size(f) for f in t.fac) + 3 * len(t.bnd) + 2 * len(t.rows) for t in terms)
+
+
+def hoist(eq: Equation, work) -> Equation:
+    """``sum_i rs[b] a[b,i] = rs[b] * sum_i a[b,i]``, the sum named, so that it can be read and reused."""
+    terms, made = [], []
+    for t in eq.terms:
+        outer, inner = _split(t) if t.bnd else (t, None)
+        if inner is None or not outer.fac:
+            terms.append(t)
+            continue
+        core = work.name_sum(inner, eq)
+        made.append(core)
+        at = _letters(inner, eq.idx)
+        terms.append(Term(outer.coef, (*outer.fac, Read(core.tensor, *at)), (), outer.rows))
+    if not made:
+        return eq
+    return _changed(eq, terms, work, "hoist", "what does not depend on the summed index leaves the sum", context=made)

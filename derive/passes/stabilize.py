@@ -1,0 +1,178 @@
+"""Stabilization: the shift in every log-sum-exp, as equations like any other.
+
+``lse = log sum exp u`` becomes, with ``m = max u`` and ``v = u - m``,
+
+    l = log sum exp v,    lse = m + l,    exp(u - lse) = exp(v - l),    lse - u = l - v
+
+so no exponential overflows, and where ``u`` is large no digits are lost in ``u - lse``: it is never formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sympy import Add, Expr, Integer, Mul, exp, expand, log
+
+from derive.language import affine
+from derive.language.tensor import Read, Tensor
+from derive.program.match import unify
+from derive.program.program import Equation, Term
+from derive.program.terms import tidy
+
+from .log_domain import log_cosh
+
+
+def stabilize(work) -> str:
+    """Shift every log-sum-exp by its largest exponent, and split log cosh, so that no exponential overflows."""
+    work.unshifted = [*work.forward, *work.backward]
+    done = log_cosh(work)
+    for lse in list(work.forward):
+        s = _sum_of_exp_inside(work, lse)
+        if s is not None:
+            Shift(work, s, lse).apply()
+            done.append(lse.name)
+    return f"shifted {', '.join(done)}" if done else "nothing to shift"
+
+
+def _sum_of_exp_inside(work, lse: Equation) -> Equation | None:
+    """The equation ``s = sum exp u`` when ``lse = log s`` at the same indices; else None."""
+    if lse.reduce or len(lse.terms) != 1 or lse.terms[0].bnd or len(lse.terms[0].fac) != 1:
+        return None
+    f = lse.terms[0].fac[0]
+    if not (isinstance(f, log) and isinstance(f.args[0], Read) and f.args[0].idx == lse.idx):
+        return None
+    s = work.equation(f.args[0].tensor.name)
+    if s is None or s.reduce or len(s.terms) != 1 or len(s.idx) != len(lse.idx):
+        return None
+    t = s.terms[0]
+    return s if t.coef == 1 and len(t.fac) == 1 and isinstance(t.fac[0], exp) and t.bnd else None
+
+
+class Shift:
+    """One log-sum-exp and the equations that replace it."""
+
+    def __init__(self, work, s: Equation, lse: Equation):
+        self.work, self.s, self.lse = work, s, lse
+        self.term = s.terms[0]
+        self.u: Expr = self.term.fac[0].args[0]
+        self.top = self._largest()
+        self.v = self._shifted()
+        self.idx = self.v.idx
+        self.total = self._total()
+        self.l = Equation(
+            work.tensor_like(lse.tensor, work.unused(f"{lse.name}_shifted")),
+            s.idx,
+            (Term(Integer(1), (log(Read(self.total.tensor, *s.idx)),)),),
+        )
+        self.made = (self.top, self.v, self.total, self.l)
+
+    def _largest(self) -> Equation:
+        over = tuple(self.work.fresh(b) for b in self.term.bnd)
+        mapping = dict(zip(self.term.bnd, over, strict=True))
+        pieces = tuple(Term(Integer(1), (a,)) for a in Add.make_args(self.u.xreplace(mapping)))
+        t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.lse.name}_max"))
+        return Equation(t, self.s.idx, pieces, "max", over, tuple(r.xreplace(mapping) for r in self.term.rows))
+
+    def _shifted(self) -> Equation:
+        """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if it is."""
+        idx = (*self.s.idx, *self.term.bnd)
+        if isinstance(self.u, Read) and set(self.u.idx) == set(idx):
+            idx, name, letters = self.u.idx, f"{self.u.tensor.name}_shifted", self.u.tensor.letters
+        else:
+            name, letters = f"{self.lse.name}_exponent", tuple(i.func(i.name, i.size) for i in idx)
+        t = Tensor(
+            self.work.unused(name),
+            tuple(i.size for i in idx),
+            letters,
+            role="computed",
+            digest=f"new:{name}:{self.lse.name}",
+            block=self.s.tensor.block,
+        )
+        return Equation(t, tuple(idx), (Term(Integer(1), (self.u - Read(self.top.tensor, *self.s.idx),)),))
+
+    def _total(self) -> Equation:
+        t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.s.name}_shifted"))
+        return replace(self.s, tensor=t, terms=(replace(self.term, fac=(exp(Read(self.v.tensor, *self.v.idx)),)),))
+
+    def apply(self) -> None:
+        work, lse = self.work, self.lse
+        before = work.forward.index(lse)
+        work.forward[before:before] = list(self.made)
+        for eq, why in zip(
+            self.made,
+            (
+                f"the largest exponent in {lse.name}",
+                "every exponent is now at most 0",
+                "no term overflows, and one of them is 1",
+                "the logarithm is of at least 1",
+            ),
+            strict=True,
+        ):
+            work.step("definition", eq.name, (), eq, why, claim="definition")
+        m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
+        parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
+        self._put(
+            lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
+        )
+        for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
+            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
+            self._put(
+                eq,
+                self._across_terms(after),
+                f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
+                context=(parted,),
+            )
+        kept = {t.name for t in work.results()}
+        for old in (lse, self.s):
+            if old.name not in kept and not any(old.tensor in e.tensors() for e in (*work.forward, *work.backward)):
+                work.forward = [e for e in work.forward if e.name != old.name]
+
+    def _put(self, eq: Equation, after: Equation, why: str, context: tuple[Equation, ...] = ()) -> None:
+        if after == eq:
+            return
+        for place in (self.work.forward, self.work.backward):
+            if eq in place:
+                place[place.index(eq)] = after
+        self.work.step("stabilize", eq.name, (eq,), after, why, context=(*self.made, *context), claim="exp-equal")
+
+    def _across_terms(self, eq: Equation) -> Equation:
+        """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""
+        plain = [t for t in eq.terms if not t.bnd and not t.rows]
+        whole = Add(*(t.coef * Mul(*t.fac) for t in plain))
+        after = self._paired(whole) if isinstance(whole, Add) and not eq.reduce else whole
+        if after == whole:
+            return eq
+        return replace(
+            eq,
+            terms=(
+                *(t for t in eq.terms if t not in plain),
+                *(tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)),
+            ),
+        )
+
+    def _paired(self, f: Expr) -> Expr:
+        """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
+        return (
+            f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), self._pair) if f.is_Add or f.args else f
+        )
+
+    def _pair(self, e: Add) -> Expr:
+        for a in e.args:
+            c, read = a.as_coeff_Mul()
+            if not (isinstance(read, Read) and read.tensor == self.lse.tensor):
+                continue
+            at = dict(zip(self.s.idx, read.idx, strict=True))
+            for partner in self._candidates(e, a):
+                found = unify(self.u, expand(-partner / c), set(self.idx), at)
+                if found is not None and all(i in found and affine.in_range(found[i], i.size) for i in self.idx):
+                    v, l = Read(self.v.tensor, *(found[i] for i in self.idx)), Read(self.l.tensor, *read.idx)
+                    return self._pair_rest(e - a - partner) + c * l - c * v
+        return e
+
+    def _pair_rest(self, e: Expr) -> Expr:
+        return self._pair(e) if isinstance(e, Add) else e
+
+    def _candidates(self, e: Add, a: Expr):
+        """Parts of the sum that could be the exponent: single addends, or all the others together."""
+        others = [x for x in e.args if x is not a]
+        yield from ([Add(*others)] if self.u.is_Add else others)

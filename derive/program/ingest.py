@@ -1,0 +1,458 @@
+"""From definitions to a program in normal form: validate every read, name the nested reductions, open bound indices.
+
+Naming is what makes one nested expression as good as a list of definitions: a reduction inside a function, a power or
+a product gets a name, and so does the argument of a function that holds one (the pre-activation of ``tanh(W x + c)``),
+a function value that is used inside a larger expression, and a root or a function of fewer indices than the expression
+it stands in (``1/sqrt(var[b] + eps)`` inside ``y[b, i]``).  Equal subexpressions share one name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy
+from sympy import Add, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
+
+from derive.language import affine
+from derive.language.errors import DeriveError, ShapeError, UnsupportedError
+from derive.language.facts import missing_value
+from derive.language.index import Fresh, Index, Size, same_size
+from derive.language.keys import hash_text, key
+from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
+from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum
+from derive.language.tensor import Read, Tensor
+
+from .check import check
+from .normalise import normalise
+from .program import Equation, Program, Row, Term
+from .rows import split_guard
+from .schedule import Scan, schedule
+from .terms import decide, drop_free_sums
+
+
+def ingest(roots, fresh: Fresh | None = None) -> Program:
+    """The program that computes the given tensors: inputs, equations in evaluation order, outputs.
+
+    Raises
+    ------
+    ShapeError, IndexCaptureError, UnsupportedError, DeriveError
+        With the equation, what is wrong in it, and what would be accepted.
+    """
+    work = Ingest(fresh or Fresh())
+    for tensor in _ancestors(roots):
+        work.claim(tensor)
+    for tensor in work.tensors:
+        work.share(tensor)
+    for tensor in work.tensors:
+        work.take(tensor)
+    program = Program(tuple(work.inputs), tuple(work.equations), tuple(roots))
+    try:
+        groups = schedule(program)
+    except UnsupportedError as error:
+        shown = [f"in {_shown(t)}" for t in work.tensors if t.definition and f" {t.name} -> " in f" {error}"]
+        raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
+    order = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
+    program = Program(tuple(work.inputs), tuple(order), tuple(roots))
+    return check(program, "ingest")
+
+
+def _ancestors(roots) -> list[Tensor]:
+    """All tensors the roots need, each after those it reads; iterative, so that depth is no limit."""
+    done: dict[Tensor, None] = {}
+    opened: set[Tensor] = set()  # a derived recurrence reads itself: it is met again before it is done
+    stack = [(r, False) for r in reversed(roots)]
+    while stack:
+        t, ready = stack.pop()
+        if t in done or (not ready and t in opened):
+            continue
+        if ready:
+            done[t] = None
+            continue
+        opened.add(t)
+        stack.append((t, True))
+        for other in _read_by(t):
+            if other not in done and not other.digest.startswith("self:"):
+                stack.append((other, False))
+        for partner in t.partners:
+            if partner not in done and partner != t and not any(s[0] == partner for s in stack):
+                stack.append((partner, False))
+    return list(done)
+
+
+def _read_by(t: Tensor) -> list[Tensor]:
+    if t.definition is None:
+        eq = t.origin.equation(t) if t.origin is not None else None
+        return [] if eq is None else [x for x in eq.tensors() if x != t]
+    found = {r.tensor for r in t.definition.body.atoms(Read)}
+    return sorted(found, key=lambda x: (x.name, x.digest), reverse=True)
+
+
+class Ingest:
+    """The state of one ingestion: names taken, inputs, equations, and the shared intermediates."""
+
+    def __init__(self, fresh: Fresh):
+        self.fresh = fresh
+        self.names: dict[str, Tensor] = {}
+        self.tensors: list[Tensor] = []
+        self.inputs: list[Tensor] = []
+        self.equations: list[Equation] = []
+        self.shared: dict[str, Tensor] = {}  # by the expression as written
+        self.values: dict[str, Tensor] = {}  # by the equation's right-hand side
+        self.outside: set[Row] = set()  # range conditions that an enclosing max holds
+        self.current = ""  # the equation being read, for messages
+        self.owner: Tensor = None
+
+    def claim(self, t: Tensor):
+        other = self.names.get(t.name)
+        if other is not None:
+            raise DeriveError(
+                f"the name {t.name!r} is defined twice: once as {_describe(other)} and once as "
+                f"{_describe(t)}; within one loss every tensor needs its own name"
+            )
+        self.names[t.name] = t
+        self.tensors.append(t)
+
+    def share(self, t: Tensor):
+        """What an earlier derivation already named is not named again."""
+        if t.origin is not None:
+            eq = t.origin.equation(t)
+            env = {i: f"#{n}:{key(i.size)}" for n, i in enumerate(eq.idx)}
+            self.values.setdefault(key(eq.rhs, env), t)
+
+    def take(self, t: Tensor):
+        if t.is_input:
+            self.inputs.append(t)
+            return
+        if t.definition is None:
+            if t.origin is None:
+                raise DeriveError(f"{t.name} is computed but has no definition")
+            self.equations.append(t.origin.equation(t))
+            return
+        self.owner = t
+        self.current = _shown(t)
+        body = normalise(t.definition.body, self)
+        self.validate(body)
+        self.equations.append(self.equation(t, t.definition.idx, body))
+
+    # --- validation -------------------------------------------------------------------------------------------
+
+    def fail(self, error, message):
+        raise error(f"in {self.current}\n  {message}")
+
+    def validate(self, body: Expr):
+        for r in sorted(body.atoms(Read), key=str):
+            for n, (e, axis) in enumerate(zip(r.idx, r.tensor.axes, strict=True)):
+                self.validate_index(r, n, e, axis)
+
+    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr):
+        if isinstance(e, Index):
+            if not same_size(e.size, axis):
+                shapes = ", ".join(map(str, r.tensor.axes))
+                self.fail(
+                    ShapeError,
+                    f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
+                    f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
+                    f"made by dv.index({e.name!r}, size={str(axis)!r}), or an affine read such as "
+                    f"2*{e} or {e} + 1",
+                )
+            return
+        if isinstance(e, Read) and e.tensor.dtype == "int":
+            below, none = e.tensor.below, missing_value(e.tensor)
+            if none is not None:
+                self.fail(
+                    UnsupportedError,
+                    f"{e} is used as an index of {r.tensor.name}, but may be {none}; say what is "
+                    f"read there instead: define('label', ..., Piecewise((0, Eq({e}, {none})), "
+                    f"({e}, True)))",
+                )
+            if below is None:
+                self.fail(
+                    UnsupportedError,
+                    f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
+                    f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "
+                    f"below={axis})",
+                )
+            if not same_size(below, axis):
+                self.fail(
+                    ShapeError,
+                    f"{e.tensor.name} ranges below {below}, but axis {n} of {r.tensor.name} has size "
+                    f"{axis}; accepted: an integer tensor below {axis}",
+                )
+            return
+        for inner in e.atoms(Read):
+            if inner.tensor.dtype != "int":
+                self.fail(
+                    UnsupportedError,
+                    f"{inner} is a {inner.tensor.dtype} and stands in an index of "
+                    f"{r.tensor.name}; accepted: indices, sizes and integer tensors",
+                )
+            if inner.tensor.below is None:
+                self.fail(
+                    UnsupportedError,
+                    f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
+                    f"declared range; declare it with below=",
+                )
+        if affine.parts(e) is None:
+            self.fail(
+                UnsupportedError,
+                f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
+                f"times whole numbers or sizes, such as 2*u + r - 1",
+            )
+        if e.is_number and not e.is_Integer:
+            self.fail(UnsupportedError, f"{e} is not a whole number; axis {n} of {r.tensor.name} accepts integers")
+        if any(not c.is_integer for c in affine.parts(e)[0].values()):
+            self.fail(
+                UnsupportedError,
+                f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
+                f"accepts integer coefficients",
+            )
+
+    # --- normal form ------------------------------------------------------------------------------------------
+
+    def equation(self, t: Tensor, idx, body: Expr) -> Equation:
+        if isinstance(body, ArgMax | Max):
+            return self.reduction(t, idx, body)
+        if isinstance(body, MatrixFunction) and idx[len(idx) - body.ranks :] == body.at:
+            return self.matrix(t, idx, body)
+        return Equation(t, tuple(idx), tuple(self.terms(body, tuple(idx), top=True)))
+
+    def reduction(self, t, idx, node) -> Equation:
+        first, *rest = node.binders
+        opened = self.fresh(first)
+        body = node.body.xreplace({first: opened})
+        rows: list[Row] = []
+        if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
+            rows = [r for r in _ranges(body) if not r.free_symbols & set(rest)]
+            body = Max(body, *rest)
+        scope = (*idx, opened)
+        outside, self.outside = self.outside, self.outside | set(rows)  # what this max sees to, those inside need not
+        found, body = split_guard(body)
+        rows += found
+        terms = self.terms(body, scope, top=True)
+        if any(x.bnd for x in terms):
+            terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
+        self.outside = outside
+        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
+        for r in rows:
+            if decide(r) is False:
+                self.fail(
+                    UnsupportedError,
+                    f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has "
+                    f"an empty window: {r} never holds; accepted: a window with a position inside",
+                )
+        rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
+        return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
+
+    def matrix(self, t, idx, node) -> Equation:
+        """``t[idx]`` as the inverse or a determinant of a matrix, which is named unless it is a tensor's own two axes."""
+        over = tuple(self.fresh(b) for b in node.binders)
+        body = node.body.xreplace(dict(zip(node.binders, over, strict=True)))
+        if not (
+            isinstance(body, Read)
+            and body.tensor.dtype == "float"
+            and set(over) == set(body.idx[-2:])
+            and not any(e.free_symbols & set(over) for e in body.idx[:-2])
+        ):
+            body = self.name(body, (*idx[: len(idx) - node.ranks], *over), "matrix")
+        return Equation(t, tuple(idx), (Term(Integer(1), (body,)),), KINDS[type(node)], over)
+
+    def terms(self, e: Expr, scope, top=False) -> list[Term]:
+        return [t for a in Add.make_args(e) for t in self.addend(a, scope, top)]
+
+    def addend(self, e: Expr, scope, top) -> list[Term]:
+        coef, factors, rows = Integer(1), [], []
+        for f in Mul.make_args(e):
+            if affine.sizes_only(f) and not f.is_infinite:
+                coef *= f
+                continue
+            found, f = split_guard(f)
+            rows += found
+            if affine.sizes_only(f):
+                coef *= f
+            else:
+                factors.extend(Mul.make_args(f) if found else [f])
+        if coef == 0:
+            return []
+        if len(factors) == 1 and isinstance(factors[0], Sum):
+            return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.sum(factors[0], scope)]
+        if rows and len(factors) == 1 and factors[0].is_Add:
+            return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.terms(factors[0], scope)]
+        alone = top and len(factors) == 1
+        fac = tuple(self.point(f, scope, keep=alone) for f in _root_pairs(factors, scope))
+        fac = self.normalised(fac, scope)
+        return [Term(coef, fac, (), tuple(rows))]
+
+    def normalised(self, fac, scope):
+        """Name ``(x - mean) * rs`` when it is multiplied by something else: it is the value the backward pass reuses."""
+        sums = [f for f in fac if f.is_Add]
+        if len(sums) != 1 or len(fac) < 3:
+            return fac
+        roots = [f for f in fac if isinstance(f, Read) and self.is_root(f.tensor)]
+        if len(roots) == 1:
+            named = self.name(sums[0] * roots[0], scope, "hat")
+            return (named, *(f for f in fac if f not in (sums[0], roots[0])))
+        return fac
+
+    def is_root(self, t: Tensor) -> bool:
+        for e in self.equations:
+            if e.tensor == t:
+                return len(e.terms) == 1 and len(e.terms[0].fac) == 1 and _is_root(e.terms[0].fac[0])
+        return False
+
+    def sum(self, node: Sum, scope) -> list[Term]:
+        mapping = {b: self.fresh(b) for b in node.binders}
+        bound = tuple(mapping.values())
+        body = node.body.xreplace(mapping)
+        inner = (*scope, *bound)
+        if body.is_Add and not _splits(body, bound):
+            terms = [Term(Integer(1), (self.point(body, inner),))]
+        else:
+            terms = self.terms(body, inner)
+        return [drop_free_sums(Term(t.coef, t.fac, (*bound, *t.bnd), t.rows)) for t in terms]
+
+    def point(self, e: Expr, scope, keep=False) -> Expr:
+        """``e`` with its reductions (and what is worth keeping) replaced by reads of named intermediates."""
+        if isinstance(e, Read | Number | Index | Size):
+            return e
+        if isinstance(e, MatrixFunction) and e.at:
+            return self.inverse(e, scope)
+        if isinstance(e, Reduction):
+            return self.name(e, scope, type(e).__name__.lower())
+        holds = e.has(Reduction)
+        if _is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
+            letters = [s for s in scope if s in e.free_symbols]
+            if not keep and e.has(Read) and (holds or len(letters) < len(scope)) and _worth_naming(e):
+                return self.name(e, scope, _function_name(e))
+        if not holds and not e.has(Function, Pow):
+            return e
+        if isinstance(e, Function) and len(e.args) == 1 and holds and e.args[0].is_Add:
+            return e.func(self.name(e.args[0], scope, "in"))
+        if isinstance(e, Pow) and e.base.has(Reduction) and e.base.is_Add:
+            return Pow(self.name(e.base, scope, "in"), self.point(e.exp, scope))
+        args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in e.args]
+        return e.func(*args) if tuple(args) != e.args else e
+
+    def condition(self, c, scope):
+        """A condition or a Piecewise branch, with the reductions in it named."""
+        args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in c.args]
+        return c.func(*args) if tuple(args) != c.args else c
+
+    def name(self, e: Expr, scope, role: str) -> Read:
+        """A read of the intermediate that holds ``e``; equal expressions share one intermediate."""
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        env = {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)}
+        found = key(e, env)
+        made = self.shared.get(found)
+        if made is None:
+            eq = self.equation(self.owner, letters, e)  # what is nested in it is named first
+            value = key(eq.rhs, env)
+            made = self.values.get(value) or self.intermediate(e, letters, role, found)
+            if value not in self.values:
+                self.equations.append(replace(eq, tensor=made))
+            self.shared[found] = self.values[value] = made
+        return Read(made, *letters)
+
+    def intermediate(self, e: Expr, letters, role: str, found: str) -> Tensor:
+        """A new tensor for an intermediate value, named after the definition it stands in and its role there."""
+        matrix = e.body.tensor if isinstance(e, Inverse) and isinstance(e.body, Read) else None
+        name = self.unused(f"{matrix.name if matrix is not None else self.owner.name}_{role}")
+        shown = tuple(Index(s.name, s.size) for s in letters)
+        dtype, below = ("int", e.binders[0].size) if isinstance(e, ArgMax) else ("float", None)
+        made = Tensor(
+            name,
+            tuple(s.size for s in letters),
+            shown,
+            dtype,
+            below,
+            "computed",
+            () if matrix is None else inherited(matrix),
+            digest=f"mid:{hash_text(name + found)}",
+            block=self.owner.block,
+        )
+        self.names[name] = made
+        return made
+
+    def inverse(self, e: Inverse, scope) -> Read:
+        """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
+        batch = tuple(s for s in scope if s in e.body.free_symbols)
+        taken, letters = {s.name for s in batch}, []
+        shown = (
+            e.body.tensor.letters[-2:] if isinstance(e.body, Read) and None not in e.body.tensor.letters else e.binders
+        )
+        for b, letter in zip(e.binders, shown, strict=True):
+            name = letter.name
+            while name in taken:
+                name += "'"
+            taken.add(name)
+            letters.append(self.fresh(Index(name, b.size)))
+        named = self.name(Inverse(e.body, e.binders, *letters), (*batch, *letters), "inv")
+        at = dict(zip(letters, (self.point(x, scope) for x in e.at), strict=True))
+        return Read(named.tensor, *(x.xreplace(at) for x in named.idx))
+
+    def unused(self, name: str) -> str:
+        if name not in self.names:
+            return name
+        n = 2
+        while f"{name}{n}" in self.names:
+            n += 1
+        return f"{name}{n}"
+
+
+# --- rewriting user input ------------------------------------------------------------------------------------------
+
+
+def _shown(t: Tensor) -> str:
+    return f"{Read(t, *t.definition.idx)} = {t.definition.body}"
+
+
+def _describe(t: Tensor) -> str:
+    if t.definition is not None:
+        return f"{t.name} = {t.definition.body}"
+    return f"{t!r}"
+
+
+def _ranges(e: Expr) -> list[Row]:
+    """That every read in an expression is inside its tensor, where sizes do not prove it."""
+    return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
+
+
+def _range_rows(r: Read) -> list[Row]:
+    rows = []
+    for e, axis in zip(r.idx, r.tensor.axes, strict=True):
+        if not affine.in_range(e, axis):
+            rows += [Row("<=", Integer(0), e), Row("<", e, axis)]
+    return rows
+
+
+def _splits(body: Expr, bound) -> bool:
+    """Whether the sum of an ``Add`` is better taken addend by addend: one is a contraction or lacks a bound index."""
+    for a in Add.make_args(body):
+        if any(b not in a.free_symbols for b in bound) or a.has(Iverson):
+            return True
+        letters = [
+            frozenset(s for s in f.free_symbols if isinstance(s, Index))
+            for f in Mul.make_args(a)
+            if not affine.sizes_only(f)
+        ]
+        if len(set(letters)) > 1 and not any(x == frozenset().union(*letters) for x in letters):
+            return True
+    return False
+
+
+def _is_root(e: Expr) -> bool:
+    return isinstance(e, Pow) and e.exp.is_Rational and not e.exp.is_Integer
+
+
+def _worth_naming(e: Expr) -> bool:
+    return _is_root(e) or type(e) not in (maximum, minimum, sympy.Abs, sympy.sign, Piecewise)
+
+
+def _function_name(e: Expr) -> str:
+    if _is_root(e):
+        return "rsqrt" if e.exp == Rational(-1, 2) else "sqrt" if e.exp == Rational(1, 2) else "root"
+    return type(e).__name__
+
+
+def _root_pairs(factors, scope):
+    """Keep the factors as they are, with ``1/sqrt(v)`` before the sums it scales, so that it is named first."""
+    return sorted(factors, key=lambda f: not _is_root(f))

@@ -1,0 +1,139 @@
+"""SymPy as users write it, in the engine's own nodes."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+import sympy
+from sympy import Add, Expr, Integer, Mul, Number, Piecewise, Pow, Rational
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
+
+from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedError
+from derive.language.functions import NAMES
+from derive.language.index import Index, Size
+from derive.language.keys import key
+from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
+from derive.language.tensor import Read, Tensor
+
+
+class Asking(Protocol):
+    """Who asks: the definition that is being read, and how to refuse a part of it."""
+
+    owner: Tensor
+
+    def fail(self, kind: type[DeriveError], message: str) -> NoReturn: ...
+
+
+def normalise(e: Expr, ingest: Asking) -> Expr:
+    """SymPy as users write it, in the engine's own nodes: exact numbers, our sums, maxes, sigmoid and softplus."""
+    owner = ingest.owner
+    for r in e.atoms(Read):
+        if r.tensor.digest.startswith("self:"):
+            partners = {p.name: p for p in owner.partners}
+            if r.tensor.name not in partners:
+                ingest.fail(DeriveError, f"{r.tensor.name} is read outside the recurrence that defines it")
+    heads = {
+        r.tensor: p
+        for r in e.atoms(Read)
+        if r.tensor.digest.startswith("self:")
+        for p in owner.partners
+        if p.name == r.tensor.name
+    }
+    return _own_nodes(e.xreplace(heads) if heads else e, ingest)
+
+
+def _own_nodes(e, ingest):
+    if isinstance(e, Index | Size | Tensor) or (isinstance(e, Number) and not e.is_Float):
+        return e
+    if e.is_Float if isinstance(e, Expr) else False:
+        return Rational(repr(float(e)))
+    if isinstance(e, sympy.Sum):
+        return _sympy_sum(e, ingest)
+    args = tuple(_own_nodes(a, ingest) for a in e.args)
+    if isinstance(e, sympy.Max | sympy.Min):
+        return _pointwise_extreme(e, args)
+    if isinstance(e, sympy.KroneckerDelta):
+        return Iverson(sympy.Eq(args[0], args[1]))
+    if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
+        pieces = [(Integer(0) if v == -sympy.oo else sympy.exp(v), c) for v, c in args[0].args]
+        return Piecewise(*pieces, evaluate=False)
+    if isinstance(e, sympy.log) and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
+        other = args[0] - 1
+        if isinstance(other, sympy.exp):
+            return softplus(other.args[0])
+    if (
+        isinstance(e, Pow)
+        and args[1] == -1
+        and args[0].is_Add
+        and len(args[0].args) == 2
+        and Integer(1) in args[0].args
+    ):
+        other = args[0] - 1
+        if isinstance(other, sympy.exp):
+            return sigmoid(-other.args[0])
+    allowed = (
+        Add,
+        Mul,
+        Pow,
+        Read,
+        Reduction,
+        Iverson,
+        Piecewise,
+        Relational,
+        BooleanTrue,
+        BooleanFalse,
+        sympy.Not,
+        And,
+        sympy.Or,
+        sympy.Tuple,
+        sympy.functions.elementary.piecewise.ExprCondPair,
+    )
+    if not e.args and isinstance(e, Expr):
+        if e.is_number and (e.is_real or e in (sympy.oo, -sympy.oo)):
+            return e
+        if e.is_number:
+            ingest.fail(UnsupportedError, f"{e} is not a real number; expressions are real throughout")
+        if isinstance(e, sympy.Symbol):
+            ingest.fail(
+                UnsupportedError,
+                f"{e} is a plain SymPy symbol; make it a size (dv.size({e.name!r})), an index "
+                f"or a scalar tensor (dv.tensor({e.name!r}))",
+            )
+    elif not isinstance(e, allowed) and type(e).__name__ not in NAMES:
+        known = ", ".join(sorted(NAMES))
+        ingest.fail(
+            UnsupportedError,
+            f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
+            f"sums, products, powers, Piecewise, Sum, Max and the functions {known}",
+        )
+    return e.func(*args) if args != e.args else e
+
+
+def _pointwise_extreme(e, args):
+    """SymPy's Max and Min forget the order of their arguments; against 0 that is relu, else ours in SymPy's order."""
+    args = sorted(args, key=lambda a: (a.is_number, key(a)))
+    if isinstance(e, sympy.Max) and len(args) == 2 and args[1] == 0:
+        return relu(args[0])
+    node = maximum if isinstance(e, sympy.Max) else minimum
+    out = args[0]
+    for a in args[1:]:
+        out = node(out, a)
+    return out
+
+
+def _sympy_sum(e: sympy.Sum, ingest):
+    body = _own_nodes(e.function, ingest)
+    bound = []
+    for limits in e.limits:
+        i, *rest = limits
+        if not isinstance(i, Index):
+            ingest.fail(IndexCaptureError, f"sympy.Sum over {i}: it is not an index; make one with dv.index(name)")
+        low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
+        conditions = [
+            c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at
+        ]
+        if conditions:
+            body = Piecewise((body, And(*conditions)), (0, True))
+        bound.append(i)
+    return Sum(body, *bound)

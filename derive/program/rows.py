@@ -1,0 +1,55 @@
+"""Conditions on indices as rows: ``[q <= p]`` and the two-branch ``Piecewise`` that says the same."""
+
+from __future__ import annotations
+
+import sympy
+from sympy import Expr, Integer, Piecewise
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import And
+
+from derive.language import affine
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+
+from .program import Row
+
+
+def rows_of(condition) -> list[Row] | None:
+    """A condition as rows, if it is a conjunction of relations between affine index expressions; else None."""
+    if isinstance(condition, And):
+        found = [rows_of(c) for c in sorted(condition.args, key=str)]
+        return None if any(f is None for f in found) else [r for f in found for r in f]
+    if not isinstance(condition, Relational):
+        return None
+    a, b = condition.lhs, condition.rhs
+    for side in (a, b):
+        if any(r.tensor.dtype != "int" for r in side.atoms(Read)) or affine.parts(side) is None:
+            return None
+        if any(not c.is_integer for c in affine.parts(side)[0].values()):
+            return None
+    table = {
+        sympy.Eq: ("==", a, b),
+        sympy.Ne: ("!=", a, b),
+        sympy.Le: ("<=", a, b),
+        sympy.Lt: ("<", a, b),
+        sympy.Ge: ("<=", b, a),
+        sympy.Gt: ("<", b, a),
+    }
+    op, lhs, rhs = table[type(condition)]
+    return [Row(op, lhs, rhs)]
+
+
+def split_guard(f: Expr) -> tuple[list[Row], Expr]:
+    """Rows and the guarded expression of ``[cond]``, ``Piecewise((e, cond), (0, True))`` and
+    ``Piecewise((0, cond), (e, True))`` (0 may be -oo under an exponential or a max); no rows if it is none of them."""
+    if isinstance(f, Iverson):
+        rows = rows_of(f.condition)
+        return (rows, Integer(1)) if rows is not None else ([], f)
+    if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1][1] == sympy.true:
+        (inside, condition), (outside, _) = f.args
+        if inside in (0, -sympy.oo) and isinstance(condition, Relational):
+            inside, outside, condition = outside, inside, condition.negated
+        rows = rows_of(condition) if outside in (0, -sympy.oo) else None
+        if rows is not None:
+            return rows, inside
+    return [], f

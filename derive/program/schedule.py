@@ -1,0 +1,163 @@
+"""The order in which a program's equations can be evaluated; recurrences are its strongly connected components.
+
+``schedule(program)`` returns groups: a single equation, or a :class:`Scan` of equations that read each other at
+constant shifts along one axis each.  Inside a scan, reads at shift 0 must not form a cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sympy import Integer
+
+from derive.language.errors import UnsupportedError
+from derive.language.index import Index
+from derive.language.tensor import Read
+
+from .program import Equation, Program
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Equations evaluated together, one time step after another.
+
+    ``axis[name]`` is the position of the time axis in each member, ``direction`` +1 when time runs forward (reads at
+    t-1) and -1 when it runs backward (reads at t+1), ``depth`` the largest shift.
+    ``equations`` are in an order that is right within one time step.
+    """
+
+    equations: tuple[Equation, ...]
+    axis: dict[str, int]
+    direction: int
+    depth: int
+
+
+def schedule(program: Program) -> list[Equation | Scan]:
+    """Groups in evaluation order; ties keep the program's own order, so the result is deterministic.
+
+    Raises
+    ------
+    UnsupportedError
+        For a cycle that no shift along one axis breaks; the message names the cycle.
+    """
+    groups = []
+    for component in components(program):
+        first = component[0]
+        names = {e.name for e in component}
+        if len(component) == 1 and first.name not in {t.name for t in first.tensors()}:
+            groups.append(first)
+        else:
+            groups.append(_scan(component, names))
+    return groups
+
+
+def components(program: Program) -> list[list[Equation]]:
+    """The equations that read each other, each group after those that it reads: Tarjan's algorithm, iterative."""
+    order = {e.name: n for n, e in enumerate(program.equations)}
+    deps = [sorted(order[t.name] for t in e.tensors() if t.name in order) for e in program.equations]
+    index, low, on, stack, out = {}, {}, set(), [], []
+    for root in range(len(deps)):
+        if root in index:
+            continue
+        work = [(root, 0)]
+        while work:
+            v, n = work[-1]
+            if n == 0:
+                index[v] = low[v] = len(index)
+                stack.append(v)
+                on.add(v)
+            if n < len(deps[v]):
+                work[-1] = (v, n + 1)
+                w = deps[v][n]
+                if w not in index:
+                    work.append((w, 0))
+                elif w in on:
+                    low[v] = min(low[v], index[w])
+                continue
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[v])
+            if low[v] == index[v]:
+                members = []
+                while True:
+                    w = stack.pop()
+                    on.discard(w)
+                    members.append(w)
+                    if w == v:
+                        break
+                out.append([program.equations[m] for m in sorted(members)])
+    return out
+
+
+def _scan(component: list[Equation], names: set[str]) -> Scan:
+    cycle = " -> ".join(sorted(names)) + f" -> {min(names)}"
+    reads = {e.name: _inner(e, names) for e in component}
+    for axis in _axis_choices(component, reads):
+        shifts = _shifts(component, reads, axis)
+        if shifts is None:
+            continue
+        values = {s for *_, s in shifts}
+        for direction in (1, -1):
+            if all(s * direction <= 0 for s in values) and any(s for s in values):
+                ordered = _within_step(component, [(a, b) for a, b, s in shifts if s == 0])
+                if ordered is not None:
+                    return Scan(tuple(ordered), axis, direction, max(abs(s) for s in values))
+    raise UnsupportedError(
+        f"the definitions {cycle} read each other in a cycle that no constant shift along one axis breaks; a recurrence "
+        f"reads itself at an earlier step, as in h[t - 1, b, l], the same sign of shift throughout"
+    )
+
+
+def _axis_choices(component, reads):
+    """Assignments of one axis position to each member, grown from each axis of the first member along its reads."""
+    by_name = {e.name: e for e in component}
+    first = component[0]
+    for a in range(first.tensor.rank):
+        axis, ok, todo = {first.name: a}, True, [first.name]
+        while todo and ok:
+            e = by_name[todo.pop()]
+            t = e.idx[axis[e.name]]
+            for r in reads[e.name]:
+                spots = [n for n, x in enumerate(r.idx) if t in x.free_symbols and (x - t).is_Integer]
+                spot = spots[0] if len(spots) == 1 else None
+                if spot is None or axis.get(r.tensor.name, spot) != spot:
+                    ok = False
+                    break
+                if r.tensor.name not in axis:
+                    axis[r.tensor.name] = spot
+                    todo.append(r.tensor.name)
+        if ok and len(axis) == len(component):
+            yield axis
+
+
+def _shifts(component, reads, axis):
+    found = []
+    for e in component:
+        t: Index = e.idx[axis[e.name]]
+        for r in reads[e.name]:
+            shift = r.idx[axis[r.tensor.name]] - t
+            if not isinstance(shift, Integer):
+                return None
+            found.append((e.name, r.tensor.name, int(shift)))
+    return found
+
+
+def _inner(e: Equation, names) -> list[Read]:
+    """An equation's reads of the cycle, in an order that does not depend on hashes; to print them is slow."""
+    found = [r for r in e.reads() if r.tensor.name in names]
+    return sorted(found, key=str) if len(found) > 1 else found
+
+
+def _within_step(component, edges):
+    """Order members so that a read at shift 0 comes after its definition; None if that is impossible."""
+    left, done, out = list(component), set(), []
+    while left:
+        for e in left:
+            if all(b in done or a != e.name for a, b in edges):
+                out.append(e)
+                done.add(e.name)
+                left.remove(e)
+                break
+        else:
+            return None
+    return out

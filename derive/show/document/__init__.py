@@ -1,0 +1,1 @@
+"""Documents: the outline of a derivation as blocks, the same for every format."""

@@ -1,0 +1,321 @@
+"""A worked example: the program evaluated at tiny sizes on small whole numbers, so that it can be redone on paper.
+
+Values are exact fractions as long as the program allows (products, sums, maxes, quotients, exp 0, ...), and rounded
+decimals from the first transcendental value on.  This is an evaluator for display, element by element straight from the
+equations; the evidence comes from elsewhere (:mod:`derive.exact`, :mod:`numerics.checks.verify`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+from sympy import Add, Expr, Mul, Pow
+from sympy.logic.boolalg import And, Not, Or
+
+from derive.exact.field import RationalField, Undefined
+from derive.exact.matrices import MATRIX_VALUES
+from derive.language import nodes
+from derive.language.facts import missing_value
+from derive.language.index import Index, Size
+from derive.language.matrices import MATRICES
+from derive.language.tensor import Read, Tensor
+from derive.passes.matrices import is_matrix
+from derive.program.program import Equation, Program
+
+FLOATS = {
+    sympy.exp: math.exp,
+    sympy.log: math.log,
+    sympy.sin: math.sin,
+    sympy.cos: math.cos,
+    sympy.tan: math.tan,
+    sympy.asin: math.asin,
+    sympy.acos: math.acos,
+    sympy.atan: math.atan,
+    sympy.sinh: math.sinh,
+    sympy.cosh: math.cosh,
+    sympy.tanh: math.tanh,
+    sympy.asinh: math.asinh,
+    sympy.acosh: math.acosh,
+    sympy.atanh: math.atanh,
+    sympy.erf: math.erf,
+    sympy.erfc: math.erfc,
+    sympy.loggamma: math.lgamma,
+    nodes.sigmoid: lambda x: 1 / (1 + math.exp(-x)),
+    nodes.softplus: lambda x: math.log1p(math.exp(x)),
+}
+AT_ZERO = {
+    sympy.exp: 1,
+    sympy.sin: 0,
+    sympy.cos: 1,
+    sympy.tan: 0,
+    sympy.asin: 0,
+    sympy.atan: 0,
+    sympy.sinh: 0,
+    sympy.cosh: 1,
+    sympy.tanh: 0,
+    sympy.asinh: 0,
+    sympy.atanh: 0,
+    sympy.erf: 0,
+    sympy.erfc: 1,
+    nodes.sigmoid: Fraction(1, 2),
+}
+EXACT = {
+    sympy.Abs: abs,
+    sympy.floor: math.floor,
+    sympy.ceiling: math.ceil,
+    sympy.sign: lambda x: (x > 0) - (x < 0),
+    nodes.relu: lambda x: max(x, 0),
+    nodes.maximum: lambda a, b: a if a >= b else b,
+    nodes.minimum: lambda a, b: a if a <= b else b,
+    nodes.stop_gradient: lambda x: x,
+    sympy.Mod: lambda a, b: a % b,
+}
+COMPARE = {
+    sympy.Eq: operator.eq,
+    sympy.Ne: operator.ne,
+    sympy.Lt: operator.lt,
+    sympy.Le: operator.le,
+    sympy.Gt: operator.gt,
+    sympy.Ge: operator.ge,
+}
+LONGEST = 24  # equations
+BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
+
+
+class NotOnPaper(Exception):
+    """The program cannot be evaluated in a way worth showing; the message says why."""
+
+
+@dataclass
+class Example:
+    """Sizes, inputs and every value, by name; ``values[name][position]`` is a Fraction or a float."""
+
+    sizes: dict
+    shapes: dict[str, tuple[int, ...]]
+    values: dict[str, dict[tuple[int, ...], Fraction | float]]
+    program: Program
+
+    @property
+    def exact(self) -> bool:
+        return not any(isinstance(v, float) for t in self.values.values() for v in t.values())
+
+    def nested(self, name: str):
+        """The values of one tensor as nested tuples."""
+
+        def level(prefix, shape):
+            if not shape:
+                return self.values[name][prefix]
+            return tuple(level(prefix + (n,), shape[1:]) for n in range(shape[0]))
+
+        return level((), self.shapes[name])
+
+
+def worked_example(program: Program) -> Example:
+    """Evaluate every equation of the program at tiny sizes.
+
+    Raises
+    ------
+    NotOnPaper
+        No tiny sizes fit, a value is undefined at the numbers chosen, or there would be too much to do.
+    """
+    if len(program) > LONGEST:
+        raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
+    sizes = _sizes(program)
+    inverted = {r.tensor.name for e in program.equations if is_matrix(e) for r in e.reads()}
+    data = {t.name: _input(t, n, sizes, t.name in inverted) for n, t in enumerate(program.inputs)}
+    return evaluate(program, sizes, data)
+
+
+def evaluate(program: Program, sizes: dict, data: dict) -> Example:
+    shapes = {t.name: _shape(t, sizes) for t in (*program.inputs, *(e.tensor for e in program.equations))}
+    work = _Evaluator(program, sizes, shapes, data)
+    try:
+        for e in program.equations:
+            for place in itertools.product(*(range(n) for n in shapes[e.name])):
+                work.at(e.tensor, place)
+    except (ZeroDivisionError, OverflowError, RecursionError, TypeError) as error:
+        raise NotOnPaper(f"the small numbers chosen do not fit this program ({error})") from error
+    except ValueError as error:
+        raise NotOnPaper(f"a function is undefined at the small numbers chosen ({error})") from error
+    return Example(sizes, shapes, work.values, program)
+
+
+def _sizes(program: Program) -> dict:
+    """2 and 3 by turns, then larger until every axis exists."""
+    symbols = program.sizes()
+    for base in ((2, 3), (3, 2), (4, 3), (1, 4), (5, 2)):
+        sizes = {s: base[n % 2] for n, s in enumerate(symbols)}
+        if all(
+            _number(a, sizes) >= 1 for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes
+        ):
+            return sizes
+    raise NotOnPaper("no sizes of 2, 3 or 4 fit the axes")
+
+
+def _number(e: Expr, sizes) -> int:
+    return int(e.xreplace(sizes))
+
+
+def _shape(t: Tensor, sizes):
+    return tuple(_number(a, sizes) for a in t.axes)
+
+
+PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
+
+
+def _input(t: Tensor, n: int, sizes, inverted: bool = False) -> dict:
+    """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input.
+
+    A matrix that is inverted, or whose determinant is taken, has the most on its diagonal.
+    """
+    places = list(itertools.product(*(range(s) for s in _shape(t, sizes))))
+    kinds = {f.kind for f in t.facts}
+    out = {}
+    for k, place in enumerate(places):
+        if t.dtype != "float":
+            out[place] = Fraction((n + k) % _number(t.below, sizes) if t.below is not None else k % 2)
+            if missing_value(t) is not None and k == 1:
+                out[place] = Fraction(missing_value(t))
+            continue
+        at = tuple(sorted(place)) if kinds & {"symmetric", "positive_definite"} else place
+        v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
+        if kinds & {"positive", "nonnegative"} or t.role == "random":
+            v = abs(v) + 1
+        out[place] = v
+        if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
+            out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
+    for fact in t.facts:
+        if fact.kind == "sums_to":
+            axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))
+            for place in places:
+                line = [p for p in places if p[:axis] + p[axis + 1 :] == place[:axis] + place[axis + 1 :]]
+                weights = [1 + p[axis] for p in line]
+                for p, w in zip(line, weights, strict=True):
+                    out[p] = total * w / sum(weights)
+    return out
+
+
+class _Evaluator:
+    """Values by definition, one element at a time, remembered."""
+
+    def __init__(self, program, sizes, shapes, data):
+        self.program, self.sizes, self.shapes = program, sizes, shapes
+        self.values = {name: dict(v) for name, v in data.items()}
+        self.values |= {e.name: {} for e in program.equations}
+        self.spent = 0
+
+    def at(self, tensor: Tensor, place):
+        shape = self.shapes[tensor.name]
+        if not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
+            return Fraction(0)
+        known = self.values[tensor.name]
+        if place not in known:
+            eq = self.program.equation(tensor.name)
+            known[place] = self.equation(eq, dict(zip(eq.idx, place, strict=True)))
+        return known[place]
+
+    def equation(self, eq: Equation, env):
+        if eq.reduce is None:
+            return sum((self.term(t, env) for t in eq.terms), Fraction(0))
+        if is_matrix(eq):
+            return self.matrix(eq, env)
+        best, where = None, 0
+        for inner in self._ranges(eq.over, env):
+            if all(self.holds(g.condition, inner) for g in eq.guards):
+                v = sum((self.term(t, inner) for t in eq.terms), Fraction(0))
+                if best is None or v > best:
+                    best, where = v, inner[eq.over[0]]
+        if best is None:
+            raise NotOnPaper(f"a window of {eq.name} is empty at the sizes chosen")
+        return best if eq.reduce == "max" else Fraction(where)
+
+    def matrix(self, eq, env):
+        p, q = eq.over
+        read, size = eq.terms[0].fac[0], range(int(self.value(p.size, env)))
+        rows = [[self.value(read, {**env, p: i, q: j}) for j in size] for i in size]
+        try:
+            found = MATRIX_VALUES[eq.reduce](RationalField(), rows)
+        except Undefined as error:
+            raise NotOnPaper(f"{eq.name}: {error}") from error
+        for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks :]:
+            found = found[int(env[i])]
+        return found if isinstance(found, Fraction) else float(found)
+
+    def _ranges(self, over, env):
+        for place in itertools.product(*(range(int(self.value(i.size, env))) for i in over)):
+            self.spent += 1
+            if self.spent > BUDGET:
+                raise NotOnPaper("there would be too many numbers")
+            yield {**env, **dict(zip(over, place, strict=True))}
+
+    def term(self, t, env):
+        total = Fraction(0)
+        for inner in self._ranges(t.bnd, env):
+            if all(self.holds(r.condition, inner) for r in t.rows):
+                v = Fraction(1)
+                for f in t.fac:
+                    v = v * self.value(f, inner)
+                total = total + v
+        return self.value(t.coef, env) * total
+
+    def value(self, e, env):
+        if isinstance(e, Index):
+            return Fraction(env[e])
+        if isinstance(e, Size):
+            return Fraction(self.sizes[e])
+        if e.is_Rational:
+            return Fraction(int(e.p), int(e.q))
+        if isinstance(e, Read):
+            return self.at(e.tensor, tuple(int(self.value(i, env)) for i in e.idx))
+        if isinstance(e, sympy.Piecewise):
+            return next(self.value(v, env) for v, c in e.args if c == sympy.true or self.holds(c, env))
+        if isinstance(e, nodes.Iverson):
+            return Fraction(int(self.holds(e.condition, env)))
+        args = [self.value(a, env) for a in e.args]
+        if isinstance(e, Add):
+            return sum(args[1:], args[0])
+        if isinstance(e, Mul):
+            return math.prod(args[1:], start=args[0])
+        if isinstance(e, Pow):
+            return _power(*args)
+        if type(e) in EXACT:
+            v = EXACT[type(e)](*args)
+            return v if isinstance(v, float) else Fraction(v)
+        if len(args) == 1 and args[0] == 0 and type(e) in AT_ZERO and not isinstance(args[0], float):
+            return Fraction(AT_ZERO[type(e)])
+        if len(args) == 1 and args[0] == 1 and isinstance(e, sympy.log) and not isinstance(args[0], float):
+            return Fraction(0)
+        if type(e) in FLOATS:
+            return FLOATS[type(e)](*map(float, args))
+        if e.is_number:
+            return float(e)
+        raise NotOnPaper(f"{type(e).__name__} has no value on paper")
+
+    def holds(self, c, env) -> bool:
+        if c in (sympy.true, sympy.false):
+            return c == sympy.true
+        if isinstance(c, (And, Or)):
+            return (all if isinstance(c, And) else any)(self.holds(a, env) for a in c.args)
+        if isinstance(c, Not):
+            return not self.holds(c.args[0], env)
+        return COMPARE[type(c)](self.value(c.lhs, env), self.value(c.rhs, env))
+
+
+def _power(base, exponent):
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+        if exponent.denominator == 1:
+            return base ** int(exponent)
+        root = sympy.Rational(base.numerator, base.denominator) ** sympy.Rational(
+            exponent.numerator, exponent.denominator
+        )
+        if root.is_Rational:
+            return Fraction(int(root.p), int(root.q))
+    v = float(base) ** float(exponent)
+    if isinstance(v, complex):
+        raise NotOnPaper("a root of a negative number")
+    return v

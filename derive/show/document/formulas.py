@@ -1,0 +1,137 @@
+"""The formulas of one derivation as layout trees, with its names and equation labels."""
+
+from __future__ import annotations
+
+import re
+
+from derive.language.tensor import Read, Tensor
+from derive.program.derived import Derived
+from derive.program.program import Equation, Step
+from derive.show.formulas.equations import equation_context, equation_layout
+from derive.show.formulas.expressions import read
+from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
+from derive.show.formulas.matrix import matrix_layout
+from derive.show.formulas.names import Namer
+
+from .blocks import Line
+from .options import Options
+
+
+class Formulas:
+    """What the outline asks for: names, labels, lines."""
+
+    def __init__(self, d: Derived, options: Options):
+        self.d, self.options = d, options
+        adjoints = {t.name: primal for primal, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
+        if d.seed is not None:
+            adjoints.pop(d.seed.name, None)
+        self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+        for e in (*d.source.equations, *d.program.equations, *(s.after for s in d.steps)):
+            self.tensors.setdefault(e.name, e.tensor)
+        made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
+        self.adjoints = frozenset(adjoints)
+        if d.kind not in ("backprop", "vjp"):  # of second order: one bar could not say of what it is the derivative
+            adjoints = {}
+        self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
+        self._shown: dict = {}
+
+    def given(self) -> list[Tensor]:
+        """All inputs: data before parameters, each in the order of first use."""
+        d = self.d
+        known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+        used = [r.name for e in (*d.source.equations, *d.program.equations) for r in e.tensors() if r.name in known]
+        wrt = [t.name for t in d.wrt]
+        order = [n for n in used if n not in wrt] + [n for n in known if n not in used and n not in wrt] + wrt
+        return [known[n] for n in dict.fromkeys(order) if n in known]
+
+    def sides(self, eq: Equation) -> tuple[Node, Node]:
+        if eq not in self._shown:
+            self._shown[eq] = equation_layout(eq, self.names)
+        return self._shown[eq]
+
+    def same(self, a: Equation, b: Equation) -> bool:
+        """Whether two equations are shown alike."""
+        return self.sides(a) == self.sides(b)
+
+    def label(self, eq: Equation) -> str:
+        """The number of an equation, primed where the program computes the same tensor in another way."""
+        final = self.d.program.equation(eq.name)
+        if final is None:
+            return ""
+        return str(final.number) if self.same(eq, final) else f"{final.number}′"
+
+    def line(self, eq: Equation, aside: bool = True) -> Line:
+        """An equation with its label, in the notation asked for."""
+        lhs, rhs = self.sides(eq)
+        form = matrix_layout(eq, self.names) if self.options.notation != "index" else None
+        if form is None or self.options.notation == "index":
+            return Line(lhs, rhs, self.label(eq))
+        if self.options.notation == "matrix":
+            return Line(*form, self.label(eq))
+        return Line(lhs, rhs, self.label(eq), form if aside else None)
+
+    def name(self, name: str) -> Node | str:
+        """The symbol of a tensor of this derivation."""
+        t = self.tensors.get(name)
+        return name if t is None else self.names.name(t)
+
+    def chain_rule(self, step: Step) -> Node | None:
+        r"""The chain rule before anything is evaluated: ``sum_b dlse[b] (d lse[b] / d z[b,k]) + ...``."""
+        adjoint = dict(step.adjoint_of)
+        ctx = equation_context(step.after, self.names)
+        items = []
+        for consumer in step.before:
+            inner = ctx.bind(consumer.idx)
+            element = read(Read(consumer.tensor, *consumer.idx), inner)
+            by = read(Read(step.wrt, *step.after.idx), ctx)
+            body = Product((read(Read(adjoint[consumer.name], *consumer.idx), inner), Slope(element, by)))
+            letters = tuple(inner.scope.letter(i) for i in consumer.idx)
+            items.append((1, Big("sum", letters, (), body) if letters else body))
+        return None if not items else items[0][1] if len(items) == 1 else Sum(tuple(items))
+
+    def sentence(self, text: str) -> tuple:
+        """A sentence of a step, with the tensors it names set as mathematics."""
+        parts, last = [], 0
+        for m in re.finditer(r"[^\W\d]\w*", text):
+            word = m.group()
+            t = self.tensors.get(word)
+            if (
+                t is None
+                or (word in ENGLISH and not text[: m.start()].endswith("through "))
+                or text[m.end() : m.end() + 1] in ("[", "'")
+                or text[: m.start()].endswith(("this ", "the ", "same "))
+            ):
+                continue
+            parts += [text[last : m.start()], self.names.name(t)]
+            last = m.end()
+        return tuple(p for p in (*parts, text[last:]) if p != "")
+
+
+# words of our own sentences, which stay words even where a tensor has that name
+ENGLISH = {
+    "a",
+    "A",
+    "I",
+    "in",
+    "is",
+    "of",
+    "by",
+    "at",
+    "to",
+    "the",
+    "sum",
+    "max",
+    "each",
+    "no",
+    "so",
+    "and",
+    "with",
+    "log",
+    "exp",
+    "term",
+    "terms",
+    "it",
+    "its",
+    "m",
+    "u",
+}

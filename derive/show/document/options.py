@@ -1,0 +1,43 @@
+"""The choices of notation, the same for every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from derive.language.errors import DeriveError
+from derive.show.formulas.names import ADJOINT_STYLES
+
+NOTATIONS = ("both", "index", "matrix")
+
+
+@dataclass(frozen=True)
+class Options:
+    r"""How a derivation is shown.
+
+    Attributes
+    ----------
+    notation : {"both", "index", "matrix"}
+        Results in index notation, in matrix notation where there is one, or both.
+    adjoint : {"bar", "partial", "d"}
+        The adjoint of W as :math:`\bar W`, :math:`\partial L/\partial W` or dW.  Plain text always writes dW.
+    example : bool
+        Whether to add the worked example.
+    """
+
+    notation: str = "both"
+    adjoint: str = "bar"
+    example: bool = True
+
+    def __post_init__(self):
+        for name, allowed in (("notation", NOTATIONS), ("adjoint", ADJOINT_STYLES), ("example", (True, False))):
+            if getattr(self, name) not in allowed:
+                raise DeriveError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
+
+
+def read_options(given: dict) -> Options:
+    """Options from keyword arguments; an unknown one is refused by name."""
+    known = [f.name for f in fields(Options)]
+    for name in given:
+        if name not in known:
+            raise DeriveError(f"{name}= is not an option of a document; the options are {', '.join(known)}")
+    return Options(**given)

@@ -1,0 +1,343 @@
+"""The outline of a derivation's document: one list of blocks, from which every format is drawn, so that they agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from derive.language.tensor import Tensor
+from derive.program.derived import Derived
+from derive.show.formulas.layout import Fence, Name, Node, Ones, Transposed, children
+from derive.show.formulas.matrix import matrix_layout
+
+from .blocks import Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Table
+from .chapters import chapters
+from .formulas import Formulas
+from .graph import network
+from .options import Options
+from .worked import worked
+
+
+def outline(d: Derived, options: Options, flat: bool = False) -> list:
+    """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
+
+    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
+    """
+    options = replace(options, adjoint="d") if flat else options
+    f = Formulas(d, options)
+    opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
+    derivation = [Heading(2, "The derivation"), *chapters(f), *_result(f)]
+    closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
+    return [
+        Heading(1, title(d)),
+        Para(_question(f)),
+        *opening,
+        *_legend(f, opening + derivation, flat),
+        *derivation,
+        *closing,
+    ]
+
+
+def title(d: Derived) -> str:
+    what = {
+        "backprop": "the gradient of {}",
+        "vjp": "the vector-Jacobian product of {}",
+        "hvp": "a Hessian-vector product",
+        "gauss_newton": "a Gauss-Newton product",
+    }.get(d.kind, d.kind + " of {}").format(d.loss.name)
+    return what[:1].upper() + what[1:] if d.name in what else f"{d.name}: {what}"
+
+
+def _question(f: Formulas) -> tuple:
+    d = f.d
+    wanted = _names(f, d.wrt)
+    target = f.names.name(d.loss)
+    steps = f"{len(d.steps)} steps" if len(d.steps) != 1 else "one step"
+    if d.kind == "backprop":
+        asked = ("How does ", target, " change with ", *wanted, "? ")
+    elif d.kind == "vjp":
+        seed = f.names.name(d.seed) if d.seed is not None else "a cotangent"
+        asked = (
+            "Given ",
+            seed,
+            ", the rate at which something changes with ",
+            target,
+            ": how does it change with ",
+            *wanted,
+            "? ",
+        )
+    elif d.kind == "hessian":
+        asked = ("What are the second derivatives of ", target, " with respect to all pairs of ", *wanted, "? ")
+    elif d.kind == "jacobian":
+        asked = ("How does each element of ", target, " change with each of ", *wanted, "? ")
+    elif d.kind == "gauss_newton":
+        asked = (
+            "How does the gradient of a loss with respect to ",
+            *wanted,
+            " change along a direction, if ",
+            f.names.name(d.between),
+            " were linear in it? ",
+        )
+    else:
+        asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
+    return (
+        *asked,
+        f"What follows derives the answer from {len(d.source)} definition{'s' * (len(d.source) > 1)} in {steps}; nothing about "
+        "derivatives is taken from a catalogue but those of scalar functions.",
+    )
+
+
+def _names(f: Formulas, tensors) -> list:
+    out: list = []
+    for n, t in enumerate(tensors):
+        out += ([", " if n < len(tensors) - 1 else " and "] if n else []) + [f.names.name(t)]
+    return out
+
+
+def _network(d: Derived) -> list:
+    return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}))]
+
+
+def _inputs(f: Formulas) -> list:
+    wrt = {t.name for t in f.d.wrt}
+    rows = []
+    for t in f.given():
+        role = "parameter" if t.name in wrt else t.role
+        facts = [x.text(t) for x in t.facts]
+        if t.below is not None:
+            facts.append(f"0 <= {t.name} < {t.below}")
+        rows.append(
+            ((f.names.name(t),), (Mono(t.name),), (_shape(t),), (t.dtype,), (role,), ("; ".join(facts) or "–",))
+        )
+    if not rows:
+        return []
+    return [Heading(2, "What is given"), Table(("", "name", "shape", "type", "role", "known facts"), tuple(rows))]
+
+
+def _shape(t: Tensor) -> str:
+    return "scalar" if not t.rank else "(" + ", ".join(str(a) for a in t.axes) + ")"
+
+
+def _definitions(f: Formulas) -> list:
+    lines = tuple(f.line(e) for e in f.d.source.equations)
+    primed = any(line.label.endswith("′") for line in lines)
+    note = (
+        [
+            Para(
+                (
+                    "A primed number marks a definition that the program computes in another form, given below under "
+                    "the same number.",
+                )
+            )
+        ]
+        if primed
+        else []
+    )
+    return [Heading(2, "The definitions"), *note, Equations(lines)]
+
+
+def _asked(f: Formulas) -> list:
+    d = f.d
+    items = []
+    for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
+        primal = f.tensors.get(name)
+        items.append(
+            (
+                f.names.name(t),
+                " = the derivative of ",
+                *_differentiated(f),
+                " with respect to ",
+                f.names.name(primal) if primal is not None else name,
+                f", of shape {_shape(t)}",
+            )
+        )
+    for group, value in d.results[1:]:
+        if group != "grads":
+            for name, t in value.items():
+                of = f.name(name)
+                matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
+                what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
+                items.append((f.names.name(t), *what, f", of shape {_shape(t)}"))
+    return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
+
+
+def _product(f: Formulas) -> list:
+    """How a product with a matrix that is never built comes out of a gradient."""
+    d, made = f.d, {"hvp": "along", "gauss_newton": "curved"}
+    target = next((e for e in d.source.equations if d.kind in made and e.name == f"{d.loss.name}_{made[d.kind]}"), None)
+    if target is None:
+        return []
+    name = f.names.name(target.tensor)
+    if d.kind == "hvp":
+        return [
+            Para(
+                (
+                    name,
+                    " is the derivative of ",
+                    f.names.name(d.loss),
+                    " along the direction, a number; its gradient "
+                    "is the Hessian times the direction, and the Hessian itself is never built.",
+                )
+            )
+        ]
+    held = f.names.name(d.between)
+    return [
+        Para(
+            (
+                "The direction moves ",
+                held,
+                " first; what the curvature of ",
+                f.names.name(d.loss),
+                " there makes of that is held fixed in ",
+                name,
+                ", whose gradient is then the product. The curvature of the way to ",
+                held,
+                " is left out.",
+            )
+        )
+    ]
+
+
+def _differentiated(f: Formulas) -> tuple:
+    """What is differentiated: the loss, or the product of a value with the cotangent given."""
+    value = f.names.name(f.d.loss)
+    if f.d.seed is None:
+        return (value,)
+    return ("the sum of the elements of ", value, " times those of ", f.names.name(f.d.seed))
+
+
+def _result(f: Formulas) -> list:
+    d = f.d
+    wanted = {t.name for group, v in d.results[1:] for t in v.values()}
+    forward = {e.name for e in d.source.equations}
+    adjoints = [e for e in d.program.equations if e.name in f.adjoints or e.name in wanted]
+    first = min((e.number for e in adjoints), default=0)
+    backward = [e for e in d.program.equations if e.number >= first and e.name not in forward]
+    made = [e for e in d.program.equations if e.number < first]
+    out: list = [Heading(2, "The result")]
+    if any(e.name not in forward or not f.same(e, d.source.equation(e.name)) for e in made):
+        out += [
+            Para(("Forward, as it is computed:",)),
+            Equations(tuple(f.line(e, aside=False) for e in made)),
+            Para(("Backward:",)),
+        ]
+    return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
+
+
+def _legend(f: Formulas, body, flat) -> list:
+    """Only what the reader of this document needs to be told."""
+    nodes = list(_nodes(body))
+    matrix = any(matrix_layout(e, f.names) for e in f.d.program.equations) and f.options.notation != "index"
+    items = []
+    marked = {"bar": "A bar marks the derivative of ", "d": "A leading d marks the derivative of "}
+    if f.names.adjoints and f.options.adjoint in marked:
+        example = f.names.name(next(iter(f.d.gradients.values())))
+        primal = f.name(next(iter(f.d.gradients)))
+        known_as = () if flat else (" is called ", Mono(example.raw), " in the program and")
+        items.append(
+            (
+                marked[f.options.adjoint],
+                *_differentiated(f),
+                " with respect to what the rest names: ",
+                example,
+                *known_as,
+                " has the shape of ",
+                primal,
+                ".",
+            )
+        )
+    if any(isinstance(n, Fence) and n.kind == "iverson" for n in nodes):
+        items.append(("A condition in square brackets is 1 where it holds and 0 elsewhere.",))
+    if not flat and any(isinstance(n, Name) and n.label for n in nodes):
+        items.append(("Subscripts are indices; a raised label, as in (1), belongs to the name.",))
+    if _shifted(f):
+        items.append(("What is read outside an array is 0.",))
+    if matrix and any(isinstance(n, (Ones, Transposed)) for n in nodes):
+        dot = "*" if flat else "a dot in a circle"
+        items.append(
+            (
+                f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
+                "functions apply to each element.",
+            )
+        )
+    items.append(_ranges(f))
+    return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
+
+
+def _ranges(f: Formulas) -> tuple:
+    """Over what the letters run."""
+    sizes: dict[str, list[str]] = {}
+    for e in (*f.d.source.equations, *f.d.program.equations):
+        for i in (*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)):
+            letters = sizes.setdefault(str(i.size), [])
+            if i.name.rstrip("'") not in letters:
+                letters.append(i.name.rstrip("'"))
+    if all(letters == [size.lower()] for size, letters in sizes.items()):
+        return ("Indices count from 0, and each runs over the size that its capital letter names.",)
+    runs = "; ".join(f"{', '.join(sorted(letters))} < {size}" for size, letters in sorted(sizes.items()))
+    return (f"Indices count from 0, and a prime marks another index with the same range: {runs}.",)
+
+
+def _shifted(f: Formulas) -> bool:
+    return any(i.is_Add for e in f.d.program.equations for r in e.reads() for i in r.idx)
+
+
+def _nodes(value):
+    """Every layout node of a list of blocks."""
+    if isinstance(value, Node):
+        yield value
+        for c in children(value):
+            yield from _nodes(c)
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _nodes(v)
+    elif isinstance(value, (Equations, Line, Para, Bullets, Table, Fold)):
+        for v in vars(value).values():
+            yield from _nodes(v)
+
+
+def _conditions(f: Formulas) -> list:
+    items = [(str(u),) for u in f.d.facts]
+    items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
+    items += [
+        (
+            f"Convention for {t.name}, declared symmetric: all its entries are differentiated as independent ones, and "
+            "the declaration is used only to simplify. The steepest direction among symmetric matrices is the "
+            "symmetric part of the gradient.",
+        )
+        for t in f.d.wrt
+        if any(fact.is_symmetric for fact in t.facts)
+    ]
+    if not items:
+        items = [
+            ("No declared fact was used, and no convention was needed: every function involved is differentiable.",)
+        ]
+    return [Heading(2, "Facts used and conventions"), Bullets(tuple(items))]
+
+
+def _evidence(f: Formulas) -> list:
+    found = f.d.evidence
+    head = [Heading(2, "The evidence")]
+    if not found:
+        return [*head, Para(("The exact check was not run on this derivation; d.check() runs it.",))]
+    steps = {k: v for k, v in found.items() if isinstance(k, int)}
+    rows = [
+        ((k.partition(":")[2] or k,), (k.partition(":")[0] if ":" in k else "",), (str(v),))
+        for k, v in found.items()
+        if isinstance(k, str)
+    ]
+    counts: dict[str, int] = {}
+    for v in steps.values():
+        counts[str(v)] = counts.get(str(v), 0) + 1
+    rows += [((f"{n} of {len(steps)} steps",), ("step",), (verdict,)) for verdict, n in counts.items()]
+    lost = [f"Step {k}: {v}" for k, v in steps.items() if str(v) != "proved"]
+    return [
+        *head,
+        Para(
+            (
+                "The exact check evaluates both sides of every statement on random values modulo the prime "
+                "2^61 - 1, at several sizes; an identity that fails is refuted for certain.",
+            )
+        ),
+        Table(("what", "kind", "verdict"), tuple(rows)),
+        *([Bullets(tuple((x,) for x in lost))] if lost else []),
+    ]

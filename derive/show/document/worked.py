@@ -1,0 +1,116 @@
+"""The worked example as a section of the document: small numbers, every equation evaluated, and a check by hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from derive.show.formulas.layout import Array, Node, Num, Sum, Words
+from derive.show.formulas.layout import Fraction as Quotient
+
+from .blocks import Equations, Heading, Line, Mono, Para
+from .example import Example, NotOnPaper, evaluate, worked_example
+from .formulas import Formulas
+
+SHOWN_VALUES = 24  # entries of a tensor, beyond which only its shape is given
+
+
+def worked(f: Formulas) -> list:
+    """The section: inputs, every numbered value, and a difference quotient to compare a gradient with."""
+    head = [Heading(2, "A worked example")]
+    try:
+        ex = worked_example(f.d.program)
+    except NotOnPaper as reason:
+        return [*head, Para((f"There is none on paper for this program: {reason}.",))]
+    sizes = ", ".join(f"{s.name} = {n}" for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name))
+    rounding = "All numbers are exact." if ex.exact else "Decimals are rounded to three places."
+    lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in f.given() if t.name in ex.values]
+    forward, backward = [], []
+    wanted = {t.name for _, v in f.d.results[1:] for t in v.values()}
+    for e in f.d.program.equations:
+        target = backward if e.name in f.adjoints or e.name in wanted or backward else forward
+        target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
+    out = [
+        *head,
+        Para((f"With {sizes}. {rounding}" if sizes else rounding,)),
+        Equations(tuple(lines)),
+        Para(("Forward, by the numbered equations:",)),
+        Equations(tuple(forward)),
+        Para(("Backward:",)),
+        Equations(tuple(backward)),
+    ]
+    return out + _difference(f, ex)
+
+
+def _numbers(ex: Example, name: str) -> Node:
+    shape = ex.shapes[name]
+    count = 1
+    for n in shape:
+        count *= n
+    if count > (SHOWN_VALUES if len(shape) < 3 else SHOWN_VALUES // 2):
+        return Words(f"{' × '.join(map(str, shape))} numbers")
+
+    def nested(v):
+        return Array(tuple(nested(x) for x in v)) if isinstance(v, tuple) else value_node(v)
+
+    return nested(ex.nested(name))
+
+
+def value_node(v) -> Node:
+    """A number as it is written on paper: a whole number, a fraction, or a decimal of three places."""
+    negative = v < 0
+    if isinstance(v, float):
+        v, negative = (0.0, False) if abs(v) < 1e-9 else (v, negative)  # rounding noise
+        node: Node = Num(f"{abs(v):.3f}" if 0.0005 <= abs(v) < 1e6 else "0" if v == 0 else f"{abs(v):.2e}")
+    else:
+        v = abs(Fraction(v))
+        node = Num(str(v)) if v.denominator == 1 else Quotient(Num(str(v.numerator)), Num(str(v.denominator)))
+    return Sum(((-1, node),)) if negative else node
+
+
+def _difference(f: Formulas, ex: Example) -> list:
+    """The reader's own check: move one entry of one parameter a little, and watch the loss."""
+    if f.d.kind != "backprop" or ex.shapes[f.d.loss.name]:
+        return []
+    disagreed = False
+    for name, place, slope in _steepest(f, ex):
+        low, high = (_moved(f, ex, name, place, sign) for sign in (-1, 1))
+        quotient = (high - low) / 0.002
+        if abs(quotient - slope) <= 1e-3 * max(1.0, abs(slope)) or not f.d.kinks:
+            at = ",".join(map(str, place))
+            return [
+                Para(
+                    (
+                        "A check without calculus: with 0.001 more in ",
+                        Mono(f"{name}[{at}]" if place else name),
+                        f" the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
+                        f"{quotient:.4f}, and the gradient says {slope:.4f}.",
+                    )
+                )
+            ]
+        disagreed = True
+    if not disagreed:
+        return []
+    kink = (
+        "At these round numbers something stands exactly on a kink, where a difference quotient depends on the side "
+        "from which it is taken; the values above follow the convention."
+    )
+    return [Para((kink,))]
+
+
+def _steepest(f: Formulas, ex: Example):
+    """Entries of differentiated inputs by how much they matter, a few of each."""
+    found = []
+    for name, t in dict(f.d.results).get("grads", {}).items():
+        if name in ex.values and f.d.program.equation(name) is None:
+            entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(e[1]), e[0]))[:4]
+            found += [(name, place, float(v)) for place, v in entries if v]
+    return found
+
+
+def _moved(f: Formulas, ex: Example, name: str, place, sign: int) -> float:
+    data = {i.name: dict(ex.values[i.name]) for i in f.d.program.inputs}
+    data[name][place] += Fraction(sign, 1000)
+    try:
+        return float(evaluate(f.d.program, ex.sizes, data).values[f.d.loss.name][()])
+    except NotOnPaper:
+        return float("nan")

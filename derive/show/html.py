@@ -1,0 +1,195 @@
+"""HTML: one page that needs nothing but itself.  Mathematics is MathML and the drawing is SVG; no script, no network.
+
+``derivation_fragment`` is the same without the page around it, for notebooks; its style applies to itself only.
+"""
+
+from __future__ import annotations
+
+from derive.program.derived import Derived
+from derive.show.document.options import read_options
+from derive.show.document.outline import outline
+from derive.show.document.svg import svg
+from derive.show.formulas.mathml import clean, math, render
+
+from .document import blocks as B
+from .formulas import layout as L
+
+STYLE = """
+.derivation { --ink: #1c1d22; --soft: #5d606b; --line: #d9dbe1; --wash: #f5f6f8; --accent: #2b5fab; --good: #1a6b2f;
+  --bad: #a8201a; color: var(--ink); font: 1.05rem/1.6 "Source Serif 4", Charter, Georgia, "Times New Roman", serif;
+  max-width: 56rem; margin: 0 auto; padding: 0 1.2rem 4rem; }
+.derivation h1 { font-size: 1.9rem; line-height: 1.2; margin: 2.2rem 0 .8rem; }
+.derivation h2 { font-size: 1.3rem; margin: 2.4rem 0 .6rem; padding-bottom: .2rem;
+  border-bottom: 1px solid var(--line); }
+.derivation h3 { font-size: 1.08rem; margin: 1.9rem 0 .3rem; color: var(--accent); }
+.derivation a { color: var(--accent); text-decoration: none; }
+.derivation .bar { border-top: .055em solid; padding-top: .08em; }
+.derivation p { margin: .6rem 0; } .derivation ul { margin: .5rem 0; padding-left: 1.3rem; }
+.derivation code { font: .86em ui-monospace, "DejaVu Sans Mono", monospace; }
+.derivation math { font-size: 1.04em; font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", math; }
+.derivation .eqs { margin: .5rem 0 1rem; overflow-x: auto; overflow-y: hidden; }
+.derivation .eqs table { border-collapse: collapse; width: 100%; }
+.derivation .eqs td { padding: .28rem 0; vertical-align: baseline; white-space: nowrap; border: 0; background: none; }
+.derivation .eqs td.lhs { text-align: right; padding-left: 1.6rem; width: 1%; }
+.derivation .eqs td.rhs { text-align: left; padding-left: .3rem; }
+.derivation .eqs td.aside { text-align: left; color: var(--soft); padding-left: 1.6rem; width: 1%; }
+.derivation .eqs td.num { text-align: right; color: var(--soft); padding-left: 1.2rem; width: 1%; font-size: .92rem; }
+.derivation .boxed { background: var(--wash); border-left: 3px solid var(--accent); padding: .4rem .8rem .4rem 0;
+  border-radius: 0 6px 6px 0; }
+.derivation table.data { border-collapse: collapse; margin: .6rem 0; font-size: .96rem; text-align: left; }
+.derivation table.data th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line);
+  text-align: left; }
+.derivation table.data th, .derivation table.data td { padding: .22rem 1.1rem .22rem 0; }
+.derivation details { margin: .5rem 0 1rem; } .derivation summary { cursor: pointer; color: var(--soft); }
+.derivation .proved { color: var(--good); } .derivation .refuted { color: var(--bad); }
+.derivation .drawing { overflow-x: auto; margin: .8rem 0; }
+.derivation figcaption { font-size: .9rem; color: var(--soft); }
+.derivation svg.network rect { fill: var(--wash); stroke: var(--line); stroke-width: 1.2; }
+.derivation svg.network .parameter rect { stroke: var(--accent); stroke-width: 1.6; }
+.derivation svg.network .computed rect { fill: none; stroke: var(--soft); }
+.derivation svg.network text { fill: var(--ink); text-anchor: middle; font-family: inherit; }
+.derivation svg.network .name { font-size: 13.5px; font-weight: 600; }
+.derivation svg.network .shape { font-size: 11px; fill: var(--soft); font-weight: 400; }
+.derivation svg.network .arrow { fill: none; stroke: var(--soft); stroke-width: 1.2; }
+.derivation svg.network .tip { fill: var(--soft); }
+.derivation mtd.l { text-align: left; padding-right: .6em; }
+@media (prefers-color-scheme: dark) { .derivation { --ink: #e7e7ea; --soft: #a2a5b0; --line: #3a3d46; --wash: #22242b;
+  --accent: #86b1f0; --good: #7fd492; --bad: #ff8a80; } }
+@media print { .derivation { font-size: 10.5pt; max-width: none; --ink: #000; --soft: #444; --line: #999; --wash: #fff;
+  --accent: #000; } .derivation h2, .derivation h3 { break-after: avoid; } .derivation .eqs { break-inside: avoid; } }
+"""
+WIDE = 60  # a formula and its matrix form stand side by side up to about so many characters
+PAGE_STYLE = """
+:root { color-scheme: light dark; } body { margin: 0; background: #fff; }
+@media (prefers-color-scheme: dark) { body { background: #17181c; } }
+@media print { body { background: #fff; } }
+"""
+
+
+def derivation_html(d: Derived, **options) -> str:
+    """One self-contained page: MathML, inline SVG and CSS; no script, nothing fetched.
+
+    Parameters
+    ----------
+    d : Derivation
+    **options
+        ``notation`` ("both", "index", "matrix"), ``adjoint`` ("bar", "partial", "d"), ``example`` (bool).
+
+    Returns
+    -------
+    str
+        Well-formed XML as well as HTML 5.
+    """
+    return blocks_html(outline(d, read_options(options)))
+
+
+def blocks_html(blocks) -> str:
+    """The page of any list of blocks, of which the first is its title."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        f"<title>{clean(blocks[0].text)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
+        f"{_article(blocks)}\n</body>\n</html>\n"
+    )
+
+
+def derivation_fragment(d: Derived, **options) -> str:
+    """The same as one element, to stand inside another page or a notebook."""
+    return blocks_fragment(outline(d, read_options(options)))
+
+
+def blocks_fragment(blocks) -> str:
+    """Any list of blocks as one element."""
+    return f"<div><style>{STYLE}</style>\n{_article(blocks)}</div>"
+
+
+def _article(blocks) -> str:
+    return f'<article class="derivation">\n{blocks_article(blocks)}\n</article>'
+
+
+def blocks_article(blocks) -> str:
+    """What stands inside the article, for pages that bring their own frame."""
+    page = _Page()
+    return "\n".join(page.block(b) for b in blocks)
+
+
+def parts_html(parts) -> str:
+    """A sentence."""
+    shown = []
+    for p in parts:
+        if isinstance(p, L.Node):
+            shown.append(math(render(p)))
+        elif isinstance(p, B.Ref):
+            shown.append(f'<a href="#{_anchor(p.label)}">({clean(p.label)})</a>')
+        elif isinstance(p, B.Mono):
+            shown.append(f"<code>{clean(p.text)}</code>")
+        elif isinstance(p, B.Strong):
+            shown.append(f"<b>{clean(p.text)}</b>")
+        else:
+            shown.append(clean(p))
+    return "".join(shown)
+
+
+def _anchor(label: str) -> str:
+    return "eq-" + label.replace("′", "-as-defined")
+
+
+class _Page:
+    """Draws blocks; remembers which equation numbers it has shown, so that each is an anchor once."""
+
+    def __init__(self):
+        self.anchors = set()
+
+    def block(self, block) -> str:
+        return getattr(self, "_" + type(block).__name__.lower())(block)
+
+    def _heading(self, block):
+        return f"<h{block.level}>{clean(block.text)}</h{block.level}>"
+
+    def _para(self, block):
+        return f"<p>{parts_html(block.parts)}</p>"
+
+    def _bullets(self, block):
+        return "<ul>" + "".join(f"<li>{parts_html(i)}</li>" for i in block.items) + "</ul>"
+
+    def _table(self, block):
+        head = "".join(f"<th>{clean(h)}</th>" for h in block.header)
+        rows = "".join("<tr>" + "".join(_cell(c) for c in row) + "</tr>" for row in block.rows)
+        return f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+    def _equations(self, block):
+        asides = any(line.aside for line in block.lines)
+        rows = "".join(self._line(line, asides) for line in block.lines)
+        return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'
+
+    def _line(self, line, asides):
+        lhs = math(render(line.lhs), display=True) if line.lhs is not None else ""
+        rhs = math("<mo>=</mo>" + render(line.rhs), display=True)
+        aside, below = '<td class="aside"></td>' if asides else "", ""
+        if line.aside:
+            inside = math(f"{render(line.aside[0])}<mo>=</mo>{render(line.aside[1])}")
+            if L.width(line.rhs) + L.width(line.aside[1]) < WIDE:
+                aside = f'<td class="aside">{inside}</td>'
+            else:
+                below = f'<tr><td></td><td class="aside" colspan="3">{inside}</td></tr>'
+        number, anchor = f"({clean(line.label)})" if line.label else "", ""
+        if line.label and line.label not in self.anchors:
+            self.anchors.add(line.label)
+            anchor = f' id="{_anchor(line.label)}"'
+        sides = f'<td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>'
+        return f'<tr{anchor}>{sides}{aside}<td class="num">{number}</td></tr>{below}'
+
+    def _fold(self, block):
+        inside = "".join(self.block(b) for b in block.blocks)
+        return f"<details><summary>{clean(block.summary)}</summary>{inside}</details>"
+
+    def _drawing(self, block):
+        return (
+            f'<figure class="drawing">{svg(block.graph)}<figcaption>Arrows run from what is read to its reader; '
+            "outlined in colour is what the derivative is taken by.</figcaption></figure>"
+        )
+
+
+def _cell(parts):
+    text = parts_html(parts)
+    return f'<td class="{text}">{text}</td>' if text in ("proved", "refuted") else f"<td>{text}</td>"

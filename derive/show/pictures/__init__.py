@@ -1,0 +1,1 @@
+"""Drawings of convolutions and recurrences, and equations written out in numbers."""

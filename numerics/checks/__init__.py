@@ -1,0 +1,1 @@
+"""Numeric evidence: autodiff of an independent forward, Taylor remainders, hand-written gradients."""

@@ -1,0 +1,144 @@
+"""What a kernel should return, by autodiff of a forward that shares nothing with it.
+
+The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.reference.networks`); else the
+node-by-node evaluator of the definitions in :mod:`numerics.reference.definitions`.  Autodiff appears here, with
+:mod:`numerics.checks.verify` and the forgotten paths of :mod:`numerics.checks.alterations`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from derive.derivation.derivation import Derivation
+from derive.language.errors import UnsupportedError
+from numerics.reference.definitions import evaluate, size_value
+from numerics.reference.networks import reference
+
+from .rounding import is_float
+from .second import DERIVATIVES
+
+
+def label(group: str, key=None) -> str:
+    """How one result of a kernel is called in a report: ``W`` for its gradient, ``loss``, ``outputs z``."""
+    if key is None:
+        return group
+    key = ", ".join(key) if isinstance(key, tuple) else key
+    return key if group == "grads" else f"{group} {key}"
+
+
+def flatten(d: Derivation, returned) -> dict[str, np.ndarray]:
+    """What a kernel returned, as label -> array, in the order of ``d.results``."""
+    found = {}
+    for (group, declared), value in zip(d.results, returned, strict=True):
+        if hasattr(declared, "items"):
+            found.update({label(group, key): np.asarray(value[key]) for key in declared})
+        else:
+            found[group] = np.asarray(value)
+    return found
+
+
+class Opponent:
+    """Expected results of one derivation at given sizes.
+
+    ``Opponent(d, sizes)(arrays)`` returns label -> array.  With ``conventions=True`` ties and kinks follow this
+    library's stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.
+    """
+
+    def __init__(self, d: Derivation, sizes, forward=None, conventions: bool = False):
+        self.d, self.sizes, self.conventions = d, sizes, conventions
+        self.given = None if conventions else forward or reference(d.network)
+        self.groups = [group for group, _ in d.results]
+        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", *DERIVATIVES)]
+        if unknown:
+            raise UnsupportedError(f"verify has no opponent for the result {unknown[0]!r} of a {d.kind}")
+        self.inner = [t for t in d.wrt if not t.is_input]  # intermediates: differentiated through a nudge
+        if self.inner:
+            self.given = None
+        self.directions = d.directions
+        self._compiled = jax.jit(self._all)
+
+    @property
+    def text(self) -> str:
+        if self.given is None:
+            return "node-by-node evaluator of the definitions (numerics.reference.definitions)"
+        return getattr(self.given, "description", None) or f"given: {getattr(self.given, '__name__', 'forward')}"
+
+    def __call__(self, arrays) -> dict[str, np.ndarray]:
+        whole = {n: a for n, a in arrays.items() if not is_float(a)}
+        parts = {n: a for n, a in arrays.items() if is_float(a)}
+        return {n: np.asarray(v) for n, v in self._compiled(parts, whole).items()}
+
+    def value(self, floats, whole, nudges=None):
+        """The differentiated tensor: a scalar loss, or the y of a vjp."""
+        arrays = {**floats, **whole}
+        if self.given is not None:
+            left_out = {t.name for t in (self.d.seed, *self.directions.values()) if t is not None}
+            return self.given(**{n: a for n, a in arrays.items() if n not in left_out})
+        return self._nodes(arrays, nudges)[self.d.loss.name]
+
+    def _nodes(self, arrays, nudges=None):
+        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
+
+    def _all(self, floats, whole):
+        zeros = {t.name: jnp.zeros([size_value(a, self.sizes) for a in t.axes]) for t in self.inner}
+        wrt = {t.name: zeros[t.name] if t in self.inner else floats[t.name] for t in self.d.wrt}
+
+        def scalar(parts):
+            nudges = {n: a for n, a in parts.items() if n in zeros}
+            y = self.value({**floats, **{n: a for n, a in parts.items() if n not in zeros}}, whole, nudges)
+            if self.d.seed is None:
+                return y, y
+            return jnp.sum(y * floats[self.d.seed.name]), y
+
+        y = scalar(wrt)[1]
+        found = {self.groups[0]: y}
+        gradient = jax.grad(lambda parts: scalar(parts)[0])
+        for group, declared in self.d.results[1:]:
+            if group == "outputs":
+                nodes = self._nodes({**floats, **whole})
+                values = {k: nodes[t.name] for k, t in declared.items()}
+            elif group == "hvp":
+                along = {n: floats[self.directions[n].name] for n in wrt}
+                values = jax.jvp(gradient, (wrt,), (along,))[1]
+            elif group == "gauss_newton":
+                values = self._gauss_newton(wrt, floats, whole)
+            elif group == "jacobian":
+                values = jax.jacfwd(lambda parts: scalar(parts)[1])(wrt)
+            elif group == "hessian":
+                blocks = jax.jacfwd(gradient)(wrt)
+                values = {(a, b): blocks[a][b] for a, b in declared}
+            else:
+                values = gradient(wrt)
+            found.update({label(group, k): values[k] for k in declared})
+        return found
+
+    def _gauss_newton(self, wrt, floats, whole):
+        """``J' H J V`` by a jvp, a jvp of a gradient and a vjp, z being moved in the evaluator of the definitions."""
+        between = self.d.between.name
+
+        def z(parts):
+            return self._nodes({**floats, **parts, **whole})[between]
+
+        def loss(nudge):
+            return self._nodes({**floats, **wrt, **whole}, {between: nudge})[self.d.loss.name]
+
+        along = {n: floats[self.directions[n].name] for n in wrt}
+        here, moved = jax.jvp(z, (wrt,), (along,))
+        curved = jax.jvp(jax.grad(loss), (jnp.zeros_like(here),), (moved,))[1]
+        return jax.vjp(z, wrt)[1](curved)[0]
+
+
+def finite(opponent: Opponent):
+    """A predicate on arrays: are the loss and all gradients finite there?"""
+    d = opponent.d
+
+    def holds(arrays) -> bool:
+        with np.errstate(all="ignore"):
+            values = evaluate(d.source, arrays, opponent.sizes, np)
+        if not np.all(np.isfinite(values[d.loss.name])):
+            return False
+        return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())
+
+    return holds

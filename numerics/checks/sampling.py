@@ -1,0 +1,210 @@
+"""Sizes and arrays for the numeric checks: unequal sizes, repeated integers, declared facts, a stated domain.
+
+Everything is seeded and float64.  Sizes are unequal, so that a transposition cannot hide, and then equal on purpose.
+Logs, roots and divisions need inputs where they are defined: a draw whose loss is not finite is thrown away, and the
+next domain of ``DOMAINS`` is tried; the one that was used is reported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from sympy import Expr, Integer
+
+from derive.language.errors import DeriveError
+from derive.language.facts import SumsTo, missing_value
+from derive.language.index import Size
+from derive.language.tensor import Tensor
+from derive.program.program import Program
+from numerics.reference.definitions import coefficient, size_value
+
+UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
+TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
+DOMAINS = {
+    "normal": None,
+    "(0.2, 1.5)": (0.2, 1.5),
+    "(0.05, 0.45)": (0.05, 0.45),
+    "(1.1, 2.5)": (1.1, 2.5),
+    "(-0.9, 0.9)": (-0.9, 0.9),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sizes by ``Size``, arrays by name, and the domain the floats were drawn from."""
+
+    sizes: dict
+    arrays: dict
+    domain: str
+
+    def text(self) -> str:
+        return " ".join(f"{s.name}={n}" for s, n in sorted(self.sizes.items(), key=lambda p: p[0].name)) or "(fixed)"
+
+
+def extents(program: Program) -> set[Expr]:
+    """Every size expression of a program that must be a positive whole number."""
+    found = set()
+    for t in program.inputs:
+        found |= {*t.axes, *((t.below,) if t.below is not None else ())}
+    for e in program.equations:
+        found |= {*e.tensor.axes, *(b.size for b in e.over), *(b.size for t in e.terms for b in t.bnd)}
+    return found
+
+
+def draw_sizes(
+    program: Program, fixed=None, square: bool = False, seed: int = 0, pool=UNEQUAL
+) -> dict[Size, int] | None:
+    """A value for every symbolic size: unequal ones (7, 5, 3 by name), or all equal with ``square``.
+
+    Derived sizes such as ``H - R + 1`` come out positive.  Returns None where no equal sizes satisfy that; raises
+    :class:`~derive.language.errors.DeriveError` where no unequal ones were found.
+    """
+    fixed = dict(fixed or {})
+    free = [s for s in program.sizes() if s not in fixed]
+    wanted = extents(program)
+    for values in _square_tries(free) if square else _unequal_tries(len(free), seed, pool):
+        sizes = {**fixed, **dict(zip(free, values, strict=True))}
+        if _possible(wanted, sizes):
+            return sizes
+    if square:
+        return None
+    raise DeriveError(
+        f"no sizes below {max(pool) + len(free)} for {', '.join(s.name for s in free)} make all of "
+        f"{', '.join(sorted(map(str, wanted)))} positive whole numbers; give some with sizes={{...}}"
+    )
+
+
+def _square_tries(free):
+    return [(n,) * len(free) for n in (3, 4, 2, 5, 6, 8)] if free else []
+
+
+def _unequal_tries(count, seed, pool):
+    """The small primes, largest first by name; then shuffles of a growing pool."""
+    pool = list(itertools.chain(pool, range(max(pool) + 1, max(pool) + count)))
+    yield sorted(pool[:count], reverse=True)
+    yield sorted(pool[:count])
+    rng = np.random.default_rng(seed)
+    for n in range(400):
+        wide = pool[: min(len(pool), count + 1 + n // 40)]
+        yield [int(v) for v in rng.permutation(sorted(wide))[:count]]
+
+
+def _possible(wanted, sizes) -> bool:
+    values = {s: Integer(n) for s, n in sizes.items()}
+    found = [e.xreplace(values) for e in wanted]
+    return all(v.is_Integer and v > 0 for v in found)
+
+
+def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
+    """The sizes that given arrays have, by name; derived axes such as ``2*N`` are solved when one size is unknown."""
+    sizes = dict(fixed or {})
+    axes = [
+        (t, a, n)
+        for t in program.inputs
+        if t.name in arrays
+        for a, n in zip(t.axes, np.shape(arrays[t.name]), strict=True)
+    ]
+    for _, axis, n in axes:
+        if isinstance(axis, Size) and sizes.setdefault(axis, n) != n:
+            raise DeriveError(f"size {axis} is {sizes[axis]} in one array and {n} in another")
+    for _, axis, n in axes:
+        unknown = [s for s in axis.free_symbols if s not in sizes]
+        if len(unknown) == 1:
+            known = {s: Integer(v) for s, v in sizes.items()}
+            fits = [v for v in range(1, 4 * n + 8) if axis.xreplace({**known, unknown[0]: Integer(v)}) == n]
+            if len(fits) == 1:
+                sizes[unknown[0]] = fits[0]
+    missing = [s.name for s in program.sizes() if s not in sizes]
+    if missing:
+        raise DeriveError(f"no array fixes the size {', '.join(missing)}; give it with sizes={{{missing[0]!r}: ...}}")
+    return sizes
+
+
+def draw_arrays(program: Program, sizes, domains, rng, wrt=()) -> dict[str, np.ndarray]:
+    """An array for every input; ``domains`` maps a name to a key of ``DOMAINS``."""
+    names = {t.name for t in wrt}
+    found = {
+        t.name: draw(t, sizes, domains.get(t.name, "normal"), rng, t.name in names or t.role == "parameter")
+        for t in program.inputs
+    }
+    for name in {e.terms[0].fac[0].tensor.name for e in program.equations if e.reduce == "logdet"} & set(found):
+        found[name] = _dominated(found[name])
+    return found
+
+
+def _dominated(matrices):
+    """Matrices of positive determinant: each row's diagonal is more than the rest of the row."""
+    rest = np.abs(matrices).sum(axis=-1)
+    return matrices + rest[..., None] * np.eye(matrices.shape[-1])
+
+
+def draw(t: Tensor, sizes, domain: str, rng, weight: bool = False) -> np.ndarray:
+    """One input array: integers in their range with repeats, floats in the domain that keep the declared facts."""
+    shape = tuple(size_value(a, sizes) for a in t.axes)
+    if t.dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if t.dtype == "int":
+        found = rng.integers(0, 5 if t.below is None else size_value(t.below, sizes), shape).astype(np.int32)
+        if found.size > 1:
+            found.flat[-1] = found.flat[0]
+        if missing_value(t) is not None and found.size > 1:
+            found.flat[rng.integers(found.size)] = missing_value(t)
+        return found
+    kinds = {f.kind for f in t.facts}
+    if DOMAINS[domain] is not None:
+        found = rng.uniform(*DOMAINS[domain], shape)
+    elif kinds & {"positive", "nonnegative", "sums_to"}:
+        found = rng.uniform(0.3, 1.5, shape)
+    else:
+        found = rng.normal(size=shape)
+        if weight and t.rank >= 2:
+            found *= 1.2 / math.sqrt(math.prod(shape[:-1]))
+    return _with_facts(found, t, sizes)
+
+
+def _with_facts(found, t, sizes):
+    if any(f.kind == "symmetric" for f in t.facts):
+        found = (found + found.T) / 2
+    if any(f.kind == "positive_definite" for f in t.facts):
+        found = found @ found.T / len(found) + np.eye(len(found)) / 2
+    if any(f.kind in ("positive", "nonnegative") for f in t.facts):
+        found = np.abs(found)
+    for f in t.facts:
+        if isinstance(f, SumsTo):
+            value, axis = coefficient(f.value, sizes), f.axis(t)
+            if value > 0:
+                found = np.abs(found) * value / np.abs(found).sum(axis=axis, keepdims=True)
+            else:
+                found = found - found.mean(axis=axis, keepdims=True) + value / found.shape[axis]
+    return found
+
+
+def draw_sample(program: Program, finite, sizes, seed: int = 0, wrt=()) -> Sample:
+    """Arrays at which ``finite(arrays)`` holds, from the first domain that has any.
+
+    One domain for all floats is tried first, then mixtures, a domain per tensor.  Raises
+    :class:`~derive.language.errors.DeriveError` when nothing finite was found.
+    """
+    rng = np.random.default_rng(seed)
+    floats = [t.name for t in program.inputs if t.dtype == "float"]
+    tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
+    names = list(DOMAINS)
+    tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
+    for domains in tries:
+        arrays = draw_arrays(program, sizes, domains, rng, wrt)
+        if finite(arrays):
+            return Sample(sizes, arrays, _domain_text(domains))
+    raise DeriveError(
+        f"no inputs with a finite loss and gradient were found in the domains {', '.join(DOMAINS)}; "
+        f"declare facts (dv.positive, dv.sums_to) that say where the loss is defined, or give inputs"
+    )
+
+
+def _domain_text(domains) -> str:
+    used = sorted(set(domains.values()))
+    if len(used) <= 1:
+        return used[0] if used else "no float inputs"
+    return ", ".join(f"{n} {d}" for n, d in sorted(domains.items()))

@@ -1,0 +1,1 @@
+"""Data sets that dependencies ship, files, images, sequences; metrics."""

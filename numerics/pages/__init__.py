@@ -1,0 +1,1 @@
+"""Pictures of training and of programs, and folders of HTML pages."""

@@ -1,0 +1,1 @@
+"""Independent forwards: a plain evaluator of definitions, and networks in ``jax.numpy`` and ``jax.nn``."""

@@ -1,0 +1,226 @@
+"""Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
+
+    trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
+    arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>
+    program.py                    the generated module, for reading
+
+The arrays are written first under a name made of their content; replacing ``trainer.json`` is what makes them current,
+in one atomic step, so an interrupted save leaves the previous one whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from derive.language.errors import DeriveError
+from derive.networks.losses import Loss
+from derive.networks.model import Model
+from numerics import files
+from numerics.data.metrics import built_in
+from numerics.errors import NumericsError
+from numerics.kernel.kernel import Kernel
+
+from .fit import Part
+from .programs import Memory
+
+FORMAT = 2
+INDEX, PROGRAM = "trainer.json", "program.py"
+
+
+class Saved(Protocol):
+    """What of a trainer is written down, and taken back."""
+
+    model: Model
+    losses: dict[str, Loss]
+    kernel: Kernel
+    memory: Memory
+    part: Part | None
+    seed: int
+    epoch: int
+    step: int
+    rows: list[dict]
+    frozen: tuple[str, ...]
+
+
+def save(trainer: Saved, folder) -> Path:
+    """Write a trainer into a folder (made if need be); returns the folder.
+
+    Raises
+    ------
+    NumericsError
+        For a loss, metric or layer that is a function of your own: only names can be written down.
+    """
+    folder = Path(folder)
+    write(trainer, folder)
+    return folder
+
+
+def write(
+    trainer: Saved, folder: Path, also: dict | None = None, arrays: dict | None = None, strict: bool = True
+) -> None:
+    """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
+    from safetensors.numpy import save as to_bytes
+
+    described = describe(trainer, strict) | (also or {})
+    raw = to_bytes(
+        {
+            n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
+            for n, a in {**_arrays(trainer), **(arrays or {})}.items()
+        }
+    )
+    digest = hashlib.sha256(raw).hexdigest()
+    described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write(folder / described["arrays"], raw)
+    source = trainer.kernel.source.encode()
+    if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
+        files.write(folder / PROGRAM, source)
+    files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+    for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
+        if old.name != described["arrays"]:
+            old.unlink(missing_ok=True)
+
+
+def holds(folder: Path) -> bool:
+    """Whether a folder has a trainer in it."""
+    return (folder / INDEX).exists()
+
+
+def read(folder: Path) -> tuple[dict, dict]:
+    """What a folder holds: the index, and the arrays by name; checked."""
+    described = _read_index(folder)
+    return described, _read_arrays(folder, described)
+
+
+def describe(trainer, strict: bool = True) -> dict:
+    """The index of a trainer, without its arrays."""
+    for loss in trainer.losses.values() if strict else ():
+        if not loss.built_in:
+            raise NumericsError(
+                f"save: the loss {loss.name!r} is a function of your own, which cannot be written down; "
+                f"save trainer.params (safetensors) and build the trainer in code"
+            )
+    own = [m for m in trainer.metric_names() if not built_in(m)]
+    if own and strict:
+        raise NumericsError(f"save: the metric {own[0]!r} is a function of your own, which cannot be written down")
+    part = trainer.part
+    return {
+        "format": FORMAT,
+        "model": trainer.model.to_dict() if strict else _as_data(trainer.model),
+        "losses": {n: one.config() if one.built_in else {"own": one.name} for n, one in trainer.losses.items()},
+        "loss_weights": trainer.loss_weights,
+        "metrics": trainer.metric_names(by_output=True),
+        "seed": trainer.seed,
+        "frozen": list(trainer.frozen),
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "history": trainer.rows,
+        "batch_size": trainer.fitted_size,
+        "part": None if part is None else {"examples": part.examples, "batch_size": part.batch_size, "done": part.done},
+    }
+
+
+def _as_data(model):
+    """The model as data; of one with functions of your own, its summary."""
+    try:
+        return model.to_dict()
+    except DeriveError:
+        return str(model.summary())
+
+
+def _arrays(trainer) -> dict[str, np.ndarray]:
+    found = {f"{group}/{n}": a for group in ("params", "state", "carried") for n, a in getattr(trainer, group).items()}
+    found |= {f"optimizer/{path}": leaf for path, leaf in _leaves(trainer.opt_state)}
+    if trainer.class_weight is not None:
+        found["class_weight"] = trainer.class_weight
+    if trainer.part is not None:
+        found["part/losses"] = np.asarray(jax.device_get(trainer.part.losses), np.float32)
+        found |= {
+            f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
+            for n, outputs in trainer.part.outputs.items()
+        }
+    return {n: np.asarray(a) for n, a in found.items()}
+
+
+def restore(trainer, described, arrays, folder) -> None:
+    """Take a trainer back to what was saved; its model and losses are those of the index."""
+    if described["frozen"] != list(trainer.frozen):
+        trainer._frozen(described["frozen"])
+
+    def group(name, like):
+        return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
+
+    carried = {n.removeprefix("carried/"): jnp.asarray(a) for n, a in arrays.items() if n.startswith("carried/")}
+    trainer.memory = trainer.memory._replace(
+        params=group("params", trainer.params),
+        state=group("state", trainer.state),
+        carried=carried,
+        opt_state=_restored(trainer.opt_state, arrays, folder),
+    )
+    trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
+    trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
+    part, trainer.part = described["part"], None
+    if part is not None:
+        outputs = {n.removeprefix("part/outputs/"): [a] for n, a in arrays.items() if n.startswith("part/outputs/")}
+        trainer.part = Part(**part, losses=list(arrays["part/losses"]), outputs=outputs)
+
+
+def _read_index(folder: Path) -> dict:
+    try:
+        described = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NumericsError(f"{folder}: no {INDEX} in it; a folder written by trainer.save is expected") from None
+    except (OSError, ValueError) as error:
+        raise NumericsError(f"{folder / INDEX}: cannot be read: {error}") from None
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise NumericsError(f"{folder / INDEX}: not format {FORMAT} of a saved trainer")
+    return described
+
+
+def _read_arrays(folder: Path, described) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    path = folder / Path(described["arrays"]).name
+    try:
+        raw = path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != described["sha256"]:
+            raise NumericsError(f"{path}: its content is not what was saved (the sha256 differs)")
+        return from_bytes(raw)
+    except (OSError, SafetensorError) as error:
+        raise NumericsError(f"{path}: cannot be read: {error}") from None
+
+
+def _leaves(state):
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+
+
+def _restored(state, arrays, folder):
+    """The state of a fresh optimizer with every leaf replaced by the saved one."""
+    saved = {n for n in arrays if n.startswith("optimizer/")}
+    wanted = {f"optimizer/{path}" for path, _ in _leaves(state)}
+    if saved != wanted:
+        raise NumericsError(
+            f"{folder}: saved with another optimizer: its state has {len(saved)} arrays, this one's "
+            f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
+            f"of optimizer"
+        )
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state
+    )
+
+
+def _one(arrays, name, like, folder):
+    found = arrays.get(name)
+    if found is None:
+        raise NumericsError(f"{folder}: holds no {name}")
+    if found.shape != np.shape(like):
+        raise NumericsError(f"{folder}: {name} has shape {found.shape}, expected {np.shape(like)}")
+    return found
