@@ -8,8 +8,7 @@ import sympy
 
 import derive as dv
 from derive.networks import layers as L
-from numerics.checks.ground import float64
-from numerics.checks.verify import verify
+from numerics.checks.verify import float64, verify
 from numerics.kernel.compile import compile
 from numerics.reference import sequences as unrolled
 

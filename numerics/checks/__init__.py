@@ -1,1 +1,1 @@
-"""Numeric evidence: autodiff of an independent forward, Taylor remainders, hand-written gradients."""
+"""Compiled programs against independent opponents: autodiff, a plain evaluator, Taylor remainders, other people's gradients."""

@@ -8,6 +8,7 @@ fit.py         one call of fit: epochs of steps
 callbacks.py   what is told of a fit: early stopping, and your own
 saving.py loading.py  a trainer on disk
 resume.py      the checkpoints of a fit, and going on from them
+saving.py      a trainer as files; loading.py: nx.load
 init.py        initial parameters
 trainer.py     nx.Trainer
 transfer.py    a trained network with another head

@@ -1,4 +1,4 @@
-"""Runs that were saved, loaded again: ``nx.load``."""
+"""``nx.load``: a trainer as it was saved."""
 
 from __future__ import annotations
 
