@@ -144,7 +144,10 @@ def test_dir_shows_public_names_only(package):
     assert dir(package) == sorted(package.__all__)
     assert all(hasattr(package, name) and not name.startswith("_") for name in dir(package))
     spaces = {name for name in dir(package) if isinstance(getattr(package, name), types.ModuleType)}
-    assert spaces == {"derive": {"activations", "examples", "layers", "losses"}, "numerics": set(nx.SPACES)}[package.__name__]
+    assert (
+        spaces
+        == {"derive": {"activations", "examples", "layers", "losses"}, "numerics": set(nx.SPACES)}[package.__name__]
+    )
 
 
 def test_no_function_of_numerics_has_the_name_of_a_module():
