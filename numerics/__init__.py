@@ -31,11 +31,8 @@ NAMES = {
     "data.sequences": "Vocabulary lengths pad streams windows",
     "errors": "InputError NotFiniteError NumericsError SizeError",
 }
-SPACES = {
-    "minimize": "minimize",
-    "pictures": "pages.pictures",
-    "plots": "pages.plots",
-}  # modules, as in nx.plots.curves
+# modules whose functions go by the module's name, as in nx.plots.curves
+SPACES = {"minimize": "minimize", "pictures": "pages.pictures", "plots": "pages.plots"}
 
 _MODULE_OF = {name: module for module, names in NAMES.items() for name in names.split()}
 __all__ = list({**_MODULE_OF, **SPACES})

@@ -10,7 +10,7 @@ import derive as dv
 import numerics as nx
 from derive.language.tensor import Tensor
 from numerics.checks import sampling
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.reference.definitions import evaluate
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import derive as dv
 import numerics as nx
 from derive.networks import layers as L
+from numerics.checks.ground import float64
 from numerics.checks.opponent import flatten
-from numerics.checks.verify import float64
 from numerics.reference import networks as catalogue
 
 LAYERS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_cases import CASES, compiled, data, leaves
 
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 
 NAMES = [n for n in CASES if n != "strange_names"]
 

@@ -9,7 +9,7 @@ import derive as dv
 import numerics as nx
 from derive import Sequential
 from derive.networks import layers as L
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 
 b, p, q, c = dv.indices("b p q c")
 

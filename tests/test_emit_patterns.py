@@ -8,7 +8,7 @@ from sympy import Eq, Ge, Piecewise, Rational, exp, tanh
 
 import derive as dv
 import numerics as nx
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,8 +10,8 @@ from sympy import Eq, Piecewise, exp, log, tanh
 
 import derive as dv
 import numerics as nx
+from numerics.checks.ground import everything
 from numerics.checks.sampling import draw_arrays, draw_sizes
-from numerics.checks.verify import everything
 from numerics.emit.source import library
 
 

@@ -10,7 +10,7 @@ from sympy import Eq
 import derive as dv
 import numerics as nx
 from derive.language.nodes import ArgMax, Iverson
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.reference.definitions import evaluate
 
 b, c, o = dv.indices("b c o")

@@ -18,8 +18,8 @@ import derive as dv
 import numerics as nx
 from derive.language.errors import ShapeError
 from derive.networks import layers as L
+from numerics.checks.ground import float64
 from numerics.checks.opponent import flatten
-from numerics.checks.verify import float64
 from numerics.emit.source.choose import ACCEPTED
 from numerics.reference import networks as catalogue
 

@@ -8,7 +8,8 @@ import sympy
 
 import derive as dv
 from derive.networks import layers as L
-from numerics.checks.verify import float64, verify
+from numerics.checks.ground import float64
+from numerics.checks.verify import verify
 from numerics.kernel.compile import compile
 from numerics.reference import sequences as unrolled
 

@@ -15,7 +15,7 @@ from derive.exact.matrices import eliminated
 from derive.language.matrices import KINDS, MATRICES
 from derive.passes.matrices import slope
 from derive.show.latex import equation_latex
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.emit.patterns.matrices import EMISSIONS
 from numerics.reference.definitions import MATRIX_VALUES, evaluate
 

@@ -9,7 +9,7 @@ import sympy
 import derive as dv
 from derive.exact.functions import FUNCTIONS as LANGUAGE
 from derive.program.ingest import ingest
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.reference.definitions import FUNCTIONS, evaluate, size_value
 
 

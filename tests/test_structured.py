@@ -9,8 +9,8 @@ import derive as dv
 import numerics as nx
 from derive.derivation.structured import structured
 from derive.language.errors import UnsupportedError
+from numerics.checks.ground import everything
 from numerics.checks.sampling import draw_arrays, draw_sizes
-from numerics.checks.verify import everything
 
 
 def both(d, seed=0):

@@ -17,7 +17,7 @@ import derive as dv
 import numerics as nx
 from derive.networks import layers as L
 from numerics.errors import InputError, NumericsError
-from numerics.training import saving
+from numerics.training import saving as checkpoint
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(40, 6, 6, 1)).astype(np.float32)
@@ -335,12 +335,12 @@ def test_kill_9_at_any_moment_leaves_a_checkpoint_that_goes_on_to_the_bit(tmp_pa
     rng, last = np.random.default_rng(0), 0
     for _ in range(6):
         step = killed(folder, root, int(rng.integers(1, 30)), float(rng.uniform(0, 0.02)))
-        found = saving.read(pathlib.Path(folder))[0]["step"]
+        found = checkpoint.read(pathlib.Path(folder))[0]["step"]
         assert step - 2 <= found <= step + 1, "every step was kept, up to the one that was cut off"
         assert found > last
         last = found
     finished(folder, root)
-    (a, arrays_a), (b, arrays_b) = saving.read(straight), saving.read(folder)
+    (a, arrays_a), (b, arrays_b) = checkpoint.read(straight), checkpoint.read(folder)
     for described in (a, b):
         for row in described["history"]:
             row.pop("seconds")

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .alterations import Alterations
+from .ground import everything, fixed_sizes, float64
 from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape
 from .opponent import Opponent, finite, flatten
 from .report import table
 from .rounding import CAPS, Model, is_float, known_dtype, moved, scales
 from .sampling import TELLING, bind_sizes, draw_sample, draw_sizes
-from .verify import everything, fixed_sizes, float64
 
 RIGHT = ("ok",)
 

@@ -16,10 +16,9 @@ import jax
 import numpy as np
 
 from derive.language.errors import DerivationError
-from derive.language.index import Size
-from derive.program.program import Program
 from numerics.errors import NumericsError
 
+from .ground import _precision, everything, fixed_sizes, float64
 from .opponent import Opponent, finite, flatten, label
 from .report import Finding, Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
@@ -113,32 +112,6 @@ def summary(report: Report) -> str:
     exact = next((f.exact for f in wide if f.exact), "not checked exactly")
     lowest = f"Taylor order {orders[0]}" if orders else "no Taylor order taken"
     return f"exact {exact}; autodiff {worst:.1e}; {lowest} (evidence in the .json beside it)"
-
-
-def float64():
-    """A context in which JAX computes in float64; the user's own setting is back afterwards."""
-    return _precision(True)
-
-
-def _precision(wide: bool):
-    if callable(getattr(jax, "enable_x64", None)):
-        return jax.enable_x64(wide)
-    from jax.experimental import enable_x64
-
-    return enable_x64(wide)
-
-
-def fixed_sizes(kern) -> dict[Size, int]:
-    """The sizes bound when the kernel was compiled."""
-    given = getattr(kern, "sizes", None) or {}
-    return {s if isinstance(s, Size) else Size(str(s)): int(n) for s, n in given.items()}
-
-
-def everything(d) -> Program:
-    """The inputs and equations of the definitions and of the derived program, for drawing sizes and arrays."""
-    inputs = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
-    equations = {e.name: e for e in (*d.source.equations, *d.program.equations)}
-    return Program(tuple(inputs.values()), tuple(equations.values()), d.program.outputs)
 
 
 class _Check:

@@ -86,7 +86,7 @@ def train(
 
         derive train digits -o run/ --epochs 60 --resume
     """
-    from numerics.training import saving
+    from numerics.training import saving as checkpoint
 
     from .runs import Run, train
 
@@ -103,14 +103,14 @@ def train(
     if len(network.inputs) == 1 and network.input.dtype == "float":
         found = found.shaped(network.shape(network.input)[1:])
     folder = out or Path("out") / (found.name if model == "mlp" else f"{found.name}_{network.name}")
-    if saving.holds(folder) and not resume:
+    if checkpoint.holds(folder) and not resume:
         if not overwrite:
             raise NumericsError(
                 f"{folder} holds another run; --resume goes on with it, --overwrite begins anew, -o names "
                 f"another folder"
             )
         _emptied(folder)
-    if resume and not saving.holds(folder):
+    if resume and not checkpoint.holds(folder):
         raise NumericsError(f"--resume: {folder} holds no run; -o names the folder of one")
     result = train(
         Run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.errors import NumericsError
 from numerics.pages.plots import HELD, MARK, TRAIN, _figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numerics.checks.verify import float64
+from numerics.checks.ground import float64
 from numerics.errors import NumericsError
 
 from .history import Iteration, NewtonError, NewtonResult

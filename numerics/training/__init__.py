@@ -6,9 +6,8 @@ use.py         evaluation and prediction in batches
 optimizer.py   rates, clipping, accumulation, and state that follows freezing
 fit.py         one call of fit: epochs of steps
 callbacks.py   what is told of a fit: early stopping, and your own
-saving.py loading.py  a trainer on disk
+saving.py, loading.py  a trainer as files, and back
 resume.py      the checkpoints of a fit, and going on from them
-saving.py      a trainer as files; loading.py: nx.load
 init.py        initial parameters
 trainer.py     nx.Trainer
 transfer.py    a trained network with another head

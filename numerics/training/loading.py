@@ -1,4 +1,4 @@
-"""``nx.load``: a trainer as it was saved."""
+"""Runs that were saved, loaded again: ``nx.load``."""
 
 from __future__ import annotations
 

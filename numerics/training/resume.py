@@ -13,7 +13,7 @@ import numpy as np
 
 from numerics.errors import InputError, NumericsError
 
-from . import saving
+from . import saving as checkpoint
 
 SAME = ("examples", "batch_size", "shuffle", "drop_last")  # of a fit, for the order of its batches
 
@@ -33,15 +33,15 @@ class Keeper:
 
     def begin(self, resume: bool) -> bool:
         """Refuse a folder with another run, or take the trainer back to where the run in it was."""
-        if not saving.holds(self.folder):
+        if not checkpoint.holds(self.folder):
             return False
         if not resume:
             raise NumericsError(
                 f"fit: {self.folder} holds another run; give another folder, or resume=True to go on with that one"
             )
-        described, arrays = saving.read(self.folder)
+        described, arrays = checkpoint.read(self.folder)
         self._compare(described)
-        saving.restore(self.trainer, described, arrays, self.folder)
+        checkpoint.restore(self.trainer, described, arrays, self.folder)
         fit = described.get("fit") or {}
         self.asked["start"] = fit.get("start", 0)
         for n, (kind, saved) in enumerate(fit.get("callbacks", [])):
@@ -54,7 +54,7 @@ class Keeper:
         return True
 
     def _compare(self, described: dict) -> None:
-        here = saving.describe(self.trainer, strict=False)
+        here = checkpoint.describe(self.trainer, strict=False)
         for what in ("model", "losses", "loss_weights", "metrics", "seed"):
             found = first_difference(described[what], here[what])
             if found:
@@ -83,9 +83,9 @@ class Keeper:
             callbacks.append([type(c).__name__, {k: v for k, v in saved.items() if not isinstance(v, np.ndarray)}])
         fit = {**self.asked, "stopped": self.trainer.stop and self.trainer.part is None, "callbacks": callbacks}
         try:
-            saving.write(self.trainer, self.folder, {"fit": fit}, arrays, strict=False)
+            checkpoint.write(self.trainer, self.folder, {"fit": fit}, arrays, strict=False)
         except OSError as error:
-            stays = "; the checkpoint before it stays as it was" if saving.holds(self.folder) else ""
+            stays = "; the checkpoint before it stays as it was" if checkpoint.holds(self.folder) else ""
             raise NumericsError(
                 f"fit: no checkpoint could be written to {self.folder}: {error.strerror or error} (epoch "
                 f"{self.trainer.epoch}, step {self.trainer.step}){stays}. trainer.save writes one once "

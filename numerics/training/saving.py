@@ -1,4 +1,4 @@
-"""Saving a trainer, and reading what was saved: a JSON file and a safetensors file, never pickle.
+"""Saving and loading a trainer: a JSON file and a safetensors file, never pickle.
 
     trainer.json                  the model, losses, metrics, seed, epoch, step, history, and which arrays file is meant
     arrays-<digest>.safetensors   params/<name>, optimizer/<path>, state/<name>, carried/<name>, part/<...>

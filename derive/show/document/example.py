@@ -2,7 +2,7 @@
 
 Values are exact fractions as long as the program allows (products, sums, maxes, quotients, exp 0, ...), and rounded
 decimals from the first transcendental value on.  This is an evaluator for display, element by element straight from the
-equations; the evidence comes from elsewhere (:mod:`derive.exact`, :mod:`numerics.checks`).
+equations; the evidence comes from elsewhere (:mod:`derive.exact`, :mod:`numerics.checks.verify`).
 """
 
 from __future__ import annotations

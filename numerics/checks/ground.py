@@ -1,0 +1,34 @@
+"""What every numeric check stands on: float64, sizes that no array fixes, and all inputs of a kernel."""
+
+from __future__ import annotations
+
+import jax
+
+from derive.language.index import Size
+from derive.program.program import Program
+
+
+def float64():
+    """A context in which JAX computes in float64; the user's own setting is back afterwards."""
+    return _precision(True)
+
+
+def _precision(wide: bool):
+    if callable(getattr(jax, "enable_x64", None)):
+        return jax.enable_x64(wide)
+    from jax.experimental import enable_x64
+
+    return enable_x64(wide)
+
+
+def fixed_sizes(kern) -> dict[Size, int]:
+    """The sizes bound when the kernel was compiled."""
+    given = getattr(kern, "sizes", None) or {}
+    return {s if isinstance(s, Size) else Size(str(s)): int(n) for s, n in given.items()}
+
+
+def everything(d) -> Program:
+    """The inputs and equations of the definitions and of the derived program, for drawing sizes and arrays."""
+    inputs = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+    equations = {e.name: e for e in (*d.source.equations, *d.program.equations)}
+    return Program(tuple(inputs.values()), tuple(equations.values()), d.program.outputs)
