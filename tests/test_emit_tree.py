@@ -4,7 +4,6 @@ import ast
 import textwrap
 
 import pytest
-from derive.errors import DerivationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_cases import CASES, check, compiled, data
@@ -14,6 +13,7 @@ from sympy import Rational, exp
 
 import derive as dv
 import numerics as nx
+from derive.language.errors import DerivationError
 from numerics.emit import equation
 from numerics.emit.module import emit
 from numerics.emit.source import printer

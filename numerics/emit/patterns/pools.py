@@ -93,12 +93,9 @@ class Pools:
             readers = (self.by_name[n] for n in self.readers[maxes[-1].name])
             outer = next((e for e in readers if e.reduce == "max"), None)
             read = _max_of(outer, "max") if outer is not None else None
-            if (
-                outer is None
-                or read is None
-                or not all(isinstance(e, Index) for e in read.idx)
-                or len(set(read.idx)) != len(read.idx)
-            ):
+            if outer is None or read is None:
+                break
+            if not all(isinstance(e, Index) for e in read.idx) or len(set(read.idx)) != len(read.idx):
                 break
             change = dict(zip(maxes[-1].idx, read.idx, strict=True))
             image, taps = image.xreplace(change), [change.get(t, t) for t in taps] + [outer.over[0]]

@@ -46,7 +46,12 @@ def _is_plain(p: Plan) -> bool:
 
 
 def gram(scope: Scope, c: Contraction, out: Sequence[Index]) -> Val | None:
-    """``sum_b w[b] x[b,i] x[b,j]``, if that is what a contraction says."""
+    """``sum_b w[b] x[b,i] x[b,j]``, if that is what a contraction says.
+
+    Why it has a function: ``x.T @ (w * x)`` computes both triangles.  Strips of columns meet only what stands to their
+    right, which halves the work as long as a strip is wide enough to be a fast product, hence ``SMALL``.  The weights may
+    hold b alone: one that holds i or j would be another matrix on one side, and the product no mirror image of itself.
+    """
     if len(out) != 2 or len(c.bnd) != 1 or any(o.conditions for o in c.operands):
         return None
     (i, j), b, fac = out, c.bnd[0], [f for o in c.operands for f in o.fac]
@@ -127,18 +132,20 @@ def _over_classes(plans: list[Plan], i: Index, j: Index, classes: set[Index]) ->
         first, matrix = b, split[0]
         used.append(p)
         weighted.append(Plan(p.coef, split[1], [c.xreplace(moved) for c in p.conditions], []))
-    if (
-        first is None
-        or matrix is None
-        or len(used) < 2
-        or not any({s for f in p.fac for s in labels(f)} >= {first, *classes} for p in weighted)
-    ):
+    if first is None or matrix is None or len(used) < 2:
+        return None
+    if not any({s for f in p.fac for s in labels(f)} >= {first, *classes} for p in weighted):
         return None
     return used, first, weighted, matrix
 
 
 def _symmetric(plans: list[Plan], k: Index, l: Index) -> bool:
-    """Whether the sum of the weights stays the same when k and l change places."""
+    """Whether the sum of the weights stays the same when k and l change places.
+
+    The plans are compared as a bag, each before and after the exchange: a sum is symmetric also where no term of it is,
+    ``p[k] q[l] + p[l] q[k]``.  On the diagonal k and l are one number, so there every l is read as k first; otherwise
+    ``[k = l] p[k]`` and ``[k = l] p[l]`` would count as different.  What is not recognised is computed in full, never wrong.
+    """
     swap = {k: l, l: k}
 
     def form(p: Plan, moved: dict[Index, Index]) -> tuple[Any, ...]:
@@ -166,6 +173,9 @@ def diagonal(scope: Scope, plans: list[Plan], order: Order, together: Together) 
 
 def _on_diagonal(scope: Scope, plans: list[Plan], order: Order, together: Together) -> Val | None:
     """A full matrix and a diagonal as one matrix with numbers added along its diagonal, not as a mask over all of it.
+
+    A mask would read, compare and write K x K numbers for the K that differ.  It needs something dense to add onto: a
+    diagonal alone is a mask already as short as can be.
 
     The matrix is over the last two axes; those before are a batch.
     """
