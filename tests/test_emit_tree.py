@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import CASES, check, compiled, data
+from kernel_cases import CASES, check, data, free_sizes
 from programs import CASES as PROGRAMS
 from random_programs import Maker, Powers
 from sympy import Rational, exp
@@ -251,9 +251,8 @@ def test_a_literal_is_finite_and_has_no_sign(value):
 
 def emitted(d, **options):
     """The module of a derivation, sizes that no array fixes given."""
-    sizes, _ = data(d)
-    kern = compiled(d, sizes, options.get("dense_fallback", False))
-    return emit(d, kern._fixed, **options)
+    sizes, free = data(d)[0], free_sizes(d)
+    return emit(d, {s: n for s, n in sizes.items() if s.name in free}, **options)
 
 
 @pytest.mark.parametrize("dense", [False, True])

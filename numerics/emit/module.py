@@ -86,7 +86,7 @@ def _results(d: Derivation) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
 
 def emit(
     d: Derivation,
-    sizes: Mapping[Size | str, int] | None = None,
+    sizes: Mapping[Size, int] | None = None,
     dense_fallback: bool = False,
     name: str | None = None,
     verified: str | None = None,
@@ -97,7 +97,7 @@ def emit(
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
-    bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
+    bound = dict(sizes or {})
     names = Names({"jnp", "jax", "lax", "functools", "product", *library.names()})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)

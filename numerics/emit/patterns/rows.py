@@ -10,7 +10,7 @@ equation stays as derived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sympy import Expr, Function, Piecewise
@@ -42,7 +42,7 @@ def vectors_in_sums(scope: Scope, program: Program) -> Program:
     return replace(program, equations=tuple(out))
 
 
-def _with_vector(t: Term, f: Expr, by_name: Mapping[str, Equation]) -> Term | None:
+def _with_vector(t: Term, f: Expr, by_name: dict[str, Equation]) -> Term | None:
     if not isinstance(f, Read) or f.idx[-1:] != t.bnd:  # before the product is written out, which costs
         return None
     product = definition(f, by_name)

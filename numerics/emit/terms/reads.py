@@ -12,7 +12,7 @@ x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import sympy
 from sympy import Expr, Integer, expand
@@ -32,8 +32,22 @@ from .positions import is_index_array, is_inside, known, labels
 BACKWARD = Slice(step=Unary("-", Number(1)))  # ``::-1``
 
 
-# How one axis is read: all (label) | flip (label) | slice (label, start, low pad, high pad, step) | at | gather
-Kind = tuple[Any, ...]
+@dataclass(frozen=True)
+class Along:
+    """How one axis is read: "all" of it along a label, backward ("flip"), a "slice", one position ("at"), or a "gather".
+
+    A slice goes from ``start`` in steps of ``step`` and runs ``low`` places over the beginning, ``high`` over the end.
+    """
+
+    how: str
+    label: Index | None = None
+    start: Expr = Integer(0)
+    low: Expr = Integer(0)
+    high: Expr = Integer(0)
+    step: Expr = Integer(1)
+
+
+AT, GATHER = Along("at"), Along("gather")
 
 
 def read(scope: Scope, r: Read, order: Order) -> Val:
@@ -49,11 +63,11 @@ def read(scope: Scope, r: Read, order: Order) -> Val:
         for label in labels(e):
             seen[label] = seen.get(label, 0) + 1
     kinds = [_axis(scope, e, size, seen) for e, size in zip(r.idx, sizes, strict=True)]
-    if all(kind == "all" for kind, *_ in kinds):
+    if all(kind.how == "all" for kind in kinds):
         return Val(base, r.idx, t.dtype)
     if r.tensor.rank == 2 and r.idx[0] == r.idx[1] and isinstance(r.idx[0], Index) and _square(r, scope):
         return Val(call("jnp.diagonal", base), (r.idx[0],), t.dtype)
-    if any(kind == "gather" for kind, *_ in kinds):
+    if GATHER in kinds:
         return _gather(scope, base, r, kinds, sizes, order)
     return _slices(scope, base, r, kinds, sizes)
 
@@ -63,29 +77,30 @@ def _square(r: Read, scope: Scope) -> bool:
     return all(same_size(size, scope.known(a)) for a in r.tensor.axes)
 
 
-def _axis(scope: Scope, e: Expr, size: Expr, seen: dict[Index, int]) -> Kind:
+def _axis(scope: Scope, e: Expr, size: Expr, seen: dict[Index, int]) -> Along:
     """How one axis is read, without an index array where the sizes prove that none is needed."""
     own = labels(e)
     if not own:
-        return ("at",)
+        return AT
     label = next(iter(own))
     if len(own) > 1 or seen[label] > 1 or e.has(Read):
-        return ("gather",)
+        return GATHER
     split = parts(e)
     if split is None or label not in split[0]:
-        return ("gather",)
+        return GATHER
     coef, start = split[0][label], scope.known(split[1])
     count, coef = scope.known(label.size), scope.known(coef)
     if coef == 1 and start == 0 and same_size(count, size):
-        return ("all", label)
+        return Along("all", label)
     if coef == 1:
         low, high = _excess(-start), _excess(expand(start + count - size))
-        fits = low is not None and high is not None and nonnegative(expand(count - low - high))
-        return ("slice", label, start, low, high, 1) if fits else ("gather",)
+        if low is None or high is None or not nonnegative(expand(count - low - high)):
+            return GATHER
+        return Along("slice", label, start, low, high)
     if coef == -1 and same_size(count, size) and same_size(start, size - 1):
-        return ("flip", label)
+        return Along("flip", label)
     proved = is_inside(scope, e, size)
-    return ("slice", label, start, 0, 0, coef) if proved and nonnegative(coef - 1) else ("gather",)
+    return Along("slice", label, start, step=coef) if proved and nonnegative(coef - 1) else GATHER
 
 
 def _excess(e: Expr) -> Expr | None:
@@ -95,27 +110,24 @@ def _excess(e: Expr) -> Expr | None:
     return e if nonnegative(e) else None
 
 
-def _slices(scope: Scope, base: Code, r: Read, kinds: list[Kind], sizes: list[Expr]) -> Val:
+def _slices(scope: Scope, base: Code, r: Read, kinds: list[Along], sizes: list[Expr]) -> Val:
     """Slices, fixed positions and pads: no index array is needed."""
     marks: list[Code] = []
     axes: list[Index] = []
     pads: list[tuple[Expr, Expr]] = []
     masks: list[Val] = []
     for kind, e, size in zip(kinds, r.idx, sizes, strict=True):
-        if kind[0] == "at":
+        if kind.label is None:
             marks.append(_position(scope, e, size, masks, r.tensor))
             continue
-        axes.append(kind[1])
-        if kind[0] in ("all", "flip"):
-            marks.append(WHOLE if kind[0] == "all" else BACKWARD)
-            pads.append((Integer(0), Integer(0)))
-            continue
-        _, label, start, low, high, step = kind
-        count = scope.known(label.size)
-        first = expand(start + low)
-        stop = expand(start + (count - 1) * step + 1 - high)
-        marks.append(_slice(scope, first, stop, size, step))
-        pads.append((low, high))
+        axes.append(kind.label)
+        pads.append((kind.low, kind.high))
+        if kind.how == "slice":
+            first = expand(kind.start + kind.low)
+            stop = expand(kind.start + (scope.known(kind.label.size) - 1) * kind.step + 1 - kind.high)
+            marks.append(_slice(scope, first, stop, size, kind.step))
+        else:
+            marks.append(WHOLE if kind.how == "all" else BACKWARD)
     while marks and marks[-1] == WHOLE:
         marks.pop()
     node = Subscript(base, tuple(marks)) if marks else base
@@ -153,7 +165,7 @@ def _declared(e: Expr) -> bool:
     return isinstance(e, Read) and missing_value(e.tensor) is None
 
 
-def _gather(scope: Scope, base: Code, r: Read, kinds: list[Kind], sizes: list[Expr], order: Order) -> Val:
+def _gather(scope: Scope, base: Code, r: Read, kinds: list[Along], sizes: list[Expr], order: Order) -> Val:
     """Advanced indexing; every axis whose label takes part in a gather gets an index array too.
 
     NumPy puts the axes of the index arrays where the first of them stands, if they stand side by side, else in front.
@@ -164,9 +176,9 @@ def _gather(scope: Scope, base: Code, r: Read, kinds: list[Kind], sizes: list[Ex
     masks: list[Val] = []
     advanced: list[int] = []
     for n, (kind, e, size) in enumerate(zip(kinds, r.idx, sizes, strict=True)):
-        if kind[0] == "all" and kind[1] not in grid:
+        if kind.how == "all" and kind.label is not None and kind.label not in grid:
             marks.append(WHOLE)
-            axes.append(kind[1])
+            axes.append(kind.label)
             continue
         at = pointwise.expr(scope, e, grid)
         if r.tensor.dtype == "float" and not _declared(e) and not is_inside(scope, e, size):
@@ -188,12 +200,12 @@ def _named_patches(scope: Scope, r: Read, v: Val) -> Val:
     return scope.share(("windows", v.node), (f"{r.tensor.name}_at", f"{r.tensor.name}_windows"), v)
 
 
-def _grid(scope: Scope, r: Read, kinds: list[Kind], order: Order) -> tuple[Index, ...]:
+def _grid(scope: Scope, r: Read, kinds: list[Along], order: Order) -> tuple[Index, ...]:
     """The labels of all index arrays, in order: those of every axis that is not read whole.
 
     An index array that an earlier line made keeps its order, so that it need not be transposed.
     """
-    found = {label for kind, e in zip(kinds, r.idx, strict=True) if kind[0] != "all" for label in labels(e)}
+    found = {label for kind, e in zip(kinds, r.idx, strict=True) if kind.how != "all" for label in labels(e)}
     own = [label for label in order if label in found]
     rest = sorted(found - set(own), key=lambda i: (i.name, i.uid))
     for e in r.idx:
