@@ -67,7 +67,7 @@ def signed_sum(scope: Scope, values: Iterable[tuple[int, Val]], order: Order) ->
     for sign, v in pairs:
         node = align(v, axes).node
         if total is None:
-            total = node if sign > 0 else Unary("-", node)
+            total = node if sign > 0 else node.opposite
         else:
             total = minus(total, node) if sign < 0 else plus(total, node)
     assert total is not None
