@@ -9,6 +9,8 @@ when JAX traces it; a zero would be wrong and would pass unseen.  Put it in ``wr
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,8 @@ def custom_vjp(kern):
     def backward(kept, cotangent):
         args, ready = kept
         if isinstance(cotangent, SymbolicZero):
-            cotangent = jnp.zeros(cotangent.aval.shape, cotangent.aval.dtype)
+            like = cast("jax.core.ShapedArray", cotangent.aval)  # of an array, as every result here is
+            cotangent = jnp.zeros(like.shape, like.dtype)
         found = ready if seed is None else run(args, cotangent)[grads]
         out = []
         for name, arg in zip(names, args, strict=True):

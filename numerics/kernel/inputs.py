@@ -106,8 +106,8 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
                 bound[a], origin[a] = shapes[t.name][n], (t, n)
     for s in sorted({s for t in given for a in t.axes for s in a.free_symbols} - set(bound), key=lambda s: s.name):
         place = size_place(s, given)
-        if place is not None and place[2] is not None:
-            t, n, formula = place
+        t, n, formula = place or (None, 0, None)
+        if t is not None and formula is not None:
             value = formula.subs(dict.fromkeys(formula.free_symbols, shapes[t.name][n]))
             if value.is_Integer and value > 0:
                 bound[s], origin[s] = int(value), (t, n)
@@ -225,13 +225,13 @@ def _position(t: Tensor, spot) -> str:
 
 def _check_range(t: Tensor, a, bound) -> str:
     below = None if t.below is None else t.below.xreplace({s: Integer(v) for s, v in bound.items()})
-    known = below is not None and below.is_Integer
     none = missing_value(t)
-    bad = (a < 0) | (a >= int(below)) if known else (a < 0) & (t.below is not None)
+    limit = int(below) if below is not None and below.is_Integer else None
+    bad = (a < 0) & (t.below is not None) if limit is None else (a < 0) | (a >= limit)
     bad &= a != none if none is not None else True
     if bad.any():
         spot = np.argwhere(bad)[0]
-        upper = f"{t.below}" + (f" = {below}" if known and t.below != below else "")
+        upper = f"{t.below}" + (f" = {limit}" if limit is not None and t.below != limit else "")
         upper += "" if none is None else f", or {none}"
         raise InputError(
             f"{_position(t, spot)} = {int(a[tuple(spot)])} is out of the declared range 0 <= {t.name} < "
@@ -241,7 +241,7 @@ def _check_range(t: Tensor, a, bound) -> str:
         return f"{t.name}: no range declared"
     return (
         f"{t.name}: 0 <= {t.name} < {t.below}"
-        if known
+        if limit is not None
         else f"{t.name}: 0 <= {t.name} (not checked: < {t.below}, which none of these arrays fixes)"
     )
 

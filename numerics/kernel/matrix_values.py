@@ -78,7 +78,7 @@ def _check(e: Equation, name: str, matrices: np.ndarray, eps: float) -> str:
         return f"{name}: regular, condition number at most {1 / ratio[worst]:.3g}"
     sign, log = np.linalg.slogdet(matrices)
     if (sign <= 0).any():
-        worst = tuple(int(n) for n in np.argwhere(sign <= 0)[0])
+        worst = tuple(np.argwhere(sign <= 0)[0].tolist())
         where = name + (f"[{', '.join(map(str, worst))}]" if worst else "")
         least = np.min(np.linalg.eigvals(matrices[worst]).real)
         raise InputError(

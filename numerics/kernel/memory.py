@@ -53,7 +53,7 @@ def check_results(d, sizes: dict, itemsize: int = 4, limit: int | None = None) -
     needed, limit = sum(blocks.values()), physical_memory() // 2 if limit is None else limit
     if needed <= limit:
         return
-    key = max(blocks, key=blocks.get)
+    key = max(blocks, key=lambda k: blocks[k])
     shown = f"[{', '.join(map(repr, key))}]" if isinstance(key, tuple) else f"[{key!r}]"
     instead = (
         (

@@ -134,7 +134,7 @@ class StructuredKernel(Kernel):
         found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}
         blocks = {}
-        for (a, b), parts in self.request.layout.items():
+        for (a, b), parts in (self.request.layout or {}).items():
             keys = list(dict.fromkeys(key for part in parts for key, _ in part.factors))
             parts = tuple(replace(p, coef=_number(p.coef, self._seen)) for p in parts)
             blocks[a, b] = Block(

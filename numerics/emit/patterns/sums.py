@@ -45,7 +45,9 @@ def reuse_sums(program: Program) -> Reused:
     return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
 
 
-def _reused(t: Term, e: Equation, sums: Sums, by_name, order: _Order, made) -> Term:
+def _reused(
+    t: Term, e: Equation, sums: Sums, by_name: dict[str, Equation], order: _Order, made: dict[str, Equation]
+) -> Term:
     """The term of ``e`` as factors times the first sum that it is a multiple of, if ``e`` may read that."""
     if not t.bnd or t.rows:
         return t
@@ -124,20 +126,22 @@ def is_plain_sum(e: Equation) -> bool:
     return bool(t.bnd) and not t.rows and t.coef == 1 and all(labels_of(f) & set(t.bnd) for f in t.fac)
 
 
-def labels_of(e) -> set[Index]:
+def labels_of(e: Expr) -> set[Index]:
     """The indices in an expression."""
     return {i for i in e.free_symbols if isinstance(i, Index)}
 
 
-def _written_out(t: Term, by_name) -> Iterator[Term]:
+def _written_out(t: Term, by_name: dict[str, Equation]) -> Iterator[Term]:
     """A sum with some of the products in it written out, in every way in which a factor may then leave it."""
     products = {g: definition(g, by_name) for g in t.fac if _leaves_factor(g, t.bnd, by_name)}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
-            coef, fac = t.coef, []
+            coef = t.coef
+            fac: list[Expr] = []
             for g in t.fac:
-                coef = coef * products[g].coef if g in opened else coef
-                fac += products[g].fac if g in opened else (g,)
+                inside = products[g] if g in opened else None
+                coef = coef * inside.coef if inside else coef
+                fac += inside.fac if inside else (g,)
             yield Term(coef, tuple(fac), t.bnd)
 
 
