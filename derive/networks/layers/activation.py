@@ -6,8 +6,10 @@ from derive.language.tensor import Tensor
 from derive.networks.activations import activation as find_activation
 
 from .base import Builder, Layer
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Activation(Layer):
     r"""Apply an activation: :math:`h = f(x)`; softmax runs over the last axis.
 
@@ -25,7 +27,6 @@ class Activation(Layer):
     """
 
     kind = "activation"
-    fields = ("activation", "name")
 
     def __init__(self, activation, name: str | None = None):
         super().__init__(name)

@@ -9,12 +9,15 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index
 from derive.language.nodes import Max, Sum
 from derive.language.tensor import Tensor
+from derive.networks.initializers import initializer
 
-from .base import Builder, Layer, initializer, whole
+from .base import Builder, Layer, whole
+from .registry import in_catalogue
 
 MODES = ("sum", "mean", "max")
 
 
+@in_catalogue
 class EmbeddingBag(Layer):
     r"""The sum, mean or largest entry of the table's rows of an example's tokens: text as a bag of words.
 
@@ -47,7 +50,6 @@ class EmbeddingBag(Layer):
     """
 
     kind = "embedding_bag"
-    fields = ("vocabulary", "units", "mode", "weighted", "init", "name", "trainable")
     gives = "values"
 
     def __init__(

@@ -20,6 +20,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import ClassVar
 
 from sympy import Expr, Integer, expand
 
@@ -30,25 +31,12 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size
 from derive.language.tensor import Tensor, tensor
 from derive.networks.activations import Activation
+from derive.networks.initializers import initializer
 
 from .graph import Node, call
 from .penalty import penalties
 from .sizes import number
 
-INITIALIZERS = (
-    "glorot_uniform",
-    "glorot_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-    "orthogonal",
-    "uniform",
-    "normal",
-    "standard_normal",
-    "zeros",
-    "ones",
-)
 LETTERS = "ijklmn"  # then i2, j2, ...; the batch is b, and x, y, z, h, p are tensors
 
 
@@ -123,29 +111,6 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class PerGate:
-    """An initializer of a kernel that holds several gates along an axis: each gate is drawn by itself.
-
-    Attributes
-    ----------
-    init : str, number or callable
-    others : tuple of (int, initializer)
-        The gates that are drawn in another way.
-    axis : int
-        The axis of the gates.
-    """
-
-    init: str | float | Callable
-    others: tuple[tuple[int, str | float], ...] = ()
-    axis: int = 1
-
-    @property
-    def __name__(self) -> str:
-        own = getattr(self.init, "__name__", str(self.init)).strip("<>")
-        return ", ".join([own, *(f"gate {n} {how}" for n, how in self.others)])
-
-
-@dataclass(frozen=True)
 class Random:
     """An input that is drawn anew for every step, outside the equations.
 
@@ -173,7 +138,7 @@ class Layer:
     """
 
     kind = "layer"
-    fields: tuple[str, ...] = ()  # the arguments of the constructor, for saving
+    fields: ClassVar[tuple[str, ...]] = ()  # the arguments of the constructor, which saving reads from the layer
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
     called = "L.Add()([h, x])"  # how a layer that does is called
@@ -183,7 +148,9 @@ class Layer:
     def __init_subclass__(cls, **given):
         super().__init_subclass__(**given)
         own = inspect.signature(cls.__init__)
-        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])  # what help shows, not __new__'s
+        shown = own.replace(parameters=list(own.parameters.values())[1:])  # what help shows, not __new__'s
+        setattr(cls, "__signature__", shown)  # noqa: B010  type checkers know no such attribute
+        cls.fields = arguments(cls)
 
     def __new__(cls, *values, **given):
         known = inspect.signature(cls.__init__).parameters
@@ -218,6 +185,19 @@ class Layer:
     def __call__(self, on) -> Node:
         """The symbol of this layer's output for a symbol, or for a list of them where the layer merges."""
         return call(self, on)
+
+
+def arguments(cls: type[Layer]) -> tuple[str, ...]:
+    """The names that a constructor takes; where it hands ``**options`` on, those of its parent follow."""
+    found: dict[str, None] = {}
+    for c in cls.__mro__:
+        if "__init__" not in vars(c):
+            continue
+        _, *own = inspect.signature(vars(c)["__init__"]).parameters.values()
+        found |= dict.fromkeys(p.name for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return tuple(found)
 
 
 class Function(Layer):
@@ -438,18 +418,3 @@ def whole(value, what: str) -> int:
     if found is None or isinstance(value, bool) or found < 1:
         raise ShapeError(f"{what} is {value!r}; accepted is a positive whole number")
     return found
-
-
-def initializer(given, where: str):
-    """An initializer's name, a constant or a function ``(shape, generator) -> array``, checked."""
-    if isinstance(given, str) and given not in INITIALIZERS:
-        raise DeriveError(
-            f"{where}: unknown initializer {given!r}{did_you_mean(given, INITIALIZERS)}; accepted are "
-            f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"
-        )
-    if isinstance(given, bool) or not (isinstance(given, str | int | float | PerGate) or callable(given)):
-        raise DeriveError(
-            f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
-            f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"
-        )
-    return given

@@ -9,9 +9,11 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Builder, Layer, apart, whole
 from .geometry import AXES, Window, check_rank
+from .registry import in_catalogue
 
 
 class Convolution(Layer):
@@ -37,21 +39,6 @@ class Convolution(Layer):
 
 
 class Conv(Convolution):
-    fields = (
-        "filters",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
-
     def __init__(
         self,
         filters: int,
@@ -107,6 +94,7 @@ def beside(y: Tensor, o: Index):
     return Sum(y[y.letters] * Iverson(Eq(o, k.size * g + k)), g, k)
 
 
+@in_catalogue
 class Conv1D(Conv):
     r"""A convolution of a sequence (B, T, C) with a kernel (R, C, O).
 
@@ -123,6 +111,7 @@ class Conv1D(Conv):
     kind, rank = "conv1d", 1
 
 
+@in_catalogue
 class Conv2D(Conv):
     r"""A convolution of images (B, H, W, C) with a kernel (R, Q, C, O): NHWC and HWIO.
 
@@ -170,6 +159,7 @@ class Conv2D(Conv):
     kind, rank = "conv2d", 2
 
 
+@in_catalogue
 class Conv3D(Conv):
     r"""A convolution of volumes (B, D, H, W, C) with a kernel (R, Q, T, C, O).
 
@@ -184,6 +174,7 @@ class Conv3D(Conv):
     kind, rank = "conv3d", 3
 
 
+@in_catalogue
 class DepthwiseConv2D(Convolution):
     r"""Each channel convolved with kernels of its own; images (B, H, W, C), kernel (R, Q, C, M).
 
@@ -207,19 +198,6 @@ class DepthwiseConv2D(Convolution):
     """
 
     kind = "depthwise_conv2d"
-    fields = (
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "multiplier",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
 
     def __init__(
         self,
@@ -260,6 +238,7 @@ def depthwise(x: Tensor, reach, multiplier: int, role: str, init, new: Builder):
     return Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, which)], *rs)
 
 
+@in_catalogue
 class SeparableConv2D(Convolution):
     r"""A depthwise convolution and then a mixture of channels; images (B, H, W, C).
 
@@ -285,7 +264,6 @@ class SeparableConv2D(Convolution):
     """
 
     kind = "separable_conv2d"
-    fields = ("filters", *DepthwiseConv2D.fields)
 
     def __init__(
         self,
@@ -323,6 +301,7 @@ class SeparableConv2D(Convolution):
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
 
 
+@in_catalogue
 class Conv2DTranspose(Convolution):
     r"""A transposed convolution: the map that a convolution's gradient applies, as a layer; kernel (R, Q, C, O), HWIO.
 
@@ -347,19 +326,6 @@ class Conv2DTranspose(Convolution):
     """
 
     kind = "conv2d_transpose"
-    fields = (
-        "filters",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
 
     def __init__(
         self,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Builder, Layer, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Dense(Layer):
     r"""A fully connected layer over the last axis.
 
@@ -35,7 +38,6 @@ class Dense(Layer):
     """
 
     kind = "dense"
-    fields = ("units", "activation", "use_bias", "kernel_init", "bias_init", "name", "trainable")
 
     def __init__(
         self,

@@ -11,8 +11,10 @@ from derive.language.tensor import Tensor
 
 from .base import Builder, Layer
 from .numbers import exact
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Dropout(Layer):
     r"""Each element is kept with probability 1 - rate, and then made larger by as much.
 
@@ -41,7 +43,6 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
-    fields = ("rate", "name")
 
     def __init__(self, rate: float, name: str | None = None):
         super().__init__(name)
@@ -62,6 +63,7 @@ class Dropout(Layer):
         return new.define("h", x.letters, mask[letters] * x[x.letters] / kept)
 
 
+@in_catalogue
 class SpatialDropout(Dropout):
     r"""Dropout of whole channels: :math:`h_{b,p,q,c} = \frac{m_{b,c}}{1 - \text{rate}}\, x_{b,p,q,c}`.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import maxout, prelu
+from derive.networks.initializers import PerGate, initializer
 
-from .base import Builder, Layer, PerGate, apart, initializer, whole
+from .base import Builder, Layer, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class PReLU(Layer):
     r"""A leaky relu whose slope is learned.
 
@@ -38,7 +41,6 @@ class PReLU(Layer):
     """
 
     kind = "prelu"
-    fields = ("shared", "init", "name", "trainable")
     gives = "values"
 
     def __init__(self, shared: bool = False, init=0.25, name: str | None = None, trainable: bool = True):
@@ -51,6 +53,7 @@ class PReLU(Layer):
         return new.define("h", x.letters, prelu(x[x.letters], slope[axes]))
 
 
+@in_catalogue
 class Maxout(Layer):
     r"""The largest of several linear functions of the last axis.
 
@@ -82,7 +85,6 @@ class Maxout(Layer):
     """
 
     kind = "maxout"
-    fields = ("units", "pieces", "use_bias", "kernel_init", "bias_init", "name", "trainable")
     gives = "values"
 
     def __init__(

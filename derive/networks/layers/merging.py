@@ -11,13 +11,13 @@ from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
 from .base import Builder, Layer
+from .registry import in_catalogue
 
 
 class Merge(Layer):
     """What element by element merging shares: equal shapes, where an axis of size 1 stands for all."""
 
     merges = True
-    fields = ("name",)
 
     def __init__(self, name: str | None = None):
         super().__init__(name)
@@ -49,6 +49,7 @@ class Merge(Layer):
         )
 
 
+@in_catalogue
 class Add(Merge):
     r"""The sum of several symbols, element by element: :math:`h_{b,i} = \sum_n x^{(n)}_{b,i}`; a skip connection.
 
@@ -71,6 +72,7 @@ class Add(Merge):
         return new.define("h", letters, Plus(*elements))
 
 
+@in_catalogue
 class Multiply(Merge):
     r"""The product of several symbols, element by element: :math:`h_{b,i} = \prod_n x^{(n)}_{b,i}`; a gate.
 
@@ -87,6 +89,7 @@ class Multiply(Merge):
         return new.define("h", letters, Mul(*elements))
 
 
+@in_catalogue
 class Concatenate(Layer):
     r"""Several symbols side by side along the last axis.
 
@@ -100,7 +103,6 @@ class Concatenate(Layer):
 
     kind = "concatenate"
     merges = True
-    fields = ("name",)
 
     def __init__(self, name: str | None = None):
         super().__init__(name)

@@ -12,6 +12,7 @@ from derive.language.tensor import Tensor
 from .base import Builder, Layer, whole
 from .convolution import beside
 from .numbers import exact
+from .registry import in_catalogue
 
 
 class Normalization(Layer):
@@ -34,6 +35,7 @@ class Normalization(Layer):
         return mean, new.define("var", kept, Sum((element - mean[kept]) ** 2, *over) / count)
 
 
+@in_catalogue
 class BatchNorm(Normalization):
     r"""Batch normalization over all axes but the last.
 
@@ -75,7 +77,6 @@ class BatchNorm(Normalization):
     """
 
     kind = "batch_norm"
-    fields = ("momentum", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class BatchNorm(Normalization):
         return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
 
 
+@in_catalogue
 class LayerNorm(Normalization):
     r"""Each example's channels normalized among themselves, over the last axis.
 
@@ -128,7 +130,6 @@ class LayerNorm(Normalization):
     """
 
     kind = "layer_norm"
-    fields = ("epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -148,6 +149,7 @@ class LayerNorm(Normalization):
         return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
 
 
+@in_catalogue
 class GroupNorm(Normalization):
     r"""Each example's channels normalized in groups, over a group's channels and all positions.
 
@@ -174,7 +176,6 @@ class GroupNorm(Normalization):
     """
 
     kind = "group_norm"
-    fields = ("groups", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -199,6 +200,7 @@ class GroupNorm(Normalization):
         return new.define("h", x.letters, self.affine(beside(hat, c), c, new))
 
 
+@in_catalogue
 class LocalResponseNorm(Layer):
     r"""Each channel divided by a power of the sum of squares of its neighbours.
 
@@ -224,7 +226,6 @@ class LocalResponseNorm(Layer):
     """
 
     kind = "local_response_norm"
-    fields = ("n", "k", "alpha", "beta", "name")
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, name: str | None = None):
         super().__init__(name)

@@ -10,13 +10,13 @@ from derive.language.tensor import Tensor
 
 from .base import Builder, Layer
 from .geometry import AXES, OUT, Window
+from .registry import in_catalogue
 
 
 class Pool(Layer):
     """What the poolings share: a window, by default one that moves by its own size."""
 
     rank = 2
-    fields = ("size", "stride", "padding", "name")
 
     def __init__(self, size=2, stride=None, padding="valid", name: str | None = None):
         super().__init__(name)
@@ -45,8 +45,6 @@ class MaxPool(Pool):
 
 
 class AvgPool(Pool):
-    fields = ("size", "stride", "padding", "count_padding", "name")
-
     def __init__(self, size=2, stride=None, padding="valid", count_padding: bool = False, name: str | None = None):
         super().__init__(size, stride, padding, name)
         self.count_padding = bool(count_padding)
@@ -67,6 +65,7 @@ class AvgPool(Pool):
         return 1 / count[a.u]
 
 
+@in_catalogue
 class MaxPool1D(MaxPool):
     r"""The largest value of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \max_r x_{b,\,Su + r - P,\,c}`.
 
@@ -80,6 +79,7 @@ class MaxPool1D(MaxPool):
     kind, rank = "max_pool1d", 1
 
 
+@in_catalogue
 class MaxPool2D(MaxPool):
     r"""The largest value of a window of an image (B, H, W, C).
 
@@ -109,6 +109,7 @@ class MaxPool2D(MaxPool):
     kind = "max_pool2d"
 
 
+@in_catalogue
 class MaxPool3D(MaxPool):
     """The largest value of a window of a volume (B, D, H, W, C); parameters as for :class:`MaxPool2D`.
 
@@ -120,6 +121,7 @@ class MaxPool3D(MaxPool):
     kind, rank = "max_pool3d", 3
 
 
+@in_catalogue
 class AvgPool1D(AvgPool):
     r"""The mean of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \frac1R \sum_r x_{b,\,Su + r - P,\,c}`.
 
@@ -133,6 +135,7 @@ class AvgPool1D(AvgPool):
     kind, rank = "avg_pool1d", 1
 
 
+@in_catalogue
 class AvgPool2D(AvgPool):
     r"""The mean of a window of an image (B, H, W, C).
 
@@ -154,6 +157,7 @@ class AvgPool2D(AvgPool):
     kind = "avg_pool2d"
 
 
+@in_catalogue
 class AvgPool3D(AvgPool):
     """The mean of a window of a volume (B, D, H, W, C); parameters as for :class:`AvgPool2D`.
 
@@ -166,8 +170,6 @@ class AvgPool3D(AvgPool):
 
 
 class GlobalPool(Layer):
-    fields = ("name",)
-
     def between(self, x: Tensor, new: Builder):
         """The axes between the batch and the channels."""
         if x.rank < 3:
@@ -177,6 +179,7 @@ class GlobalPool(Layer):
         return x.letters[1:-1]
 
 
+@in_catalogue
 class GlobalMaxPool(GlobalPool):
     r"""The largest value of each channel: :math:`h_{b,c} = \max_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
 
@@ -191,6 +194,7 @@ class GlobalMaxPool(GlobalPool):
         return new.define("h", (x.letters[0], x.letters[-1]), Max(x[x.letters], *self.between(x, new)))
 
 
+@in_catalogue
 class GlobalAvgPool(GlobalPool):
     r"""The mean of each channel: :math:`h_{b,c} = \frac1{HW} \sum_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
 

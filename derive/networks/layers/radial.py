@@ -6,10 +6,13 @@ from sympy import Rational, exp
 
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
+from derive.networks.initializers import initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Builder, Layer, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class RBF(Layer):
     r"""Gaussian units over the last axis.
 
@@ -46,7 +49,6 @@ class RBF(Layer):
     """
 
     kind = "rbf"
-    fields = ("units", "centres_init", "widths_init", "name", "trainable")
     gives = "nonnegative"
 
     def __init__(

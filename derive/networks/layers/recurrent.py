@@ -17,8 +17,10 @@ from derive.language.index import Index, index
 from derive.language.nodes import Sum, sigmoid
 from derive.language.tensor import Tensor
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import PerGate, initializer
 
-from .base import Builder, Layer, PerGate, apart, initializer, whole
+from .base import Builder, Layer, apart, whole
+from .registry import in_catalogue
 
 STARTS = ("zeros", "parameter", "input", "carried")
 
@@ -88,20 +90,6 @@ class Recurrent(Layer):
     trainable : bool
     """
 
-    fields = (
-        "units",
-        "return_sequences",
-        "return_state",
-        "go_backwards",
-        "masked",
-        "initial_state",
-        "kernel_init",
-        "recurrent_init",
-        "bias_init",
-        "use_bias",
-        "name",
-        "trainable",
-    )
     states = ("h",)
     gives = "values"
 
@@ -221,6 +209,7 @@ class Recurrent(Layer):
         )
 
 
+@in_catalogue
 class SimpleRNN(Recurrent):
     r"""The plain recurrence of Elman.
 
@@ -244,7 +233,6 @@ class SimpleRNN(Recurrent):
     """
 
     kind = "simple_rnn"
-    fields = ("units", "activation", *Recurrent.fields[1:])
 
     def __init__(self, units: int, activation="tanh", **options):
         super().__init__(units, **options)
@@ -261,6 +249,7 @@ class SimpleRNN(Recurrent):
         )
 
 
+@in_catalogue
 class LSTM(Recurrent):
     r"""Long short-term memory with a forget gate, gate by gate; the gates are in the order i, f, g, o.
 
@@ -297,7 +286,6 @@ class LSTM(Recurrent):
 
     kind = "lstm"
     states = ("h", "c")
-    fields = ("units", "peepholes", "unit_forget_bias", *Recurrent.fields[1:])
 
     def __init__(self, units: int, peepholes: bool = False, unit_forget_bias: bool = True, **options):
         super().__init__(units, **options)
@@ -334,6 +322,7 @@ class LSTM(Recurrent):
         return h, c
 
 
+@in_catalogue
 class GRU(Recurrent):
     r"""Gated recurrent unit; the gates are in the order z (update), r (reset), n (candidate).
 
@@ -364,7 +353,6 @@ class GRU(Recurrent):
     """
 
     kind = "gru"
-    fields = ("units", "reset", *Recurrent.fields[1:])
 
     def __init__(self, units: int, reset: str = "after", **options):
         super().__init__(units, **options)
@@ -406,6 +394,7 @@ class GRU(Recurrent):
         return (h,)
 
 
+@in_catalogue
 class FinalState(Layer):
     """A state of a recurrent layer after its last step: ``h`` or, of an LSTM, ``c``; what ``return_state`` gives.
 
@@ -417,7 +406,6 @@ class FinalState(Layer):
     """
 
     kind = "final_state"
-    fields = ("state", "name")
 
     def __init__(self, state: str = "h", name: str | None = None):
         super().__init__(name)

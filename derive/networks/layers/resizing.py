@@ -11,13 +11,13 @@ from derive.language.tensor import Tensor
 
 from .base import Builder, Layer
 from .geometry import check_rank, paddings, per_axis
+from .registry import in_catalogue
 
 NEW, OLD, WITHIN = "pqd", "uvw", "ijk"  # letters: positions of the larger image, of the smaller, between two of those
 
 
 class ZeroPadding(Layer):
     rank = 2
-    fields = ("padding", "name")
 
     def __init__(self, padding=1, name: str | None = None):
         super().__init__(name)
@@ -47,6 +47,7 @@ class ZeroPadding(Layer):
         return Sum(Mul(read, *rows), *over) if over else read
 
 
+@in_catalogue
 class ZeroPadding1D(ZeroPadding):
     r"""Zeros before and after a sequence (B, T, C): :math:`h_{b,u,c} = x_{b,\,u - P,\,c}`, zero where that is outside.
 
@@ -58,6 +59,7 @@ class ZeroPadding1D(ZeroPadding):
     kind, rank = "zero_padding1d", 1
 
 
+@in_catalogue
 class ZeroPadding2D(ZeroPadding):
     r"""Zeros around an image (B, H, W, C): :math:`h_{b,u,v,c} = x_{b,\,u - P,\,v - P,\,c}`, zero if that is outside.
 
@@ -76,6 +78,7 @@ class ZeroPadding2D(ZeroPadding):
     kind = "zero_padding2d"
 
 
+@in_catalogue
 class ZeroPadding3D(ZeroPadding):
     """Zeros around a volume (B, D, H, W, C); parameters as for :class:`ZeroPadding2D`.
 
@@ -89,7 +92,6 @@ class ZeroPadding3D(ZeroPadding):
 
 class UpSampling(Layer):
     rank = 2
-    fields = ("size", "interpolation", "name")
 
     def __init__(self, size=2, interpolation: str = "nearest", name: str | None = None):
         super().__init__(name)
@@ -127,6 +129,7 @@ def _weights(f: int, p: Index, u: Index, letter: str, new: Builder) -> Tensor:
     return new.define(letter, (p, u), made[p, u] / Sum(made[p, other], other))
 
 
+@in_catalogue
 class UpSampling1D(UpSampling):
     r"""Each position of a sequence (B, T, C) repeated; parameters as for :class:`UpSampling2D`.
 
@@ -138,6 +141,7 @@ class UpSampling1D(UpSampling):
     kind, rank = "up_sampling1d", 1
 
 
+@in_catalogue
 class UpSampling2D(UpSampling):
     r"""An image (B, H, W, C) made F times as large, by repetition or by bilinear interpolation.
 
@@ -160,6 +164,7 @@ class UpSampling2D(UpSampling):
     kind = "up_sampling2d"
 
 
+@in_catalogue
 class UpSampling3D(UpSampling):
     """A volume (B, D, H, W, C) made larger; parameters as for :class:`UpSampling2D`.
 

@@ -15,6 +15,7 @@ from derive.language.tensor import Definition, Read, Tensor
 
 from .base import Builder, Layer
 from .recurrent import Recurrent
+from .registry import in_catalogue
 
 MERGES = ("concat", "sum", "mul", "mean")
 
@@ -43,6 +44,7 @@ class Part:
             return define(f"{letter}{self.position}", axes, body)
 
 
+@in_catalogue
 class Bidirectional(Layer):
     r"""A recurrent layer from the left and another of its kind from the right, merged.
 
@@ -68,7 +70,6 @@ class Bidirectional(Layer):
     """
 
     kind = "bidirectional"
-    fields = ("inner", "merge", "name")
 
     def __init__(self, inner: Recurrent, merge: str = "concat", name: str | None = None):
         super().__init__(name)
@@ -103,6 +104,7 @@ class Bidirectional(Layer):
         )
 
 
+@in_catalogue
 class TimeDistributed(Layer):
     r"""A layer applied to every step by itself, with the same parameters: :math:`y_{bt} = f(x_{bt})`.
 
@@ -125,7 +127,6 @@ class TimeDistributed(Layer):
     """
 
     kind = "time_distributed"
-    fields = ("inner", "name")
 
     def __init__(self, inner: Layer, name: str | None = None):
         super().__init__(name)
