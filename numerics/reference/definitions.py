@@ -12,6 +12,7 @@ grid of its indices by gathers and masks, every recurrence is a Python loop over
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from sympy import Add, Integer, Mul, Pow
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language.errors import ShapeError, UnsupportedError
+from derive.language.functions import DEFINITION, FUNCTIONS, ScalarFunction
+from derive.language.functions import OWN as OWN_RULE
 from derive.language.index import Index, Size
 from derive.language.matrices import split_at
 from derive.language.nodes import Iverson
@@ -232,6 +235,8 @@ class Evaluator:
             return self._piecewise(e, scope, mask)
         if isinstance(e, Pow):
             return self._power(e, scope, mask)
+        if RULES.get(type(e).__name__, True) is None:
+            return self.value(type(e).definition(*e.args), scope, mask)
         args = [self.value(a, scope, mask) for a in e.args]
         if isinstance(e, Add):
             return sum(args[1:], args[0])
@@ -250,12 +255,12 @@ class Evaluator:
         if self.conventions and name == "Abs":  # jnp.abs has the slope 1 at 0
             x = args[0]
             return self.xp.where(x > 0, x, self.xp.where(x < 0, -x, self.xp.zeros_like(x)))
-        rule = FUNCTIONS.get(name)
-        if rule is None:
+        found = RULES.get(name)
+        if found is None:
             raise UnsupportedError(
-                f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(FUNCTIONS))}"
+                f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(RULES))}"
             )
-        return rule(self.xp, *args)
+        return found(self.xp, *args)
 
     def _power(self, e, scope, mask):
         base = self.value(e.base, scope, mask)
@@ -380,33 +385,31 @@ def _relu(xp, x):
     return xp.where(x > 0, x, xp.zeros_like(x))
 
 
-FUNCTIONS = {
-    "exp": lambda xp, x: xp.exp(x),
-    "log": lambda xp, x: xp.log(x),
-    "sin": lambda xp, x: xp.sin(x),
-    "cos": lambda xp, x: xp.cos(x),
-    "tan": lambda xp, x: xp.tan(x),
-    "asin": lambda xp, x: xp.arcsin(x),
-    "acos": lambda xp, x: xp.arccos(x),
-    "atan": lambda xp, x: xp.arctan(x),
-    "sinh": lambda xp, x: xp.sinh(x),
-    "cosh": lambda xp, x: xp.cosh(x),
-    "tanh": lambda xp, x: xp.tanh(x),
-    "asinh": lambda xp, x: xp.arcsinh(x),
-    "acosh": lambda xp, x: xp.arccosh(x),
-    "atanh": lambda xp, x: xp.arctanh(x),
-    "Abs": lambda xp, x: xp.abs(x),
-    "sign": lambda xp, x: xp.sign(x),
-    "floor": lambda xp, x: xp.floor(x),
-    "erf": lambda xp, x: _special(xp).erf(x),
-    "erfc": lambda xp, x: _special(xp).erfc(x),
+OWN: dict[str, Callable] = {
     "relu": _relu,
-    "maximum": lambda xp, a, b: xp.maximum(a, b),
-    "minimum": lambda xp, a, b: xp.minimum(a, b),
     "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
     "softplus": lambda xp, x: xp.logaddexp(x, 0.0),
     "stop_gradient": _stop,
 }
+
+
+def rule(f: ScalarFunction) -> Callable | None:
+    """``(xp, *arguments) -> array`` by the row of a function; None for one that is computed by its definition."""
+    if f.numpy == DEFINITION:
+        return None
+    if f.numpy == OWN_RULE:
+        if f.name not in OWN:
+            raise UnsupportedError(
+                f"function {f.name}: its column numpy is {OWN_RULE!r}, and {__name__}.OWN has no rule for it"
+            )
+        return OWN[f.name]
+    home, _, name = f.numpy.rpartition(".")
+    if home not in ("", "special") or not (home or hasattr(np, name)):
+        raise UnsupportedError(f"function {f.name}: its column numpy is {f.numpy!r}, which NumPy does not have")
+    return lambda xp, *args: getattr(_special(xp) if home else xp, name)(*args)
+
+
+RULES = {f.name: rule(f) for f in FUNCTIONS.values()}
 
 
 def _log_determinant(xp, matrix):

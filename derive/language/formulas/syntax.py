@@ -22,27 +22,9 @@ import re
 from dataclasses import dataclass
 
 from derive.language.errors import ParseError
+from derive.language.functions import FUNCTIONS
 
-ELEMENTWISE = (
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "sqrt",
-    "abs",
-    "sign",
-    "relu",
-    "sigmoid",
-    "softplus",
-    "erf",
-)
+ELEMENTWISE = (*(f.text[0] for f in FUNCTIONS.values() if f.nargs == 1), "sqrt")
 CALLS = {
     "inv": 1,
     "det": 1,
