@@ -38,8 +38,8 @@ class PerGate:
         The axis of the gates.
     """
 
-    init: str | float | Callable
-    others: tuple[tuple[int, str | float], ...] = ()
+    init: Initializer
+    others: tuple[tuple[int, Initializer], ...] = ()
     axis: int = 1
 
     @property

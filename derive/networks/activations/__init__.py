@@ -32,7 +32,7 @@ from typing import Any
 
 from derive.language.errors import DeriveError
 from derive.networks.catalogue import find, import_all, table
-from .base import ACTIVATIONS, GIVES, Activation, in_catalogue, own
+from .base import ACTIVATIONS, GIVES, Activation, GivenActivation, in_catalogue, own
 from .axis import log_softmax, maxout, softmax
 from .kinked import elu, hard_sigmoid, hard_tanh, leaky_relu, prelu, relu, selu, threshold
 from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish, tanh
@@ -50,7 +50,7 @@ __doc__ = (__doc__ or "").replace(
 LAYERS = {"prelu": "layers.PReLU() after this one", "maxout": "layers.Maxout(units, pieces) in the place of Dense"}
 
 
-def activation(given: Any, where: str = "activation", **options: Any) -> Activation:
+def activation(given: GivenActivation, where: str = "activation", **options: Any) -> Activation:
     """The activation of a name, of an :class:`Activation`, or of your own function of one scalar expression.
 
     Parameters

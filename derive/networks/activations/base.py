@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -103,6 +103,9 @@ def in_catalogue(
         return rule
 
     return registered
+
+
+GivenActivation = str | Mapping[str, Any] | Activation | Callable[..., Expr] | None  # what people pass
 
 
 def own(function: Callable) -> Activation:

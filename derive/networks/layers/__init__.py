@@ -3,13 +3,14 @@
 A layer is one file of this folder, with a class under :func:`~derive.networks.layers.registry.in_catalogue`.
 """
 
-from typing import Any
+from typing import Any as _Any
 
-from derive.language.hints import did_you_mean
-from derive.networks.catalogue import import_all
+from derive.language.hints import did_you_mean as _did_you_mean
+from derive.networks.catalogue import import_all as _import_all
 from .activation import Activation
 from .bag import EmbeddingBag
-from .base import Builder, Function, Layer, Parameter, Random, State
+from .base import Function, Layer
+from .builder import Builder, Parameter, Random, State
 from .config import layer_config, layer_from
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
@@ -28,13 +29,13 @@ from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, Z
 from .wrappers import Bidirectional, TimeDistributed
 
 # the names above are for readers and type checkers; a layer is public without being listed
-import_all(__name__, __path__)
+_import_all(__name__, __path__)
 globals().update(LAYERS)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name.startswith("_"):
         raise AttributeError(name)
     raise AttributeError(
-        f"derive.networks.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
+        f"derive.networks.layers has no {name!r}{_did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
 from .registry import in_catalogue
 
 
@@ -28,7 +30,7 @@ class Activation(Layer):
 
     kind = "activation"
 
-    def __init__(self, activation, name: str | None = None):
+    def __init__(self, activation: GivenActivation, name: str | None = None):
         super().__init__(name)
         self.activation = find_activation(activation, "Activation")
         self.gives = self.activation.gives

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from sympy import Eq, Integer, expand
+from sympy import Eq, Expr, Integer, expand
 
 from derive.language.errors import ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
-from derive.networks.initializers import initializer
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, whole
-from .geometry import AXES, Window, check_rank
+from .base import Layer
+from .builder import Builder, apart, whole
+from .geometry import AXES, Padding, PerAxis, Reach, Window, check_rank
 from .registry import in_catalogue
 
 
@@ -21,7 +23,17 @@ class Convolution(Layer):
 
     rank = 2
 
-    def _take(self, kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init):
+    def _take(
+        self,
+        kernel_size: PerAxis,
+        stride: PerAxis,
+        padding: Padding,
+        dilation: PerAxis,
+        activation: GivenActivation,
+        use_bias: bool,
+        kernel_init: Initializer | None,
+        bias_init: Initializer,
+    ) -> None:
         where = type(self).__name__
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.window = Window.of(where, self.rank, kernel_size, stride, padding, dilation)
@@ -33,7 +45,7 @@ class Convolution(Layer):
         self.bias_init = initializer(bias_init, f"{where}: bias_init")
         self.gives = self.activation.gives
 
-    def biased(self, z, o: Index, new: Builder):
+    def biased(self, z: Expr, o: Index, new: Builder) -> Expr:
         """``z``, with the bias of channel ``o`` added."""
         return z + new.parameter("bias", o, init=self.bias_init)[o] if self.use_bias else z
 
@@ -42,15 +54,15 @@ class Conv(Convolution):
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         groups: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -70,7 +82,7 @@ class Conv(Convolution):
         z = Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, o)], *rs, c)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
 
-    def _grouped(self, x: Tensor, reach, new: Builder) -> Tensor:
+    def _grouped(self, x: Tensor, reach: list[Reach], new: Builder) -> Tensor:
         """Channel ``c`` of group ``g`` is ``g*C + c`` of the image; the groups' outputs are put side by side."""
         where = type(self).__name__
         g = Index("g", Integer(self.groups))
@@ -88,7 +100,7 @@ class Conv(Convolution):
         return new.activated((b, *us, made), self.biased(z, made, new), self.activation)
 
 
-def beside(y: Tensor, o: Index):
+def beside(y: Tensor, o: Index) -> Expr:
     """The last two axes of ``y`` as one, ``o = g*K + k``: the channels of all groups, one group after another."""
     *outer, g, k = y.letters
     return Sum(y[y.letters] * Iverson(Eq(o, k.size * g + k)), g, k)
@@ -201,15 +213,15 @@ class DepthwiseConv2D(Convolution):
 
     def __init__(
         self,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         multiplier: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -229,7 +241,7 @@ class DepthwiseConv2D(Convolution):
         return new.activated((b, *us, o), self.biased(beside(y, o), o, new), self.activation)
 
 
-def depthwise(x: Tensor, reach, multiplier: int, role: str, init, new: Builder):
+def depthwise(x: Tensor, reach: list[Reach], multiplier: int, role: str, init: Initializer, new: Builder) -> Expr:
     """Each channel with kernels of its own; by channel ``c`` and, if there are several, ``m``."""
     b, c, rs = x.letters[0], x.letters[-1], [a.r for a in reach]
     m = Index("m", Integer(multiplier))
@@ -268,15 +280,15 @@ class SeparableConv2D(Convolution):
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         multiplier: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -330,14 +342,14 @@ class Conv2DTranspose(Convolution):
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
-        activation=None,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -355,7 +367,7 @@ class Conv2DTranspose(Convolution):
         z = Sum(x[b, u, v, c] * kernel[r, s, c, o] * Iverson(Eq(p, row)) * Iverson(Eq(q, column)), u, v, r, s, c)
         return new.activated((b, p, q, o), self.biased(z, o, new), self.activation)
 
-    def _along(self, n: int, u: Index, new: Builder):
+    def _along(self, n: int, u: Index, new: Builder) -> tuple[Index, Index, Expr]:
         """The output's index, the tap's, and where tap ``r`` of input ``u`` goes."""
         step, apart, taps = self.window.stride[n], self.window.dilation[n], self.window.size[n]
         width = apart * (taps - 1) + 1
@@ -364,7 +376,7 @@ class Conv2DTranspose(Convolution):
         elif self.padding == "valid":
             before, out = 0, step * u.size + max(width - step, 0)
         else:
-            before, after = self.window.padding[n]
+            before, after = self.window.pair(n)
             out = expand(step * (u.size - 1) + width - before - after)
             if new.number(out) < 1:
                 raise ShapeError(

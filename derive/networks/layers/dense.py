@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
-from derive.networks.initializers import initializer
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, whole
+from .base import Layer
+from .builder import Builder, apart, whole
 from .registry import in_catalogue
 
 
@@ -42,10 +44,10 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):

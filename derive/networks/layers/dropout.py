@@ -7,9 +7,11 @@ from fractions import Fraction
 from sympy import Rational
 
 from derive.language.errors import DeriveError, ShapeError
+from derive.language.index import Index
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
 from .numbers import exact
 from .registry import in_catalogue
 
@@ -50,7 +52,7 @@ class Dropout(Layer):
         if not 0 <= self._rate < 1:
             raise DeriveError(f"{type(self).__name__}: rate is {rate}; accepted is a number from 0, below 1")
 
-    def masked(self, x: Tensor, new: Builder):
+    def masked(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         """The letters of the mask."""
         return x.letters
 
@@ -80,7 +82,7 @@ class SpatialDropout(Dropout):
 
     kind = "spatial_dropout"
 
-    def masked(self, x: Tensor, new: Builder):
+    def masked(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         if x.rank < 3:
             raise ShapeError(
                 f"SpatialDropout reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.tensor import Tensor
-from derive.networks.initializers import initializer
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
 from .registry import in_catalogue
 
 
@@ -46,7 +47,14 @@ class Embedding(Layer):
 
     kind = "embedding"
 
-    def __init__(self, vocabulary: int, units: int, init="uniform", name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        vocabulary: int,
+        units: int,
+        init: Initializer = "uniform",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.vocabulary = whole(vocabulary, f"Embedding({vocabulary!r}): vocabulary")
         if self.vocabulary < 2:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import maxout, prelu
-from derive.networks.initializers import PerGate, initializer
+from derive.networks.initializers import Initializer, PerGate, initializer
 
-from .base import Builder, Layer, apart, whole
+from .base import Layer
+from .builder import Builder, apart, whole
 from .registry import in_catalogue
 
 
@@ -43,7 +44,7 @@ class PReLU(Layer):
     kind = "prelu"
     gives = "values"
 
-    def __init__(self, shared: bool = False, init=0.25, name: str | None = None, trainable: bool = True):
+    def __init__(self, shared: bool = False, init: Initializer = 0.25, name: str | None = None, trainable: bool = True):
         super().__init__(name, trainable)
         self.shared, self.init = bool(shared), initializer(init, "PReLU: init")
 
@@ -92,8 +93,8 @@ class Maxout(Layer):
         units: int,
         pieces: int = 2,
         use_bias: bool = True,
-        kernel_init="glorot_uniform",
-        bias_init="zeros",
+        kernel_init: Initializer = "glorot_uniform",
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sympy import Integer, Mul, sqrt
+from collections.abc import Sequence
+
+from sympy import Expr, Integer, Mul, sqrt
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
 from .convolution import beside
 from .numbers import exact
 from .registry import in_catalogue
@@ -18,17 +21,19 @@ from .registry import in_catalogue
 class Normalization(Layer):
     """What the normalizations share: ``gamma`` and ``beta``, one for each channel, and epsilon."""
 
-    def _take(self, epsilon, center, scale):
+    def _take(self, epsilon: float, center: bool, scale: bool) -> None:
         self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
         self._eps = exact(epsilon, f"{type(self).__name__}: epsilon")
 
-    def affine(self, element, c: Index, new: Builder):
+    def affine(self, element: Expr, c: Index, new: Builder) -> Expr:
         """``gamma * element + beta``, by channel."""
         if self.scale:
             element = new.parameter("gamma", c, init="ones")[c] * element
         return element + new.parameter("beta", c, init="zeros")[c] if self.center else element
 
-    def moments(self, element, over, kept, new: Builder) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, element: Expr, over: Sequence[Index], kept: tuple[Index, ...], new: Builder
+    ) -> tuple[Tensor, Tensor]:
         """Mean and variance over some indices, by the kept ones."""
         count = Mul(*(i.size for i in over))
         mean = new.define("mean", kept, Sum(element, *over) / count)

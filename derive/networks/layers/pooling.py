@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sympy import And, Integer, Mul, Piecewise
+from sympy import And, Expr, Integer, Mul, Piecewise
 
 from derive.language.errors import ShapeError
+from derive.language.index import Index
 from derive.language.nodes import Max, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
-from .geometry import AXES, OUT, Window
+from .base import Layer
+from .builder import Builder
+from .geometry import AXES, OUT, Padding, PerAxis, Reach, Window
 from .registry import in_catalogue
 
 
@@ -18,12 +20,14 @@ class Pool(Layer):
 
     rank = 2
 
-    def __init__(self, size=2, stride=None, padding="valid", name: str | None = None):
+    def __init__(
+        self, size: PerAxis = 2, stride: PerAxis | None = None, padding: Padding = "valid", name: str | None = None
+    ):
         super().__init__(name)
         self.size, self.stride, self.padding = size, stride, padding
         self.window = Window.of(type(self).__name__, self.rank, size, size if stride is None else stride, padding)
 
-    def reach(self, x: Tensor, new: Builder):
+    def reach(self, x: Tensor, new: Builder) -> list[Reach]:
         """The window over ``x``; every window holds a position of the image."""
         found = self.window.over(x, new)
         for n, a in enumerate(found):
@@ -45,7 +49,14 @@ class MaxPool(Pool):
 
 
 class AvgPool(Pool):
-    def __init__(self, size=2, stride=None, padding="valid", count_padding: bool = False, name: str | None = None):
+    def __init__(
+        self,
+        size: PerAxis = 2,
+        stride: PerAxis | None = None,
+        padding: Padding = "valid",
+        count_padding: bool = False,
+        name: str | None = None,
+    ):
         super().__init__(size, stride, padding, name)
         self.count_padding = bool(count_padding)
 
@@ -56,7 +67,7 @@ class AvgPool(Pool):
             "h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new) for n, a in enumerate(reach)))
         )
 
-    def _share(self, a, n: int, new: Builder):
+    def _share(self, a: Reach, n: int, new: Builder) -> Expr:
         """One over how many positions a window has along one axis."""
         if self.count_padding or not a.padded:
             return 1 / a.r.size
@@ -170,7 +181,7 @@ class AvgPool3D(AvgPool):
 
 
 class GlobalPool(Layer):
-    def between(self, x: Tensor, new: Builder):
+    def between(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         """The axes between the batch and the channels."""
         if x.rank < 3:
             raise ShapeError(

@@ -12,7 +12,8 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
 from .registry import in_catalogue
 from .sizes import product, radix
 

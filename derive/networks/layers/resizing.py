@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sympy import Eq, Expr, Integer, Mul, Piecewise, Rational
 
 from derive.language.errors import DeriveError
@@ -9,8 +11,9 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
-from .geometry import check_rank, paddings, per_axis
+from .base import Layer
+from .builder import Builder
+from .geometry import PerAxis, check_rank, pairs, per_axis
 from .registry import in_catalogue
 
 NEW, OLD, WITHIN = "pqd", "uvw", "ijk"  # letters: positions of the larger image, of the smaller, between two of those
@@ -19,7 +22,7 @@ NEW, OLD, WITHIN = "pqd", "uvw", "ijk"  # letters: positions of the larger image
 class ZeroPadding(Layer):
     rank = 2
 
-    def __init__(self, padding=1, name: str | None = None):
+    def __init__(self, padding: int | Sequence = 1, name: str | None = None):
         super().__init__(name)
         where = type(self).__name__
         if isinstance(padding, str):
@@ -27,7 +30,7 @@ class ZeroPadding(Layer):
                 f"{where}: padding is {padding!r}; accepted is a whole number, or one number or pair "
                 f"(before, after) for each of the {self.rank} axes"
             )
-        self.padding, self.pairs = padding, paddings(padding, self.rank, where)
+        self.padding, self.pairs = padding, pairs(padding, self.rank, where)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, self.rank, type(self).__name__, new)
@@ -35,7 +38,7 @@ class ZeroPadding(Layer):
         axes = [Index(OLD[n], size + sum(self.pairs[n])) for n, size in enumerate(x.axes[1:-1])]
         return new.define("h", (b, *axes, c), self._moved(x, b, c, axes))
 
-    def _moved(self, x: Tensor, b, c, axes) -> Expr:
+    def _moved(self, x: Tensor, b: Index, c: Index, axes: list[Index]) -> Expr:
         """The image read ``before`` positions earlier; where nothing is before, at the same position if it exists."""
         at, over, rows = [], [], []
         for n, (i, (before, after), size) in enumerate(zip(axes, self.pairs, x.axes[1:-1], strict=True)):
@@ -93,7 +96,7 @@ class ZeroPadding3D(ZeroPadding):
 class UpSampling(Layer):
     rank = 2
 
-    def __init__(self, size=2, interpolation: str = "nearest", name: str | None = None):
+    def __init__(self, size: PerAxis = 2, interpolation: str = "nearest", name: str | None = None):
         super().__init__(name)
         where = type(self).__name__
         self.size, self.factors = size, per_axis(size, self.rank, f"{where}: size")
