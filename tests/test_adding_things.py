@@ -168,7 +168,7 @@ for name in ("erfinv", "bump"):
     d = dv.backprop(t["loss"], wrt=[t["x"]])
     at = {"x": np.array([0.25, -0.5]), "a": np.ones(2)}
     found[name] = {
-        "exact": [d.check().ok, d.check().proved],
+        "undecided": d.check().undecided,
         "gradient": str(d.gradient("x")),
         "matrix": str(dv.derive_matrix(f"sum({name}(x))", "x").gradient("x")),
         "latex": d.to_latex(), "page": d.to_html(),
@@ -260,7 +260,7 @@ def test_a_primitive_is_two_rows(tmp_path):
     assert ">β<" in found["bump"]["page"]
     assert found["erfinv"]["value"] == pytest.approx(0.2253120550 - 0.4769362762)
     assert found["bump"]["value"] == pytest.approx(1 / 1.0625 + 1 / 1.25)
-    assert all(f["exact"] == [True, True] for f in found.values())
+    assert not any(f["undecided"] for f in found.values())
     assert all("exp" in found["erfinv"]["matrix"] and "x" in f["matrix"] for f in found.values())
 
 

@@ -44,10 +44,6 @@ class Placed:
     shared: bool = False
     of: tuple[Tensor, ...] = ()
 
-    @property
-    def kind(self) -> str:
-        return getattr(self.layer, "kind", "function")
-
 
 @dataclass(frozen=True)
 class Graph:
