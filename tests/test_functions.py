@@ -86,7 +86,7 @@ def test_what_keeps_integers_gives_them():
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_row_without_a_column_is_an_error_that_names_it(column):
-    whole = dict(form=sympy.sec, text=("sec",), latex=r"\sec", mathml="sec", jax="jnp.sec", numpy="sec")
+    whole = {"form": sympy.sec, "text": ("sec",), "latex": r"\sec", "mathml": "sec", "jax": "jnp.sec", "numpy": "sec"}
     ScalarFunction(**whole)
     with pytest.raises(dv.DeriveError, match=f"function sec: the column {column} is missing; it is .*"):
         ScalarFunction(**{**whole, column: type(whole[column])()})
