@@ -15,7 +15,7 @@ from .index import Index, as_sympy
 from .keys import hash_text
 from .matrices import Inverse, inherited
 from .nodes import ArgMax, Reduction
-from .tensor import Definition, Read, Tensor, _digest
+from .tensor import Definition, Read, Tensor
 
 Axes: TypeAlias = Index | Sequence[Index] | Sequence[tuple[Index, ...]]  # the last for coupled recurrences
 
@@ -85,25 +85,32 @@ def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Seq
         Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
         for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
     ]
-    if len(made) > 1:  # coupled: each one's identity includes the others' right-hand sides
-        joint = "+".join(_digest(t) for t in made)
-        made = [
-            Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                None,
-                "computed",
-                definition=t.definition,
-                block=t.block,
-                digest=f"{t.digest}:{_short(joint)}",
-            )
-            for t in made
-        ]
-    for t in made:
-        t.partners = tuple(made)
-    return made[0] if len(made) == 1 else tuple(made)
+    if len(made) > 1:
+        return coupled(made)
+    made[0].partners = (made[0],)
+    return made[0]
+
+
+def coupled(made: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors of one recurrence: the identity of each includes the right-hand sides of the others."""
+    joint = hash_text("+".join(t.digest for t in made))
+    known = tuple(
+        Tensor(
+            t.name,
+            t.axes,
+            t.letters,
+            t.dtype,
+            t.below,
+            "computed",
+            definition=t.definition,
+            block=t.block,
+            digest=f"{t.digest}:{joint}",
+        )
+        for t in made
+    )
+    for t in known:
+        t.partners = known
+    return known
 
 
 def _letters(name: str, names: Sequence[str], axes: Axes) -> list[tuple[Index, ...]]:
@@ -216,7 +223,3 @@ def _dtype(body: Expr) -> str:
 
 def _block() -> str:
     return _BLOCK[-1] if _BLOCK else ""
-
-
-def _short(text: str) -> str:
-    return hash_text(text)

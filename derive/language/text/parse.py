@@ -46,11 +46,10 @@ from typing import TypeAlias
 
 from sympy import Expr
 
-from derive.language.define import define
+from derive.language.define import coupled, define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import Fact, missing, nonnegative, positive, positive_definite, sums_to, symmetric
 from derive.language.index import Index, Size, as_size, index
-from derive.language.keys import hash_text
 from derive.language.tensor import Tensor, tensor
 
 from .expressions import Expressions
@@ -296,24 +295,7 @@ class Reader(Expressions):
         for name, body in zip(names, bodies(*selves), strict=True):
             with self.located(self.heads[name].name):
                 parts.append(define(name, axes[name], body))
-        joint = hash_text("+".join(t.digest for t in parts))
-        made = [
-            Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                t.below,
-                "computed",
-                definition=t.definition,
-                block=t.block,
-                digest=f"{t.digest}:{joint}",
-            )
-            for t in parts
-        ]
-        for t in made:
-            t.partners = tuple(made)
-        return dict(zip(names, made, strict=True))
+        return dict(zip(names, coupled(parts), strict=True))
 
     def body(self, s: Statement, axes: Axes) -> Expr:
         return self.finished(s.body, {i.name: i for i in axes[s.name.text]})
