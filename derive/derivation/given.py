@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from derive.language.errors import DeriveError
 from derive.language.tensor import Read, Tensor
 
+Tensors: TypeAlias = "tuple[Tensor, ...]"
+OneOrMore: TypeAlias = "Tensor | Iterable[Tensor]"
 
-def _defined(t, what: str, argument: str) -> Tensor:
+
+def _defined(t: Any, what: str, argument: str) -> Tensor:
     if isinstance(t, Read):
         t = t.tensor
     if not isinstance(t, Tensor):
@@ -18,7 +23,7 @@ def _defined(t, what: str, argument: str) -> Tensor:
     return t
 
 
-def _tensors(given, argument: str) -> tuple[Tensor, ...]:
+def _tensors(given: Any, argument: str) -> Tensors:
     if isinstance(given, Tensor):
         given = (given,)
     if isinstance(given, str) or not hasattr(given, "__iter__"):

@@ -18,6 +18,7 @@ from sympy import Expr, Integer, Mul, Rational
 from derive.language.define import define
 from derive.language.errors import DeriveError
 from derive.language.index import Index
+from derive.language.naming import primed
 from derive.language.printing import line
 from derive.language.tensor import Tensor
 from derive.language.text.parse import parse_expression
@@ -116,9 +117,7 @@ def _as_program(d: Derived, ours: Equation, expr: Expr | Tensor | str) -> Progra
         expr = parse_expression(expr, known)
     if isinstance(expr, Tensor):
         expr = expr[tuple(ours.idx)]
-    name = "given"
-    while name in known:
-        name += "'"
+    name = primed("given", known)
     letters = tuple(Index(i.name, i.size) for i in ours.idx)
     return ingest([define(name, letters, expr)])
 

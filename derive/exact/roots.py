@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program
-from derive.program.schedule import Scan, schedule
+from derive.program.schedule import Scan, members, schedule
 
 from .abstract import V
 from .compile import Array
@@ -76,7 +76,7 @@ def _first_uses(program: Program, groups: Sequence[Equation | Scan]) -> dict[Ten
     """The first group that reads each input; the latest used come first, as their change moves the fewest roots."""
     found: dict[Tensor, int] = {}
     for n, group in enumerate(groups):
-        for e in group.equations if isinstance(group, Scan) else (group,):
+        for e in members(group):
             for t in e.tensors():
                 if t.is_input:
                     found.setdefault(t, n)

@@ -12,10 +12,9 @@ from sympy.logic.boolalg import Boolean
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .index import Index, as_sympy
-from .keys import hash_text
 from .matrices import Inverse, inherited
 from .nodes import ArgMax, Reduction
-from .tensor import Definition, Read, Tensor
+from .tensor import Definition, Read, Recurrence, Tensor
 
 Axes: TypeAlias = Index | Sequence[Index] | Sequence[tuple[Index, ...]]  # the last for coupled recurrences
 
@@ -85,32 +84,8 @@ def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Seq
         Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
         for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
     ]
-    if len(made) > 1:
-        return coupled(made)
-    made[0].partners = (made[0],)
-    return made[0]
-
-
-def coupled(made: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors of one recurrence: the identity of each includes the right-hand sides of the others."""
-    joint = hash_text("+".join(t.digest for t in made))
-    known = tuple(
-        Tensor(
-            t.name,
-            t.axes,
-            t.letters,
-            t.dtype,
-            t.below,
-            "computed",
-            definition=t.definition,
-            block=t.block,
-            digest=f"{t.digest}:{joint}",
-        )
-        for t in made
-    )
-    for t in known:
-        t.partners = known
-    return known
+    members = Recurrence(made).members
+    return members[0] if len(members) == 1 else members
 
 
 def _letters(name: str, names: Sequence[str], axes: Axes) -> list[tuple[Index, ...]]:

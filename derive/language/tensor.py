@@ -8,7 +8,7 @@ an old tensor in SymPy's cache, and renaming a bound index changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, Self
 
@@ -19,7 +19,7 @@ from sympy.printing.printer import Printer
 from .errors import DeriveError, ShapeError, UnsupportedError
 from .facts import Fact, check_facts
 from .index import Index, SizeLike, as_size, as_sympy, check_name
-from .keys import key
+from .keys import hash_text, key
 from .printing import latex
 
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
@@ -36,7 +36,7 @@ class Definition:
 class Origin(Protocol):
     """A program that computes tensors; it is made of them, so its class is not named here, nor that of its equations."""
 
-    def equation(self, name: str | Tensor) -> Any: ...
+    def equation(self, tensor: Tensor, /) -> Any: ...
 
 
 class _StandsAlone(ShapeError, AttributeError):
@@ -72,10 +72,10 @@ class Tensor(Basic):
         "role",
         "facts",
         "definition",
-        "partners",
         "digest",
-        "origin",
         "block",
+        "recurrence",
+        "origin",
     )
     name: str
     axes: tuple[Expr, ...]
@@ -85,10 +85,10 @@ class Tensor(Basic):
     role: str
     facts: tuple[Fact, ...]
     definition: Definition | None
-    partners: tuple[Tensor, ...]  # those of a coupled recurrence, itself included
     digest: str
-    origin: Origin | None  # the derived program that it is computed by
     block: str
+    recurrence: Recurrence | None  # the definitions that it was made with, reading one another
+    origin: Origin | None  # the derived program that it is computed by
 
     def __new__(
         cls,
@@ -102,11 +102,13 @@ class Tensor(Basic):
         definition: Definition | None = None,
         digest: str | None = None,
         block: str = "",
+        recurrence: Recurrence | None = None,
+        origin: Origin | None = None,
     ) -> Self:
         obj = Basic.__new__(cls)
         obj.name, obj.axes, obj.letters = check_name(name, "tensor"), tuple(axes), tuple(letters)
         obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
-        obj.definition, obj.block, obj.partners, obj.origin = definition, block, (), None
+        obj.definition, obj.block, obj.recurrence, obj.origin = definition, block, recurrence, origin
         obj.digest = digest or _digest(obj)
         return obj
 
@@ -123,6 +125,28 @@ class Tensor(Basic):
     @property
     def rank(self) -> int:
         return len(self.axes)
+
+    def identified(self, digest: str, recurrence: Recurrence | None = None, origin: Origin | None = None) -> Tensor:
+        """The same array by another identity, as part of a recurrence or as made by a derived program."""
+        return Tensor(
+            self.name,
+            self.axes,
+            self.letters,
+            self.dtype,
+            self.below,
+            self.role,
+            self.facts,
+            self.definition,
+            digest,
+            self.block,
+            recurrence,
+            origin,
+        )
+
+    @property
+    def partners(self) -> tuple[Tensor, ...]:
+        """The tensors of the recurrence that it is defined by, itself included; none for a plain definition."""
+        return self.recurrence.members if self.recurrence is not None else ()
 
     @property
     def is_input(self) -> bool:
@@ -213,6 +237,20 @@ class Tensor(Basic):
 
     def __ge__(self, other: object) -> Boolean:
         return self._sympy_() >= other
+
+
+class Recurrence:
+    """Tensors whose definitions read one another at earlier steps, or one that reads itself.
+
+    The circle (each knows the others) closes here: the members are made with the recurrence they belong to.  Where there
+    are several, the identity of each includes the right-hand sides of all.
+    """
+
+    def __init__(self, parts: Sequence[Tensor]):
+        joint = hash_text("+".join(t.digest for t in parts))
+        self.members = tuple(
+            t.identified(t.digest if len(parts) == 1 else f"{t.digest}:{joint}", recurrence=self) for t in parts
+        )
 
 
 class Read(Expr):

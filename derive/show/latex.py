@@ -23,7 +23,6 @@ from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.expressions import expression
-from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.tex import escape, render
 
@@ -44,12 +43,6 @@ def equation_latex(eq: Equation, names: Namer | None = None) -> str:
     """LaTeX of an equation (math mode)."""
     lhs, rhs = equation_layout(eq, names)
     return f"{render(lhs)} = {render(rhs)}"
-
-
-def matrix_latex(eq: Equation, names: Namer | None = None) -> str | None:
-    """LaTeX of the matrix form (math mode), or None where there is none."""
-    form = matrix_layout(eq, names)
-    return form and f"{render(form[0])} = {render(form[1])}"
 
 
 PREAMBLE = r"""\documentclass[11pt]{article}

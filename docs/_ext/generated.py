@@ -45,6 +45,8 @@ def passes() -> str:
     lines = ["```text", *drawn([p.name for p in PASSES]), "```", "", "## Pass by pass", ""]
     for step in PASSES:
         lines += [f"### {step.name}", "", "```{eval-rst}", first_paragraph(step), "```", ""]
+        if step.rules:
+            lines += [f"Its rules, in the order in which it tries them: {', '.join(r.name for r in step.rules)}.", ""]
     lines += ["## What each did to softmax regression", "", "```text", *map(str, derived.passes), "```", ""]
     return "\n".join(lines)
 

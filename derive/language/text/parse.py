@@ -46,11 +46,11 @@ from typing import TypeAlias
 
 from sympy import Expr
 
-from derive.language.define import coupled, define
+from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import Fact, missing, nonnegative, positive, positive_definite, sums_to, symmetric
 from derive.language.index import Index, Size, as_size, index
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Recurrence, Tensor, tensor
 
 from .expressions import Expressions
 from .syntax import (
@@ -295,7 +295,7 @@ class Reader(Expressions):
         for name, body in zip(names, bodies(*selves), strict=True):
             with self.located(self.heads[name].name):
                 parts.append(define(name, axes[name], body))
-        return dict(zip(names, coupled(parts), strict=True))
+        return dict(zip(names, Recurrence(parts).members, strict=True))
 
     def body(self, s: Statement, axes: Axes) -> Expr:
         return self.finished(s.body, {i.name: i for i in axes[s.name.text]})

@@ -5,57 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from derive.language.errors import DeriveError
+from derive.passes.contract import CONTRACTION
+from derive.passes.pipeline import RULES
+from derive.passes.rule import Rule
+from derive.passes.simplify import SUBSTITUTION
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Product, Relation
 
 from .blocks import Block, Equations, Fold, Heading, Line, Para, Part, Ref, Strong
 from .formulas import Formulas
-
-# rule -> title, what the idea is; the order here is the order of the story
-KINDS = {
-    "log-sum-exp": (
-        "Sums of exponentials go to the log domain",
-        "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
-    ),
-    "max first": (
-        "The max comes first",
-        "A function that never decreases, and adding what is the same for all, do not change which element is the "
-        "largest. So the max of a window can be taken before them, and they are evaluated once for each window.",
-    ),
-    "forward rule": (
-        "Differentiating forward",
-        "Going forward from a parameter, the derivative of a tensor by it gathers one term from everything that the "
-        "tensor reads: the partial derivative by what is read, times the derivative of that by the parameter.",
-    ),
-    "symmetry": ("Symmetry", "Second derivatives commute, so a block is the transpose of its mirror image."),
-    "seed": ("The start", ""),
-    "chain rule": (
-        "The chain rule",
-        "Going backward from the result, each tensor gathers one term from every place that reads it: the "
-        "adjoint of the reader, times the partial derivative of the reader by what it reads.",
-    ),
-    "contraction": (
-        "Contraction",
-        "The partial derivative of an element by another is a bracket that is 1 where their indices agree and "
-        "0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone. Where the agreement "
-        "cannot be solved for a summed index, it stays as a condition.",
-    ),
-    "substitution": ("Substitution", "An adjoint that is only a few letters long is written in place."),
-    "saved value": (
-        "Saved values",
-        "The forward pass already computed some of what the derivative needs; it is read, not computed again.",
-    ),
-    "declared fact": ("Declared facts", "What was promised about an input is used here, and nowhere else."),
-    "known sum": ("Known sums", "A sum that an earlier equation holds is read from it."),
-    "expand and collect": (
-        "Expanding and collecting",
-        "Products are multiplied out where terms then cancel or combine.",
-    ),
-    "collect": ("Collecting", "Equal factors and like terms combine."),
-    "definition": ("New names", "Values that are needed more than once, or that deserve a name, get one."),
-    "hoist": ("Out of the sum", ""),
-    "stabilize": ("Stabilizing", "The same values, computed so that nothing overflows."),
-}
 
 
 def _pick() -> Line:
@@ -69,21 +28,28 @@ PICK = _pick()
 
 
 def chapters(f: Formulas) -> list[Block]:
-    """Heading, idea and steps for each kind of step that occurs."""
-    by_rule: dict[str, list[Step]] = {}
-    for s in f.d.steps:
-        by_rule.setdefault(s.rule, []).append(s)
-    known = [r for r in KINDS if r in by_rule]
+    """Heading, idea and steps for each kind of step that occurs, in the order of the pipeline's rules."""
+    place = {name: n for n, name in enumerate(RULES)}
+    told: dict[str, list[Step]] = {}
+    for s in sorted(f.d.steps, key=lambda s: (place[rule_of(s).name], s.id)):
+        told.setdefault(rule_of(s).chapter, []).append(s)
     out: list[Block] = []
-    for rule in known + [r for r in by_rule if r not in KINDS]:
-        title, idea = KINDS.get(rule, (rule[:1].upper() + rule[1:], ""))
+    for title, steps in told.items():
         out.append(Heading(3, title))
-        if idea:
-            out.append(Para((idea,)))
-        if rule == "contraction":
+        out += [Para((idea,)) for idea in dict.fromkeys(rule_of(s).idea for s in steps) if idea]
+        if title == CONTRACTION.chapter:
             out.append(Equations((PICK,)))
-        out += _chapter(f, by_rule[rule])
+        out += _chapter(f, sorted(steps, key=lambda s: s.id))
     return out
+
+
+def rule_of(s: Step) -> Rule:
+    """The rule that a step uses, which says where it is told."""
+    if s.rule not in RULES:
+        raise DeriveError(
+            f"step {s.id} is by the rule {s.rule!r}, which no pass lists; the rules are {', '.join(RULES)}"
+        )
+    return RULES[s.rule]
 
 
 def _chapter(f: Formulas, steps: Sequence[Step]) -> list[Block]:
@@ -94,7 +60,7 @@ def _chapter(f: Formulas, steps: Sequence[Step]) -> list[Block]:
             folded.append(s)
         else:
             out += _told(f, s)
-    above = [s for s in folded if s.rule == "contraction" and _chain_of(f, s) is not None]
+    above = [s for s in folded if s.rule == CONTRACTION.name and _chain_of(f, s) is not None]
     folded = [s for s in folded if s not in above]
     if above:
         out.append(
@@ -141,9 +107,9 @@ def _trivial(f: Formulas, s: Step) -> bool:
         return False
     if all(f.same(b, s.after) for b in s.before):
         return True
-    if s.rule == "contraction":
+    if s.rule == CONTRACTION.name:
         return not any(t.rows for t in s.after.terms)
-    if s.rule == "substitution":
+    if s.rule == SUBSTITUTION.name:
         return all(not e.tensors() for e in s.context)
     return False
 
@@ -208,4 +174,4 @@ def _chain_of(f: Formulas, s: Step) -> Step | None:
 
 def _solved(f: Formulas, s: Step) -> Step | None:
     """The contraction that follows a chain rule: its outcome is shown at once, and how it came about in its chapter."""
-    return next((t for t in f.d.steps if t.rule == "contraction" and s.id in t.parents), None)
+    return next((t for t in f.d.steps if t.rule == CONTRACTION.name and s.id in t.parents), None)
