@@ -22,7 +22,8 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
 
-from .syntax import REDUCTIONS, Node, Text, Token
+from .syntax import REDUCTIONS, Node
+from .tokens import Text, Token
 
 UNARY: dict[str, Callable[[Expr], Expr]] = {
     "exp": sympy.exp,
