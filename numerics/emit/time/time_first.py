@@ -7,12 +7,19 @@ Reads of the members are permuted wherever they stand, also in the products afte
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row
 from derive.program.schedule import Scan
+from numerics.emit.source.code import Name, call, number_of
+from numerics.emit.source.scope import Scope
 
-from .scope import Scope
+from .earlier import Group
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -26,41 +33,47 @@ class TimeFirst:
         Where the time axis of a member was.
     """
 
-    groups: list
+    groups: list[Group]
     moved: dict[str, int] = field(default_factory=dict)
-    inputs: dict[str, tuple] = field(default_factory=dict)  # name of the moved copy -> the input and its time axis
+    inputs: dict[str, tuple[Tensor, int]] = field(
+        default_factory=dict
+    )  # name of the moved copy -> the input and its time axis
 
     def prepare(self, scope: Scope) -> None:
         """Inputs that a recurrence reads at every step are moved once."""
         for name, (t, n) in self.inputs.items():
             given = scope.arrays[t.name]
             scope.arrays[name] = scope.names.fresh(f"{given}_steps")
-            scope.write(f"{scope.arrays[name]} = jnp.moveaxis({given}, {n}, 0)")
+            scope.assign(scope.arrays[name], call("jnp.moveaxis", Name(given), number_of(n), number_of(0)))
 
-    def restore(self, scope: Scope, results) -> None:
+    def restore(self, scope: Scope, results: Iterable[Tensor]) -> None:
         """Returned tensors get their axes as defined."""
         for name in dict.fromkeys(t.name for t in results):
             if name in self.moved:
                 given = scope.arrays[name]
                 scope.arrays[name] = scope.names.fresh(f"{given}_out")
-                scope.write(f"{scope.arrays[name]} = jnp.moveaxis({given}, 0, {self.moved[name]})")
+                back = call("jnp.moveaxis", Name(given), number_of(0), number_of(self.moved[name]))
+                scope.assign(scope.arrays[name], back)
 
 
-def time_first(groups) -> TimeFirst:
+def time_first(groups: Iterable[Group]) -> TimeFirst:
     """Permute the axes of the members whose time axis is not the first, and of what their steps read."""
+    groups = list(groups)
     members = {e.name: g.axis[e.name] for g in groups if isinstance(g, Scan) for e in g.equations}
     moved = {name: n for name, n in members.items() if n}
     if not moved:
         return TimeFirst(list(groups))
     for g in groups:
-        for e in g.equations if isinstance(g, Scan) else ():
+        if not isinstance(g, Scan):
+            continue
+        for e in g.equations:
             for r in e.reads():
                 if e.name in moved and r.tensor.name not in members and r.tensor.name not in moved:
                     spots = [n for n, i in enumerate(r.idx) if e.idx[g.axis[e.name]] in i.free_symbols]
                     if len(spots) == 1 and spots[0] and (r.idx[spots[0]] - e.idx[g.axis[e.name]]).is_Integer:
                         moved[r.tensor.name] = spots[0]
     made: dict[Tensor, Tensor] = {}
-    inputs: dict[str, tuple] = {}
+    inputs: dict[str, tuple[Tensor, int]] = {}
 
     def tensor(t: Tensor) -> Tensor:
         if t not in made:
@@ -82,7 +95,7 @@ def time_first(groups) -> TimeFirst:
             )
         return made[t]
 
-    def expression(e):
+    def expression(e: Any) -> Any:
         if not e.args or not e.has(Read):
             return e
         args = [expression(a) for a in e.args]
@@ -90,7 +103,7 @@ def time_first(groups) -> TimeFirst:
             return Read(tensor(e.tensor), *first(args[1:], moved[e.tensor.name]))
         return e if args == list(e.args) else e.func(*args)
 
-    def equation(e):
+    def equation(e: Equation) -> Equation:
         terms = tuple(
             replace(t, fac=tuple(expression(f) for f in t.fac), rows=tuple(row(r) for r in t.rows)) for t in e.terms
         )
@@ -98,7 +111,7 @@ def time_first(groups) -> TimeFirst:
         n = moved.get(e.name)
         return e if n is None else replace(e, tensor=tensor(e.tensor), idx=first(e.idx, n))
 
-    def row(r):
+    def row(r: Row) -> Row:
         return replace(r, lhs=expression(r.lhs), rhs=expression(r.rhs))
 
     out = [
@@ -110,7 +123,7 @@ def time_first(groups) -> TimeFirst:
     return TimeFirst(out, {name: n for name, n in moved.items() if f"{name}\0steps" not in inputs}, inputs)
 
 
-def first(items, n: int) -> tuple:
+def first(items: Iterable[T], n: int) -> tuple[T, ...]:
     """The ``n``-th item moved to the front."""
-    items = tuple(items)
-    return (items[n], *items[:n], *items[n + 1 :])
+    given = tuple(items)
+    return (given[n], *given[:n], *given[n + 1 :])

@@ -6,14 +6,22 @@ sum_{u,v,c} h[b,u,v,c] [(u*V + v)*C + c = f]   h.reshape(B, F)
 
 from __future__ import annotations
 
-from sympy import Integer, expand
+from collections.abc import Callable
+from typing import Any
+
+from sympy import Expr, Integer, expand
 
 from derive.language.affine import parts
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
+from numerics.emit.source.code import Code, Name, method
+from numerics.emit.source.scope import Scope
+
+from .arithmetic import Order
+from .plan import Plan
 
 
-def digits(scope, e, size) -> tuple[Index, ...] | None:
+def digits(scope: Scope, e: Expr, size: Expr) -> tuple[Index, ...] | None:
     """The indices, most significant first, whose mixed-radix number ``e`` is, if it takes all values below ``size``."""
     if isinstance(e, Index) or e.has(Read):
         return None
@@ -25,8 +33,9 @@ def digits(scope, e, size) -> tuple[Index, ...] | None:
     return _digits(split[0], size, lambda n: n) or _digits(split[0], size, scope.known)
 
 
-def _digits(coefs, size, known) -> tuple[Index, ...] | None:
-    left, found, weight = dict(coefs), [], Integer(1)
+def _digits(coefs: dict[Index, Expr], size: Expr, known: Callable[[Expr], Expr]) -> tuple[Index, ...] | None:
+    left, weight = dict(coefs), Integer(1)
+    found: list[Index] = []
     while left:
         label = next((i for i, coef in left.items() if same_size(known(coef), weight)), None)
         if label is None:  # one place only: it may stand anywhere
@@ -39,23 +48,24 @@ def _digits(coefs, size, known) -> tuple[Index, ...] | None:
     return tuple(found) if same_size(weight, known(size)) else None
 
 
-def unfolded(scope, r: Read) -> tuple[str, Read] | None:
-    """``(source, read)`` of a read with mixed-radix axes: the array reshaped, every digit an axis of its own."""
+def unfolded(scope: Scope, r: Read) -> tuple[Code, Read] | None:
+    """``(array, read)`` of a read with mixed-radix axes: the array reshaped, every digit an axis of its own."""
     found = [digits(scope, e, a) for e, a in zip(r.idx, r.tensor.axes, strict=True)]
     if not any(found):
         return None
-    idx, axes = [], []
+    idx: list[Expr] = []
+    axes: list[Expr] = []
     for e, a, several in zip(r.idx, r.tensor.axes, found, strict=True):
         idx += several or (e,)
         axes += [i.size for i in several] if several else [a]
     t = r.tensor
     wide = Tensor(t.name, tuple(axes), tuple(idx), t.dtype, t.below, t.role, digest=f"{t.digest}:wide")
-    return f"{scope.arrays[t.name]}.reshape{scope.shape(axes)}", Read(wide, *idx)
+    return method(Name(scope.arrays[t.name]), "reshape", *scope.shape(axes).items), Read(wide, *idx)
 
 
-def folded_rows(p, idx, scope) -> dict:
+def folded_rows(p: Plan, idx: Order, scope: Scope) -> dict[Index, tuple[Index, ...]]:
     """``{free index: its digits}`` of the rows of a plan that write a full range; these rows are taken out."""
-    folds = {}
+    folds: dict[Index, tuple[Index, ...]] = {}
     for c in list(p.conditions):
         if getattr(c, "rel_op", "") != "==":
             continue
@@ -69,5 +79,5 @@ def folded_rows(p, idx, scope) -> dict:
     return folds
 
 
-def _reads(p, f: Index, row) -> bool:
+def _reads(p: Plan, f: Index, row: Any) -> bool:
     return any(f in e.free_symbols for e in (*p.fac, *(c for c in p.conditions if c is not row)))

@@ -10,17 +10,22 @@ zero in all of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sympy import Expr, expand
 
 from derive.language.affine import nonnegative, parts
 from derive.language.index import Index, Size
 from derive.language.tensor import Read
-from numerics.plan import Plan, labels
-
-from .contraction import Operand
-from .reshape import unfolded
+from numerics.emit.source.code import Code
+from numerics.emit.source.scope import Scope
+from numerics.emit.terms.arithmetic import Order
+from numerics.emit.terms.contraction import Operand
+from numerics.emit.terms.plan import Plan
+from numerics.emit.terms.positions import labels
+from numerics.emit.terms.reshape import unfolded
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Windows:
     channels: dict[str, tuple[Index, ...]] = field(default_factory=dict)  # batch, group, ins, outs
 
 
-def find(p: Plan, idx, scope) -> Windows | None:
+def find(p: Plan, idx: Order, scope: Scope) -> Windows | None:
     """The windows of a term, or None where it has another form."""
     if p.scatter or not p.bnd:
         return None
@@ -60,15 +65,16 @@ def find(p: Plan, idx, scope) -> Windows | None:
 # -- the two forms ------------------------------------------------------------------------------------------------
 
 
-def _gather(p: Plan, idx, scope, radix: bool) -> Windows | None:
+def _gather(p: Plan, idx: Order, scope: Scope, radix: bool) -> Windows | None:
     """``radix``: mixed-radix axes, such as the channels of groups, are taken apart first; they look like windows."""
     images = [
-        f for f in p.fac if isinstance(f, Read) and f.tensor.dtype == "float" and _windowed(f, idx, p.bnd, scope, radix)
+        (f, found)
+        for f in p.fac
+        if isinstance(f, Read) and f.tensor.dtype == "float" and (found := _windowed(f, idx, p.bnd, scope, radix))
     ]
     if len(images) != 1:
         return None
-    image = images[0]
-    place, axes = _windowed(image, idx, p.bnd, scope, radix)
+    image, (place, axes) = images[0]
     free = {a.u for a in axes}
     rest = [f for f in p.fac if f is not image]
     if any(labels(e) & free for e in (*rest, *p.conditions)):
@@ -76,11 +82,12 @@ def _gather(p: Plan, idx, scope, radix: bool) -> Windows | None:
     return _sorted(p, axes, [place], rest, "output")
 
 
-def _windowed(r: Read, idx, bnd, scope, radix) -> tuple[Read, list[Along]] | None:
+def _windowed(r: Read, idx: Order, bnd: Sequence[Index], scope: Scope, radix: bool) -> tuple[Read, list[Along]] | None:
     """``(read at plain places, axes)`` of a read with windows; free indices stand as positions, bound ones as taps."""
     found = unfolded(scope, r) if radix else None
     source = r if found is None else found[1]
-    places, axes = [], []
+    places: list[Index] = []
+    axes: list[Along] = []
     for n, (e, size) in enumerate(zip(source.idx, source.tensor.axes, strict=True)):
         if isinstance(e, Index):
             places.append(e)
@@ -102,8 +109,9 @@ def _windowed(r: Read, idx, bnd, scope, radix) -> tuple[Read, list[Along]] | Non
     return Read(r.tensor, *(plain.get(e, e) for e in r.idx)), axes  # mixed-radix axes stay as they are
 
 
-def _scatter(p: Plan, idx, scope) -> Windows | None:
-    axes, rows = [], []
+def _scatter(p: Plan, idx: Order, scope: Scope) -> Windows | None:
+    axes: list[Along] = []
+    rows: list[Any] = []
     for c in p.conditions:
         along = _row(c, idx, p.bnd)
         if along is not None:
@@ -125,7 +133,7 @@ def _scatter(p: Plan, idx, scope) -> Windows | None:
     return _sorted(left, axes, one, [f for f in p.fac if f not in one], "image")
 
 
-def _row(c, idx, bnd) -> Along | None:
+def _row(c: Any, idx: Order, bnd: Sequence[Index]) -> Along | None:
     """``S*u + D*r - P == m`` with ``m`` free, ``u`` and ``r`` summed."""
     if getattr(c, "rel_op", "") != "==":
         return None
@@ -144,7 +152,7 @@ def _row(c, idx, bnd) -> Along | None:
     return Along(u, r, m, sign * coefs[u], sign * coefs[r], -sign * rest)
 
 
-def _sorted(p: Plan, axes, first, rest, computes) -> Windows | None:
+def _sorted(p: Plan, axes: list[Along], first: Sequence[Expr], rest: Sequence[Expr], computes: str) -> Windows | None:
     """Factors and conditions onto two operands and what stands outside; then positions are told from taps."""
     bound, spatial = set(p.bnd), {i for a in axes for i in (a.u, a.r, a.m)}
     one, two, outside = Operand(list(first)), Operand([]), Operand([])
@@ -153,10 +161,10 @@ def _sorted(p: Plan, axes, first, rest, computes) -> Windows | None:
         home = outside if not labels(f) & bound else one if with_image else two
         home.fac.append(f)
     for c in p.conditions:
-        home = outside if not labels(c) & bound else next((o for o in (two, one) if labels(c) <= o.labels), None)
-        if home is None:
+        holder = outside if not labels(c) & bound else next((o for o in (two, one) if labels(c) <= o.labels), None)
+        if holder is None:
             return None
-        home.conditions.append(c)
+        holder.conditions.append(c)
     summed = {i for a in axes for i in (a.u, a.r)} & bound
     loose = {i for i in summed if i not in one.labels | two.labels}
     if bool(loose) != (not two.fac):
@@ -180,24 +188,24 @@ def _is_tap(a: Along) -> bool:
     return not (isinstance(a.u.size, Size) and a.u.size in a.r.size.free_symbols)
 
 
-def options(scope, axes) -> list[str]:
+def options(scope: Scope, axes: Sequence[Along]) -> dict[str, Code]:
     """Strides, dilations and padding as arguments of a library function, where they are not the usual ones."""
     numbers = {
         "strides": [a.stride for a in axes],
         "dilation": [a.dilation for a in axes],
         "low": [a.low for a in axes],
     }
-    return [
-        f"{name}={scope.shape(several)}"
+    return {
+        name: scope.shape(several)
         for name, several in numbers.items()
         if any(scope.known(n) != (0 if name == "low" else 1) for n in several)
-    ]
+    }
 
 
 # -- channels -----------------------------------------------------------------------------------------------------
 
 
-def _name_channels(w: Windows, p: Plan, idx) -> bool:
+def _name_channels(w: Windows, p: Plan, idx: Order) -> bool:
     """Which of the other indices are batch, group, channels in and out; False where one plays none of these parts."""
     spatial = {i for a in w.axes for i in (a.u, a.r, a.m)}
     has = {part: o.labels - spatial for part, o in w.operands.items()}

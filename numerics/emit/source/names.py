@@ -10,6 +10,7 @@ import builtins
 import keyword
 import re
 import unicodedata
+from collections.abc import Hashable, Iterable
 
 RESERVED = (
     frozenset(keyword.kwlist)
@@ -63,11 +64,11 @@ def identifier(name: str) -> str:
 class Names:
     """Unique identifiers for one generated function; the same key always gets the same one."""
 
-    def __init__(self, taken=()):
+    def __init__(self, taken: Iterable[str] = ()):
         self.taken = set(taken)
-        self.given: dict = {}
+        self.given: dict[Hashable, str] = {}
 
-    def of(self, key, *hints: str) -> str:
+    def of(self, key: Hashable, *hints: str) -> str:
         """The identifier of ``key``: the first free hint, else the last one with a number."""
         if key not in self.given:
             self.given[key] = self.fresh(*hints)

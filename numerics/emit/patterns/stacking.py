@@ -7,17 +7,21 @@ A step of an LSTM gets its gates out of one product ``z[b,q,l]``, so their adjoi
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy
 from sympy import Integer
 
 from derive.language.index import Index
-from numerics.plan import Plan, labels
+from numerics.emit.source.code import Tuple, call, number_of
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, full, union
+from numerics.emit.terms.arithmetic import ZERO, Order
+from numerics.emit.terms.plan import Plan, Together
+from numerics.emit.terms.positions import labels
 
-from .scope import Scope
-from .value import ATOM, Val, full, union
 
-
-def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
+def value(scope: Scope, plans: list[Plan], order: Order, together: Together) -> Val | None:
     """The stack of the terms, if every one has a bracket ``[q = number]`` on the same axis; else None.
 
     ``together(scope, plans, order)`` adds up the terms of one position.
@@ -25,9 +29,11 @@ def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     q = _axis(scope, plans, order)
     if q is None:
         return None
-    rest, places = tuple(i for i in order if i != q), {}
+    rest = tuple(i for i in order if i != q)
+    places: dict[int, list[Plan]] = {}
     for p in plans:
         n = _position(p, q)
+        assert n is not None
         p.conditions = [c for c in p.conditions if _number(c, q) is None]
         p.xreplace({q: Integer(n)})
         places.setdefault(n, []).append(p)
@@ -35,22 +41,17 @@ def value(scope: Scope, plans: list[Plan], order, together) -> Val | None:
     axes = union(values.values(), rest)
     before = sum(1 for i in order[: order.index(q)] if i in axes)
     axes = tuple(i for i in order if i in axes)
-    zero = Val("0", kind="num")
     count = int(scope.known(q.size))
-    shown = [full(values.get(n, zero), axes, scope.shape(axes), scope.dtype) for n in range(count)]
-    text = ", ".join(v.src for v in shown)
-    scope.choices.append(
-        (
-            "stack",
-            scope.number,
-            f"each term stands at one {q.name}: side by side, where masks would be written over all of them",
-        )
+    shown = [full(values.get(n, ZERO), axes, scope.shape, scope.dtype) for n in range(count)]
+    scope.choice(
+        "stack", f"each term stands at one {q.name}: side by side, where masks would be written over all of them"
     )
-    where = f", axis={before}" if before else ""
-    return Val(f"jnp.stack(({text}){where})", ATOM, (*axes[:before], q, *axes[before:]), "float")
+    where = {"axis": number_of(before)} if before else {}
+    node = call("jnp.stack", Tuple(tuple(v.node for v in shown)), **where)
+    return Val(node, (*axes[:before], q, *axes[before:]), "float")
 
 
-def _axis(scope: Scope, plans, order) -> Index | None:
+def _axis(scope: Scope, plans: list[Plan], order: Order) -> Index | None:
     if len(plans) < 2 or any(p.scatter for p in plans):
         return None
     for q in order:
@@ -58,7 +59,7 @@ def _axis(scope: Scope, plans, order) -> Index | None:
         if not (size.is_Integer and 2 <= size <= 16):
             continue
         found = [_position(p, q) for p in plans]
-        if None in found or len(set(found)) < 2 or any(not 0 <= n < size for n in found):
+        if None in found or len(set(found)) < 2 or any(n is None or not 0 <= n < size for n in found):
             continue
         return q
     return None
@@ -69,7 +70,7 @@ def _position(p: Plan, q: Index) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _number(c, q: Index) -> int | None:
+def _number(c: Any, q: Index) -> int | None:
     """The number that a condition ``q = number`` names."""
     if not isinstance(c, sympy.Eq) or labels(c) != {q}:
         return None

@@ -16,8 +16,6 @@ from sympy import Add, Expr, Integer
 
 from derive.language.nodes import sigmoid
 
-MACHINE = {"expm1": "jnp.expm1({0})", "log1p": "jnp.log1p({0})"}
-
 # the function F in c F(u) + r, the ratio r/c, what replaces it, the sign of the argument, the factor
 _RULES = (
     (sympy.exp, -1, "expm1", 1, 1),

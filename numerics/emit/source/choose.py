@@ -7,9 +7,15 @@ serially by XLA there, so each group is a convolution of its own.  On a GPU the 
 
 from __future__ import annotations
 
-from sympy import Mul
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
+from sympy import Expr, Mul
+
+from derive.language.index import Index
 from numerics.errors import NumericsError
+
+from .scope import Scope
 
 ACCEPTED = {
     "convolution": ("conv", "rows", "patches", "windows"),
@@ -26,12 +32,15 @@ ACCEPTED = {
     "diagonal": ("scatter", "mask"),
     "products": ("stacked", "plain"),
 }
+Rule = Callable[
+    [Scope, Expr, Expr], tuple[str, str]
+]  # (name, reason), of the sizes summed over and of the rows of taps
 MANY = 128  # numbers in a row from which its sum is worth a matrix-vector product
 FEW = 4  # input channels up to which patches are small enough to be written out
 SMALL = 32_000  # numbers in the rows of taps of one example, up to which a batch of them stays in the cache
 
 
-def checked(patterns) -> dict[str, str]:
+def checked(patterns: Mapping[str, str] | None) -> dict[str, str]:
     """What the user forces, ``{"kernel-gradient": "taps"}``, or an error that lists what there is."""
     patterns = dict(patterns or {})
     for name, value in patterns.items():
@@ -41,7 +50,18 @@ def checked(patterns) -> dict[str, str]:
     return patterns
 
 
-def choose(scope, pattern: str, ins=(), along=()) -> str:
+class Axis(Protocol):
+    """One axis of a window: position ``u``, tap ``r``, image place ``m``."""
+
+    @property
+    def u(self) -> Index: ...
+    @property
+    def r(self) -> Index: ...
+    @property
+    def m(self) -> Index: ...
+
+
+def choose(scope: Scope, pattern: str, ins: Iterable[Index] = (), along: Sequence[Axis] = ()) -> str:
     """The emission of one equation; the choice and its reason go to the header.
 
     ``ins`` are the indices summed over beside the windows, ``along`` the windows, one for each axis.
@@ -51,11 +71,11 @@ def choose(scope, pattern: str, ins=(), along=()) -> str:
     rows = scope.known(Mul(size, *(a.m.size for a in along[:1]), *(a.u.size * a.r.size for a in along[1:])))
     name, reason = (forced, "asked for") if forced else _RULES[pattern](scope, size, rows)
     if reason:
-        scope.choices.append((f"{pattern} as {name}", scope.number, reason))
+        scope.choice(f"{pattern} as {name}", reason)
     return name
 
 
-def _convolution(scope, ins, rows):
+def _convolution(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend == "cpu" and ins.is_Integer and ins <= FEW:
         return "patches", f"{ins} input channel{'s' if ins > 1 else ''}: the window's patches are one matrix product"
     if scope.backend == "cpu" and rows.is_Integer and rows <= SMALL:
@@ -66,7 +86,7 @@ def _convolution(scope, ins, rows):
     return "conv", "the backend's convolution"
 
 
-def _kernel_gradient(scope, ins, rows):
+def _kernel_gradient(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend != "cpu":
         return "conv", f"the backend's convolution is best on {scope.backend}"
     if ins.is_Integer and ins <= FEW:
@@ -74,19 +94,19 @@ def _kernel_gradient(scope, ins, rows):
     return "rows", "one matrix product for each row of taps; XLA's own convolution over the batch is slow on a CPU"
 
 
-def _on_cpu(name: str, otherwise: str, reason: str):
+def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
     return lambda scope, ins, rows: (
         (name, reason) if scope.backend == "cpu" else (otherwise, f"one plain operation is best on {scope.backend}")
     )
 
 
-def _row_sums(scope, size, rows):
+def _row_sums(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend == "cpu" and size.is_Integer and size >= MANY:
         return "products", "sums along rows as matrix-vector products: XLA's own are slower and keep their summands"
     return "plain", ""
 
 
-_RULES = {
+_RULES: dict[str, Rule] = {
     "row-sums": _row_sums,
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,

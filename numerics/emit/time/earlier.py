@@ -8,12 +8,16 @@ The value is the same: the carry starts from zeros, which is what a read before 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
-from derive.program.program import Equation
+from derive.program.program import Equation, Row
 from derive.program.schedule import Scan
+
+Group = Equation | Scan  # what a schedule is a list of
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class Earlier:
         By member: the tensor of its values ``shift`` steps earlier.
     """
 
-    groups: list
+    groups: list[Group]
     stacked: dict[str, tuple[Tensor, int]]
 
 
-def earlier(groups, results, readers) -> Earlier:
+def earlier(groups: list[Group], results: Collection[str], readers: Mapping[str, set[str]]) -> Earlier:
     """Find the members that others read at one earlier step only.
 
     Parameters
@@ -43,7 +47,8 @@ def earlier(groups, results, readers) -> Earlier:
     readers : dict of str to set of str
         By tensor, the equations that read it; one that is read elsewhere too is left alone.
     """
-    found, reads = {}, _reads(groups)
+    found: dict[str, tuple[Tensor, int]] = {}
+    reads = _reads(groups)
     for g in groups:
         if not isinstance(g, Scan):
             continue
@@ -62,11 +67,11 @@ def earlier(groups, results, readers) -> Earlier:
     return Earlier([_rewritten(g, found) for g in groups] if found else list(groups), found)
 
 
-def _equations(g) -> tuple[Equation, ...]:
+def _equations(g: Group) -> tuple[Equation, ...]:
     return g.equations if isinstance(g, Scan) else (g,)
 
 
-def _reads(groups) -> dict[str, list[tuple[str, Read]]]:
+def _reads(groups: Iterable[Group]) -> dict[str, list[tuple[str, Read]]]:
     """``(reader, read)`` of every tensor, by its name."""
     found: dict[str, list[tuple[str, Read]]] = {}
     for g in groups:
@@ -105,10 +110,10 @@ def _carried(name: str, g: Scan, shift: int) -> bool:
     )
 
 
-def _rewritten(g, found):
+def _rewritten(g: Group, found: Mapping[str, tuple[Tensor, int]]) -> Group:
     own = {e.name for e in g.equations} if isinstance(g, Scan) else set()
 
-    def expression(x):
+    def expression(x: Any) -> Any:
         if not x.args or not x.has(Read):
             return x
         args = [expression(a) for a in x.args]
@@ -117,10 +122,10 @@ def _rewritten(g, found):
             return Read(found[x.tensor.name][0], time, *args[2:])
         return x if args == list(x.args) else x.func(*args)
 
-    def row(r):
+    def row(r: Row) -> Row:
         return replace(r, lhs=expression(r.lhs), rhs=expression(r.rhs))
 
-    def equation(e):
+    def equation(e: Equation) -> Equation:
         if not any(r.tensor.name in found and r.tensor.name not in own for r in e.reads()):
             return e
         terms = tuple(

@@ -13,6 +13,7 @@ only these equations read is never formed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sympy import Expr, expand
@@ -20,13 +21,14 @@ from sympy import Expr, expand
 from derive.language.affine import parts
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read
-from derive.program.program import Equation, Term
+from derive.program.program import Equation, Row, Term
 from derive.program.schedule import Scan
+from numerics.emit.source.scope import nonnegative_forms
+from numerics.emit.terms.arithmetic import Order
 
-from .choose import choose
-from .scope import Scope, nonnegative_forms
-from .value import ATOM, Val, align, transpose
-from .windows import Along, options
+from .windows import Along
+
+Named = dict[Index, Index]  # an index of a pool -> the one that stands for it in a term
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Pool:
 
     image: Read
     maxes: list[Equation]
-    argmaxes: list[Equation | None]
+    argmaxes: list[Equation]  # beside each max; none at all where no gradient is asked for
     axes: list[Along]  # outermost level first; ``m`` is made up
     adjoints: list[Equation] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -62,18 +64,20 @@ class Pool:
 class Pools:
     """The pools of a program, by the equations that they stand for."""
 
-    def __init__(self, equations, every, kept):
+    def __init__(self, equations: Iterable[Equation], every: Iterable[Equation], kept: Iterable[str]):
+        every = list(every)
         self.by_name = {e.name: e for e in every}
         self.readers = _readers(every)
         self.kept = set(kept)
         self.found = [p for p in map(self._pool, equations) if p is not None]
-        self.skipped = {e.name for p in self.found for e in (*p.maxes[:-1], *filter(None, p.argmaxes), *p.adjoints)}
+        self.skipped = {e.name for p in self.found for e in (*p.maxes[:-1], *p.argmaxes, *p.adjoints)}
         self.outer = {p.outer.name: p for p in self.found}
-        self.inner_argmax = {p.argmaxes[0].name: p for p in self.found if p.argmaxes[0] is not None}
+        self.inner_argmax = {p.argmaxes[0].name: p for p in self.found if p.argmaxes}
 
     @classmethod
-    def of(cls, groups, kept) -> Pools:
+    def of(cls, groups: Iterable[Equation | Scan], kept: Iterable[str]) -> Pools:
         """The pools of a schedule, outside recurrences; ``kept`` are the names of results."""
+        groups = list(groups)
         every = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
         return cls([g for g in groups if not isinstance(g, Scan)], every, kept)
 
@@ -86,11 +90,12 @@ class Pools:
             return None
         maxes, taps, guards = [first], [first.over[0]], list(first.guards)
         while True:
-            outer = next(
-                (self.by_name[n] for n in self.readers[maxes[-1].name] if self.by_name[n].reduce == "max"), None
-            )
+            readers = (self.by_name[n] for n in self.readers[maxes[-1].name])
+            outer = next((e for e in readers if e.reduce == "max"), None)
             read = _max_of(outer, "max") if outer is not None else None
-            if read is None or not all(isinstance(e, Index) for e in read.idx) or len(set(read.idx)) != len(read.idx):
+            if outer is None or read is None:
+                break
+            if not all(isinstance(e, Index) for e in read.idx) or len(set(read.idx)) != len(read.idx):
                 break
             change = dict(zip(maxes[-1].idx, read.idx, strict=True))
             image, taps = image.xreplace(change), [change.get(t, t) for t in taps] + [outer.over[0]]
@@ -99,9 +104,9 @@ class Pools:
         axes = _axes(image, taps)
         if axes is None or not _only_existence(guards, image):
             return None
-        argmaxes = [self._argmax(e) for e in maxes]
+        argmaxes = [a for e in maxes if (a := self._argmax(e)) is not None]
         pool = Pool(image, maxes, argmaxes, axes)
-        return pool if self._closed(pool) else None
+        return pool if len(argmaxes) in (0, len(maxes)) and self._closed(pool) else None
 
     def _argmax(self, e: Equation) -> Equation | None:
         """The argmax beside a max."""
@@ -116,25 +121,32 @@ class Pools:
 
     def _closed(self, pool: Pool) -> bool:
         """Whether nothing else reads what is inside; the equations of the adjoint are noted."""
-        some, inside = any(pool.argmaxes), {e.name for e in (*pool.maxes[:-1], *filter(None, pool.argmaxes))}
-        if some and not all(pool.argmaxes) or inside & self.kept:
+        inside = {e.name for e in (*pool.maxes[:-1], *pool.argmaxes)}
+        if inside & self.kept:
             return False
-        own = {e.name for e in (*pool.maxes, *filter(None, pool.argmaxes))}
-        pool.numbers = [e.number for e in (*pool.maxes, *filter(None, pool.argmaxes))]
-        outside = set().union(*(self.readers[n] for n in inside)) - own if inside else set()
-        if not some:
+        own = {e.name for e in (*pool.maxes, *pool.argmaxes)}
+        pool.numbers = [e.number for e in (*pool.maxes, *pool.argmaxes)]
+        outside = {reader for n in inside for reader in self.readers[n]} - own
+        if not pool.argmaxes:
             return not outside
         images = [self.by_name[n] for n in self.readers[pool.argmaxes[0].name] - own]
         for e in images:
             if e.reduce:
                 return False
             for t in e.terms:
-                if _reads(t, pool.argmaxes[0].name) and self._adjoint(pool, e.idx, t) is None:
+                if _reads(t, pool.argmaxes[0].name) and self.adjoint(pool, e.idx, t) is None:
                     return False
         return outside <= {e.name for e in (*images, *pool.adjoints)}
 
-    def _adjoint(self, pool: Pool, idx, t: Term):
-        """``(term of the outer gradient, its indices, places m)`` of a term of the image's gradient."""
+    def adjoint(self, pool: Pool, idx: Order, t: Term) -> tuple[Term, Named, dict[int, Index]] | None:
+        """``(term of the outer gradient, its indices, places m)`` of a term of the image's gradient.
+
+        Why it is read backwards: the chain rule went through the nest of maxes from the outside in, so the gradient of the
+        image holds the innermost argmax in a row ``place = m`` and, as a factor, the gradient of the innermost max, which
+        is defined by the next argmax out, and so on.  Each level is peeled off by putting its definition in; what is left
+        is the gradient of the outermost max, in the letters of this term.  Only a term that comes apart without a rest is
+        the adjoint of a pool: with any other row or factor on a tap, the general path writes it.
+        """
         found = [r for row in t.rows for r in row.reads() if r.tensor.name == pool.argmaxes[0].name]
         if not found or any(r != found[0] for r in found):
             return None
@@ -156,14 +168,15 @@ class Pools:
         rows = tuple(r for r in t.rows if not any(_is_place(r, image.idx[n], m) for n, m in places.items()))
         rest = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in inside), rows)
         for level in range(1, len(pool.maxes)):
-            rest, named = self._peel(pool, level, rest, named) or (None, None)
-            if rest is None:
+            peeled = self._peel(pool, level, rest, named)
+            if peeled is None:
                 return None
+            rest, named = peeled
         if any(_reads(rest, a.name) for a in pool.argmaxes):
             return None
         return rest, named, places
 
-    def _peel(self, pool: Pool, level: int, t: Term, named):
+    def _peel(self, pool: Pool, level: int, t: Term, named: Named) -> tuple[Term, Named] | None:
         """The gradient of an inner max in terms of the next: ``dh_max[.., r] = dh[..] [r = h_argmax[..]]``."""
         if len(t.fac) != 1 or not isinstance(t.fac[0], Read) or t.rows or t.bnd:
             return None
@@ -203,67 +216,8 @@ class Pools:
                 return left, {**wanted, **dict(zip(outer.idx, wanted.values(), strict=True))}
         return None
 
-    # -- writing ----------------------------------------------------------------------------------------------------
 
-    def write(self, scope: Scope, name: str, image) -> None:
-        """``h, h_argmax = max_pool(...)`` at the place of the outermost max."""
-        pool = self.outer[name]
-        choose(scope, "pool")
-        plain = {pool.spot(a): a.m for a in pool.axes}
-        read = Read(pool.image.tensor, *(plain.get(n, e) for n, e in enumerate(pool.image.idx)))
-        order = pool.layout("m")
-        v = transpose(image(scope, read, order), order)
-        made, wanted = pool.layout("u"), list(pool.outer.idx)
-        target = scope.arrays[pool.outer.name]
-        at = scope.arrays[pool.argmaxes[-1].name] if pool.argmaxes[-1] is not None else "_"
-        arguments = [
-            v.src,
-            scope.shape([a.r for a in pool.axes]),
-            scope.shape([a.u for a in pool.axes]),
-            *_arguments(scope, pool),
-        ]
-        first, last = min(pool.numbers), max(pool.numbers)
-        margin = (
-            f"({first})"
-            if first == last
-            else f"({first})-({last})"
-            if last - first == len(pool.numbers) - 1
-            else ", ".join(f"({n})" for n in sorted(pool.numbers))
-        )
-        scope.write(f"{target}, {at} = {scope.helper('max_pool')}({', '.join(arguments)})", margin)
-        if made != wanted:
-            scope.write(f"{target} = {transpose(Val(target, ATOM, tuple(made)), wanted).src}")
-
-    def gradient(self, scope: Scope, term: Term, idx, plain) -> Val | None:
-        """The value of a term of the image's gradient, if it is the adjoint of a pool."""
-        names = {r.tensor.name for row in term.rows for r in row.reads()} & set(self.inner_argmax)
-        if len(names) != 1:
-            return None
-        pool = self.inner_argmax[names.pop()]
-        found = self._adjoint(pool, tuple(idx), term)
-        if found is None:
-            return None
-        rest, named, places = found
-        made = [named.get(i, i) for i in pool.layout("u")]
-        g = plain(scope, [rest], tuple(made))
-        lead, tail = pool.lead_and_tail()
-        if set(g.axes) != set(made):
-            g = Val(f"jnp.broadcast_to({align(g, made).src}, {scope.shape(made)})", ATOM, tuple(made))
-        g = transpose(g, made)
-        at = scope.arrays[pool.argmaxes[-1].name]
-        shape = [places[pool.spot(a)] for a in pool.axes]
-        arguments = [g.src, at, scope.shape([a.r for a in pool.axes]), scope.shape(shape), *_arguments(scope, pool)]
-        text = f"{scope.helper('max_pool_gradient')}({', '.join(arguments)})"
-        axes = [*(named.get(i, i) for i in lead), *shape, *(named.get(i, i) for i in tail)]
-        return transpose(Val(text, ATOM, tuple(axes)), [i for i in idx if i in axes])
-
-
-def _arguments(scope: Scope, pool: Pool) -> list[str]:
-    lead, _ = pool.lead_and_tail()
-    return options(scope, pool.axes) + ([f"axis={len(lead)}"] if len(lead) != 1 else [])
-
-
-def _readers(equations) -> dict[str, set[str]]:
+def _readers(equations: Iterable[Equation]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {e.name: set() for e in equations}
     for e in equations:
         for t in e.tensors():
@@ -280,16 +234,18 @@ def _max_of(e: Equation | None, kind: str) -> Read | None:
     return t.fac[0] if plain and isinstance(t.fac[0], Read) and t.fac[0].tensor.dtype == "float" else None
 
 
-def _axes(image: Read, taps) -> list[Along] | None:
+def _axes(image: Read, taps: Sequence[Index]) -> list[Along] | None:
     """The windows of the image, in the order of the nest from the outside; every tap moves along one axis."""
-    by_tap = {}
+    by_tap: dict[Index, Along] = {}
     for n, (e, size) in enumerate(zip(image.idx, image.tensor.axes, strict=True)):
         if isinstance(e, Index):
             if e in taps:
                 return None
             continue
         split = parts(e)
-        own = [i for i in split[0] if i in taps] if split else []
+        if split is None:
+            return None
+        own = [i for i in split[0] if i in taps]
         if len(own) != 1 or len(split[0]) != 2 or own[0] in by_tap:
             return None
         u = next(i for i in split[0] if i is not own[0] and i != own[0])
@@ -306,7 +262,7 @@ def _at(a: Along) -> Expr:
     return a.stride * a.u + a.dilation * a.r - a.low
 
 
-def _only_existence(guards, image: Read) -> bool:
+def _only_existence(guards: Iterable[Row], image: Read) -> bool:
     """Whether every guard says that a place of the image exists."""
     allowed = {expand(g) for e, n in zip(image.idx, image.tensor.axes, strict=True) for g in (e, n - 1 - e)}
     forms = [nonnegative_forms(g.condition) for g in guards]
@@ -320,9 +276,9 @@ def _reads(t: Term, name: str) -> bool:
     return name in found
 
 
-def _places(image: Read, t: Term, idx) -> dict | None:
+def _places(image: Read, t: Term, idx: Order) -> dict[int, Index] | None:
     """``{axis: free index m}`` from rows ``place == m``, one for each windowed axis of the image."""
-    found = {}
+    found: dict[int, Index] = {}
     for n, (e, size) in enumerate(zip(image.idx, image.tensor.axes, strict=True)):
         if isinstance(e, Index):
             if e not in idx:
@@ -335,5 +291,5 @@ def _places(image: Read, t: Term, idx) -> dict | None:
     return found
 
 
-def _is_place(row, e, m) -> bool:
+def _is_place(row: Row, e: Expr, m: Index) -> bool:
     return row.op == "==" and expand(row.lhs - row.rhs) in (expand(e - m), expand(m - e))

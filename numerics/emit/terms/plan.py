@@ -10,7 +10,9 @@ Nothing here changes a value: a solved row keeps its range as conditions unless 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy
 from sympy import Expr, Integer, Mul, Piecewise, Pow
@@ -22,7 +24,13 @@ from derive.language.index import Index, same_size
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Term
-from numerics.emit.reads import inside_conditions
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val
+
+from .positions import inside_conditions, labels
+
+Plain = Callable[[Scope, Sequence[Term], Sequence[Index]], Val]  # writes the sum of terms
+Together = Callable[[Scope, list["Plan"], Sequence[Index]], Val]  # writes the sum of several planned terms
 
 
 @dataclass
@@ -31,13 +39,13 @@ class Plan:
 
     coef: Expr
     fac: list[Expr]
-    conditions: list
+    conditions: list[Any]
     bnd: list[Index]
     scatter: dict[Index, Expr] = field(default_factory=dict)
-    folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, emit/reshape.py
-    value: object = None  # its array, where a pattern gave it
+    folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, see reshape.py
+    value: Val | None = None  # its array, where a pattern gave it
 
-    def xreplace(self, mapping) -> None:
+    def xreplace(self, mapping: Mapping[Any, Any]) -> None:
         self.fac = [g for f in self.fac for g in flat(f.xreplace(mapping))]
         self.conditions = [c.xreplace(mapping) for c in self.conditions]
         self.scatter = {label: e.xreplace(mapping) for label, e in self.scatter.items()}
@@ -65,23 +73,14 @@ def flat(f: Expr) -> list[Expr]:
     return [f]
 
 
-def conjuncts(c) -> list:
+def conjuncts(c: Any) -> list[Any]:
     return [d for a in c.args for d in conjuncts(a)] if isinstance(c, And) else [c]
 
 
-def labels(e) -> set[Index]:
-    return {s for s in e.free_symbols if isinstance(s, Index)}
-
-
-def _is_coefficient(e) -> bool:
+def _is_coefficient(e: Expr) -> bool:
     if e.has(Read, Iverson, Piecewise) or labels(e):
         return False
     return not e.atoms(sympy.Function) - e.atoms(sympy.floor)
-
-
-def plan_term(term: Term, idx, scope) -> Plan:
-    """Normalise one term of the equation of ``tensor[idx]``."""
-    return solved(opened(term), idx, scope)
 
 
 def opened(term: Term) -> Plan:
@@ -94,7 +93,7 @@ def opened(term: Term) -> Plan:
     return p
 
 
-def solved(p: Plan, idx, scope) -> Plan:
+def solved(p: Plan, idx: Sequence[Index], scope: Scope) -> Plan:
     """Rows solved where that leaves simpler reads, scatters chosen."""
     while _solve_one(p, idx, scope):
         pass
@@ -103,12 +102,21 @@ def solved(p: Plan, idx, scope) -> Plan:
     return p
 
 
-def _equality(c):
+def digits_of(p: Plan, order: Sequence[Index]) -> tuple[Index, ...]:
+    """The indices, those that a reshape makes replaced by their digits."""
+    return tuple(i for label in order for i in p.folds.get(label, (label,)))
+
+
+def _equality(c: Any) -> tuple[Expr, Expr] | None:
     return (c.lhs, c.rhs) if isinstance(c, sympy.Eq) else None
 
 
-def _solve_one(p: Plan, idx, scope) -> bool:
-    """Solve one equality row for a bound index, if that leaves reads simpler than the row."""
+def _solve_one(p: Plan, idx: Sequence[Index], scope: Scope) -> bool:
+    """Solve one equality row for a bound index, if that leaves reads simpler than the row.
+
+    Why one at a time: the solution is put into the other rows, which may thereby become solvable or lose the index that
+    could have been solved for.  The order of ``p.bnd`` decides, so that the same term is always written the same way.
+    """
     for c in p.conditions:
         sides = _equality(c)
         if sides is None:
@@ -130,7 +138,7 @@ def _solve_one(p: Plan, idx, scope) -> bool:
     return False
 
 
-def _solution(label, coefs, rest, bnd):
+def _solution(label: Index, coefs: Mapping[Expr, Expr], rest: Expr, bnd: Iterable[Index]) -> Expr | None:
     """``label`` from ``sum coefs * atoms + rest == 0``: needs a unit coefficient, and either no other bound index or
     only positive coefficients (then ``label`` is the position in the larger array, as in a convolution)."""
     if coefs[label] not in (1, -1):
@@ -144,7 +152,7 @@ def _solution(label, coefs, rest, bnd):
     return sympy.Add(*(c * a for a, c in others.items()), -rest * coefs[label])
 
 
-def _same_range(solution, label) -> bool:
+def _same_range(solution: Expr, label: Index) -> bool:
     return (isinstance(solution, Index) and same_size(solution.size, label.size)) or (
         isinstance(solution, Read)
         and solution.tensor.below is not None
@@ -153,8 +161,12 @@ def _same_range(solution, label) -> bool:
     )
 
 
-def _vanishes_outside(p: Plan, label, scope) -> bool:
-    """Whether a factor reads a float axis of the label's own size at exactly the label: it is zero elsewhere."""
+def _vanishes_outside(p: Plan, label: Index, scope: Scope) -> bool:
+    """Whether a factor reads a float axis of the label's own size at exactly the label: it is zero elsewhere.
+
+    Then the range of the label need not be kept as a condition: that read itself becomes the padded or masked one.
+    Only a factor of the product may answer; a read inside a sum or an exponential would leave what stands beside it.
+    """
     size = scope.known(label.size)
     return any(
         isinstance(f, Read)
@@ -164,8 +176,12 @@ def _vanishes_outside(p: Plan, label, scope) -> bool:
     )
 
 
-def _choose_scatter(p: Plan, idx, scope) -> None:
-    """Rows ``free == position read from data``, with a bound index in the position, become scatters."""
+def _choose_scatter(p: Plan, idx: Sequence[Index], scope: Scope) -> None:
+    """Rows ``free == position read from data``, with a bound index in the position, become scatters.
+
+    Without a bound index in it the position is one for each free index: a mask says that in one line.  With one, a mask
+    would be an array over free and bound indices, which ``at[].add`` never forms.
+    """
     for c in list(p.conditions):
         sides = _equality(c)
         split = parts(sympy.expand(sides[0] - sides[1])) if sides else None

@@ -13,7 +13,9 @@ The shapes are those that autodiff would use: no product grid is written out unl
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sympy import Expr
 
@@ -21,11 +23,14 @@ from derive.language.index import Index
 from derive.language.keys import key
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from numerics.plan import Plan, labels
+from numerics.emit.source.code import Binary, Text, Tuple, call, number_of
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, transpose
 
 from . import pointwise
-from .scope import Scope
-from .value import ATOM, MATMUL, Val, transpose
+from .arithmetic import Order, as_float, reduce
+from .plan import Plan
+from .positions import labels
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Operand:
     """Factors and conditions that are multiplied elementwise before the contraction."""
 
     fac: list[Expr]
-    conditions: list = field(default_factory=list)
+    conditions: list[Any] = field(default_factory=list)
 
     @property
     def labels(self) -> set[Index]:
@@ -42,14 +47,14 @@ class Operand:
     def merged(self, other: Operand) -> Operand:
         return Operand(self.fac + other.fac, self.conditions + other.conditions)
 
-    def value(self, scope: Scope, order) -> Val:
+    def value(self, scope: Scope, order: Order) -> Val:
         fac = [*self.fac, *(Iverson(c) for c in self.conditions)]
         weights = self._weights()
         if weights:  # (x * (s * (1 - s))[:, None]): what holds fewer indices is multiplied while it is small
             rest = [f for f in fac if f not in weights]
             small = pointwise.product(scope, weights, order)
-            return pointwise.as_float(scope, pointwise.plain_product(scope, rest, order, first=small))
-        return pointwise.as_float(scope, pointwise.product(scope, fac, order))
+            return as_float(scope, pointwise.plain_product(scope, rest, order, first=small))
+        return as_float(scope, pointwise.product(scope, fac, order))
 
     def _weights(self) -> list[Expr]:
         """Two factors or more over the same few of the operand's indices, if there are."""
@@ -96,7 +101,7 @@ def arrange(p: Plan) -> Contraction:
     return Contraction(operands, outside, tuple(p.bnd))
 
 
-def _merge(operands: list[Operand], bound) -> list[Operand]:
+def _merge(operands: list[Operand], bound: set[Index]) -> list[Operand]:
     """Multiply elementwise where that costs no new grid; two operands that share only summed indices stay apart."""
     operands = list(operands)
     while len(operands) > 1:
@@ -110,7 +115,7 @@ def _merge(operands: list[Operand], bound) -> list[Operand]:
     return operands
 
 
-def _mergeable(operands, bound):
+def _mergeable(operands: list[Operand], bound: set[Index]) -> tuple[Operand, Operand] | None:
     pairs = [(a, b) for a in operands for b in operands if a is not b and a.labels <= b.labels]
     pairs.sort(key=lambda ab: (ab[0].labels != ab[1].labels, len(ab[1].labels)))
     for a, b in pairs:
@@ -123,14 +128,14 @@ def _mergeable(operands, bound):
     return None
 
 
-def _is_matmul(a: set, b: set, bound) -> bool:
+def _is_matmul(a: set[Index], b: set[Index], bound: set[Index]) -> bool:
     """Two operands that share summed indices only: a vector or matrix product."""
     if a == b and len(a) != 1:
         return False
     return (a & b) <= bound
 
 
-def contract(scope: Scope, c: Contraction, out) -> Val:
+def contract(scope: Scope, c: Contraction, out: Iterable[Index]) -> Val:
     """The contraction with axes ``out`` (the free indices that its operands hold, in the equation's order)."""
     order = natural_order([f for o in c.operands for f in o.fac], tuple(out) + tuple(c.bnd))
     values = [o.value(scope, order) for o in c.operands]
@@ -142,13 +147,13 @@ def contract(scope: Scope, c: Contraction, out) -> Val:
     if len(values) == 1:
         return reduce(values[0], "sum", c.bnd)
     if len(values) == 2:
-        product = _matmul(*values, [b for b in c.bnd if b in present], out)
+        product = _matmul(values[0], values[1], [b for b in c.bnd if b in present], out)
         if product is not None:
             return product
     return einsum(values, out)
 
 
-def _vectors_first(values, bnd):
+def _vectors_first(values: list[Val], bnd: Collection[Index]) -> list[Val]:
     """``x @ A @ x``: with three operands or more, an operand that only one other meets is multiplied into it."""
     while len(values) > 2:
         pair = next(
@@ -173,17 +178,18 @@ def _vectors_first(values, bnd):
     return values
 
 
-def _alone(v: Val, values, bnd) -> Val:
+def _alone(v: Val, values: list[Val], bnd: Iterable[Index]) -> Val:
     """Sum first over indices that no other operand holds."""
     own = [b for b in bnd if b in v.axes and sum(b in w.axes for w in values) == 1]
     return reduce(v, "sum", own) if own else v
 
 
-def natural_order(factors, order) -> tuple[Index, ...]:
+def natural_order(factors: Iterable[Expr], order: Iterable[Index]) -> tuple[Index, ...]:
     """``order`` rearranged so that as many reads as possible keep their own axes in order, the widest first."""
-    before: dict[Index, set] = {i: set() for i in order}  # i -> the indices that stand before it
+    order = tuple(order)
+    before: dict[Index, set[Index]] = {i: set() for i in order}  # i -> the indices that stand before it
 
-    def precedes(a, b, seen=()):
+    def precedes(a: Index, b: Index, seen: tuple[Index, ...] = ()) -> bool:
         return a in before[b] or any(precedes(a, c, (*seen, b)) for c in before[b] if c not in seen)
 
     found = {r for f in factors for r in f.atoms(Read)}
@@ -192,7 +198,8 @@ def natural_order(factors, order) -> tuple[Index, ...]:
         for a, b in itertools.pairwise(plain):
             if a != b and not precedes(b, a):
                 before[b].add(a)
-    left, done = list(order), []
+    left = list(order)
+    done: list[Index] = []
     while left:
         i = next(i for i in left if not before[i] - set(done))
         left.remove(i)
@@ -200,15 +207,7 @@ def natural_order(factors, order) -> tuple[Index, ...]:
     return tuple(done)
 
 
-def reduce(v: Val, method: str, over) -> Val:
-    """``v.sum(axis=...)`` and its like."""
-    spots = sorted(v.axis(b) for b in over)
-    left = tuple(a for a in v.axes if a not in over)
-    axis = "" if not left else f"axis={spots[0] if len(spots) == 1 else tuple(spots)}"
-    return Val(f"{v.atom}.{method}({axis})", ATOM, left, v.kind)
-
-
-def _matmul(a: Val, b: Val, bnd, out) -> Val | None:
+def _matmul(a: Val, b: Val, bnd: Sequence[Index], out: Sequence[Index]) -> Val | None:
     """``P @ Q`` with at most a ``.T`` on either, if the result comes out in the wanted order."""
     shared = [i for i in a.axes if i in b.axes]
     if len(bnd) != 1 or bnd[0] not in shared:
@@ -222,12 +221,12 @@ def _matmul(a: Val, b: Val, bnd, out) -> Val | None:
         left, right = tuple(i for i in p.axes if i != c), tuple(i for i in q.axes if i != c)
         if left + right != tuple(out) or len(q.axes) > 2 or (len(p.axes) > 2 and p.axes[-1] != c):
             continue
-        turned = (p.axes != (*left, c)) + (q.axes != (c, *right)), q.prec < ATOM
+        turned = (p.axes != (*left, c)) + (q.axes != (c, *right)), q.node.is_operation
         found.append((turned, _times(transpose(p, (*left, c)), transpose(q, (c, *right)), out)))
     return min(found, key=lambda f: f[0])[1] if found else None
 
 
-def _batched(p: Val, q: Val, c, batch, out) -> Val | None:
+def _batched(p: Val, q: Val, c: Index, batch: tuple[Index, ...], out: Sequence[Index]) -> Val | None:
     n = len(batch)
     if p.axes[:n] != batch or q.axes[:n] != batch or len(p.axes) != n + 2 or len(q.axes) != n + 2:
         return None
@@ -236,12 +235,11 @@ def _batched(p: Val, q: Val, c, batch, out) -> Val | None:
     return _times(p, q, out)
 
 
-def _times(p: Val, q: Val, out) -> Val:
-    left = p.src if p.prec == MATMUL else p.within(ATOM)
-    return Val(f"{left} @ {q.within(ATOM)}", MATMUL, tuple(out))
+def _times(p: Val, q: Val, out: Iterable[Index]) -> Val:
+    return Val(Binary(p.node, "@", q.node), tuple(out))
 
 
-def einsum(values, out) -> Val:
+def einsum(values: list[Val], out: Sequence[Index]) -> Val:
     """``jnp.einsum`` with the indices' own letters; the operand with the result's first own axis comes first."""
     own = [i for i in out if sum(i in v.axes for v in values) == 1]
     if len(values) == 2 and own and own[0] not in values[0].axes:
@@ -258,14 +256,14 @@ def einsum(values, out) -> Val:
         )
     shared = _in_their_order(values, out)
     if shared and sorted(letters[i] for i in shared) != [letters[i] for i in shared]:
-        spots = ", ".join(f"({', '.join(str(v.axis(i)) for i in shared)})" for v in values)
-        return Val(f"jnp.tensordot({values[0].src}, {values[1].src}, ({spots}))", ATOM, tuple(out))
+        spots = Tuple(tuple(Tuple(tuple(number_of(v.axis(i)) for i in shared)) for v in values))
+        return Val(call("jnp.tensordot", *(v.node for v in values), spots), tuple(out))
     ins = ",".join("".join(letters[i] for i in v.axes) for v in values)
     outs = "".join(letters[i] for i in out)
-    return Val(f'jnp.einsum("{ins}->{outs}", {", ".join(v.src for v in values)})', ATOM, tuple(out))
+    return Val(call("jnp.einsum", Text(f"{ins}->{outs}"), *(v.node for v in values)), tuple(out))
 
 
-def _in_their_order(values, out) -> list[Index]:
+def _in_their_order(values: list[Val], out: Sequence[Index]) -> list[Index]:
     """The summed indices of two operands, if they stand in one order in both and the result needs no transposition.
 
     ``einsum`` sums in alphabetical order: where that is not theirs, it transposes both operands, weights in every step.

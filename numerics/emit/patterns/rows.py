@@ -10,23 +10,27 @@ equation stays as derived.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sympy import Function, Piecewise
+from sympy import Expr, Function, Piecewise
 
+from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from derive.program.program import Program, Term
+from derive.program.program import Equation, Program, Term
+from numerics.emit.source.choose import choose
+from numerics.emit.source.code import Binary, Name, call
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val
 
-from .choose import choose
-from .scope import Scope
 from .sums import definition, is_plain_sum, labels_of
-from .value import ATOM, MATMUL, Val
 
 
 def vectors_in_sums(scope: Scope, program: Program) -> Program:
     """Sums over a row read the vector that is in a product, where there is one, rather than the product."""
-    by_name, out = {e.name: e for e in program.equations}, []
+    by_name = {e.name: e for e in program.equations}
+    out: list[Equation] = []
     for e in program.equations:
         if is_plain_sum(e) and len(e.terms[0].bnd) == 1 and e.idx:
             t = e.terms[0]
@@ -38,7 +42,7 @@ def vectors_in_sums(scope: Scope, program: Program) -> Program:
     return replace(program, equations=tuple(out))
 
 
-def _with_vector(t: Term, f, by_name) -> Term | None:
+def _with_vector(t: Term, f: Expr, by_name: dict[str, Equation]) -> Term | None:
     if not isinstance(f, Read) or f.idx[-1:] != t.bnd:  # before the product is written out, which costs
         return None
     product = definition(f, by_name)
@@ -50,23 +54,19 @@ def _with_vector(t: Term, f, by_name) -> Term | None:
     return Term(t.coef * product.coef, tuple(h for g in t.fac for h in (product.fac if g is f else (g,))), t.bnd)
 
 
-def row_sum(scope: Scope, v: Val, bnd, factors) -> Val | None:
+def row_sum(scope: Scope, v: Val, bnd: Sequence[Index], factors: Iterable[Expr]) -> Val | None:
     """``v @ ones``, where ``v`` is summed over its last axis and is made of products only."""
     if len(bnd) != 1 or len(v.axes) < 2 or v.axes[-1] != bnd[0] or v.kind != "float":
         return None
     if any(f.atoms(Function, Piecewise, Iverson) for f in factors) or choose(scope, "row-sums", bnd) == "plain":
         return None
-    size = scope.size(bnd[0].size).src
-    ones = scope.share(
-        ("ones", size),
-        (f"ones_{size}" if size.isidentifier() else "ones",),
-        Val(f"jnp.ones({size}, {scope.dtype})"),
-        constant=True,
-    )
-    return Val(f"{v.atom} @ {ones.src}", MATMUL, v.axes[:-1])
+    size = scope.size(bnd[0].size).node
+    hint = f"ones_{size.name}" if isinstance(size, Name) else "ones"
+    ones = scope.share(("ones", size), (hint,), Val(call("jnp.ones", size, scope.dtype)), constant=True)
+    return Val(Binary(v.node, "@", ones.node), v.axes[:-1])
 
 
-def total(scope: Scope, v: Val, bnd, factors) -> Val | None:
+def total(scope: Scope, v: Val, bnd: Sequence[Index], factors: Iterable[Expr]) -> Val | None:
     """``total(v)``, where ``v`` has three axes or more, all of them summed over, and is made of products only.
 
     XLA computes such a sum in one serial loop, with all that leads to its summand inside.
@@ -75,4 +75,4 @@ def total(scope: Scope, v: Val, bnd, factors) -> Val | None:
         return None
     if any(f.atoms(Function, Piecewise, Iverson) for f in factors) or choose(scope, "total") == "plain":
         return None
-    return Val(f"{scope.helper('total')}({v.src})", ATOM, ())
+    return Val(call(scope.helper("total"), v.node))

@@ -11,28 +11,31 @@ wait for no statistic, so that each is one pass over memory.  The equations stay
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sympy import Add, Expr, Integer, Mul
 
 from derive.language.index import Index
-from derive.language.tensor import Read
+from derive.language.tensor import Read, Tensor
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program, Term
+from numerics.emit.source.code import Binary, Number
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import Val, align, union
+from numerics.emit.terms import pointwise
+from numerics.emit.terms.arithmetic import Order, joint_kind, place_in_product, signed_sum
 
-from . import pointwise
-from .scope import Scope
 from .sums import Sums, is_plain_sum, labels_of, matching_sum
-from .value import ATOM, Val
 
 
 @dataclass(frozen=True)
 class Affine:
-    """A program whose affine equations read large arrays directly; ``forms`` by name, for :func:`value`."""
+    """A program whose affine equations read large arrays directly; ``forms`` by name, for :func:`equation`."""
 
     program: Program
     forms: dict[str, Form] = field(default_factory=dict)
-    choices: tuple = ()
+    choices: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,17 @@ class Form:
     def small(self) -> set[Index]:
         return {i for c in self.coefs.values() for i in labels_of(c)}
 
-    def at(self, idx) -> dict[Expr, Expr]:
+    def at(self, idx: Iterable[Expr]) -> dict[Expr, Expr]:
         change = dict(zip(self.idx, idx, strict=True))
         return {k.xreplace(change) if isinstance(k, Read) else k: c.xreplace(change) for k, c in self.coefs.items()}
 
 
-def affine_forms(scope: Scope, program: Program, roots) -> Affine:
+def affine_forms(scope: Scope, program: Program, roots: Iterable[Tensor]) -> Affine:
     """Write affine equations in the large arrays beneath them, where what lies between need then not be computed.
 
     ``roots`` are the results.
     """
+    roots = list(roots)
     if scope.patterns.get("affine") == "plain":
         return Affine(program)
     linear = {e.name: Form(e.idx, coefs) for e in program.equations if (coefs := _coefficients(e)) is not None}
@@ -73,7 +77,10 @@ def affine_forms(scope: Scope, program: Program, roots) -> Affine:
 
 def _written(program: Program, linear: dict[str, Form], inner: set[str]) -> Affine:
     """The program with the forms ``inner`` opened wherever that leaves an affine equation, or sums of products."""
-    known, equations, forms, choices = {}, [], {}, []
+    known: dict[str, Form] = {}
+    forms: dict[str, Form] = {}
+    equations: list[Equation] = []
+    choices: list[tuple[str, int, str]] = []
     sums = Sums(e for e in program.equations if is_plain_sum(e))
     for e in program.equations:
         terms = None
@@ -91,7 +98,7 @@ def _written(program: Program, linear: dict[str, Form], inner: set[str]) -> Affi
     return Affine(replace(program, equations=tuple(equations)), forms, tuple(choices))
 
 
-def _coefficients(e: Equation) -> dict | None:
+def _coefficients(e: Equation) -> dict[Expr, Expr] | None:
     """What a pointwise equation multiplies its large arrays by."""
     plain = not e.reduce and len(e.idx) > 1 and not any(t.bnd or t.rows for t in e.terms)
     if not plain or any(r.tensor.name == e.name for r in e.reads()):
@@ -100,9 +107,10 @@ def _coefficients(e: Equation) -> dict | None:
     return None if coefs is None or set(coefs) == {1} else coefs
 
 
-def _opened(form: Form, known) -> Form | None:
+def _opened(form: Form, known: Mapping[str, Form]) -> Form | None:
     """The form written in what the known forms in it read, if it has any and stays short."""
-    written, opened = {}, False
+    written: dict[Expr, Expr] = {}
+    opened = False
     for k, c in form.coefs.items():
         inner = known[k.tensor.name].at(k.idx) if k != 1 and k.tensor.name in known else None
         opened = opened or inner is not None
@@ -117,17 +125,18 @@ def _is_short(form: Form) -> bool:
     return bool(form.small) and form.small < set(form.idx)
 
 
-def _linear(e: Expr, every: set[Index]) -> dict | None:
+def _linear(e: Expr, every: set[Index]) -> dict[Expr, Expr] | None:
     """``{large read: coefficient, 1: rest}`` of an expression of degree one in reads over all indices, else None."""
     if isinstance(e, Read) and set(e.idx) == every and len(e.idx) == len(every) and e.tensor.dtype == "float":
         return {e: Integer(1)}
     if labels_of(e) < every:
         return {Integer(1): e}
     if isinstance(e, Add):
-        parts, total = [_linear(a, every) for a in e.args], {}
-        if None in parts:
-            return None
-        for part in parts:
+        total: dict[Expr, Expr] = {}
+        for a in e.args:
+            part = _linear(a, every)
+            if part is None:
+                return None
             for k, c in part.items():
                 total[k] = total.get(k, 0) + c
         return total
@@ -143,7 +152,7 @@ def _terms(form: Form) -> tuple[Term, ...]:
     return tuple(Term(Integer(1), (c,) if k == 1 else (c, k)) for k, c in form.coefs.items())
 
 
-def _parted(e: Equation, known, sums: Sums) -> tuple[Term, ...] | None:
+def _parted(e: Equation, known: Mapping[str, Form], sums: Sums) -> tuple[Term, ...] | None:
     """``sum dh (rs x - rs mean)`` as ``rs sum dh x - rs mean dbeta``, where dbeta = sum dh is there already."""
     (t,) = e.terms
     for f in t.fac:
@@ -167,13 +176,45 @@ def _parted(e: Equation, known, sums: Sums) -> tuple[Term, ...] | None:
     return None
 
 
-def value(scope: Scope, form: Form, order) -> Val:
-    """``x * scale + shift``."""
-    addends = []
-    for k, c in sorted(form.coefs.items(), key=lambda kc: kc[0] == 1):  # the shift is last
-        minus = c.could_extract_minus_sign()
-        v = pointwise.expr(scope, -c if minus else c, order)
-        v = replace(v, src=v.atom, prec=ATOM, core=None)  # in brackets, so that small arrays meet first
-        v = v if k == 1 else pointwise.plain_product(scope, [k], order, first=v)
-        addends.append((-1 if minus else 1, v))
-    return pointwise.signed_sum(scope, addends, order)
+def applies(scope: Scope, e: Equation) -> bool:
+    """Whether an equation has a form that reads large arrays directly."""
+    found = scope.record(Affine)
+    return found is not None and e.name in found.forms
+
+
+def equation(scope: Scope, e: Equation, plain: object) -> Val:
+    """``x * scale + shift``"""
+    found = scope.record(Affine)
+    assert found is not None
+    return _value(scope, found.forms[e.name], (*e.idx, *e.over))
+
+
+def _value(scope: Scope, form: Form, order: Order) -> Val:
+    """The large arrays, scaled; then the shift, small arrays that have met before they are added to a large one."""
+    large = [
+        (sign, _scaled(scope, k, v, order))
+        for k, (sign, v) in ((k, _coefficient(scope, c, order)) for k, c in form.coefs.items() if k != 1)
+    ]
+    total = signed_sum(scope, large, order)
+    if 1 not in form.coefs:
+        return total
+    sign, shift = _coefficient(scope, form.coefs[Integer(1)], order)
+    axes = union([total, shift], order)
+    left, right = align(total, axes).node, align(shift, axes).node
+    return Val(Binary(left, "-" if sign < 0 else "+", right), axes, joint_kind(total.kind, shift.kind))
+
+
+def _coefficient(scope: Scope, c: Expr, order: Order) -> tuple[int, Val]:
+    """``(sign, value)`` of a coefficient."""
+    minus = c.could_extract_minus_sign()
+    return (-1 if minus else 1), pointwise.expr(scope, -c if minus else c, order)
+
+
+def _scaled(scope: Scope, large: Expr, coefficient: Val, order: Order) -> Val:
+    """``x * (gamma * rs)``: the small arrays meet first, so their product is not joined into the large one."""
+    if coefficient.node == Number(1):
+        return pointwise.expr(scope, large, order)
+    pair = sorted((coefficient, pointwise.expr(scope, large, order)), key=place_in_product)
+    axes = union(pair, order)
+    left, right = (align(v, axes).node for v in pair)
+    return Val(Binary(left, "*", right), axes, joint_kind(*(v.kind for v in pair)))

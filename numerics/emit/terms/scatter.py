@@ -5,16 +5,22 @@ sum_{b,t} [v = tok[b,t]] dx[b,t,d]      jnp.zeros((V, D), dtype).at[tok].add(dx)
 
 from __future__ import annotations
 
+from sympy import Expr
+
+from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from numerics.plan import Plan, labels
+from numerics.emit.source.code import Code, call, method, updated
+from numerics.emit.source.scope import Scope
+from numerics.emit.source.value import WHOLE, Val, align, full
 
 from . import contraction, pointwise
-from .scope import Scope
-from .value import Val, align, full
+from .arithmetic import Order, as_float, as_number
+from .plan import Plan
+from .positions import labels
 
 
-def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
+def scattered(scope: Scope, plans: list[Plan], base: Val | None, order: Order) -> Val:
     """``base`` (zeros if None) with terms added at the same positions; repeated positions accumulate."""
     axes, p = tuple(order), plans[0]
     grid_set = {i for e in p.scatter.values() for i in labels(e)}
@@ -29,41 +35,41 @@ def scattered(scope: Scope, plans: list[Plan], base: Val | None, order) -> Val:
     rest = [a for a in axes if a not in indexed]
     front = sum(1 for a in axes[: spots[0]] if a not in indexed) if together else 0
     target = (*rest[:front], *grid, *rest[front:])
-    marks = []
+    marks: list[Code] = []
     for a in axes:
         if a in p.scatter:
-            marks.append(align(pointwise.expr(scope, p.scatter[a], grid), grid).src)
+            marks.append(align(pointwise.expr(scope, p.scatter[a], grid), grid).node)
         else:
-            marks.append(align(scope.place(a), grid).src if a in indexed else ":")
-    while marks[-1] == ":":
+            marks.append(align(scope.place(a), grid).node if a in indexed else WHOLE)
+    while marks[-1] == WHOLE:
         marks.pop()
     amount = (
         _updates(scope, p, grid_set, target)
         if len(plans) == 1
-        else align(pointwise.as_number(scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
+        else align(as_number(scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
     )
-    start = f"jnp.zeros({scope.shape(axes)}, {scope.dtype})"
+    start: Code = call("jnp.zeros", scope.shape(axes), scope.dtype)
     if base is not None:
-        start = _floats(scope, full(pointwise.as_float(scope, base), axes, scope.shape(axes), scope.dtype))
-    return Val(f"{start}.at[{', '.join(marks)}].add({amount.src})", axes=axes)
+        start = _floats(scope, full(as_float(scope, base), axes, scope.shape, scope.dtype))
+    return Val(updated(start, tuple(marks), amount.node), axes)
 
 
-def _floats(scope: Scope, base: Val) -> str:
-    return base.atom if base.kind == "float" else f"{base.atom}.astype({scope.dtype})"
+def _floats(scope: Scope, base: Val) -> Code:
+    return base.node if base.kind == "float" else method(base.node, "astype", scope.dtype)
 
 
-def _natural(scope: Scope, p: Plan, grid):
+def _natural(scope: Scope, p: Plan, grid: tuple[Index, ...]) -> tuple[Index, ...]:
     """The grid in the order of the integer array that says where, so that neither it nor the updates are transposed."""
     reads = sorted({r for e in p.scatter.values() for r in e.atoms(Read)}, key=lambda r: (-len(r.idx), str(r)))
     own = [i for r in reads for i in r.idx if i in grid]
     return tuple(dict.fromkeys([*own, *grid]))
 
 
-def _factors(p: Plan) -> tuple:
+def _factors(p: Plan) -> tuple[Expr, ...]:
     return (*([p.coef] if p.coef != 1 or not p.fac else []), *p.fac, *(Iverson(c) for c in p.conditions))
 
 
-def _updates(scope: Scope, p: Plan, grid_set, target) -> Val:
+def _updates(scope: Scope, p: Plan, grid_set: set[Index], target: Order) -> Val:
     """What is added, with axes that broadcast to ``target``; sums over indices no position depends on come first."""
     inner = [b for b in p.bnd if b not in grid_set]
     if not inner:
@@ -75,4 +81,4 @@ def _updates(scope: Scope, p: Plan, grid_set, target) -> Val:
             v = pointwise.plain_product(scope, [p.coef, *c.outside.fac], target, first=v)
         if c.outside.conditions:
             v = pointwise.masked(scope, c.outside.conditions, v, target)
-    return align(pointwise.as_number(scope, v), target)
+    return align(as_number(scope, v), target)
