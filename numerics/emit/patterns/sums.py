@@ -45,7 +45,9 @@ def reuse_sums(program: Program) -> Reused:
     return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
 
 
-def _reused(t: Term, e: Equation, sums: Sums, by_name, order: _Order, made) -> Term:
+def _reused(
+    t: Term, e: Equation, sums: Sums, by_name: dict[str, Equation], order: _Order, made: dict[str, Equation]
+) -> Term:
     """The term of ``e`` as factors times the first sum that it is a multiple of, if ``e`` may read that."""
     if not t.bnd or t.rows:
         return t
@@ -64,7 +66,7 @@ class Sums:
     Every term asks for the sums like it: to try each sum on each term takes the square of a network's depth.
     """
 
-    def __init__(self, equations: Iterable[Equation]):
+    def __init__(self, equations: Iterable[Equation]) -> None:
         self.by_key: dict[tuple, list[tuple[int, Equation]]] = {}
         for n, e in enumerate(equations):
             self.by_key.setdefault(_key(e.terms[0]), []).append((n, e))
@@ -89,7 +91,7 @@ class _Order:
     one reads ends where the earlier one stands, which in a deep network is near.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program) -> None:
         self.groups = [tuple(e.name for e in group) for group in components(program)]
         self.place = {name: n for n, group in enumerate(self.groups) for name in group}
         own = {e.name for e in program.equations if any(t.name == e.name for t in e.tensors())}
@@ -124,17 +126,19 @@ def is_plain_sum(e: Equation) -> bool:
     return bool(t.bnd) and not t.rows and t.coef == 1 and all(labels_of(f) & set(t.bnd) for f in t.fac)
 
 
-def labels_of(e) -> set[Index]:
+def labels_of(e: Expr) -> set[Index]:
     """The indices in an expression."""
     return {i for i in e.free_symbols if isinstance(i, Index)}
 
 
-def _written_out(t: Term, by_name) -> Iterator[Term]:
+def _written_out(t: Term, by_name: dict[str, Equation]) -> Iterator[Term]:
     """A sum with some of the products in it written out, in every way in which a factor may then leave it."""
-    products = {g: definition(g, by_name) for g in t.fac if _leaves_factor(g, t.bnd, by_name)}
+    leaving = [g for g in t.fac if _leaves_factor(g, t.bnd, by_name)]
+    products = {g: product for g in leaving if (product := definition(g, by_name)) is not None}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
-            coef, fac = t.coef, []
+            coef = t.coef
+            fac: list[Expr] = []
             for g in t.fac:
                 coef = coef * products[g].coef if g in opened else coef
                 fac += products[g].fac if g in opened else (g,)
