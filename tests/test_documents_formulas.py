@@ -1,6 +1,7 @@
 """How single formulas are written: letters, order, brackets, fractions; every function in every format."""
 
 import xml.dom.minidom
+from typing import get_args
 
 import pytest
 import sympy
@@ -13,6 +14,7 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Max, Sum, argmax
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Row, Term
+from derive.show.formulas import layout, mathml, plaintext, tex
 from derive.show.formulas.expressions import APPLIED, SHAPED, expression
 from derive.show.formulas.mathml import math, render
 from derive.show.formulas.tex import COMMANDS
@@ -190,3 +192,8 @@ def test_matrix_forms_of_scalars():
     assert form(v[b1] ** 2) == "s = ||v||^2"
     assert form(x[b1, i1], bnd=(b1, i1)) == "s = 1^T x 1"
     assert form(v[label[b1]]) is None
+
+
+@pytest.mark.parametrize("renderer", [mathml, plaintext, tex], ids=lambda r: r.__name__.rpartition(".")[2])
+def test_every_format_draws_every_node(renderer):
+    assert set(renderer._TABLE) == set(get_args(layout.Node))

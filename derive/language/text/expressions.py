@@ -23,7 +23,8 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
 
-from .syntax import REDUCTIONS, Node, Text, Token
+from .syntax import REDUCTIONS, Node
+from .tokens import Text, Token
 
 # calls a text may write, by name; sqrt is a power
 UNARY: dict[str, Callable[[Expr], Expr]] = {
