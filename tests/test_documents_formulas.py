@@ -17,7 +17,7 @@ from derive.program.program import Equation, Row, Term
 from derive.show.formulas import layout, mathml, plaintext, tex
 from derive.show.formulas.expressions import APPLIED, SHAPED, expression
 from derive.show.formulas.mathml import math, render
-from derive.show.formulas.tex import FUNCTIONS as LATEX_FUNCTIONS
+from derive.show.formulas.tex import COMMANDS
 from derive.show.latex import equation_latex, latex_expr
 from derive.show.text import equation_text, expr_text, matrix_text
 
@@ -127,7 +127,7 @@ def test_max_with_guards_and_recurrences():
 def test_every_function_of_the_language_is_shown_in_every_format():
     shown = {f.__name__ for f in APPLIED} | {f.__name__ for f in SHAPED}
     assert set(FUNCTIONS) - shown == set()
-    assert set(APPLIED.values()) - set(LATEX_FUNCTIONS) == set()
+    assert set(APPLIED.values()) - set(COMMANDS) == set()
     for f in APPLIED:
         if f in (sympy.Max, sympy.Min, sympy.Mod, sympy.polygamma):
             continue

@@ -19,8 +19,10 @@ from derive.program.program import Equation, Row, Term
 from .abstract import Argument, Closure, Condition, Exact, Field, Slots, V, Values
 from .compile import Compiler, additive_terms, is_exact, whole_size
 from .field import OutOfRange, Undefined
+from .functions import FUNCTIONS
 
-LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
+LINEAR = {f.name for f in FUNCTIONS.values() if f.linear}
+PARTIAL = {f.name for f in FUNCTIONS.values() if f.nargs and not f.everywhere}
 
 Visitor: TypeAlias = Callable[[Values, Callable[[Values], object]], None]
 
@@ -288,7 +290,7 @@ def _is_safe(f: Basic) -> bool:
         return True
     if f.is_Pow and not (f.exp.is_Integer and f.exp > 0):
         return False
-    if type(f).__name__ in ("log", "tan", "asin", "acos", "acosh", "atanh"):
+    if type(f).__name__ in PARTIAL:
         return False
     return all(_is_safe(a) for a in f.args)
 

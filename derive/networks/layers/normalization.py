@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from sympy import Integer, Mul, sqrt
+from collections.abc import Sequence
+
+from sympy import Expr, Integer, Mul, sqrt
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
 from .convolution import beside
 from .numbers import exact
+from .registry import in_catalogue
 
 
 class Normalization(Layer):
     """What the normalizations share: ``gamma`` and ``beta``, one for each channel, and epsilon."""
 
-    def _take(self, epsilon, center, scale):
+    def _take(self, epsilon: float, center: bool, scale: bool) -> None:
         self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
         self._eps = exact(epsilon, f"{type(self).__name__}: epsilon")
 
-    def affine(self, element, c: Index, new: Builder):
+    def affine(self, element: Expr, c: Index, new: Builder) -> Expr:
         """``gamma * element + beta``, by channel."""
         if self.scale:
             element = new.parameter("gamma", c, init="ones")[c] * element
         return element + new.parameter("beta", c, init="zeros")[c] if self.center else element
 
-    def moments(self, element, over, kept, new: Builder) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, element: Expr, over: Sequence[Index], kept: tuple[Index, ...], new: Builder
+    ) -> tuple[Tensor, Tensor]:
         """Mean and variance over some indices, by the kept ones."""
         count = Mul(*(i.size for i in over))
         mean = new.define("mean", kept, Sum(element, *over) / count)
         return mean, new.define("var", kept, Sum((element - mean[kept]) ** 2, *over) / count)
 
 
+@in_catalogue
 class BatchNorm(Normalization):
     r"""Batch normalization over all axes but the last.
 
@@ -75,7 +82,6 @@ class BatchNorm(Normalization):
     """
 
     kind = "batch_norm"
-    fields = ("momentum", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -105,6 +111,7 @@ class BatchNorm(Normalization):
         return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
 
 
+@in_catalogue
 class LayerNorm(Normalization):
     r"""Each example's channels normalized among themselves, over the last axis.
 
@@ -128,7 +135,6 @@ class LayerNorm(Normalization):
     """
 
     kind = "layer_norm"
-    fields = ("epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -148,6 +154,7 @@ class LayerNorm(Normalization):
         return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
 
 
+@in_catalogue
 class GroupNorm(Normalization):
     r"""Each example's channels normalized in groups, over a group's channels and all positions.
 
@@ -174,7 +181,6 @@ class GroupNorm(Normalization):
     """
 
     kind = "group_norm"
-    fields = ("groups", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -199,6 +205,7 @@ class GroupNorm(Normalization):
         return new.define("h", x.letters, self.affine(beside(hat, c), c, new))
 
 
+@in_catalogue
 class LocalResponseNorm(Layer):
     r"""Each channel divided by a power of the sum of squares of its neighbours.
 
@@ -224,7 +231,6 @@ class LocalResponseNorm(Layer):
     """
 
     kind = "local_response_norm"
-    fields = ("n", "k", "alpha", "beta", "name")
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, name: str | None = None):
         super().__init__(name)

@@ -44,7 +44,7 @@ class Penalty:
     l1: float = 0
     l2: float = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, rate in (("l1", self.l1), ("l2", self.l2)):
             if exact(rate, f"Penalty: {name}") < 0:
                 raise DeriveError(f"Penalty: {name} is {rate}; accepted is a number that is not negative")

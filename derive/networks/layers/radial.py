@@ -6,10 +6,14 @@ from sympy import Rational, exp
 
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Layer
+from .builder import Builder, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class RBF(Layer):
     r"""Gaussian units over the last axis.
 
@@ -46,11 +50,15 @@ class RBF(Layer):
     """
 
     kind = "rbf"
-    fields = ("units", "centres_init", "widths_init", "name", "trainable")
     gives = "nonnegative"
 
     def __init__(
-        self, units: int, centres_init="standard_normal", widths_init=1, name: str | None = None, trainable: bool = True
+        self,
+        units: int,
+        centres_init: Initializer = "standard_normal",
+        widths_init: Initializer = 1,
+        name: str | None = None,
+        trainable: bool = True,
     ):
         super().__init__(name, trainable)
         self.units = whole(units, f"RBF({units!r}): units")

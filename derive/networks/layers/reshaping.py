@@ -12,7 +12,9 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
+from .registry import in_catalogue
 from .sizes import product, radix
 
 
@@ -23,6 +25,7 @@ def flat(x: Tensor, new: Builder, letter: str = "h") -> Tensor:
     return new.define(letter, (b, f), Sum(x[x.letters] * Iverson(Eq(f, radix(axes))), *axes))
 
 
+@in_catalogue
 class Flatten(Layer):
     r"""All axes but the batch as one, in row-major order.
 
@@ -37,7 +40,6 @@ class Flatten(Layer):
     """
 
     kind = "flatten"
-    fields = ("name",)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
@@ -45,6 +47,7 @@ class Flatten(Layer):
         return flat(x, new)
 
 
+@in_catalogue
 class Reshape(Layer):
     r"""The elements of an example in another shape, in row-major order: :math:`h_{b,u,v,c} = x_{b,(uV + v)C + c}`.
 
@@ -62,7 +65,6 @@ class Reshape(Layer):
     """
 
     kind = "reshape"
-    fields = ("shape", "name")
 
     def __init__(self, shape: Sequence[int], name: str | None = None):
         super().__init__(name)

@@ -17,28 +17,39 @@ examples there are, not over their weights, so weights of mean 1 keep the scale.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from sympy import Eq, Expr, Integer, Mul, Ne, Piecewise, Rational
 
 from derive.language.define import _block, block, define
 from derive.language.errors import DeriveError, ShapeError
-from derive.language.facts import missing, nonnegative, sums_to
-from derive.language.index import as_sympy
+from derive.language.facts import Fact, missing, nonnegative, sums_to
+from derive.language.index import Index, as_sympy
 from derive.language.nodes import Iverson, Sum, maximum
 from derive.language.tensor import Tensor, tensor
-from derive.networks.catalogue import Entry, own_name
+from derive.networks.activations import GIVES
+from derive.networks.catalogue import Entry, enter, own_name
 
-ADMITS = {  # what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
-    "anything": ("values", "nonnegative", "positive", "bits", "probabilities"),
-    "values": ("values", "nonnegative", "positive", "bits", "probabilities"),
+F = TypeVar("F", bound=Callable)
+
+ADMITS: dict[
+    str, tuple[str, ...]
+] = {  # what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
+    "anything": GIVES,
+    "values": GIVES,
     "logits": ("values", "nonnegative", "positive"),
     "nonnegative": ("nonnegative", "positive", "bits", "probabilities"),
     "probabilities": ("probabilities",),
     "bits": ("bits",),  # of a softmax, log(1 - p) has no stable form where p rounds to 1
 }
-TARGET_FACTS = {"bits": (nonnegative,), "nonnegative": (nonnegative,)}
+TARGET_FACTS: dict[str, tuple[Fact, ...]] = {"bits": (nonnegative,), "nonnegative": (nonnegative,)}
+TARGETS = ("values", "nonnegative", "signs", "bits", "probabilities", "labels")
+PER = ("element", "example", "class", "all")
+
+EVERY = "Every finite prediction."
+SCALE = "Squares overflow in float32 for differences above 1.8e19."
 
 
 def named(name: str) -> str:
@@ -47,7 +58,7 @@ def named(name: str) -> str:
     return name + where.removeprefix("loss") if where.startswith("loss") else name
 
 
-LOSSES: dict[str, Loss] = {}  # the catalogue by name
+LOSSES: dict[str, Loss] = {}  # the catalogue by name, in the order of their modules
 
 
 @dataclass(frozen=True)
@@ -89,19 +100,24 @@ class Loss(Entry):
     twin: str = ""
     domain: str = ""
     caveats: str = ""
-    options: tuple[tuple[str, object], ...] = ()
-    smoothing: object = 0
+    options: tuple[tuple[str, Any], ...] = ()
+    smoothing: Any = 0
     ignored: int | None = None
     sample_weight: bool = False
     class_weight: bool = False
 
-    what = "loss"
+    what: ClassVar[str] = "loss"
 
     # -- options -----------------------------------------------------------------------------------------------------
 
     def with_options(
-        self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None, **options
-    ) -> Loss:
+        self,
+        label_smoothing: Any = None,
+        ignored: int | None = None,
+        sample_weight: bool | None = None,
+        class_weight: bool | None = None,
+        **options: Any,
+    ) -> Self:
         """The same loss with something added; see :func:`derive.networks.losses.loss`."""
         made = replace(self, options=self.chosen(options))
         if label_smoothing is not None:
@@ -115,7 +131,7 @@ class Loss(Entry):
         made._check()
         return made
 
-    def _check(self):
+    def _check(self) -> None:
         said = f"loss {self.name!r}"
         chooses = self.per == "class"
         if self.smoothing:
@@ -143,10 +159,16 @@ class Loss(Entry):
             )
 
     @classmethod
-    def catalogue(cls) -> dict[str, Loss]:
+    def catalogue(cls) -> dict[str, Loss]:  # type: ignore[override]  # of this class, not of a subclass
         return LOSSES
 
-    def _saved(self) -> dict:
+    def accepted(self) -> dict[str, tuple[str, ...]]:
+        return {"target": TARGETS, "reads": tuple(ADMITS), "per": PER, "domain": (), "caveats": ()}
+
+    def option_pairs(self) -> tuple[tuple[str, Any], ...]:
+        return self.options
+
+    def _saved(self) -> dict[str, Any]:
         added = {
             "label_smoothing": self.smoothing or None,
             "ignored": self.ignored,
@@ -176,9 +198,11 @@ class Loss(Entry):
         """The input ``y`` that this loss compares ``output`` with."""
         *outer, last = output.letters
         if self.target == "labels":
-            facts = () if self.ignored is None else (missing(self.ignored),)
-            return tensor(name, *outer, dtype="int", below=last.size, facts=facts)
-        facts = (sums_to(1, last),) if self.target == "probabilities" else TARGET_FACTS.get(self.target, ())
+            labels = () if self.ignored is None else (missing(self.ignored),)
+            return tensor(name, *outer, dtype="int", below=last.size, facts=labels)
+        facts: tuple[Fact, ...] = (
+            (sums_to(1, last),) if self.target == "probabilities" else TARGET_FACTS.get(self.target, ())
+        )
         return tensor(name, *outer, last, facts=facts)
 
     def weights(self, output: Tensor) -> dict[str, Tensor]:
@@ -235,7 +259,7 @@ class Loss(Entry):
         *outer, k = z.letters
         cost, share = self.rule(z, **dict(self.options)), _exact(self.smoothing)
 
-        def weighted(at):
+        def weighted(at: Expr) -> Expr:
             return cost(at) if weight is None else weight[at] * cost(at)
 
         if self.target == "labels":
@@ -249,6 +273,29 @@ class Loss(Entry):
         return Sum(wanted * weighted(k), k)
 
 
+def in_catalogue(
+    name: str = "",
+    *,
+    target: str = "values",
+    reads: str = "anything",
+    per: str = "",
+    twin: str = "",
+    domain: str = "",
+    caveats: str = "",
+) -> Callable[[F], F]:
+    """Put the function below into the catalogue; the arguments are those of :class:`Loss`.
+
+    ``name`` is by default that of the function, whose docstring begins with its formula.  Saving, messages, the command
+    line and the pages of the documentation read the catalogue: nothing else is to be done.
+    """
+
+    def registered(rule: F) -> F:
+        enter(Loss(name or rule.__name__, rule, target, reads, per, twin, domain, caveats))
+        return rule
+
+    return registered
+
+
 def own(function: Callable) -> Loss:
     """The loss of a function ``(output, y) -> scalar expression``."""
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
@@ -257,11 +304,11 @@ def own(function: Callable) -> Loss:
     return Loss(own_name(function), function)
 
 
-def _exact(number) -> Expr:
+def _exact(number: Any) -> Expr:
     return Rational(repr(number)) if isinstance(number, float) else as_sympy(number, "an option of a loss")
 
 
-def _total(cost: Expr, over) -> Expr:
+def _total(cost: Expr, over: Sequence[Index]) -> Expr:
     """The sum over the indices, one sign and one Sum where the cost is itself a sum over classes."""
     if isinstance(cost, Sum):
         return Sum(cost.body, *over, *cost.binders)
