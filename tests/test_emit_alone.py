@@ -18,7 +18,7 @@ from sympy.core.cache import clear_cache
 import derive as dv
 import numerics as nx
 from derive import layers as L
-from numerics.emit import sums
+from numerics.emit.patterns import sums
 from numerics.emit.source import library
 
 HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "scipy"}

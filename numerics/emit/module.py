@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-from sympy import Poly, Symbol, floor
+from typing import Any
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
-from derive.language.tensor import Tensor
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
 from derive.program.schedule import Scan, schedule
+from numerics.emit.patterns import pooling
+from numerics.emit.patterns.affine import Affine, affine_forms
+from numerics.emit.patterns.pools import Pools
+from numerics.emit.patterns.rows import vectors_in_sums
+from numerics.emit.patterns.sums import reuse_sums
+from numerics.emit.source import choose, header, library, printer
+from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
+from numerics.emit.source.names import Names
+from numerics.emit.source.scope import Scope, Writers
+from numerics.emit.source.sizes import preamble
+from numerics.emit.terms import reads
+from numerics.emit.time import checkpoint, scan
+from numerics.emit.time.earlier import Earlier, earlier
+from numerics.emit.time.time_first import TimeFirst, time_first
 from numerics.errors import SizeError
-from numerics.names import Names, comment, literal
 
-from . import affine, checkpoint, choose, dense, equation, reads, rows, scan
-from .earlier import earlier
-from .pooling import Pools
-from .scope import Scope
-from .source import header, library
-from .source.sizes import size_place
-from .sums import reuse_sums
-from .timefirst import TimeFirst, time_first
+from . import dense, equation
 
-MARGIN = 76  # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {
     "backprop": "loss_and_grads",
     "vjp": "vjp",
@@ -41,7 +47,7 @@ class Module:
     function: str
     inputs: tuple[Tensor, ...]
     choices: tuple[tuple[str, int, str], ...]
-    identifiers: dict[str, str]
+    tree: FunctionDef  # the function, as it was printed
 
 
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
@@ -63,14 +69,12 @@ def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _reads(part):
-    from derive.language.tensor import Read
-
+def _reads(part: Any) -> set[Read]:
     found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
     return {s for r in found for s in r.atoms(Read)}
 
 
-def _results(d: Derivation):
+def _results(d: Derivation) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
     """``(path, tensor)`` of every result."""
     for name, value in d.results:
         if isinstance(value, Tensor):
@@ -82,52 +86,40 @@ def _results(d: Derivation):
 
 def emit(
     d: Derivation,
-    sizes=None,
-    dense_fallback=False,
-    name=None,
-    verified=None,
-    patterns=None,
+    sizes: Mapping[Size, int] | None = None,
+    dense_fallback: bool = False,
+    name: str | None = None,
+    verified: str | None = None,
+    patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     backend: str = "cpu",
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
-    bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
+    bound = dict(sizes or {})
     names = Names({"jnp", "jax", "lax", "functools", "product", *library.names()})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)
-    scope = Scope(names, bound)
+    scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    if dense_fallback:
-        order = TimeFirst(schedule(d.program))
-    else:
-        reused = reuse_sums(d.program)
-        program = rows.vectors_in_sums(scope, reused.program)
-        written = affine.affine_forms(scope, program, [t for _, t in _results(d)])
-        scope.choices += [*reused.choices, *written.choices]
-        scope.forms = written.forms
-        order = time_first(schedule(written.program))
-        if checkpoint_every is None:
-            found = earlier(order.groups, {t.name for _, t in _results(d)}, _readers(d))
-            order.groups, scope.earlier = found.groups, found.stacked
-    if not dense_fallback and scope.patterns.get("pool") != "windows":
-        scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
-    kept = checkpoint.plan(order.groups, {t.name for _, t in _results(d)}, checkpoint_every, bound)
+    results = [t for _, t in _results(d)]
+    order = TimeFirst(schedule(d.program)) if dense_fallback else _prepared(scope, d, results, checkpoint_every)
+    kept = checkpoint.plan(order.groups, {t.name for t in results}, checkpoint_every, bound)
     order.prepare(scope)
     for group in order.groups:
         if not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
-    order.restore(scope, [t for _, t in _results(d)])
+    order.restore(scope, results)
     if dense_fallback:
-        scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))
-    body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]
-    body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
-    body.append((f"return {_returned(d, scope)}", ""))
+        scope.choice("dense", "asked for: every term on the full grid of its indices", 0)
+    body = (*preamble(scope, inputs), *scope.constants, Gap(), *scope.lines, Return(_returned(d, scope)))
+    arguments = tuple(Name(scope.arrays[t.name]) for t in inputs)
+    tree = FunctionDef(function, arguments, body, (dotted("jax.jit"),))
     text = "\n".join(
         [
             header.header(d, title, scope, verified),
@@ -135,31 +127,43 @@ def emit(
             "",
             "",
             *(text + "\n\n" for text in library.sources(scope.helpers)),
-            header.signature(function, inputs, scope),
-            header.docstring(d, inputs, scope),
-            _laid_out(body),
+            printer.function(tree, header.docstring(d, inputs, scope)),
             "",
         ]
     )
-    given = {t.name: scope.arrays[t.name] for t in inputs}
-    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
+    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), tree)
 
 
-def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> None:
+def _prepared(scope: Scope, d: Derivation, results: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
+    """What is written, in order: the program with what patterns know of all of it put to use."""
+    names = {t.name for t in results}
+    reused = reuse_sums(d.program)
+    written = affine_forms(scope, vectors_in_sums(scope, reused.program), results)
+    scope.choices += [*reused.choices, *written.choices]
+    scope.records[Affine] = written
+    order = time_first(schedule(written.program))
+    if checkpoint_every is None:
+        found = earlier(order.groups, names, _readers(d))
+        order.groups, scope.records[Earlier] = found.groups, found
+    if scope.patterns.get("pool") != "windows":
+        scope.records[Pools] = Pools.of(order.groups, names)
+    return order
+
+
+def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallback: bool) -> None:
     """One equation, or one recurrence."""
     if isinstance(group, Scan):
         outside = _read_outside(d, group)
         (dense if dense_fallback else scan).write_scan(scope, group, outside)
         return
     scope.number = group.number
-    if scope.pools is not None and group.name in scope.pools.skipped:
+    pools = scope.record(Pools)
+    if pools is not None and group.name in pools.skipped:
         return
-    if scope.pools is not None and group.name in scope.pools.outer:
-        scope.pools.write(scope, group.name, reads.read)
+    if pools is not None and group.name in pools.outer:
+        pooling.write(scope, pools, group.name)
         return
-    writer = dense if dense_fallback else equation
-    v = writer.value(scope, group)
-    scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
+    scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
 def _readers(d: Derivation) -> dict[str, set[str]]:
@@ -177,128 +181,17 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
     return members & (read | {t.name for _, t in _results(d)})
 
 
-# -- the top of the function ---------------------------------------------------------------------------------------
+def _returned(d: Derivation, scope: Scope) -> Code:
+    """The results: an array each, or arrays by name."""
 
+    def key(k: str | tuple[str, ...]) -> Code:
+        return Tuple(tuple(map(Text, k))) if isinstance(k, tuple) else Text(k)
 
-def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
-    """Sizes and dtype, as far as they are used."""
-    lines, solved = [], {}
-    todo = set(scope.used_sizes)
-    for s in sorted(todo, key=lambda s: s.name):
-        if s in scope.bound:
-            lines.append((f"{scope.used_sizes[s]} = {scope.bound[s]}", ""))
-            continue
-        place = size_place(s, inputs)
-        if place is None:
-            raise SizeError(
-                f'size {s.name} is fixed by no array; give it, as in nx.compile(d, sizes={{"{s.name}": 2}})'
-            )
-        solved[s] = place
-    by_tensor: dict = {}
-    for s, (t, axis, e) in sorted(solved.items(), key=lambda kv: (inputs.index(kv[1][0]), kv[1][1])):
-        by_tensor.setdefault(t, []).append((s, axis, e))
-    for t, found in by_tensor.items():
-        lines += _sizes_of(scope, t, found)
-    if scope.dtype_used:
-        first = next(t for t in inputs if t.dtype == "float")
-        lines.append((f"{scope.dtype} = {scope.arrays[first.name]}.dtype", ""))
-    return lines
-
-
-def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
-    source = scope.arrays[t.name]
-    if len(found) == t.rank and t.rank > 1 and all(e is None for *_, e in found):
-        return [(f"{', '.join(scope.used_sizes[s] for s, *_ in found)} = {source}.shape", "")]
-    lines = []
-    for s, axis, e in found:
-        code = f"{source}.shape[{axis}]"
-        if e is not None:
-            unknown = Symbol("n")
-            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())  # n / 2 of an array's axis is a whole number
-            code = Scope.size(_Plain(scope, unknown, code), e if whole else floor(e)).src
-        lines.append((f"{scope.used_sizes[s]} = {code}", ""))
-    return lines
-
-
-class _Plain(Scope):
-    """Writes a size expression in which one symbol stands for a source text."""
-
-    def __init__(self, scope, unknown, text):
-        super().__init__(scope.names, scope.bound, scope)
-        self.unknown, self.text = unknown, text
-
-    def size(self, e):
-        from .value import Val
-
-        return Val(self.text, kind="num") if e == self.unknown else super().size(e)
-
-
-# -- text ----------------------------------------------------------------------------------------------------------
-
-
-def _laid_out(body) -> str:
-    lines = [
-        ("    " + line, margin if n == 0 else "")
-        for code, margin in body
-        for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])
-    ]
-    short = [len(line) for line, margin in lines if margin and len(line) <= MARGIN]
-    column = max([40, *short]) + 2
-    out = []
-    for line, margin in lines:
-        if not line.strip():
-            out += [""] if out and out[-1] else []
-            continue
-        out.append((f"{line:<{column - 2}}  # {comment(margin)}" if margin else line).rstrip())
-    return "\n".join(out)
-
-
-def wrapped(code: str, width: int) -> list[str]:
-    """A long statement on several lines, broken inside brackets, at the shallowest place that fits."""
-    if len(code) <= width:
-        return [code]
-    begin = code.find(" = ") + 3 if " = " in code else 0
-    spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    if begin and any(depth == 0 and n <= width for depth, n in spots):
-        code = f"{code[:begin]}({code[begin:]})"
-        spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    indent = " " * (len(code) - len(code.lstrip()) + 4)
-    lines, start, room = [], 0, width
-    while len(code) - start > room:
-        here = [(depth, n) for depth, n in spots if depth > 0 and start + 24 < n <= start + room]
-        if not here:
-            break
-        shallow = min(depth for depth, _ in here)
-        cut = max(n for depth, n in here if depth == shallow)
-        lines.append(code[start:cut].strip() if lines else code[:cut].rstrip())
-        start, room = cut, width - len(indent)
-    lines.append(code[start:].strip() if lines else code)
-    return [lines[0], *(indent + line for line in lines[1:])]
-
-
-def _breaks(code: str):
-    """``(bracket depth, position)`` where a line may be broken: before an operator, after a comma."""
-    depth, quote, spots = 0, "", []
-    for n, ch in enumerate(code):
-        if quote:
-            quote = "" if ch == quote and code[n - 1] != "\\" else quote
-        elif ch in "\"'":
-            quote = ch
-        elif ch in "([{":
-            depth += 1
-        elif ch in ")]}":
-            depth -= 1
-        elif ch == " " and (code[n - 1] == "," or code[n : n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
-            spots.append((depth, n))
-    return spots
-
-
-def _returned(d: Derivation, scope: Scope) -> str:
-    parts = []
-    for _, value in d.results:
-        if isinstance(value, Tensor):
-            parts.append(scope.arrays[value.name])
-        else:
-            inside = ", ".join(f"{literal(key)}: {scope.arrays[t.name]}" for key, t in value.items())
-            parts.append(f"{{{inside}}}")
-    return ", ".join(parts) + ("," if len(parts) == 1 else "")
+    return Tuple(
+        tuple(
+            Name(scope.arrays[value.name])
+            if isinstance(value, Tensor)
+            else Dict(tuple((key(k), Name(scope.arrays[t.name])) for k, t in value.items()))
+            for _, value in d.results
+        )
+    )

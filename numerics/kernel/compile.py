@@ -40,7 +40,7 @@ def compile(
         The title of the module.
     patterns : dict, optional
         Emissions to use whatever the cost rule says, as ``{"kernel-gradient": "taps", "pool": "windows"}``; what there
-        is stands in :mod:`numerics.emit.choose`, and ``kern.choices`` says what was chosen and why.
+        is stands in :mod:`numerics.emit.source.choose`, and ``kern.choices`` says what was chosen and why.
     form : str
         For Hessians: "dense" returns full arrays; "structured" the compact arrays of equations whose brackets tie
         axes (a diagonal, a Kronecker factor, a low rank), as :class:`numerics.kernel.structured.Block` s, which are

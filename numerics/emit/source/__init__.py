@@ -1,1 +1,1 @@
-"""What a generated module is made of besides its equations' code: header, names, sizes, and functions it may hold."""
+"""What emitted code is made of: the code tree and its printer, names, scopes, choices, and the functions of modules."""

@@ -1,4 +1,4 @@
-"""What stands above the code of a generated module: the derivation it was made from, imports, signature, docstring."""
+"""What stands above the code of a generated module: the derivation it was made from, imports, docstring."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from derive.derivation.derivation import Derivation
 from derive.language.facts import missing_value
 from derive.language.tensor import Tensor
 from derive.program.program import Equation
-from numerics.emit.scope import Scope
-from numerics.names import comment, literal
+from numerics.emit.source.names import comment, literal
+from numerics.emit.source.scope import Scope
 
 from . import library
 
@@ -106,14 +106,6 @@ def imports(scope: Scope) -> str:
     lines += ["import jax", "import jax.numpy as jnp"]
     lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
     return "\n".join(lines)
-
-
-def signature(function: str, inputs: Sequence[Tensor], scope: Scope) -> str:
-    """``def`` of the module's function, jitted."""
-    start = f"def {function}("
-    text = f"{start}{', '.join(scope.arrays[t.name] for t in inputs)}):"
-    lines = textwrap.wrap(text, 119, subsequent_indent=" " * len(start), break_long_words=False)
-    return "\n".join(["@jax.jit", *lines])
 
 
 def docstring(d: Derivation, inputs: Sequence[Tensor], scope: Scope) -> str:
