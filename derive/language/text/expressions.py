@@ -27,10 +27,8 @@ from .syntax import REDUCTIONS, Node
 from .tokens import Text, Token
 
 # calls a text may write, by name; sqrt is a power
-UNARY: dict[str, Callable[[Expr], Expr]] = {
-    **{n: f.form for f in FUNCTIONS.values() if f.nargs == 1 for n in f.text},
-    "sqrt": sympy.sqrt,
-}
+UNARY: dict[str, Callable[[Expr], Expr]] = {n: f.form for f in FUNCTIONS.values() if f.nargs == 1 for n in f.text}
+UNARY["sqrt"] = sympy.sqrt
 POINTWISE = {n: f.form for f in FUNCTIONS.values() if f.nargs == 2 for n in f.text}
 CHOICES = ("where", "piecewise")
 FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)

@@ -71,4 +71,4 @@ def maxout(z: Tensor) -> Expr:
     >>> maxout(tensor("z", b, k, r))
     max[r](z[b, k, r])
     """
-    return Max(z[z.letters], z.letters[-1])
+    return Max(z[z.indices], z.indices[-1])

@@ -55,7 +55,7 @@ class Activation(Entry):
     def __call__(self, z: Tensor) -> Expr:
         """The activated element at the letters of ``z``."""
         options = dict(self.options)
-        return self.rule(z, z.letters, **options) if self.whole_axis else self.rule(z[z.letters], **options)
+        return self.rule(z, z.indices, **options) if self.whole_axis else self.rule(z[z.indices], **options)
 
     def with_options(self, **options: Any) -> Self:
         """The same activation with other numbers in it.

@@ -36,4 +36,4 @@ class Activation(Layer):
         self.gives = self.activation.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        return new.define(self.activation.letter, x.letters, self.activation(x))
+        return new.define(self.activation.letter, x.indices, self.activation(x))

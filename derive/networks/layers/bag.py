@@ -83,7 +83,7 @@ class EmbeddingBag(Layer):
 
     def connect(self, given: Any, new: Builder) -> Tensor:
         x, w = self._checked(given, new)
-        b, t = x.letters
+        b, t = x.indices
         j, v = new.axis(self.units), Index("v", x.below)
         table = new.parameter("table", v, j, init=self.init)
         row, weight = table[x[b, t], j], 1 if w is None else w[b, t]

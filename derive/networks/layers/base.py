@@ -5,8 +5,8 @@ A layer is a small forward definition: ``connect(x, new) -> tensor``, where ``x`
 name.  Any function of that form is a layer too::
 
     def scale(x, new):
-        gain = new.parameter("gain", x.letters[-1], init="ones")
-        return new.define("h", x.letters, gain[x.letters[-1]] * x[x.letters])
+        gain = new.parameter("gain", x.indices[-1], init="ones")
+        return new.define("h", x.indices, gain[x.indices[-1]] * x[x.indices])
 
 What ``new`` makes is described in :mod:`derive.networks.layers.builder`.
 """

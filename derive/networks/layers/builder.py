@@ -228,7 +228,7 @@ class Builder:
     def update(self, state: Tensor, body: Expr) -> Tensor:
         """Define the next value of a state, ``<layer>_<role>_new``, which the training derivation returns."""
         with block(self.layer):
-            made = define(f"{state.name}_new", state.letters, body)
+            made = define(f"{state.name}_new", state.indices, body)
         self.state[state.name] = replace(self.state[state.name], update=made)
         return made
 
@@ -244,7 +244,7 @@ class Builder:
     def carry_on(self, state: Tensor, body: Expr) -> Tensor:
         """Define what a carried state is after this call, ``<layer>_<role>_new``."""
         with block(self.layer):
-            made = define(f"{state.name}_new", state.letters, body)
+            made = define(f"{state.name}_new", state.indices, body)
         self.carried[state.name] = replace(self.carried[state.name], update=made)
         return made
 
@@ -302,7 +302,7 @@ class Builder:
         z = self.define("z", axes, body)
         if given.name == "linear":
             return z
-        return self.define(given.letter, z.letters, given(z))
+        return self.define(given.letter, z.indices, given(z))
 
 
 def apart(i: Index, *others: Index) -> Index:

@@ -75,8 +75,8 @@ class Conv(Convolution):
         reach = self.window.over(x, new)
         if self.groups > 1:
             return self._grouped(x, reach, new)
-        b, o = x.letters[0], new.axis(self.filters, "o")
-        c = apart(x.letters[-1], o)
+        b, o = x.indices[0], new.axis(self.filters, "o")
+        c = apart(x.indices[-1], o)
         us, rs = [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, o, init=self.kernel_init)
         z = Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, o)], *rs, c)
@@ -89,7 +89,7 @@ class Conv(Convolution):
         c = Index("c", new.split(x.axes[-1], self.groups, where))
         made = new.axis(self.filters, "o")
         k = Index("k", new.split(made.size, self.groups, where, "filters"))
-        b, us, rs = x.letters[0], [a.u for a in reach], [a.r for a in reach]
+        b, us, rs = x.indices[0], [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_init)
         y = new.define(
             "y",
@@ -102,8 +102,8 @@ class Conv(Convolution):
 
 def beside(y: Tensor, o: Index) -> Expr:
     """The last two axes of ``y`` as one, ``o = g*K + k``: the channels of all groups, one group after another."""
-    *outer, g, k = y.letters
-    return Sum(y[y.letters] * Iverson(Eq(o, k.size * g + k)), g, k)
+    *outer, g, k = y.indices
+    return Sum(y[y.indices] * Iverson(Eq(o, k.size * g + k)), g, k)
 
 
 @in_catalogue
@@ -231,7 +231,7 @@ class DepthwiseConv2D(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
-        b, c, us = x.letters[0], x.letters[-1], [a.u for a in reach]
+        b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
         z = depthwise(x, reach, self.multiplier, "kernel", self.kernel_init, new)
         if self.multiplier == 1:
             return new.activated((b, *us, c), self.biased(z, c, new), self.activation)
@@ -243,7 +243,7 @@ class DepthwiseConv2D(Convolution):
 
 def depthwise(x: Tensor, reach: list[Reach], multiplier: int, role: str, init: Initializer, new: Builder) -> Expr:
     """Each channel with kernels of its own; by channel ``c`` and, if there are several, ``m``."""
-    b, c, rs = x.letters[0], x.letters[-1], [a.r for a in reach]
+    b, c, rs = x.indices[0], x.indices[-1], [a.r for a in reach]
     m = Index("m", Integer(multiplier))
     kernel = new.parameter(role, *rs, c, m, init=init)
     which = m if multiplier > 1 else Integer(0)
@@ -299,7 +299,7 @@ class SeparableConv2D(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
-        b, c, us = x.letters[0], x.letters[-1], [a.u for a in reach]
+        b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
         m, o = Index("m", Integer(self.multiplier)), new.axis(self.filters, "o")
         z = depthwise(x, reach, self.multiplier, "depthwise_kernel", self.kernel_init, new)
         extra = (m,) if self.multiplier > 1 else ()
@@ -307,7 +307,7 @@ class SeparableConv2D(Convolution):
         mixture = new.parameter(
             "pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o, init=self.kernel_init
         )
-        which = self.multiplier * c + (m if extra else 0)
+        which: Expr = self.multiplier * c + (m if extra else 0)
         inner = apart(c, o)
         z = Sum(y[(b, *us, inner, *extra)] * mixture[0, 0, which.xreplace({c: inner}), o], inner, *extra)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
@@ -359,9 +359,9 @@ class Conv2DTranspose(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, 2, "Conv2DTranspose", new)
-        b, u, v = x.letters[0], Index("u", x.axes[1]), Index("v", x.axes[2])
+        b, u, v = x.indices[0], Index("u", x.axes[1]), Index("v", x.axes[2])
         o = new.axis(self.filters, "o")
-        c = apart(x.letters[-1], o)
+        c = apart(x.indices[-1], o)
         (p, r, row), (q, s, column) = (self._along(n, i, new) for n, i in enumerate((u, v)))
         kernel = new.parameter("kernel", r, s, c, o, init=self.kernel_init)
         z = Sum(x[b, u, v, c] * kernel[r, s, c, o] * Iverson(Eq(p, row)) * Iverson(Eq(q, column)), u, v, r, s, c)

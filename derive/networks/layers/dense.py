@@ -63,7 +63,7 @@ class Dense(Layer):
         self.gives = self.activation.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
         kernel = new.parameter("kernel", i, j, init=self.kernel_init)

@@ -54,7 +54,7 @@ class Dropout(Layer):
 
     def masked(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         """The letters of the mask."""
-        return x.letters
+        return x.indices
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if not new.training:
@@ -62,7 +62,7 @@ class Dropout(Layer):
         kept = Rational(1) - self._rate
         letters = self.masked(x, new)
         mask = new.draw("mask", *letters, chance=Fraction(int(kept.p), int(kept.q)))
-        return new.define("h", x.letters, mask[letters] * x[x.letters] / kept)
+        return new.define("h", x.indices, mask[letters] * x[x.indices] / kept)
 
 
 @in_catalogue
@@ -87,4 +87,4 @@ class SpatialDropout(Dropout):
             raise ShapeError(
                 f"SpatialDropout reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
             )
-        return x.letters[0], x.letters[-1]
+        return x.indices[0], x.indices[-1]

@@ -77,4 +77,4 @@ class Embedding(Layer):
         j = new.axis(self.units)
         v = Index("v", x.below)
         table = new.parameter("table", v, j, init=self.init)
-        return new.define("h", (*x.letters, j), table[x[x.letters], j])
+        return new.define("h", (*x.indices, j), table[x[x.indices], j])

@@ -49,9 +49,9 @@ class PReLU(Layer):
         self.shared, self.init = bool(shared), initializer(init, "PReLU: init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        axes = () if self.shared else x.letters[-1:]
+        axes = () if self.shared else x.indices[-1:]
         slope = new.parameter("slope", *axes, init=self.init)
-        return new.define("h", x.letters, prelu(x[x.letters], slope[axes]))
+        return new.define("h", x.indices, prelu(x[x.indices], slope[axes]))
 
 
 @in_catalogue
@@ -106,7 +106,7 @@ class Maxout(Layer):
         self.bias_init = initializer(bias_init, f"Maxout({units!r}): bias_init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j, r = new.axis(self.units), new.axis(self.pieces, "r")
         i = apart(i, j)
         kernel = new.parameter("kernel", i, j, r, init=PerGate(self.kernel_init, axis=2))

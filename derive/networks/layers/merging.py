@@ -34,8 +34,8 @@ class Merge(Layer):
                     raise self._misfit(xs, new)
                 if new.number(a) == new.number(wide):
                     new.same(a, wide, type(self).__name__)
-        return widest.letters, [
-            t[(t.letters[0], *(self._at(a, i, new) for a, i in zip(t.axes[1:], widest.letters[1:], strict=True)))]
+        return widest.indices, [
+            t[(t.indices[0], *(self._at(a, i, new) for a, i in zip(t.axes[1:], widest.indices[1:], strict=True)))]
             for t in xs
         ]
 
@@ -121,6 +121,6 @@ class Concatenate(Layer):
             for a, wanted in zip(t.axes[1:-1], first.axes[1:-1], strict=True):
                 new.same(a, wanted, "Concatenate")
             c = Index("c", t.axes[-1])
-            parts.append(Sum(t[(*first.letters[:-1], c)] * Iverson(Eq(o, begin + c)), c))
+            parts.append(Sum(t[(*first.indices[:-1], c)] * Iverson(Eq(o, begin + c)), c))
             begin += t.axes[-1]
-        return new.define("h", (*first.letters[:-1], o), Plus(*parts))
+        return new.define("h", (*first.indices[:-1], o), Plus(*parts))

@@ -99,16 +99,16 @@ class BatchNorm(Normalization):
             raise DeriveError(f"BatchNorm: momentum is {momentum}; accepted is a number from 0, below 1")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *over, c = x.letters
+        *over, c = x.indices
         held = new.remember("mean", c, init="zeros"), new.remember("variance", c, init="ones")
         if new.training:
-            mean, variance = self.moments(x[x.letters], over, (c,), new)
+            mean, variance = self.moments(x[x.indices], over, (c,), new)
             for state, now in zip(held, (mean, variance), strict=True):
                 new.update(state, self._m * state[c] + (1 - self._m) * now[c])
         else:
             mean, variance = held
-        hat = new.define("xh", x.letters, (x[x.letters] - mean[c]) / sqrt(variance[c] + self._eps))
-        return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
+        hat = new.define("xh", x.indices, (x[x.indices] - mean[c]) / sqrt(variance[c] + self._eps))
+        return new.define("h", x.indices, self.affine(hat[x.indices], c, new))
 
 
 @in_catalogue
@@ -148,10 +148,10 @@ class LayerNorm(Normalization):
         self._take(epsilon, center, scale)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *kept, c = x.letters
-        mean, variance = self.moments(x[x.letters], (c,), tuple(kept), new)
-        hat = new.define("xh", x.letters, (x[x.letters] - mean[tuple(kept)]) / sqrt(variance[tuple(kept)] + self._eps))
-        return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
+        *kept, c = x.indices
+        mean, variance = self.moments(x[x.indices], (c,), tuple(kept), new)
+        hat = new.define("xh", x.indices, (x[x.indices] - mean[tuple(kept)]) / sqrt(variance[tuple(kept)] + self._eps))
+        return new.define("h", x.indices, self.affine(hat[x.indices], c, new))
 
 
 @in_catalogue
@@ -196,13 +196,13 @@ class GroupNorm(Normalization):
         self._take(epsilon, center, scale)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, *at, c = x.letters
+        b, *at, c = x.indices
         g = Index("g", Integer(self.groups))
         k = Index("k", new.split(c.size, self.groups, "GroupNorm"))
         element = x[(b, *at, k.size * g + k)]
         mean, variance = self.moments(element, (*at, k), (b, g), new)
         hat = new.define("xh", (b, *at, g, k), (element - mean[b, g]) / sqrt(variance[b, g] + self._eps))
-        return new.define("h", x.letters, self.affine(beside(hat, c), c, new))
+        return new.define("h", x.indices, self.affine(beside(hat, c), c, new))
 
 
 @in_catalogue
@@ -245,9 +245,9 @@ class LocalResponseNorm(Layer):
         ]
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *at, c = x.letters
+        *at, c = x.indices
         k, alpha, beta = self._numbers
         r = Index("r", Integer(self.n))
         squares = Sum(x[(*at, c + r - self.n // 2)] ** 2, r)
-        s = new.define("s", x.letters, k + alpha * squares)
-        return new.define("h", x.letters, x[x.letters] * s[x.letters] ** -beta)
+        s = new.define("s", x.indices, k + alpha * squares)
+        return new.define("h", x.indices, x[x.indices] * s[x.indices] ** -beta)

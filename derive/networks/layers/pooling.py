@@ -43,7 +43,7 @@ class Pool(Layer):
 
 class MaxPool(Pool):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        b, c, reach = x.indices[0], x.indices[-1], self.reach(x, new)
         read = x[(b, *(a.at for a in reach), c)]
         return new.define("h", (b, *(a.u for a in reach), c), Max(read, *(a.r for a in reach)))
 
@@ -61,7 +61,7 @@ class AvgPool(Pool):
         self.count_padding = bool(count_padding)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        b, c, reach = x.indices[0], x.indices[-1], self.reach(x, new)
         total = Sum(x[(b, *(a.at for a in reach), c)], *(a.r for a in reach))
         return new.define(
             "h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new) for n, a in enumerate(reach)))
@@ -187,7 +187,7 @@ class GlobalPool(Layer):
             raise ShapeError(
                 f"{type(self).__name__} reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
             )
-        return x.letters[1:-1]
+        return x.indices[1:-1]
 
 
 @in_catalogue
@@ -202,7 +202,7 @@ class GlobalMaxPool(GlobalPool):
     kind = "global_max_pool"
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        return new.define("h", (x.letters[0], x.letters[-1]), Max(x[x.letters], *self.between(x, new)))
+        return new.define("h", (x.indices[0], x.indices[-1]), Max(x[x.indices], *self.between(x, new)))
 
 
 @in_catalogue
@@ -222,4 +222,4 @@ class GlobalAvgPool(GlobalPool):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         over = self.between(x, new)
-        return new.define("h", (x.letters[0], x.letters[-1]), Sum(x[x.letters], *over) / Mul(*(i.size for i in over)))
+        return new.define("h", (x.indices[0], x.indices[-1]), Sum(x[x.indices], *over) / Mul(*(i.size for i in over)))

@@ -66,10 +66,10 @@ class RBF(Layer):
         self.widths_init = initializer(widths_init, f"RBF({units!r}): widths_init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
         centres = new.parameter("centres", j, i, init=self.centres_init)
         widths = new.parameter("widths", j, init=self.widths_init)
         d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i]) ** 2, i))
-        return new.define("h", d.letters, exp(-d[d.letters] * widths[j] ** -2 * Rational(1, 2)))
+        return new.define("h", d.indices, exp(-d[d.indices] * widths[j] ** -2 * Rational(1, 2)))

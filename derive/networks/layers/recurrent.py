@@ -172,7 +172,7 @@ class Recurrent(Layer):
                 else ""
             )
             raise ShapeError(f"{self._where} reads sequences (B, T, F); it was given {new.shape(x)}{hint}")
-        b, time, feature = x.letters
+        b, time, feature = x.indices
         t = Index("t", time.size)
         l = new.axis(self.units, "l")  # noqa: E741
         i, m = apart(Index(feature.name, feature.size), b, t, l), apart(Index("m", l.size), b, t, l, feature)
@@ -427,7 +427,7 @@ class FinalState(Layer):
             )
             raise DeriveError(f"FinalState({self.state!r}): {x.name} has {have}")
         state, end = found[self.state]
-        b, _, l = state.letters  # noqa: E741
+        b, _, l = state.indices  # noqa: E741
         return new.define(self.state, (b, l), state[b, end, l])
 
 

@@ -20,9 +20,9 @@ from .sizes import product, radix
 
 def flat(x: Tensor, new: Builder, letter: str = "h") -> Tensor:
     """All axes but the batch as one, in row-major order."""
-    b, *axes = x.letters
+    b, *axes = x.indices
     f = Index("f", product(axes))
-    return new.define(letter, (b, f), Sum(x[x.letters] * Iverson(Eq(f, radix(axes))), *axes))
+    return new.define(letter, (b, f), Sum(x[x.indices] * Iverson(Eq(f, radix(axes))), *axes))
 
 
 @in_catalogue
@@ -73,7 +73,7 @@ class Reshape(Layer):
         self.shape = tuple(n if n == -1 else whole(n, f"Reshape: an axis of {tuple(shape)}") for n in shape)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        have, wanted = new.number(product(x.letters[1:])), prod(n for n in self.shape if n != -1)
+        have, wanted = new.number(product(x.indices[1:])), prod(n for n in self.shape if n != -1)
         if have % wanted or (-1 not in self.shape and have != wanted):
             raise ShapeError(
                 f"Reshape: {new.shape(x)} has {have} elements an example, and {self.shape} needs "
@@ -84,4 +84,4 @@ class Reshape(Layer):
         names = ("uvw"[: len(numbers) - 1] + "c") if 1 < len(numbers) < 5 else "u" * len(numbers)
         axes = [new.axis(n, letter) for letter, n in zip(names, numbers, strict=True)]
         new.same(x.axes[1], product(axes), "Reshape")
-        return new.define("h", (x.letters[0], *axes), x[x.letters[0], radix(axes)])
+        return new.define("h", (x.indices[0], *axes), x[x.indices[0], radix(axes)])

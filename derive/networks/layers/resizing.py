@@ -34,7 +34,7 @@ class ZeroPadding(Layer):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, self.rank, type(self).__name__, new)
-        b, c = x.letters[0], x.letters[-1]
+        b, c = x.indices[0], x.indices[-1]
         axes = [Index(OLD[n], size + sum(self.pairs[n])) for n, size in enumerate(x.axes[1:-1])]
         return new.define("h", (b, *axes, c), self._moved(x, b, c, axes))
 
@@ -106,7 +106,7 @@ class UpSampling(Layer):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, self.rank, type(self).__name__, new)
-        b, c = x.letters[0], x.letters[-1]
+        b, c = x.indices[0], x.indices[-1]
         olds = [Index(OLD[n], size) for n, size in enumerate(x.axes[1:-1])]
         axes = [Index(NEW[n], f * u.size) for n, (f, u) in enumerate(zip(self.factors, olds, strict=True))]
         body, over = x[(b, *olds, c)], list(olds)

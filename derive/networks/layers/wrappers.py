@@ -101,7 +101,7 @@ class Bidirectional(Layer):
         left = self.inner.connect(x, Part.of(new, "forward"))
         new._count = 0  # the twin has the same axes
         right = self._backward.connect(x, Part.of(new, "backward"))
-        at = left.letters
+        at = left.indices
         if self.merge != "concat":
             a, b = left[at], right[at]
             return new.define("h", at, {"sum": Add(a, b), "mul": Mul(a, b), "mean": (a + b) / 2}[self.merge])
@@ -145,7 +145,7 @@ class TimeDistributed(Layer):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
             raise ShapeError(f"TimeDistributed reads (B, T, ...); it was given {new.shape(x)}")
-        b, time, *rest = x.letters
+        b, time, *rest = x.indices
         remembered = len(new.state)
         one = Tensor(x.name, (x.axes[0], *x.axes[2:]), (b, *rest), x.dtype, x.below, "data", x.facts)
         found = self.inner.connect(one, new)
@@ -154,7 +154,7 @@ class TimeDistributed(Layer):
                 f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
                 f"treat each step by itself"
             )
-        taken = {i.name for t in _defined(found) for i in t.letters}
+        taken = {i.name for t in _defined(found) for i in t.indices}
         t = Index(next(n for n in ("t", "t'", "t''", "s") if n not in taken), time.size)
         return _over_time(found, one, x, t, {})
 
@@ -204,4 +204,5 @@ def _over_time(t: Tensor, one: Tensor, x: Tensor, time: Index, made: dict) -> Te
 
 
 def _inputs(t: Tensor) -> set[Tensor]:
-    return {r.tensor for d in _defined(t) for r in d.definition.body.atoms(Read) if r.tensor.definition is None}
+    bodies = [d.definition.body for d in _defined(t) if d.definition is not None]
+    return {r.tensor for body in bodies for r in body.atoms(Read) if r.tensor.definition is None}

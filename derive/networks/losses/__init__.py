@@ -63,7 +63,7 @@ def loss(given: Any, **options: Any) -> Loss:
     >>> loss("huber", delta=2).config()
     {'name': 'huber', 'delta': 2}
     >>> from derive import Sum
-    >>> loss(lambda z, y: Sum(abs(z[z.letters] - y[z.letters]), *z.letters)).target
+    >>> loss(lambda z, y: Sum(abs(z[z.indices] - y[z.indices]), *z.indices)).target
     'values'
     """
     return find(given, Loss, own, "a function (output, y) -> scalar expression", options)

@@ -70,7 +70,7 @@ class Loss(Entry):
     name : str
     rule : callable
         See the table of :mod:`derive.networks.losses.base`; by default ``(output, y) -> scalar expression`` (or a defined
-        scalar), where ``output.letters`` are the indices to read at.
+        scalar), where ``output.indices`` are the indices to read at.
     target : str
         What ``y`` is: "values" (floats of the output's shape), "nonnegative", "signs" (-1 or 1), "bits" (in [0, 1]),
         "probabilities" (summing to 1 over the last axis) or "labels" (integers below the size of the last axis, which
@@ -196,7 +196,7 @@ class Loss(Entry):
 
     def target_tensor(self, output: Tensor, name: str = "y") -> Tensor:
         """The input ``y`` that this loss compares ``output`` with."""
-        *outer, last = output.letters
+        *outer, last = output.indices
         if self.target == "labels":
             labels = () if self.ignored is None else (missing(self.ignored),)
             return tensor(name, *outer, dtype="int", below=last.size, facts=labels)
@@ -207,7 +207,7 @@ class Loss(Entry):
 
     def weights(self, output: Tensor) -> dict[str, Tensor]:
         """The further inputs: ``sample_weight`` of shape (B,), ``class_weight`` of shape (K,), not negative."""
-        axes = {"sample_weight": output.letters[0], "class_weight": output.letters[-1]}
+        axes = {"sample_weight": output.indices[0], "class_weight": output.indices[-1]}
         return {name: tensor(name, axis, facts=[nonnegative]) for name, axis in axes.items() if getattr(self, name)}
 
     # -- the scalar --------------------------------------------------------------------------------------------------
@@ -227,14 +227,14 @@ class Loss(Entry):
         """The right-hand side of the scalar."""
         if self.per == "all":
             return self.rule(output, y, **dict(self.options))
-        *outer, last = output.letters
-        outer, added = tuple(outer), self.weights(output)
+        *before, last = output.indices
+        outer, added = tuple(before), self.weights(output)
         counts = None
         if self.ignored is not None:
             counts = Iverson(Ne(y[outer], self.ignored))
             y = define(named("label"), outer, Piecewise((0, Eq(y[outer], self.ignored)), (y[outer], True)))
         if self.per == "element":
-            over, cost = output.letters, self._element(output, y)
+            over, cost = output.indices, self._element(output, y)
         elif self.per == "example":
             over, cost = outer, self.rule(output, y, **dict(self.options))
         else:
@@ -247,7 +247,7 @@ class Loss(Entry):
         return Sum(counts * cost, *outer) / counted[()]
 
     def _element(self, z: Tensor, y: Tensor) -> Expr:
-        i = z.letters
+        i = z.indices
         wanted = y[i]
         if self.smoothing:
             share = _exact(self.smoothing)
@@ -256,7 +256,7 @@ class Loss(Entry):
 
     def _class(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Expr:
         """The cost of the class that is right, or of all classes in their shares."""
-        *outer, k = z.letters
+        *outer, k = z.indices
         cost, share = self.rule(z, **dict(self.options)), _exact(self.smoothing)
 
         def weighted(at: Expr) -> Expr:
@@ -267,7 +267,7 @@ class Loss(Entry):
             if not self.smoothing:
                 return right
             return (1 - share) * right + share / k.size * Sum(weighted(k), k)
-        wanted = y[z.letters]
+        wanted = y[z.indices]
         if self.smoothing:
             wanted = (1 - share) * wanted + share / k.size
         return Sum(wanted * weighted(k), k)

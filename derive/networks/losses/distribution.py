@@ -39,8 +39,8 @@ TINY = Rational(1, 10**12)
 )
 def softmax_cross_entropy(z: Tensor) -> Callable[[Expr], Expr]:
     r""":math:`\log\sum_j e^{z_j} - z_k`, from logits."""
-    *outer, k = z.letters
-    lse = define(named("lse"), tuple(outer), log(Sum(sympy.exp(z[z.letters]), k)))
+    *outer, k = z.indices
+    lse = define(named("lse"), tuple(outer), log(Sum(sympy.exp(z[z.indices]), k)))
     return lambda at: lse[tuple(outer)] - z[(*outer, at)]
 
 
@@ -63,7 +63,7 @@ def softmax_cross_entropy(z: Tensor) -> Callable[[Expr], Expr]:
 )
 def categorical_cross_entropy(p: Tensor, clip: float | Expr = 0) -> Callable[[Expr], Expr]:
     r""":math:`-\log p_k`, from probabilities."""
-    outer = p.letters[:-1]
+    outer = p.indices[:-1]
     return lambda at: -log(_least(p[(*outer, at)], clip))
 
 
@@ -95,10 +95,10 @@ def binary_cross_entropy(p: Expr, y: Expr, clip: float | Expr = 0) -> Expr:
 )
 def kullback_leibler(p: Tensor, y: Tensor, clip: float | Expr = 0) -> Expr:
     r""":math:`\sum_k y_k (\log y_k - \log p_k)`, where :math:`0 \log 0 = 0`."""
-    k = p.letters[-1]
-    wanted = y[p.letters]
+    k = p.indices[-1]
+    wanted = y[p.indices]
     entropy = Piecewise((wanted * log(wanted), wanted > 0), (0, True))
-    return Sum(entropy - wanted * log(_least(p[p.letters], clip)), k)
+    return Sum(entropy - wanted * log(_least(p[p.indices], clip)), k)
 
 
 @in_catalogue(
@@ -108,8 +108,8 @@ def kullback_leibler(p: Tensor, y: Tensor, clip: float | Expr = 0) -> Expr:
 )
 def cosine(z: Tensor, y: Tensor, least: float | Expr = TINY) -> Expr:
     r""":math:`1 - \sum_k z_k y_k \,/\, \sqrt{\max(\sum_k z_k^2, \varepsilon) \max(\sum_k y_k^2, \varepsilon)}`."""
-    *outer, k = z.letters
-    at, outer = z.letters, tuple(outer)
+    *before, k = z.indices
+    at, outer = z.indices, tuple(before)
     product = Sum(z[at] * y[at], k)
     length = define(named("zz"), outer, maximum(Sum(z[at] ** 2, k), least))
     wanted = define(named("yy"), outer, maximum(Sum(y[at] ** 2, k), least))

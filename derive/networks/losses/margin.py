@@ -42,7 +42,7 @@ def categorical_hinge(z: Tensor, y: Tensor) -> Expr:
     ----------
     Weston, Watkins, *Support vector machines for multi-class pattern recognition* (1999).
     """
-    *outer, k = z.letters
+    *outer, k = z.indices
     other = Index(f"{k.name}'", k.size)
     at = (*outer, other)
-    return relu(1 + Max((1 - y[at]) * z[at], other) - Sum(y[z.letters] * z[z.letters], k))
+    return relu(1 + Max((1 - y[at]) * z[at], other) - Sum(y[z.indices] * z[z.indices], k))

@@ -129,7 +129,7 @@ def _place(name: str, layer: Layer, x: Any, new: Builder, shared: bool) -> Place
         return Placed(name, own(layer), output, (), shared, (x,))
     if not isinstance(output, Tensor) or output.is_input or None in output.letters:
         raise DeriveError(
-            f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as new.define('h', x.letters, ...)"
+            f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as new.define('h', x.indices, ...)"
         )
     return Placed(
         name,

@@ -266,7 +266,7 @@ class _Evaluator:
             return float(e)
         raise NotOnPaper(f"{type(e).__name__} has no value on paper")
 
-    def _function(self, name: str, args: Sequence[Fraction | float]) -> Fraction | float:
+    def _function(self, name: str, args: Sequence[Value]) -> Value:
         """A function of the language by the checker's table: a fraction where it is one, else a float."""
         field = RationalField()
         try:
