@@ -18,6 +18,9 @@ from derive.language.hints import did_you_mean
 
 E = TypeVar("E", bound="Entry")
 
+# what an activation says of its values, and so what a loss may be given
+GIVES = ("values", "nonnegative", "positive", "bits", "probabilities")
+
 
 def import_all(package: str, folder: Iterable[str]) -> None:
     """Import every module of a package, so that what a new file registers is in the catalogue without a list elsewhere.

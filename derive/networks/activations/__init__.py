@@ -32,7 +32,7 @@ from typing import Any
 
 from derive.language.errors import DeriveError
 from derive.networks.catalogue import find, import_all, table
-from .base import ACTIVATIONS, GIVES, Activation, GivenActivation, in_catalogue, own
+from .base import ACTIVATIONS, Activation, GivenActivation, in_catalogue, own
 from .axis import log_softmax, maxout, softmax
 from .kinked import elu, hard_sigmoid, hard_tanh, leaky_relu, prelu, relu, selu, threshold
 from .smooth import gaussian, gelu, gelu_tanh, linear, mish, sigmoid, softplus, softsign, swish, tanh

@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Self, TypeVar
 from sympy import Expr
 
 from derive.language.tensor import Tensor
-from derive.networks.catalogue import Entry, enter, own_name
+from derive.networks.catalogue import GIVES, Entry, enter, own_name
 from derive.networks.initializers import INITIALIZERS
 
 F = TypeVar("F", bound=Callable)
 
 ACTIVATIONS: dict[str, Activation] = {}  # the catalogue by name, in the order of their modules
-GIVES = ("values", "nonnegative", "positive", "bits", "probabilities")
 
 
 @dataclass(frozen=True)

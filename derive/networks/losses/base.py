@@ -29,14 +29,12 @@ from derive.language.facts import Fact, missing, nonnegative, sums_to
 from derive.language.index import Index, as_sympy
 from derive.language.nodes import Iverson, Sum, maximum
 from derive.language.tensor import Tensor, tensor
-from derive.networks.activations import GIVES
-from derive.networks.catalogue import Entry, enter, own_name
+from derive.networks.catalogue import GIVES, Entry, enter, own_name
 
 F = TypeVar("F", bound=Callable)
 
-ADMITS: dict[
-    str, tuple[str, ...]
-] = {  # what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
+# what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
+ADMITS: dict[str, tuple[str, ...]] = {
     "anything": GIVES,
     "values": GIVES,
     "logits": ("values", "nonnegative", "positive"),
