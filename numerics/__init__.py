@@ -1,7 +1,7 @@
 """Compiling, verifying and training derived programs with JAX; derive's definitions stay symbolic."""
 
 from .training.loading import load
-from .checks.crosscheck import CrossReport, crosscheck
+from .checks.crosscheck import CrossReport, assert_gradients, crosscheck
 from .errors import InputError, NotFiniteError, NumericsError, SizeError
 from .training.init import init
 from .kernel import Kernel, compile

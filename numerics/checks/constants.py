@@ -1,0 +1,162 @@
+"""Numbers that stand in the equations, as knobs: an epsilon, an exponent, a margin, a weight, or one that should not be there.
+
+A :class:`Knob` gives the altered equations for any value of its number, so that the value that yours has can be solved for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import sympy
+from sympy import Expr, Integer, Number, Pow
+
+from derive.language.tensor import Read
+from derive.program.program import Equation, Term
+
+from .elements import expr_text, parts_of
+
+SMALL = 1e-3  # what a number is moved by, relative to itself, to see which way the gradients go
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A number and the equations as they are with another in its place."""
+
+    kind: str
+    equation: Equation
+    start: float
+    step: float
+    make: Callable[[Expr], dict[str, tuple[Equation, ...]]]
+    text: Callable[[str], str]
+
+
+def knobs(equations: Sequence[Equation]) -> Iterator[Knob]:
+    """The numbers of some equations; one that stands in several of them the same way is one number."""
+    seen: set[tuple[Expr, int]] = set()
+    for e in equations:
+        for part in _parts(e):
+            for n, a in enumerate(part.args):
+                if isinstance(a, Number) and a.is_finite and (part, n) not in seen and not (part.is_Mul and a == -1):
+                    seen.add((part, n))
+                    yield _constant(e, part, n, equations)
+
+
+def _parts(e: Equation) -> list[Expr]:
+    """Values with a number among their arguments, the equation's own sum included (eps may be a term of its own)."""
+    found = {p for t in e.terms for f in t.fac for p in parts_of(f) if p.args and not isinstance(p, Read)}
+    return sorted((p for p in found if any(r for r in p.atoms(Read)) and hasattr(p, "func")), key=str)
+
+
+def _constant(e: Equation, part: Expr, n: int, equations: Sequence[Equation]) -> Knob:
+    old = part.args[n]
+    holders = [q for q in equations if any(part in f.atoms(part.func) or f == part for t in q.terms for f in t.fac)]
+
+    def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
+        new = part.func(*part.args[:n], value, *part.args[n + 1 :])
+        return {q.name: (q.xreplace({part: new}),) for q in holders}
+
+    where = expr_text(e, part) if not part.is_Relational else str(part)
+    what = "the exponent" if isinstance(part, Pow) and n == 1 else "the constant"
+    start = float(old)
+
+    def text(value: str) -> str:
+        return f"{what} {_plain_number(start)} of {where} differs; yours fits {value}"
+
+    return Knob("constant", e, start, SMALL * abs(start) if start else 1e-6, make, text)
+
+
+def free_constants(e: Equation) -> Iterator[Knob]:
+    """A term that is a number alone: ``ms = mean(x^2) + eps``."""
+    for n, t in enumerate(e.terms):
+        if not t.fac and not t.bnd and t.coef.is_number and len(e.terms) > 1:
+            yield _free(e, n, t)
+
+
+def _free(e: Equation, n: int, t: Term) -> Knob:
+    def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
+        return {e.name: (replace(e, terms=(*e.terms[:n], replace(t, coef=value), *e.terms[n + 1 :])),)}
+
+    start = float(t.coef)
+
+    def text(value: str) -> str:
+        return f"the constant {_plain_number(start)} differs; yours fits {value}"
+
+    return Knob("constant", e, start, SMALL * abs(start) or 1e-6, make, text)
+
+
+def added(e: Equation) -> Iterator[Knob]:
+    """A small number added where none is: in a denominator, under a root, in a logarithm; to one factor or to all."""
+    for base in _divisors(e):
+        said = expr_text(e, base)
+        mapping = [(p, p.exp) for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow)]
+        powers = {p: k for p, k in mapping if p.base == base}
+
+        def inside(value: Expr, base=base, powers=powers) -> dict[str, tuple[Equation, ...]]:
+            return {e.name: (e.xreplace({p: (base + value) ** k for p, k in powers.items()}),)}
+
+        def whole(value: Expr, base=base) -> dict[str, tuple[Equation, ...]]:
+            terms = tuple(replace(t, fac=(*t.fac, base / (base + value))) for t in e.terms)
+            return {e.name: (replace(e, terms=terms),)}
+
+        def text(value: str, said=said) -> str:
+            return f"{said} stands in a denominator; yours fits {said} + {value} there"
+
+        yield Knob("constant", e, 0.0, 1e-6, inside, text)
+        if len(e.terms) > 1:
+            yield Knob("constant", e, 0.0, 1e-6, whole, text)
+    logs = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, sympy.log)}
+    for log in sorted(logs, key=str):
+
+        def within(value: Expr, log=log) -> dict[str, tuple[Equation, ...]]:
+            return {e.name: (e.xreplace({log: sympy.log(log.args[0] + value)}),)}
+
+        said = expr_text(e, log.args[0])
+        yield Knob(
+            "constant",
+            e,
+            0.0,
+            1e-6,
+            within,
+            lambda v, said=said: f"the logarithm is of {said}; yours fits {said} + {v}",
+        )
+
+
+def _divisors(e: Equation) -> list[Expr]:
+    powers = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow)}
+    return sorted({p.base for p in powers if p.exp.is_number and p.exp < 0 and p.base.atoms(Read)}, key=str)
+
+
+def outside_the_root(
+    e: Equation, program_equation: Callable[[str], Equation | None]
+) -> Iterator[tuple[str, dict[str, tuple[Equation, ...]]]]:
+    """``1/(sqrt(v) + eps)`` for ``1/sqrt(v + eps)``: what is added under a root, added to the root instead."""
+    roots = {
+        p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow) and abs(p.exp) == sympy.S.Half
+    }
+    for p in sorted(roots, key=str):
+        sign = Integer(1) if p.exp > 0 else Integer(-1)
+        for addend in p.base.args if p.base.is_Add else ():
+            if addend.is_number or not addend.free_symbols:
+                new = (sympy.sqrt(p.base - addend) + addend) ** sign
+                yield f"{expr_text(e, addend)} is under the root", {e.name: (e.xreplace({p: new}),)}
+        inner = program_equation(p.base.tensor.name) if isinstance(p.base, Read) else None
+        if inner is None or inner.reduce is not None or len(inner.terms) < 2:
+            continue
+        for n, t in enumerate(inner.terms):
+            if not t.bnd and not t.rows and not t.free_symbols:
+                value = t.coef * sympy.Mul(*t.fac)
+                rest = replace(inner, terms=(*inner.terms[:n], *inner.terms[n + 1 :]))
+                new = (sympy.sqrt(p.base) + value) ** sign
+                changed = {inner.name: (rest,), e.name: (e.xreplace({p: new}),)}
+                yield f"{expr_text(inner, value)} is added under the root, in {inner.name}", changed
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def near(value: float) -> list[float]:
+    """The short numbers that a solved one may stand for, shortest first, then the number itself."""
+    found = [float(f"{value:.{n}g}") for n in (1, 2, 3)]
+    return list(dict.fromkeys([*found, float(f"{value:.6g}"), value]))

@@ -1,0 +1,217 @@
+"""Every single mistake in one equation: a term, a factor, a power, a position, a condition; one element at a time.
+
+``elements(e)`` lists what is most often wrong, :mod:`numerics.checks.readings` what is read where and which numbers stand in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import sympy
+from sympy import Expr, Integer, Mul, Piecewise, Pow
+from sympy.core.relational import Relational
+
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation, Row, Term
+
+STRICT = {"<=": "<", "<": "<=", "==": "<=", "!=": "=="}
+
+
+@dataclass(frozen=True)
+class Element:
+    """A mistake planted in one equation: its kind, the sentence about it, and what stands in the equation's place."""
+
+    kind: str
+    text: str
+    equation: Equation
+
+
+def with_term(e: Equation, n: int, term: Term) -> Equation:
+    return replace(e, terms=tuple(term if m == n else t for m, t in enumerate(e.terms)))
+
+
+def with_factor(term: Term, m: int, *factors: Expr) -> Term:
+    return replace(term, fac=(*term.fac[:m], *factors, *term.fac[m + 1 :]))
+
+
+def elements(e: Equation) -> Iterator[Element]:
+    """Terms and factors missing, doubled or negated, powers, positions left out, windows read backwards, no condition."""
+    if len(e.terms) > 1:
+        yield from _shared(e)
+    for n, term in enumerate(e.terms):
+        for kind, text, changed in _of_term(e, n, term):
+            yield Element(kind, text, with_term(e, n, changed))
+    for m, guard in enumerate(e.guards):
+        rest = e.guards[:m] + e.guards[m + 1 :]
+        yield Element("missing condition", f"the condition {guard} is missing", replace(e, guards=rest))
+
+
+def _shared(e: Equation) -> Iterator[Element]:
+    """What several terms have in common, missing in all of them: a coefficient or a factor."""
+    parts = {p for t in e.terms for p in Mul.make_args(t.coef) if p not in (1, -1)}
+    for part in sorted(parts, key=str):
+        holders = [t for t in e.terms if part in Mul.make_args(t.coef)]
+        if len(holders) > 1:
+            where = "" if len(holders) == len(e.terms) else " in the terms that have it"
+            divided = tuple(replace(t, coef=t.coef / part) if t in holders else t for t in e.terms)
+            yield Element("factor", f"{part} is missing{where}", replace(e, terms=divided))
+    for f in e.terms[0].fac:
+        if all(f in t.fac for t in e.terms):
+            bare = tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)
+            yield Element("missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=bare))
+
+
+def shown(e: Equation, n: int) -> str:
+    return term_text(e, n) if len(e.terms) > 1 else "the right-hand side"
+
+
+def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]:
+    here = shown(e, n)
+    if len(e.terms) > 1:
+        yield "missing term", f"the term {here} is missing", replace(term, coef=Integer(0))
+        yield "doubled term", f"the term {here} is counted twice", replace(term, coef=2 * term.coef)
+        yield "sign of a term", f"the term {here} has the wrong sign", replace(term, coef=-term.coef)
+    for part in Mul.make_args(term.coef):
+        if part not in (1, -1):
+            yield "factor", f"{part} is missing in {here}", replace(term, coef=term.coef / part)
+    for m, f in enumerate(term.fac):
+        if len(term.fac) > 1 or term.rows or f.is_Add or f.is_Pow:
+            kind = "missing condition" if isinstance(f, Iverson) else "missing factor"
+            what = "condition" if isinstance(f, Iverson) else "factor"
+            yield kind, f"the {what} {expr_text(e, f)} of {here} is missing", with_factor(term, m)
+        for kind, text, changed in _of_factor(e, f):
+            place = f" in {here}" if len(e.terms) > 1 else ""
+            yield kind, f"{text}{place}", with_factor(term, m, changed)
+    for b in term.bnd:
+        for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
+            left_out = replace(term, rows=(*term.rows, Row("!=", b, at)))
+            yield "range", f"the {word} position of the sum over {b.name} is left out in {here}", left_out
+    yield from _reversals(e, term, here)
+    for m, row in enumerate(term.rows):
+        rest = term.rows[:m] + term.rows[m + 1 :]
+        yield "missing condition", f"the condition {row} of {here} is missing", replace(term, rows=rest)
+
+
+def _reversals(e: Equation, term: Term, here: str) -> Iterator[tuple[str, str, Term]]:
+    """A window read backwards in one factor, as a kernel that was flipped, or was not."""
+    for m, f in enumerate(term.fac):
+        window = [b for b in term.bnd if b in f.free_symbols and any(b in r.free_symbols for r in term.rows)]
+        window += [
+            b
+            for b in term.bnd
+            if b in f.free_symbols
+            and b not in window
+            and any(i != b and b in i.free_symbols for g in term.fac for r in g.atoms(Read) for i in r.idx)
+        ]
+        for count in range(1, min(len(window), 2) + 1):
+            for some in itertools.combinations(window, count):
+                back = f.xreplace({b: b.size - 1 - b for b in some})
+                names = " and ".join(b.name for b in some)
+                text = f"{expr_text(e, f)} is read backwards along {names} in {here}"
+                yield "reversed", text, with_factor(term, m, back)
+
+
+def _of_factor(e: Equation, f: Expr) -> Iterator[tuple[str, str, Expr]]:
+    """Parts of one factor: an addend, a nested factor, a power, a branch."""
+    for part in sorted({p for p in parts_of(f) if p.is_Add}, key=str)[:3]:
+        for addend in part.args:
+            yield "missing term", f"the term {expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
+            negated = f.xreplace({part: part - 2 * addend})
+            yield "sign of a term", f"the term {expr_text(e, addend)} has the wrong sign", negated
+    if f.is_Mul:
+        for part in f.args:
+            yield "missing factor", f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})
+    for part in sorted({p for p in parts_of(f) if isinstance(p, Pow)}, key=str)[:3]:
+        if not part.exp.is_number:
+            continue
+        for power in (part.exp - 1, part.exp + 1):
+            text = f"the power of {expr_text(e, part.base)} is {power}, not {part.exp}"
+            yield "power", text, f.xreplace({part: part.base**power})
+    for part in sorted(f.atoms(Piecewise), key=str)[:2]:
+        for branch, condition in part.args:
+            if condition != True:  # noqa: E712  a SymPy truth value
+                text = f"the condition {condition_text(e, condition)} is missing: {expr_text(e, branch)} everywhere"
+                yield "missing condition", text, f.xreplace({part: branch})
+
+
+def parts_of(f: Expr) -> Iterator[Expr]:
+    """The sub-expressions of a factor that are values: positions inside reads are none."""
+    yield f
+    if not isinstance(f, Read):
+        for a in f.args:
+            if isinstance(a, sympy.Basic):
+                yield from parts_of(a)
+
+
+def conditions(e: Equation) -> Iterator[tuple[str, Callable[[Equation], Equation]]]:
+    """Every condition with another in its place: strict or not, shifted by one, its sides exchanged, turned round.
+
+    What is yielded is told as "[q <= p]; yours fits [q < p]" and a function that changes an equation.
+    """
+    for row in dict.fromkeys(r for t in e.terms for r in t.rows) | dict.fromkeys(e.guards):
+        for other in other_rows(row):
+            yield f"the condition is {row}; yours fits {other}", _row_changer(row, other)
+    relations = {c for t in e.terms for f in t.fac for c in f.atoms(Relational)}
+    for c in sorted(relations, key=str):
+        for turned in _other_relations(c):
+            text = f"the condition is {condition_text(e, c)}; yours fits {condition_text(e, turned)}"
+            yield text, _relation_changer(c, turned)
+
+
+def _row_changer(row: Row, other: Row) -> Callable[[Equation], Equation]:
+    def change(e: Equation) -> Equation:
+        terms = tuple(replace(t, rows=tuple(other if r == row else r for r in t.rows)) for t in e.terms)
+        return replace(e, terms=terms, guards=tuple(other if g == row else g for g in e.guards))
+
+    return change
+
+
+def _relation_changer(c: Relational, other: Expr) -> Callable[[Equation], Equation]:
+    return lambda e: e.xreplace({c: other})
+
+
+def other_rows(row: Row) -> Iterator[Row]:
+    """What people write for a condition on positions, when it is not that."""
+    if row.op in ("<", "<="):
+        yield Row(STRICT[row.op], row.lhs, row.rhs)
+        yield Row(row.op, row.rhs, row.lhs)
+        yield Row("<" if row.op == "<=" else "<=", row.rhs, row.lhs)
+        yield Row("==", row.lhs, row.rhs)
+        yield from (Row(row.op, row.lhs, row.rhs + by) for by in (1, -1))
+    elif not any(s.atoms(Read) for s in (row.lhs, row.rhs)):
+        if row.lhs.is_Symbol and row.rhs.is_Symbol:
+            yield from (Row(op, *sides) for op in ("<=", "<") for sides in ((row.lhs, row.rhs), (row.rhs, row.lhs)))
+            yield Row("!=" if row.op == "==" else "==", row.lhs, row.rhs)
+
+
+def _other_relations(c: Relational) -> Iterator[Expr]:
+    yield sympy.Not(c)
+    pairs = {sympy.Gt: sympy.Ge, sympy.Ge: sympy.Gt, sympy.Lt: sympy.Le, sympy.Le: sympy.Lt}
+    for kind, other in pairs.items():
+        if isinstance(c, kind):
+            yield other(c.lhs, c.rhs, evaluate=False)
+    if c.lhs.atoms(Read) and not c.rhs.atoms(Read) and c.rhs != 0:
+        yield c.func(c.lhs, 0, evaluate=False)
+
+
+def equation_text(e: Equation) -> str:
+    return f"({e.number}) {e}" if e.number else str(e)
+
+
+def term_text(e: Equation, n: int) -> str:
+    """One term as the equation's own text writes it."""
+    alone = str(replace(e, terms=(e.terms[n],), number=0))
+    return alone.split(" = ", 1)[1]
+
+
+def expr_text(e: Equation, expr: Expr) -> str:
+    """An expression in the letters of its equation."""
+    held = replace(e, terms=(Term(Integer(1), (expr,)),), reduce=None, over=(), guards=(), number=0)
+    return str(held).split(" = ", 1)[1]
+
+
+def condition_text(e: Equation, condition: Expr) -> str:
+    return expr_text(e, Iverson(condition)).strip("[]")

@@ -1,0 +1,195 @@
+"""Mistakes in the definitions themselves: a path stopped, a derivative taken as 1, another constant, all done consistently.
+
+The gradient of an altered definition is asked of autodiff, the opponent; but only where a slope agrees.  The slope of an
+altered definition along one direction takes two forward evaluations, and
+
+    <theirs, v> = (f'(x + h v) - f'(x - h v)) / 2h
+
+is refused by all but the right alteration.  What is not to be followed (a stopped read) is held at its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from sympy import Expr
+
+from derive.derivation.derivation import Derivation
+from derive.language.nodes import stop_gradient
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Program
+from numerics.reference.definitions import evaluate
+
+from .constants import Knob, added, free_constants, knobs, near
+from .elements import conditions, elements, expr_text
+from .mistakes import Case
+from .readings import displaced_reads, exchanged, other_sizes
+from .replay import Changes, Replay
+
+STEP = 1e-5
+SLACK = 1e-6  # of a slope: beyond it an alteration is not asked of autodiff
+COEFFICIENTS = {0: "is missing", 2: "is counted twice", -1: "has the wrong sign"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An altered definition.  For a ``path``, what stopping it takes away may be missing, doubled or negated."""
+
+    kind: str
+    text: str
+    equation: Equation
+    changed: dict[str, tuple[Equation, ...]]
+    path: bool = False
+
+
+class Definitions:
+    """The altered definitions of one derivation at one sample."""
+
+    def __init__(self, d: Derivation, arrays: dict[str, Any], sizes: dict):
+        self.d, self.sizes = d, sizes
+        values = Replay(d.source, arrays, sizes).base
+        self.arrays = {**arrays, **{held_name(n): v for n, v in values.items()}}
+        self.source = Program(d.source.inputs, tuple(_unstopped(e) for e in d.source.equations), d.source.outputs)
+        self._around: dict[str, tuple[Replay, Replay]] = {}
+        self._direction: dict[str, np.ndarray] = {}
+        self.asked = 0
+
+    def paths(self) -> Iterator[Definition]:
+        for e in reversed(self.source.equations):
+            yield from stopped(self.numbered(e), e)
+
+    def altered(self) -> Iterator[Definition]:
+        """One element of one definition, forward and backward alike."""
+        for e in reversed(self.source.equations):
+            for x in (*elements(e), *exchanged(e), *other_sizes(e, self.sizes), *displaced_reads(e)):
+                yield Definition(x.kind, f"{x.text} (forward and backward)", self.numbered(e), {e.name: (x.equation,)})
+            for text, change in conditions(e):
+                changed = {q.name: (c,) for q in self.source.equations if (c := change(q)) != q}
+                yield Definition("condition", f"{text} (forward and backward)", self.numbered(e), changed)
+
+    def knobs(self) -> Iterator[Knob]:
+        yield from knobs(self.source.equations)
+        for e in self.source.equations:
+            yield from free_constants(e)
+            yield from added(e)
+
+    def numbered(self, e: Equation) -> Equation:
+        known = self.d.program.equation(e.name)
+        return e if known is None else replace(e, number=known.number)
+
+    # -- slopes --------------------------------------------------------------------------------------------------------
+
+    def direction(self, case: Case) -> np.ndarray:
+        if case.name not in self._direction:
+            rng = np.random.default_rng(len(case.name))
+            x = np.asarray(self.arrays[case.name], float)
+            self._direction[case.name] = rng.normal(size=x.shape) * max(float(np.max(np.abs(x), initial=0.0)), 1e-3)
+        return self._direction[case.name]
+
+    def along(self, case: Case, gradient: np.ndarray) -> float:
+        return float(np.sum(gradient * self.direction(case)))
+
+    def slope(self, case: Case, changed: Changes) -> float | None:
+        """The slope of the altered definitions along the direction of one input."""
+        if case.name not in self._around:
+            v = STEP * self.direction(case)
+            low, high = ({**self.arrays, case.name: self.arrays[case.name] + s * v} for s in (-1, 1))
+            self._around[case.name] = (Replay(self.source, low, self.sizes), Replay(self.source, high, self.sizes))
+        ends = []
+        for replay in self._around[case.name]:
+            values = replay.run(changed)
+            if values is None:
+                return None
+            y = values[self.d.loss.name]
+            ends.append(float(np.sum(y if self.d.seed is None else y * self.arrays[self.d.seed.name])))
+        found = (ends[1] - ends[0]) / (2 * STEP)
+        return found if np.isfinite(found) else None
+
+    def agrees(self, case: Case, slope: float | None, wanted: float | None = None) -> bool:
+        if slope is None:
+            return False
+        wanted = self.along(case, case.theirs) if wanted is None else wanted
+        size = abs(wanted) + abs(self.along(case, case.ours)) + abs(slope)
+        return abs(slope - wanted) <= (SLACK + 10 * case.tolerance) * size
+
+    def gradient(self, changed: Changes) -> dict[str, np.ndarray] | None:
+        """The gradients of altered definitions, by autodiff."""
+        self.asked += 1
+        equations = tuple(x for e in self.source.equations for x in changed.get(e.name, (e,)))
+        program = replace(self.source, equations=equations)
+        arrays = {n: jnp.asarray(a) for n, a in self.arrays.items()}
+        wrt = {t.name: arrays[t.name] for t in self.d.wrt if t.name in arrays}
+
+        def scalar(parts):
+            y = evaluate(program, {**arrays, **parts}, self.sizes, jnp)[self.d.loss.name]
+            return y if self.d.seed is None else jnp.sum(y * arrays[self.d.seed.name])
+
+        try:
+            return {n: np.asarray(g) for n, g in jax.grad(scalar)(wrt).items()}
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def solved(self, case: Case, knob: Knob) -> list[float]:
+        """The values of a number at which the slope is theirs: the short ones first; none where it never is."""
+        wanted = self.along(case, case.theirs)
+        a, b = knob.start, knob.start + knob.step
+        fa: float | None = self.along(case, case.ours)
+        fb = self.slope(case, knob.make(sympy.Float(b)))
+        for _ in range(6):
+            if fa is None or fb is None or fa == fb:
+                return []
+            if self.agrees(case, fb):
+                return [v for v in near(b) if self.agrees(case, self.slope(case, knob.make(number(v))))]
+            a, b, fa = b, b + (wanted - fb) * (b - a) / (fb - fa), fb
+            if not np.isfinite(b) or abs(b) > 1e6 * max(1.0, abs(knob.start)):
+                return []
+            fb = self.slope(case, knob.make(sympy.Float(b)))
+        return []
+
+
+def number(value: float) -> Expr:
+    return sympy.Integer(int(value)) if value == int(value) else sympy.Float(value)
+
+
+def held_name(name: str) -> str:
+    return f"{name} held"
+
+
+def held(expr: Expr) -> Expr:
+    """An expression at the values that its tensors have, through which nothing is differentiated."""
+    return expr.xreplace({r: Read(_held(r.tensor), *r.idx) for r in expr.atoms(Read) if r.tensor.dtype == "float"})
+
+
+def _held(t: Tensor) -> Tensor:
+    return Tensor(held_name(t.name), t.axes, t.letters, digest=f"held:{t.name}")
+
+
+def _unstopped(e: Equation) -> Equation:
+    """The user's own stopped gradients as held values, so that a slope does not follow them either."""
+    nodes = {s for t in e.terms for f in t.fac for s in f.atoms(stop_gradient)}
+    return e.xreplace({s: held(s.args[0]) for s in nodes}) if nodes else e
+
+
+def stopped(shown: Equation, e: Equation) -> Iterator[Definition]:
+    """An equation with one float read stopped, or with one function's derivative taken as 1."""
+    reads = [r for r in e.reads() if r.tensor.dtype == "float" and not r.tensor.name.endswith(" held")]
+    for r in sorted(reads, key=str):
+        text = f"the path through {expr_text(e, r)} in {{equation}}"
+        yield Definition("path", text, shown, {e.name: (e.xreplace({r: held(r)}),)}, path=True)
+    for term in e.terms:
+        calls = {
+            c
+            for f in term.fac
+            for c in sympy.preorder_traversal(f)
+            if c.is_Function and len(c.args) == 1 and c.atoms(Read) and not isinstance(c, stop_gradient)
+        }
+        for c in sorted(calls, key=str):
+            slope_one = e.xreplace({c: c.args[0] + held(c - c.args[0])})
+            text = f"the derivative of {expr_text(e, c)} in {{equation}} was taken as 1"
+            yield Definition("missing derivative", text, shown, {e.name: (slope_one,)})
