@@ -19,12 +19,12 @@ from sympy import Integer, Mul
 
 from derive.derivation.derivation import Derivation
 from derive.language.tensor import Read, Tensor
-from derive.program.program import Equation, Term
+from derive.program.program import Equation, Row, Term
 from numerics.reference.definitions import size_value, term_value
 
 from .axes import ratio_value, wrong_axes
 from .constants import Knob, added, free_constants, knobs, near, outside_the_root
-from .elements import Element, conditions, elements, equation_text, term_text, with_term
+from .elements import Element, alike, conditions, elements, equation_text, term_text, with_term
 from .mistakes import Case, Mistake
 from .paths import COEFFICIENTS, Definition, Definitions, number
 from .readings import displaced_reads, exchanged, other_sizes, other_tensors, shifted_reads
@@ -32,7 +32,6 @@ from .replay import Changes, Replay, points
 
 BUDGET = 900  # evaluations of altered programs for one report
 WORK = 600_000_000  # grid points that they may visit together: large inputs are searched less far
-ASKED = 15  # gradients of altered definitions asked of autodiff
 PAIRABLE = 4  # entries that a gradient needs for two alterations to be told from chance
 
 
@@ -44,6 +43,7 @@ class Candidate:
     text: str
     changed: Changes
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    plain: bool = False  # to be evaluated without stabilizing maxima
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Alterations:
 
     def __init__(self, d: Derivation, arrays: dict[str, Any], sizes: dict, targets: dict[str, str]):
         self.d, self.arrays, self.sizes, self.targets = d, arrays, sizes, targets
-        self.replay = self._unstabilized(Replay(d.program, arrays, sizes))
+        self.replay = Replay(d.program, arrays, sizes)
+        self._plain: Replay | None = None
         self.budget = max(60, min(BUDGET, WORK // max(points(d.program, sizes), 1)))
         self.spent = 0
         self.definitions: Definitions | None = None
@@ -74,15 +75,17 @@ class Alterations:
         self._terms: dict[str, list] = {}
         self._upstream: dict[str, list[Equation]] = {}
 
-    def _unstabilized(self, replay: Replay) -> Replay:
-        """With every stabilizing maximum at 0 where the sample allows it: what is summed over other axes then means itself."""
-        own = {e.name for e in self.d.source.equations}
-        maxima = {e.name for e in self.d.program.equations if e.reduce == "max" and e.name not in own}
-        if not maxima:
-            return replay
-        plain = Replay(self.d.program, self.arrays, self.sizes, {n: np.zeros_like(replay.base[n]) for n in maxima})
-        same = all(np.allclose(plain.base[n], replay.base[n], rtol=1e-9) for n in self.targets.values())
-        return plain if same else replay
+    @property
+    def unstabilized(self) -> Replay:
+        """With every stabilizing maximum at 0 where the sample allows it: a sum over other axes then means itself."""
+        if self._plain is None:
+            own = {e.name for e in self.d.source.equations}
+            maxima = {e.name for e in self.d.program.equations if e.reduce == "max" and e.name not in own}
+            zeros = {n: np.zeros_like(self.replay.base[n]) for n in maxima}
+            plain = Replay(self.d.program, self.arrays, self.sizes, zeros) if maxima else self.replay
+            same = all(np.allclose(plain.base[n], self.replay.base[n], rtol=1e-9) for n in self.targets.values())
+            self._plain = plain if same else self.replay
+        return self._plain
 
     # -- the search ----------------------------------------------------------------------------------------------------
 
@@ -124,7 +127,8 @@ class Alterations:
 
     def evaluate(self, candidate: Candidate) -> dict[str, np.ndarray] | None:
         self.spent += 1
-        values = self.replay.run(candidate.changed, candidate.known)
+        replay = self.unstabilized if candidate.plain else self.replay
+        values = replay.run(candidate.changed, candidate.known)
         return None if values is None else {n: values[t] for n, t in self.targets.items()}
 
     def _offer(self, candidate: Candidate, gradients: dict, tentative: dict[str, Mistake]) -> bool:
@@ -202,7 +206,7 @@ class Alterations:
             return None
         said = [f"the term {term_text(e, n)} {COEFFICIENTS[c]}" for n, c in enumerate(wanted) if c != 1]
         kind = {0: "missing term", 2: "doubled term", -1: "sign of a term"}[next(c for c in wanted if c != 1)]
-        mistake = Mistake(kind, f"in {equation_text(e)} {' and '.join(said)}")
+        mistake = Mistake(kind, f"in {equation_text(e)}, {' and '.join(said)}")
         if all(c.agrees(moved(n, c.ours)) for n, c in self.right.items()):
             return mistake
         self.fallback.setdefault(name, mistake)
@@ -248,35 +252,39 @@ class Alterations:
 
     def _elsewhere(self) -> Iterator[Candidate]:
         """Equations that right gradients depend on, too: where these were computed apart."""
-        for e in self.suspects(within=False):
-            yield from (_alone(e, x) for x in elements(e))
+        suspects = self.suspects(within=False)
+        yield from self._conditions(suspects)
+        for e in suspects:
+            yield from (_alone(e, x) for x in (*elements(e), *other_sizes(e, self.sizes)))
+        yield from self._numbers(suspects)
 
     def _conditions(self, suspects: list[Equation]) -> Iterator[Candidate]:
         """A condition replaced wherever it stands; then in one equation alone."""
         for e in suspects:
             for text, change in conditions(e):
                 everywhere = {q.name: (c,) for q in self.d.program.equations if (c := change(q)) != q}
-                yield Candidate("condition", f"in {equation_text(e)} {text}", everywhere)
+                yield Candidate("condition", f"in {equation_text(e)}, {text}", everywhere)
                 if len(everywhere) > 1:
-                    yield Candidate("condition", f"in {equation_text(e)} alone {text}", {e.name: everywhere[e.name]})
+                    yield Candidate("condition", f"in {equation_text(e)} alone, {text}", {e.name: everywhere[e.name]})
         for texts, changed in self._dropped():
             yield Candidate("missing condition", texts, changed)
 
     def _dropped(self) -> Iterator[tuple[str, Changes]]:
-        """The conditions of one kind, on indices of one size, dropped in all equations: a mask forgotten altogether."""
-        rows = {
-            r for e in self.d.program.equations for t in e.terms for r in (*t.rows, *e.guards) if r.op in ("<", "<=")
-        }
-        for key in sorted({(r.op, _sizes_of(r)) for r in rows}, key=str):
-            same = {r for r in rows if (r.op, _sizes_of(r)) == key}
+        """The conditions of one kind dropped in all equations: a mask forgotten altogether."""
+        rows = [r for e in self.d.program.equations for t in e.terms for r in (*t.rows, *e.guards)]
+        kinds: list[Row] = []
+        for row in rows:
+            if row.op in ("<", "<=") and not any(alike(row, k) for k in kinds):
+                kinds.append(row)
+        for kind in kinds:
             changed: dict[str, tuple[Equation, ...]] = {}
             for e in self.d.program.equations:
-                terms = tuple(replace(t, rows=tuple(r for r in t.rows if r not in same)) for t in e.terms)
-                guards = tuple(g for g in e.guards if g not in same)
+                terms = tuple(replace(t, rows=tuple(r for r in t.rows if not alike(r, kind))) for t in e.terms)
+                guards = tuple(g for g in e.guards if not alike(g, kind))
                 if terms != e.terms or guards != e.guards:
                     changed[e.name] = (replace(e, terms=terms, guards=guards),)
             where = ", ".join(f"({self._number(n)})" for n in changed)
-            some = " and ".join(sorted(map(str, same)))
+            some = " and ".join(sorted({str(r) for r in rows if alike(r, kind)}))
             yield f"the condition {some} is missing in {where}", changed
 
     def _axes(self, suspects: list[Equation]) -> Iterator[Candidate]:
@@ -284,14 +292,14 @@ class Alterations:
         for e in suspects:
             for moved in wrong_axes(e, self.d.program, needed):
                 text = f"{equation_text(e)} {moved.text}"
-                yield Candidate("wrong axis", text, moved.changed)
+                yield Candidate("wrong axis", text, moved.changed, plain=True)
                 ratio = ratio_value(moved.ratio, self.sizes)
                 if ratio != 1:
                     scaled = {
                         n: tuple(_scaled(x, moved.ratio) if n == e.name else x for x in xs)
                         for n, xs in moved.changed.items()
                     }
-                    yield Candidate("wrong axis", text.replace("a sum over", "a mean over"), scaled)
+                    yield Candidate("wrong axis", text.replace("a sum over", "a mean over"), scaled, plain=True)
 
     def _numbers(self, suspects: list[Equation]) -> Iterator[Candidate]:
         """Numbers are solved for; what is yielded fits already, or nearly."""
@@ -304,11 +312,11 @@ class Alterations:
         for knob in some:
             value = self._solved(knob)
             for v in near(value) if value is not None else ():
-                text = f"in {equation_text(knob.equation)} {knob.text(f'{v:.6g}')}"
+                text = f"in {equation_text(knob.equation)}, {knob.text(f'{v:.6g}')}"
                 yield Candidate(knob.kind, text, knob.make(number(v)))
         for e in suspects:
             for said, changed in outside_the_root(e, self.d.program.equation):
-                text = f"in {equation_text(e)} {said}; yours fits it added outside of the root"
+                text = f"in {equation_text(e)}, {said}; yours fits it added outside of the root"
                 yield Candidate("constant", text, changed)
 
     def _solved(self, knob: Knob) -> float | None:
@@ -378,7 +386,7 @@ class Alterations:
         for at in np.ndindex(*each.shape[: len(over)]):
             value = np.where(np.broadcast_to(there[at], shape), each[at], value)
         text = f"the contributions of one element that {array} picks several times are assigned (the last one wins), not added"
-        yield Candidate("repeated index", f"in {equation_text(e)} {text}", {e.name: ()}, {e.name: value})
+        yield Candidate("repeated index", f"in {equation_text(e)}, {text}", {e.name: ()}, {e.name: value})
 
     # -- the definitions -----------------------------------------------------------------------------------------------
 
@@ -397,55 +405,41 @@ class Alterations:
     def _defined(self, case: Case, source: Callable[[], Iterator[Definition]]) -> None:
         defs = self._defs()
         for x in source():
-            if self.spent >= self.budget or defs.asked >= ASKED:
+            if self.spent >= self.budget:
                 return
             self.spent += 1
-            slope = defs.slope(case, x.changed)
-            times = self._times(case, x, slope)
+            times = defs.times(case, x)
             if times is None:
                 continue
             how = f" {COEFFICIENTS[times]}" if x.path else ""
             shown = equation_text(x.equation)
-            text = (x.text.format(equation=shown) if "{equation}" in x.text else f"in {shown} {x.text}") + how
-            if self._confirmed(x.kind, text, x.changed, times):
+            text = (x.text.format(equation=shown) if "{equation}" in x.text else f"in {shown}, {x.text}") + how
+            if self._confirmed(case, Mistake(x.kind, text), x.changed, times):
                 return
 
-    def _times(self, case: Case, x: Definition, slope: float | None) -> int | None:
-        """The coefficient of a path at which the slope is theirs; 0 for an altered definition whose slope is."""
+    def _confirmed(self, case: Case, mistake: Mistake, changed: Changes, times: int = 0) -> bool:
+        """Settle every wrong gradient that altered definitions give, unless they spoil a right one."""
         defs = self._defs()
-        if not x.path or slope is None:
-            return 0 if defs.agrees(case, slope) else None
-        ours = defs.along(case, case.ours)
-        for c in COEFFICIENTS:
-            if slope != ours and defs.agrees(case, slope + c * (ours - slope)):
-                return c
-        return None
-
-    def _confirmed(self, kind: str, text: str, changed: Changes, times: int = 0) -> bool:
-        """Whether autodiff of the altered definitions gives theirs; every wrong gradient that it gives is settled."""
-        gradients = self._defs().gradient(changed)
-        if gradients is None:
-            return False
-        every = {**self.pending, **self.right}
-        moved = {n: gradients[n] + times * (c.ours - gradients[n]) for n, c in every.items() if n in gradients}
-        explained = [n for n, c in self.pending.items() if n in moved and c.fits(moved[n])]
-        if all(c.agrees(moved[n]) for n, c in self.right.items() if n in moved):
-            self._settle({n: Mistake(kind, text) for n in explained})
-            return bool(explained)
-        for n in explained:
-            self.fallback.setdefault(n, Mistake(kind, text))
+        told = {n: c for n, c in self.pending.items() if n in self.arrays}
+        explained = [n for n, c in told.items() if c is case or defs.explains(c, changed, times)]
+        right = [c for n, c in self.right.items() if n in self.arrays]
+        if all(defs.explains(c, changed, times, c.ours) for c in right):
+            self._settle(dict.fromkeys(explained, mistake))
+            return True
+        self.fallback.update({n: mistake for n in explained if n not in self.fallback})
         return False
 
     def _defined_number(self, case: Case) -> None:
         defs = self._defs()
         for knob in defs.knobs():
-            if self.spent >= self.budget or defs.asked >= ASKED:
+            if self.spent >= self.budget:
                 return
             self.spent += 1
-            for value in defs.solved(case, knob)[:1]:
+            value = defs.solved(case, knob)
+            if value is not None:
                 shown = equation_text(defs.numbered(knob.equation))
-                text = f"in {shown} {knob.text(f'{value:.6g}')} (forward and backward)"
-                if self._confirmed(knob.kind, text, knob.make(number(value))):
+                text = f"in {shown}, {knob.text(f'{value:.6g}')} (forward and backward)"
+                if self._confirmed(case, Mistake(knob.kind, text), knob.make(number(value))):
                     return
 
     def _defs(self) -> Definitions:
@@ -506,15 +500,11 @@ class Alterations:
 
 
 def _alone(e: Equation, x: Element) -> Candidate:
-    return Candidate(x.kind, f"in {equation_text(e)} {x.text}", {e.name: (x.equation,)})
+    return Candidate(x.kind, f"in {equation_text(e)}, {x.text}", {e.name: (x.equation,)})
 
 
 def _scaled(e: Equation, ratio: Any) -> Equation:
     return replace(e, terms=tuple(replace(t, coef=t.coef * ratio) for t in e.terms))
-
-
-def _sizes_of(row) -> tuple[str, ...]:
-    return tuple(sorted(str(i.size) for i in row.free_symbols if hasattr(i, "size")))
 
 
 def _differs(values: dict, base: dict, name: str) -> bool:

@@ -56,12 +56,12 @@ def _constant(e: Equation, part: Expr, n: int, equations: Sequence[Equation]) ->
         new = part.func(*part.args[:n], value, *part.args[n + 1 :])
         return {q.name: (q.xreplace({part: new}),) for q in holders}
 
-    where = expr_text(e, part) if not part.is_Relational else str(part)
+    where = "" if part.is_Add else f" of {expr_text(e, part) if not part.is_Relational else part}"
     what = "the exponent" if isinstance(part, Pow) and n == 1 else "the constant"
     start = float(old)
 
     def text(value: str) -> str:
-        return f"{what} {_plain_number(start)} of {where} differs; yours fits {value}"
+        return f"{what} {_plain_number(start)}{where} differs; yours fits {value}"
 
     return Knob("constant", e, start, SMALL * abs(start) if start else 1e-6, make, text)
 

@@ -435,7 +435,8 @@ class _Judge:
 
     def _diagnosed(self) -> dict[str, Mistake]:
         found: dict[str, Mistake] = {}
-        cases = {n: case for n, (case, _) in self.disagreed.items()}
+        told = {n for n, v in self.cross.verdicts.items() if not v.ok}  # at an earlier draw
+        cases = {n: case for n, (case, _) in self.disagreed.items() if n not in told}
         if not cases:
             return found
         for name, case in cases.items():

@@ -1,10 +1,11 @@
 """Every single mistake in one equation: a term, a factor, a power, a position, a condition; one element at a time.
 
-``elements(e)`` lists what is most often wrong, :mod:`numerics.checks.readings` what is read where and which numbers stand in it.
+``elements(e)`` lists what is most often wrong; :mod:`numerics.checks.readings` what is read, and where.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import sympy
 from sympy import Expr, Integer, Mul, Piecewise, Pow
 from sympy.core.relational import Relational
 
+from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
@@ -81,8 +83,8 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
         if len(term.fac) > 1 or term.rows or f.is_Add or f.is_Pow:
             kind = "missing condition" if isinstance(f, Iverson) else "missing factor"
             what = "condition" if isinstance(f, Iverson) else "factor"
-            yield kind, f"the {what} {expr_text(e, f)} of {here} is missing", with_factor(term, m)
-        for kind, text, changed in _of_factor(e, f):
+            yield kind, f"the {what} {expr_text(e, f, term.bnd)} of {here} is missing", with_factor(term, m)
+        for kind, text, changed in _of_factor(e, f, term.bnd):
             place = f" in {here}" if len(e.terms) > 1 else ""
             yield kind, f"{text}{place}", with_factor(term, m, changed)
     for b in term.bnd:
@@ -110,30 +112,32 @@ def _reversals(e: Equation, term: Term, here: str) -> Iterator[tuple[str, str, T
             for some in itertools.combinations(window, count):
                 back = f.xreplace({b: b.size - 1 - b for b in some})
                 names = " and ".join(b.name for b in some)
-                text = f"{expr_text(e, f)} is read backwards along {names} in {here}"
+                text = f"{expr_text(e, f, term.bnd)} is read backwards along {names} in {here}"
                 yield "reversed", text, with_factor(term, m, back)
 
 
-def _of_factor(e: Equation, f: Expr) -> Iterator[tuple[str, str, Expr]]:
+def _of_factor(e: Equation, f: Expr, bnd: tuple[Index, ...]) -> Iterator[tuple[str, str, Expr]]:
     """Parts of one factor: an addend, a nested factor, a power, a branch."""
     for part in sorted({p for p in parts_of(f) if p.is_Add}, key=str)[:3]:
         for addend in part.args:
-            yield "missing term", f"the term {expr_text(e, addend)} is missing", f.xreplace({part: part - addend})
+            yield "missing term", f"the term {expr_text(e, addend, bnd)} is missing", f.xreplace({part: part - addend})
             negated = f.xreplace({part: part - 2 * addend})
-            yield "sign of a term", f"the term {expr_text(e, addend)} has the wrong sign", negated
+            yield "sign of a term", f"the term {expr_text(e, addend, bnd)} has the wrong sign", negated
     if f.is_Mul:
         for part in f.args:
-            yield "missing factor", f"the factor {expr_text(e, part)} is missing", f.xreplace({f: f / part})
+            yield "missing factor", f"the factor {expr_text(e, part, bnd)} is missing", f.xreplace({f: f / part})
     for part in sorted({p for p in parts_of(f) if isinstance(p, Pow)}, key=str)[:3]:
         if not part.exp.is_number:
             continue
         for power in (part.exp - 1, part.exp + 1):
-            text = f"the power of {expr_text(e, part.base)} is {power}, not {part.exp}"
+            text = f"the power of {expr_text(e, part.base, bnd)} is {power}, not {part.exp}"
             yield "power", text, f.xreplace({part: part.base**power})
     for part in sorted(f.atoms(Piecewise), key=str)[:2]:
         for branch, condition in part.args:
             if condition != True:  # noqa: E712  a SymPy truth value
-                text = f"the condition {condition_text(e, condition)} is missing: {expr_text(e, branch)} everywhere"
+                text = (
+                    f"the condition {condition_text(e, condition)} is missing: {expr_text(e, branch, bnd)} everywhere"
+                )
                 yield "missing condition", text, f.xreplace({part: branch})
 
 
@@ -152,8 +156,8 @@ def conditions(e: Equation) -> Iterator[tuple[str, Callable[[Equation], Equation
     What is yielded is told as "[q <= p]; yours fits [q < p]" and a function that changes an equation.
     """
     for row in dict.fromkeys(r for t in e.terms for r in t.rows) | dict.fromkeys(e.guards):
-        for other in other_rows(row):
-            yield f"the condition is {row}; yours fits {other}", _row_changer(row, other)
+        for n, other in enumerate(other_rows(row)):
+            yield f"the condition is {row}; yours fits {other}", _row_changer(row, n)
     relations = {c for t in e.terms for f in t.fac for c in f.atoms(Relational)}
     for c in sorted(relations, key=str):
         for turned in _other_relations(c):
@@ -161,10 +165,29 @@ def conditions(e: Equation) -> Iterator[tuple[str, Callable[[Equation], Equation
             yield text, _relation_changer(c, turned)
 
 
-def _row_changer(row: Row, other: Row) -> Callable[[Equation], Equation]:
+def alike(a: Row, b: Row) -> bool:
+    """Whether two conditions say the same of their positions, whatever the letters: ``r <= p`` and ``q <= p``."""
+    return a.op == b.op and _shape(a) == _shape(b)
+
+
+def _shape(row: Row) -> tuple:
+    return tuple((i.size, sympy.expand(s - i)) if (i := _letter(s)) is not None else s for s in (row.lhs, row.rhs))
+
+
+def _letter(side: Expr) -> Index | None:
+    letters = [s for s in side.free_symbols if isinstance(s, Index)]
+    return letters[0] if len(letters) == 1 and not side.atoms(Read) else None
+
+
+def _row_changer(row: Row, n: int) -> Callable[[Equation], Equation]:
+    """The ``n``-th other condition for all that are like one."""
+
+    def other(r: Row) -> Row:
+        return next(itertools.islice(other_rows(r), n, None)) if alike(r, row) else r
+
     def change(e: Equation) -> Equation:
-        terms = tuple(replace(t, rows=tuple(other if r == row else r for r in t.rows)) for t in e.terms)
-        return replace(e, terms=terms, guards=tuple(other if g == row else g for g in e.guards))
+        terms = tuple(replace(t, rows=tuple(other(r) for r in t.rows)) for t in e.terms)
+        return replace(e, terms=terms, guards=tuple(other(g) for g in e.guards))
 
     return change
 
@@ -181,10 +204,9 @@ def other_rows(row: Row) -> Iterator[Row]:
         yield Row("<" if row.op == "<=" else "<=", row.rhs, row.lhs)
         yield Row("==", row.lhs, row.rhs)
         yield from (Row(row.op, row.lhs, row.rhs + by) for by in (1, -1))
-    elif not any(s.atoms(Read) for s in (row.lhs, row.rhs)):
-        if row.lhs.is_Symbol and row.rhs.is_Symbol:
-            yield from (Row(op, *sides) for op in ("<=", "<") for sides in ((row.lhs, row.rhs), (row.rhs, row.lhs)))
-            yield Row("!=" if row.op == "==" else "==", row.lhs, row.rhs)
+    elif row.lhs.is_Symbol and row.rhs.is_Symbol:
+        yield from (Row(op, *sides) for op in ("<=", "<") for sides in ((row.lhs, row.rhs), (row.rhs, row.lhs)))
+        yield Row("!=" if row.op == "==" else "==", row.lhs, row.rhs)
 
 
 def _other_relations(c: Relational) -> Iterator[Expr]:
@@ -197,20 +219,28 @@ def _other_relations(c: Relational) -> Iterator[Expr]:
         yield c.func(c.lhs, 0, evaluate=False)
 
 
+@functools.lru_cache(maxsize=2048)
 def equation_text(e: Equation) -> str:
     return f"({e.number}) {e}" if e.number else str(e)
 
 
+@functools.lru_cache(maxsize=2048)
 def term_text(e: Equation, n: int) -> str:
     """One term as the equation's own text writes it."""
     alone = str(replace(e, terms=(e.terms[n],), number=0))
     return alone.split(" = ", 1)[1]
 
 
-def expr_text(e: Equation, expr: Expr) -> str:
-    """An expression in the letters of its equation."""
-    held = replace(e, terms=(Term(Integer(1), (expr,)),), reduce=None, over=(), guards=(), number=0)
-    return str(held).split(" = ", 1)[1]
+@functools.lru_cache(maxsize=4096)
+def expr_text(e: Equation, expr: Expr, bound: tuple[Index, ...] = ()) -> str:
+    """An expression in the letters of its equation, those bound in its term included."""
+    used = tuple(b for b in bound if b in expr.free_symbols)
+    held = replace(e, terms=(Term(Integer(1), (expr,), used),), reduce=None, over=(), guards=(), number=0)
+    text = str(held).split(" = ", 1)[1]
+    if not used or not text.startswith("sum_"):
+        return text
+    bare = text.split(" ", 1)[1]
+    return bare[1:-1] if bare[0] == "(" and bare[-1] == ")" and ")" not in bare[1:-1] else bare
 
 
 def condition_text(e: Equation, condition: Expr) -> str:

@@ -1,11 +1,12 @@
 """Mistakes in the definitions themselves: a path stopped, a derivative taken as 1, another constant, all done consistently.
 
-The gradient of an altered definition is asked of autodiff, the opponent; but only where a slope agrees.  The slope of an
-altered definition along one direction takes two forward evaluations, and
+An altered definition has another gradient, and a gradient shows in slopes, two forward evaluations each:
 
     <theirs, v> = (f'(x + h v) - f'(x - h v)) / 2h
 
-is refused by all but the right alteration.  What is not to be followed (a stopped read) is held at its value.
+One random direction refuses nearly every alteration, three leave no chance.  What remains must be small beside the mistake
+itself, so that an alteration that does nothing explains nothing.  What is not to be followed (a stopped read) is
+held at its value.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import sympy
 from sympy import Expr
@@ -24,7 +23,6 @@ from derive.derivation.derivation import Derivation
 from derive.language.nodes import stop_gradient
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program
-from numerics.reference.definitions import evaluate
 
 from .constants import Knob, added, free_constants, knobs, near
 from .elements import conditions, elements, expr_text
@@ -33,7 +31,9 @@ from .readings import displaced_reads, exchanged, other_sizes
 from .replay import Changes, Replay
 
 STEP = 1e-5
-SLACK = 1e-6  # of a slope: beyond it an alteration is not asked of autodiff
+SLACK = 1e-7  # of a slope, as finite differences round
+SHARE = 1e-2  # of what the mistake does to a slope: what an explanation may leave of it
+DIRECTIONS = 3
 COEFFICIENTS = {0: "is missing", 2: "is counted twice", -1: "has the wrong sign"}
 
 
@@ -56,9 +56,8 @@ class Definitions:
         values = Replay(d.source, arrays, sizes).base
         self.arrays = {**arrays, **{held_name(n): v for n, v in values.items()}}
         self.source = Program(d.source.inputs, tuple(_unstopped(e) for e in d.source.equations), d.source.outputs)
-        self._around: dict[str, tuple[Replay, Replay]] = {}
-        self._direction: dict[str, np.ndarray] = {}
-        self.asked = 0
+        self._around: dict[tuple[str, int], tuple[Replay, Replay]] = {}
+        self._direction: dict[tuple[str, int], np.ndarray] = {}
 
     def paths(self) -> Iterator[Definition]:
         for e in reversed(self.source.equations):
@@ -85,24 +84,24 @@ class Definitions:
 
     # -- slopes --------------------------------------------------------------------------------------------------------
 
-    def direction(self, case: Case) -> np.ndarray:
-        if case.name not in self._direction:
-            rng = np.random.default_rng(len(case.name))
-            x = np.asarray(self.arrays[case.name], float)
-            self._direction[case.name] = rng.normal(size=x.shape) * max(float(np.max(np.abs(x), initial=0.0)), 1e-3)
-        return self._direction[case.name]
+    def direction(self, name: str, n: int) -> np.ndarray:
+        if (name, n) not in self._direction:
+            rng = np.random.default_rng([n, len(self._direction)])
+            x = np.asarray(self.arrays[name], float)
+            self._direction[name, n] = rng.normal(size=x.shape) * max(float(np.max(np.abs(x), initial=0.0)), 1e-3)
+        return self._direction[name, n]
 
-    def along(self, case: Case, gradient: np.ndarray) -> float:
-        return float(np.sum(gradient * self.direction(case)))
+    def along(self, case: Case, gradient: np.ndarray, n: int = 0) -> float:
+        return float(np.sum(gradient * self.direction(case.name, n)))
 
-    def slope(self, case: Case, changed: Changes) -> float | None:
-        """The slope of the altered definitions along the direction of one input."""
-        if case.name not in self._around:
-            v = STEP * self.direction(case)
+    def slope(self, case: Case, changed: Changes, n: int = 0) -> float | None:
+        """The slope of the altered definitions along one direction of one input."""
+        if (case.name, n) not in self._around:
+            v = STEP * self.direction(case.name, n)
             low, high = ({**self.arrays, case.name: self.arrays[case.name] + s * v} for s in (-1, 1))
-            self._around[case.name] = (Replay(self.source, low, self.sizes), Replay(self.source, high, self.sizes))
+            self._around[case.name, n] = (Replay(self.source, low, self.sizes), Replay(self.source, high, self.sizes))
         ends = []
-        for replay in self._around[case.name]:
+        for replay in self._around[case.name, n]:
             values = replay.run(changed)
             if values is None:
                 return None
@@ -111,46 +110,58 @@ class Definitions:
         found = (ends[1] - ends[0]) / (2 * STEP)
         return found if np.isfinite(found) else None
 
-    def agrees(self, case: Case, slope: float | None, wanted: float | None = None) -> bool:
+    def agrees(self, case: Case, slope: float | None, gradient: np.ndarray, n: int = 0) -> bool:
+        """Whether a slope is that of a gradient, to less than the mistake makes of it."""
         if slope is None:
             return False
-        wanted = self.along(case, case.theirs) if wanted is None else wanted
-        size = abs(wanted) + abs(self.along(case, case.ours)) + abs(slope)
-        return abs(slope - wanted) <= (SLACK + 10 * case.tolerance) * size
+        wanted, ours = self.along(case, gradient, n), self.along(case, case.ours, n)
+        size = float(np.sum(np.abs(gradient) * np.abs(self.direction(case.name, n)))) + abs(slope)
+        rounding = (SLACK + case.tolerance) * size
+        return abs(slope - wanted) <= max(min(rounding, SHARE * abs(wanted - ours)), case.tolerance * size)
 
-    def gradient(self, changed: Changes) -> dict[str, np.ndarray] | None:
-        """The gradients of altered definitions, by autodiff."""
-        self.asked += 1
-        equations = tuple(x for e in self.source.equations for x in changed.get(e.name, (e,)))
-        program = replace(self.source, equations=equations)
-        arrays = {n: jnp.asarray(a) for n, a in self.arrays.items()}
-        wrt = {t.name: arrays[t.name] for t in self.d.wrt if t.name in arrays}
+    def explains(self, case: Case, changed: Changes, times: int = 0, gradient: np.ndarray | None = None) -> bool:
+        """Whether altered definitions give theirs (or another gradient) along every direction.
 
-        def scalar(parts):
-            y = evaluate(program, {**arrays, **parts}, self.sizes, jnp)[self.d.loss.name]
-            return y if self.d.seed is None else jnp.sum(y * arrays[self.d.seed.name])
+        ``times`` is the coefficient of what an altered definition takes away.
+        """
+        gradient = case.theirs if gradient is None else gradient
+        for n in range(DIRECTIONS):
+            slope = self.slope(case, changed, n)
+            if slope is not None:
+                slope += times * (self.along(case, case.ours, n) - slope)
+            if not self.agrees(case, slope, gradient, n):
+                return False
+        return True
 
-        try:
-            return {n: np.asarray(g) for n, g in jax.grad(scalar)(wrt).items()}
-        except (ValueError, TypeError, KeyError):
+    def times(self, case: Case, x: Definition) -> int | None:
+        """The coefficient of a path at which the slopes are theirs; 0 for an altered definition whose slopes are."""
+        slope = self.slope(case, x.changed)
+        if slope is None:
             return None
+        ours = self.along(case, case.ours)
+        for c in COEFFICIENTS if x.path else (0,):
+            near = slope + c * (ours - slope)
+            if near != ours and self.agrees(case, near, case.theirs) and self.explains(case, x.changed, c):
+                return c
+        return None
 
-    def solved(self, case: Case, knob: Knob) -> list[float]:
-        """The values of a number at which the slope is theirs: the short ones first; none where it never is."""
+    def solved(self, case: Case, knob: Knob) -> float | None:
+        """The value of a number at which the slopes are theirs, a short one if there is one; None where there is none."""
         wanted = self.along(case, case.theirs)
         a, b = knob.start, knob.start + knob.step
         fa: float | None = self.along(case, case.ours)
         fb = self.slope(case, knob.make(sympy.Float(b)))
-        for _ in range(6):
+        for _ in range(8):
             if fa is None or fb is None or fa == fb:
-                return []
-            if self.agrees(case, fb):
-                return [v for v in near(b) if self.agrees(case, self.slope(case, knob.make(number(v))))]
+                return None
+            if self.agrees(case, fb, case.theirs):
+                fits = (v for v in near(b) if self.explains(case, knob.make(number(v))))
+                return next(fits, None)
             a, b, fa = b, b + (wanted - fb) * (b - a) / (fb - fa), fb
             if not np.isfinite(b) or abs(b) > 1e6 * max(1.0, abs(knob.start)):
-                return []
+                return None
             fb = self.slope(case, knob.make(sympy.Float(b)))
-        return []
+        return None
 
 
 def number(value: float) -> Expr:

@@ -38,7 +38,8 @@ def rereads(e: Equation, change: Callable[[Read], Read | None], only: int | None
 def _read_changes(e: Equation, old: Read, new: Read, kind: str) -> Iterator[Element]:
     """One read changed wherever it stands, and, where it stands in several terms, in each of them."""
     holders = [n for n, t in enumerate(e.terms) if old in t.reads()]
-    said = f"{expr_text(e, old)} is read; yours fits {expr_text(e, new)}"
+    bound = next((t.bnd for t in e.terms if old in t.reads()), ())
+    said = f"{expr_text(e, old, bound)} is read; yours fits {expr_text(e, new, bound)}"
     yield Element(kind, said, e.xreplace({old: new}))
     for n in holders if len(holders) > 1 else ():
         yield Element(kind, f"{said} in {shown(e, n)}", with_term(e, n, e.terms[n].xreplace({old: new})))

@@ -110,10 +110,12 @@ class Replay:
     ):
         self.program, self.sizes, self.known = program, sizes, dict(known or {})
         self.memory: dict = {}
-        self.groups = schedule(program)
+        self.groups = [
+            (g, _members(g), frozenset(t.name for e in _members(g) for t in e.tensors())) for g in schedule(program)
+        ]
         self.base: Values = {n: np.asarray(a) for n, a in {**arrays, **self.known}.items()}
         with np.errstate(all="ignore"):
-            for group in self.groups:
+            for group, _, _ in self.groups:
                 self._evaluate(group, self.base, {})
 
     def run(self, changed: Changes, known: Mapping[str, Any] | None = None) -> Values | None:
@@ -122,18 +124,16 @@ class Replay:
         moved = {n for n in known or {} if n not in self.base or not _same(values[n], self.base[n])}
         try:
             with np.errstate(all="ignore"):
-                for group in self.groups:
-                    self._again(group, changed, values, moved)
+                for group, members, reads in self.groups:
+                    if not moved.isdisjoint(reads) or any(e.name in changed for e in members):
+                        self._evaluate(group, values, changed)
+                        self._note(members, changed, values, moved)
         except (ValueError, KeyError, IndexError, ZeroDivisionError, TypeError, OverflowError):
             return None  # an alteration that no longer makes sense, such as a factor whose range was its own
         return values
 
-    def _again(self, group, changed: Changes, values: Values, moved: set[str]) -> None:
-        members = group.equations if isinstance(group, Scan) else (group,)
-        if not any(e.name in changed for e in members):
-            if not any(t.name in moved for e in members for t in e.tensors()):
-                return
-        self._evaluate(group, values, changed)
+    def _note(self, members: Sequence[Equation], changed: Changes, values: Values, moved: set[str]) -> None:
+        """Which values are new: only what reads those is computed again."""
         for e in members:
             for name in {e.name, *(x.name for x in changed.get(e.name, ()))}:
                 if self._burst(name, values):
@@ -147,7 +147,7 @@ class Replay:
             name in self.base and not np.all(np.isfinite(values[name])) and bool(np.all(np.isfinite(self.base[name])))
         )
 
-    def _evaluate(self, group, values: Values, changed: Changes) -> None:
+    def _evaluate(self, group: Equation | Scan, values: Values, changed: Changes) -> None:
         quick = QuickEvaluator({}, self.sizes, self.memory)
         quick.values = values
         if isinstance(group, Scan):
@@ -167,6 +167,10 @@ def points(program: Program, sizes: dict) -> int:
             axes = {*e.idx, *e.over, *term.bnd}
             total += math.prod(size_value(i.size, sizes) for i in axes)
     return total
+
+
+def _members(group: Equation | Scan) -> tuple[Equation, ...]:
+    return group.equations if isinstance(group, Scan) else (group,)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
