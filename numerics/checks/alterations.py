@@ -24,7 +24,18 @@ from numerics.reference.definitions import size_value, term_value
 
 from .axes import ratio_value, wrong_axes
 from .constants import Knob, added, free_constants, knobs, near, outside_the_root
-from .elements import Element, alike, conditions, elements, equation_text, term_text, with_term
+from .elements import (
+    Element,
+    alike,
+    condition_text,
+    conditions,
+    elements,
+    equation_text,
+    relations,
+    term_text,
+    unconditioned,
+    with_term,
+)
 from .mistakes import Case, Mistake
 from .paths import COEFFICIENTS, Definition, Definitions, number
 from .readings import displaced_reads, exchanged, other_sizes, other_tensors, shifted_reads
@@ -228,6 +239,8 @@ class Alterations:
 
     def _elements(self) -> Iterator[Candidate]:
         suspects = self.suspects()
+        for text, changed in self._dropped():
+            yield Candidate("missing condition", text, changed)
         for e in suspects:
             yield from (_alone(e, x) for x in elements(e))
         for e in suspects:
@@ -266,8 +279,6 @@ class Alterations:
                 yield Candidate("condition", f"in {equation_text(e)}, {text}", everywhere)
                 if len(everywhere) > 1:
                     yield Candidate("condition", f"in {equation_text(e)} alone, {text}", {e.name: everywhere[e.name]})
-        for texts, changed in self._dropped():
-            yield Candidate("missing condition", texts, changed)
 
     def _dropped(self) -> Iterator[tuple[str, Changes]]:
         """The conditions of one kind dropped in all equations: a mask forgotten altogether."""
@@ -286,6 +297,11 @@ class Alterations:
             where = ", ".join(f"({self._number(n)})" for n in changed)
             some = " and ".join(sorted({str(r) for r in rows if alike(r, kind)}))
             yield f"the condition {some} is missing in {where}", changed
+        for c, e in {c: e for e in self.d.program.equations for c in relations(e)}.items():
+            changed = {q.name: (x,) for q in self.d.program.equations if (x := unconditioned(q, c)) != q}
+            if changed:
+                where = ", ".join(f"({self._number(n)})" for n in changed)
+                yield f"the condition {condition_text(e, c)} is missing in {where}", changed
 
     def _axes(self, suspects: list[Equation]) -> Iterator[Candidate]:
         needed = {e.name for n in (*self.pending, *self.right) for e in self.upstream(n)}

@@ -48,7 +48,7 @@ def elements(e: Equation) -> Iterator[Element]:
             yield Element(kind, text, with_term(e, n, changed))
     for m, guard in enumerate(e.guards):
         rest = e.guards[:m] + e.guards[m + 1 :]
-        yield Element("missing condition", f"the condition {guard} is missing", replace(e, guards=rest))
+        yield Element("missing condition", f"the condition {row_text(e, guard)} is missing", replace(e, guards=rest))
 
 
 def _shared(e: Equation) -> Iterator[Element]:
@@ -94,7 +94,7 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
     yield from _reversals(e, term, here)
     for m, row in enumerate(term.rows):
         rest = term.rows[:m] + term.rows[m + 1 :]
-        yield "missing condition", f"the condition {row} of {here} is missing", replace(term, rows=rest)
+        yield "missing condition", f"the condition {row_text(e, row)} of {here} is missing", replace(term, rows=rest)
 
 
 def _reversals(e: Equation, term: Term, here: str) -> Iterator[tuple[str, str, Term]]:
@@ -157,9 +157,8 @@ def conditions(e: Equation) -> Iterator[tuple[str, Callable[[Equation], Equation
     """
     for row in dict.fromkeys(r for t in e.terms for r in t.rows) | dict.fromkeys(e.guards):
         for n, other in enumerate(other_rows(row)):
-            yield f"the condition is {row}; yours fits {other}", _row_changer(row, n)
-    relations = {c for t in e.terms for f in t.fac for c in f.atoms(Relational)}
-    for c in sorted(relations, key=str):
+            yield f"the condition is {row_text(e, row)}; yours fits {row_text(e, other)}", _row_changer(row, n)
+    for c in relations(e):
         for turned in _other_relations(c):
             text = f"the condition is {condition_text(e, c)}; yours fits {condition_text(e, turned)}"
             yield text, _relation_changer(c, turned)
@@ -215,8 +214,35 @@ def _other_relations(c: Relational) -> Iterator[Expr]:
     for kind, other in pairs.items():
         if isinstance(c, kind):
             yield other(c.lhs, c.rhs, evaluate=False)
-    if c.lhs.atoms(Read) and not c.rhs.atoms(Read) and c.rhs != 0:
-        yield c.func(c.lhs, 0, evaluate=False)
+    yield from _other_numbers(c)
+
+
+def _other_numbers(c: Relational) -> Iterator[Expr]:
+    """A margin or a threshold that is another number; no slope finds it, for a condition goes one way or the other."""
+    for n, side in enumerate(c.args):
+        for a in sympy.Add.make_args(side):
+            if a.is_number and a != 0:
+                for value in (Integer(0), -a, 2 * a, a / 2, 10 * a, a / 10, a + 1, a - 1):
+                    sides = [*c.args]
+                    sides[n] = side - a + value
+                    yield c.func(*sides, evaluate=False)
+
+
+def relations(e: Equation) -> list[Relational]:
+    """The conditions on values: brackets and branches."""
+    return sorted({c for t in e.terms for f in t.fac for c in f.atoms(Relational)}, key=str)
+
+
+def unconditioned(e: Equation, c: Relational) -> Equation:
+    """An equation where a condition on values always holds."""
+    chosen = {p: p.args[0][0] for t in e.terms for f in t.fac for p in f.atoms(Piecewise) if p.args[0][1] == c}
+    return e.xreplace({Iverson(c): Integer(1), **chosen})
+
+
+def row_text(e: Equation, row: Row) -> str:
+    """A condition on positions in the letters of the equation, those that are bound beside it included."""
+    bound = next((t.bnd for t in e.terms if row.free_symbols & set(t.bnd)), ())
+    return expr_text(e, Iverson(row.condition), bound).strip("[]")
 
 
 @functools.lru_cache(maxsize=2048)

@@ -16,7 +16,7 @@ from derive.language.index import Index, Size, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Row, Term
 
-from .elements import Element, expr_text, shown, with_term
+from .elements import Element, expr_text, row_text, shown, with_term
 
 OTHERS = 10  # other tensors tried for one that is read
 
@@ -39,7 +39,9 @@ def _read_changes(e: Equation, old: Read, new: Read, kind: str) -> Iterator[Elem
     """One read changed wherever it stands, and, where it stands in several terms, in each of them."""
     holders = [n for n, t in enumerate(e.terms) if old in t.reads()]
     bound = next((t.bnd for t in e.terms if old in t.reads()), ())
-    said = f"{expr_text(e, old, bound)} is read; yours fits {expr_text(e, new, bound)}"
+    sizes = [size for a, size in zip(new.idx, new.tensor.axes, strict=True) if isinstance(a, Mod)]
+    fits = f"it wrapped around, modulo {sizes[0]}" if sizes else expr_text(e, new, bound)
+    said = f"{expr_text(e, old, bound)} is read; yours fits {fits}"
     yield Element(kind, said, e.xreplace({old: new}))
     for n in holders if len(holders) > 1 else ():
         yield Element(kind, f"{said} in {shown(e, n)}", with_term(e, n, e.terms[n].xreplace({old: new})))
@@ -78,7 +80,9 @@ def displaced_reads(e: Equation) -> Iterator[Element]:
         for m, row in enumerate(term.rows):
             for kind, other in _row_changes(row):
                 rows = (*term.rows[:m], other, *term.rows[m + 1 :])
-                text = f"{row} is summed over; yours fits {other} in {shown(e, n)}"
+                said = f"{row_text(e, row)} is summed over"
+                fits = f"it wrapped around, modulo {row_size(row)}" if kind == "wrap-around" else row_text(e, other)
+                text = f"{said}; yours fits {fits} in {shown(e, n)}"
                 yield Element(kind, text, with_term(e, n, replace(term, rows=rows)))
     yield from _pairs_for_halves(e)
 
@@ -118,6 +122,10 @@ def affine_changes(a: Expr, size: Expr) -> Iterator[tuple[str, Expr]]:
         yield "index shift", a - 2 * shift
     yield from (("index shift", a + by) for by in (1, -1))
     yield "wrap-around", Mod(a, size)
+
+
+def row_size(row: Row) -> Expr:
+    return next(s.size for s in (row.lhs, row.rhs) if isinstance(s, Index))
 
 
 def _row_changes(row: Row) -> Iterator[tuple[str, Row]]:
