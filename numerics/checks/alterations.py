@@ -22,7 +22,7 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 from numerics.reference.definitions import size_value, term_value
 
-from .axes import ratio_value, wrong_axes
+from .axes import wrong_axes
 from .constants import Knob, added, free_constants, knobs, near, outside_the_root
 from .elements import (
     Element,
@@ -297,7 +297,7 @@ class Alterations:
             where = ", ".join(f"({self._number(n)})" for n in changed)
             some = " and ".join(sorted({str(r) for r in rows if alike(r, kind)}))
             yield f"the condition {some} is missing in {where}", changed
-        for c, e in {c: e for e in self.d.program.equations for c in relations(e)}.items():
+        for c, e in {c: q for q in self.d.program.equations for c in relations(q)}.items():
             changed = {q.name: (x,) for q in self.d.program.equations if (x := unconditioned(q, c)) != q}
             if changed:
                 where = ", ".join(f"({self._number(n)})" for n in changed)
@@ -307,15 +307,7 @@ class Alterations:
         needed = {e.name for n in (*self.pending, *self.right) for e in self.upstream(n)}
         for e in suspects:
             for moved in wrong_axes(e, self.d.program, needed):
-                text = f"{equation_text(e)} {moved.text}"
-                yield Candidate("wrong axis", text, moved.changed, plain=True)
-                ratio = ratio_value(moved.ratio, self.sizes)
-                if ratio != 1:
-                    scaled = {
-                        n: tuple(_scaled(x, moved.ratio) if n == e.name else x for x in xs)
-                        for n, xs in moved.changed.items()
-                    }
-                    yield Candidate("wrong axis", text.replace("a sum over", "a mean over"), scaled, plain=True)
+                yield Candidate("wrong axis", f"{equation_text(e)} {moved.text}", moved.changed, plain=True)
 
     def _numbers(self, suspects: list[Equation]) -> Iterator[Candidate]:
         """Numbers are solved for; what is yielded fits already, or nearly."""
@@ -327,7 +319,7 @@ class Alterations:
         some += [k for e in suspects for k in (*free_constants(e), *added(e))]
         for knob in some:
             value = self._solved(knob)
-            for v in near(value) if value is not None else ():
+            for v in near(value, self._short()) if value is not None else ():
                 text = f"in {equation_text(knob.equation)}, {knob.text(f'{v:.6g}')}"
                 yield Candidate(knob.kind, text, knob.make(number(v)))
         for e in suspects:
@@ -335,9 +327,13 @@ class Alterations:
                 text = f"in {equation_text(e)}, {said}; yours fits it added outside of the root"
                 yield Candidate("constant", text, changed)
 
+    def _short(self) -> bool:
+        """Whether there are so few entries that any number could be fitted to them."""
+        return max(c.ours.size for c in self.pending.values()) < PAIRABLE
+
     def _solved(self, knob: Knob) -> float | None:
         """The value of a number at which a wrong gradient is theirs, by secants along what the number changes."""
-        case = next(iter(self.pending.values()))
+        case = max(self.pending.values(), key=lambda c: c.ours.size)
         at, before, value = knob.start, case.ours, knob.start + knob.step
         for _ in range(6):
             if self.spent >= self.budget or not np.isfinite(value) or abs(value) > 1e6 * max(1.0, abs(knob.start)):
@@ -411,7 +407,7 @@ class Alterations:
         if not cases or self.d.kind not in ("backprop", "vjp"):
             return
         self.definitions = self.definitions or Definitions(self.d, self.arrays, self.sizes)
-        for case in cases:
+        for case in sorted(cases, key=lambda c: -c.ours.size):
             for source in (self.definitions.paths, self.definitions.altered):
                 if case.name in self.pending:
                     self._defined(case, source)
@@ -429,7 +425,7 @@ class Alterations:
                 continue
             how = f" {COEFFICIENTS[times]}" if x.path else ""
             shown = equation_text(x.equation)
-            text = (x.text.format(equation=shown) if "{equation}" in x.text else f"in {shown}, {x.text}") + how
+            text = (x.text.replace("{equation}", shown) if "{equation}" in x.text else f"in {shown}, {x.text}") + how
             if self._confirmed(case, Mistake(x.kind, text), x.changed, times):
                 return
 
@@ -451,7 +447,7 @@ class Alterations:
             if self.spent >= self.budget:
                 return
             self.spent += 1
-            value = defs.solved(case, knob)
+            value = defs.solved(case, knob, case.ours.size < PAIRABLE)
             if value is not None:
                 shown = equation_text(defs.numbered(knob.equation))
                 text = f"in {shown}, {knob.text(f'{value:.6g}')} (forward and backward)"
@@ -517,10 +513,6 @@ class Alterations:
 
 def _alone(e: Equation, x: Element) -> Candidate:
     return Candidate(x.kind, f"in {equation_text(e)}, {x.text}", {e.name: (x.equation,)})
-
-
-def _scaled(e: Equation, ratio: Any) -> Equation:
-    return replace(e, terms=tuple(replace(t, coef=t.coef * ratio) for t in e.terms))
 
 
 def _differs(values: dict, base: dict, name: str) -> bool:

@@ -16,23 +16,20 @@ from dataclasses import dataclass, replace
 import sympy
 from sympy import Expr, Integer
 
-from derive.language.index import Index, Size, same_size
+from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Term
-
-from .elements import term_text
 
 SUBSETS = 10  # choices of other axes tried for one reduction
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A reduction over other axes: the sentence, the equations changed, and how many more elements are summed."""
+    """A reduction over other axes: the sentence about it, and the equations changed."""
 
     equation: Equation
     text: str
     changed: dict[str, tuple[Equation, ...]]
-    ratio: Expr
 
 
 @dataclass(frozen=True)
@@ -45,24 +42,43 @@ class Carried:
 
 
 def wrong_axes(e: Equation, program: Program, needed: set[str]) -> Iterator[Moved]:
-    """One reduction of a program over every other choice of axes; equations outside ``needed`` are left alone."""
-    if e.reduce is not None or len(e.terms) != 1 or not e.terms[0].bnd or e.tensor in e.tensors():
-        return
-    term = e.terms[0]
-    bound = [b for b in term.bnd if not any(b in row.free_symbols for row in term.rows)]
-    if len(bound) != len(term.bnd):
+    """One reduction of a program over every other choice of axes; equations outside ``needed`` are left alone.
+
+    Where others run over the same axes to the same letters (a mean and its variance), they are moved together first.
+    """
+    bound = _movable(e)
+    if bound is None:
         return
     places = [*e.idx, *bound]
+    also = {q.name for q in program.equations if q.name in needed and q.name != e.name and _together(e, q)}
     choices = sorted(_subsets(places), key=lambda s: _order(s, bound, places))
     for summed in [s for s in choices if set(s) != set(bound)][:SUBSETS]:
-        kept = tuple(b for b in bound if b not in summed)
-        lost = tuple(n for n, i in enumerate(e.idx) if i in summed)
+        lost = any(i in summed for i in e.idx)
         for inside in [None, *(_scales(e, program) if lost else ())]:
-            changed = _carry(e, program, needed, kept, lost, summed, inside)
-            if changed is None:
-                continue
-            ratio = sympy.prod([b.size for b in bound]) / sympy.prod([i.size for i in summed])
-            yield Moved(e, _sentence(bound, summed, inside), changed, ratio)
+            groups = [also, set()] if also and inside is None else [set()]
+            for group in groups:
+                for mean in (True, False):
+                    changed = _Carrying(e, program, needed, group, summed, inside, mean).changed()
+                    if changed is not None:
+                        yield Moved(e, _sentence(e, bound, summed, inside, group, program, mean), changed)
+
+
+def _movable(e: Equation) -> list[Index] | None:
+    """The indices a plain sum runs over, if none of them stands in a condition."""
+    if e.reduce is not None or len(e.terms) != 1 or not e.terms[0].bnd or e.tensor in e.tensors():
+        return None
+    term = e.terms[0]
+    tied = any(b in row.free_symbols and row.op == "==" for b in term.bnd for row in term.rows)
+    return None if tied else list(term.bnd)
+
+
+def _together(e: Equation, q: Equation) -> bool:
+    a, b = _movable(e), _movable(q)
+    return a is not None and b is not None and _letters(a) == _letters(b) and _letters(e.idx) == _letters(q.idx)
+
+
+def _letters(some: Sequence[Index]) -> list[tuple[str, Expr]]:
+    return sorted(((i.name, i.size) for i in some), key=str)
 
 
 def _subsets(places: Sequence[Index]) -> Iterator[tuple[Index, ...]]:
@@ -77,12 +93,19 @@ def _order(summed, bound, places):
     return (bool(summed), not swapped, not within, len(summed), [places.index(i) for i in summed])
 
 
-def _sentence(bound, summed, inside) -> str:
+def _sentence(e, bound, summed, inside, group, program, mean) -> str:
     over = " and ".join(b.name for b in bound)
+    numbers = sorted(program.equation(n).number for n in group)
+    too = (
+        f", and so {'does' if len(numbers) == 1 else 'do'} {', '.join(f'({n})' for n in numbers)}"
+        if any(numbers)
+        else ""
+    )
     if not summed:
-        return f"sums over {over}; yours fits no sum: the element itself (only the diagonal)"
+        return f"sums over {over}{too}; yours fits no sum: the element itself (only the diagonal)"
     factor = "" if inside is None else f" with {inside[0].tensor.name}^{inside[1]} inside the sum"
-    return f"sums over {over}; yours fits a sum over {' and '.join(i.name for i in summed)}{factor}"
+    what = "mean" if mean else "sum"
+    return f"sums over {over}{too}; yours fits a {what} over {' and '.join(i.name for i in summed)}{factor}"
 
 
 def _scales(e: Equation, program: Program) -> Iterator[tuple[Read, int]]:
@@ -99,48 +122,76 @@ def _scales(e: Equation, program: Program) -> Iterator[tuple[Read, int]]:
                 yield Read(t, *e.idx), power
 
 
-def _carry(e, program, needed, kept, lost, summed, inside) -> dict[str, tuple[Equation, ...]] | None:
-    """The equations with the reduction moved, and the axes it keeps carried to those that read it."""
-    idx = tuple(i for n, i in enumerate(e.idx) if n not in lost) + kept
-    term = replace(e.terms[0], bnd=tuple(summed))
-    if inside is not None:
-        term = term.times(inside[0] ** inside[1])
-    first = _renamed(e, idx, (term,))
-    changed: dict[str, tuple[Equation, ...]] = {e.name: (first,)}
-    carried = {e.name: Carried(first.tensor, lost, kept)}
-    results = {t.name for t in program.outputs}
-    for q in program.equations:
-        if q.name == e.name or q.name not in needed or not any(t.name in carried for t in q.tensors()):
-            continue
-        if q.tensor in q.tensors():
-            return None
-        extra: list[Index] = []
-        terms = tuple(_reread(q, t, carried, extra, inside, e) for t in q.terms)
-        if not extra:
-            changed[q.name] = (replace(q, terms=terms),)
-            continue
-        if q.reduce is not None or any(t.bnd for t in q.terms) or q.name in results or q.tensor.rank == 0:
-            return None
-        new = _renamed(q, (*q.idx, *extra), terms)
-        carried[q.name] = Carried(new.tensor, (), tuple(extra))
-        changed[q.name] = (new,)
-    return changed
+class _Carrying:
+    """The equations with a reduction moved, and the axes that it keeps carried to those that read it.
 
+    With ``mean`` the number of elements goes with the axes: what was divided by ``I`` is divided by ``B``.
+    """
 
-def _reread(q: Equation, term: Term, carried: dict[str, Carried], extra: list[Index], inside, origin: Equation) -> Term:
-    mapping: dict[Expr, Expr] = {}
-    for r in term.reads():
-        found = carried.get(r.tensor.name)
-        if found is None:
-            continue
-        idx = [i for n, i in enumerate(r.idx) if n not in found.lost]
-        for k in found.extra:
-            idx.append(_letter(q, term, k, r, extra))
-        new: Expr = Read(found.tensor, *idx)
-        if inside is not None and r.tensor == origin.tensor:
-            new = new * inside[0].xreplace(dict(zip(origin.idx, r.idx, strict=True))) ** -inside[1]
-        mapping[r] = new
-    return term.xreplace(mapping)
+    def __init__(self, e, program: Program, needed: set[str], group: set[str], summed, inside, mean: bool):
+        self.e, self.program, self.needed, self.group, self.inside = e, program, needed, group, inside
+        self.names = {(i.name, i.size) for i in summed}
+        bound = sympy.prod([b.size for b in e.terms[0].bnd])
+        self.ratio = bound / sympy.prod([i.size for i in summed]) if mean else Integer(1)
+        self.trivial = mean and self.ratio == 1
+        self.carried: dict[str, Carried] = {}
+
+    def changed(self) -> dict[str, tuple[Equation, ...]] | None:
+        if self.trivial:
+            return None  # the same as the sum
+        found: dict[str, tuple[Equation, ...]] = {self.e.name: (self._moved(self.e, self.e.terms[0]),)}
+        results = {t.name for t in self.program.outputs}
+        for q in self.program.equations:
+            if (
+                q.name == self.e.name
+                or q.name not in self.needed
+                or not any(t.name in self.carried for t in q.tensors())
+            ):
+                if q.name in self.group:
+                    found[q.name] = (self._moved(q, q.terms[0]),)
+                continue
+            if q.tensor in q.tensors():
+                return None
+            extra: list[Index] = []
+            terms = tuple(self._reread(q, t, extra) for t in q.terms)
+            if q.name in self.group and set(_letters(extra)) <= set(_letters(q.terms[0].bnd)):
+                found[q.name] = (self._moved(q, terms[0]),)
+            elif not extra:
+                found[q.name] = (replace(q, terms=terms),)
+            elif q.reduce is not None or any(t.bnd for t in q.terms) or q.name in results or q.tensor.rank == 0:
+                return None
+            else:
+                new = _renamed(q, (*q.idx, *extra), terms)
+                self.carried[q.name] = Carried(new.tensor, (), tuple(extra))
+                found[q.name] = (new,)
+        return found
+
+    def _moved(self, q: Equation, term: Term) -> Equation:
+        """An equation summed over the other axes."""
+        summed = tuple(i for i in (*q.idx, *q.terms[0].bnd) if (i.name, i.size) in self.names)
+        kept = tuple(b for b in q.terms[0].bnd if b not in summed)
+        lost = tuple(n for n, i in enumerate(q.idx) if i in summed)
+        term = replace(term, coef=term.coef * self.ratio, bnd=summed)
+        if self.inside is not None:
+            term = term.times(self.inside[0] ** self.inside[1])
+        new = _renamed(q, tuple(i for i in q.idx if i not in summed) + kept, (term,))
+        self.carried[q.name] = Carried(new.tensor, lost, kept)
+        return new
+
+    def _reread(self, q: Equation, term: Term, extra: list[Index]) -> Term:
+        mapping: dict[Expr, Expr] = {}
+        for r in term.reads():
+            found = self.carried.get(r.tensor.name)
+            if found is None:
+                continue
+            idx = [i for n, i in enumerate(r.idx) if n not in found.lost]
+            for k in found.extra:
+                idx.append(_letter(q, term, k, r, extra))
+            new: Expr = Read(found.tensor, *idx)
+            if self.inside is not None and r.tensor == self.e.tensor:
+                new = new * self.inside[0].xreplace(dict(zip(self.e.idx, r.idx, strict=True))) ** -self.inside[1]
+            mapping[r] = new
+        return term.xreplace(mapping)
 
 
 def _letter(q: Equation, term: Term, k: Index, r: Read, extra: list[Index]) -> Index:
@@ -161,11 +212,3 @@ def _renamed(e: Equation, idx: tuple[Index, ...], terms: tuple[Term, ...]) -> Eq
         f"{e.name} over other axes", tuple(i.size for i in idx), idx, digest=f"axes:{e.name}:{','.join(map(str, idx))}"
     )
     return replace(e, tensor=tensor, idx=idx, terms=terms)
-
-
-def ratio_value(ratio: Expr, sizes: dict[Size, int]) -> float:
-    return float(sympy.sympify(ratio).xreplace({s: Integer(n) for s, n in sizes.items()}))
-
-
-def summand(e: Equation) -> str:
-    return term_text(e, 0)

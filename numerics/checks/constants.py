@@ -156,7 +156,9 @@ def _plain_number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def near(value: float) -> list[float]:
-    """The short numbers that a solved one may stand for, shortest first, then the number itself."""
+def near(value: float, short: bool = False) -> list[float]:
+    """The short numbers that a solved one may stand for, shortest first; then, unless only ``short`` ones, itself."""
+    if short:
+        return list(dict.fromkeys(float(f"{value:.{n}g}") for n in (1, 2)))
     found = [float(f"{value:.{n}g}") for n in (1, 2, 3)]
     return list(dict.fromkeys([*found, float(f"{value:.6g}"), value]))

@@ -6,6 +6,8 @@ starts at zero is not zero any more.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from sympy.core.relational import Relational
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DeriveError
-from derive.language.index import Size
+from derive.language.index import Index, Size
 from derive.language.nodes import maximum, minimum, relu
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Term
@@ -26,6 +28,7 @@ from .replay import QuickEvaluator, Replay, points
 from .sampling import TELLING, draw, draw_arrays, draw_sample, draw_sizes
 
 TRIES = 24  # draws looked at for a condition that was not met both ways
+LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
 MORE = 3  # of them compared
 LARGE = 200_000_000  # grid points: beyond them the conditions of given inputs are not looked at
 SPREADS = (1.0, 3.0, 0.3, 10.0)
@@ -70,18 +73,32 @@ class Drawing:
             yield Draw(found.sizes, found.arrays, found.passed, f"{text} ({found.sizes_text})", compiled=False)
 
     def _regimes(self, sizes: dict[Size, int], seed: int) -> Iterator[tuple[dict[Size, int], str]]:
-        square = draw_sizes(self.program, self.fixed, square=True, seed=seed)
+        """Long axes where positions are compared or steps are taken, else equal sizes; and one element in the first axis."""
+        wanted = [(self._long(sizes), "long axes")] if self._long(sizes) else []
+        square = None if wanted else draw_sizes(self.program, self.fixed, square=True, seed=seed)
         if square is not None and square != sizes:
             yield square, "equal sizes"
         data = [t for t in self.program.inputs if t.role == "data" and t.rank and isinstance(t.axes[0], Size)]
         lead = next((t.axes[0] for t in data if t.axes[0] not in self.fixed), None)
         if lead is not None:
-            try:
-                one = draw_sizes(self.program, {**self.fixed, lead: 1}, seed=seed, pool=TELLING)
-            except DeriveError:
-                one = None
-            if one is not None:
-                yield one, f"{lead.name} = 1"
+            wanted.append(({lead: 1}, f"{lead.name} = 1"))
+        for fixed, text in wanted:
+            with contextlib.suppress(DeriveError):
+                found = draw_sizes(self.program, {**self.fixed, **fixed}, seed=seed, pool=TELLING)
+                if found is not None:
+                    yield found, text
+
+    def _long(self, sizes: dict[Size, int]) -> dict[Size, int]:
+        """Eight or more for the sizes of recurrences, and of indices that conditions and shifted reads compare."""
+        found: set[Size] = set()
+        for e in self.d.program.equations:
+            rows = [r for t in e.terms for r in (*t.rows, *e.guards)]
+            shifts = [a for r in e.reads() for a in r.idx if not isinstance(a, Index) and not a.atoms(Read)]
+            letters = {s for r in rows for s in r.free_symbols} | {s for a in shifts for s in a.free_symbols}
+            found |= {i.size for i in letters if isinstance(i, Index) and isinstance(i.size, Size)}
+        free = sorted((s for s in found if s not in self.fixed), key=lambda s: s.name)
+        short = [s for s in free if sizes[s] < LONG]
+        return dict(zip(short, itertools.count(LONG), strict=False)) if short else {}
 
     def _at(self, sizes: Any, seed: int, text: str) -> Draw:
         sample = draw_sample(self.program, self._finite(sizes), sizes, seed, self.d.wrt)

@@ -91,6 +91,8 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
         for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
             left_out = replace(term, rows=(*term.rows, Row("!=", b, at)))
             yield "range", f"the {word} position of the sum over {b.name} is left out in {here}", left_out
+    if term.bnd and all(isinstance(f, Read) for f in term.fac):
+        yield "missing sum", f"the sum {term_text(e, n)} is taken as 1", replace(term, fac=(), bnd=(), rows=())
     yield from _reversals(e, term, here)
     for m, row in enumerate(term.rows):
         rest = term.rows[:m] + term.rows[m + 1 :]

@@ -24,7 +24,8 @@ from derive.language.nodes import stop_gradient
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program
 
-from .constants import Knob, added, free_constants, knobs, near
+from .axes import wrong_axes
+from .constants import Knob, added, free_constants, knobs, near, outside_the_root
 from .elements import conditions, elements, expr_text
 from .mistakes import Case
 from .readings import displaced_reads, exchanged, other_sizes
@@ -71,6 +72,12 @@ class Definitions:
             for text, change in conditions(e):
                 changed = {q.name: (c,) for q in self.source.equations if (c := change(q)) != q}
                 yield Definition("condition", f"{text} (forward and backward)", self.numbered(e), changed)
+            for said, changed in outside_the_root(e, self.source.equation):
+                text = f"{said}; yours fits it added outside of the root (forward and backward)"
+                yield Definition("constant", text, self.numbered(e), changed)
+        for e in reversed(self.source.equations):
+            for moved in wrong_axes(self.numbered(e), self.source, {q.name for q in self.source.equations}):
+                yield Definition("wrong axis", f"{{equation}} {moved.text} (forward and backward)", moved.equation, moved.changed)
 
     def knobs(self) -> Iterator[Knob]:
         yield from knobs(self.source.equations)
@@ -145,7 +152,7 @@ class Definitions:
                 return c
         return None
 
-    def solved(self, case: Case, knob: Knob) -> float | None:
+    def solved(self, case: Case, knob: Knob, short: bool) -> float | None:
         """The value of a number at which the slopes are theirs, a short one if there is one; None where there is none."""
         wanted = self.along(case, case.theirs)
         a, b = knob.start, knob.start + knob.step
@@ -155,7 +162,7 @@ class Definitions:
             if fa is None or fb is None or fa == fb:
                 return None
             if self.agrees(case, fb, case.theirs):
-                fits = (v for v in near(b) if self.explains(case, knob.make(number(v))))
+                fits = (v for v in near(b, short) if self.explains(case, knob.make(number(v))))
                 return next(fits, None)
             a, b, fa = b, b + (wanted - fb) * (b - a) / (fb - fa), fb
             if not np.isfinite(b) or abs(b) > 1e6 * max(1.0, abs(knob.start)):
