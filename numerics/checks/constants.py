@@ -5,11 +5,14 @@ A :class:`Knob` gives the altered equations for any value of its number, so that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy
 from sympy import Expr, Integer, Number, Pow
+from sympy.functions.elementary.piecewise import ExprCondPair
 
 from derive.language.tensor import Read
 from derive.program.program import Equation, Term
@@ -37,28 +40,58 @@ def knobs(equations: Sequence[Equation]) -> Iterator[Knob]:
     for e in equations:
         for part in _parts(e):
             for n, a in enumerate(part.args):
-                if isinstance(a, Number) and a.is_finite and (part, n) not in seen and not (part.is_Mul and a == -1):
+                value = a.args[0] if isinstance(a, ExprCondPair) else a  # the value of a branch
+                told = (part, n) in seen or (part.is_Mul and value == -1)
+                if isinstance(value, Number) and value.is_finite and not told:
                     seen.add((part, n))
                     yield _constant(e, part, n, equations)
+        yield from _repeated(e)
+
+
+def _repeated(e: Equation) -> Iterator[Knob]:
+    """A number that stands in several places of an equation, as the threshold and the slope of Huber's loss do."""
+    factors = [f for t in e.terms for f in t.fac]
+    counts = Counter(n for f in factors for p in parts_of(f) for n in p.args if isinstance(n, Number) and not p.is_Pow)
+    for old in sorted((n for n, times in counts.items() if times > 1 and abs(n) not in (0, 1)), key=str):
+
+        def make(value: Expr, old=old) -> dict[str, tuple[Equation, ...]]:
+            terms = tuple(replace(t, fac=tuple(_with_number(f, old, value) for f in t.fac)) for t in e.terms)
+            return {e.name: (replace(e, terms=terms),)}
+
+        def text(value: str, old=old) -> str:
+            return f"the constant {_plain_number(float(old))} differs in every place; yours fits {value}"
+
+        yield Knob("constant", e, float(old), SMALL * abs(float(old)), make, text)
+
+
+def _with_number(f: Any, old: Number, new: Expr) -> Any:
+    if f == old:
+        return new
+    if isinstance(f, Read) or not f.args:
+        return f
+    args = [a if f.is_Pow and n else _with_number(a, old, new) for n, a in enumerate(f.args)]
+    return f.func(*args)
 
 
 def _parts(e: Equation) -> list[Expr]:
     """Values with a number among their arguments, the equation's own sum included (eps may be a term of its own)."""
     found = {p for t in e.terms for f in t.fac for p in parts_of(f) if p.args and not isinstance(p, Read)}
-    return sorted((p for p in found if any(r for r in p.atoms(Read)) and hasattr(p, "func")), key=str)
+    return sorted((p for p in found if p.atoms(Read) and not isinstance(p, ExprCondPair)), key=str)
 
 
 def _constant(e: Equation, part: Expr, n: int, equations: Sequence[Equation]) -> Knob:
     old = part.args[n]
+    branch = isinstance(old, ExprCondPair)
     holders = [q for q in equations if any(part in f.atoms(part.func) or f == part for t in q.terms for f in t.fac)]
 
     def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
-        new = part.func(*part.args[:n], value, *part.args[n + 1 :])
+        changed = ExprCondPair(value, old.args[1]) if branch else value
+        new = part.func(*part.args[:n], changed, *part.args[n + 1 :])
         return {q.name: (q.xreplace({part: new}),) for q in holders}
 
     where = "" if part.is_Add else f" of {expr_text(e, part) if not part.is_Relational else part}"
     what = "the exponent" if isinstance(part, Pow) and n == 1 else "the constant"
-    start = float(old)
+    start = float(old.args[0] if branch else old)
 
     def text(value: str) -> str:
         return f"{what} {_plain_number(start)}{where} differs; yours fits {value}"
@@ -100,7 +133,7 @@ def added(e: Equation) -> Iterator[Knob]:
             return {e.name: (replace(e, terms=terms),)}
 
         def text(value: str, said=said) -> str:
-            return f"{said} stands in a denominator; yours fits {said} + {value} there"
+            return f"{said} stands under a root or a fraction; yours fits {said} + {value} there"
 
         yield Knob("constant", e, 0.0, 1e-6, inside, text)
         if len(e.terms) > 1:
@@ -124,7 +157,8 @@ def added(e: Equation) -> Iterator[Knob]:
 
 def _divisors(e: Equation) -> list[Expr]:
     powers = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow)}
-    return sorted({p.base for p in powers if p.exp.is_number and p.exp < 0 and p.base.atoms(Read)}, key=str)
+    some = (p for p in powers if p.exp.is_number and (p.exp < 0 or not p.exp.is_Integer))
+    return sorted({p.base for p in some if p.base.atoms(Read)}, key=str)
 
 
 def outside_the_root(
@@ -158,6 +192,8 @@ def _plain_number(value: float) -> str:
 
 def near(value: float, short: bool = False) -> list[float]:
     """The short numbers that a solved one may stand for, shortest first; then, unless only ``short`` ones, itself."""
+    if abs(value) < 1e-12:
+        value = 0.0
     if short:
         return list(dict.fromkeys(float(f"{value:.{n}g}") for n in (1, 2)))
     found = [float(f"{value:.{n}g}") for n in (1, 2, 3)]

@@ -29,7 +29,8 @@ from .sampling import TELLING, draw, draw_arrays, draw_sample, draw_sizes
 
 TRIES = 24  # draws looked at for a condition that was not met both ways
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
-MORE = 3  # of them compared
+ALWAYS = 2  # of them compared where there are conditions at all: a threshold may be another
+MORE = 4  # of them compared
 LARGE = 200_000_000  # grid points: beyond them the conditions of given inputs are not looked at
 SPREADS = (1.0, 3.0, 0.3, 10.0)
 
@@ -119,7 +120,7 @@ class Drawing:
         rng = np.random.default_rng(seed + 3)
         given = 0
         for n in range(TRIES):
-            if not seen.missing() or given == MORE:
+            if not seen.conditions or given >= MORE or (given >= ALWAYS and not seen.missing()):
                 return
             arrays = draw_arrays(self.program, first.sizes, {}, rng, self.d.wrt)
             spread = SPREADS[n % len(SPREADS)]
@@ -128,10 +129,11 @@ class Drawing:
                 for t in self.program.inputs
             }
             values = Replay(self.d.program, arrays, first.sizes).base
-            if all(np.all(np.isfinite(values[t])) for t in self.targets) and seen.add(values, first.sizes):
+            finite = all(np.all(np.isfinite(values[t])) for t in self.targets)
+            if finite and (seen.add(values, first.sizes) or given < ALWAYS):
                 given += 1
                 mine = {m: arrays[m] for m in self.names}
-                yield Draw(first.sizes, mine, dict(mine), "a draw at which a condition goes the other way")
+                yield Draw(first.sizes, mine, dict(mine), "a draw for the conditions")
 
     def unvanished(self, given: Draw, zero: list[str], seed: int) -> Draw:
         """Given inputs with those that are all zero drawn instead."""

@@ -77,7 +77,9 @@ class Definitions:
                 yield Definition("constant", text, self.numbered(e), changed)
         for e in reversed(self.source.equations):
             for moved in wrong_axes(self.numbered(e), self.source, {q.name for q in self.source.equations}):
-                yield Definition("wrong axis", f"{{equation}} {moved.text} (forward and backward)", moved.equation, moved.changed)
+                yield Definition(
+                    "wrong axis", f"{{equation}} {moved.text} (forward and backward)", moved.equation, moved.changed
+                )
 
     def knobs(self) -> Iterator[Knob]:
         yield from knobs(self.source.equations)

@@ -115,7 +115,10 @@ def affine_changes(a: Expr, size: Expr) -> Iterator[tuple[str, Expr]]:
                 if step not in (c, 0):
                     yield "wrong step", a - c * i + step * i
         if len(letters) > 1:
-            yield "wrong step", a - 2 * c * i
+            yield from (("wrong step", a + (step - 1) * c * i) for step in ((-1, 2, 3) if c in (1, -1) else (-1,)))
+    for i, j in itertools.permutations(letters, 2):
+        if a.coeff(i) == j.size and a.coeff(j) == 1:
+            yield "permuted axis", a - j.size * i - j + i.size * j + i
     shift = a.xreplace(dict.fromkeys(letters, Integer(0)))
     if shift != 0 and len(letters) == 1:
         yield "index shift", a - shift

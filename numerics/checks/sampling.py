@@ -22,7 +22,7 @@ from derive.program.program import Program
 from numerics.reference.definitions import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
-TELLING = (3, 5, 7, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
+TELLING = (7, 5, 3, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
 DOMAINS = {
     "normal": None,
     "(0.2, 1.5)": (0.2, 1.5),
