@@ -41,8 +41,9 @@ from .paths import COEFFICIENTS, Definition, Definitions, number
 from .readings import displaced_reads, exchanged, other_sizes, other_tensors, shifted_reads
 from .replay import Changes, Replay, points
 
-BUDGET = 900  # evaluations of altered programs for one report
+BUDGET = 1500  # evaluations of altered programs for one report
 WORK = 600_000_000  # grid points that they may visit together: large inputs are searched less far
+STAGE = 450  # of them for one kind of mistake, so that no kind starves the next
 PAIRABLE = 4  # entries that a gradient needs for two alterations to be told from chance
 
 
@@ -128,8 +129,9 @@ class Alterations:
     def _stage(self, candidates: Iterator[Candidate]) -> None:
         """Evaluate candidates until every wrong gradient is explained by one, or there are no more."""
         tentative: dict[str, Mistake] = {}
+        limit = min(self.budget, self.spent + STAGE)
         for candidate in candidates if self.pending else ():
-            if self.spent >= self.budget:
+            if self.spent >= limit:
                 break
             gradients = self.evaluate(candidate)
             if gradients is not None and self._offer(candidate, gradients, tentative):
@@ -363,7 +365,9 @@ class Alterations:
         users = [f for f in reversed(self.d.program.equations) if f.name in wrong - clear]
         for text, changed in self._stale():
             values = self.replay.run(changed)
-            for f in users if values is not None else ():
+            if values is None:
+                continue
+            for f in users:
                 for t in f.tensors():
                     if (
                         t.name in values
@@ -415,9 +419,9 @@ class Alterations:
                 self._defined_number(case)
 
     def _defined(self, case: Case, source: Callable[[], Iterator[Definition]]) -> None:
-        defs = self._defs()
+        defs, limit = self._defs(), min(self.budget, self.spent + STAGE)
         for x in source():
-            if self.spent >= self.budget:
+            if self.spent >= limit:
                 return
             self.spent += 1
             times = defs.times(case, x)

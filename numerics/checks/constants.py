@@ -140,19 +140,19 @@ def added(e: Equation) -> Iterator[Knob]:
             yield Knob("constant", e, 0.0, 1e-6, whole, text)
     logs = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, sympy.log)}
     for log in sorted(logs, key=str):
+        yield _within(e, log)
 
-        def within(value: Expr, log=log) -> dict[str, tuple[Equation, ...]]:
-            return {e.name: (e.xreplace({log: sympy.log(log.args[0] + value)}),)}
 
-        said = expr_text(e, log.args[0])
-        yield Knob(
-            "constant",
-            e,
-            0.0,
-            1e-6,
-            within,
-            lambda v, said=said: f"the logarithm is of {said}; yours fits {said} + {v}",
-        )
+def _within(e: Equation, log: Expr) -> Knob:
+    said = expr_text(e, log.args[0])
+
+    def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
+        return {e.name: (e.xreplace({log: sympy.log(log.args[0] + value)}),)}
+
+    def text(value: str) -> str:
+        return f"the logarithm is of {said}; yours fits {said} + {value}"
+
+    return Knob("constant", e, 0.0, 1e-6, make, text)
 
 
 def _divisors(e: Equation) -> list[Expr]:
@@ -182,7 +182,7 @@ def outside_the_root(
                 value = t.coef * sympy.Mul(*t.fac)
                 rest = replace(inner, terms=(*inner.terms[:n], *inner.terms[n + 1 :]))
                 new = (sympy.sqrt(p.base) + value) ** sign
-                changed = {inner.name: (rest,), e.name: (e.xreplace({p: new}),)}
+                changed: dict[str, tuple[Equation, ...]] = {inner.name: (rest,), e.name: (e.xreplace({p: new}),)}
                 yield f"{expr_text(inner, value)} is added under the root, in {inner.name}", changed
 
 

@@ -389,8 +389,8 @@ class _Judge:
     def _verdict(self, name: str, raw: Any) -> Verdict:
         try:
             theirs = to_numpy(raw)
-        except (TypeError, ValueError) as error:
-            return Verdict(name, "not an array", f"{type(raw).__name__} is not an array: {error}")
+        except (TypeError, ValueError) as refused:
+            return Verdict(name, "not an array", f"{type(raw).__name__} is not an array: {refused}")
         dtype = str(theirs.dtype)
         if not known_dtype(dtype):
             said = f"dtype {dtype}; a gradient is float64, float32, float16 or bfloat16"

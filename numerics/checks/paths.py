@@ -45,7 +45,7 @@ class Definition:
     kind: str
     text: str
     equation: Equation
-    changed: dict[str, tuple[Equation, ...]]
+    changed: Changes
     path: bool = False
 
 
