@@ -242,10 +242,9 @@ def focal():
 
 
 def focal_gradients(mistake, z, y):
-    p, power = 1 / (1 + np.exp(-z)), {"gamma 1": 1, "gamma 2.5": 2.5}.get(mistake, 2)
+    p, power = 1 / (1 + np.exp(-z)), {"gamma 1": 1, "gamma 4": 4}.get(mistake, 2)
     pt = y * p + (1 - y) * (1 - p)
-    with np.errstate(invalid="ignore"):
-        dpt = -((1 - pt) ** power / pt - power * (1 - pt) ** (power - 1) * np.log(pt))
+    dpt = -((1 - pt) ** power / pt - power * (1 - pt) ** (power - 1) * np.log(pt))
     return {"z": dpt * (2 * y - 1) * p * (1 - p) / len(z)}
 
 

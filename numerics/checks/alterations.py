@@ -44,6 +44,7 @@ from .replay import Changes, Replay, points
 BUDGET = 1500  # evaluations of altered programs for one report
 WORK = 600_000_000  # grid points that they may visit together: large inputs are searched less far
 STAGE = 450  # of them for one kind of mistake, so that no kind starves the next
+CLOSE = 0.2  # of a number: steps so short end near a short number, if one was meant
 PAIRABLE = 4  # entries that a gradient needs for two alterations to be told from chance
 
 
@@ -243,6 +244,7 @@ class Alterations:
         suspects = self.suspects()
         for text, changed in self._dropped():
             yield Candidate("missing condition", text, changed)
+        yield from self._conditions(suspects)
         for e in suspects:
             yield from (_alone(e, x) for x in elements(e))
         for e in suspects:
@@ -250,7 +252,6 @@ class Alterations:
 
     def _readings(self) -> Iterator[Candidate]:
         suspects = self.suspects()
-        yield from self._conditions(suspects)
         for e in suspects:
             yield from (_alone(e, x) for x in (*exchanged(e), *other_sizes(e, self.sizes)))
         yield from self._axes(suspects)
@@ -354,6 +355,11 @@ class Alterations:
             if at == knob.start and abs(float(np.sum(slope * gap))) < 0.5 * np.sqrt(size * float(np.sum(gap * gap))):
                 return None  # it moves the gradient another way
             at, before, value = value, here, value + float(np.sum(slope * gap)) / size
+            if abs(value - at) < CLOSE * abs(value):
+                for short in near(value, short=True):  # a threshold is met at no other number
+                    gradients = self.evaluate(Candidate("", "", knob.make(number(short))))
+                    if gradients is not None and case.fits(gradients[case.name]):
+                        return short
             if abs(value - at) <= 1e-13 * max(1.0, abs(value)):
                 return None
         return None

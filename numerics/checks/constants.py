@@ -38,6 +38,7 @@ def knobs(equations: Sequence[Equation]) -> Iterator[Knob]:
     """The numbers of some equations; one that stands in several of them the same way is one number."""
     seen: set[tuple[Expr, int]] = set()
     for e in equations:
+        yield from _repeated(e)
         for part in _parts(e):
             for n, a in enumerate(part.args):
                 value = a.args[0] if isinstance(a, ExprCondPair) else a  # the value of a branch
@@ -45,14 +46,14 @@ def knobs(equations: Sequence[Equation]) -> Iterator[Knob]:
                 if isinstance(value, Number) and value.is_finite and not told:
                     seen.add((part, n))
                     yield _constant(e, part, n, equations)
-        yield from _repeated(e)
 
 
 def _repeated(e: Equation) -> Iterator[Knob]:
     """A number that stands in several places of an equation, as the threshold and the slope of Huber's loss do."""
     factors = [f for t in e.terms for f in t.fac]
-    counts = Counter(n for f in factors for p in parts_of(f) for n in p.args if isinstance(n, Number) and not p.is_Pow)
-    for old in sorted((n for n, times in counts.items() if times > 1 and abs(n) not in (0, 1)), key=str):
+    parts = [p for f in factors for p in parts_of(f)]
+    counts = Counter(abs(n) for p in parts for n in p.args if isinstance(n, Number) and not p.is_Pow)
+    for old in sorted((n for n, times in counts.items() if times > 1 and n not in (0, 1)), key=str):
 
         def make(value: Expr, old=old) -> dict[str, tuple[Equation, ...]]:
             terms = tuple(replace(t, fac=tuple(_with_number(f, old, value) for f in t.fac)) for t in e.terms)
@@ -65,8 +66,8 @@ def _repeated(e: Equation) -> Iterator[Knob]:
 
 
 def _with_number(f: Any, old: Number, new: Expr) -> Any:
-    if f == old:
-        return new
+    if f in (old, -old):
+        return new if f == old else -new
     if isinstance(f, Read) or not f.args:
         return f
     args = [a if f.is_Pow and n else _with_number(a, old, new) for n, a in enumerate(f.args)]

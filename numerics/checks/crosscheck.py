@@ -28,6 +28,8 @@ from .rounding import CAPS, FLOOR, Model, is_float, known_dtype, moved, scales, 
 from .sampling import bind_sizes
 
 RIGHT = ("ok",)
+NOTHING = 1e-12  # of the largest leaf: what a zero may be when it is computed
+STEPS = 1e9  # of a rounding unit, about: from how far a leaf moves by rounding to a hundredth of the move itself
 
 
 @dataclass(frozen=True)
@@ -295,12 +297,9 @@ class _Cross:
         own = {n: float(np.max(np.abs(a), initial=0.0)) for n, a in arrays.items()}
         whole, largest = scales(arrays), max(own.values(), default=0.0)
         shift = moved(leaves, draw.arrays, "float64", self.seed)
-        noise = {n: shift[n] * whole[n] for n in arrays}
-        vanishing = {n for n, size in own.items() if size <= 8 * noise[n]}
-        scale = {
-            n: max(noise[n] / unit("float64"), FLOOR * largest, 0.0) or 1.0 if n in vanishing else own[n]
-            for n in arrays
-        }
+        # what moves as much as it is when its inputs move in the ninth digit, and is this small, is rounding of a zero
+        vanishing = {n for n, size in own.items() if shift[n] * whole[n] * STEPS >= size and size <= NOTHING * largest}
+        scale = {n: FLOOR * largest or 1.0 if n in vanishing else own[n] for n in arrays}
         slack = {n: 8 * largest / scale[n] if n not in vanishing else 0.0 for n in arrays}
         return Ours(draw, arrays, scale, slack, vanishing, leaves, self.seed)
 

@@ -79,8 +79,10 @@ class Drawing:
         square = None if wanted else draw_sizes(self.program, self.fixed, square=True, seed=seed)
         if square is not None and square != sizes:
             yield square, "equal sizes"
-        data = [t for t in self.program.inputs if t.role == "data" and t.rank and isinstance(t.axes[0], Size)]
-        lead = next((t.axes[0] for t in data if t.axes[0] not in self.fixed), None)
+        names = {t.name for t in self.d.wrt}
+        inputs = sorted(self.program.inputs, key=lambda t: (t.name in names, t.role != "data"))
+        leads = [t.axes[0] for t in inputs if t.rank and isinstance(t.axes[0], Size)]
+        lead = next((s for s in leads if s not in self.fixed), None)
         if lead is not None:
             wanted.append(({lead: 1}, f"{lead.name} = 1"))
         for fixed, text in wanted:

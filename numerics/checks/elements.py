@@ -131,7 +131,7 @@ def _of_factor(e: Equation, f: Expr, bnd: tuple[Index, ...]) -> Iterator[tuple[s
     for part in sorted({p for p in parts_of(f) if isinstance(p, Pow)}, key=str)[:3]:
         if not part.exp.is_number:
             continue
-        for power in (part.exp - 1, part.exp + 1):
+        for power in (part.exp - 1, part.exp + 1, 2 * part.exp):
             text = f"the power of {expr_text(e, part.base, bnd)} is {power}, not {part.exp}"
             yield "power", text, f.xreplace({part: part.base**power})
     for part in sorted(f.atoms(Piecewise), key=str)[:2]:
