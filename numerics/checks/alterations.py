@@ -11,34 +11,21 @@ The search ends after a number of evaluations, never after seconds: its answer d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sympy import Integer, Mul
 
 from derive.derivation.derivation import Derivation
-from derive.language.tensor import Read, Tensor
-from derive.program.program import Equation, Row, Term
-from numerics.reference.definitions import size_value, term_value
+from derive.program.program import Equation
 
-from .axes import wrong_axes
-from .constants import Knob, added, free_constants, knobs, near, outside_the_root
-from .elements import (
-    Element,
-    alike,
-    condition_text,
-    conditions,
-    elements,
-    equation_text,
-    relations,
-    term_text,
-    unconditioned,
-    with_term,
-)
-from .mistakes import Case, Mistake
+from .candidates import Candidate, Candidates
+from .combined import Effect, pair_of, solve
+from .constants import Knob, near
+from .elements import equation_text, term_text, with_term
+from .mistakes import Case, Finder, Mistake
 from .paths import COEFFICIENTS, Definition, Definitions, number
-from .readings import displaced_reads, exchanged, other_sizes, other_tensors, shifted_reads
 from .replay import Changes, Replay, points
 
 BUDGET = 1500  # evaluations of altered programs for one report
@@ -46,25 +33,6 @@ WORK = 600_000_000  # grid points that they may visit together: large inputs are
 STAGE = 450  # of them for one kind of mistake, so that no kind starves the next
 CLOSE = 0.2  # of a number: steps so short end near a short number, if one was meant
 PAIRABLE = 4  # entries that a gradient needs for two alterations to be told from chance
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A mistake planted in the program: what it is called, and what stands in the place of which equations."""
-
-    kind: str
-    text: str
-    changed: Changes
-    known: dict[str, np.ndarray] = field(default_factory=dict)
-    plain: bool = False  # to be evaluated without stabilizing maxima
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a candidate makes of the gradients."""
-
-    candidate: Candidate
-    gradients: dict[str, np.ndarray]
 
 
 class Alterations:
@@ -102,22 +70,26 @@ class Alterations:
 
     # -- the search ----------------------------------------------------------------------------------------------------
 
-    def explain(self, wrong: Iterable[Case], right: Iterable[Case], early=()) -> dict[str, Mistake]:
+    def explain(
+        self, wrong: Iterable[Case], right: Iterable[Case], early: tuple[Finder, ...] = ()
+    ) -> dict[str, Mistake]:
         """A mistake for each wrong gradient that an alteration explains.  ``early`` finders look at arrays, halfway."""
         self.pending = {c.name: c for c in wrong}
         self.right = {c.name: c for c in right}
+        tried = Candidates(self.d, self.sizes, self.replay)
+        needed = {e.name for n in (*self.pending, *self.right) for e in self.upstream(n)}
         self._by_terms()
-        for stage in (self._elements, self._readings):
-            self._stage(stage())
+        self._stage(tried.elements(self.suspects()))
+        self._stage(tried.readings(self.suspects(), needed, self._numbers))
         for name, case in list(self.pending.items()):
             found = next((m for finder in early if (m := finder(case)) is not None), None)
             if found is not None:
                 self._settle({name: found})
         self._by_definition()
-        for stage in (self._tensors, self._uses):
-            self._stage(stage())
+        self._stage(tried.tensors(self.suspects()))
+        self._stage(tried.uses(self._users()))
         self._by_pairs()
-        self._stage(self._elsewhere())
+        self._stage(tried.elsewhere(self.suspects(within=False), needed, self._numbers))
         self._settle(self.fallback)
         self._partly()
         return self.found
@@ -187,6 +159,12 @@ class Alterations:
         some = [e for e in reversed(self.d.program.equations) if e.name in wrong and (e.name not in clear) == within]
         return sorted(some, key=lambda e: e.name not in shared)
 
+    def _users(self) -> list[Equation]:
+        """Equations that only wrong gradients depend on, last first."""
+        clear = {e.name for n in self.right for e in self.upstream(n)}
+        wrong = {e.name for n in self.pending for e in self.upstream(n)}
+        return [f for f in reversed(self.d.program.equations) if f.name in wrong - clear]
+
     # -- terms, solved for ---------------------------------------------------------------------------------------------
 
     def _without(self, e: Equation) -> list[dict | None]:
@@ -238,101 +216,14 @@ class Alterations:
                     return f"missing {part} of {equation_text(e)}"
         return None
 
-    # -- candidates ----------------------------------------------------------------------------------------------------
+    # -- numbers, solved for -------------------------------------------------------------------------------------------
 
-    def _elements(self) -> Iterator[Candidate]:
-        suspects = self.suspects()
-        for text, changed in self._dropped():
-            yield Candidate("missing condition", text, changed)
-        yield from self._conditions(suspects)
-        for e in suspects:
-            yield from (_alone(e, x) for x in elements(e))
-        for e in suspects:
-            yield from self._assigned(e)
-
-    def _readings(self) -> Iterator[Candidate]:
-        suspects = self.suspects()
-        for e in suspects:
-            yield from (_alone(e, x) for x in (*exchanged(e), *other_sizes(e, self.sizes)))
-        yield from self._axes(suspects)
-        yield from self._numbers(suspects)
-        for e in suspects:
-            yield from (_alone(e, x) for x in displaced_reads(e))
-
-    def _tensors(self) -> Iterator[Candidate]:
-        suspects = self.suspects()
-        for e in suspects:
-            yield from (_alone(e, x) for x in other_tensors(e, self.d.program))
-        for e in suspects:
-            yield from (_alone(e, x) for x in shifted_reads(e))
-
-    def _elsewhere(self) -> Iterator[Candidate]:
-        """Equations that right gradients depend on, too: where these were computed apart."""
-        suspects = self.suspects(within=False)
-        yield from self._conditions(suspects)
-        for e in suspects:
-            yield from (_alone(e, x) for x in (*elements(e), *other_sizes(e, self.sizes)))
-        yield from self._numbers(suspects)
-
-    def _conditions(self, suspects: list[Equation]) -> Iterator[Candidate]:
-        """A condition replaced wherever it stands; then in one equation alone."""
-        for e in suspects:
-            for text, change in conditions(e):
-                everywhere = {q.name: (c,) for q in self.d.program.equations if (c := change(q)) != q}
-                yield Candidate("condition", f"in {equation_text(e)}, {text}", everywhere)
-                if len(everywhere) > 1:
-                    yield Candidate("condition", f"in {equation_text(e)} alone, {text}", {e.name: everywhere[e.name]})
-
-    def _dropped(self) -> Iterator[tuple[str, Changes]]:
-        """The conditions of one kind dropped in all equations: a mask forgotten altogether."""
-        rows = [r for e in self.d.program.equations for t in e.terms for r in (*t.rows, *e.guards)]
-        kinds: list[Row] = []
-        for row in rows:
-            if row.op in ("<", "<=") and not any(alike(row, k) for k in kinds):
-                kinds.append(row)
-        for kind in kinds:
-            changed: dict[str, tuple[Equation, ...]] = {}
-            for e in self.d.program.equations:
-                terms = tuple(replace(t, rows=tuple(r for r in t.rows if not alike(r, kind))) for t in e.terms)
-                guards = tuple(g for g in e.guards if not alike(g, kind))
-                if terms != e.terms or guards != e.guards:
-                    changed[e.name] = (replace(e, terms=terms, guards=guards),)
-            where = ", ".join(f"({self._number(n)})" for n in changed)
-            some = " and ".join(sorted({str(r) for r in rows if alike(r, kind)}))
-            yield f"the condition {some} is missing in {where}", changed
-        for c, e in {c: q for q in self.d.program.equations for c in relations(q)}.items():
-            changed = {q.name: (x,) for q in self.d.program.equations if (x := unconditioned(q, c)) != q}
-            if changed:
-                where = ", ".join(f"({self._number(n)})" for n in changed)
-                yield f"the condition {condition_text(e, c)} is missing in {where}", changed
-
-    def _axes(self, suspects: list[Equation]) -> Iterator[Candidate]:
-        needed = {e.name for n in (*self.pending, *self.right) for e in self.upstream(n)}
-        for e in suspects:
-            for moved in wrong_axes(e, self.d.program, needed):
-                yield Candidate("wrong axis", f"{equation_text(e)} {moved.text}", moved.changed, plain=True)
-
-    def _numbers(self, suspects: list[Equation]) -> Iterator[Candidate]:
-        """Numbers are solved for; what is yielded fits already, or nearly."""
-        names = {e.name for e in suspects}
-        everywhere = [
-            e for e in self.d.program.equations if any(e.name == u.name for n in self.pending for u in self.upstream(n))
-        ]
-        some = [k for k in knobs(everywhere) if any(n in names for n in k.make(number(k.start)))]
-        some += [k for e in suspects for k in (*free_constants(e), *added(e))]
-        for knob in some:
-            value = self._solved(knob)
-            for v in near(value, self._short()) if value is not None else ():
-                text = f"in {equation_text(knob.equation)}, {knob.text(f'{v:.6g}')}"
-                yield Candidate(knob.kind, text, knob.make(number(v)))
-        for e in suspects:
-            for said, changed in outside_the_root(e, self.d.program.equation):
-                text = f"in {equation_text(e)}, {said}; yours fits it added outside of the root"
-                yield Candidate("constant", text, changed)
-
-    def _short(self) -> bool:
-        """Whether there are so few entries that any number could be fitted to them."""
-        return max(c.ours.size for c in self.pending.values()) < PAIRABLE
+    def _numbers(self, knob: Knob) -> list[float]:
+        """The values of a number that may be theirs, short ones first; no long ones for so few entries that any fit."""
+        value = self._solved(knob) if self.pending else None
+        if value is None:
+            return []
+        return near(value, max(c.ours.size for c in self.pending.values()) < PAIRABLE)
 
     def _solved(self, knob: Knob) -> float | None:
         """The value of a number at which a wrong gradient is theirs, by secants along what the number changes."""
@@ -363,52 +254,6 @@ class Alterations:
             if abs(value - at) <= 1e-13 * max(1.0, abs(value)):
                 return None
         return None
-
-    def _uses(self) -> Iterator[Candidate]:
-        """An equation altered as one of its consumers reads it, the others reading the right one."""
-        clear = {e.name for n in self.right for e in self.upstream(n)}
-        wrong = {e.name for n in self.pending for e in self.upstream(n)}
-        users = [f for f in reversed(self.d.program.equations) if f.name in wrong - clear]
-        for text, changed in self._stale():
-            values = self.replay.run(changed)
-            if values is None:
-                continue
-            for f in users:
-                for t in f.tensors():
-                    if (
-                        t.name in values
-                        and t.name not in changed.get(f.name, ())
-                        and _differs(values, self.replay.base, t.name)
-                    ):
-                        said = f"{t.name} as {equation_text(f)} uses it comes from a forward where {text}"
-                        yield Candidate("stale value", said, *_seen(f, t, values[t.name]))
-        for e in self.d.program.equations:
-            reading = [f for f in users if f is not e and e.tensor in f.tensors()]
-            for x in elements(e) if reading and e.tensor not in e.tensors() else ():
-                for f in reading:
-                    text = f"in {equation_text(e)} as {equation_text(f)} uses it, {x.text}"
-                    yield Candidate(x.kind, text, {f.name: _as_read(f, e, x.equation)})
-
-    def _stale(self) -> Iterator[tuple[str, Changes]]:
-        yield from self._dropped()
-
-    def _assigned(self, e: Equation) -> Iterator[Candidate]:
-        """Where several positions pick one element, the last contribution alone."""
-        picked = _gather_row(e)
-        if picked is None:
-            return
-        row, array, over = picked
-        term = e.terms[0]
-        rest = tuple(b for b in term.bnd if b not in over)
-        free = [*over, *e.idx]
-        each = term_value(replace(term, bnd=rest), free, self.replay.base, self.sizes)
-        there = term_value(Term(Integer(1), rows=(row,)), free, self.replay.base, self.sizes) > 0
-        shape = tuple(size_value(a, self.sizes) for a in e.tensor.axes)
-        value = np.zeros(shape)
-        for at in np.ndindex(*each.shape[: len(over)]):
-            value = np.where(np.broadcast_to(there[at], shape), each[at], value)
-        text = f"the contributions of one element that {array} picks several times are assigned (the last one wins), not added"
-        yield Candidate("repeated index", f"in {equation_text(e)}, {text}", {e.name: ()}, {e.name: value})
 
     # -- the definitions -----------------------------------------------------------------------------------------------
 
@@ -476,7 +321,7 @@ class Alterations:
         for name, case in list(self.pending.items()):
             if case.ours.size < PAIRABLE:
                 continue
-            pair = self._pair(name, case)
+            pair = pair_of(self.effects, name, case)
             if pair is not None:
                 kinds = {pair[0].kind, pair[1].kind}
                 self._settle(
@@ -486,27 +331,6 @@ class Alterations:
                         )
                     }
                 )
-
-    def _pair(self, name: str, case: Case) -> tuple[Candidate, Candidate] | None:
-        weight = np.random.default_rng(0).normal(size=case.ours.shape)
-        moves = [(x.candidate, x.gradients[name] - case.ours) for x in self.effects]
-        moves = [(c, m) for c, m in moves if np.all(np.isfinite(m)) and np.any(m)]
-        if len(moves) < 2:
-            return None
-        shares = np.array([float(np.sum(weight * m)) for _, m in moves])
-        wanted = float(np.sum(weight * (case.theirs - case.ours)))
-        order = np.argsort(shares)
-        size = float(np.sum(np.abs(weight))) * max(case.scale, float(np.max(np.abs(case.theirs))))
-        slack = 4 * case.tolerance * size
-        hits = []
-        for n, share in enumerate(shares):
-            low, high = np.searchsorted(shares[order], [wanted - share - slack, wanted - share + slack])
-            hits += [(n, int(m)) for m in order[low:high] if m > n]
-        hits = [(n, m) for n, m in hits if case.fits(case.ours + moves[n][1] + moves[m][1])]
-        if not hits:
-            return None
-        n, m = min(hits, key=lambda h: (moves[h[0]][0].kind != moves[h[1]][0].kind, h))
-        return moves[n][0], moves[m][0]
 
     def _partly(self) -> None:
         """A gradient that is still unexplained, where the mistake found in another explains most of its entries."""
@@ -519,54 +343,3 @@ class Alterations:
                     text = f"{x.candidate.text}; that explains all but {left.sum()} of {left.size} entries of {name}"
                     self._settle({name: Mistake(x.candidate.kind, text)})
                     break
-
-
-def _alone(e: Equation, x: Element) -> Candidate:
-    return Candidate(x.kind, f"in {equation_text(e)}, {x.text}", {e.name: (x.equation,)})
-
-
-def _differs(values: dict, base: dict, name: str) -> bool:
-    return name in base and not np.array_equal(values[name], base[name])
-
-
-def _stand_in(t: Tensor, f: Equation) -> Tensor:
-    return Tensor(f"{t.name} as {f.name} reads it", t.axes, t.letters, digest=f"altered:{t.name}:{f.name}")
-
-
-def _seen(f: Equation, t: Tensor, value: np.ndarray) -> tuple[Changes, dict[str, np.ndarray]]:
-    """One consumer reading another value of a tensor."""
-    wrong = _stand_in(t, f)
-    reads = {r: Read(wrong, *r.idx) for r in f.reads() if r.tensor == t}
-    return {f.name: (f.xreplace(reads),)}, {wrong.name: value}
-
-
-def _as_read(f: Equation, e: Equation, altered: Equation) -> tuple[Equation, ...]:
-    """What one consumer becomes when it alone reads an altered equation."""
-    wrong = _stand_in(e.tensor, f)
-    reads = {r: Read(wrong, *r.idx) for r in f.reads() if r.tensor == e.tensor}
-    return replace(altered, tensor=wrong), f.xreplace(reads)
-
-
-def _gather_row(e: Equation):
-    """For ``sum over .. with index[b] = v``: the row, the name of the integer tensor, and the indices it is read at."""
-    if e.reduce is not None or len(e.terms) != 1:
-        return None
-    for row in e.terms[0].rows:
-        sides = (row.lhs, row.rhs)
-        read = next((s for s in sides if isinstance(s, Read)), None)
-        if row.op != "==" or read is None or not any(s in e.idx for s in sides):
-            continue
-        if set(read.idx) <= set(e.terms[0].bnd):
-            return row, read.tensor.name, tuple(i for i in e.terms[0].bnd if i in read.idx)
-    return None
-
-
-def solve(columns: list[np.ndarray], target: np.ndarray) -> list[int] | None:
-    """Coefficients in {0, 1, 2, -1} with ``target = sum (c - 1) column``; None where the best are others."""
-    matrix = np.stack(columns, axis=1)
-    if not np.all(np.isfinite(matrix)):
-        return None
-    used = np.abs(matrix).max(axis=0) > 0
-    best, *_ = np.linalg.lstsq(matrix, target, rcond=1e-9)
-    wanted = [int(np.rint(c)) + 1 if u else 1 for c, u in zip(best, used, strict=True)]
-    return wanted if all(c in (0, 1, 2, -1) for c in wanted) else None
