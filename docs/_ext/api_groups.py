@@ -56,7 +56,7 @@ DERIVE = {
 BASE = {"base": "What a layer is", "config": "Saving a layer", "graph": "Graphs"}  # modules that are no kind of layer
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel")),
-    "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
+    "Evidence": (MEMBERS, ("verify", "crosscheck", "assert_gradients", "Report", "CrossReport")),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load", "transfer", "Callback", "EarlyStopping", "Player", "play")),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def _flat(value: Mapping, declared: Mapping) -> dict:
     return found
 
 
-def coarsest(dtypes) -> str:
+def coarsest(dtypes: Iterable[str]) -> str:
     """The least precise of some dtype names."""
     known = [t for t in dtypes if t in CAPS]
     order = ("bfloat16", "float16", "float32", "float64")

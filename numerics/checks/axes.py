@@ -20,6 +20,7 @@ from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Term
 
+Inside = tuple[Read, int] | None  # a factor, and its power, that stands inside the sum
 SUBSETS = 10  # choices of other axes tried for one reduction
 
 
@@ -60,7 +61,7 @@ def wrong_axes(e: Equation, program: Program, needed: set[str]) -> Iterator[Move
                 for mean in (True, False):
                     changed = _Carrying(e, program, needed, group, summed, inside, mean).changed()
                     if changed is not None:
-                        yield Moved(e, _sentence(e, bound, summed, inside, group, program, mean), changed)
+                        yield Moved(e, _sentence(bound, summed, inside, group, program, mean), changed)
 
 
 def _movable(e: Equation) -> list[Index] | None:
@@ -86,16 +87,18 @@ def _subsets(places: Sequence[Index]) -> Iterator[tuple[Index, ...]]:
         yield from itertools.combinations(places, count)
 
 
-def _order(summed, bound, places):
+def _order(summed: tuple[Index, ...], bound: list[Index], places: list[Index]) -> tuple:
     """No sum first, then one axis for another, then fewer, then more."""
     swapped = len(summed) == len(bound) and len(set(summed) - set(bound)) == 1
     within = set(summed) < set(bound)
     return (bool(summed), not swapped, not within, len(summed), [places.index(i) for i in summed])
 
 
-def _sentence(e, bound, summed, inside, group, program, mean) -> str:
+def _sentence(
+    bound: list[Index], summed: tuple[Index, ...], inside: Inside, group: set[str], program: Program, mean: bool
+) -> str:
     over = " and ".join(b.name for b in bound)
-    numbers = sorted(program.equation(n).number for n in group)
+    numbers = sorted(q.number for q in program.equations if q.name in group)
     too = (
         f", and so {'does' if len(numbers) == 1 else 'do'} {', '.join(f'({n})' for n in numbers)}"
         if any(numbers)
@@ -128,7 +131,16 @@ class _Carrying:
     With ``mean`` the number of elements goes with the axes: what was divided by ``I`` is divided by ``B``.
     """
 
-    def __init__(self, e, program: Program, needed: set[str], group: set[str], summed, inside, mean: bool):
+    def __init__(
+        self,
+        e: Equation,
+        program: Program,
+        needed: set[str],
+        group: set[str],
+        summed: tuple[Index, ...],
+        inside: Inside,
+        mean: bool,
+    ):
         self.e, self.program, self.needed, self.group, self.inside = e, program, needed, group, inside
         self.names = {(i.name, i.size) for i in summed}
         bound = sympy.prod([b.size for b in e.terms[0].bnd])

@@ -9,6 +9,7 @@ import numpy as np
 from sympy import Integer
 
 from derive.derivation.derivation import Derivation
+from derive.language.index import Index
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 from numerics.reference.definitions import size_value, term_value
@@ -191,7 +192,7 @@ def _as_read(f: Equation, e: Equation, altered: Equation) -> tuple[Equation, ...
     return replace(altered, tensor=wrong), f.xreplace(reads)
 
 
-def _gather_row(e: Equation):
+def _gather_row(e: Equation) -> tuple[Row, str, tuple[Index, ...]] | None:
     """For ``sum over .. with index[b] = v``: the row, the name of the integer tensor, and the indices it is read at."""
     if e.reduce is not None or len(e.terms) != 1:
         return None

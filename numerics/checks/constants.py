@@ -55,11 +55,11 @@ def _repeated(e: Equation) -> Iterator[Knob]:
     counts = Counter(abs(n) for p in parts for n in p.args if isinstance(n, Number) and not p.is_Pow)
     for old in sorted((n for n, times in counts.items() if times > 1 and n not in (0, 1)), key=str):
 
-        def make(value: Expr, old=old) -> dict[str, tuple[Equation, ...]]:
+        def make(value: Expr, old: Number = old) -> dict[str, tuple[Equation, ...]]:
             terms = tuple(replace(t, fac=tuple(_with_number(f, old, value) for f in t.fac)) for t in e.terms)
             return {e.name: (replace(e, terms=terms),)}
 
-        def text(value: str, old=old) -> str:
+        def text(value: str, old: Number = old) -> str:
             return f"the constant {_plain_number(float(old))} differs in every place; yours fits {value}"
 
         yield Knob("constant", e, float(old), SMALL * abs(float(old)), make, text)
@@ -126,14 +126,14 @@ def added(e: Equation) -> Iterator[Knob]:
         mapping = [(p, p.exp) for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow)]
         powers = {p: k for p, k in mapping if p.base == base}
 
-        def inside(value: Expr, base=base, powers=powers) -> dict[str, tuple[Equation, ...]]:
+        def inside(value: Expr, base: Expr = base, powers: dict = powers) -> dict[str, tuple[Equation, ...]]:
             return {e.name: (e.xreplace({p: (base + value) ** k for p, k in powers.items()}),)}
 
-        def whole(value: Expr, base=base) -> dict[str, tuple[Equation, ...]]:
+        def whole(value: Expr, base: Expr = base) -> dict[str, tuple[Equation, ...]]:
             terms = tuple(replace(t, fac=(*t.fac, base / (base + value))) for t in e.terms)
             return {e.name: (replace(e, terms=terms),)}
 
-        def text(value: str, said=said) -> str:
+        def text(value: str, said: str = said) -> str:
             return f"{said} stands under a root or a fraction; yours fits {said} + {value} there"
 
         yield Knob("constant", e, 0.0, 1e-6, inside, text)

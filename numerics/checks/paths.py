@@ -70,8 +70,8 @@ class Definitions:
             for x in (*elements(e), *exchanged(e), *other_sizes(e, self.sizes), *displaced_reads(e)):
                 yield Definition(x.kind, f"{x.text} (forward and backward)", self.numbered(e), {e.name: (x.equation,)})
             for text, change in conditions(e):
-                changed = {q.name: (c,) for q in self.source.equations if (c := change(q)) != q}
-                yield Definition("condition", f"{text} (forward and backward)", self.numbered(e), changed)
+                other: Changes = {q.name: (c,) for q in self.source.equations if (c := change(q)) != q}
+                yield Definition("condition", f"{text} (forward and backward)", self.numbered(e), other)
             for said, changed in outside_the_root(e, self.source.equation):
                 text = f"{said}; yours fits it added outside of the root (forward and backward)"
                 yield Definition("constant", text, self.numbered(e), changed)

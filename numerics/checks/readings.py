@@ -190,7 +190,9 @@ def shifted_reads(e: Equation) -> Iterator[Element]:
         for n, size in enumerate(tensor.axes):
             for by, wrap in itertools.product((-1, 1), (False, True)):
 
-                def change(r: Read, tensor=tensor, n=n, size=size, by=by, wrap=wrap) -> Read | None:
+                def change(
+                    r: Read, tensor: Tensor = tensor, n: int = n, size: Expr = size, by: int = by, wrap: bool = wrap
+                ) -> Read | None:
                     if r.tensor != tensor or r.idx[n].atoms(Read):
                         return None
                     at = r.idx[n] + by

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from derive.language.index import Index
 from derive.language.tensor import Read
-from derive.program.program import Equation, Program, Term
+from derive.program.program import Equation, Program, Row, Term
 from derive.program.schedule import Scan, schedule
 from numerics.reference.definitions import Evaluator, Scope, coefficient, size_value
 
 Values = dict[str, np.ndarray]
+Fixed = Mapping[Index, int]  # indices held at one value: the step of a recurrence
 Changes = Mapping[str, Sequence[Equation]]  # name -> what stands in the place of its equation
 
 
@@ -29,13 +31,13 @@ class QuickEvaluator(Evaluator):
         super().__init__(values, sizes, np, False, {})
         self.memory = memory
 
-    def _scope(self, free, bound, fixed) -> Scope:
+    def _scope(self, free: Sequence[Index], bound: Sequence[Index], fixed: Fixed) -> Scope:
         key = (tuple(free), tuple(bound), tuple(fixed.items()))
         if key not in self.memory:
             self.memory[key] = super()._scope(free, bound, fixed)
         return self.memory[key]
 
-    def _equation(self, e: Equation, fixed):
+    def _equation(self, e: Equation, fixed: Fixed) -> Any:
         if e.reduce is not None or e.tensor.dtype != "float":
             return super()._equation(e, fixed)
         free = [i for i in e.idx if i not in fixed]
@@ -44,7 +46,7 @@ class QuickEvaluator(Evaluator):
             total = total + self.term(term, free, fixed)
         return total
 
-    def term(self, term: Term, free, fixed):
+    def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Any:
         scope = self._scope(free, term.bnd, fixed)
         rows = self._rows(term.rows, scope)
         key = ("coefficient", term.coef)
@@ -55,7 +57,7 @@ class QuickEvaluator(Evaluator):
             operands.append(self.value(f, scope, None if isinstance(f, Read) else rows))
         return self.memory[key] * self._contract(operands, scope, len(free))
 
-    def _rows(self, rows, scope):
+    def _rows(self, rows: tuple[Row, ...], scope: Scope) -> Any:
         if any(row.reads() for row in rows):
             return super()._rows(rows, scope)
         key = ("rows", rows, id(scope))
@@ -63,7 +65,7 @@ class QuickEvaluator(Evaluator):
             self.memory[key] = super()._rows(rows, scope)
         return self.memory[key]
 
-    def _read(self, r: Read, scope):
+    def _read(self, r: Read, scope: Scope) -> Any:
         if not r.idx or any(e.has(Read) for e in r.idx):
             return super()._read(r, scope)
         key = (r, id(scope))
@@ -77,7 +79,7 @@ class QuickEvaluator(Evaluator):
         found = array[first]
         return found if second is None else np.where(second, found, np.zeros((), found.dtype))
 
-    def _positions(self, r: Read, scope, extents):
+    def _positions(self, r: Read, scope: Scope, extents: tuple[int, ...]) -> tuple:
         spots, inside = [], True
         for e, extent in zip(r.idx, extents, strict=True):
             at = self.whole(e, scope)
@@ -86,7 +88,7 @@ class QuickEvaluator(Evaluator):
         return "gathered", tuple(spots), None if np.all(inside) else inside
 
 
-def _transposition(r: Read, scope, extents):
+def _transposition(r: Read, scope: Scope, extents: tuple[int, ...]) -> tuple | None:
     """How a read by distinct indices of the grid, of their own sizes, is a transposition; None for any other read."""
     if len(set(r.idx)) < len(r.idx) or not all(i in scope.axes for i in r.idx):
         return None
