@@ -223,7 +223,8 @@ class Alterations:
         value = self._solved(knob) if self.pending else None
         if value is None:
             return []
-        return near(value, max(c.ours.size for c in self.pending.values()) < PAIRABLE)
+        short = max(c.ours.size for c in self.pending.values()) < PAIRABLE
+        return [v for v in near(value, short) if knob.allows(v)]
 
     def _solved(self, knob: Knob) -> float | None:
         """The value of a number at which a wrong gradient is theirs, by secants along what the number changes."""

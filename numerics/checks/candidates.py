@@ -119,7 +119,7 @@ class Candidates:
         names = {e.name for e in suspects}
         everywhere = [e for e in self.d.program.equations if e.name in needed]
         some = [k for k in knobs(everywhere) if any(n in names for n in k.make(number(k.start)))]
-        some += [k for e in suspects for k in (*free_constants(e), *added(e))]
+        some += [*free_constants(suspects), *(k for e in suspects for k in added(e))]
         for knob in some:
             for v in numbers(knob):
                 text = f"in {equation_text(knob.equation)}, {knob.text(f'{v:.6g}')}"

@@ -19,6 +19,7 @@ from derive.program.program import Equation, Term
 
 from .elements import expr_text, parts_of
 
+EPSILON = 0.1  # the largest number that is told as added for safety
 SMALL = 1e-3  # what a number is moved by, relative to itself, to see which way the gradients go
 
 
@@ -32,6 +33,10 @@ class Knob:
     step: float
     make: Callable[[Expr], dict[str, tuple[Equation, ...]]]
     text: Callable[[str], str]
+    most: float = float("inf")  # an epsilon is positive and small
+
+    def allows(self, value: float) -> bool:
+        return self.most == float("inf") or 0 < value <= self.most
 
 
 def knobs(equations: Sequence[Equation]) -> Iterator[Knob]:
@@ -100,23 +105,33 @@ def _constant(e: Equation, part: Expr, n: int, equations: Sequence[Equation]) ->
     return Knob("constant", e, start, SMALL * abs(start) if start else 1e-6, make, text)
 
 
-def free_constants(e: Equation) -> Iterator[Knob]:
-    """A term that is a number alone: ``ms = mean(x^2) + eps``."""
-    for n, t in enumerate(e.terms):
-        if not t.fac and not t.bnd and t.coef.is_number and len(e.terms) > 1:
-            yield _free(e, n, t)
+def free_constants(equations: Sequence[Equation]) -> Iterator[Knob]:
+    """A term that is a number alone: ``ms = mean(x^2) + eps``; the same one in several equations, then each by itself."""
+    places = [(e, n) for e in equations if len(e.terms) > 1 for n, t in enumerate(e.terms) if _alone(t)]
+    for value in sorted({e.terms[n].coef for e, n in places}, key=str):
+        same = [(e, n) for e, n in places if e.terms[n].coef == value]
+        yield from (_free(some) for some in ([same] if len(same) > 1 else []) + [[place] for place in same])
 
 
-def _free(e: Equation, n: int, t: Term) -> Knob:
+def _alone(t: Term) -> bool:
+    return not t.fac and not t.bnd and not t.rows and bool(t.coef.is_number)
+
+
+def _free(places: list[tuple[Equation, int]]) -> Knob:
+    start = float(places[0][0].terms[places[0][1]].coef)
+
     def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
-        return {e.name: (replace(e, terms=(*e.terms[:n], replace(t, coef=value), *e.terms[n + 1 :])),)}
-
-    start = float(t.coef)
+        changed = {}
+        for e, n in places:
+            terms = (*e.terms[:n], replace(e.terms[n], coef=value), *e.terms[n + 1 :])
+            changed[e.name] = (replace(e, terms=terms),)
+        return changed
 
     def text(value: str) -> str:
-        return f"the constant {_plain_number(start)} differs; yours fits {value}"
+        where = "" if len(places) == 1 else f" in {' and '.join(e.name for e, _ in places)}"
+        return f"the constant {_plain_number(start)}{where} differs; yours fits {value}"
 
-    return Knob("constant", e, start, SMALL * abs(start) or 1e-6, make, text)
+    return Knob("constant", places[0][0], start, SMALL * abs(start) or 1e-6, make, text)
 
 
 def added(e: Equation) -> Iterator[Knob]:
@@ -136,9 +151,9 @@ def added(e: Equation) -> Iterator[Knob]:
         def text(value: str, said: str = said) -> str:
             return f"{said} stands under a root or a fraction; yours fits {said} + {value} there"
 
-        yield Knob("constant", e, 0.0, 1e-6, inside, text)
+        yield Knob("constant", e, 0.0, 1e-6, inside, text, EPSILON)
         if len(e.terms) > 1:
-            yield Knob("constant", e, 0.0, 1e-6, whole, text)
+            yield Knob("constant", e, 0.0, 1e-6, whole, text, EPSILON)
     logs = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, sympy.log)}
     for log in sorted(logs, key=str):
         yield _within(e, log)
@@ -153,7 +168,7 @@ def _within(e: Equation, log: Expr) -> Knob:
     def text(value: str) -> str:
         return f"the logarithm is of {said}; yours fits {said} + {value}"
 
-    return Knob("constant", e, 0.0, 1e-6, make, text)
+    return Knob("constant", e, 0.0, 1e-6, make, text, EPSILON)
 
 
 def _divisors(e: Equation) -> list[Expr]:

@@ -41,8 +41,7 @@ def with_factor(term: Term, m: int, *factors: Expr) -> Term:
 
 def elements(e: Equation) -> Iterator[Element]:
     """Terms and factors missing, doubled or negated, powers, positions left out, windows read backwards, no condition."""
-    if len(e.terms) > 1:
-        yield from _shared(e)
+    yield from _shared(e)
     for n, term in enumerate(e.terms):
         for kind, text, changed in _of_term(e, n, term):
             yield Element(kind, text, with_term(e, n, changed))
@@ -60,7 +59,12 @@ def _shared(e: Equation) -> Iterator[Element]:
             where = "" if len(holders) == len(e.terms) else " in the terms that have it"
             divided = tuple(replace(t, coef=t.coef / part) if t in holders else t for t in e.terms)
             yield Element("factor", f"{part} is missing{where}", replace(e, terms=divided))
-    for f in e.terms[0].fac:
+    powers = [p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, Pow) and p.exp.is_number]
+    for power in sorted({p.exp for p in powers if [q.exp for q in powers].count(p.exp) > 1}, key=str):
+        for other in (power - 1, power + 1):
+            changed = e.xreplace({p: p.base**other for p in powers if p.exp == power})
+            yield Element("power", f"the power {power} differs in every place; yours fits {other}", changed)
+    for f in e.terms[0].fac if len(e.terms) > 1 else ():
         if all(f in t.fac for t in e.terms):
             bare = tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)
             yield Element("missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=bare))
@@ -84,6 +88,8 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
             kind = "missing condition" if isinstance(f, Iverson) else "missing factor"
             what = "condition" if isinstance(f, Iverson) else "factor"
             yield kind, f"the {what} {expr_text(e, f, term.bnd)} of {here} is missing", with_factor(term, m)
+        for text, factors in _slopes(e, term, m, f):
+            yield "another factor", f"{text} in {here}", factors
         for kind, text, changed in _of_factor(e, f, term.bnd):
             place = f" in {here}" if len(e.terms) > 1 else ""
             yield kind, f"{text}{place}", with_factor(term, m, changed)
@@ -97,6 +103,20 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
     for m, row in enumerate(term.rows):
         rest = term.rows[:m] + term.rows[m + 1 :]
         yield "missing condition", f"the condition {row_text(e, row)} of {here} is missing", replace(term, rows=rest)
+
+
+def _slopes(e: Equation, term: Term, m: int, f: Expr) -> Iterator[tuple[str, Term]]:
+    """A gate taken for its complement, and the slopes of a tanh ``1 - a^2`` and of a sigmoid ``a (1 - a)`` mixed up."""
+    inner = 1 - f
+    said = f"the factor {expr_text(e, f, term.bnd)} stands"
+    if isinstance(f, Read) or isinstance(inner, Read):
+        yield f"{said}; yours fits {expr_text(e, inner, term.bnd)}", with_factor(term, m, inner)
+    if isinstance(inner, Pow) and inner.exp == 2 and isinstance(inner.base, Read):
+        a = inner.base
+        yield f"{said}; yours fits {expr_text(e, a * (1 - a), term.bnd)}", with_factor(term, m, a, 1 - a)
+    if isinstance(inner, Read) and inner in term.fac:
+        square = replace(term, fac=(*(g for g in term.fac if g not in (f, inner)), 1 - inner**2))
+        yield f"{said} beside {inner.tensor.name}; yours fits {expr_text(e, 1 - inner**2, term.bnd)}", square
 
 
 def _reversals(e: Equation, term: Term, here: str) -> Iterator[tuple[str, str, Term]]:

@@ -83,8 +83,8 @@ class Definitions:
 
     def knobs(self) -> Iterator[Knob]:
         yield from knobs(self.source.equations)
+        yield from free_constants(self.source.equations)
         for e in self.source.equations:
-            yield from free_constants(e)
             yield from added(e)
 
     def numbered(self, e: Equation) -> Equation:
@@ -164,7 +164,7 @@ class Definitions:
             if fa is None or fb is None or fa == fb:
                 return None
             if self.agrees(case, fb, case.theirs):
-                fits = (v for v in near(b, short) if self.explains(case, knob.make(number(v))))
+                fits = (v for v in near(b, short) if knob.allows(v) and self.explains(case, knob.make(number(v))))
                 return next(fits, None)
             a, b, fa = b, b + (wanted - fb) * (b - a) / (fb - fa), fb
             if not np.isfinite(b) or abs(b) > 1e6 * max(1.0, abs(knob.start)):

@@ -76,7 +76,10 @@ def displaced_reads(e: Equation) -> Iterator[Element]:
                     yield from _read_changes(e, r, new, kind)
             if len(here) > 1:
                 yield from _plain(e, tensor, n)
+    for r in float_reads(e):
+        yield from _all_axes(e, r)
     for n, term in enumerate(e.terms):
+        yield from _all_rows(e, n, term)
         for m, row in enumerate(term.rows):
             for kind, other in _row_changes(row):
                 rows = (*term.rows[:m], other, *term.rows[m + 1 :])
@@ -85,6 +88,39 @@ def displaced_reads(e: Equation) -> Iterator[Element]:
                 text = f"{said}; yours fits {fits} in {shown(e, n)}"
                 yield Element(kind, text, with_term(e, n, replace(term, rows=rows)))
     yield from _pairs_for_halves(e)
+
+
+def _all_axes(e: Equation, r: Read) -> Iterator[Element]:
+    """The same change on every axis of a window: a padding or a dilation is forgotten in both directions."""
+    tables = [list(affine_changes(a, size)) for a, size in zip(r.idx, r.tensor.axes, strict=True) if _shifted(a)]
+    if len(tables) < 2:
+        return
+    for changes in zip(*tables, strict=False):
+        if len({kind for kind, _ in changes}) == 1:
+            new = iter(position for _, position in changes)
+            yield from _read_changes(
+                e, r, Read(r.tensor, *(next(new) if _shifted(a) else a for a in r.idx)), changes[0][0]
+            )
+
+
+def _all_rows(e: Equation, n: int, term: Term) -> Iterator[Element]:
+    tables = [(m, list(_row_changes(row))) for m, row in enumerate(term.rows)]
+    tables = [(m, table) for m, table in tables if table]
+    if len(tables) < 2:
+        return
+    for changes in zip(*(table for _, table in tables), strict=False):
+        if len({kind for kind, _ in changes}) == 1:
+            new = dict(zip((m for m, _ in tables), (row for _, row in changes), strict=True))
+            rows = tuple(new.get(m, row) for m, row in enumerate(term.rows))
+            old = " and ".join(row_text(e, term.rows[m]) for m in new)
+            fits = " and ".join(row_text(e, row) for row in new.values())
+            wrapped = changes[0][0] == "wrap-around"
+            text = f"{old} are summed over; yours fits {'both wrapped around' if wrapped else fits} in {shown(e, n)}"
+            yield Element(changes[0][0], text, with_term(e, n, replace(term, rows=rows)))
+
+
+def _shifted(a: Expr) -> bool:
+    return not isinstance(a, Index) and not a.atoms(Read) and bool(a.free_symbols)
 
 
 def _plain(e: Equation, tensor: Tensor, n: int) -> Iterator[Element]:

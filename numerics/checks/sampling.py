@@ -167,14 +167,14 @@ def draw(t: Tensor, sizes: dict[Size, int], domain: str, rng: np.random.Generato
     kinds = {f.kind for f in t.facts}
     bounds = DOMAINS[domain]
     if bounds is not None:
-        found = rng.uniform(*bounds, shape)
+        values: np.ndarray = rng.uniform(*bounds, shape)
     elif kinds & {"positive", "nonnegative", "sums_to"}:
-        found = rng.uniform(0.3, 1.5, shape)
+        values = rng.uniform(0.3, 1.5, shape)
     else:
-        found = rng.normal(size=shape)
+        values = rng.normal(size=shape)
         if weight and t.rank >= 2:
-            found *= 1.2 / math.sqrt(math.prod(shape[:-1]))
-    return _with_facts(found, t, sizes)
+            values *= 1.2 / math.sqrt(math.prod(shape[:-1]))
+    return _with_facts(values, t, sizes)
 
 
 def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndarray:
