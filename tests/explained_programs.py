@@ -353,6 +353,62 @@ def recurrent_gradients(mistake, x, U, V):
 
 
 @functools.cache
+def image():
+    b, c, f = dv.indices("b c f")
+    u, v, r, s = dv.index("u", size="H"), dv.index("v", size="W"), dv.index("r"), dv.index("s")
+    x, K = dv.tensor("x", b, u, v, c), dv.tensor("K", r, s, c, f)
+    y = dv.define("y", (b, u, v, f), Sum(x[b, u + r - 1, v + s - 1, c] * K[r, s, c, f], r, s, c))
+    return dv.vjp(y, [x, K], cotangent="dy")
+
+
+def image_gradients(mistake, x, K, dy):
+    B, H, W, C = x.shape
+    dx, dK, step = np.zeros_like(x), np.zeros_like(K), 2 if mistake == "dilated" else 1
+    pad = 0 if mistake == "no padding" else 1
+    for r, s, u, v in np.ndindex(*K.shape[:2], H, W):
+        p, q = u + step * r - pad, v + step * s - pad
+        if mistake == "wrapped":
+            p, q = p % H, q % W
+        if 0 <= p < H and 0 <= q < W:
+            dx[:, p, q] += dy[:, u, v] @ K[r, s].T
+            dK[r, s] += x[:, p, q].T @ dy[:, u, v]
+    return {"x": dx, "K": dK}
+
+
+@functools.cache
+def gates():
+    b, i, h = dv.indices("b i h")
+    x, U, A, old = dv.tensor("x", b, i), dv.tensor("U", i, h), dv.tensor("A", i, h), dv.tensor("old", b, h)
+    z = dv.define("z", (b, h), dv.sigmoid(Sum(x[b, i] * U[i, h], i)))
+    n = dv.define("n", (b, h), sympy.tanh(Sum(x[b, i] * A[i, h], i)))
+    new = dv.define("new", (b, h), (1 - z[b, h]) * n[b, h] + z[b, h] * old[b, h])
+    return dv.vjp(new, [U, A, old], cotangent="do")
+
+
+def gates_gradients(mistake, x, U, A, old, do):
+    z, n = 1 / (1 + np.exp(-x @ U)), np.tanh(x @ A)
+    kept = 1 - z if mistake == "gates exchanged" else z
+    dz = do * (old - n) * (1 - z**2 if mistake == "slope of a tanh" else z * (1 - z))
+    dn = do * (1 - kept) * (n * (1 - n) if mistake == "slope of a sigmoid" else 1 - n**2)
+    return {"U": x.T @ dz, "A": x.T @ dn, "old": do * kept}
+
+
+@functools.cache
+def dice():
+    b = dv.index("b")
+    p, t = dv.tensor("p", b, facts=[dv.positive]), dv.tensor("t", b, facts=[dv.positive])
+    top = dv.define("top", (), 2 * Sum(p[b] * t[b], b) + 1)
+    bottom = dv.define("bottom", (), Sum(p[b] ** 2 + t[b] ** 2, b) + 1)
+    return dv.backprop(dv.define("loss", (), 1 - top[()] / bottom[()]), [p])
+
+
+def dice_gradients(mistake, p, t):
+    smooth, k = {"smoothing 1e-5": 1e-5}.get(mistake, 1), 1 if mistake == "not squared" else 2
+    top, bottom = 2 * (p * t).sum() + smooth, (p**k + t**k).sum() + smooth
+    return {"p": -2 * t / bottom + top * k * p ** (k - 1) / bottom**2}
+
+
+@functools.cache
 def windowed():
     b = dv.index("b")
     p, q = dv.indices("p q", size="T")
@@ -386,6 +442,9 @@ PROGRAMS = {
         leaky,
         hinge,
         recurrent,
+        image,
+        gates,
+        dice,
         windowed,
     )
 }

@@ -18,6 +18,7 @@ from derive.program.program import Equation, Program, Row, Term
 
 from .elements import Element, expr_text, row_text, shown, with_term
 
+COMBINED = 150  # changes of two axes at once that are looked at, for those of one kind
 OTHERS = 10  # other tensors tried for one that is read
 
 
@@ -95,7 +96,7 @@ def _all_axes(e: Equation, r: Read) -> Iterator[Element]:
     tables = [list(affine_changes(a, size)) for a, size in zip(r.idx, r.tensor.axes, strict=True) if _shifted(a)]
     if len(tables) < 2:
         return
-    for changes in zip(*tables, strict=False):
+    for changes in itertools.islice(itertools.product(*tables), COMBINED):
         if len({kind for kind, _ in changes}) == 1:
             new = iter(position for _, position in changes)
             yield from _read_changes(
@@ -108,7 +109,7 @@ def _all_rows(e: Equation, n: int, term: Term) -> Iterator[Element]:
     tables = [(m, table) for m, table in tables if table]
     if len(tables) < 2:
         return
-    for changes in zip(*(table for _, table in tables), strict=False):
+    for changes in itertools.islice(itertools.product(*(table for _, table in tables)), COMBINED):
         if len({kind for kind, _ in changes}) == 1:
             new = dict(zip((m for m, _ in tables), (row for _, row in changes), strict=True))
             rows = tuple(new.get(m, row) for m, row in enumerate(term.rows))

@@ -6,14 +6,16 @@ computed again, and what depends on no value (grids, positions of reads, masks o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import sympy
 
-from derive.language.index import Index
+from derive.language.index import Index, same_size
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Row, Term
 from derive.program.schedule import Scan, schedule
@@ -47,6 +49,7 @@ class QuickEvaluator(Evaluator):
         return total
 
     def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Any:
+        term = solved(term)
         scope = self._scope(free, term.bnd, fixed)
         rows = self._rows(term.rows, scope)
         key = ("coefficient", term.coef)
@@ -86,6 +89,32 @@ class QuickEvaluator(Evaluator):
             inside = inside & (at >= 0) & (at < extent)
             spots.append(np.clip(at, 0, extent - 1))
         return "gathered", tuple(spots), None if np.all(inside) else inside
+
+
+@functools.lru_cache(maxsize=4096)
+def solved(term: Term) -> Term:
+    """A term without the bound indices that a row gives: ``sum_m g[m] [m + r = t]`` is ``g[t - r]``, zero outside.
+
+    Only where a float axis of the index's own size is read at exactly this index, so that nothing is read outside.
+    """
+    for row in term.rows:
+        for b in term.bnd if row.op == "==" and not row.reads() else ():
+            gap = sympy.expand(row.lhs - row.rhs)
+            c = gap.coeff(b)
+            if c not in (1, -1) or gap.has(sympy.Mod, sympy.floor):
+                continue
+            zero_outside = any(
+                isinstance(f, Read)
+                and f.tensor.dtype == "float"
+                and any(i == b and same_size(a, b.size) for i, a in zip(f.idx, f.tensor.axes, strict=True))
+                for f in term.fac
+            )
+            others = [r for r in term.rows if r is not row]
+            if zero_outside and not any(b in f.free_symbols for f in term.fac if not isinstance(f, Read)):
+                at = sympy.expand(b - c * gap)
+                rest = replace(term, bnd=tuple(i for i in term.bnd if i != b), rows=tuple(others))
+                return solved(rest.xreplace({b: at}))
+    return term
 
 
 def _transposition(r: Read, scope: Scope, extents: tuple[int, ...]) -> tuple | None:
@@ -166,7 +195,7 @@ def points(program: Program, sizes: dict) -> int:
     total = 0
     for e in program.equations:
         for term in e.terms:
-            axes = {*e.idx, *e.over, *term.bnd}
+            axes = {*e.idx, *e.over, *solved(term).bnd}
             total += math.prod(size_value(i.size, sizes) for i in axes)
     return total
 
