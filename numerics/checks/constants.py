@@ -121,7 +121,7 @@ def _free(places: list[tuple[Equation, int]]) -> Knob:
     start = float(places[0][0].terms[places[0][1]].coef)
 
     def make(value: Expr) -> dict[str, tuple[Equation, ...]]:
-        changed = {}
+        changed: dict[str, tuple[Equation, ...]] = {}
         for e, n in places:
             terms = (*e.terms[:n], replace(e.terms[n], coef=value), *e.terms[n + 1 :])
             changed[e.name] = (replace(e, terms=terms),)
