@@ -26,14 +26,10 @@ def float_reads(e: Equation) -> list[Read]:
     return sorted((r for r in e.reads() if r.tensor.dtype == "float" and r.idx), key=str)
 
 
-def rereads(e: Equation, change: Callable[[Read], Read | None], only: int | None = None) -> Equation | None:
-    """The equation with its reads changed, in all terms or in one; None if nothing changes."""
+def rereads(e: Equation, change: Callable[[Read], Read | None]) -> Equation | None:
+    """The equation with its reads changed; None if nothing changes."""
     mapping = {r: new for r in e.reads() if (new := change(r)) is not None and new != r}
-    if not mapping:
-        return None
-    if only is None:
-        return e.xreplace(mapping)
-    return with_term(e, only, e.terms[only].xreplace(mapping))
+    return e.xreplace(mapping) if mapping else None
 
 
 def _read_changes(e: Equation, old: Read, new: Read, kind: str) -> Iterator[Element]:
@@ -238,12 +234,8 @@ def shifted_reads(e: Equation) -> Iterator[Element]:
                 changed = rereads(e, change)
                 if changed is not None:
                     how = "wrapped around" if wrap else "zeros let in"
-                    text = f"{tensor.name} is read {by:+d} along its axis {n} ({e_size(size)}), {how}"
+                    text = f"{tensor.name} is read {by:+d} along its axis {n} ({size}), {how}"
                     yield Element("index shift", text, changed)
-
-
-def e_size(size: Expr) -> str:
-    return str(size)
 
 
 def other_tensors(e: Equation, program: Program) -> Iterator[Element]:
