@@ -66,7 +66,8 @@ class Derivation(Derived):
         Returns
         -------
         Evidence
-            With ``.proved`` and ``.undecided``; raises :class:`DerivationError` if anything is refuted.
+            ``.ok`` (nothing refuted) and ``.proved`` (everything proved) are bools, ``.rows`` the table; raises
+            :class:`DerivationError` if anything is refuted.
         """
         return check_derivation(self, seed=seed)
 
