@@ -152,7 +152,7 @@ class Kernel:
             self.derivation, self._fixed, self._dense, self.name, line, self._patterns, self._every
         ).source
 
-    def __call__(self, **arrays):
+    def __call__(self, /, **arrays):
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
 
         Raises
@@ -171,15 +171,11 @@ class Kernel:
 
     def _ordered(self, arrays) -> list:
         self._seen = checks.check_arrays(self.inputs, arrays, self._fixed, self.derivation.program, self._unneeded)
-        dtype = next(
-            arrays[t.name].dtype for t in self.inputs if hasattr(arrays[t.name], "dtype") and t.dtype == "float"
-        )
-        return [
-            arrays[t.name] if hasattr(arrays[t.name], "dtype") else np.asarray(arrays[t.name], dtype)
-            for t in self.inputs
-        ]
+        floats = (arrays[t.name] for t in self.inputs if t.dtype == "float")
+        dtype = next((a.dtype for a in floats if hasattr(a, "dtype")), np.float32)
+        return [checks.as_given(t, arrays[t.name], dtype) for t in self.inputs]
 
-    def validate(self, **arrays) -> list[str]:
+    def validate(self, /, **arrays) -> list[str]:
         """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
 
         Sizes that these arrays do not fix are those of the last call.

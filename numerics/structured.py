@@ -143,7 +143,7 @@ class StructuredKernel(Kernel):
         line = (self.evidence or {}).get("summary")
         return module.emit(self.emitted, self._fixed, self._dense, self.name, line or None, self._patterns).source
 
-    def __call__(self, **arrays):
+    def __call__(self, /, **arrays):
         """Like any kernel; ``.hessian`` maps pairs of names to :class:`Block` s."""
         found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}

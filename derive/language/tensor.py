@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from sympy import Basic, Expr, Integer
+from sympy import Basic, Expr, Integer, Symbol
 
 from .errors import DeriveError, ShapeError, UnsupportedError
 from .facts import Fact, check_facts
@@ -140,6 +140,12 @@ class Tensor(Basic):
     def _sympystr(self, printer):
         return self.name
 
+    def _latex(self, printer):
+        return latex(self)
+
+    def _pretty(self, printer):
+        return printer._print(Symbol(self.name))
+
     def __repr__(self):
         axes = ", ".join(str(a) for a in self.axes)
         return f"<{self.dtype} tensor {self.name}({axes})>"
@@ -225,6 +231,9 @@ class Read(Expr):
     def _sympystr(self, printer):
         inside = ", ".join(printer._print(e) for e in self.idx)
         return f"{self.tensor.name}[{inside}]" if self.idx else self.tensor.name
+
+    def _pretty(self, printer):
+        return printer._print(Symbol(str(self)))
 
     def _latex(self, printer, exp=None):
         text = latex(self)

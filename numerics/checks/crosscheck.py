@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from numerics.errors import NumericsError
+
 from .alterations import Alterations
 from .ground import everything, fixed_sizes, float64
 from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape
@@ -124,6 +126,8 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     >>> print(report["w"].text)
     missing 1/B of (3) dw[i] = ... (theirs is B times ours: missing 1/B, or B too many)
     """
+    if not hasattr(kern, "derivation"):
+        raise NumericsError(f"crosscheck({type(kern).__name__}, ...): takes a kernel, as nx.compile(d) returns it")
     return _Cross(kern, fn, inputs, seed).run()
 
 

@@ -267,7 +267,8 @@ class Lowering:
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
-            return self.element(arg, None, None) * Iverson(Eq(row, column))
+            found = self.element(arg, None, None)
+            return found if row is None or column is None else found * Iverson(Eq(row, column))
         a, b = (self.part(x) for x in f.args)
         if a.rank != 2 or b.rank != 2:
             raise UnsupportedError(f"in {f}: kron takes two matrices; the outer product of vectors is written x*y'")

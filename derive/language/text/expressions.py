@@ -54,7 +54,7 @@ FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
 
 RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==": sympy.Eq, "!=": sympy.Ne}
 CONSTANTS = {"pi": sympy.pi, "inf": sympy.oo, "true": sympy.true, "false": sympy.false}
-POWER_BITS = 20_000  # an exact power of numbers with more bits than this is refused
+POWER_BITS = 1_400  # an exact power of numbers with more bits than this is refused
 
 
 class Expressions:
