@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import functools
 import hashlib
 import json
@@ -141,6 +142,23 @@ class Kernel:
         self._unneeded = {t.name for t in (*d.source.inputs, *d.program.inputs)} - {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in d.results))
         self.fn = _execute(made)
+
+    def __reduce_ex__(self, protocol):
+        """By its derivation and how it was compiled; it is compiled again where it is loaded."""
+        form = "dense" if type(self) is Kernel else "structured"
+        how = (self.derivation, self.sizes, self._dense, self.name, self._patterns, form, self._every)
+        return compile, how, {"evidence": self.evidence}
+
+    def __copy__(self) -> Kernel:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo) -> Kernel:
+        """Another kernel of the same program, which never changes."""
+        made = self.__copy__()
+        made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
+        return made
 
     @property
     def source(self) -> str:

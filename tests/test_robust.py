@@ -12,6 +12,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
+from numerics.data.examples import load_idx
 
 REGRESSION = """
 x: float[b,i]   label: int[b] < K
@@ -203,4 +204,4 @@ def test_an_idx_file_whose_header_lies_is_refused(tmp_path, pack, raw, message):
     path = tmp_path / "images"
     path.write_bytes(pack(raw))
     with pytest.raises(nx.NumericsError, match=message):
-        nx.load_idx(path)
+        load_idx(path)

@@ -95,8 +95,16 @@ class Tensor(Basic):
         """SymPy orders and signs sums by this; without the name ``z - y`` and ``y - z`` would tie, a hash decide."""
         return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
 
-    def __getnewargs__(self):
-        raise TypeError("tensors are not pickled: keep the text form (dv.parse) or the generated module instead")
+    def __reduce_ex__(self, protocol):
+        """By its definition; its partners, among them itself, are put in afterwards."""
+        made = (self.name, self.axes, self.letters, self.dtype, self.below, self.role, self.facts, self.definition)
+        return Tensor, (*made, self.digest, self.block), {"partners": self.partners, "origin": self.origin}
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo) -> Tensor:
+        return self  # nothing of it changes once it is made
 
     @property
     def rank(self) -> int:

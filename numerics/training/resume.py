@@ -47,9 +47,13 @@ class Keeper:
         for n, (kind, saved) in enumerate(fit.get("callbacks", [])):
             if n < len(self.callbacks) and type(self.callbacks[n]).__name__ == kind:
                 mine = f"callbacks/{n}/"
-                self.callbacks[n].restore(
-                    {**saved, **{k.removeprefix(mine): a for k, a in arrays.items() if k.startswith(mine)}}
-                )
+                own = {k.removeprefix(mine): a for k, a in arrays.items() if k.startswith(mine)}
+                try:
+                    self.callbacks[n].restore({**saved, **own})
+                except (KeyError, TypeError, ValueError) as error:
+                    raise NumericsError(
+                        f"fit: {self.folder} holds a {kind} with something else to remember: {error!r}"
+                    ) from None
         self.trainer.stop = bool(fit.get("stopped"))
         return True
 

@@ -335,8 +335,22 @@ class Model:
         >>> Model.from_dict(model.to_dict()).output == model.output
         True
         """
-        kind = next((c for c in Model.__subclasses__() if c._wrote(data)), None)
-        return kind._from_dict(data) if kind else Model(*graph_from_dict(data), data["name"])
+        try:
+            kind = next((c for c in Model.__subclasses__() if c._wrote(data)), None)
+            return kind._from_dict(data) if kind else Model(*graph_from_dict(data), data["name"])
+        except DeriveError:
+            raise
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise DeriveError(f"from_dict: this is not what model.to_dict() writes: {error!r}") from error
+
+    def __reduce_ex__(self, protocol):
+        return Model.from_dict, (self.to_dict(),)
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo) -> Model:
+        return self  # nothing of it changes once it is made
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"
