@@ -113,19 +113,19 @@ def test_the_lock_ends_with_the_process_that_holds_it(tmp_path):
             os.read(0, 1)
             os.abort()
     """
-    holder = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[1],
         text=True,
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(NumericsError, match="another run"):
-        small().save(tmp_path)
-    holder.stdin.write("x")
-    holder.stdin.close()
-    holder.wait(60)
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(NumericsError, match="another run"):
+            small().save(tmp_path)
+        holder.stdin.write("x")
+        holder.stdin.close()
+        holder.wait(60)
     small().save(tmp_path)
 
 

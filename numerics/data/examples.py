@@ -132,7 +132,7 @@ def _as_long_as_it_says(file) -> bytes:
     wanted = _wanted(raw) + 1
     while len(raw) < wanted and (piece := file.read(min(PIECE, wanted - len(raw)))):
         raw += piece
-    return bytes(raw)
+    return bytes(raw[:wanted] if wanted > 1 else raw)
 
 
 def _wanted(raw: bytes | bytearray) -> int:

@@ -6,6 +6,7 @@ import csv
 import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -244,7 +245,7 @@ def load_npz(path, x: str = "X", y: str | None = "Y") -> Loaded:
 # what zipfile, its decompressors and NumPy's reader raise for bytes that are no archive of arrays
 ARCHIVE_ERRORS = (
     OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, NotImplementedError, RuntimeError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -261,7 +261,7 @@ class Lowering:
             inside = _summed(inside, *letters)
             return sympy.sqrt(inside) if f.op == "norm2" else inside
         if f.op == "diag":
-            if self.is_long(self.shape(arg)[1]):
+            if self.is_long(self.shape(arg)[1]) or row is None or column is None:
                 return self.factor(arg, row, row)
             return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
         if f.op in ("vector", "matrix"):

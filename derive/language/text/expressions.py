@@ -56,6 +56,9 @@ RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==":
 CONSTANTS = {"pi": sympy.pi, "inf": sympy.oo, "true": sympy.true, "false": sympy.false}
 POWER_BITS = 1_400  # an exact power of numbers with more bits than this is refused
 
+# what SymPy raises where its own rules fail: for a Piecewise inside the condition of another, say
+SYMPY_FAILS = (KeyError, IndexError, AttributeError, NotImplementedError, RecursionError)
+
 
 class Expressions:
     """The names a text knows, and what its expressions mean; one method per kind of node."""
@@ -103,6 +106,13 @@ class Expressions:
             if isinstance(e, DeriveError):
                 raise
             raise self.error(node.token, f"this expression has no real value: {e}", UnsupportedError) from None
+        except SYMPY_FAILS as e:
+            raise self.error(
+                node.token,
+                f"SymPy cannot make this expression ({type(e).__name__}); give its parts, such as a choice that is "
+                f"compared, names of their own",
+                UnsupportedError,
+            ) from None
         branches = {p.args[0] for p in value.atoms(Piecewise) for p in p.args} if value.has(Piecewise) else set()
         loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
         outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
