@@ -1,6 +1,6 @@
 # make demo    a fresh machine to a trained, verified network
-# make test    environment, tests and doctests          make test-all  the slow ones too
-# make check   format, lint, types, tests, docs
+# make test    environment, tests and doctests          make test-slow  the slow ones    make test-all  both
+# make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
 # make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
 #
@@ -12,8 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 BIN     = $(VENV)/bin
 PY      = $(BIN)/python
 OUT    ?= out
+JOBS   ?= auto
 
-.PHONY: all demo test test-all check lint format types docs golden bench clean
+.PHONY: all demo test test-slow test-all check lint format types docs golden bench clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -31,17 +32,19 @@ demo: $(VENV)/with-train
 	$(BIN)/derive train digits --out $(OUT)/digits --overwrite
 
 test: $(VENV)/with-test
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/with-test
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
 test-all: $(VENV)/with-test
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: $(VENV)/with-dev lint types
-	$(PY) -m pytest $(ARGS)
-	$(MAKE) docs
+check: lint types test-all docs
 
 lint: $(VENV)/with-dev
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 format: $(VENV)/with-dev
 	$(PY) -m ruff check --fix .

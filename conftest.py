@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax  # noqa: E402  (after the variables that it reads when imported)
 
 ROOT = Path(__file__).resolve().parent
+collect_ignore_glob = ["numerics/emit/source/helpers/*"]  # text that is copied into generated modules, never imported
 
 
 @pytest.fixture(autouse=True)

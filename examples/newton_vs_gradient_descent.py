@@ -11,7 +11,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
-from numerics.newton import convergence
+from numerics.minimize import convergence
 from numerics.pages.plots import save
 
 WEIGHT_DECAY = 1e-3

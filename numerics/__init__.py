@@ -1,16 +1,53 @@
 """Compiling, verifying and training derived programs with JAX; derive's definitions stay symbolic."""
 
-from .training.loading import load
-from .checks.crosscheck import CrossReport, crosscheck
-from .errors import InputError, NotFiniteError, NumericsError, SizeError
-from .training.init import init
-from .kernel import Kernel, compile
-from .data.files import Loaded, Standardizer, load_csv, load_npz
-from .data.images import Augment, load_images
-from .newton import NewtonError, NewtonResult, newton
-from .training.perceptron import Perceptron
-from .data.centres import rbf_centres
-from .checks.report import Report
-from .data.sequences import Vocabulary, lengths, pad, streams, windows
-from .training import Callback, EarlyStopping, Log, Player, Trainer, TrainingWarning, play, read_log, transfer
-from .checks.verify import verify
+from __future__ import annotations
+
+import importlib
+
+# Importing this package loads neither JAX nor NumPy, so that writing source (nx.source) costs neither, also where they
+# are not installed: a name is loaded from its module when it is first used, which is when Python asks __getattr__ below
+# for it (PEP 562).  Type checkers do not run that; they read __init__.pyi.
+NAMES = {
+    # programs
+    "emit.targets": "source",
+    "kernel.compile": "compile",
+    "kernel.kernel": "Kernel",
+    # evidence
+    "checks.verify": "verify",
+    "checks.crosscheck": "CrossReport crosscheck",
+    "checks.report": "Report",
+    # training
+    "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",
+    "training.init": "init",
+    "training.loading": "load",
+    # without gradients, and with second ones
+    "training.perceptron": "Perceptron",
+    "data.centres": "rbf_centres",
+    "minimize": "NewtonError NewtonResult newton",
+    # data
+    "data.examples": "digits load_idx load_mnist split",
+    "data.files": "Loaded Standardizer load_csv load_npz",
+    "data.images": "Augment load_images",
+    "data.sequences": "Vocabulary lengths pad streams windows",
+    "errors": "InputError NotFiniteError NumericsError SizeError",
+}
+# modules whose functions go by the module's name, as in nx.plots.curves
+SPACES = {"minimize": "minimize", "pictures": "pages.pictures", "plots": "pages.plots"}
+
+_MODULE_OF = {name: module for module, names in NAMES.items() for name in names.split()}
+__all__ = list({**_MODULE_OF, **SPACES})
+
+
+def __getattr__(name: str):
+    if name in SPACES:
+        value = importlib.import_module(f"{__name__}.{SPACES[name]}")
+    elif name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

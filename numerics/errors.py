@@ -1,5 +1,9 @@
 """Errors of the numeric side; all are ``ValueError`` s, like those of :mod:`derive.language.errors`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class NumericsError(ValueError):
     """Base of every error raised by :mod:`numerics`."""
@@ -12,7 +16,7 @@ class InputError(NumericsError):
 class NotFiniteError(NumericsError):
     """A loss or gradient became NaN or infinite while training; ``diagnosis`` says in which equation, and why."""
 
-    def __init__(self, message: str, diagnosis=None):
+    def __init__(self, message: str, diagnosis: Any = None) -> None:  # a Diagnosis, of a room above
         super().__init__(message)
         self.diagnosis = diagnosis
 

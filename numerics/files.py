@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write(path, content: str | bytes) -> Path:
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write beside, then rename: a reader sees the old file or the new one, also after a crash or on a full disk."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -21,6 +21,12 @@ def write(path, content: str | bytes) -> Path:
     except BaseException:
         os.unlink(temporary)
         raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return path
 
 

@@ -113,3 +113,47 @@ class Maker:
             if r.random() < 0.5
             else sympy.exp(sympy.tanh(a())) / dv.Sum(sympy.exp(u), b)
         )
+
+
+class Powers(Maker):
+    """Programs whose emitted code is hard to bracket: powers of every kind, nested minus signs, conditions in products."""
+
+    def positive(self, scope, depth):
+        """Something that a power with any exponent may have as its base."""
+        kind = self.rng.randrange(4)
+        a = self.bounded(scope, depth)
+        if kind == 0:
+            return sympy.exp(a)
+        if kind == 1:
+            return Piecewise((2 + a, self.comparison(scope, depth)), (1 + a**2, True))
+        return 1 + a**2 if kind == 2 else sympy.Integer(self.rng.choice([2, 3]))
+
+    def bounded(self, scope, depth):
+        return sympy.tanh(self.expr(scope, depth))
+
+    def comparison(self, scope, depth):
+        """A read against something of the other sign or size; SymPy cannot order two numbers that it has not evaluated."""
+        low = self.rng.choice([sympy.Rational(1, 97), -self.read(scope) / 3])
+        return self.rng.choice([sympy.Gt, sympy.Le])(self.read(scope), low, evaluate=False)
+
+    def exponent(self, scope, depth):
+        rational = sympy.Rational(self.rng.choice([-5, -4, -3, -2, -1, 1, 2, 5]), self.rng.choice([1, 2, 3, 7]))
+        size = self.rng.choice(list(self.letters.values())).size
+        a, b = self.bounded(scope, depth), self.bounded(scope, 0)
+        return self.rng.choice([rational, rational, -a / 3, -a * b, a - b, -1 / size, rational * a / (1 + b**2)])
+
+    def expr(self, scope, depth):
+        r = self.rng
+        if depth == 0 or r.random() < 0.4:
+            return super().expr(scope, depth)
+        kind = r.randrange(6)
+        if kind < 2:
+            return self.positive(scope, depth - 1) ** self.exponent(scope, depth - 1)
+        if kind == 2:
+            return self.expr(scope, depth - 1) / self.positive(scope, depth - 1) ** Rational(r.choice([1, 2, 4]), 3)
+        if kind == 3:
+            return -(self.bounded(scope, depth - 1) - self.expr(scope, depth - 1)) / r.choice([1, 2, 3])
+        if kind == 4:
+            test = self.comparison(scope, depth - 1)
+            return self.expr(scope, depth - 1) * Piecewise((1, test), (0, True)) * self.bounded(scope, depth - 1)
+        return sympy.sqrt(Piecewise((self.positive(scope, depth - 1), self.comparison(scope, 0)), (2, True)))

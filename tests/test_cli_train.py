@@ -211,8 +211,8 @@ def test_what_is_wrong_is_told(arguments, says, tmp_path, capsys):
 
 
 def test_a_program_that_the_checks_refuse_is_code_1(tmp_path, capsys, monkeypatch):
-    import numerics.cli.run
+    import numerics.cli.runs
 
-    monkeypatch.setattr(numerics.cli.run, "_checked", lambda run, trainer, pictures: False)
+    monkeypatch.setattr(numerics.cli.runs, "_checked", lambda run, trainer, pictures: False)
     code, _, err = told(["digits", "--epochs", "1", "--hidden", "4", "-o", tmp_path / "run"], capsys)
     assert code == 1 and "the checks refused the program" in err

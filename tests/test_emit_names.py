@@ -12,8 +12,8 @@ from sympy import Function
 import derive as dv
 import numerics as nx
 from derive.exact.functions import FUNCTIONS as LANGUAGE
-from numerics.emit.pointwise import FUNCTIONS, SPECIAL
-from numerics.names import RESERVED, Names, comment, identifier, literal
+from numerics.emit.source.names import RESERVED, Names, comment, identifier, literal
+from numerics.emit.terms.functions import FUNCTIONS, SPECIAL
 
 
 def test_the_table_of_functions_is_the_language():

@@ -10,8 +10,9 @@ import numerics as nx
 from benchmarks import recurrent
 from benchmarks.harness import memory
 from derive.networks import layers as L
-from numerics.emit import contraction
-from numerics.emit.value import Val
+from numerics.emit.source.printer import expression
+from numerics.emit.source.value import named
+from numerics.emit.terms import contraction
 
 
 def compiled(kind, width=16, batch=8, steps=64, **options):
@@ -77,8 +78,8 @@ def test_einsum_only_where_the_sums_are_in_alphabetical_order():
     b, t, i, q = dv.indices("b t i q")
 
     def written(*axes):
-        values = [Val("x", axes=axes[0]), Val("y", axes=axes[1])]
-        return contraction.einsum(values, axes[2]).src
+        values = [named("x", axes[0]), named("y", axes[1])]
+        return expression(contraction.einsum(values, axes[2]).node)
 
     assert written((b, t, i), (b, t, q), (i, q)) == 'jnp.einsum("bti,btq->iq", x, y)'
     assert written((t, b, i), (t, b, q), (i, q)) == "jnp.tensordot(x, y, ((0, 1), (0, 1)))"

@@ -1,7 +1,10 @@
 """Symmetric blocks, diagonals and added products: each form says what it is, and equals the generic fallback."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from second_order_programs import log_sum_exp, logistic, matrix_factorization, softmax_regression
 from sympy import Eq, Piecewise, exp, log, tanh
 
@@ -9,7 +12,17 @@ import derive as dv
 import numerics as nx
 from numerics.checks.ground import everything
 from numerics.checks.sampling import draw_arrays, draw_sizes
-from numerics.emit.grams import class_pairs, gram, products
+from numerics.emit.source import library
+
+
+def from_text(name):
+    """A function of the library, made of the text that generated modules hold."""
+    namespace = {"jax": jax, "jnp": jnp, "lax": lax}
+    exec("\n".join([*library.imports([name]), *library.sources([name])]), namespace)
+    return namespace[name]
+
+
+gram, class_pairs, products = map(from_text, ("gram", "class_pairs", "products"))
 
 
 def classes_first():

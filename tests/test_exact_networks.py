@@ -129,7 +129,10 @@ def test_of_a_network_that_is_too_large_the_steps_are_proved(digits, monkeypatch
         assert not evidence.ok and not any(w.startswith("gradient") for w in evidence.named("proved"))
         whole = evidence.row("the whole derivation")
         assert "too large for an exact evaluation, since even the smallest telling sizes found are B=" in whole.detail
-        assert f"{len(evidence.named('proved'))} of its {len(digits.steps)} steps are proved, each by itself" in whole.detail
+        assert (
+            f"{len(evidence.named('proved'))} of its {len(digits.steps)} steps are proved, each by itself"
+            in whole.detail
+        )
     name = step_name(s)
     assert len(right.named("proved")) > 0.9 * len(digits.steps) and right.row(name).verdict == PROVED
     assert missed.row(name).verdict == UNDECIDED and set(right.named("proved")) - set(missed.named("proved")) == {name}

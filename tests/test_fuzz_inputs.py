@@ -105,7 +105,8 @@ def formula(rng: random.Random, depth: int) -> str:
     )
     return rng.choice(
         (f"{a} {rng.choice('+-')} {b}", f"({a}){rng.choice(('*', '/', '.*', './'))}({b})", f"{call}({a})", f"({a})'",
-         f"({a})^{rng.choice(('2', '-1', '1/2', '1e6', '0', b))}", f"({a}).^({b})", f"-({a})", f"kron({a}, {b})", f"solve({a}, {b})")
+         f"({a})^{rng.choice(('2', '-1', '1/2', '1e6', '0', b))}", f"({a}).^({b})", f"-({a})", f"kron({a}, {b})",
+         f"solve({a}, {b})")
     )  # fmt: skip
 
 
@@ -120,8 +121,10 @@ def body(rng: random.Random, depth: int, letters: str) -> str:
     new = rng.choice("ijpq")
     inner = body(rng, depth - 1, letters + new)
     return rng.choice(
-        (f"({a} {rng.choice(('+', '-', '*', '/', '//', '^'))} {b})", f"{rng.choice(FUNCTIONS)}({a})", f"-{a}", f"{a}^{rng.choice(NUMBERS)}",
-         f"{rng.choice(('sum', 'max', 'min', 'mean'))}[{new}]({inner})", f"where({a} {rng.choice(('<', '<=', '==', '!='))} {b}, {a}, {b})",
+        (f"({a} {rng.choice(('+', '-', '*', '/', '//', '^'))} {b})", f"{rng.choice(FUNCTIONS)}({a})", f"-{a}",
+         f"{a}^{rng.choice(NUMBERS)}",
+         f"{rng.choice(('sum', 'max', 'min', 'mean'))}[{new}]({inner})",
+         f"where({a} {rng.choice(('<', '<=', '==', '!='))} {b}, {a}, {b})",
          f"[{a} < {b}]", f"max({a}, {b})", f"piecewise(({a}, {b} < 1), 0)")
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from derive.language.errors import ShapeError
 from derive.networks import layers as L
 from numerics.checks.ground import float64
 from numerics.checks.opponent import flatten
-from numerics.emit.choose import ACCEPTED
+from numerics.emit.source.choose import ACCEPTED
 from numerics.reference import networks as catalogue
 
 TOLERANCE = 1e-12  # of the largest number of a leaf, or a thousandth of the largest of all leaves

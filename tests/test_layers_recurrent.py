@@ -10,7 +10,7 @@ import derive as dv
 from derive.networks import layers as L
 from numerics.checks.ground import float64
 from numerics.checks.verify import verify
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 from numerics.reference import sequences as unrolled
 
 LAYERS = {

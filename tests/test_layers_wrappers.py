@@ -7,7 +7,7 @@ import pytest
 import derive as dv
 from derive.networks import layers as L
 from numerics.checks.verify import verify
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 from numerics.training.init import init
 
 

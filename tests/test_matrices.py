@@ -16,7 +16,7 @@ from derive.language.matrices import KINDS, MATRICES
 from derive.passes.matrices import slope
 from derive.show.latex import equation_latex
 from numerics.checks.ground import float64
-from numerics.emit.matrices import EMISSIONS
+from numerics.emit.patterns.matrices import EMISSIONS
 from numerics.reference.definitions import MATRIX_VALUES, evaluate
 
 p, q = dv.indices("p q", size="N")

@@ -6,7 +6,7 @@ from second_order_programs import logistic, matrix_factorization
 
 import derive as dv
 import numerics as nx
-from numerics import memory
+from numerics.kernel import memory
 
 
 @pytest.fixture

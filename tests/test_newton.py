@@ -10,8 +10,8 @@ from sympy import cos, exp, log, sin
 
 import derive as dv
 import numerics as nx
-from numerics.newton.history import observed_order
-from numerics.newton.steps import cg_step, newton_step
+from numerics.minimize.history import observed_order
+from numerics.minimize.steps import cg_step, newton_step
 
 
 def penalized_logistic():

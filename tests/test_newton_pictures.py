@@ -5,7 +5,7 @@ import pytest
 
 import derive as dv
 import numerics as nx
-from numerics.newton import convergence, curvature, tangents
+from numerics.minimize import convergence, curvature, tangents
 
 
 def cubic():

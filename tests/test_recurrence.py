@@ -10,7 +10,7 @@ from derive.language.errors import DeriveError, ShapeError, UnsupportedError
 from derive.networks import layers as L
 from numerics.data import sequences
 from numerics.errors import InputError, NumericsError
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 from numerics.training import Trainer
 
 SIZES = {"B": 2, "T": 5, "I": 3, "L": 7}

@@ -56,16 +56,16 @@ def test_an_interrupted_save_leaves_the_old_one_whole(tmp_path, monkeypatch):
     t.save(tmp_path)
     before = t.predict(X)
     t.fit(X, Y, epochs=1, verbose=False)
-    from numerics.training import saving as checkpoint
+    from numerics import files
 
-    write = checkpoint._write
+    write = files.write
 
     def interrupted(path, raw):
         if path.name == "trainer.json":
             raise KeyboardInterrupt
         write(path, raw)
 
-    monkeypatch.setattr(checkpoint, "_write", interrupted)
+    monkeypatch.setattr(files, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         t.save(tmp_path)
     np.testing.assert_array_equal(load(tmp_path, optax.adam(1e-2)).predict(X), before)

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save
 from test_train import blobs, small
 
+from numerics import files
 from numerics.errors import NumericsError
 from numerics.training import saving
 from numerics.training.loading import load
@@ -134,14 +135,14 @@ def test_a_failed_save_leaves_nothing_behind_and_says_what_stays(tmp_path, monke
     t.save(tmp_path)
     before = sorted(p.name for p in tmp_path.iterdir())
     t.fit(*blobs(), batch_size=8, epochs=1, verbose=False)
-    write = saving._write
+    write = files.write
 
     def full(path, raw):
         if path.name == "trainer.json":
             raise OSError(28, "No space left on device")
-        write(path, raw)
+        return write(path, raw)
 
-    monkeypatch.setattr(saving, "_write", full)
+    monkeypatch.setattr(files, "write", full)
     with pytest.raises(NumericsError, match="No space left on device; what was saved before stays as it was"):
         t.save(tmp_path)
     monkeypatch.undo()

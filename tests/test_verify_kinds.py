@@ -10,7 +10,7 @@ from numerics.checks.ground import everything
 from numerics.checks.sampling import bind_sizes, draw, draw_sizes
 from numerics.checks.taylor import order
 from numerics.checks.verify import verify
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 
 
 def max_pool():

@@ -9,7 +9,7 @@ from derive.networks.activations import ACTIVATIONS
 from derive.networks.losses import LOSSES
 from derive.networks.model import Sequential
 from numerics.checks.verify import verify
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 from numerics.reference import networks as catalogue
 
 ENDS = {"logits": None, "probabilities": "softmax", "bits": "sigmoid", "anything": None, "nonnegative": "softplus"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor, tensor
-from derive.passes.pipeline import run
-from derive.passes.refuse import refuse_steps
-from derive.passes.work import Work
+from derive.passes.work import Backward
 
-from .derivation import Derivation, derivation_of, gradients_of
-from .given import _defined, _tensors
+from .derivation import Derivation, gradients_of, swept_back
+from .given import OneOrMore, _defined, _tensors
 
 
-def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bool = False) -> Derivation:
+def backprop(
+    loss: Tensor, wrt: OneOrMore, outputs: OneOrMore = (), name: str | None = None, explain: bool = False
+) -> Derivation:
     r"""Derive the gradients of a scalar loss from its forward definitions.
 
     For every tensor on the way, one adjoint :math:`\bar x = \partial L/\partial x`, accumulated over its consumers.
@@ -61,7 +61,12 @@ def backprop(loss: Tensor, wrt, outputs=(), name: str | None = None, explain: bo
 
 
 def vjp(
-    y: Tensor, wrt, cotangent: str = "dy", outputs=(), name: str | None = None, explain: bool = False
+    y: Tensor,
+    wrt: OneOrMore,
+    cotangent: str = "dy",
+    outputs: OneOrMore = (),
+    name: str | None = None,
+    explain: bool = False,
 ) -> Derivation:
     r"""Derive the vector-Jacobian product :math:`\bar x_m = \sum_n \bar y_n\, \partial y_n/\partial x_m`.
 
@@ -84,14 +89,8 @@ def vjp(
         As :func:`backprop`: also where every path ends at a step, whose derivative is zero or does not exist.
     """
     y = _defined(y, "vjp", "y")
-    wrt, outputs = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
+    by, kept = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
     axes = [i if i is not None else axis for i, axis in zip(y.letters, y.axes, strict=True)]
     dy = tensor(cotangent, *axes)
     names = {} if cotangent != f"d{y.name}" else {y.name: f"{cotangent}_total"}
-    work = Work(y, wrt, outputs, dy, adjoint_names=names)
-    reports = run(work, explain)
-    refuse_steps(work)
-    results = [("value", y), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
-    if outputs:
-        results.append(("outputs", {t.name: t for t in outputs}))
-    return derivation_of(work, "vjp", name or y.name, results, reports)
+    return swept_back(Backward(y, by, kept, dy, adjoint_names=names), "vjp", "value", name or y.name, explain)

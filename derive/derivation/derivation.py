@@ -4,18 +4,23 @@ replay and check itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Unpack
 
-from derive.exact import check_derivation, compare_gradient
+from sympy import Expr
+
+from derive.exact import Comparison, Evidence, check_derivation, compare_gradient
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.passes.freeze import finish
 from derive.passes.pipeline import run
 from derive.passes.refuse import refuse_steps
 from derive.passes.replay import replay
-from derive.passes.work import Work
-from derive.program.derived import Derived
+from derive.passes.work import Backward, Work
+from derive.program.derived import Derived, PassReport, Results
 from derive.program.program import Equation, Program
+from derive.show.document.options import Choices
 from derive.show.html import derivation_fragment, derivation_html
 from derive.show.latex import derivation_latex
 from derive.show.markdown import derivation_markdown
@@ -64,7 +69,7 @@ class Derivation(Derived):
         """
         return replay(self)
 
-    def check(self, seed: int = 0):
+    def check(self, seed: int = 0) -> Evidence:
         """The exact check of the whole derivation and of every step; see :mod:`derive.exact`.
 
         Returns
@@ -75,26 +80,27 @@ class Derivation(Derived):
         """
         return check_derivation(self, seed=seed)
 
-    def compare(self, tensor: Tensor | str, expr, seed: int = 0):
+    def compare(self, tensor: Tensor | str, expr: Expr | Tensor | str, seed: int = 0) -> Comparison:
         """Is ``expr`` (SymPy over the tensor's indices, or text) the same function as the derived gradient?
 
         Exact; where it is not, the answer says at which element and by how much, and what kind of mistake explains it.
         """
-        return compare_gradient(self, tensor, expr, seed=seed)
+        name = tensor if isinstance(tensor, str) else tensor.name
+        return compare_gradient(self, name, self.gradient(tensor), expr, seed=seed)
 
-    def to_text(self, **options) -> str:
+    def to_text(self, **options: Unpack[Choices]) -> str:
         """The whole derivation as plain text."""
         return derivation_text(self, **options)
 
-    def to_latex(self, **options) -> str:
+    def to_latex(self, standalone: bool = False, **options: Unpack[Choices]) -> str:
         r"""LaTeX that can be ``\\input`` into a paper (needs amsmath only)."""
-        return derivation_latex(self, **options)
+        return derivation_latex(self, standalone, **options)
 
-    def to_markdown(self, **options) -> str:
+    def to_markdown(self, **options: Unpack[Choices]) -> str:
         """Markdown with ``$$`` mathematics."""
         return derivation_markdown(self, **options)
 
-    def to_html(self, **options) -> str:
+    def to_html(self, **options: Unpack[Choices]) -> str:
         """One self-contained HTML page (MathML; no network, no script)."""
         return derivation_html(self, **options)
 
@@ -105,16 +111,16 @@ class Derivation(Derived):
         """
         return matrix_notation(self, format)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return derivation_fragment(self)
 
-    def _repr_markdown_(self):
+    def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.to_text()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.kind} of {self.loss.name}: {len(self.program)} equations, {len(self.steps)} steps>"
 
 
@@ -138,19 +144,30 @@ def _restored(kind: type[Derivation], tensors: list[Tensor], values: dict) -> De
 
 
 def gradients_of(
-    loss: Tensor, wrt: tuple[Tensor, ...], outputs: tuple[Tensor, ...] = (), name: str | None = None, explain=False
+    loss: Tensor,
+    wrt: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...] = (),
+    name: str | None = None,
+    explain: bool = False,
 ) -> Derivation:
     """The gradients of a scalar loss, checked arguments given; see :func:`derive.derivation.backprop`."""
-    work = Work(loss, wrt, outputs)
+    return swept_back(Backward(loss, wrt, outputs), "backprop", "loss", name or loss.name, explain)
+
+
+def swept_back(work: Backward, kind: str, target: str, name: str, explain: bool) -> Derivation:
+    """The derivation that a backward sweep gives: its target, called ``target``, the gradients and the outputs."""
     reports = run(work, explain)
     refuse_steps(work)
-    results = [("loss", loss), ("grads", {t.name: work.adjoint[t.name] for t in wrt})]
-    if outputs:
-        results.append(("outputs", {t.name: t for t in outputs}))
-    return derivation_of(work, "backprop", name or loss.name, results, reports)
+    results: list[tuple[str, Tensor | dict[str, Tensor]]] = [
+        (target, work.target),
+        ("grads", {t.name: work.adjoint[t.name] for t in work.wrt}),
+    ]
+    if work.outputs:
+        results.append(("outputs", {t.name: t for t in work.outputs}))
+    return derivation_of(work, kind, name, results, reports)
 
 
-def derivation_of(work: Work, kind: str, name: str, results, reports) -> Derivation:
+def derivation_of(work: Work, kind: str, name: str, results: Results, reports: Sequence[PassReport]) -> Derivation:
     """What the passes left, frozen, as the object that people hold."""
     made = finish(work, kind, name, results, reports)
     return Derivation(**{f.name: getattr(made, f.name) for f in fields(made)})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from sympy import Expr
+
 from derive.language.errors import DerivationError, DeriveError, ParseError
 from derive.language.formulas.from_sympy import formula_of
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import shapes
-from derive.language.formulas.syntax import Declaration, parse_formula
+from derive.language.formulas.syntax import Declaration, Formula, parse_formula
 from derive.language.tensor import Tensor
 
 from .backprop import backprop
@@ -14,7 +18,7 @@ from .derivation import Derivation
 from .second_order import hessian, hvp, jacobian
 
 
-def matrix(text: str, name: str | None = None, **declared) -> dict[str, Tensor]:
+def matrix(text: str, name: str | None = None, **declared: str) -> dict[str, Tensor]:
     r"""A matrix formula as tensors and definitions in index notation, by name.
 
     The notation is that of matrixcalculus.org: ``*`` is the matrix product, ``.*`` and ``./`` act element by element,
@@ -58,7 +62,7 @@ def matrix(text: str, name: str | None = None, **declared) -> dict[str, Tensor]:
     return _built(parsed.formula, parsed.declared, name or parsed.name)
 
 
-def _built(formula, declared, name) -> dict[str, Tensor]:
+def _built(formula: Formula, declared: dict[str, Declaration], name: str | None) -> dict[str, Tensor]:
     names, nodes, sizes = shapes(formula, declared)
     if not names:
         raise DeriveError(f"{formula}: names no tensor; there is nothing to differentiate by")
@@ -67,7 +71,7 @@ def _built(formula, declared, name) -> dict[str, Tensor]:
     return lowered(formula, names, nodes, sizes, facts, name)
 
 
-def from_matrix(expr, name: str = "f", facts=None) -> dict[str, Tensor]:
+def from_matrix(expr: Expr, name: str = "f", facts: Mapping[str, Sequence[str]] | None = None) -> dict[str, Tensor]:
     r"""A SymPy matrix expression as tensors and definitions in index notation, by name.
 
     Parameters
@@ -108,7 +112,9 @@ def from_matrix(expr, name: str = "f", facts=None) -> dict[str, Tensor]:
     return _built(formula, declared, name)
 
 
-def derive_matrix(text: str, wrt=(), order: int = 1, kind: str | None = None, **declared) -> Derivation:
+def derive_matrix(
+    text: str, wrt: str | Sequence[str] = (), order: int = 1, kind: str | None = None, **declared: str
+) -> Derivation:
     """The derivation that a matrix formula asks for: what ``derive show "x'*A*x" --wrt x --order 2`` prints.
 
     Parameters

@@ -21,18 +21,23 @@ from derive.language.nodes import Sum, stop_gradient
 from derive.language.tensor import Read, Tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
-from derive.passes.work import Work
+from derive.passes.work import Backward
 from derive.program.derived import FactUse
 from derive.program.ingest import ingest
 
 from .backprop import backprop, vjp
 from .derivation import Derivation, derivation_of
-from .given import _defined, _tensors
-from .second_order import _after, directions_along, hessian, product_along
+from .given import OneOrMore, Tensors, _defined, _tensors
+from .second_order import Direction, after, directions_along, hessian, product_along, product_of
 
 
 def gauss_newton(
-    loss: Tensor, wrt, at: Tensor, direction=None, name: str | None = None, explain: bool = False
+    loss: Tensor,
+    wrt: OneOrMore,
+    at: Tensor,
+    direction: Direction = None,
+    name: str | None = None,
+    explain: bool = False,
 ) -> Derivation:
     r"""Derive products with the Gauss-Newton matrix :math:`J^T H J`, J of ``at`` by ``wrt``, H of the loss by ``at``.
 
@@ -70,27 +75,19 @@ def gauss_newton(
     >>> print(d.program.equation("x_gn"))
     x_gn[q] = sum_p dr[p] A[p,q]
     """
-    loss, at, wrt = _defined(loss, "gauss_newton", "loss"), _defined(at, "gauss_newton", "at"), _tensors(wrt, "wrt")
-    _only_through(loss, wrt, at)
-    first = backprop(loss, [*wrt, *([] if at in wrt else [at])])  # both gradients from one derivation: shared adjoints
-    along = directions_along(wrt, direction)
-    moved = _pushed(at, wrt, along)
-    curved = product_along(first, [at], {at: moved})
+    loss, at, by = _defined(loss, "gauss_newton", "loss"), _defined(at, "gauss_newton", "at"), _tensors(wrt, "wrt")
+    _only_through(loss, by, at)
+    first = backprop(loss, [*by, *([] if at in by else [at])])  # both gradients from one derivation: shared adjoints
+    along = directions_along(by, direction)
+    moved = _pushed(at, by, along)
+    curved = product_along(first, (at,), {at: moved})
     idx = adjoint_letters(at)
     held = Read(at, *idx) * stop_gradient(Read(curved.result("hvp")[at.name], *idx))
     target = define(f"{loss.name}_curved", (), Sum(held, *idx) if idx else held)
-    gradients = tuple(first.gradient(t).tensor for t in wrt)
-    work = Work(target, wrt, (loss, *gradients), keep_target=False, adjoint_names={t.name: f"{t.name}_gn" for t in wrt})
-    reports = run(work, explain)
-    results = [
-        ("loss", loss),
-        ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
-        ("gauss_newton", {t.name: work.adjoint[t.name] for t in wrt}),
-    ]
-    made = derivation_of(work, "gauss_newton", name or f"{loss.name}_gauss_newton", results, reports)
-    made = _after(first, _after(curved, made))
+    made = product_of(first, target, by, "gauss_newton", "_gn", name or f"{loss.name}_gauss_newton", explain)
+    made = after(first, after(curved, made))
     return replace(
-        made, directions={t.name: along[t] for t in wrt}, between=at, facts=(*made.facts, FactUse(_said(first, at), ()))
+        made, directions={t.name: along[t] for t in by}, between=at, facts=(*made.facts, FactUse(_said(first, at), ()))
     )
 
 
@@ -106,7 +103,7 @@ def _said(first: Derivation, at: Tensor) -> str:
     )
 
 
-def dropped_term(loss: Tensor, wrt, at: Tensor, name: str | None = None) -> Derivation:
+def dropped_term(loss: Tensor, wrt: OneOrMore, at: Tensor, name: str | None = None) -> Derivation:
     r"""Derive what Gauss-Newton drops: :math:`\sum_n \partial L/\partial z_n\; \nabla^2 z_n`, as equations.
 
     It is the Hessian of :math:`\sum_n c_n z_n` for the constants :math:`c = \partial L/\partial z`: zero where z is linear,
@@ -131,32 +128,34 @@ def dropped_term(loss: Tensor, wrt, at: Tensor, name: str | None = None) -> Deri
     >>> print(d.program.equation("H_k_k"))
     H_k_k = sum_n dr2[n] t[n]^2 r_exp[n]
     """
-    loss, at, wrt = _defined(loss, "dropped_term", "loss"), _defined(at, "dropped_term", "at"), _tensors(wrt, "wrt")
-    _only_through(loss, wrt, at)
+    loss, at, by = _defined(loss, "dropped_term", "loss"), _defined(at, "dropped_term", "at"), _tensors(wrt, "wrt")
+    _only_through(loss, by, at)
     slope = backprop(loss, [at]).gradient(at).tensor
     idx = adjoint_letters(at)
     held = stop_gradient(Read(slope, *idx)) * Read(at, *idx)
     target = define(f"{loss.name}_held", (), Sum(held, *idx) if idx else held)
-    return hessian(target, wrt, name or f"{loss.name}_dropped")
+    return hessian(target, by, name or f"{loss.name}_dropped")
 
 
-def _pushed(at: Tensor, wrt, along) -> Tensor:
+def _pushed(at: Tensor, wrt: Tensors, along: dict[Tensor, Tensor]) -> Tensor:
     """``J V``, as the derivative by u of ``<J' u, V>``, which is linear in u."""
     pulled = vjp(at, wrt, cotangent=f"{at.name}_cotangent")
+    seed = pulled.seed
+    assert seed is not None  # a vjp has one
     pieces = []
     for t in wrt:
         idx = adjoint_letters(t)
         product = Read(pulled.gradient(t).tensor, *idx) * Read(along[t], *idx)
         pieces.append(Sum(product, *idx) if idx else product)
     pairing = define(f"{at.name}_pairing", (), Add(*pieces))
-    work = Work(pairing, (pulled.seed,), adjoint_names={pulled.seed.name: f"{at.name}_dot"})
+    work = Backward(pairing, (seed,), adjoint_names={seed.name: f"{at.name}_dot"})
     reports = run(work)
-    return derivation_of(
-        work, "backprop", pairing.name, [("grads", {pulled.seed.name: work.adjoint[pulled.seed.name]})], reports
-    ).gradients[pulled.seed.name]
+    results = [("grads", {seed.name: work.adjoint[seed.name]})]
+    return derivation_of(work, "backprop", pairing.name, results, reports).gradients[seed.name]
 
 
-def _only_through(loss: Tensor, wrt, at: Tensor):
+def _only_through(loss: Tensor, wrt: Tensors, at: Tensor) -> None:
+    """Refuse a loss that depends on ``wrt`` in a way that does not pass through ``at``."""
     source = ingest([loss])
     seen, todo = {at.name}, [loss.name]
     while todo:

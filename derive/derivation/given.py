@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
 from derive.language.errors import DeriveError
 from derive.language.tensor import Read, Tensor
 
+Tensors: TypeAlias = "tuple[Tensor, ...]"
+OneOrMore: TypeAlias = "Tensor | Iterable[Tensor]"
 
-def _defined(t, what: str, argument: str) -> Tensor:
+
+def _defined(t: Any, what: str, argument: str) -> Tensor:
     if isinstance(t, Read):
         t = t.tensor
     if not isinstance(t, Tensor):
@@ -16,7 +23,7 @@ def _defined(t, what: str, argument: str) -> Tensor:
     return t
 
 
-def _tensors(given, argument: str) -> tuple[Tensor, ...]:
+def _tensors(given: Any, argument: str) -> Tensors:
     if isinstance(given, Tensor):
         given = (given,)
     if isinstance(given, str) or not hasattr(given, "__iter__"):
@@ -27,7 +34,7 @@ def _tensors(given, argument: str) -> tuple[Tensor, ...]:
             raise DeriveError(f"{argument} takes tensors; {t!r} is {type(t).__name__}")
     if argument == "wrt" and not given:
         raise DeriveError("wrt is empty: name at least one tensor to differentiate with respect to")
-    twice = [t.name for t in given if given.count(t) > 1]
+    twice = [t.name for t, n in Counter(given).items() if n > 1]
     if twice:
         raise DeriveError(f"{argument} names {twice[0]} twice")
     return given

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 from sympy import Add
 
@@ -12,16 +14,20 @@ from derive.language.nodes import Sum
 from derive.language.tensor import Tensor, tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
-from derive.passes.work import Work
-from derive.program.derived import FactUse
+from derive.passes.work import Backward, Forward
+from derive.program.derived import FactUse, Results
 
 from .backprop import backprop
 from .derivation import Derivation, derivation_of
-from .given import _defined, _tensors
+from .given import OneOrMore, Tensors, _defined, _tensors
 from .undeclared import kept_sums
 
+Direction: TypeAlias = "Mapping[Any, Tensor] | None"  # by tensor or by its name
 
-def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
+
+def hvp(
+    loss: Tensor, wrt: OneOrMore, direction: Direction = None, name: str | None = None, explain: bool = False
+) -> Derivation:
     r"""Derive a Hessian-vector product, reverse over reverse: the gradient of :math:`\langle \nabla L, v\rangle`.
 
     Parameters
@@ -41,11 +47,13 @@ def hvp(loss: Tensor, wrt, direction=None, name: str | None = None, explain: boo
     ----------
     Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
     """
-    wrt = _tensors(wrt, "wrt")
-    return product_along(backprop(loss, wrt), wrt, direction, name, explain)
+    by = _tensors(wrt, "wrt")
+    return product_along(backprop(loss, by), by, direction, name, explain)
 
 
-def product_along(first: Derivation, wrt, direction=None, name: str | None = None, explain: bool = False) -> Derivation:
+def product_along(
+    first: Derivation, wrt: Tensors, direction: Direction = None, name: str | None = None, explain: bool = False
+) -> Derivation:
     """The Hessian-vector product of a loss whose gradients by ``wrt`` are derived already."""
     loss = first.loss
     directions, pieces = directions_along(wrt, direction), []
@@ -54,21 +62,30 @@ def product_along(first: Derivation, wrt, direction=None, name: str | None = Non
         product = first.gradient(t).lhs.func(first.gradient(t).tensor, *idx) * v[idx]
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
+    made = product_of(first, along, wrt, "hvp", "_hvp", name or f"{loss.name}_hvp", explain)
+    return replace(after(first, made), directions={t.name: directions[t] for t in wrt})
+
+
+def product_of(
+    first: Derivation, target: Tensor, wrt: Tensors, kind: str, ending: str, name: str, explain: bool
+) -> Derivation:
+    """The product with a matrix of second derivatives, which is the gradient of a scalar, beside loss and gradients."""
     gradients = tuple(first.gradient(t).tensor for t in wrt)
-    work = Work(along, wrt, (loss, *gradients), keep_target=False, adjoint_names={t.name: f"{t.name}_hvp" for t in wrt})
+    names = {t.name: t.name + ending for t in wrt}
+    work = Backward(target, wrt, (first.loss, *gradients), keep_target=False, adjoint_names=names)
     reports = run(work, explain)
-    results = [
-        ("loss", loss),
+    results: Results = [
+        ("loss", first.loss),
         ("grads", {t.name: g for t, g in zip(wrt, gradients, strict=True)}),
-        ("hvp", {t.name: work.adjoint[t.name] for t in wrt}),
+        (kind, {t.name: work.adjoint[t.name] for t in wrt}),
     ]
-    made = derivation_of(work, "hvp", name or f"{loss.name}_hvp", results, reports)
-    return replace(_after(first, made), directions={t.name: directions[t] for t in wrt})
+    return derivation_of(work, kind, name, results, reports)
 
 
-def directions_along(wrt, given) -> dict[Tensor, Tensor]:
+def directions_along(wrt: Tensors, direction: Direction) -> dict[Tensor, Tensor]:
     """The direction along each tensor: the given one, or a new input ``W_dir`` of its shape."""
-    given, found = dict(given or {}), {}
+    given = dict(direction or {})
+    found: dict[Tensor, Tensor] = {}
     for t in wrt:
         v = given.get(t) or given.get(t.name) or tensor(f"{t.name}_dir", *adjoint_letters(t))
         if v.axes != t.axes:
@@ -77,7 +94,7 @@ def directions_along(wrt, given) -> dict[Tensor, Tensor]:
     return found
 
 
-def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+def jacobian(y: Tensor, wrt: OneOrMore, name: str | None = None, explain: bool = False) -> Derivation:
     r"""Derive Jacobians :math:`J_{n,m} = \partial y_n/\partial w_m`, of shape y + w, by one forward sweep.
 
     Diagonals, Kronecker factors and low ranks stay factors: brackets such as ``[k = k']`` are never written dense.
@@ -101,14 +118,14 @@ def jacobian(y: Tensor, wrt, name: str | None = None, explain: bool = False) -> 
     J_x[p,q] = A[p,q]
     """
     y = _defined(y, "jacobian", "y")
-    wrt = _tensors(wrt, "wrt")
-    work = Work(y, wrt, pairs=tuple((y, w, f"J_{w.name}") for w in wrt))
+    by = _tensors(wrt, "wrt")
+    work = Forward(y, by, pairs=tuple((y, w, f"J_{w.name}") for w in by))
     reports = run(work, explain)
-    results = [("value", y), ("jacobian", {w.name: work.jacobian[y.name, w.name] for w in wrt})]
+    results: Results = [("value", y), ("jacobian", {w.name: work.jacobian[y.name, w.name] for w in by})]
     return derivation_of(work, "jacobian", name or f"{y.name}_jacobian", results, reports)
 
 
-def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -> Derivation:
+def hessian(loss: Tensor, wrt: OneOrMore, name: str | None = None, explain: bool = False) -> Derivation:
     r"""Derive all second derivatives :math:`H_{a,b} = \partial^2 L/\partial A_a\,\partial B_b` of a scalar loss.
 
     The gradient's equations are differentiated again, forward; what is diagonal, low rank or a Kronecker product in the
@@ -130,24 +147,24 @@ def hessian(loss: Tensor, wrt, name: str | None = None, explain: bool = False) -
     ----------
     Magnus, Neudecker, *Matrix Differential Calculus*, 3rd ed., chapter 10.
     """
-    wrt = _tensors(wrt, "wrt")
-    first = backprop(loss, wrt)
-    gradients = {t.name: first.gradient(t).tensor for t in wrt}
-    upper = [(a, b) for n, b in enumerate(wrt) for a in wrt[: n + 1]]
+    by = _tensors(wrt, "wrt")
+    first = backprop(loss, by)
+    gradients = {t.name: first.gradient(t).tensor for t in by}
+    upper = [(a, b) for n, b in enumerate(by) for a in by[: n + 1]]
     pairs = tuple((gradients[a.name], b, f"H_{a.name}_{b.name}") for a, b in upper)
     mirrors = tuple(
         ((gradients[b.name], a, f"H_{b.name}_{a.name}"), (gradients[a.name], b)) for a, b in upper if a != b
     )
-    work = Work(first.loss, wrt, tuple(gradients.values()), pairs=pairs, mirrors=mirrors)
+    work = Forward(first.loss, by, tuple(gradients.values()), pairs=pairs, mirrors=mirrors)
     reports = run(work, explain)
-    found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in wrt for b in wrt}
-    results = [("loss", loss), ("grads", gradients), ("hessian", found)]
-    made = _after(first, derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports))
-    kept = kept_sums(made.program, {e.name for e in first.source.equations}, wrt)
+    found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in by for b in by}
+    results: Results = [("loss", loss), ("grads", gradients), ("hessian", found)]
+    made = after(first, derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports))
+    kept = kept_sums(made.program, {e.name for e in first.source.equations}, by)
     return replace(made, facts=(*made.facts, *(FactUse(text, ()) for text in kept)))
 
 
-def _after(first: Derivation, second: Derivation) -> Derivation:
+def after(first: Derivation, second: Derivation) -> Derivation:
     """The second of two derivations, which relies on the facts and conventions of the first as well."""
     known = {f.text for f in second.facts}
     return replace(

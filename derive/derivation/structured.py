@@ -13,17 +13,23 @@ Nothing is approximated: the sum of the parts is the block.  Inputs are referred
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from typing import TypeAlias
 
-from sympy import Expr, Integer
+from sympy import Basic, Expr, Integer
 
 from derive.language.errors import UnsupportedError
 from derive.language.index import Fresh, Index, same_size
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.program.check import check
 from derive.program.program import Equation, Program, Row, Term
 
 from .derivation import Derivation
+
+Letters: TypeAlias = "tuple[Index, ...]"
 
 
 @dataclass(frozen=True)
@@ -76,13 +82,13 @@ def structured(d: Derivation) -> tuple[Derivation, dict[tuple[str, str], tuple[P
     maker = _Maker(d, {t.name for t in blocks.values()})
     rank = {t.name: t.rank for t in d.wrt}
     layout = {
-        pair: tuple(replace(p, rows=rank[pair[0]]) for p in maker.block(d.program.equation(t)))
+        pair: tuple(replace(p, rows=rank[pair[0]]) for p in maker.block(d.program.defining(t)))
         for pair, t in blocks.items()
     }
     kept = tuple(e for e in d.program.equations if e.name not in maker.blocks)
     made = tuple(replace(e, number=len(kept) + n) for n, e in enumerate(maker.made, start=1))
     results = tuple((g, dict(maker.results)) if g == "hessian" else (g, v) for g, v in d.results)
-    outputs = tuple(t for _, v in results for t in (v.values() if hasattr(v, "values") else (v,)))
+    outputs = tuple(t for _, v in results for t in ((v,) if isinstance(v, Tensor) else v.values()))
     program = Program(d.program.inputs, (*kept, *made), outputs)
     check(program, "structured")
     return replace(d, program=program, results=results), layout
@@ -101,7 +107,7 @@ class _Maker:
     def block(self, eq: Equation) -> tuple[Part, ...]:
         read = self._mirrored(eq)
         if read is not None:  # the arrays of the other block, the axes in this one's order
-            other = self.block(self.program.equation(read.tensor.name))
+            other = self.block(self.program.defining(read.tensor))
             places = [read.idx.index(i) for i in eq.idx]
             return tuple(replace(p, axes=tuple(p.axes[n] for n in places)) for p in other)
         if eq.name not in self.done:
@@ -109,7 +115,7 @@ class _Maker:
         return self.done[eq.name]
 
     def _parts(self, eq: Equation) -> tuple[Part, ...]:
-        together: dict = {}  # parts of one array with the same axes are one array
+        together: dict[tuple[Letters, Letters], list[Term]] = {}  # parts of one array with the same axes are one array
         single: list[Part] = []
         for term, inputs in (t for given in eq.terms for t in self._opened(eq, given)):
             axes, term, moved = _tied(eq, term)
@@ -131,11 +137,8 @@ class _Maker:
 
     def _mirrored(self, eq: Equation) -> Read | None:
         """The read of the block that this one is, transposed."""
-        term = eq.terms[0] if len(eq.terms) == 1 else None
-        read = term.fac[0] if term is not None and len(term.fac) == 1 and isinstance(term.fac[0], Read) else None
-        if read is None or read.tensor.name not in self.blocks or term.coef != 1 or term.rows or term.bnd:
-            return None
-        return read
+        read = eq.value()
+        return read if isinstance(read, Read) and read.tensor.name in self.blocks else None
 
     def _opened(self, eq: Equation, term: Term) -> list[tuple[Term, tuple[Read, ...]]]:
         """``(rest, reads of inputs)``: a definition that is a sum of products of inputs is written by these.
@@ -157,12 +160,10 @@ class _Maker:
             return [(Term(term.coef * t.coef, rest, term.bnd, term.rows), t.fac) for t in made.at(f.idx, self.fresh)]
         return [(term, ())]
 
-    def _array(self, eq: Equation, terms) -> tuple[str, tuple[str, ...]]:
+    def _array(self, eq: Equation, terms: Sequence[Term]) -> tuple[str, tuple[str, ...]]:
+        """The key and the letters of a new array, the sum of the terms."""
         letters = _letters(eq, *terms)
-        name, n = f"{eq.name}_{1}", 1
-        while name in self.names:
-            n += 1
-            name = f"{eq.name}_{n}"
+        name = next(f"{eq.name}_{n}" for n in count(1) if f"{eq.name}_{n}" not in self.names)
         self.names.add(name)
         t = Tensor(name, tuple(i.size for i in letters), letters, role="computed", digest=f"part:{name}")
         self.made.append(Equation(t, letters, tuple(terms)))
@@ -170,7 +171,7 @@ class _Maker:
         return name, tuple(i.name for i in letters)
 
 
-def _plain_input(f) -> bool:
+def _plain_input(f: Expr) -> bool:
     """A read of an input, each of its axes by an index of its own."""
     return (
         isinstance(f, Read)
@@ -182,18 +183,14 @@ def _plain_input(f) -> bool:
 
 
 def _is_input(piece: Term) -> bool:
-    return len(piece.fac) == 1 and not piece.bnd and not piece.rows and _plain_input(piece.fac[0])
+    f = piece.only()
+    return f is not None and not piece.bnd and not piece.rows and _plain_input(f)
 
 
-def _names(idx, eq: Equation) -> tuple[str, ...]:
+def _names(idx: tuple[Index, ...], eq: Equation) -> tuple[str, ...]:
     """Letters of a read; those that are summed over differ from the block's own."""
-    taken, out = {i.name for i in eq.idx}, []
-    for i in idx:
-        name = i.name
-        while i not in eq.idx and name in taken:
-            name += "'"
-        out.append(name)
-    return tuple(out)
+    own = {i.name for i in eq.idx}
+    return tuple(i.name if i in eq.idx else primed(i.name, own) for i in idx)
 
 
 def _letters(eq: Equation, *terms: Term) -> tuple[Index, ...]:
@@ -201,11 +198,11 @@ def _letters(eq: Equation, *terms: Term) -> tuple[Index, ...]:
     return tuple(i for i in eq.idx if i in held)
 
 
-def _held(term: Term) -> set:
-    return set().union(*(x.free_symbols for x in (*term.fac, *term.rows)), set()) - set(term.bnd)
+def _held(term: Term) -> set[Basic]:
+    return set().union(*(x.free_symbols for x in (*term.fac, *term.rows))) - set(term.bnd)
 
 
-def _tied(eq: Equation, term: Term):
+def _tied(eq: Equation, term: Term) -> tuple[tuple[Index, ...], Term, dict[Index, Index]]:
     """The letter of every axis once brackets between free indices tie them, the term without those brackets, and what
     stands for what."""
     first, rows = {i: i for i in eq.idx}, []
@@ -219,37 +216,50 @@ def _tied(eq: Equation, term: Term):
     return tuple(first[i] for i in eq.idx), replace(term, rows=tuple(rows)).xreplace(moved), moved
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Factors and conditions that stay together, and the block's and summed indices that they hold."""
+
+    indices: set[Index]
+    fac: list[Expr]
+    rows: list[Row]
+
+    def joined(self, other: _Group) -> _Group:
+        return _Group(self.indices | other.indices, self.fac + other.fac, self.rows + other.rows)
+
+
 def _pieces(eq: Equation, term: Term) -> list[Term]:
     """The term as a product of terms that share no summed index; a piece within another's letters joins it."""
-    groups: list[tuple[set, list, list]] = []  # (indices, factors, rows)
+    groups: list[_Group] = []
     for item in (*term.fac, *term.rows):
-        group = (set(item.free_symbols) & {*eq.idx, *term.bnd}, [], [])
-        group[2 if isinstance(item, Row) else 1].append(item)
-        for other in [g for g in groups if g[0] & group[0] & set(term.bnd)]:
+        group = _Group(
+            set(item.free_symbols) & {*eq.idx, *term.bnd},
+            [] if isinstance(item, Row) else [item],
+            [item] if isinstance(item, Row) else [],
+        )
+        for other in [g for g in groups if g.indices & group.indices & set(term.bnd)]:
             groups.remove(other)
-            group = (group[0] | other[0], other[1] + group[1], other[2] + group[2])
+            group = other.joined(group)
         groups.append(group)
     free = set(eq.idx)
-    joined: list = []
-    for group in sorted(groups, key=lambda g: -len(g[0] & free)):
-        home = next((g for g in joined if group[0] & free <= g[0] & free), None)
+    joined: list[_Group] = []
+    for group in sorted(groups, key=lambda g: -len(g.indices & free)):
+        home = next((n for n, g in enumerate(joined) if group.indices & free <= g.indices & free), None)
         if home is None:
-            joined.append((set(group[0]), list(group[1]), list(group[2])))
+            joined.append(group)
         else:
-            home[0].update(group[0])
-            home[1].extend(group[1])
-            home[2].extend(group[2])
+            joined[home] = joined[home].joined(group)
     if not joined:
         return [term]
-    joined.sort(key=lambda g: min((eq.idx.index(i) for i in g[0] & free), default=-1))
-    used = set().union(*(g[0] for g in joined))
+    joined.sort(key=lambda g: min((eq.idx.index(i) for i in g.indices & free), default=-1))
+    used = set().union(*(g.indices for g in joined))
     idle = tuple(b for b in term.bnd if b not in used)  # a summed index that nothing reads multiplies
     return [
         Term(
             term.coef if n == 0 else Integer(1),
-            tuple(fac),
-            tuple(b for b in term.bnd if b in held) + (idle if n == 0 else ()),
-            tuple(rows),
+            tuple(g.fac),
+            tuple(b for b in term.bnd if b in g.indices) + (idle if n == 0 else ()),
+            tuple(g.rows),
         )
-        for n, (held, fac, rows) in enumerate(joined)
+        for n, g in enumerate(joined)
     ]

@@ -43,7 +43,7 @@ class Expansion:
     order: int
     update: Equation | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         zero = "\n".join(f"0 = {str(e).partition(' = ')[2]}" for e in self.condition)
         solved = f"\n{self.update}" if self.update is not None else ""
         where = "\n".join(map(str, self.derivatives))
@@ -83,17 +83,17 @@ def taylor(d: Derivation) -> Expansion:
     return _of_loss(d, steps) if d.kind == "hessian" else _of_values(d, steps)
 
 
-def _of_loss(d: Derivation, steps) -> Expansion:
+def _of_loss(d: Derivation, steps: dict[str, Tensor]) -> Expansion:
     gradients, blocks = d.result("grads"), d.result("hessian")
     slope, bend, condition, fresh = [], [], [], Fresh()
     for a in d.wrt:
         g = gradients[a.name]
-        idx = d.program.equation(g.name).idx
+        idx = d.program.defining(g).idx
         slope.append(Term(Integer(1), (Read(g, *idx), Read(steps[a.name], *idx)), tuple(idx)))
         zero = [Term(Integer(1), (Read(g, *idx),))]
         for b in d.wrt:
             H = blocks[a.name, b.name]
-            letters = d.program.equation(H.name).idx
+            letters = d.program.defining(H).idx
             rows, columns = letters[: a.rank], letters[a.rank :]
             product = (Read(H, *letters), Read(steps[b.name], *columns))
             bend.append(Term(Rational(1, 2), (Read(steps[a.name], *rows), *product), tuple(letters)))
@@ -107,15 +107,15 @@ def _of_loss(d: Derivation, steps) -> Expansion:
     )
     first = d.wrt[0]
     solved = _update(d, gradients[first.name], blocks[first.name, first.name])
-    return Expansion(model, tuple(condition), tuple(d.program.equation(t.name) for t in used), 3, solved)
+    return Expansion(model, tuple(condition), tuple(d.program.defining(t) for t in used), 3, solved)
 
 
-def _of_values(d: Derivation, steps) -> Expansion:
+def _of_values(d: Derivation, steps: dict[str, Tensor]) -> Expansion:
     y, jacobians = d.loss, d.result("jacobian")
     idx, terms, fresh = None, [], Fresh()
     for w in d.wrt:
         J = jacobians[w.name]
-        letters = d.program.equation(J.name).idx
+        letters = d.program.defining(J).idx
         rows, columns = letters[: y.rank], letters[y.rank :]
         idx = rows if idx is None else idx
         product = Term(Integer(1), (Read(J, *letters), Read(steps[w.name], *columns)), tuple(columns)).opened(fresh)
@@ -128,7 +128,7 @@ def _of_values(d: Derivation, steps) -> Expansion:
     return Expansion(
         model,
         (model,),
-        tuple(d.program.equation(jacobians[w.name].name) for w in d.wrt),
+        tuple(d.program.defining(jacobians[w.name]) for w in d.wrt),
         2,
         _update(d, y, jacobians[d.wrt[0].name]),
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program
 
+from .given import Tensors
 
-def kept_sums(program: Program, defined: set[str], wrt) -> tuple[str, ...]:
+
+def kept_sums(program: Program, defined: set[str], wrt: Tensors) -> tuple[str, ...]:
     """A sentence for each derived sum ``sum_k y[b,k]`` of a row of an input, which ``dv.sums_to`` would make a number.
 
     >>> import sympy
@@ -17,7 +21,7 @@ def kept_sums(program: Program, defined: set[str], wrt) -> tuple[str, ...]:
     >>> hessian(define("loss", (), Sum(y[b, k]*(lse[b] - z[b, k]), b, k)), [z]).facts[0].text
     'sum over k of y[b,k] is not declared; dlse[b] keeps it (dv.sums_to(1, k) would make it 1)'
     """
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for e in program.equations:
         if e.name not in defined:
             for sum_of in _row_sums(e, wrt):
@@ -29,7 +33,7 @@ def kept_sums(program: Program, defined: set[str], wrt) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _row_sums(e: Equation, wrt):
+def _row_sums(e: Equation, wrt: Tensors) -> Iterator[tuple[str, str]]:
     """``(read, letter)`` of every sum over one axis of an input that other axes index too."""
     for t in e.terms:
         for b in t.bnd:

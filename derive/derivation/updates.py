@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import sympy
 from sympy import Eq, Expr, Piecewise
@@ -18,14 +19,15 @@ from derive.language.define import define
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.index import index
+from derive.language.naming import numbered
 from derive.language.tensor import Read, Tensor, tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
-from derive.passes.work import Work
+from derive.passes.work import Backward
 from derive.program.program import Equation
-from derive.show.document.blocks import Bullets, Equations, Heading, Line, Para, Table
+from derive.show.document.blocks import Block, Bullets, Equations, Heading, Line, Para, Part, Table
 from derive.show.document.formulas import Formulas
-from derive.show.document.options import Options, read_options
+from derive.show.document.options import Choices, Options, read_options
 from derive.show.document.outline import outline
 from derive.show.formulas.equations import equation_layout
 from derive.show.html import blocks_fragment, blocks_html
@@ -64,11 +66,11 @@ class Step:
         self.taken = taken
         sizes = {str(a) for a in parameter.axes}
         letter = next(c for c in "ntsruvw" if c not in {i.name for i in self.idx})
-        self.n = index(letter, size=_fresh("steps", sizes))
+        self.n = index(letter, size=numbered("steps", sizes, "_"))
         g = tensor(gradient.name, self.n, *self.idx)
         self.gradient = g[(self.n, *self.idx)]
-        self.start = tensor(_fresh(f"{parameter.name}_start", taken), *self.idx)
-        self.constants = {c.name: tensor(_fresh(c.name, taken), role="constant")[()] for c in rule.constants}
+        self.start = tensor(numbered(f"{parameter.name}_start", taken, "_"), *self.idx)
+        self.constants = {c.name: tensor(numbered(c.name, taken, "_"), role="constant")[()] for c in rule.constants}
         self.path: Tensor | None = None  # the parameter, while its own recurrence is written
 
     def __getattr__(self, name: str) -> Expr:
@@ -81,48 +83,49 @@ class Step:
     def weight(self) -> Expr:
         """The parameter before the step; before the first step, what it started from."""
         start = self.start[self.idx] if self.idx else self.start[()]
+        assert self.path is not None  # read only by a rule, and rules are applied while the recurrence is written
         return Piecewise((start, Eq(self.n, 0)), (Read(self.path, self.n - 1, *self.idx), True))
 
     def keep(self, name: str, body: Callable[[Expr], Expr]) -> Expr:
         """A value that lives from step to step, 0 before the first; ``body`` is given its value before this step."""
-        made = define(_fresh(name, self.taken), (self.n, *self.idx), lambda s: body(s[(self.n - 1, *self.idx)]))
+        made = define(numbered(name, self.taken, "_"), (self.n, *self.idx), lambda s: body(s[(self.n - 1, *self.idx)]))
         return made[(self.n, *self.idx)]
 
     def name(self, name: str, body: Expr) -> Expr:
         """A name for a value of this step."""
-        return define(_fresh(name, self.taken), (self.n, *self.idx), body)[(self.n, *self.idx)]
+        return define(numbered(name, self.taken, "_"), (self.n, *self.idx), body)[(self.n, *self.idx)]
 
 
-def _descent(s: Step):
+def _descent(s: Step) -> Expr:
     return -s.eta * s.gradient
 
 
-def _momentum(s: Step):
+def _momentum(s: Step) -> Expr:
     return -s.eta * s.keep("m", lambda before: s.mu * before + s.gradient)
 
 
-def _nesterov(s: Step):
+def _nesterov(s: Step) -> Expr:
     return -s.eta * (s.gradient + s.mu * s.keep("m", lambda before: s.mu * before + s.gradient))
 
 
-def _adagrad(s: Step):
+def _adagrad(s: Step) -> Expr:
     return -s.eta * s.gradient / sympy.sqrt(s.keep("v", lambda before: before + s.gradient**2) + s.epsilon)
 
 
-def _rmsprop(s: Step):
+def _rmsprop(s: Step) -> Expr:
     v = s.keep("v", lambda before: s.rho * before + (1 - s.rho) * s.gradient**2)
     return -s.eta * s.gradient / sympy.sqrt(v + s.epsilon)
 
 
-def _adam(s: Step):
+def _adam(s: Step) -> Expr:
     return -s.eta * _adam_direction(s)
 
 
-def _adamw(s: Step):
+def _adamw(s: Step) -> Expr:
     return -s.eta * (_adam_direction(s) + s.constants["lambda"] * s.weight)
 
 
-def _adam_direction(s: Step):
+def _adam_direction(s: Step) -> Expr:
     m = s.keep("m", lambda before: s.beta1 * before + (1 - s.beta1) * s.gradient)
     v = s.keep("v", lambda before: s.beta2 * before + (1 - s.beta2) * s.gradient**2)
     mean = s.name("mhat", m / (1 - s.beta1 ** (s.n + 1)))
@@ -222,32 +225,32 @@ class Updated:
             raise DeriveError(f"no update of {name!r}: the gradients here are of {', '.join(self.updates)}")
         return [_without_start(e) for e in self.updates[name].program]
 
-    def to_text(self, **options) -> str:
+    def to_text(self, **options: Unpack[Choices]) -> str:
         """The whole derivation, and the update, as plain text."""
         return blocks_text(self._blocks(options, flat=True))
 
-    def to_latex(self, standalone: bool = False, **options) -> str:
+    def to_latex(self, standalone: bool = False, **options: Unpack[Choices]) -> str:
         r"""LaTeX that can be ``\\input`` into a paper."""
         return blocks_latex(self._blocks(options), f"{self.derivation.name}-{self.rule.name}", standalone)
 
-    def to_markdown(self, **options) -> str:
+    def to_markdown(self, **options: Unpack[Choices]) -> str:
         """Markdown with ``$$`` mathematics."""
         return blocks_markdown(self._blocks(options))
 
-    def to_html(self, **options) -> str:
+    def to_html(self, **options: Unpack[Choices]) -> str:
         """One self-contained HTML page."""
         return blocks_html(self._blocks(options))
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return blocks_fragment(self._blocks({}))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.to_text()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.rule.title} under the gradients of {', '.join(self.updates)}>"
 
-    def _blocks(self, given: dict, flat: bool = False) -> list:
+    def _blocks(self, given: Choices, flat: bool = False) -> list[Block]:
         """The derivation's own document, with the chapter of the update after its result."""
         options = read_options(given)
         blocks = outline(self.derivation, options, flat)
@@ -257,11 +260,11 @@ class Updated:
         shown = replace(options, adjoint="d") if flat else options
         return [*blocks[:place], *self._chapter(shown), *blocks[place:]]
 
-    def _chapter(self, options: Options) -> list:
+    def _chapter(self, options: Options) -> list[Block]:
         f = Formulas(self.derivation, options)
         first = next(iter(self.updates.values()))
         step = first.loss.letters[0]
-        out: list = [
+        out: list[Block] = [
             Heading(2, f"The update: {self.rule.title}"),
             Para(
                 (
@@ -284,7 +287,7 @@ class Updated:
             out += [Heading(3, f"The update of {name}"), Equations((f.line(gradient), *below), boxed=True)]
         return [*out, Para(("References:",)), Bullets(tuple((f"{r}.",) for r in self.rule.references))]
 
-    def _constant(self, f: Formulas, d: Derivation, c: Constant) -> tuple:
+    def _constant(self, f: Formulas, d: Derivation, c: Constant) -> tuple[tuple[Part, ...], ...]:
         t = next(t for t in d.program.inputs if t.role == "constant" and t.name.startswith(c.name))
         return ((f.names.name(t),), (t.name,), (c.meaning,), (c.usual,))
 
@@ -338,7 +341,7 @@ def _update(d: Derivation, name: str, gradient: Tensor, rule: Rule, taken: froze
         return step.weight + rule.change(step)
 
     path = define(name, (step.n, *step.idx), moved)
-    work = Work(path, ())
+    work = Backward(path, ())
     return derivation_of(work, "forward", f"{rule.name}_{name}", [("path", path)], run(work))
 
 
@@ -346,9 +349,3 @@ def _without_start(e: Equation) -> Equation:
     """As it is shown: what a recurrence starts from is told in words."""
     starts = {p for t in e.terms for f in t.fac for p in f.atoms(Piecewise)}
     return e.xreplace({p: p.args[-1][0] for p in starts})
-
-
-def _fresh(name: str, taken) -> str:
-    if name not in taken:
-        return name
-    return next(f"{name}_{n}" for n in range(2, len(taken) + 3) if f"{name}_{n}" not in taken)

@@ -7,10 +7,15 @@ comparison with the author's loss that the check of the whole is; so the gradien
 
 from __future__ import annotations
 
-from derive.program.program import Program, Step
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from derive.language.tensor import Tensor
+from derive.program.program import Equation, Program, Step
 
 from .case import Case, Cases
-from .decide import decide
+from .checked import Checked
+from .decide import Claim, decide
 from .sample import TOO_MANY, Sizes, assignments
 from .steps import Steps, step_name
 from .verdict import PROVED, UNDECIDED, Finding
@@ -23,25 +28,25 @@ class NotByItself(Exception):
 class StepsApart(Steps):
     """Claims about steps of which nothing outside their own equations is known: true, or nothing is said."""
 
-    def claim(self, s: Step):
+    def claim(self, s: Step) -> Claim:
         claim = super().claim(s)
 
-        def proved(case):
+        def proved(case: Case) -> None:
             if claim(case) is not None:
                 self.on_shell(s, case)
 
         return proved
 
-    def on_shell(self, s: Step, case: Case):
+    def on_shell(self, s: Step, case: Case) -> NoReturn:
         raise NotByItself("not true of free numbers, and the program's own are too large to be evaluated")
 
 
-def step_findings(checker) -> list[tuple[object, Finding]]:
+def step_findings(checker: Checked) -> list[tuple[int, Finding]]:
     """(id of the step, Finding) for every step."""
     return [(s.id, _finding(checker, s)) for s in checker.d.steps]
 
 
-def _finding(checker, s: Step) -> Finding:
+def _finding(checker: Checked, s: Step) -> Finding:
     equations = (*s.before, s.after, *s.context)
     sizes = Sizes(list(equations), tuple(_tensors(equations)))
     found = assignments(sizes, checker.seed)
@@ -54,11 +59,11 @@ def _finding(checker, s: Step) -> Finding:
         return Finding(step_name(s), UNDECIDED, "nothing", detail=str(why))
 
 
-def _tensors(equations) -> dict:
+def _tensors(equations: Iterable[Equation]) -> dict[Tensor, None]:
     return dict.fromkeys(t for e in equations for t in (e.tensor, *e.tensors()))
 
 
-def count(findings) -> str:
+def count(findings: Sequence[tuple[object, Finding]]) -> str:
     """What was proved of the steps, in words."""
     proved = sum(f.verdict == PROVED for _, f in findings)
     return f"{proved} of its {len(findings)} steps are proved, each by itself at sizes of its own"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program
 
+from .abstract import Element, Field
 from .compile import Array
-from .field import DualField, ModularField, RealField, Undefined
+from .field import CaseField, DualField, ModularField, RealField, Undefined
 from .machine import Machine
 from .roots import run_with_roots
-from .sample import direction, draw
+from .sample import Assignment, direction, draw
+
+Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each tensor that moves
 
 DRAWS = {"modular": 150, "real": 16}
 TIED = ("sums_to", "symmetric", "positive_definite")  # facts about several elements together
@@ -23,9 +28,11 @@ class Case:
     ``attempt`` numbers the draws of one case, so that a draw whose values do not exist is replaced by the next.
     """
 
-    def __init__(self, program: Program, kind: str, sizes, seed, linear, attempt: int):
+    def __init__(
+        self, program: Program, kind: str, sizes: Mapping[str, int], seed: int, linear: frozenset[str], attempt: int
+    ) -> None:
         self.rng = random.Random(f"case {kind} {sorted(sizes.items())} {seed} {attempt}")
-        self.field = ModularField(self.rng) if kind == "modular" else RealField(self.rng)
+        self.field: CaseField = ModularField(self.rng) if kind == "modular" else RealField(self.rng)
         self.program, self.sizes, self.attempt, self.linear = program, dict(sizes), attempt, linear
         self.inputs: dict[str, Array] = {}
         machine = Machine(self.field, sizes, linear)
@@ -34,8 +41,10 @@ class Case:
         run_with_roots(machine, program, self._redrawn)
         self.arrays = machine.arrays
         self.inputs = {t.name: self.arrays[t.name] for t in program.inputs}
-        self._directions: dict[tuple[str, str], list] = {}
-        self.sides: dict[int, tuple] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
+        self._directions: dict[tuple[str, str], list[Element]] = {}
+        self.sides: dict[
+            int, tuple[Equation, Array]
+        ] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
         self.notes: set[str] = set()
 
     def _redrawn(self, t: Tensor, array: Array) -> Array:
@@ -52,19 +61,19 @@ class Case:
             self.arrays[t.name] = draw(t, self.field, self.sizes, self.rng, self.attempt)
         return self.arrays[t.name]
 
-    def direction(self, t: Tensor, which: str = "") -> list:
+    def direction(self, t: Tensor, which: str = "") -> list[Element]:
         """A random direction along a tensor, the same each time; ``which`` tells several from each other."""
         if (t.name, which) not in self._directions:
             self._directions[t.name, which] = direction(self.array(t), self.field, self.rng)
         return self._directions[t.name, which]
 
-    def machine(self, reads, known=None) -> Machine:
+    def machine(self, reads: Iterable[Tensor], known: Mapping[str, Array] | None = None) -> Machine[Any]:
         """A machine that holds the tensors ``reads``, from ``known`` first, free ones drawn."""
         known = known or {}
         arrays = {t.name: known[t.name] if t.name in known else self.array(t) for t in reads}
         return Machine(self.field, self.sizes, self.linear, arrays)
 
-    def run(self, program: Program, arrays=None) -> dict[str, Array]:
+    def run(self, program: Program, arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Evaluate another program over the same inputs; inputs it has beyond them are drawn free."""
         machine = Machine(self.field, self.sizes, self.linear, arrays)
         for t in program.inputs:
@@ -72,12 +81,12 @@ class Case:
         machine.run(program)
         return machine.arrays
 
-    def tangent(self, program: Program, directions: dict[str, list], second: dict[str, list] | None = None) -> dict:
+    def tangent(self, program: Program, directions: Directions, second: Directions | None = None) -> dict[str, Array]:
         """Evaluate a program with dual numbers moving along ``directions`` (and, nested, along ``second``).
 
         A computed tensor may move too: its direction is added to its value wherever it is defined.
         """
-        F = DualField(self.field)
+        F: Field[Any] = DualField(self.field)
         arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in program.inputs}
         nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if program.equation(n) is not None}
         if second is not None:
@@ -87,7 +96,7 @@ class Case:
         machine.run(program)
         return machine.arrays
 
-    def tangent_of(self, e: Equation, x: Tensor, known) -> list:
+    def tangent_of(self, e: Equation, x: Tensor, known: Mapping[str, Array]) -> list[Element]:
         """The tangent of the right-hand side of ``e`` when x moves along its direction and nothing else moves."""
         F = DualField(self.field)
         arrays = {}
@@ -97,20 +106,20 @@ class Case:
         result = Machine(F, self.sizes, self.linear, arrays).result(e)
         return [F.tangent(v) for v in result.data]
 
-    def inner(self, a: list, b: list):
+    def inner(self, a: Sequence[Element], b: Sequence[Element]) -> Element:
         F, out = self.field, self.field.zero
         for u, v in zip(a, b, strict=True):
             out = F.add(out, F.mul(u, v))
         return out
 
 
-def _dual(array: Array, t: Tensor, moving) -> Array:
+def _dual(array: Array, t: Tensor, moving: Sequence[Element] | None) -> Array:
     if t.dtype != "float":
         return array
     return Array(array.shape, list(zip(array.data, moving or [None] * len(array.data), strict=True)))
 
 
-def _dual_again(array: Array, t: Tensor, moving) -> Array:
+def _dual_again(array: Array, t: Tensor, moving: Sequence[Element] | None) -> Array:
     if t.dtype != "float":
         return array
     outer = [None] * len(array.data) if moving is None else [(m, None) for m in moving]
@@ -120,11 +129,11 @@ def _dual_again(array: Array, t: Tensor, moving) -> Array:
 class Cases:
     """The cases of one check, made on demand: ``get("modular", n, attempt)`` for the n-th assignment of sizes."""
 
-    def __init__(self, program: Program, assignments: list[dict], seed: int, linear):
+    def __init__(self, program: Program, assignments: list[Assignment], seed: int, linear: frozenset[str]) -> None:
         self.program, self.assignments, self.seed, self.linear = program, assignments, seed, linear
-        self._made: dict = {}
+        self._made: dict[tuple[str, tuple[tuple[str, int], ...], int], Case | Undefined] = {}
 
-    def some(self, assignments: list[dict]) -> Cases:
+    def some(self, assignments: list[Assignment]) -> Cases:
         """The same cases, of fewer assignments."""
         found = Cases(self.program, assignments, self.seed, self.linear)
         found._made = self._made
@@ -135,7 +144,7 @@ class Cases:
         possible = [a for n, a in enumerate(self.assignments) if self._has_values(n)]
         self.assignments = possible or self.assignments
 
-    def _has_values(self, n) -> bool:
+    def _has_values(self, n: int) -> bool:
         try:
             next(self.each("modular", n))
         except Undefined:
@@ -150,13 +159,15 @@ class Cases:
                 self._made[key] = Case(self.program, kind, self.assignments[n], self.seed, self.linear, attempt)
             except Undefined as e:
                 self._made[key] = e
-        if isinstance(self._made[key], Undefined):
-            raise self._made[key]
-        return self._made[key]
+        made = self._made[key]
+        if isinstance(made, Undefined):
+            raise made
+        return made
 
-    def each(self, kind: str, n: int):
+    def each(self, kind: str, n: int) -> Iterator[Case]:
         """Working cases of the n-th sizes, one draw after another, and at last an Undefined if there was none."""
-        last, found = None, False
+        last: Undefined | None = None
+        found = False
         for attempt in range(DRAWS[kind]):
             try:
                 case = self.get(kind, n, attempt)

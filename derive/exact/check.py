@@ -8,15 +8,20 @@ does not share.  Step by step: see :mod:`derive.exact.steps`.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
-from derive.program.program import Program
+from derive.program.derived import Derived
+from derive.program.program import Equation, Program
 
 from . import apart
-from .case import Case, Cases
+from .abstract import Element
+from .case import Case, Cases, Directions
+from .checked import ArrayClaim
 from .compile import Array
-from .decide import Difference, compare, decide, outcomes, same_exponentials, show
+from .decide import Claim, Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
 from .sample import TOO_MANY, Sizes, assignments
@@ -24,13 +29,15 @@ from .second import second_order_findings
 from .steps import Steps, modular_floats, step_name
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
+Key: TypeAlias = int | str  # of a finding: the id of a step, or a group and a name
+
 DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results that are derivatives; others are values
 LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
 FIXED = 32  # axes of so many numbers are not what makes a case large
 ALONE = 8  # up to so many gradients are each moved alone; beyond, all move at once
 
 
-def check_derivation(d, seed: int = 0) -> Evidence:
+def check_derivation(d: Derived, seed: int = 0) -> Evidence:
     """Check a derivation exactly.
 
     Parameters
@@ -66,7 +73,7 @@ def check_derivation(d, seed: int = 0) -> Evidence:
 class Checker:
     """The cases of one derivation and the claims made on them."""
 
-    def __init__(self, d, seed: int):
+    def __init__(self, d: Derived, seed: int) -> None:
         self.d, self.seed = d, seed
         self.steps = {s.id: s for s in d.steps}
         self.ordered = _max_first(d)
@@ -87,8 +94,8 @@ class Checker:
             self.assignments = self.cases.assignments
         few = [*self.assignments[:1], *self.assignments[1:][-1:]]  # the first unequal sizes and the square ones
         self.step_cases = self.cases.some(few)
-        self._programs: dict = {}
-        self._plain: dict = {}
+        self._programs: dict[Case, dict[str, Array]] = {}
+        self._plain: dict[Case, dict[str, Array]] = {}
 
     def _forward(self) -> Program:
         """The source, and the forward values that steps named on the way (a log-sum-exp, say) though none may be left."""
@@ -109,7 +116,7 @@ class Checker:
         case.notes.add("given the steps that take a max first")
         return self.ordered
 
-    def all_findings(self):
+    def all_findings(self) -> Iterator[tuple[Key, Finding]]:
         """The findings, and a row "undecided, by nothing" for every result that none of them is about."""
         found = set()
         for key, finding in self.findings():
@@ -127,9 +134,9 @@ class Checker:
                     ),
                 )
 
-    def _result_keys(self):
+    def _result_keys(self) -> Iterator[str]:
         for group, value in self.d.results:
-            for key, t in value.items() if hasattr(value, "items") else ((None, value),):
+            for key, t in value.items() if isinstance(value, Mapping) else (("", value),):
                 if t.is_input:
                     continue
                 if group in DERIVED:
@@ -138,7 +145,7 @@ class Checker:
                 else:
                     yield f"{LABELS.get(group, group)}:{t.name}"
 
-    def findings(self):
+    def findings(self) -> Iterator[tuple[Key, Finding]]:
         """(key, Finding) for each gradient, each other result, and each step, in this order."""
         if self.too_large:
             found = apart.step_findings(self)
@@ -162,7 +169,7 @@ class Checker:
         for s in self.d.steps:
             yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
 
-    def _why_too_large(self):
+    def _why_too_large(self) -> str:
         if not self.assignments:
             return "no small sizes make every derived size a positive whole number"
         if self.sizes.names and not any(a.is_Integer and a > FIXED for t in self.sizes.tensors for a in t.axes):
@@ -175,23 +182,23 @@ class Checker:
         """The name of the tensor that is differentiated."""
         return self.d.source.outputs[0].name
 
-    def target_adjoint(self, case) -> list:
+    def target_adjoint(self, case: Case) -> list[Element]:
         """The adjoint of the target itself: 1 for a loss, the cotangent of a vjp."""
         return [case.field.one] if self.d.seed is None else case.array(self.d.seed).data
 
     # -- whole ------------------------------------------------------------------------------------------------------
 
-    def _values(self):
+    def _values(self) -> Iterator[tuple[str, Tensor]]:
         """Results that are values of the author's own definitions: the loss, the outputs."""
         d = self.d
         for group, value in d.results:
             if group in DERIVED:
                 continue
-            for t in value.values() if hasattr(value, "values") else (value,):
+            for t in value.values() if isinstance(value, Mapping) else (value,):
                 if d.source.equation(t) is not None and d.program.equation(t) is not None:
                     yield LABELS.get(group, group), t
 
-    def gradient_findings(self):
+    def gradient_findings(self) -> Iterator[tuple[Key, Finding]]:
         names = list(self.d.gradients)
         if len(names) > ALONE:
             together = decide(f"all {len(names)} gradients", self.cases, self.gradient_claim(names))
@@ -241,35 +248,44 @@ class Checker:
             self._plain[case] = case.run(Program(self.d.program.inputs, tuple(equations.values())))
         return self._plain[case]
 
-    def either(self, case: Case, claim):
+    def either(self, case: Case, claim: ArrayClaim) -> Difference | None:
         """The outcome of a claim about the final program's arrays, with its log-domain steps or, mod p, without."""
+        found: Difference | None = None
+        rootless: NoRoot | None = None
         try:
             found = claim(self.program_arrays(case))
         except NoRoot as error:  # where its logarithms are other atoms, its roots are others too
-            found = error
-        if found is None or not case.field.exact:
+            rootless = error
+        if rootless is None and (found is None or not case.field.exact):
             return found
         plain = self.plain_arrays(case)
         if plain is None or claim(plain) is not None:
-            if isinstance(found, NoRoot):
-                raise found
+            if rootless is not None:
+                raise rootless
             return found
         case.notes.add("given the log-domain steps")
         return None
 
-    def gradient_claim(self, names):
+    def gradient_claim(self, names: Sequence[str]) -> Claim:
         """<grad, v> summed over ``names`` equals the tangent of the source along v."""
         d = self.d
         wrt = {t.name: t for t in d.wrt}
 
-        def claim(case):
+        def claim(case: Case) -> Difference | None:
             tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
             gradients = {n: d.gradients[n] for n in names}
             return self.either(case, lambda arrays: self.along(case, arrays, gradients, wrt, tangent))
 
         return claim
 
-    def along(self, case, arrays, gradients, wrt, tangent):
+    def along(
+        self,
+        case: Case,
+        arrays: Mapping[str, Array],
+        gradients: Mapping[str, Tensor],
+        wrt: Mapping[str, Tensor],
+        tangent: Element,
+    ) -> Difference | None:
         total = case.field.zero
         for n, g in gradients.items():
             total = case.field.add(total, case.inner(arrays[g.name].data, case.direction(wrt[n])))
@@ -281,17 +297,17 @@ class Checker:
             f"true {show(case.field, tangent)}",
         )
 
-    def source_tangent(self, case, directions):
+    def source_tangent(self, case: Case, directions: Directions) -> Element:
         """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
         d = self.d
         out = case.tangent(self.source(case), directions)[d.loss.name]
         return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
 
-    def locate(self, name) -> Difference | None:
+    def locate(self, name: str) -> Difference | None:
         """The first element of a wrong gradient, found by moving one element of the tensor at a time."""
         x = next(t for t in self.d.wrt if t.name == name)
 
-        def claim(case):
+        def claim(case: Case) -> Difference | None:
             F, gradient = case.field, self.program_arrays(case)[self.d.gradients[name].name]
             for k, at in enumerate(gradient.positions()):
                 unit = [F.one if j == k else F.zero for j in range(len(case.array(x).data))]
@@ -307,13 +323,13 @@ class Checker:
                     return found
         return None
 
-    def value_claim(self, t: Tensor):
+    def value_claim(self, t: Tensor) -> Claim:
         """A result of the final program has the value of its definition in the source."""
 
-        def claim(case):
+        def claim(case: Case) -> Difference | None:
             true = case.array(t)
 
-            def agrees(arrays):
+            def agrees(arrays: Mapping[str, Array]) -> Difference | None:
                 found = compare(case.field, t.name, arrays[t.name], true)
                 if found and modular_floats(case, t) and same_exponentials(case.field, arrays[t.name], true):
                     return None
@@ -327,7 +343,7 @@ class Checker:
         """Every array of a case: the source's, the final program's, and adjoints that were written out of it."""
         return {**case.arrays, **self.extended(case, self.d.adjoint_equations.values())}
 
-    def extended(self, case, equations):
+    def extended(self, case: Case, equations: Iterable[Equation]) -> dict[str, Array]:
         known = dict(self.program_arrays(case))
         for e in equations:
             if (
@@ -338,25 +354,26 @@ class Checker:
                 known[e.name] = case.machine(e.tensors(), known).result(e)
         return known
 
-    def explain(self, refuted, evidence) -> str:
+    def explain(self, refuted: tuple[Key, Finding], evidence: Evidence) -> str:
         """The message of the error for one refuted row."""
         key, row = refuted
         lines = [f"{self.d.name}: {row.what} is refuted by {row.by}"]
         if not str(key).startswith("gradient:"):
             lines.append(f"  {row.detail}")
-        if key in self.steps:
+        if isinstance(key, int):
             s = self.steps[key]
             lines += [*(f"  before  {b}" for b in s.before), f"  after   {s.after}"]
         if str(key).startswith("gradient:"):
-            name = key.removeprefix("gradient:")
-            lines += [f"  {self.locate(name) or row.detail}", f"  equation  {self.d.gradient(name)}"]
+            name = str(key).removeprefix("gradient:")
+            equation = self.d.program.equation(self.d.gradients[name]) or self.d.adjoint_equations[name]
+            lines += [f"  {self.locate(name) or row.detail}", f"  equation  {equation}"]
         others = [r.what for r in evidence.rows if r.verdict == REFUTED and r is not row]
         if others:
             lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")
         return "\n".join(lines)
 
 
-def _max_first(d) -> Program:
+def _max_first(d: Derived) -> Program:
     """The source with each max first that a step takes first: an identity of ordered numbers, checked by itself."""
     moved = {s.after.name: s for s in d.steps if s.claim == "ordered"}
     if not moved:

@@ -7,30 +7,43 @@ mistakes people make: a sign, a constant factor, a transpose, a missing, doubled
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Protocol, TypeAlias
 
 import sympy
-from sympy import Integer, Mul, Rational
+from sympy import Expr, Integer, Mul, Rational
 
 from derive.language.define import define
 from derive.language.errors import DeriveError
 from derive.language.index import Index
+from derive.language.naming import primed
 from derive.language.printing import line
 from derive.language.tensor import Tensor
 from derive.language.text.parse import parse_expression
+from derive.program.derived import Derived
 from derive.program.ingest import ingest
 from derive.program.program import Equation, Program
 
+from .abstract import Element
 from .case import Case
 from .check import Checker
 from .compile import Array, additive_terms, size_value
-from .decide import compare, decide
-from .field import Undefined
+from .decide import Difference, compare, decide
+from .field import CaseField, RealField, Undefined
 from .loops import linear_tensors
 from .verdict import PROVED, REFUTED
 
+Pairs: TypeAlias = Sequence[tuple[Case, Array, Array]]  # our gradient and the given one, in several cases
+
 MOST_TERMS = 8  # subsets of up to this many terms are tried
+
+
+class Printer(Protocol):
+    """IPython's, as far as it is used."""
+
+    def text(self, text: str, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -48,10 +61,10 @@ class Comparison:
     mistake: str = ""
     detail: str = ""
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.verdict == PROVED or (self.verdict != REFUTED and self.by == "50-digit evaluation")
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = (
             f"gradient of {self.tensor}: {'the same function' if self else 'not the same function'}"
             f" ({self.verdict}, {self.by})"
@@ -60,17 +73,18 @@ class Comparison:
         more += [f"  {self.mistake}"] if self.mistake else []
         return "\n".join([head, *more, *([f"  {self.detail}"] if self.detail and self.verdict != REFUTED else [])])
 
-    def _repr_pretty_(self, printer, cycle):
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         printer.text(str(self))
 
 
-def compare_gradient(d, tensor, expr, seed: int = 0) -> Comparison:
-    """Compare an expression with the derived gradient of ``tensor``.
+def compare_gradient(d: Derived, name: str, ours: Equation, expr: Expr | Tensor | str, seed: int = 0) -> Comparison:
+    """Compare an expression with the derived gradient of the tensor named ``name``, which is the equation ``ours``.
 
     Parameters
     ----------
-    d : Derivation
-    tensor : Tensor or str
+    d : Derived
+    name : str
+    ours : Equation
     expr : SymPy expression over the tensor's own index letters, or its text
         It may read any tensor of the derivation and hold ``Sum`` and ``Max``.
     seed : int
@@ -84,8 +98,6 @@ def compare_gradient(d, tensor, expr, seed: int = 0) -> Comparison:
     DeriveError
         For an expression that is not one, with free indices the gradient does not have, and so on.
     """
-    ours = d.gradient(tensor)
-    name = tensor if isinstance(tensor, str) else tensor.name
     checker = Checker(d, seed)
     if checker.too_large:
         raise DeriveError(f"compare: {checker._why_too_large()}")
@@ -98,16 +110,14 @@ def compare_gradient(d, tensor, expr, seed: int = 0) -> Comparison:
     return Comparison(name, finding.verdict, finding.by, finding.detail, trial.mistake())
 
 
-def _as_program(d, ours: Equation, expr) -> Program:
+def _as_program(d: Derived, ours: Equation, expr: Expr | Tensor | str) -> Program:
     """The program that computes ``expr`` over the gradient's own letters."""
     known = {t.name: t for p in (d.program, d.source) for t in (*p.inputs, *(e.tensor for e in p.equations))}
     if isinstance(expr, str):
         expr = parse_expression(expr, known)
     if isinstance(expr, Tensor):
         expr = expr[tuple(ours.idx)]
-    name = "given"
-    while name in known:
-        name += "'"
+    name = primed("given", known)
     letters = tuple(Index(i.name, i.size) for i in ours.idx)
     return ingest([define(name, letters, expr)])
 
@@ -115,7 +125,7 @@ def _as_program(d, ours: Equation, expr) -> Program:
 class Trial:
     """Both gradients as arrays, in any case; and the search for what explains a difference."""
 
-    def __init__(self, checker: Checker, ours: Equation, theirs: Program):
+    def __init__(self, checker: Checker, ours: Equation, theirs: Program) -> None:
         self.checker, self.ours, self.theirs = checker, ours, theirs
         self.program = checker.d.program
 
@@ -127,7 +137,7 @@ class Trial:
             left = case.machine(self.ours.tensors(), known).result(self.ours)
         return left, case.run(self.theirs)[self.theirs.outputs[0].name]
 
-    def claim(self, case: Case):
+    def claim(self, case: Case) -> Difference | None:
         ours, theirs = self.arrays(case)
         found = compare(case.field, f"d{self.ours.name.removeprefix('d')}", ours, theirs)
         return found and replace(found, left=f"ours {found.left}", right=f"given {found.right}")
@@ -144,7 +154,7 @@ class Trial:
                 return found
         return ""
 
-    def _cases(self):
+    def _cases(self) -> Iterator[Case]:
         for n in range(len(self.checker.assignments)):
             for kind in ("real", "modular"):
                 case = self._working(kind, n)
@@ -152,7 +162,7 @@ class Trial:
                     yield case
                     break
 
-    def _working(self, kind, n):
+    def _working(self, kind: str, n: int) -> Case | None:
         try:
             for case in self.checker.cases.each(kind, n):
                 try:
@@ -166,15 +176,15 @@ class Trial:
 
     # -- the mistakes -----------------------------------------------------------------------------------------------
 
-    def _sign(self, pairs):
-        if _everywhere(pairs, lambda case, a, b: _same(case.field, [case.field.neg(v) for v in a.data], b.data)):
+    def _sign(self, pairs: Pairs) -> str:
+        if all(_same(case.field, [case.field.neg(v) for v in a.data], b.data) for case, a, b in pairs):
             return "wrong sign: it is minus the gradient"
         return ""
 
-    def _factor(self, pairs):
+    def _factor(self, pairs: Pairs) -> str:
         """given = factor * ours, the factor a product of sizes and small numbers where one fits in every case."""
-        found = [self._ratio(*pair) for pair in pairs]
-        if any(r is None for r in found):
+        found = [r for pair in pairs if (r := self._ratio(*pair)) is not None]
+        if len(found) < len(pairs):
             return ""
         for factor in self._factors():
             if all(
@@ -182,13 +192,13 @@ class Trial:
                 for (case, *_), r in zip(pairs, found, strict=True)
             ):
                 return f"constant factor: it is {factor} times the gradient{_missing(factor)}"
-        case, ratio = pairs[0][0], found[0]
-        if case.field.exact:
+        F = pairs[0][0].field
+        if not isinstance(F, RealField):
             return ""
-        return f"constant factor: it is {case.field.mp.nstr(ratio, 12)} times the gradient here"
+        return f"constant factor: it is {F.mp.nstr(found[0], 12)} times the gradient here"
 
     @staticmethod
-    def _ratio(case, a, b):
+    def _ratio(case: Case, a: Array, b: Array) -> Element | None:
         F = case.field
         spots = [n for n, v in enumerate(a.data) if not F.is_zero(v)]
         if not spots:
@@ -198,7 +208,7 @@ class Trial:
             return None
         return ratio
 
-    def _factors(self):
+    def _factors(self) -> Iterator[Expr]:
         """Candidate factors, simple ones first: small numbers times a product of up to two sizes or their inverses."""
         sizes = [a for a in self.checker.sizes.expressions if not a.is_number]
         sizes.sort(key=lambda a: (len(str(a)), str(a)))
@@ -209,7 +219,7 @@ class Trial:
             if number * monomial != 1:
                 yield number * monomial
 
-    def _terms(self, pairs):
+    def _terms(self, pairs: Pairs) -> str:
         """given = ours with a subset of terms missing, one doubled, or one of the wrong sign."""
         for scope in self._term_scopes():
             parts = [self._contributions(case, scope) for case, *_ in pairs]
@@ -225,7 +235,7 @@ class Trial:
                     return f"wrong sign of one term: {_term_text(scope, n)}"
         return ""
 
-    def _term_scopes(self):
+    def _term_scopes(self) -> Iterator[Equation]:
         """Our equation and the backward ones it reads: those that have several terms."""
         seen, todo, forward = set(), [self.ours], self.checker.d.source
         while todo:
@@ -247,7 +257,7 @@ class Trial:
                 if inner is not None and forward.equation(t) is None:
                     todo.append(inner)
 
-    def _contributions(self, case, scope: Equation) -> list[list]:
+    def _contributions(self, case: Case, scope: Equation) -> list[list[Element]]:
         """Our gradient with only one term of ``scope`` kept, for each term; they add up, gradients being linear."""
         known, out = self.checker.all_arrays(case), []
         for term in scope.terms:
@@ -257,7 +267,7 @@ class Trial:
             out.append(self._downstream(case, scope.name, arrays))
         return out
 
-    def _downstream(self, case, name, arrays):
+    def _downstream(self, case: Case, name: str, arrays: dict[str, Array]) -> list[Element]:
         """The array of our gradient when ``name`` is given; adjoints between the two are computed again."""
         if name == self.ours.name:
             return arrays[name].data
@@ -268,7 +278,7 @@ class Trial:
                 arrays[e.name] = machine.result(self._linear_part(e, path))
         return arrays[self.ours.name].data
 
-    def _between(self, name):
+    def _between(self, name: str) -> set[str]:
         """Names of the adjoints that depend on ``name``, it included."""
         found = {name}
         for e in (*self.program.equations, self.ours):
@@ -277,12 +287,12 @@ class Trial:
         return found
 
     @staticmethod
-    def _linear_part(e, path):
+    def _linear_part(e: Equation, path: Set[str]) -> Equation:
         kept = tuple(t for t in e.terms if any(r.tensor.name in path for r in t.reads()))
         return replace(e, terms=kept)
 
     @staticmethod
-    def _differs_by(pairs, parts, chosen, factor):
+    def _differs_by(pairs: Pairs, parts: Sequence[list[list[Element]]], chosen: Sequence[int], factor: int) -> bool:
         for (case, ours, theirs), contributions in zip(pairs, parts, strict=True):
             F = case.field
             data = list(ours.data)
@@ -292,14 +302,14 @@ class Trial:
                 return False
         return True
 
-    def _shift(self, pairs):
+    def _shift(self, pairs: Pairs) -> str:
         for axis, by in itertools.product(range(len(self.ours.idx)), (1, -1)):
-            if _everywhere(pairs, lambda case, a, b, axis=axis, by=by: _shifted(case.field, a, b, axis, by)):
+            if all(_shifted(case.field, a, b, axis, by) for case, a, b in pairs):
                 letter = self.ours.idx[axis]
                 return f"index shift: it is the gradient at {letter} {'+' if by > 0 else '-'} 1 instead of {letter}"
         return ""
 
-    def _transpose(self, pairs):
+    def _transpose(self, pairs: Pairs) -> str:
         if len(self.ours.idx) != 2:
             return ""
         square = [(case, a, b) for case, a, b in pairs if a.shape[0] == a.shape[1]]
@@ -309,16 +319,12 @@ class Trial:
         return ""
 
 
-def _same(F, left, right):
+def _same(F: CaseField, left: Sequence[Element], right: Sequence[Element]) -> bool:
     magnitude = 1 if F.exact else max((abs(v) for v in (*left, *right)), default=1)
     return all(F.same(a, b, max(magnitude, 1e-6)) for a, b in zip(left, right, strict=True))
 
 
-def _everywhere(pairs, test):
-    return all(test(case, a, b) for case, a, b in pairs)
-
-
-def _shifted(F, a, b, axis, by):
+def _shifted(F: CaseField, a: Array, b: Array, axis: int, by: int) -> bool:
     """Whether b is a moved by one along an axis, wherever both exist; and something is there to compare."""
     if a.shape[axis] < 2:
         return False
@@ -331,7 +337,7 @@ def _shifted(F, a, b, axis, by):
     return any(not F.is_zero(v) for v in left) and _same(F, left, right)
 
 
-def _missing(factor):
+def _missing(factor: Expr) -> str:
     if factor.is_number:
         return ""
     top, bottom = sympy.fraction(factor)
@@ -342,6 +348,6 @@ def _term_text(scope: Equation, n: int) -> str:
     return f"{line(scope.terms[n].expr())} in the equation of {scope.name}"
 
 
-def _missing_text(scope, chosen):
+def _missing_text(scope: Equation, chosen: Sequence[int]) -> str:
     which = " and ".join(_term_text(scope, n) for n in chosen)
     return f"{'a missing term' if len(chosen) == 1 else 'missing terms'}: {which}"

@@ -7,19 +7,26 @@ become tuples of (rational, value) terms (``argument``), which is what the field
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import sympy
 from sympy import Add, Expr, Mul, Pow
+from sympy.logic.boolalg import Boolean
 
 from derive.language.errors import UnsupportedError
 from derive.language.index import Index, Size
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
+from .abstract import Argument, Closure, Condition, Element, Exact, Field, Rational, Sizes, Slots, V, Values
 from .field import OutOfRange, Undefined
 from .functions import FUNCTIONS
+
+Position: TypeAlias = tuple[int, ...]
+U = TypeVar("U")
 
 MAX_TERMS = 64  # an argument that expands to more terms than this is taken as one opaque term
 
@@ -29,26 +36,26 @@ class Array:
     """A tensor's elements, flat and row-major; exact numbers for integers and booleans, field elements for floats."""
 
     shape: tuple[int, ...]
-    data: list
+    data: list[Element]
 
-    def __getitem__(self, at):
+    def __getitem__(self, at: int | Position) -> Element:
         at = at if isinstance(at, tuple) else (at,)
         return self.data[self.offset(at)]
 
-    def offset(self, at) -> int:
+    def offset(self, at: Position) -> int:
         n = 0
         for i, size in zip(at, self.shape, strict=True):
             n = n * size + i
         return n
 
-    def positions(self):
+    def positions(self) -> list[Position]:
         """Every position, in order."""
-        out = [()]
+        out: list[Position] = [()]
         for n in self.shape:
             out = [(*at, i) for at in out for i in range(n)]
         return out
 
-    def nested(self):
+    def nested(self) -> Element:
         """Nested lists, as ``numpy.array`` takes them; the bare element for a scalar."""
         data = list(self.data)
         for n in reversed(self.shape[1:]):
@@ -56,7 +63,7 @@ class Array:
         return data if self.shape else data[0]
 
 
-def size_value(e: Expr, sizes) -> int | Fraction:
+def size_value(e: Expr, sizes: Sizes) -> Rational:
     """A size expression as a number, the sizes bound by name."""
     if e.is_Integer:
         return int(e)
@@ -67,10 +74,7 @@ def size_value(e: Expr, sizes) -> int | Fraction:
     if isinstance(e, Add):
         return _plain(sum((size_value(a, sizes) for a in e.args), Fraction(0)))
     if isinstance(e, Mul):
-        out = Fraction(1)
-        for a in e.args:
-            out *= size_value(a, sizes)
-        return _plain(out)
+        return _plain(_product(size_value(a, sizes) for a in e.args))
     if isinstance(e, Pow) and e.exp.is_Integer:
         return _plain(Fraction(size_value(e.base, sizes)) ** int(e.exp))
     if isinstance(e, (sympy.floor, sympy.ceiling)):
@@ -79,7 +83,15 @@ def size_value(e: Expr, sizes) -> int | Fraction:
     raise UnsupportedError(f"the size {e}: sizes are made of names, whole numbers, sums, products, quotients and floor")
 
 
-def _plain(q):
+def whole_size(e: Expr, sizes: Sizes) -> int:
+    """The same of what counts something: the length of an axis, the range of an index."""
+    n = size_value(e, sizes)
+    if not isinstance(n, int):
+        raise UnsupportedError(f"the size {e} is {n} here; a size is a whole number")
+    return n
+
+
+def _plain(q: Rational) -> Rational:
     return q.numerator if isinstance(q, Fraction) and q.denominator == 1 else q
 
 
@@ -101,15 +113,15 @@ def is_exact(e: Expr) -> bool:
     return rule is not None and rule.rational is not None and all(is_exact(a) for a in e.args)
 
 
-class Compiler:
+class Compiler(Generic[V]):
     """Compiles expressions over one field, one binding of the sizes, and a dict of arrays that may still grow."""
 
-    def __init__(self, field, sizes: dict[str, int], arrays: dict[str, Array]):
+    def __init__(self, field: Field[V], sizes: dict[str, int], arrays: dict[str, Array]) -> None:
         self.F, self.sizes, self.arrays = field, sizes, arrays
 
     # -- exact ------------------------------------------------------------------------------------------------------
 
-    def exact(self, e: Expr, slots):
+    def exact(self, e: Expr, slots: Slots) -> Exact:
         """A closure to an int or Fraction."""
         if e.is_Integer:
             n = int(e)
@@ -144,16 +156,17 @@ class Compiler:
         rule = FUNCTIONS.get(type(e).__name__)
         if rule is None or rule.rational is None or e.has(sympy.Float):
             raise UnsupportedError(f"{e}: not an exact expression of indices, sizes and integers")
-        return lambda I: _plain(Fraction(rule.rational(*(Fraction(p(I)) for p in parts))))
+        rational = rule.rational
+        return lambda I: _plain(Fraction(rational(*(Fraction(p(I)) for p in parts))))
 
-    def _read(self, e: Read, slots):
+    def _read(self, e: Read, slots: Slots) -> Closure[Element]:
         name, arrays, is_float, zero = e.tensor.name, self.arrays, e.tensor.dtype == "float", self.F.zero
         if not e.idx:
             return lambda I: _present(arrays[name].data[0], name)
         shape = arrays[name].shape
-        at = [self.exact(x, slots) for x in e.idx]
+        at = [cast("Closure[int]", self.exact(x, slots)) for x in e.idx]  # a fraction is no position and fails as one
 
-        def read(I):
+        def read(I: Values) -> Element:
             offset = 0
             for f, n in zip(at, shape, strict=True):
                 i = f(I)
@@ -168,7 +181,7 @@ class Compiler:
 
     # -- conditions -------------------------------------------------------------------------------------------------
 
-    def condition(self, c, slots):
+    def condition(self, c: Boolean, slots: Slots) -> Condition:
         """A closure to a bool; comparisons of floats go by the field's sign of the difference."""
         if c in (sympy.true, sympy.false):
             truth = bool(c)
@@ -185,11 +198,11 @@ class Compiler:
             raise UnsupportedError(f"the condition {c}: comparisons joined by And, Or and Not are accepted")
         return self.relation(op, c.lhs, c.rhs, slots)
 
-    def relation(self, op, lhs, rhs, slots):
+    def relation(self, op: str, lhs: Expr, rhs: Expr, slots: Slots) -> Condition:
         if is_exact(lhs) and is_exact(rhs):
-            a, b = self.exact(lhs, slots), self.exact(rhs, slots)
+            p, q = self.exact(lhs, slots), self.exact(rhs, slots)
             test = _RELATIONS[op]
-            return lambda I: test(a(I), b(I))
+            return lambda I: test(p(I), q(I))
         F, a, b = self.F, self.value(lhs, slots), self.value(rhs, slots)
         if op in ("==", "!="):
             wanted = op == "=="
@@ -199,7 +212,7 @@ class Compiler:
 
     # -- field values -----------------------------------------------------------------------------------------------
 
-    def value(self, e: Expr, slots):
+    def value(self, e: Expr, slots: Slots) -> Closure[V]:
         """A closure to a field element."""
         F = self.F
         if is_exact(e):
@@ -227,14 +240,20 @@ class Compiler:
             return lambda I: call(name, arg(I))
         return lambda I: call(name, *(a(I) for a in args))
 
-    def _embed(self, exact, constant):
+    def _embed(self, exact: Exact, constant: bool) -> Closure[V]:
         rational = self.F.rational
-        if constant:
-            found = []
-            return lambda I: found[0] if found else (found.append(rational(exact(None))), found[0])[1]
-        return lambda I: rational(exact(I))
+        if not constant:
+            return lambda I: rational(exact(I))
+        found: list[V] = []
 
-    def _power(self, e, slots):
+        def once(I: Values) -> V:
+            if not found:
+                found.append(rational(exact(I)))
+            return found[0]
+
+        return once
+
+    def _power(self, e: Pow, slots: Slots) -> Closure[V]:
         F, power = self.F, self.F.power
         base = self.value(e.base, slots)
         if is_exact(e.exp):
@@ -242,16 +261,18 @@ class Compiler:
             return lambda I: power(base(I), q(I))
         exponent = self.argument(e.exp, slots)
 
-        def power_by_exp(I):
+        def power_by_exp(I: Values) -> V:
             log = F.log(base(I))
             return F.exp(tuple((c, F.mul(v, log)) for c, v in exponent(I)))
 
         return power_by_exp
 
-    def _piecewise(self, e, slots, compile_value, otherwise):
+    def _piecewise(
+        self, e: sympy.Piecewise, slots: Slots, compile_value: Callable[[Expr, Slots], Closure[U]], otherwise: U
+    ) -> Closure[U]:
         branches = [(self.condition(c, slots), compile_value(v, slots)) for v, c in e.args]
 
-        def choose(I):
+        def choose(I: Values) -> U:
             for holds, v in branches:
                 if holds(I):
                     return v(I)
@@ -259,20 +280,19 @@ class Compiler:
 
         return choose
 
-    def argument(self, e: Expr, slots):
+    def argument(self, e: Expr, slots: Slots) -> Closure[Argument[V]]:
         """A closure to a tuple of (rational, value) terms that add up to ``e``."""
-        terms = []
+        terms: list[tuple[list[Exact], Closure[V] | None]] = []
         for factors in additive_terms(e):
             rational = [self.exact(f, slots) for f in factors if is_exact(f)]
             floats = [self.value(f, slots) for f in factors if not is_exact(f)]
             terms.append((rational, _folded(floats, self.F.mul) if floats else None))
-        if len(terms) == 1 and not terms[0][0]:
-            only = terms[0][1]
+        if len(terms) == 1 and not terms[0][0] and (only := terms[0][1]) is not None:
             return lambda I: ((1, only(I)),)
         one = self.F.one
 
-        def collect(I):
-            out = []
+        def collect(I: Values) -> Argument[V]:
+            out: list[tuple[Rational, V]] = []
             for rational, v in terms:
                 c = _product(f(I) for f in rational)
                 if c:
@@ -288,16 +308,16 @@ def additive_terms(e: Expr) -> list[list[Expr]]:
     return [list(Mul.make_args(e))] if out is None else out
 
 
-def _expand(e):
+def _expand(e: Expr) -> list[list[Expr]] | None:
     if isinstance(e, Add):
-        parts = [_expand(a) for a in e.args]
-        if any(p is None for p in parts) or sum(map(len, parts)) > MAX_TERMS:
+        parts = [p for a in e.args if (p := _expand(a)) is not None]
+        if len(parts) < len(e.args) or sum(map(len, parts)) > MAX_TERMS:
             return None
         return [t for p in parts for t in p]
     if isinstance(e, Pow) and e.exp.is_Integer and 1 < e.exp <= 4 and isinstance(e.base, Add):
         e = Mul(*[e.base] * int(e.exp), evaluate=False)
     if isinstance(e, Mul):
-        out = [[]]
+        out: list[list[Expr]] = [[]]
         for a in e.args:
             part = _expand(a)
             if part is None or len(out) * len(part) > MAX_TERMS:
@@ -307,7 +327,7 @@ def _expand(e):
     return [[e]]
 
 
-def _folded(parts, op):
+def _folded(parts: Sequence[Closure[V]], op: Callable[[V, V], V]) -> Closure[V]:
     if len(parts) == 1:
         return parts[0]
     if len(parts) == 2:
@@ -315,7 +335,7 @@ def _folded(parts, op):
         return lambda I: op(a(I), b(I))
     first, rest = parts[0], parts[1:]
 
-    def fold(I):
+    def fold(I: Values) -> V:
         out = first(I)
         for p in rest:
             out = op(out, p(I))
@@ -324,26 +344,26 @@ def _folded(parts, op):
     return fold
 
 
-def _product(factors):
-    out = 1
+def _product(factors: Iterable[Rational]) -> Rational:
+    out: Rational = 1
     for f in factors:
         out = out * f
     return out
 
 
-def _exact_power(base, n):
+def _exact_power(base: Rational, n: int) -> Rational:
     if base == 0 and n < 0:
         raise Undefined("division by zero in an index expression")
     return base**n if n >= 0 else _plain(Fraction(base) ** n)
 
 
-def _present(v, name):
+def _present(v: Element, name: str) -> Element:
     if v is None:
         raise Undefined(f"{name} is read before it is computed")
     return v
 
 
-_RELATIONS = {
+_RELATIONS: dict[str, Callable[[Rational, Rational], bool]] = {
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
     "<=": lambda a, b: a <= b,

@@ -8,12 +8,14 @@ error of the checker and is never caught here, so a crash cannot pass for agreem
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from .case import Cases
+from .abstract import Element
+from .case import Case, Cases
 from .compile import Array
-from .field import AGREE, RationalField, RealField, Undefined
+from .field import AGREE, CaseField, RationalField, RealField, Undefined
 from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 
 TRIES = 40  # draws without values, per case, before giving up on it: counted, so that no verdict depends on the machine
@@ -30,18 +32,23 @@ class Difference:
     left: str
     right: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.at}: {self.left} against {self.right}"
 
 
-def decide(what: str, cases: Cases, claim: Callable) -> Finding:
+Claim: TypeAlias = Callable[[Case], Difference | None]
+Outcome: TypeAlias = tuple[Case, Difference | None]
+
+
+def decide(what: str, cases: Cases, claim: Claim) -> Finding:
     """The verdict on one claim over all assignments of the sizes."""
     started = time.perf_counter()
 
-    def finding(verdict, by, detail=""):
+    def finding(verdict: str, by: str, detail: str = "") -> Finding:
         return Finding(what, verdict, by, time.perf_counter() - started, tuple(cases.assignments), cases.seed, detail)
 
-    doubt, notes = "", set()
+    doubt = ""
+    notes: set[str] = set()
     for n in range(len(cases.assignments)):
         try:
             case, difference = _first_outcome(cases, "modular", n, claim)
@@ -71,15 +78,16 @@ def decide(what: str, cases: Cases, claim: Callable) -> Finding:
 _USED = {"atom": "transcendental functions are random atoms", "order": "an order was used", "root": "a root was taken"}
 
 
-def _first_outcome(cases, kind, n, claim):
+def _first_outcome(cases: Cases, kind: str, n: int, claim: Claim) -> Outcome:
     for found in outcomes(cases, kind, n, claim, 1):
         return found
     raise Undefined("no draw of the inputs gives values")
 
 
-def outcomes(cases, kind, n, claim, wanted):
+def outcomes(cases: Cases, kind: str, n: int, claim: Claim, wanted: int) -> Iterator[Outcome]:
     """(case, difference or None) for the first ``wanted`` draws at which the claim has values."""
-    found, tries, failed = 0, 0, None
+    found, tries = 0, 0
+    failed: Undefined | None = None
     try:
         for case in cases.each(kind, n):
             case.notes = set()
@@ -100,11 +108,11 @@ def outcomes(cases, kind, n, claim, wanted):
         raise failed  # in reals, no values is an answer: the domain may be empty
 
 
-def _elements(case) -> int:
+def _elements(case: Case) -> int:
     return sum(len(a.data) for a in case.arrays.values())
 
 
-def _real_difference(cases, claim):
+def _real_difference(cases: Cases, claim: Claim) -> Difference | None:
     """The same difference in reals, for a message that people can read; None if reals show none."""
     for _, difference in outcomes(cases, "real", 0, claim, 2):
         if difference is not None:
@@ -117,9 +125,9 @@ def _real_difference(cases, claim):
 FLOOR = 1e-6  # reals smaller than this are compared by their absolute difference
 
 
-def compare(field, name: str, left: Array, right: Array) -> Difference | None:
+def compare(field: CaseField, name: str, left: Array, right: Array) -> Difference | None:
     """The first element at which two arrays differ, or None."""
-    magnitude = 1 if field.name == "mod 2**61-1" else max((abs(v) for v in (*left.data, *right.data)), default=1)
+    magnitude = 1 if field.exact else max((abs(v) for v in (*left.data, *right.data)), default=1)
     for at, a, b in zip(left.positions(), left.data, right.data, strict=True):
         if not field.same(a, b, max(magnitude, FLOOR)):
             where = f"{name}[{', '.join(map(str, at))}]" if at else name
@@ -127,7 +135,7 @@ def compare(field, name: str, left: Array, right: Array) -> Difference | None:
     return None
 
 
-def same_exponentials(field, left: Array, right: Array) -> bool:
+def same_exponentials(field: CaseField, left: Array, right: Array) -> bool:
     """Whether ``exp`` of both sides agrees everywhere mod p, which makes the real sides equal."""
     return all(
         field.exp(((SCALE, a),)) == field.exp(((SCALE, b),))
@@ -136,7 +144,7 @@ def same_exponentials(field, left: Array, right: Array) -> bool:
     )
 
 
-def show(field, v) -> str:
+def show(field: CaseField, v: Element) -> str:
     """A value as a person wants it."""
     if isinstance(field, RealField) and not isinstance(field, RationalField):
         return field.mp.nstr(field.mp.mpf(v), 12)

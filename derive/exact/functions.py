@@ -15,8 +15,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, NoReturn, TypeAlias
+
+from derive.language.errors import UnsupportedError
+
+from .abstract import Argument, AtomField, Field, Rational, V
 
 TWO, HALF = Fraction(2), Fraction(1, 2)
+
+Law: TypeAlias = Callable[..., Any]
+"""A formula that holds in whatever field it is given and takes one or two arguments: no Callable type says so much."""
+
+
+def _own_rule(F: Field[V], *args: Argument[V]) -> NoReturn:
+    raise UnsupportedError("powers and conditions have rules of their own in the evaluator")
 
 
 @dataclass(frozen=True)
@@ -27,118 +39,118 @@ class Primitive:
     ----------
     name : str
         The name of its SymPy class.
-    modular : callable ``(F, *arguments) -> value`` in the prime field; None where the evaluator has its own rule
+    modular : callable ``(F, *arguments) -> value`` in the prime field; refuses where the evaluator has its own rule
     real : callable ``(mp, *numbers) -> number`` in an mpmath context; None where ``modular`` is right in any field
     partials : one callable ``(F, y, *arguments) -> value`` per argument, ``y`` being the function's own value
     rational : callable on Fractions, for functions with rational values at every rational
     """
 
     name: str
-    modular: Callable | None = None
-    real: Callable | None = None
-    partials: tuple[Callable, ...] = ()
-    rational: Callable | None = None
+    modular: Law = _own_rule
+    real: Law | None = None
+    partials: tuple[Law, ...] = ()
+    rational: Callable[..., Rational] | None = None
 
     @property
     def nargs(self) -> int:
         return len(self.partials)
 
 
-def scale(arg, factor: Fraction):
+def scale(arg: Argument[V], factor: Fraction) -> Argument[V]:
     """The argument ``factor * x``, term by term."""
     return tuple((c * factor, v) for c, v in arg)
 
 
-def _square(F, v):
+def _square(F: Field[V], v: V) -> V:
     return F.mul(v, v)
 
 
-def _one_over(F, v):
+def _one_over(F: Field[V], v: V) -> V:
     return F.div(F.one, v)
 
 
-def _one_minus_square(F, v):
+def _one_minus_square(F: Field[V], v: V) -> V:
     return F.sub(F.one, _square(F, v))
 
 
 # -- exponential and circular functions, all through one exp and one turn of the circle ----------------------------
 
 
-def _tanh(F, x):
+def _tanh(F: Field[V], x: Argument[V]) -> V:
     e = F.exp(scale(x, TWO))
     return F.div(F.sub(e, F.one), F.add(e, F.one))
 
 
-def _half_of(F, x, combine):
+def _half_of(F: Field[V], x: Argument[V], combine: Callable[[V, V], V]) -> V:
     e = F.exp(x)
     return F.mul(F.rational(HALF), combine(e, _one_over(F, e)))
 
 
-def _sigmoid(F, x):
+def _sigmoid(F: Field[V], x: Argument[V]) -> V:
     e = F.exp(x)
     return F.div(e, F.add(F.one, e))
 
 
-def _log_of_root(F, v, shift: int):
+def _log_of_root(F: Field[V], v: V, shift: int) -> V:
     """``log(v + sqrt(v**2 + shift))``: asinh for +1, acosh for -1."""
     root = F.power(F.add(_square(F, v), F.rational(Fraction(shift))), HALF)
     return F.log(F.add(v, root))
 
 
-def _atanh(F, x):
+def _atanh(F: Field[V], x: Argument[V]) -> V:
     v = F.total(x)
     return F.mul(F.rational(HALF), F.log(F.div(F.add(F.one, v), F.sub(F.one, v))))
 
 
-def _tan(F, x):
+def _tan(F: AtomField[V], x: Argument[V]) -> V:
     cos, sin = F.turn(x)
     return F.div(sin, cos)
 
 
-def _bell(F, y, x):
+def _bell(F: Field[V], y: V, x: Argument[V]) -> V:
     """``2/sqrt(pi) * exp(-x**2)``, the derivative of erf."""
     v = F.total(x)
     return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(((Fraction(-1), _square(F, v)),)))
 
 
-def _inverse_root(F, v):
+def _inverse_root(F: Field[V], v: V) -> V:
     return F.power(v, -HALF)
 
 
 # -- ordered functions: right in any field that has a sign ---------------------------------------------------------
 
 
-def _when(F, condition, v):
+def _when(F: Field[V], condition: bool, v: V) -> V:
     return v if condition else F.zero
 
 
-def _relu(F, x):
+def _relu(F: Field[V], x: Argument[V]) -> V:
     v = F.total(x)
     return _when(F, F.sign(v) > 0, v)
 
 
-def _abs(F, x):
+def _abs(F: Field[V], x: Argument[V]) -> V:
     v = F.total(x)
     return F.neg(v) if F.sign(v) < 0 else v
 
 
-def _difference_sign(F, a, b):
+def _difference_sign(F: Field[V], a: Argument[V], b: Argument[V]) -> int:
     return F.sign(F.sub(F.total(a), F.total(b)))
 
 
-def _maximum(F, a, b):
+def _maximum(F: Field[V], a: Argument[V], b: Argument[V]) -> V:
     return F.total(a) if _difference_sign(F, a, b) >= 0 else F.total(b)
 
 
-def _minimum(F, a, b):
+def _minimum(F: Field[V], a: Argument[V], b: Argument[V]) -> V:
     return F.total(a) if _difference_sign(F, a, b) <= 0 else F.total(b)
 
 
-def _zero(F, y, *args):
+def _zero(F: Field[V], y: V, *args: Argument[V]) -> V:
     return F.zero
 
 
-def _sign_of(q):
+def _sign_of(q: Fraction) -> Fraction:
     return Fraction((q > 0) - (q < 0))
 
 

@@ -6,54 +6,81 @@ indices are known, and so is every factor, a zero ending the loop there.
 
 from __future__ import annotations
 
-from sympy import Mul
+from collections.abc import Callable, Iterable, Sequence, Set
+from typing import NamedTuple, TypeAlias
+
+from sympy import Basic, Expr, Mul
 
 from derive.language.index import Index
 from derive.language.tensor import Read
-from derive.program.program import Term
+from derive.program.program import Equation, Row, Term
 
-from .compile import additive_terms, is_exact
+from .abstract import Closure, Condition, Exact, SizeOf, Slots, V, Values
+from .compile import Compiler, additive_terms, is_exact
 from .field import OutOfRange, Undefined
 
 LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
 
+Visitor: TypeAlias = Callable[[Values, Callable[[Values], object]], None]
 
-def _plan(bnd, rows, compiler, slots, known, size, in_order=False):
-    """The order of the loops: a list of (slot, range or solver, checks, indices known after it).
+
+class Level(NamedTuple):
+    """One loop: over all ``values`` of the index in ``slot``, or the one that ``solver`` is zero at.
+
+    The first level is no loop (``slot`` is None): it has the checks of what is known before any.
+    """
+
+    slot: int | None
+    values: int
+    solver: Exact | None
+    checks: list[Condition]
+    known: frozenset[Index]
+
+
+def _plan(
+    bnd: Sequence[Index],
+    rows: Sequence[Row],
+    compiler: Compiler[V],
+    slots: Slots,
+    known: Set[Index],
+    size: SizeOf,
+    in_order: bool = False,
+) -> list[Level]:
+    """The order of the loops.
 
     An equality row with one unknown index, of unit or dividing coefficient, gives that index instead of a loop.
     """
-    known, left, rows = set(known), list(bnd), list(rows)
+    seen, left, waiting = set(known), list(bnd), list(rows)
     compiled = {r: compiler.relation(r.op, r.lhs, r.rhs, slots) for r in rows}
 
-    def ready():
-        done = sorted((r for r in rows if not (_indices(r) - known)), key=lambda r: bool(r.reads()))  # ranges first
+    def ready() -> list[Condition]:
+        done = sorted((r for r in waiting if not (_indices(r) - seen)), key=lambda r: bool(r.reads()))  # ranges first
         for r in done:
-            rows.remove(r)
+            waiting.remove(r)
         return [compiled[r] for r in done]
 
-    levels = [(None, None, None, ready(), frozenset(known))]
+    levels = [Level(None, 0, None, ready(), frozenset(seen))]
     while left:
-        solved = None if in_order else _solvable(rows, left, known)
+        solved = None if in_order else _solvable(waiting, left, seen)
         if solved is not None:
             row, j = solved
-            rows.remove(row)
-            solver = compiler.exact(row.lhs - row.rhs, slots)
+            waiting.remove(row)
+            solver: Exact | None = compiler.exact(row.lhs - row.rhs, slots)
         else:
-            wanted = {i for r in rows for i in _indices(r)}
+            wanted = {i for r in waiting for i in _indices(r)}
             j = left[0] if in_order else min(left, key=lambda i: (i not in wanted, size(i)))
             solver = None
         left.remove(j)
-        known.add(j)
-        levels.append((slots[j], size(j), solver, ready(), frozenset(known)))
+        seen.add(j)
+        levels.append(Level(slots[j], size(j), solver, ready(), frozenset(seen)))
     return levels
 
 
-def _indices(row):
+def _indices(row: Row) -> set[Index]:
     return {s for s in row.free_symbols if isinstance(s, Index)}
 
 
-def _solvable(rows, left, known):
+def _solvable(rows: Sequence[Row], left: Sequence[Index], known: Set[Index]) -> tuple[Row, Index] | None:
     for r in rows:
         unknown = _indices(r) - known
         if r.op == "==" and len(unknown) == 1:
@@ -63,7 +90,7 @@ def _solvable(rows, left, known):
     return None
 
 
-def _is_linear(e, j) -> bool:
+def _is_linear(e: Expr, j: Index) -> bool:
     """Whether j stands in sums and products with sizes and numbers only: not in a read, a floor or with an index."""
     if e == j or j not in e.free_symbols:
         return True
@@ -76,9 +103,8 @@ def _is_linear(e, j) -> bool:
     return False
 
 
-def _values_at(level, I):
-    """The values an index takes at one level."""
-    slot, n, solver = level[:3]
+def _values_at(slot: int, n: int, solver: Exact | None, I: Values) -> Sequence[int]:
+    """The values an index takes at one level; the solver is linear in it, so two of its values tell its root."""
     if solver is None:
         return range(n)
     I[slot] = 0
@@ -91,21 +117,28 @@ def _values_at(level, I):
     return (int(j),) if rest == 0 and 0 <= j < n else ()
 
 
-def visitor(bnd, rows, compiler, slots, known, size, in_order=False):
+def visitor(
+    bnd: Sequence[Index],
+    rows: Sequence[Row],
+    compiler: Compiler[V],
+    slots: Slots,
+    known: Set[Index],
+    size: SizeOf,
+    in_order: bool = False,
+) -> Visitor:
     """``visit(I, leaf)`` calls ``leaf(I)`` for all values of the bound indices where the rows hold."""
     levels = _plan(bnd, rows, compiler, slots, known, size, in_order)
 
-    def descend(depth, I, leaf):
+    def descend(depth: int, I: Values, leaf: Callable[[Values], object]) -> None:
         if depth == len(levels):
             leaf(I)
             return
-        level = levels[depth]
-        slot, checks = level[0], level[3]
+        slot, n, solver, checks, _ = levels[depth]
         if slot is None:
             if all(c(I) for c in checks):
                 descend(depth + 1, I, leaf)
             return
-        for v in _values_at(level, I):
+        for v in _values_at(slot, n, solver, I):
             I[slot] = v
             if all(c(I) for c in checks):
                 descend(depth + 1, I, leaf)
@@ -113,10 +146,21 @@ def visitor(bnd, rows, compiler, slots, known, size, in_order=False):
     return lambda I, leaf: descend(0, I, leaf)
 
 
-def product_sum(t: Term, compiler, slots, known, size):
+def gathered(visit: Visitor, value: Closure[V], I: Values) -> list[V]:
+    """What a closure gives at everything that is visited, in order."""
+    found: list[V] = []
+    visit(I, lambda I: found.append(value(I)))
+    return found
+
+
+def product_sum(t: Term, compiler: Compiler[V], slots: Slots, known: Set[Index], size: SizeOf) -> Closure[V | None]:
     """``coef * sum of products``; factors are multiplied in as soon as their indices are known, zeros cut the loop.
 
-    Factors that may not exist (quotients, logs) come last, so that rows and zeros are looked at first.
+    Two things make it more than a nest of loops.  The gradient of a convolution sums over six indices of which its rows
+    leave three free: an index that a row determines is solved for, never tried, or a check would take days.  And a
+    quotient or a logarithm under a condition that fails need not exist: evaluated there, it would throw away values that
+    the definition has nothing against.  So factors that may not exist come last, once all rows hold and no other factor
+    is zero.  None stands for the zero of an element that no row admits, without an addition of zeros.
     """
     F = compiler.F
     levels = _plan(t.bnd, t.rows, compiler, slots, known, size)
@@ -124,19 +168,19 @@ def product_sum(t: Term, compiler, slots, known, size):
     risky = [f for f in t.fac if not _is_safe(f)]
     steps = []
     for level in levels:
-        now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level[4])]
+        now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level.known)]
         waiting = [f for f in waiting if f not in now]
         steps.append((level, [compiler.value(f, slots) for f in now]))
     steps[-1][1].extend(compiler.value(f, slots) for f in (*waiting, *risky))
     coef = compiler.value(t.coef, slots)
     mul, add, is_zero = F.mul, F.add, F.is_zero
 
-    def make(depth):
+    def make(depth: int) -> Callable[[Values, V | None], V | None]:
         level, factors = steps[depth]
         inner = make(depth + 1) if depth + 1 < len(steps) else None
-        slot, checks = level[0], level[3]
+        slot, n, solver, checks, _ = level
 
-        def multiplied(I, product):
+        def multiplied(I: Values, product: V | None) -> V | None:
             for c in checks:
                 if not c(I):
                     return None
@@ -151,9 +195,9 @@ def product_sum(t: Term, compiler, slots, known, size):
         if slot is None:
             return multiplied
 
-        def loop(I, product):
-            out = None
-            for v in _values_at(level, I):
+        def loop(I: Values, product: V | None) -> V | None:
+            out: V | None = None
+            for v in _values_at(slot, n, solver, I):
                 I[slot] = v
                 part = multiplied(I, product)
                 if part is not None:
@@ -165,7 +209,7 @@ def product_sum(t: Term, compiler, slots, known, size):
     run, plain = make(0), t.coef == 1
     careful = _careful_sum(t, compiler, slots, size)
 
-    def term(I):
+    def term(I: Values) -> V | None:
         try:
             out = run(I, None)
         except Undefined:
@@ -175,7 +219,7 @@ def product_sum(t: Term, compiler, slots, known, size):
     return term
 
 
-def _careful_sum(t: Term, compiler, slots, size):
+def _careful_sum(t: Term, compiler: Compiler[V], slots: Slots, size: SizeOf) -> Closure[V | None]:
     """The same sum without a plan: an integer read outside its tensor does not matter beside a false row or a zero.
 
     Needed where ``[label[j-1] == k]`` stands beside a read that is zero at ``j = 0``.
@@ -185,8 +229,8 @@ def _careful_sum(t: Term, compiler, slots, size):
     factors = [compiler.value(f, slots) for f in t.fac]
     ranges = [(slots[b], size(b)) for b in t.bnd]
 
-    def product(I):
-        missing = None
+    def product(I: Values) -> V | None:
+        missing: OutOfRange | None = None
         for holds in rows:
             try:
                 if not holds(I):
@@ -207,10 +251,11 @@ def _careful_sum(t: Term, compiler, slots, size):
             raise missing
         return out
 
-    def total(I, depth=0):
+    def total(I: Values, depth: int = 0) -> V | None:
         if depth == len(ranges):
             return product(I)
-        out, (slot, n) = None, ranges[depth]
+        out: V | None = None
+        slot, n = ranges[depth]
         for v in range(n):
             I[slot] = v
             part = total(I, depth + 1)
@@ -221,7 +266,7 @@ def _careful_sum(t: Term, compiler, slots, size):
     return total
 
 
-def _is_safe(f) -> bool:
+def _is_safe(f: Basic) -> bool:
     """Whether a factor exists at every position: no quotient, root, log or the like."""
     if isinstance(f, Read) or not f.args:
         return True
@@ -232,12 +277,13 @@ def _is_safe(f) -> bool:
     return all(_is_safe(a) for a in f.args)
 
 
-def linear_tensors(equations, also=()) -> frozenset[str]:
+def linear_tensors(equations: Iterable[Equation], also: Iterable[str] = ()) -> frozenset[str]:
     """Names of the tensors that stand as whole terms inside an exp, a sine or a log, or are summed into one that does.
 
     ``also`` names further tensors to start from.
     """
-    found, by_name = set(also), {}
+    found = set(also)
+    by_name: dict[str, list[Equation]] = {}
     for e in equations:
         by_name.setdefault(e.name, []).append(e)
         for t in e.terms:
@@ -254,7 +300,7 @@ def linear_tensors(equations, also=()) -> frozenset[str]:
     return frozenset(found)
 
 
-def _whole_terms(e) -> set[str]:
+def _whole_terms(e: Expr) -> set[str]:
     names = set()
     for factors in additive_terms(e):
         floats = [f for f in factors if not is_exact(f)]

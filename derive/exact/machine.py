@@ -6,23 +6,34 @@ total reads, the first maximiser of a max over the positions that exist, recurre
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from fractions import Fraction
+from typing import Generic, TypeAlias
 
 import sympy
 from sympy import Mul
 
 from derive.language.errors import DerivationError
+from derive.language.index import Index
 from derive.language.matrices import MATRICES
+from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program
 from derive.program.schedule import Scan, schedule
 
-from .compile import Array, Compiler, is_exact, size_value
+from .abstract import Argument, Closure, Element, Exact, Field, Rational, SizeOf, Sizes, V, Values
+from .compile import Array, Compiler, Position, is_exact, whole_size
 from .field import NoRoot, RationalField, Undefined
-from .loops import linear_tensors, product_sum, visitor
+from .loops import gathered, linear_tensors, product_sum, visitor
 from .matrices import MATRIX_VALUES
 
+Given: TypeAlias = (
+    "Array | Rational | str | Sequence[Given]"  # the value of an input: numbers, nested as deep as its axes
+)
 
-def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
+
+def evaluate(
+    program: Program, values: Mapping[str, Given], sizes: Sizes, field: Field[V] | None = None
+) -> dict[str, Array]:
     """Every tensor of a program, by name.
 
     Parameters
@@ -56,7 +67,8 @@ def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
     >>> evaluate(Program((x,), (total,), (s,)), {"x": [1, "1/2", 3]}, {"I": 3})["s"].nested()
     Fraction(41, 4)
     """
-    machine = Machine(RationalField() if field is None else field, sizes)
+    where: Field[Element] = RationalField() if field is None else field
+    machine = Machine(where, sizes)
     for t in program.inputs:
         if t.name not in values:
             needed = ", ".join(x.name for x in program.inputs)
@@ -69,31 +81,38 @@ def evaluate(program: Program, values, sizes, field=None) -> dict[str, Array]:
     return machine.arrays
 
 
-class Machine:
+class Machine(Generic[V]):
     """Arrays over one field and one binding of the sizes, and the equations run on them.
 
     ``linear`` names the tensors whose elements are sums that an exp (or a sine) may take apart again, or products with
     an exp that a log may; their terms are registered with the field.  ``nudge`` gives tangents to add to computed ones.
     """
 
-    def __init__(self, field, sizes, linear=frozenset(), arrays=None, nudge=None):
+    def __init__(
+        self,
+        field: Field[V],
+        sizes: Sizes,
+        linear: frozenset[str] = frozenset(),
+        arrays: Mapping[str, Array] | None = None,
+        nudge: Mapping[str, Sequence[V]] | None = None,
+    ) -> None:
         self.F, self.sizes, self.linear, self.nudge = field, dict(sizes), linear, nudge or {}
         self.arrays: dict[str, Array] = {} if arrays is None else dict(arrays)
         self.compiler = Compiler(field, self.sizes, self.arrays)
 
-    def shape(self, t) -> tuple[int, ...]:
-        return tuple(size_value(a, self.sizes) for a in t.axes)
+    def shape(self, t: Tensor) -> tuple[int, ...]:
+        return tuple(whole_size(a, self.sizes) for a in t.axes)
 
-    def put(self, t, value) -> None:
+    def put(self, t: Tensor, value: Given) -> None:
         """Bind an input from an Array or nested lists."""
-        if not isinstance(value, Array):
+        if isinstance(value, Array):
+            array = value
+        else:
             flat = _flat(value, self.shape(t), t.name)
-            if t.dtype == "float":
-                flat = [self.F.rational(Fraction(v)) for v in flat]
-            value = Array(self.shape(t), flat)
-        if value.shape != self.shape(t):
-            raise DerivationError(f"evaluate: {t.name} has shape {value.shape}, its axes are {self.shape(t)}")
-        self.arrays[t.name] = value
+            array = Array(self.shape(t), [self.F.rational(Fraction(v)) for v in flat] if t.dtype == "float" else flat)
+        if array.shape != self.shape(t):
+            raise DerivationError(f"evaluate: {t.name} has shape {array.shape}, its axes are {self.shape(t)}")
+        self.arrays[t.name] = array
 
     def run(self, program: Program) -> None:
         if not self.linear:
@@ -127,11 +146,11 @@ class Machine:
             for e, element in fills:
                 self._fill(e, (scan.axis[e.name], t), element)
 
-    def _fill(self, e, fixed, element):
+    def _fill(self, e: Equation, fixed: tuple[int, int] | None, element: _Element[V] | None) -> list[Element]:
         element = element or _Element(self, e)
         nudge = self.nudge.get(e.name)
         array = Array(self.shape(e.tensor), []) if fixed is None else self.arrays[e.name]
-        ranges = [range(n) for n in array.shape]
+        ranges: list[Sequence[int]] = [range(n) for n in array.shape]
         data = array.data
         if fixed is not None:
             ranges[fixed[0]] = (fixed[1],)
@@ -152,7 +171,7 @@ class Machine:
         return data
 
 
-def _positions(ranges):
+def _positions(ranges: Sequence[Sequence[int]]) -> Iterator[Position]:
     if not ranges:
         yield ()
         return
@@ -161,10 +180,10 @@ def _positions(ranges):
             yield (*head, i)
 
 
-class _Element:
+class _Element(Generic[V]):
     """One element of an equation, as a function of its position."""
 
-    def __init__(self, machine: Machine, e: Equation):
+    def __init__(self, machine: Machine[V], e: Equation) -> None:
         self.F = machine.F
         order = [*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)]
         self.slots = {i: n for n, i in enumerate(order)}
@@ -172,12 +191,12 @@ class _Element:
         self.rank = len(e.idx)
         compiler, known = machine.compiler, set(e.idx)
 
-        def size(i):
-            return size_value(i.size, machine.sizes)
+        def size(i: Index) -> int:
+            return whole_size(i.size, machine.sizes)
 
         exact = e.tensor.dtype != "float"
         if e.reduce in MATRICES:
-            self.element = self._matrix(e, compiler, size)
+            self.element: Closure[Element] = self._matrix(e, e.reduce, compiler, size)
         elif e.reduce is not None:
             self.element = self._reduction(e, compiler, known, size)
         elif exact:
@@ -187,16 +206,19 @@ class _Element:
         else:
             self.element = self._sum(e, compiler, known, size)
 
-    def __call__(self, at):
+    def __call__(self, at: Position) -> Element:
         self.I[: self.rank] = at
         return self.element(self.I)
 
-    def _sum(self, e, compiler, known, size):
-        runs = [product_sum(t, compiler, self.slots, known, size) for t in e.terms]
+    def _sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[V]:
+        runs = []
+        for t in e.terms:
+            run = product_sum(t, compiler, self.slots, known, size)
+            runs.append(run)
         zero, add = self.F.zero, self.F.add
 
-        def element(I):
-            out = None
+        def element(I: Values) -> V:
+            out: V | None = None
             for run in runs:
                 v = run(I)
                 if v is not None:
@@ -205,23 +227,22 @@ class _Element:
 
         return element
 
-    def _registered_sum(self, e, compiler, known, size):
+    def _registered_sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[V]:
         F = self.F
         visits = [visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
         arguments = [compiler.argument(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
         product = self._exp_times_rest(e, compiler)
         plain = self._sum(e, compiler, known, size)
 
-        def element(I):
+        def element(I: Values) -> V:
             try:
                 return registered(I)
             except Undefined:
                 return plain(I)  # it knows which factors do not matter
 
-        def registered(I):
-            arg = []
-            for visit, argument in zip(visits, arguments, strict=True):
-                visit(I, lambda I, argument=argument: arg.extend(argument(I)))
+        def registered(I: Values) -> V:
+            both = zip(visits, arguments, strict=True)
+            arg = [term for visit, argument in both for terms in gathered(visit, argument, I) for term in terms]
             value = F.total(arg)
             F.register(value, arg)
             if product is not None and not F.is_zero(value):
@@ -230,7 +251,7 @@ class _Element:
 
         return element
 
-    def _exp_times_rest(self, e, compiler):
+    def _exp_times_rest(self, e: Equation, compiler: Compiler[V]) -> Closure[tuple[Argument[V], V]] | None:
         """For an equation ``exp(u) * w``: a closure to the terms of u and the value of w; else None."""
         if len(e.terms) != 1 or e.terms[0].bnd or e.terms[0].rows:
             return None
@@ -243,37 +264,36 @@ class _Element:
         value = compiler.value(rest, self.slots)
         return lambda I: (arg(I), value(I))
 
-    def _exact_sum(self, e, compiler, known, size):
+    def _exact_sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Exact:
         visits = [visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
         values = [compiler.exact(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
 
-        def element(I):
-            out = []
-            for visit, value in zip(visits, values, strict=True):
-                visit(I, lambda I, value=value: out.append(value(I)))
-            return sum(out)
+        def element(I: Values) -> Rational:
+            both = zip(visits, values, strict=True)
+            return sum(v for visit, value in both for v in gathered(visit, value, I))
 
         return element
 
-    def _matrix(self, e, compiler, size):
+    def _matrix(self, e: Equation, kind: str, compiler: Compiler[V], size: SizeOf) -> Closure[V]:
         """Inverse, det and logdet: the matrix of each position in the batch, computed once."""
-        F, primitive, (p, q) = self.F, MATRICES[e.reduce], (self.slots[b] for b in e.over)
+        F, values = self.F, MATRIX_VALUES[kind]
+        p, q = (self.slots[b] for b in e.over)
         read, n = compiler.value(e.terms[0].fac[0], self.slots), size(e.over[0])
-        batch = self.rank - primitive.ranks
-        known = {}
+        batch = self.rank - MATRICES[kind].ranks
+        known: dict[Position, Element] = {}
 
-        def matrix(I):
-            rows = []
+        def matrix(I: Values) -> list[list[V]]:
+            rows: list[list[V]] = []
             for I[p] in range(n):
                 rows.append([])
                 for I[q] in range(n):
                     rows[-1].append(read(I))
             return rows
 
-        def element(I):
+        def element(I: Values) -> V:
             at = tuple(I[:batch])
             if at not in known:
-                known[at] = MATRIX_VALUES[e.reduce](F, matrix(I))
+                known[at] = values(F, matrix(I))
             found = known[at]
             for i in I[batch : self.rank]:
                 found = found[i]
@@ -281,21 +301,25 @@ class _Element:
 
         return element
 
-    def _reduction(self, e, compiler, known, size):
+    def _reduction(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[Element]:
         F = self.F
         body = [Mul(t.coef, *t.fac, evaluate=False) for t in e.terms]
         rows = [[compiler.relation(r.op, r.lhs, r.rhs, self.slots) for r in t.rows] for t in e.terms]
         exact = all(is_exact(b) for b in body)
-        parts = [(compiler.exact if exact else compiler.value)(b, self.slots) for b in body]
-        zero, add = (0, lambda a, b: a + b) if exact else (F.zero, F.add)
-        larger = (lambda a, b: a > b) if exact else (lambda a, b: F.sign(F.sub(a, b)) > 0)
+        compiled: Callable[..., Closure[Element]] = compiler.exact if exact else compiler.value
+        parts = [compiled(b, self.slots) for b in body]
+        zero: Element = 0 if exact else F.zero
+        add: Callable[[Element, Element], Element] = (lambda a, b: a + b) if exact else F.add
+        larger: Callable[[Element, Element], bool] = (
+            (lambda a, b: a > b) if exact else (lambda a, b: F.sign(F.sub(a, b)) > 0)
+        )
         visit = visitor(e.over, e.guards, compiler, self.slots, known, size, in_order=True)
         at = [(self.slots[b], size(b)) for b in e.over]
 
-        def element(I):
-            best = []
+        def element(I: Values) -> Element:
+            best: list[Element] = []  # the value and its position
 
-            def look(I):
+            def look(I: Values) -> None:
                 v = zero
                 for checks, part in zip(rows, parts, strict=True):
                     if all(c(I) for c in checks):
@@ -316,7 +340,7 @@ class _Element:
         return element
 
 
-def _flat(value, shape, name):
+def _flat(value: Given, shape: tuple[int, ...], name: str) -> list[Element]:
     if not shape:
         return [value]
     if not isinstance(value, (list, tuple)) or len(value) != shape[0]:

@@ -6,30 +6,33 @@ nothing of: neither can copy the other's mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-from .modular import Undefined
+from .abstract import Element, Field, V
+from .field import DualField, Undefined
+
+Matrix: TypeAlias = Sequence[list[V]]  # its rows
 
 
-def _pivot(F, rows, column):
+def _pivot(F: Field[V], rows: Matrix[V], column: int) -> int:
     """The row to eliminate with: any pivot in an exact field, the largest one in reals."""
-    found = [(n, _value(F, rows[n][column])) for n in range(column, len(rows))]
-    base = _base(F)
-    regular = [(n, v) for n, v in found if not base.is_zero(v)]
+    regular = []
+    for n in range(column, len(rows)):
+        base, v = _primal(F, rows[n][column])
+        if not base.is_zero(v):
+            regular.append((n, v))
     if not regular:
         raise Undefined("a singular matrix")
-    return regular[0][0] if base.exact else max(regular, key=lambda r: abs(r[1]))[0]
+    return regular[0][0] if F.exact else max(regular, key=lambda r: abs(r[1]))[0]
 
 
-def _base(F):
-    return _base(F.base) if hasattr(F, "base") else F
+def _primal(F: Field[Element], v: Element) -> tuple[Field[Element], Element]:
+    """The value under all tangents, and its field: a pivot with a zero value has no inverse whatever its tangent is."""
+    return _primal(F.base, v[0]) if isinstance(F, DualField) else (F, v)
 
 
-def _value(F, v):
-    return _value(F.base, v[0]) if hasattr(F, "base") else v
-
-
-def eliminated(F, matrix, right):
+def eliminated(F: Field[V], matrix: Matrix[V], right: Matrix[V]) -> tuple[Matrix[V], V]:
     """``(solution of matrix X = right, determinant)`` over a field, by Gaussian elimination."""
     size = len(matrix)
     rows = [[*a, *b] for a, b in zip(matrix, right, strict=True)]
@@ -48,17 +51,17 @@ def eliminated(F, matrix, right):
     return [row[size:] for row in rows], determinant
 
 
-def _inverse(F, matrix):
+def _inverse(F: Field[V], matrix: Matrix[V]) -> Matrix[V]:
     identity = [[F.one if i == j else F.zero for j in range(len(matrix))] for i in range(len(matrix))]
     return eliminated(F, matrix, identity)[0]
 
 
-def _determinant(F, matrix):
+def _determinant(F: Field[V], matrix: Matrix[V]) -> V:
     return eliminated(F, matrix, [[] for _ in matrix])[1]
 
 
 # what ``Equation.reduce`` says -> ``(F, rows)`` of a matrix as lists of field elements: nested lists, or one element
-MATRIX_VALUES: dict[str, Callable] = {
+MATRIX_VALUES: dict[str, Callable[[Field[Any], Matrix[Any]], Any]] = {
     "inverse": _inverse,
     "det": _determinant,
     "logdet": lambda F, matrix: F.log(_determinant(F, matrix)),

@@ -15,8 +15,13 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from typing import TypeAlias
 
+from .abstract import Argument, Rational
 from .functions import FUNCTIONS
+
+Point: TypeAlias = tuple[int, int]  # of the unit circle: cos and sin
+Form: TypeAlias = dict[int, Rational]  # a sum of keyed terms: term -> its multiple
 
 P = 2**61 - 1
 ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist
@@ -69,18 +74,18 @@ class ModularField:
     exact = True
     zero, one = 0, 1
 
-    def __init__(self, rng: random.Random):
+    def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.used: set[str] = set()
-        self._forms: dict[int, dict[int, Fraction]] = {}  # value -> its sum of keyed terms
+        self._forms: dict[int, Form] = {}  # value -> its sum of keyed terms
         self._keys: set[int] = set()  # terms that stand for themselves
         self._bases: dict[int, int] = {}  # keyed term t -> b with exp(t) = b**ROOTS
-        self._powers: dict[tuple, int] = {}  # (t, c) -> exp(c*t)
+        self._powers: dict[tuple[int, Rational], int] = {}  # (t, c) -> exp(c*t)
         self._exp_of_log: dict[int, int] = {}  # log atom -> what it is the log of
         self._logs: dict[int, int] = {}
         self._arguments: dict[int, int] = {}  # value of an exp -> its argument
-        self._turns: dict[int, tuple[int, int]] = {}
-        self._atoms: dict[tuple, int] = {}
+        self._turns: dict[int, Point] = {}
+        self._atoms: dict[tuple[str, int], int] = {}
         root = self.power(self.draw(), 2)
         self.pi = self.power(root, 2)
 
@@ -107,49 +112,49 @@ class ModularField:
     # -- arithmetic -------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def rational(q) -> int:
+    def rational(q: Rational) -> int:
         if isinstance(q, int):
             return q % P
         return q.numerator * pow(q.denominator, -1, P) % P
 
     @staticmethod
-    def add(a, b):
+    def add(a: int, b: int) -> int:
         return (a + b) % P
 
     @staticmethod
-    def sub(a, b):
+    def sub(a: int, b: int) -> int:
         return (a - b) % P
 
     @staticmethod
-    def mul(a, b):
+    def mul(a: int, b: int) -> int:
         return a * b % P
 
     @staticmethod
-    def neg(a):
+    def neg(a: int) -> int:
         return -a % P
 
     @staticmethod
-    def div(a, b):
+    def div(a: int, b: int) -> int:
         if b == 0:
             raise Undefined("division by zero")
         return a * pow(b, -1, P) % P
 
     @staticmethod
-    def is_zero(a) -> bool:
+    def is_zero(a: int) -> bool:
         return a == 0
 
     @staticmethod
-    def same(a, b, magnitude=1) -> bool:
+    def same(a: int, b: int, magnitude: float = 1) -> bool:
         return a == b
 
-    def sign(self, v) -> int:
+    def sign(self, v: int) -> int:
         """1 for squares, -1 for the rest, 0 for zero."""
         if v == 0:
             return 0
         self.used.add("order")
         return 1 if pow(v, (P - 1) // 2, P) == 1 else -1
 
-    def power(self, v, q):
+    def power(self, v: int, q: Rational) -> int:
         """``v**q`` for rational q; fractional powers are the unique root inside the subgroup where roots are unique."""
         q = Fraction(q)
         n, d = q.numerator, q.denominator
@@ -159,7 +164,7 @@ class ModularField:
             return 1 if q == 0 else 0
         return pow(v if d == 1 else self._root(v, d), n, P)
 
-    def _root(self, v, d):
+    def _root(self, v: int, d: int) -> int:
         self.used.add("root")
         order = P - 1
         for prime in (2, 3, 5, 7, 11, 13):
@@ -172,13 +177,13 @@ class ModularField:
     # -- functions --------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def total(arg):
+    def total(arg: Argument[int]) -> int:
         return sum((v if c == 1 else c * v if isinstance(c, int) else ModularField.rational(c) * v) for c, v in arg) % P
 
-    def call(self, name, *args):
+    def call(self, name: str, *args: Argument[int]) -> int:
         return FUNCTIONS[name].modular(self, *args)
 
-    def register(self, value, arg):
+    def register(self, value: int, arg: Argument[int]) -> None:
         """Remember that ``value`` is the sum of the terms of ``arg``."""
         opposite = P - value
         if value and not (value in self._forms or opposite in self._forms or min(value, opposite) in self._keys):
@@ -186,8 +191,8 @@ class ModularField:
             if len(form) > 1 or next(iter(form), value) not in (value, P - value):
                 self._forms[value] = form
 
-    def _flatten(self, arg) -> dict[int, Fraction]:
-        out: dict[int, Fraction] = {}
+    def _flatten(self, arg: Argument[int]) -> Form:
+        out: Form = {}
         for c, v in arg:
             v %= P
             if not c or not v:
@@ -201,7 +206,7 @@ class ModularField:
                 out[t] = out.get(t, 0) + c * k
         return {t: c for t, c in out.items() if c}
 
-    def _key(self, v) -> dict[int, Fraction]:
+    def _key(self, v: int) -> Form:
         """A term by itself, or as a small rational multiple of one seen before: exp(2t) must be exp(t)**2."""
         t = min(v, P - v)
         if t not in self._keys:
@@ -214,7 +219,7 @@ class ModularField:
             self._keys.add(t)
         return {t: 1 if t == v else -1}
 
-    def exp(self, arg):
+    def exp(self, arg: Argument[int]) -> int:
         form, value = self._flatten(arg), 1
         for t, c in form.items():
             value = value * self._exp_of(t, c) % P
@@ -224,7 +229,7 @@ class ModularField:
         self._arguments.setdefault(value, x)
         return value
 
-    def _exp_of(self, t, c):
+    def _exp_of(self, t: int, c: Rational) -> int:
         if t in self._exp_of_log:
             return self.power(self._exp_of_log[t], c)
         self.used.add("atom")
@@ -237,7 +242,7 @@ class ModularField:
             self._powers[t, c] = pow(self._bases[t], exponent.numerator, P)
         return self._powers[t, c]
 
-    def log(self, v):
+    def log(self, v: int) -> int:
         if v == 0:
             raise Undefined("log of zero")
         if v == 1:
@@ -253,7 +258,7 @@ class ModularField:
             self._logs[v], self._logs[inverse] = atom, P - atom
         return self._logs[v]
 
-    def register_product(self, value, arg, rest):
+    def register_product(self, value: int, arg: Argument[int], rest: int) -> None:
         """Remember that ``value`` is ``exp(arg) * rest``, so that its log is ``arg + log(rest)``."""
         if value and value not in self._logs and value not in self._arguments:
             terms = ((1, self.total(arg)), (1, self.log(rest)))
@@ -261,7 +266,7 @@ class ModularField:
             self.register(log, (*arg, terms[1]))
             self._logs[value], self._logs[pow(value, -1, P)] = log, -log % P
 
-    def turn(self, arg):
+    def turn(self, arg: Argument[int]) -> Point:
         """``(cos x, sin x)``: a product of random rational points of the unit circle, one per keyed term."""
         self.used.add("atom")
         total = (1, 0)
@@ -269,7 +274,7 @@ class ModularField:
             total = _rotate(total, self._turn_of(t, Fraction(c)))
         return total
 
-    def _turn_of(self, t, c):
+    def _turn_of(self, t: int, c: Fraction) -> Point:
         if t in (self.pi, P - self.pi):
             quarter = 2 * c if t == self.pi else -2 * c
             if quarter.denominator != 1:
@@ -284,7 +289,7 @@ class ModularField:
             raise Undefined(f"the circular functions of a multiple {c} of one term")
         return _rotation_power(self._turns[t], n.numerator)
 
-    def atom(self, name, v, odd=False):
+    def atom(self, name: str, v: int, odd: bool = False) -> int:
         """A random value of an opaque function at ``v``."""
         self.used.add("atom")
         if odd and v == 0:
@@ -296,16 +301,16 @@ class ModularField:
         return P - self._atoms[key] if flip else self._atoms[key]
 
 
-def has_root(q) -> bool:
+def has_root(q: Rational) -> bool:
     """Whether a rational number has a square root mod p."""
     return pow(ModularField.rational(q), (P - 1) // 2, P) in (0, 1)
 
 
-def _rotate(a, b):
+def _rotate(a: Point, b: Point) -> Point:
     return (a[0] * b[0] - a[1] * b[1]) % P, (a[0] * b[1] + a[1] * b[0]) % P
 
 
-def _rotation_power(point, n):
+def _rotation_power(point: Point, n: int) -> Point:
     if n < 0:
         point, n = (point[0], -point[1] % P), -n
     out = (1, 0)

@@ -8,12 +8,13 @@ change is kept when the program gets further, which takes about two changes for 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from derive.language.tensor import Tensor
-from derive.program.program import Program
-from derive.program.schedule import Scan, schedule
+from derive.program.program import Equation, Program
+from derive.program.schedule import Scan, members, schedule
 
+from .abstract import V
 from .compile import Array
 from .field import NoRoot, Undefined
 from .loops import linear_tensors
@@ -22,7 +23,7 @@ from .machine import Machine
 CHANGES = 40  # of one root, before this draw is given up
 
 
-def run_with_roots(machine: Machine, program: Program, redrawn: Callable[[Tensor, Array], Array]) -> None:
+def run_with_roots(machine: Machine[V], program: Program, redrawn: Callable[[Tensor, Array], Array]) -> None:
     """Run a program on ``machine``, whose input arrays are changed by ``redrawn`` where a root does not exist.
 
     Raises
@@ -35,9 +36,10 @@ def run_with_roots(machine: Machine, program: Program, redrawn: Callable[[Tensor
     groups = schedule(program)
     first = _first_uses(program, groups)
     rng = random.Random("roots")
-    at, error = _advance(machine, groups, 0)
+    stopped = _advance(machine, groups, 0)
     tries = 0
-    while at is not None:
+    while stopped is not None:
+        at, error = stopped
         tries += 1
         if not isinstance(error, NoRoot) or tries > CHANGES:
             raise error
@@ -47,28 +49,30 @@ def run_with_roots(machine: Machine, program: Program, redrawn: Callable[[Tensor
         t = known[min(int(rng.expovariate(0.5)), len(known) - 1)]
         before = dict(machine.arrays)
         machine.arrays[t.name] = redrawn(t, machine.arrays[t.name])
-        now, why = _advance(machine, groups, first[t])
-        if now is None or (isinstance(why, NoRoot) and now > at):
-            at, error, tries = now, why, 0
+        further = _advance(machine, groups, first[t])
+        if further is None or (isinstance(further[1], NoRoot) and further[0] > at):
+            stopped, tries = further, 0
         else:
             machine.arrays.update(before)
 
 
-def _advance(machine, groups, start):
-    """Evaluate from a group on; where it stopped, as (group, element), and why, or (None, None) at the end."""
+def _advance(
+    machine: Machine[V], groups: Sequence[Equation | Scan], start: int
+) -> tuple[tuple[int, int], Undefined] | None:
+    """Evaluate from a group on; where it stopped, as (group, element), and why; None at the end."""
     for n in range(start, len(groups)):
         try:
             machine.run_group(groups[n])
         except Undefined as error:
             return (n, error.element), error
-    return None, None
+    return None
 
 
-def _first_uses(program, groups) -> dict[Tensor, int]:
+def _first_uses(program: Program, groups: Sequence[Equation | Scan]) -> dict[Tensor, int]:
     """The first group that reads each input; the latest used come first, as their change moves the fewest roots."""
     found: dict[Tensor, int] = {}
     for n, group in enumerate(groups):
-        for e in group.equations if isinstance(group, Scan) else (group,):
+        for e in members(group):
             for t in e.tensors():
                 if t.is_input:
                     found.setdefault(t, n)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
+from typing import TypeAlias
 
-from sympy import Pow
+from sympy import Expr, Pow
 
 from derive.language.facts import SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Read, Tensor
-from derive.program.program import Equation
+from derive.program.program import Equation, Row
 
-from .compile import Array, size_value
-from .field import ModularField
+from .abstract import Element, Rational
+from .compile import Array, size_value, whole_size
+from .field import CaseField, ModularField
 from .modular import P, has_root
+
+Assignment: TypeAlias = dict[str, int]  # size name -> its number
+Score: TypeAlias = Callable[[Assignment], float]  # smaller is better
 
 UNEQUAL, SQUARE = 2, 1  # assignments of the sizes: that many unequal ones, and square ones on purpose
 CHOICES = (2, 3, 5, 7, 4)
@@ -36,16 +42,18 @@ class Sizes:
     Size expressions are kept once, in ``expressions``, and referred to by position: hundreds of assignments are tried.
     """
 
-    def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]):
-        self._place: dict = {}
+    def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]) -> None:
+        self._place: dict[Expr, int] = {}
         self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
         axes = {tuple(self._at(a) for a in t.axes) for t in self.tensors}
         self.pairs = [p for places in sorted(axes) for p in itertools.combinations(places, 2) if p[0] != p[1]]
         for t in self.tensors:
             if t.below is not None:
                 self._at(t.below)
-        self.rooted: set[tuple] = set()  # free indices of the equations that take roots of values
-        self.loops: dict[tuple, int] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
+        self.rooted: set[tuple[str, tuple[int, ...]]] = set()  # free indices of the equations that take roots of values
+        self.loops: dict[
+            tuple[tuple[int, ...], tuple[int, ...], int], int
+        ] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
         for e in equations:
             outer = tuple(self._at(i.size) for i in e.idx)
             if _takes_roots(e):
@@ -63,10 +71,10 @@ class Sizes:
             n: [x for x in self.expressions if _names(x) == {n} and not isinstance(x, Size)] for n in self.names
         }
 
-    def _at(self, expression) -> int:
+    def _at(self, expression: Expr) -> int:
         return self._place.setdefault(expression, len(self._place))
 
-    def assignment(self, seed: int, square: bool = False, unlike=()) -> dict[str, int] | None:
+    def assignment(self, seed: int, square: bool = False, unlike: Sequence[Assignment] = ()) -> Assignment | None:
         """The best of many assignments for this seed; ``square`` wants axes equal instead of unequal.
 
         ``unlike`` are earlier assignments: none is found again, and as few of its sizes as possible.
@@ -74,7 +82,7 @@ class Sizes:
         rng = random.Random(f"sizes {seed} {square}")
         small = {n: self._pool(n, square) for n in self.names}
 
-        def score(candidate):
+        def score(candidate: Assignment) -> float:
             found = self._score(candidate, square)
             return (
                 math.inf
@@ -88,7 +96,7 @@ class Sizes:
                 return best
         return None
 
-    def _best(self, pools, score, rng) -> dict[str, int]:
+    def _best(self, pools: Mapping[str, Sequence[int]], score: Score, rng: random.Random) -> Assignment:
         """Of all assignments, or for many sizes the best of some, improved."""
         searched = max(50, min(SEARCHED, 40_000 // (len(self.loops) + 1)))  # less for long programs
         if math.prod(map(len, pools.values())) <= searched:
@@ -98,7 +106,7 @@ class Sizes:
         best = min(({n: rng.choice(pool) for n, pool in pools.items()} for _ in range(searched)), key=score)
         return _improved(best, pools, score)
 
-    def _pool(self, name, square) -> tuple[int, ...]:
+    def _pool(self, name: str, square: bool) -> tuple[int, ...]:
         """Values to try: small ones, or where none of them keeps every derived size above 1, the smallest that do.
 
         Two poolings of an image need at least 8 pixels along an axis, so that 2 are left of it; this is where 8 comes from.
@@ -112,7 +120,7 @@ class Sizes:
         enough = next((k for k, n in enumerate(telling, start=1) if larger[n] > 2), len(telling))
         return tuple(telling[:enough] or list(larger)[: len(CHOICES)] or small)
 
-    def _score(self, sizes, square):
+    def _score(self, sizes: Assignment, square: bool) -> float | None:
         """Smaller is better; None where a derived size is not a positive whole number."""
         values = self._values(sizes)
         if values is None:
@@ -127,7 +135,7 @@ class Sizes:
         unlucky = 100 * rootless + 6 * max(0, drawn - FEW_ROOTS)
         return wrong + small + unlucky + max(0, cost - PLENTY) / 400 + cost / 1000
 
-    def _values(self, sizes) -> list[int] | None:
+    def _values(self, sizes: Assignment) -> list[int] | None:
         values = []
         for x in self.expressions:
             n = size_value(x, sizes)
@@ -136,7 +144,7 @@ class Sizes:
             values.append(n)
         return values
 
-    def _cost(self, values) -> int:
+    def _cost(self, values: Sequence[int]) -> int:
         cost = 0
         for (outer, inner, solved), times in self.loops.items():
             for n in sorted(values[b] for b in inner)[solved:]:
@@ -146,14 +154,14 @@ class Sizes:
             cost += times
         return cost
 
-    def cost(self, sizes) -> int:
-        """Products in one evaluation of every equation."""
-        return self._cost(self._values(sizes))
+    def cost(self, sizes: Assignment) -> int:
+        """Products in one evaluation of every equation, at sizes that an assignment was found with."""
+        return self._cost([whole_size(x, sizes) for x in self.expressions])
 
 
-def assignments(sizes: Sizes, seed: int) -> list[dict]:
+def assignments(sizes: Sizes, seed: int) -> list[Assignment]:
     """Different assignments of all sizes, unequal ones first; empty where none was found."""
-    found: list[dict] = []
+    found: list[Assignment] = []
     for n in range(UNEQUAL + SQUARE):
         made = sizes.assignment(seed + n, square=n >= UNEQUAL, unlike=found)
         if made is not None and made not in found:
@@ -161,17 +169,18 @@ def assignments(sizes: Sizes, seed: int) -> list[dict]:
     return found
 
 
-def _names(expression) -> set[str]:
+def _names(expression: Expr) -> set[str]:
     return {s.name for s in expression.free_symbols}
 
 
-def _least(expressions, name, n) -> int:
+def _least(expressions: Iterable[Expr], name: str, n: int) -> int:
     """The smallest of derived sizes that depend on one size only; 0 where one is no positive whole number."""
     values = [size_value(x, {name: n}) for x in expressions]
-    return min(values) if all(isinstance(v, int) and v > 0 for v in values) else 0
+    whole = [v for v in values if isinstance(v, int) and v > 0]
+    return min(whole) if len(whole) == len(values) else 0
 
 
-def _improved(sizes, pools, score):
+def _improved(sizes: Assignment, pools: Mapping[str, Sequence[int]], score: Score) -> Assignment:
     """Changes one size at a time while that is better."""
     best, better = score(sizes), True
     while better:
@@ -184,12 +193,12 @@ def _improved(sizes, pools, score):
     return sizes
 
 
-def _solved(rows) -> int:
+def _solved(rows: Iterable[Row]) -> int:
     """How many bound indices need no loop, an equality giving them."""
     return sum(r.op == "==" for r in rows)
 
 
-def _loose_sizes(equations):
+def _loose_sizes(equations: Iterable[Equation]) -> set[Size]:
     """Sizes that stand in coefficients, rows or factors only."""
     found = set()
     for e in equations:
@@ -212,7 +221,7 @@ def _takes_roots(e: Equation) -> bool:
     )
 
 
-def _under_roots(equations):
+def _under_roots(equations: Iterable[Equation]) -> set[Expr]:
     """Expressions of sizes that stand under a fractional power, such as the width in ``1/sqrt(E)``."""
     found = set()
     for e in equations:
@@ -231,21 +240,21 @@ def _under_roots(equations):
 RANGES = ((-1.5, 1.5), (0.2, 1.7), (-0.6, 0.6), (0.05, 0.45))  # tried in turn: domains such as log's need them
 
 
-def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array:
+def draw(t: Tensor, field: CaseField, sizes: Mapping[str, int], rng: random.Random, attempt: int = 0) -> Array:
     """A random array for a tensor: declared facts hold, integers are below their range and repeat."""
-    shape = tuple(size_value(a, sizes) for a in t.axes)
+    shape = tuple(whole_size(a, sizes) for a in t.axes)
     n = 1
     for s in shape:
         n *= s
     if t.dtype == "bool":
         return Array(shape, [rng.randrange(2) for _ in range(n)])
     if t.dtype == "int":
-        below = size_value(t.below, sizes) if t.below is not None else 4
+        below = whole_size(t.below, sizes) if t.below is not None else 4
         data = [rng.randrange(below) for _ in range(n)]
         if n > 1:
             data[-1] = data[0]
-        if missing_value(t) is not None and n > 1:
-            data[rng.randrange(n)] = missing_value(t)
+        if (none := missing_value(t)) is not None and n > 1:
+            data[rng.randrange(n)] = none
         return Array(shape, data)
     kinds = {f.kind for f in t.facts}
     array = Array(shape, [_number(field, rng, attempt, kinds) for _ in range(n)])
@@ -261,7 +270,7 @@ def draw(t: Tensor, field, sizes, rng: random.Random, attempt: int = 0) -> Array
     return array
 
 
-def _make_definite(array, field):
+def _make_definite(array: Array, field: CaseField) -> None:
     """``B B' + 1``, whose leading minors are positive."""
     n, b = array.shape[0], list(array.data)
     for i in range(n):
@@ -272,7 +281,7 @@ def _make_definite(array, field):
             array.data[i * n + j] = total
 
 
-def _number(field, rng, attempt, kinds):
+def _number(field: CaseField, rng: random.Random, attempt: int, kinds: Set[str]) -> Element:
     positive = bool(kinds & {"positive", "nonnegative"})
     if isinstance(field, ModularField):
         return field.draw_positive() if positive or attempt % 2 else field.draw()
@@ -282,9 +291,9 @@ def _number(field, rng, attempt, kinds):
     return field.rational(Fraction(rng.randint(int(low * 10**9), int(high * 10**9)), 10**9))
 
 
-def _make_sum(array, axis, total, field, positive):
+def _make_sum(array: Array, axis: int, total: Rational, field: CaseField, positive: bool) -> None:
     """Rescale (positive tensors) or adjust the last entry, so that sums along the axis are ``total``."""
-    lines: dict[tuple, list[int]] = {}
+    lines: dict[tuple[int, ...], list[int]] = {}
     for n, at in enumerate(array.positions()):
         lines.setdefault(at[:axis] + at[axis + 1 :], []).append(n)
     wanted = field.rational(Fraction(total))
@@ -300,19 +309,15 @@ def _make_sum(array, axis, total, field, positive):
             array.data[n] = field.mul(array.data[n], ratio)
 
 
-def _sum(field, array, line):
+def _sum(field: CaseField, array: Array, line: Iterable[int]) -> Element:
     found = field.zero
     for n in line:
         found = field.add(found, array.data[n])
     return found
 
 
-def direction(array: Array, field, rng: random.Random) -> list:
+def direction(array: Array, field: CaseField, rng: random.Random) -> list[Element]:
     """A random tangent for every element of an array."""
     if isinstance(field, ModularField):
         return [field.draw() for _ in array.data]
     return [field.rational(Fraction(rng.randint(-(10**9), 10**9), 10**9)) for _ in array.data]
-
-
-def reads_of(equations) -> set[Tensor]:
-    return {r.tensor for e in equations for r in e.reads() if isinstance(r, Read)}

@@ -12,13 +12,22 @@ no second direction of their own, are compared with the tangent of the gradient'
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from derive.language.errors import DerivationError
+from derive.language.tensor import Tensor
+from derive.program.derived import Derived
+from derive.program.program import Program
 
-from .case import Case
-from .decide import Difference, decide, show
+from .abstract import Element
+from .case import Case, Directions
+from .checked import Checked
+from .decide import Claim, Difference, decide, show
+from .field import Dual
+from .verdict import Finding
 
 
-def second_order_findings(checker):
+def second_order_findings(checker: Checked) -> Iterator[tuple[str, Finding]]:
     """(key, Finding) for every result of a second-order derivation, in the order of its results."""
     d, cases = checker.d, checker.cases
     for group, value in d.results:
@@ -39,13 +48,13 @@ def second_order_findings(checker):
                 )
 
 
-def product_claim(checker, name):
+def product_claim(checker: Checked, name: str) -> Claim:
     """<hvp W, u> equals the second derivative of the loss along V and u, by hyper-dual numbers."""
     d = checker.d
     wrt, along = {t.name: t for t in d.wrt}, d.directions
     products = {name: d.result("hvp")[name]}
 
-    def claim(case):
+    def claim(case: Case) -> Difference | None:
         first = {n: case.array(v).data for n, v in along.items()}
         mixed = mixed_derivative(case, checker, first, {name: case.direction(wrt[name])})
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
@@ -53,14 +62,16 @@ def product_claim(checker, name):
     return claim
 
 
-def gauss_newton_claim(checker, name):
-    d = checker.d
+def gauss_newton_claim(checker: Checked, name: str) -> Claim:
+    d, z = checker.d, checker.d.between
+    if z is None:
+        raise DerivationError(f"{d.name}: a Gauss-Newton product of no tensor between")
     wrt, products = {t.name: t for t in d.wrt}, {name: d.result("gauss_newton")[name]}
 
-    def claim(case):
+    def claim(case: Case) -> Difference | None:
         first = {n: case.array(v).data for n, v in d.directions.items()}
         arrays = case.tangent(checker.source(case), first, {name: case.direction(wrt[name])})
-        dropped = {d.between.name: [_mixed(case, v) for v in arrays[d.between.name].data]}
+        dropped = {z.name: [_mixed(case, v) for v in arrays[z.name].data]}
         along = case.tangent(checker.source(case), dropped)[d.loss.name].data[0][1]
         mixed = case.field.sub(_mixed(case, arrays[d.loss.name].data[0]), case.field.zero if along is None else along)
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
@@ -68,12 +79,12 @@ def gauss_newton_claim(checker, name):
     return claim
 
 
-def jacobian_claim(checker, name):
+def jacobian_claim(checker: Checked, name: str) -> Claim:
     """Every row of the Jacobian, contracted with a random direction, is the tangent of that element of y."""
     d = checker.d
     w, y, J = _wrt(d, name), d.loss, d.result("jacobian")[name]
 
-    def claim(case):
+    def claim(case: Case) -> Difference | None:
         v = case.direction(w)
         true = _tangents(case, checker.source(case), {name: v}, y)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
@@ -81,20 +92,20 @@ def jacobian_claim(checker, name):
     return claim
 
 
-def hessian_claim(checker, pair):
+def hessian_claim(checker: Checked, pair: tuple[str, str]) -> Claim:
     d = checker.d
     A, B = (_wrt(d, n) for n in pair)
     H, dA = d.result("hessian")[pair], d.gradients[A.name]
     if A.is_input and B.is_input:
 
-        def claim(case):
+        def claim(case: Case) -> Difference | None:
             u, v = case.direction(A, "left"), case.direction(B)
             mixed = mixed_derivative(case, checker, {B.name: v}, {A.name: u})
             return checker.either(case, lambda arrays: _form_differs(case, arrays[H.name].data, u, v, mixed, pair))
 
         return claim
 
-    def claim_of_rows(case):
+    def claim_of_rows(case: Case) -> Difference | None:
         v = case.direction(B)
         true = _tangents(case, checker.source(case), {B.name: v}, dA)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[H.name].data, v, true, dA.name))
@@ -102,28 +113,30 @@ def hessian_claim(checker, pair):
     return claim_of_rows
 
 
-def mixed_derivative(case: Case, checker, first, second):
+def mixed_derivative(case: Case, checker: Checked, first: Directions, second: Directions) -> Element:
     """The second derivative of the author's loss along two directions."""
     return _mixed(case, case.tangent(checker.source(case), first, second)[checker.d.loss.name].data[0])
 
 
-def _mixed(case: Case, v):
+def _mixed(case: Case, v: Dual[Dual[Element]]) -> Element:
     return case.field.zero if v[1] is None or v[1][1] is None else v[1][1]
 
 
-def _wrt(d, name):
+def _wrt(d: Derived, name: str) -> Tensor:
     found = next((t for t in d.wrt if t.name == name), None)
     if found is None:
         raise DerivationError(f"{d.name} has a result for {name}, which it is not differentiated by")
     return found
 
 
-def _tangents(case: Case, program, directions, y) -> list:
+def _tangents(case: Case, program: Program, directions: Directions, y: Tensor) -> list[Element]:
     zero = case.field.zero
     return [zero if v[1] is None else v[1] for v in case.tangent(program, directions)[y.name].data]
 
 
-def _rows_differ(case: Case, matrix, v, true, name):
+def _rows_differ(
+    case: Case, matrix: Sequence[Element], v: Sequence[Element], true: Sequence[Element], name: str
+) -> Difference | None:
     F, width = case.field, len(v)
     if len(matrix) != width * len(true):
         raise DerivationError(f"the derivative of {name} has {len(matrix)} elements; {len(true)} x {width} are needed")
@@ -137,7 +150,14 @@ def _rows_differ(case: Case, matrix, v, true, name):
     return None
 
 
-def _form_differs(case: Case, matrix, u, v, mixed, pair):
+def _form_differs(
+    case: Case,
+    matrix: Sequence[Element],
+    u: Sequence[Element],
+    v: Sequence[Element],
+    mixed: Element,
+    pair: tuple[str, str],
+) -> Difference | None:
     F, width = case.field, len(v)
     if len(matrix) != width * len(u):
         raise DerivationError(

@@ -9,11 +9,14 @@ import math
 from dataclasses import replace
 
 from derive.language.errors import DerivationError
+from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program, Step
 
 from .case import Case
+from .checked import Checked
 from .compile import Array
-from .decide import Difference, compare, same_exponentials, show
+from .decide import Claim, Difference, compare, same_exponentials, show
+from .field import ModularField
 
 ORDERED = 9  # different numbers among which an order is drawn; a window has ties and zeros then
 
@@ -21,10 +24,10 @@ ORDERED = 9  # different numbers among which an order is drawn; a window has tie
 class Steps:
     """Claims about the steps of one derivation; ``checker`` gives the arrays of the whole program."""
 
-    def __init__(self, checker):
+    def __init__(self, checker: Checked) -> None:
         self.checker = checker
 
-    def claim(self, s: Step):
+    def claim(self, s: Step) -> Claim:
         if s.claim == "transpose":
             return lambda case: self.transpose(s, case)
         if s.claim == "definition":
@@ -53,7 +56,7 @@ class Steps:
         """The final program's arrays, and what earlier steps defined that it no longer has."""
         return self.checker.extended(case, [e.after for e in self.checker.d.steps if e.id <= s.id])
 
-    def side(self, e: Equation, case: Case, known: dict, summed: bool = False) -> Array:
+    def side(self, e: Equation, case: Case, known: dict[str, Array], summed: bool = False) -> Array:
         """One side of a step; ``summed`` has its terms registered, so that exp may take the value apart."""
         tensors = e.tensors()
         alone = not summed and not any(t.name in known for t in tensors)
@@ -67,7 +70,7 @@ class Steps:
             case.sides[id(e)] = e, result
         return result
 
-    def differ(self, s: Step, case: Case, known: dict):
+    def differ(self, s: Step, case: Case, known: dict[str, Array]) -> Difference | None:
         t, field = s.after.tensor, case.field
         left, right = (self.side(e, case, known) for e in (s.before[0], s.after))
         if left.shape != right.shape:
@@ -79,7 +82,7 @@ class Steps:
                 return None
         return found
 
-    def equal(self, s: Step, case: Case):
+    def equal(self, s: Step, case: Case) -> Difference | None:
         """before == after with the adjoints free; else, and then it says so, with the program's own definitions."""
         found = self.differ(s, case, self.context(s, case, on_shell=False))
         if found is None or self.differ(s, case, self.context(s, case, on_shell=True)) is not None:
@@ -87,14 +90,14 @@ class Steps:
         case.notes.add("given the program's definitions")
         return None
 
-    def ordered(self, s: Step, case: Case):
+    def ordered(self, s: Step, case: Case) -> Difference | None:
         """before == after whatever the elements of ``wrt`` are; mod p they come from numbers that have an order.
 
         A sum ``z = left + c`` in the context names ``left``, which is then ``z - c``.
         """
-        if not case.field.exact:
+        F, z = case.field, moving(s)
+        if not isinstance(F, ModularField):
             return self.differ(s, case, self.context(s, case, on_shell=False))
-        z, F = s.wrt, case.field
         shape = case.machine((), {}).shape(z)
         numbers = F.draw_ordered(ORDERED)
         known = {z.name: Array(shape, [case.rng.choice(numbers) for _ in range(math.prod(shape))])}
@@ -108,9 +111,9 @@ class Steps:
         machine.run(program)
         return self.differ(s, case, {**known, **machine.arrays})
 
-    def transpose(self, s: Step, case: Case):
+    def transpose(self, s: Step, case: Case) -> Difference | None:
         """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
-        F, x, adjoint_of = case.field, s.wrt, dict(s.adjoint_of)
+        F, x, adjoint_of = case.field, moving(s), dict(s.adjoint_of)
         known = self.context(s, case, False)
         pushed = F.zero
         if x.name == self.checker.target:
@@ -135,7 +138,14 @@ class Steps:
         machine.run(Program((), (s.after,)))
 
 
-def modular_floats(case, t) -> bool:
+def moving(s: Step) -> Tensor:
+    """The tensor whose elements an ordered step orders and a transpose moves."""
+    if s.wrt is None:
+        raise DerivationError(f"step {s.id} ({s.rule}) claims {s.claim!r} of no tensor")
+    return s.wrt
+
+
+def modular_floats(case: Case, t: Tensor) -> bool:
     """Whether a tensor's values are random atoms for logs, so that exponentials decide."""
     return case.field.exact and t.dtype == "float"
 

@@ -18,11 +18,11 @@ class Finding:
     verdict: str
     by: str
     seconds: float = 0.0
-    sizes: tuple[dict, ...] = ()
+    sizes: tuple[dict[str, int], ...] = ()
     seed: int = 0
     detail: str = ""
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, object]:
         return {
             "what": self.what,
             "verdict": self.verdict,
@@ -70,13 +70,13 @@ class Evidence:
             r.verdict == PROVED or (r.verdict == UNDECIDED and r.by == "50-digit evaluation") for r in self.rows
         )
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
     def row(self, what: str) -> Finding:
         return next(r for r in self.rows if r.what == what)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, object]:
         return {
             "name": self.name,
             "ok": self.ok,
@@ -86,7 +86,7 @@ class Evidence:
             "rows": [r.as_dict() for r in self.rows],
         }
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = (
             f"{self.name}  exact check: {len(self.named(PROVED))} proved, {len(self.undecided)} undecided  "
             f"({self.seconds:.2f} s)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Protocol
 
 from sympy import Add, Expr, Integer, Mul, Symbol, expand, floor
 
@@ -10,6 +11,17 @@ from .facts import missing_value
 from .index import Index, Size
 from .nodes import Reduction
 from .tensor import Read
+
+
+class Inequality(Protocol):
+    """What :func:`always` asks of a row: ``lhs op rhs``."""
+
+    @property
+    def op(self) -> str: ...
+    @property
+    def lhs(self) -> Expr: ...
+    @property
+    def rhs(self) -> Expr: ...
 
 
 def parts(e: Expr) -> tuple[dict[Expr, Expr], Expr] | None:
@@ -52,11 +64,11 @@ def nonpositive_coef(coef: Expr) -> bool:
     return coef.is_nonpositive is True or nonnegative(-coef)
 
 
-def _is_polynomial(e):
+def _is_polynomial(e: Expr) -> bool:
     return e.is_polynomial(*e.free_symbols)
 
 
-def _coefficient(term):
+def _coefficient(term: Expr) -> Expr:
     return term.as_coeff_Mul()[0]
 
 
@@ -87,7 +99,7 @@ def in_range(e: Expr, size: Expr) -> bool:
     return found is not None and nonnegative(found[0]) and nonnegative(expand(size - 1 - found[1]))
 
 
-def always(row) -> bool:
+def always(row: Inequality) -> bool:
     """Whether an inequality row is proved to hold for all values of its indices."""
     if row.op == "<=":
         found = bounds(row.rhs - row.lhs)

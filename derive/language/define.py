@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
-from sympy import Eq, Expr, Piecewise, Rational
+from sympy import Basic, Eq, Expr, Piecewise, Rational
+from sympy.logic.boolalg import Boolean
 
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from .facts import missing_value
 from .index import Index, as_sympy
-from .keys import hash_text
 from .matrices import Inverse, inherited
 from .nodes import ArgMax, Reduction
-from .tensor import Definition, Read, Tensor, _digest
+from .tensor import Definition, Read, Recurrence, Tensor
+
+Axes: TypeAlias = Index | Sequence[Index] | Sequence[tuple[Index, ...]]  # the last for coupled recurrences
 
 DEEPEST = 64  # levels of a right-hand side: what reads and prints it goes down with a few calls a level
 LONGEST_NUMBER = 1400  # bits of a whole number, a numerator or a denominator: 1e400 and more, a float has 1e308
@@ -21,7 +25,7 @@ _BLOCK: list[str] = []
 
 
 @contextlib.contextmanager
-def block(name: str):
+def block(name: str) -> Iterator[None]:
     """Definitions made inside belong to the named block, such as one layer of a network."""
     _BLOCK.append(name)
     try:
@@ -30,7 +34,7 @@ def block(name: str):
         _BLOCK.pop()
 
 
-def define(name: str, axes, body):
+def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Sequence[Expr]]) -> Tensor | Any:
     """Name a right-hand side: ``z = define("z", (b, k), Sum(x[b, i]*W[i, k], i) + c[k])``.
 
     Parameters
@@ -83,28 +87,11 @@ def define(name: str, axes, body):
         Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
         for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
     ]
-    if len(made) > 1:  # coupled: each one's identity includes the others' right-hand sides
-        joint = "+".join(_digest(t) for t in made)
-        made = [
-            Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                None,
-                "computed",
-                definition=t.definition,
-                block=t.block,
-                digest=f"{t.digest}:{_short(joint)}",
-            )
-            for t in made
-        ]
-    for t in made:
-        t.partners = tuple(made)
-    return made[0] if len(made) == 1 else tuple(made)
+    members = Recurrence(made).members
+    return members[0] if len(members) == 1 else members
 
 
-def _letters(name, names, axes) -> list[tuple[Index, ...]]:
+def _letters(name: str, names: Sequence[str], axes: Axes) -> list[tuple[Index, ...]]:
     """The axes of each of several names: the same for all, or a list with a tuple for each."""
     if isinstance(axes, list) and all(isinstance(own, tuple) for own in axes):
         if len(axes) != len(names):
@@ -113,7 +100,7 @@ def _letters(name, names, axes) -> list[tuple[Index, ...]]:
     return [_axes(name, axes)] * len(names)
 
 
-def _plain(name, axes, body) -> Tensor:
+def _plain(name: str, axes: tuple[Index, ...], body: Expr) -> Tensor:
     body = _body(name, axes, body)
     facts = inherited(body.body.tensor) if isinstance(body, Inverse) and isinstance(body.body, Read) else ()
     return Tensor(
@@ -129,7 +116,7 @@ def _plain(name, axes, body) -> Tensor:
     )
 
 
-def _below(body, excluded=()) -> Expr | None:
+def _below(body: Expr, excluded: Sequence[Boolean] = ()) -> Expr | None:
     """The range of an integer right-hand side, where it can be seen: argmax, a read, and choices among reads and 0."""
     if isinstance(body, ArgMax):
         return body.binders[0].size
@@ -146,7 +133,7 @@ def _below(body, excluded=()) -> Expr | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _axes(name, axes) -> tuple[Index, ...]:
+def _axes(name: str, axes: Axes) -> tuple[Index, ...]:
     if isinstance(axes, Index):
         axes = (axes,)
     axes = tuple(axes)
@@ -165,7 +152,7 @@ def _axes(name, axes) -> tuple[Index, ...]:
     return axes
 
 
-def _body(name, axes, body) -> Expr:
+def _body(name: str, axes: tuple[Index, ...], body: Expr) -> Expr:
     body = as_sympy(body, f"define({name!r})")
     if not isinstance(body, Expr) or body.is_Matrix:
         raise UnsupportedError(
@@ -196,7 +183,8 @@ def _body(name, axes, body) -> Expr:
 
 def _check_written(name: str, body: Expr) -> None:
     """Refuse what nobody can read, and no float can hold: formulas inside formulas without end, endless numbers."""
-    level, height = [body], 0
+    level: list[Basic] = [body]
+    height = 0
     while level:
         level = list(dict.fromkeys(a for e in level for a in e.args))
         height += bool(level)
@@ -212,7 +200,7 @@ def _check_written(name: str, body: Expr) -> None:
             )
 
 
-def _scalars(e):
+def _scalars(e: Basic) -> Basic:
     """A scalar tensor inside a SymPy function, as in ``exp(c)``, becomes its read; one with axes is refused."""
     if isinstance(e, Tensor):
         return e._sympy_()
@@ -222,7 +210,7 @@ def _scalars(e):
     return e.func(*args) if tuple(args) != e.args else e
 
 
-def _dtype(body) -> str:
+def _dtype(body: Expr) -> str:
     """int for argmax, and for integer arithmetic on integer tensors and indices."""
     if isinstance(body, ArgMax):
         return "int"
@@ -233,7 +221,3 @@ def _dtype(body) -> str:
 
 def _block() -> str:
     return _BLOCK[-1] if _BLOCK else ""
-
-
-def _short(text: str) -> str:
-    return hash_text(text)

@@ -5,7 +5,10 @@ Every message says the operation, the equation it stands in, the conflict, and w
 
 
 class DeriveError(ValueError):
-    """Base of every error raised by :mod:`derive`."""
+    """Base of every error raised by :mod:`derive`; one about a text says where, ``line`` and ``column``."""
+
+    line: int | None = None
+    column: int | None = None
 
 
 class ShapeError(DeriveError):

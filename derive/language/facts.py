@@ -7,11 +7,31 @@ sampler that the exact and the numeric checks use to draw inputs that satisfy it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sympy import Expr
 
 from .errors import DeriveError, ShapeError
 from .index import Index, as_sympy, same_size
+
+
+class Declared(Protocol):
+    """What a fact asks of the tensor it is about; tensors import facts, so they are not named here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def axes(self) -> tuple[Expr, ...]: ...
+    @property
+    def letters(self) -> tuple[Index | None, ...]: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def below(self) -> Expr | None: ...
+    @property
+    def facts(self) -> tuple[Fact, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Fact:
         """Whether it makes a matrix equal to its transpose: positive definite matrices are symmetric here."""
         return self.kind in ("symmetric", "positive_definite")
 
-    def text(self, tensor) -> str:
+    def text(self, tensor: Declared) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         read = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name
         if self.is_symmetric:
@@ -41,9 +61,9 @@ class Fact:
 class Follows(Fact):
     """A fact of a computed tensor that follows from the same fact of another, as an inverse of a symmetric matrix has."""
 
-    source: str = ""
+    source: str
 
-    def text(self, tensor) -> str:
+    def text(self, tensor: Declared) -> str:
         what = self.kind.replace("_", " ")
         return f"{tensor.name} is {what}, as {self.source} is (declared)"
 
@@ -52,14 +72,14 @@ class Follows(Fact):
 class SumsTo(Fact):
     """``sum over one axis == value`` at every other index."""
 
-    value: Expr = None
-    index: Index = None
+    value: Expr
+    index: Index
 
     @property
     def key(self) -> str:
         return f"sums_to:{self.value}:{self.index.name}:{self.index.size}"
 
-    def axis(self, tensor) -> int:
+    def axis(self, tensor: Declared) -> int:
         """The position of the axis that is summed: the one declared with this index, else the only one of its size."""
         if self.index in tensor.letters:
             return tensor.letters.index(self.index)
@@ -71,7 +91,7 @@ class SumsTo(Fact):
             )
         return fits[0]
 
-    def text(self, tensor) -> str:
+    def text(self, tensor: Declared) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         return f"sum over {self.index} of {tensor.name}[{letters}] = {self.value} (declared)"
 
@@ -80,13 +100,13 @@ class SumsTo(Fact):
 class Missing(Fact):
     """An integer outside of the declared range that stands for none, such as -100 for an unlabelled position."""
 
-    value: int = None
+    value: int
 
     @property
     def key(self) -> str:
         return f"missing:{self.value}"
 
-    def text(self, tensor) -> str:
+    def text(self, tensor: Declared) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         return f"{tensor.name}[{letters}] is {self.value} where there is none (declared)"
 
@@ -97,7 +117,7 @@ symmetric = Fact("symmetric")
 positive_definite = Fact("positive_definite")
 
 
-def sums_to(value, index: Index) -> SumsTo:
+def sums_to(value: Expr | complex, index: Index) -> SumsTo:
     """The entries along ``index`` sum to ``value``: ``dv.tensor("y", b, k, facts=[dv.sums_to(1, k)])``."""
     if not isinstance(index, Index):
         raise DeriveError(f"sums_to({value}, {index}): the second argument is an index of the tensor")
@@ -116,12 +136,12 @@ def missing(value: int) -> Missing:
     return Missing("missing", value)
 
 
-def missing_value(tensor) -> int | None:
+def missing_value(tensor: Declared) -> int | None:
     """The number that stands for none in a tensor, if one was declared."""
     return next((f.value for f in tensor.facts if isinstance(f, Missing)), None)
 
 
-def check_facts(tensor) -> None:
+def check_facts(tensor: Declared) -> None:
     """Refuse facts that do not fit the tensor."""
     for f in tensor.facts:
         if isinstance(f, Missing):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 
-def did_you_mean(name: str, known) -> str:
+def did_you_mean(name: str, known: Iterable[object]) -> str:
     """A hint to append to a message, or nothing.
 
     >>> did_you_mean("relo", ["relu", "tanh"])

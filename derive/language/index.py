@@ -9,20 +9,24 @@ that it opened fresh, so that nothing is ever captured).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
+from typing import Self, TypeAlias
 
 import sympy
-from sympy import Expr, Integer, Symbol
+from sympy import Basic, Expr, Integer, Symbol
 
 from .errors import DeriveError, ShapeError, UnsupportedError
+
+SizeLike: TypeAlias = Expr | str | int  # a size as people give it: an expression of sizes, a name, a number
 
 
 class Size(Symbol):
     """A positive whole number that stays symbolic through the derivation, such as the batch size ``B``."""
 
-    def __new__(cls, name: str):
+    def __new__(cls, name: str) -> Self:
         return Symbol.__xnew__(cls, check_name(name, "size"), integer=True, positive=True)
 
-    def __getnewargs_ex__(self):
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, object]]:
         return (self.name,), {}
 
 
@@ -30,23 +34,26 @@ class Index(Symbol):
     """An integer symbol ranging over ``0 .. size-1``; ``i.size`` is a SymPy expression of sizes."""
 
     __slots__ = ("size", "uid")
+    name: str
+    size: Expr
+    uid: int
 
-    def __new__(cls, name: str, size: Expr, uid: int = 0):
+    def __new__(cls, name: str, size: Expr, uid: int = 0) -> Self:
         obj = Symbol.__xnew__(cls, check_name(name, "index"), integer=True, nonnegative=True)
         obj.size, obj.uid = size, uid
         return obj
 
-    def _hashable_content(self):
+    def _hashable_content(self) -> tuple[Hashable, ...]:
         return (self.name, self.size, self.uid) + tuple(self._assumptions0)
 
-    def __getnewargs_ex__(self):
+    def __getnewargs_ex__(self) -> tuple[tuple[str, Expr, int], dict[str, object]]:
         return (self.name, self.size, self.uid), {}
 
 
 class Fresh:
     """Opens fresh copies of indices; one counter per derivation, so output does not depend on history."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._uids = itertools.count(1)
 
     def __call__(self, index: Index, size: Expr | None = None) -> Index:
@@ -56,7 +63,7 @@ class Fresh:
         return Index(name, size, next(self._uids))
 
 
-def as_sympy(value, where: str):
+def as_sympy(value: object, where: str) -> Basic:
     """A value as SymPy, never through text: SymPy would evaluate a string as Python."""
     try:
         return sympy.sympify(value, strict=True)
@@ -82,7 +89,7 @@ def size(name: str) -> Size:
     return Size(name)
 
 
-def as_size(value) -> Expr:
+def as_size(value: SizeLike) -> Expr:
     """The SymPy expression of a size given as an int, a name, an index (its size) or an expression of sizes."""
     if isinstance(value, Index):
         return value.size
@@ -102,7 +109,7 @@ def as_size(value) -> Expr:
     return value
 
 
-def index(name: str, size=None) -> Index:
+def index(name: str, size: SizeLike | None = None) -> Index:
     """One index.  ``index("t")`` ranges over the size named ``T``; give ``size=`` a name, an int or an expression.
 
     >>> t = index("t")
@@ -116,7 +123,7 @@ def index(name: str, size=None) -> Index:
     return Index(name, as_size(size))
 
 
-def indices(names: str, size=None) -> tuple[Index, ...]:
+def indices(names: str, size: SizeLike | None = None) -> tuple[Index, ...]:
     """Several indices, by names parted by blanks or commas; always a tuple.
 
     Parameters

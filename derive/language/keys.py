@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 
-from sympy import Add, Mul, Number, Symbol
+from sympy import Add, Basic, Mul, Number, Symbol
 
 from .index import Index, Size
 
 
-def key(e, env=None) -> str:
+def key(e: Basic, env: dict[Index, str] | None = None) -> str:
     """The canonical key of an expression; ``env`` maps indices to the labels that stand for them."""
     env = env or {}
     return _key(e, env, 0)
 
 
-def _key(e, env, depth) -> str:
+def _key(e: Basic, env: dict[Index, str], depth: int) -> str:
     if isinstance(e, Index):
         return env.get(e) or f"i:{e.name}:{e.uid}:{_key(e.size, env, depth)}"
     if isinstance(e, Size):

@@ -12,13 +12,16 @@ Each binds the two indices that name the rows and the columns of its matrix; an 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from sympy import Expr, Tuple
+from sympy import Expr, Symbol, Tuple
+from sympy.printing.printer import Printer
 
 from .errors import IndexCaptureError, ShapeError
 from .facts import Follows
 from .index import Index, as_sympy, same_size
 from .nodes import Reduction
+from .tensor import Tensor
 
 
 class MatrixFunction(Reduction):
@@ -26,12 +29,11 @@ class MatrixFunction(Reduction):
 
     ranks = 0
 
-    def __new__(cls, body, *rest):
-        binders, at = (
-            (tuple(rest[0]), rest[1:]) if rest and isinstance(rest[0], (tuple, list, Tuple)) else (rest[:2], rest[2:])
-        )
-        shown = f"{cls.__name__}({body}, {', '.join(map(str, (*binders, *at)))})"
-        if len(binders) != 2 or len(at) != cls.ranks:
+    def __new__(cls, body: Expr, *rest: Expr | tuple[Index, ...]) -> Self:
+        paired = bool(rest) and isinstance(rest[0], (tuple, list, Tuple))
+        binders, given = (tuple(rest[0]), rest[1:]) if paired else (rest[:2], rest[2:])
+        shown = f"{cls.__name__}({body}, {', '.join(map(str, (*binders, *given)))})"
+        if len(binders) != 2 or len(given) != cls.ranks:
             raise IndexCaptureError(
                 f"{shown}: takes the two indices of the matrix"
                 + (
@@ -49,7 +51,7 @@ class MatrixFunction(Reduction):
             )
         if not cls.ranks:
             return checked
-        at = tuple(as_sympy(e, cls.__name__) for e in at)
+        at = tuple(as_sympy(e, cls.__name__) for e in given)
         if any(e.free_symbols & {p, q} for e in at):
             raise IndexCaptureError(f"{shown}: {p} and {q} are bound by the matrix; read it at other letters")
         return Expr.__new__(cls, checked.body, Tuple(p, q), *at)
@@ -59,10 +61,10 @@ class MatrixFunction(Reduction):
         return self.args[2:]
 
     @property
-    def free_symbols(self):
+    def free_symbols(self) -> set[Symbol]:
         return (self.body.free_symbols - set(self.binders)).union(*(e.free_symbols for e in self.at))
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: Printer) -> str:
         inside = f"[{', '.join(printer._print(e) for e in self.at)}]" if self.at else ""
         return super()._sympystr(printer) + inside
 
@@ -111,7 +113,7 @@ class MatrixPrimitive:
     """
 
     name: str
-    node: type
+    node: type[MatrixFunction]
 
     @property
     def ranks(self) -> int:
@@ -125,13 +127,13 @@ MATRICES: dict[str, MatrixPrimitive] = {p.name: p for p in _TABLE}
 KINDS = {p.node: p.name for p in _TABLE}
 
 
-def split_at(kind: str, idx: tuple[Index, ...]) -> tuple[tuple, tuple]:
+def split_at(kind: str, idx: tuple[Index, ...]) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
     """The indices of an equation as (those of the batch, those of the matrix)."""
     ranks = MATRICES[kind].ranks
     return idx[: len(idx) - ranks], idx[len(idx) - ranks :]
 
 
-def inherited(matrix) -> tuple:
+def inherited(matrix: Tensor) -> tuple[Follows, ...]:
     """What is known of the inverse, as the matrix is declared so: symmetric, positive definite."""
     return (
         tuple(Follows(f.kind, matrix.name) for f in matrix.facts if f.kind in ("symmetric", "positive_definite"))

@@ -9,11 +9,14 @@ to its first argument as written, a max over an index sends its gradient to the 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Self
 
 import sympy
-from sympy import Dummy, Expr, Function, Integer, Tuple
+from sympy import Dummy, Expr, Function, Integer, Symbol, Tuple
 from sympy.core.function import ArgumentIndexError
 from sympy.logic.boolalg import Boolean
+from sympy.printing.printer import Printer
 
 from .errors import IndexCaptureError, UnsupportedError
 from .index import Index, as_sympy
@@ -26,7 +29,7 @@ class Reduction(Expr):
     is_commutative = True
     is_real = True
 
-    def __new__(cls, body, *binders):
+    def __new__(cls, body: Expr, *binders: Index | tuple[Index, ...]) -> Self:
         if len(binders) == 1 and isinstance(binders[0], (tuple, list, Tuple)):
             binders = tuple(binders[0])
         body = body._sympy_() if hasattr(body, "_sympy_") else as_sympy(body, cls.__name__)
@@ -65,22 +68,22 @@ class Reduction(Expr):
         return tuple(self.args[1])
 
     @property
-    def free_symbols(self):
+    def free_symbols(self) -> set[Symbol]:
         return self.body.free_symbols - set(self.binders)
 
     @property
-    def bound_symbols(self):
+    def bound_symbols(self) -> list[Symbol]:
         """None for SymPy: it would rename them to dummies, which are not indices."""
         return []
 
-    def _eval_derivative(self, symbol):
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
         raise UnsupportedError(f"{self}: differentiate with dv.backprop or dv.vjp; SymPy's diff captures indices")
 
-    def _latex(self, printer, exp=None):
+    def _latex(self, printer: Printer, exp: str | None = None) -> str:
         text = latex(self)
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: Printer) -> str:
         names = ",".join(str(b) for b in self.binders)
         return f"{type(self).__name__.lower()}[{names}]({printer._print(self.body)})"
 
@@ -113,7 +116,7 @@ class ArgMax(Reduction):
 
     is_integer = True
 
-    def __new__(cls, body, *binders):
+    def __new__(cls, body: Expr, *binders: Index | tuple[Index, ...]) -> Self:
         obj = super().__new__(cls, body, *binders)
         if len(obj.binders) != 1:
             raise UnsupportedError(f"argmax over {len(obj.binders)} indices: reduce over one index at a time")
@@ -130,7 +133,7 @@ class Iverson(Expr):
     is_real = True
     is_nonnegative = True
 
-    def __new__(cls, condition):
+    def __new__(cls, condition: Boolean) -> Expr:
         condition = as_sympy(condition, "Iverson")
         if condition == sympy.true:
             return Integer(1)
@@ -141,10 +144,10 @@ class Iverson(Expr):
         return Expr.__new__(cls, condition)
 
     @property
-    def condition(self):
+    def condition(self) -> Boolean:
         return self.args[0]
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: Printer) -> str:
         return f"[{printer._print(self.condition)}]"
 
 
@@ -155,10 +158,10 @@ class relu(Function):
     is_real = True
 
     @classmethod
-    def eval(cls, x):
+    def eval(cls, x: Expr) -> Expr | None:
         return sympy.Max(x, 0) if x.is_number and x.is_real else None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> Expr:
         return Iverson(sympy.Gt(self.args[0], 0, evaluate=False))
 
 
@@ -169,10 +172,10 @@ class maximum(Function):
     is_real = True
 
     @classmethod
-    def eval(cls, a, b):
+    def eval(cls, a: Expr, b: Expr) -> Expr | None:
         return sympy.Max(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> Expr:
         a, b = self.args
         return Iverson(a >= b) if argindex == 1 else Iverson(a < b)
 
@@ -184,10 +187,10 @@ class minimum(Function):
     is_real = True
 
     @classmethod
-    def eval(cls, a, b):
+    def eval(cls, a: Expr, b: Expr) -> Expr | None:
         return sympy.Min(a, b) if a.is_number and b.is_number and a.is_real and b.is_real else None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> Expr:
         a, b = self.args
         return Iverson(a <= b) if argindex == 1 else Iverson(a > b)
 
@@ -198,7 +201,7 @@ class stop_gradient(Function):
     nargs = 1
     is_real = True
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> Expr:
         return Integer(0)
 
 
@@ -209,21 +212,21 @@ class _FromDefinition(Function):
     is_real = True
 
     @classmethod
-    def definition(cls, x):
+    def definition(cls, x: Expr) -> Expr:
         raise NotImplementedError
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> Expr:
         if argindex != 1:
             raise ArgumentIndexError(self, argindex)
-        dummy, derivative = _derivative_of(type(self))
+        dummy, derivative = _derivative_of(self.definition)
         return derivative.xreplace({dummy: self.args[0]})
 
 
 @functools.cache
-def _derivative_of(cls):
+def _derivative_of(definition: Callable[[Expr], Expr]) -> tuple[Dummy, Expr]:
     """Differentiate the definition, then name ``s = sigmoid(x)`` in it through ``exp(x) = s/(1-s)``."""
     x, s = Dummy("x", real=True), Dummy("s")
-    raw = cls.definition(x).diff(x)
+    raw = definition(x).diff(x)
     in_s = raw.subs(sympy.exp(-x), (1 - s) / s).subs(sympy.exp(x), s / (1 - s))
     if in_s.has(x):
         return x, raw
@@ -236,7 +239,7 @@ class sigmoid(_FromDefinition):
     is_positive = True
 
     @classmethod
-    def definition(cls, x):
+    def definition(cls, x: Expr) -> Expr:
         return 1 / (1 + sympy.exp(-x))
 
 
@@ -246,5 +249,5 @@ class softplus(_FromDefinition):
     is_positive = True
 
     @classmethod
-    def definition(cls, x):
+    def definition(cls, x: Expr) -> Expr:
         return sympy.log(1 + sympy.exp(x))

@@ -8,14 +8,18 @@ an old tensor in SymPy's cache, and renaming a bound index changes nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from sympy import Basic, Expr, Integer, Symbol
+from sympy.logic.boolalg import Boolean
+from sympy.printing.printer import Printer
 
 from .errors import DeriveError, ShapeError, UnsupportedError
 from .facts import Fact, check_facts
-from .index import Index, as_size, as_sympy, check_name
-from .keys import key
+from .index import Index, SizeLike, as_size, as_sympy, check_name
+from .keys import hash_text, key
 from .printing import latex
 
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
@@ -27,6 +31,12 @@ class Definition:
 
     idx: tuple[Index, ...]
     body: Expr
+
+
+class Origin(Protocol):
+    """A program that computes tensors; it is made of them, so its class is not named here, nor that of its equations."""
+
+    def equation(self, tensor: Tensor, /) -> Any: ...
 
 
 class _StandsAlone(ShapeError, AttributeError):
@@ -62,40 +72,54 @@ class Tensor(Basic):
         "role",
         "facts",
         "definition",
-        "partners",
         "digest",
-        "origin",
         "block",
+        "recurrence",
+        "origin",
     )
+    name: str
+    axes: tuple[Expr, ...]
+    letters: tuple[Index | None, ...]
+    dtype: str
+    below: Expr | None
+    role: str
+    facts: tuple[Fact, ...]
+    definition: Definition | None
+    digest: str
+    block: str
+    recurrence: Recurrence | None  # the definitions that it was made with, reading one another
+    origin: Origin | None  # the derived program that it is computed by
 
     def __new__(
         cls,
-        name,
-        axes=(),
-        letters=(),
-        dtype="float",
-        below=None,
-        role="data",
-        facts=(),
-        definition=None,
-        digest=None,
-        block="",
-    ):
+        name: str,
+        axes: Iterable[Expr] = (),
+        letters: Iterable[Index | None] = (),
+        dtype: str = "float",
+        below: Expr | None = None,
+        role: str = "data",
+        facts: Iterable[Fact] = (),
+        definition: Definition | None = None,
+        digest: str | None = None,
+        block: str = "",
+        recurrence: Recurrence | None = None,
+        origin: Origin | None = None,
+    ) -> Self:
         obj = Basic.__new__(cls)
         obj.name, obj.axes, obj.letters = check_name(name, "tensor"), tuple(axes), tuple(letters)
         obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
-        obj.definition, obj.block, obj.partners, obj.origin = definition, block, (), None
+        obj.definition, obj.block, obj.recurrence, obj.origin = definition, block, recurrence, origin
         obj.digest = digest or _digest(obj)
         return obj
 
-    def _hashable_content(self):
+    def _hashable_content(self) -> tuple[str, str]:
         return (self.name, self.digest)
 
-    def sort_key(self, order=None):
+    def sort_key(self, order: str | None = None) -> tuple[Hashable, ...]:
         """SymPy orders and signs sums by this; without the name ``z - y`` and ``y - z`` would tie, a hash decide."""
         return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """By its definition; its partners, among them itself, are put in afterwards."""
         made = (self.name, self.axes, self.letters, self.dtype, self.below, self.role, self.facts, self.definition)
         return Tensor, (*made, self.digest, self.block), {"partners": self.partners, "origin": self.origin}
@@ -103,18 +127,40 @@ class Tensor(Basic):
     def __copy__(self) -> Tensor:
         return self
 
-    def __deepcopy__(self, memo) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return self  # nothing of it changes once it is made
 
     @property
     def rank(self) -> int:
         return len(self.axes)
 
+    def identified(self, digest: str, recurrence: Recurrence | None = None, origin: Origin | None = None) -> Tensor:
+        """The same array by another identity, as part of a recurrence or as made by a derived program."""
+        return Tensor(
+            self.name,
+            self.axes,
+            self.letters,
+            self.dtype,
+            self.below,
+            self.role,
+            self.facts,
+            self.definition,
+            digest,
+            self.block,
+            recurrence,
+            origin,
+        )
+
+    @property
+    def partners(self) -> tuple[Tensor, ...]:
+        """The tensors of the recurrence that it is defined by, itself included; none for a plain definition."""
+        return self.recurrence.members if self.recurrence is not None else ()
+
     @property
     def is_input(self) -> bool:
         return self.role != "computed"
 
-    def __getitem__(self, idx) -> Read:
+    def __getitem__(self, idx: Expr | int | tuple[Expr | int, ...]) -> Read:
         idx = idx if isinstance(idx, tuple) else (idx,)
         for n, e in enumerate(idx):
             if isinstance(e, int | Integer) and e < 0:
@@ -125,7 +171,7 @@ class Tensor(Basic):
                 )
         return Read(self, *idx)
 
-    def _sympy_(self):
+    def _sympy_(self) -> Read:
         if self.rank:
             shown = ", ".join(str(letter) if letter is not None else "..." for letter in self.letters)
             raise _StandsAlone(
@@ -134,77 +180,91 @@ class Tensor(Basic):
             )
         return Read(self)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """SymPy functions ask their argument for what expressions have: a scalar tensor answers as its read."""
         if name.startswith("_") or name in Tensor.__slots__:
             raise AttributeError(name)
         return getattr(self._sympy_(), name)
 
     @property
-    def func(self):
+    def func(self) -> Callable[..., Tensor]:
         """SymPy rebuilds nodes as ``e.func(*e.args)``; a tensor has no args to change."""
         return lambda *args: self
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: Printer) -> str:
         return self.name
 
-    def _latex(self, printer):
+    def _latex(self, printer: Printer) -> str:
         return latex(self)
 
-    def _pretty(self, printer):
+    def _pretty(self, printer: Printer) -> Any:
         return printer._print(Symbol(self.name))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         axes = ", ".join(str(a) for a in self.axes)
         return f"<{self.dtype} tensor {self.name}({axes})>"
 
     __str__ = __repr__
 
     # a scalar tensor may stand for its own read
-    def __add__(self, other):
+    def __add__(self, other: object) -> Expr:
         return self._sympy_() + other
 
-    def __radd__(self, other):
+    def __radd__(self, other: object) -> Expr:
         return other + self._sympy_()
 
-    def __sub__(self, other):
+    def __sub__(self, other: object) -> Expr:
         return self._sympy_() - other
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: object) -> Expr:
         return other - self._sympy_()
 
-    def __mul__(self, other):
+    def __mul__(self, other: object) -> Expr:
         return self._sympy_() * other
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: object) -> Expr:
         return other * self._sympy_()
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: object) -> Expr:
         return self._sympy_() / other
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: object) -> Expr:
         return other / self._sympy_()
 
-    def __pow__(self, other):
+    def __pow__(self, other: object) -> Expr:
         return self._sympy_() ** other
 
-    def __rpow__(self, other):
+    def __rpow__(self, other: object) -> Expr:
         return other ** self._sympy_()
 
-    def __neg__(self):
+    def __neg__(self) -> Expr:
         return -self._sympy_()
 
-    def __lt__(self, other):
+    def __lt__(self, other: object) -> Boolean:
         return self._sympy_() < other
 
-    def __le__(self, other):
+    def __le__(self, other: object) -> Boolean:
         return self._sympy_() <= other
 
-    def __gt__(self, other):
+    def __gt__(self, other: object) -> Boolean:
         return self._sympy_() > other
 
-    def __ge__(self, other):
+    def __ge__(self, other: object) -> Boolean:
         return self._sympy_() >= other
+
+
+class Recurrence:
+    """Tensors whose definitions read one another at earlier steps, or one that reads itself.
+
+    The circle (each knows the others) closes here: the members are made with the recurrence they belong to.  Where there
+    are several, the identity of each includes the right-hand sides of all.
+    """
+
+    def __init__(self, parts: Sequence[Tensor]):
+        joint = hash_text("+".join(t.digest for t in parts))
+        self.members = tuple(
+            t.identified(t.digest if len(parts) == 1 else f"{t.digest}:{joint}", recurrence=self) for t in parts
+        )
 
 
 class Read(Expr):
@@ -216,7 +276,7 @@ class Read(Expr):
     is_commutative = True
     is_real = True  # plain real: declared facts such as v > 0 are used only by named steps, never silently
 
-    def __new__(cls, tensor: Tensor, *idx):
+    def __new__(cls, tensor: Tensor, *idx: Expr | int) -> Self:
         idx = tuple(_index_argument(tensor, e) for e in idx)
         if len(idx) != tensor.rank:
             raise ShapeError(
@@ -233,25 +293,25 @@ class Read(Expr):
     def idx(self) -> tuple[Expr, ...]:
         return self.args[1:]
 
-    def _eval_is_integer(self):
+    def _eval_is_integer(self) -> bool | None:
         return True if self.args[0].dtype != "float" else None
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: Printer) -> str:
         inside = ", ".join(printer._print(e) for e in self.idx)
         return f"{self.tensor.name}[{inside}]" if self.idx else self.tensor.name
 
-    def _pretty(self, printer):
+    def _pretty(self, printer: Printer) -> Any:
         return printer._print(Symbol(str(self)))
 
-    def _latex(self, printer, exp=None):
+    def _latex(self, printer: Printer, exp: str | None = None) -> str:
         text = latex(self)
         return text if exp is None else f"{text}^{{{exp}}}"
 
-    def _eval_derivative(self, symbol):
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
         return Integer(0)  # the engine differentiates reads as symbols of their own; see partials.py
 
 
-def _index_argument(tensor: Tensor, e) -> Expr:
+def _index_argument(tensor: Tensor, e: object) -> Expr:
     if isinstance(e, slice):
         raise UnsupportedError(
             f"{tensor.name}[...] was given a slice; reads take one index per axis, and a slice is an "
@@ -265,7 +325,14 @@ def _index_argument(tensor: Tensor, e) -> Expr:
     return e
 
 
-def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data", facts=()) -> Tensor:
+def tensor(
+    name: str,
+    *axes: SizeLike,
+    dtype: str = "float",
+    below: SizeLike | None = None,
+    role: str = "data",
+    facts: Fact | list[Fact] | tuple[Fact, ...] = (),
+) -> Tensor:
     """Declare an input: a named array with the given axes.
 
     Parameters
@@ -297,15 +364,14 @@ def tensor(name: str, *axes, dtype: str = "float", below=None, role: str = "data
         raise DeriveError(f"tensor {name!r}: below= declares the range of an integer tensor; this one is {dtype}")
     letters = tuple(a if isinstance(a, Index) else None for a in axes)
     sizes = tuple(as_size(a) for a in axes)
-    if not isinstance(facts, (list, tuple)):
-        facts = (facts,)
-    for f in facts:
+    stated = tuple(facts) if isinstance(facts, (list, tuple)) else (facts,)
+    for f in stated:
         if not isinstance(f, Fact):
             raise DeriveError(
                 f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
                 f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)"
             )
-    made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, tuple(facts))
+    made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, stated)
     check_facts(made)
     return made
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from sympy import Expr, Integer
 
 from derive.language.index import Fresh, Index
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 
@@ -25,7 +26,7 @@ from .partials import joined, kinks, partial
 
 
 def contributions(
-    eq: Equation, x: Tensor, adjoint: Expr | None, free: tuple[Index, ...], fresh: Fresh, beside: Tensor | None = None
+    eq: Equation, x: Tensor, adjoint: Tensor, free: tuple[Index, ...], fresh: Fresh, beside: Tensor | None
 ) -> tuple[list[Term], set[str]]:
     """What one consumer ``eq`` of ``x`` adds to the adjoint of ``x`` at the indices ``free``; and the kinks met.
 
@@ -33,12 +34,14 @@ def contributions(
     a matrix function the inverse.
     """
     if is_matrix(eq):
+        assert beside is not None
         return matrix_contributions(eq, x, adjoint, free, fresh, beside), set()
     idx = tuple(fresh(i) for i in eq.idx)
-    opened = dict(zip(eq.idx, idx, strict=True))
-    if eq.reduce == "max":
+    opened: dict[Index, Expr] = dict(zip(eq.idx, idx, strict=True))
+    if beside is not None:
         opened[eq.over[0]] = Read(beside, *idx)
-    out, conventions = [], set()
+    out: list[Term] = []
+    conventions: set[str] = set()
     incoming = Read(adjoint, *idx)
     for term in eq.terms:
         term = term.opened(fresh).xreplace(opened)
@@ -62,9 +65,7 @@ def adjoint_letters(x: Tensor) -> tuple[Index, ...]:
     found: list[Index] = []
     for n, (letter, axis) in enumerate(zip(x.letters or (None,) * x.rank, x.axes, strict=True)):
         name = letter.name if letter is not None else _letter_of(axis, n)
-        while any(name == f.name for f in found):
-            name += "'"
-        found.append(Index(name, axis))
+        found.append(Index(primed(name, {f.name for f in found}), axis))
     return tuple(found)
 
 
@@ -73,6 +74,6 @@ def _letter_of(axis: Expr, n: int) -> str:
     return symbols[0].name.lower()[:1] if len(symbols) == 1 and symbols[0].name[:1].isalpha() else "pqrstuvw"[n % 8]
 
 
-def seed(x: Tensor, cotangent: Tensor | None, free) -> Term:
+def seed(cotangent: Tensor | None, free: tuple[Index, ...]) -> Term:
     """The adjoint of the differentiated tensor itself: 1 for a loss, the given cotangent for a vjp."""
     return Term(Integer(1)) if cotangent is None else Term(Integer(1), (Read(cotangent, *free),))

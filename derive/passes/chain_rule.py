@@ -7,38 +7,41 @@ from dataclasses import replace
 from derive.language.tensor import Tensor
 from derive.program.canonical import equation_key
 from derive.program.graph import ancestors, reaches
-from derive.program.program import Equation, Program
-from derive.program.schedule import Scan, schedule
+from derive.program.program import Equation, Program, Term
+from derive.program.schedule import in_order
 
 from .adjoints import adjoint_letters, contributions, seed
 from .matrices import inverse_of, is_matrix
+from .rule import Rule
 from .saved_values import Saved
-from .work import Work
+from .work import NEW_NAME, Backward, Work
+
+SEED = Rule("seed", "The start", claim="definition")
+CHAIN_RULE = Rule(
+    "chain rule",
+    "The chain rule",
+    "Going backward from the result, each tensor gathers one term from every place that reads it: the adjoint of the "
+    "reader, times the partial derivative of the reader by what it reads.",
+    "transpose",
+)
 
 
-def chain_rule(work: Work) -> str:
+def chain_rule(work: Backward) -> str:
     """Write the adjoint of every tensor between wrt and loss as a sum over its consumers, in reverse order."""
-    work.relevant = reaches(work.forward, work.wrt) & ancestors(work.forward, [work.target])
+    relevant = reaches(work.forward, work.wrt) & ancestors(work.forward, [work.target])
     work.saved = Saved(work.forward)
     for eq in work.forward:
         work.register_sum(eq)
-    order = [
-        e.tensor
-        for g in schedule(Program(tuple(work.inputs), tuple(work.forward)))
-        for e in (g.equations if isinstance(g, Scan) else (g,))
-        if e.name in work.relevant
-    ]
-    targets = [*reversed(order), *(t for t in work.inputs if t.name in work.relevant)]
+    order = [e.tensor for e in in_order(Program(tuple(work.inputs), tuple(work.forward))) if e.name in relevant]
+    targets = [*reversed(order), *(t for t in work.inputs if t.name in relevant)]
     for t in targets:
         name = work.unused(work.adjoint_names.get(t.name) or f"d{t.name}")
-        work.adjoint[t.name] = Tensor(
-            name, t.axes, adjoint_letters(t), role="computed", digest=f"new:{name}", block=t.block
-        )
+        work.adjoint[t.name] = work.tensor(name, adjoint_letters(t), t.block)
         if t.name in work.cyclic:
             work.cyclic.add(name)
     consumers: dict[str, list[Equation]] = {}
     for eq in work.forward:
-        if eq.name in work.relevant and eq.reduce != "argmax":
+        if eq.name in relevant and eq.reduce != "argmax":
             for x in eq.tensors():
                 consumers.setdefault(x.name, []).append(eq)
     maximisers: dict[str, Tensor] = {}
@@ -47,10 +50,12 @@ def chain_rule(work: Work) -> str:
     return f"{len(work.backward)} adjoints"
 
 
-def _adjoint(work: Work, x: Tensor, consumers, maximisers):
+def _adjoint(work: Backward, x: Tensor, consumers: list[Equation], maximisers: dict[str, Tensor]) -> None:
     dx = work.adjoint[x.name]
     idx = adjoint_letters(x)
-    terms, used, maxima = [], [], []
+    terms: list[Term] = []
+    used: list[Equation] = []
+    beside_used: list[Equation] = []
     for eq in consumers:
         beside = helper(work, eq, maximisers)
         found, conventions = contributions(eq, x, work.adjoint[eq.name], idx, work.fresh, beside)
@@ -58,7 +63,8 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
         work.kinks |= conventions
         if found:
             used.append(eq)
-            maxima += [work.equation(beside.name)] if beside is not None and beside != eq.tensor else []
+            of_beside = work.equation(beside.name) if beside is not None and beside != eq.tensor else None
+            beside_used += [of_beside] if of_beside is not None else []
     raw = Equation(dx, idx, tuple(terms))
     if used or x != work.target:
         why = (
@@ -69,25 +75,16 @@ def _adjoint(work: Work, x: Tensor, consumers, maximisers):
                 + (f": {len(terms)} paths, {len(terms)} terms" if len(terms) > 1 else "")
             )
         )
-        work.step(
-            "chain rule",
-            dx.name,
-            tuple(used),
-            raw,
-            why,
-            context=maxima,
-            claim="transpose",
-            wrt=x,
-            adjoint_of=tuple((e.name, work.adjoint[e.name]) for e in used),
-        )
+        paired = [(e.name, work.adjoint[e.name]) for e in used]
+        work.step(CHAIN_RULE, used, raw, why, context=beside_used, wrt=x, adjoint_of=paired)
     if x == work.target:
-        raw = replace(raw, terms=(seed(x, work.cotangent, idx), *raw.terms))
+        raw = replace(raw, terms=(seed(work.cotangent, idx), *raw.terms))
         why = (
             f"the derivative of {x.name} with respect to itself is 1"
             if work.cotangent is None
             else (f"the cotangent of {x.name} is given")
         )
-        work.step("seed", dx.name, (), raw, why, claim="definition")
+        work.define(SEED, raw, why)
     work.backward.append(raw)
 
 
@@ -99,6 +96,7 @@ def helper(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor | None:
 
 
 def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
+    """The integer tensor that says where ``eq`` has its maximum, from the program or new."""
     if eq.name not in made:
         kept = equation_key(replace(eq, reduce="argmax"))
         known = [e.tensor for e in work.forward if e.reduce == "argmax" and equation_key(e) == kept]
@@ -110,12 +108,5 @@ def maximiser(work: Work, eq: Equation, made: dict[str, Tensor]) -> Tensor:
         new = replace(eq, tensor=t, reduce="argmax")
         work.insert_after(eq, new)
         made[eq.name] = t
-        work.step(
-            "definition",
-            name,
-            (),
-            new,
-            f"the first maximiser of {eq.name}, where its gradient goes",
-            claim="definition",
-        )
+        work.define(NEW_NAME, new, f"the first maximiser of {eq.name}, where its gradient goes")
     return made[eq.name]

@@ -15,10 +15,24 @@ from derive.language.nodes import sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 
+from .rule import Rule
+from .work import Work
 
-def write_out(work) -> None:
+IN_THE_LOG_DOMAIN = (
+    "Sums of exponentials go to the log domain",
+    "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
+)
+LOGISTIC = Rule(
+    "logistic function",
+    "The logistic function",
+    "A quotient of exponentials overflows above and below; written as one function it is evaluated without either.",
+)
+WRITTEN_OUT = Rule("written out", *IN_THE_LOG_DOMAIN)
+
+
+def write_out(work: Work) -> None:
     """Write named exponentials out in the sums of them that are divided by or logged, and over those sums."""
-    named = {eq.tensor: eq for eq in work.forward if _exponential(eq) is not None}
+    named = _named_exponentials(work)
     for s in list(work.forward):
         e = _summed(s, named)
         if e is None:
@@ -32,35 +46,34 @@ def write_out(work) -> None:
                 _rewrite(work, u, e, s.name)
 
 
-def name_sigmoids(work) -> None:
+def name_sigmoids(work: Work) -> None:
     """``1/(1 + e)`` and ``log(1 + e)`` of a named exponential, and ``e^u / (1 + e^u)``, as sigmoid and softplus."""
-    named = {eq.tensor: eq for eq in work.forward if _exponential(eq) is not None}
+    named = _named_exponentials(work)
 
-    def one_plus(e) -> Expr | None:
+    def one_plus(e: Expr) -> Expr | None:
         """``u`` when ``e`` is 1 plus a read of the named ``exp u``."""
         other = e - 1 if e.is_Add and len(e.args) == 2 and Integer(1) in e.args else None
         if not isinstance(other, Read) or other.tensor not in named or not affine.safe_read(other):
             return None
-        source = named[other.tensor]
-        return _exponential(source).args[0].xreplace(dict(zip(source.idx, other.idx, strict=True)))
+        return _written(named[other.tensor], other).args[0]
+
+    def softplus_of(e: Expr) -> Expr:
+        u = one_plus(e.args[0])
+        return e if u is None else softplus(u)
+
+    def sigmoid_of(e: Expr) -> Expr:
+        u = one_plus(e.base) if e.exp == -1 else None
+        return e if u is None else sigmoid(-u)
 
     def change(f: Expr) -> Expr:
-        f = f.replace(
-            lambda e: isinstance(e, log) and one_plus(e.args[0]) is not None, lambda e: softplus(one_plus(e.args[0]))
-        )
-        return f.replace(
-            lambda e: isinstance(e, Pow) and e.exp == -1 and one_plus(e.base) is not None,
-            lambda e: sigmoid(-one_plus(e.base)),
-        )
+        f = f.replace(lambda e: isinstance(e, log), softplus_of)
+        return f.replace(lambda e: isinstance(e, Pow), sigmoid_of)
 
     for eq in list(work.forward):
         after = replace(eq, terms=tuple(replace(t, fac=_logistic(tuple(change(f) for f in t.fac))) for t in eq.terms))
         if after != eq:
             work.rewrite_forward(
-                eq,
-                after,
-                "logistic function",
-                "e^u / (1 + e^u) = 1 / (1 + e^-u) is sigmoid(u), which does not overflow",
+                LOGISTIC, eq, after, "e^u / (1 + e^u) = 1 / (1 + e^-u) is sigmoid(u), which does not overflow"
             )
 
 
@@ -75,26 +88,31 @@ def _logistic(fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
     return tuple(out)
 
 
-def _exponential(eq: Equation) -> Expr | None:
-    if eq.reduce or len(eq.terms) != 1:
-        return None
-    t = eq.terms[0]
-    plain = t.coef == 1 and len(t.fac) == 1 and not t.bnd and not t.rows
-    return t.fac[0] if plain and isinstance(t.fac[0], exp) else None
+def _named_exponentials(work: Work) -> dict[Tensor, Equation]:
+    """The equations ``e = exp u``, by their tensor."""
+    return {eq.tensor: eq for eq in work.forward if isinstance(eq.value(), exp)}
 
 
-def _summed(s: Equation, named) -> Equation | None:
-    """The named exponential that ``s`` is the sum of, every element of it read in range."""
-    if s.reduce or len(s.terms) != 1:
+def _written(eq: Equation, read: Read) -> Expr:
+    """``exp u`` in place of a read of ``e = exp u``."""
+    value = eq.value()
+    assert value is not None
+    return value.xreplace(dict(zip(eq.idx, read.idx, strict=True)))
+
+
+def _summed(s: Equation, named: dict[Tensor, Equation]) -> Equation | None:
+    """The named exponential that ``s = sum e`` is the sum of, every element of it read in range."""
+    t = s.single()
+    if t is None or t.coef != 1 or not t.bnd:
         return None
-    t = s.terms[0]
-    if t.coef != 1 or len(t.fac) != 1 or not t.bnd or not isinstance(t.fac[0], Read) or not affine.safe_read(t.fac[0]):
-        return None
-    return named.get(t.fac[0].tensor)
+    e = t.only()
+    return named.get(e.tensor) if isinstance(e, Read) and affine.safe_read(e) else None
 
 
 def _needs_log(u: Equation, s: Tensor) -> bool:
-    def reads(x):
+    """Whether ``u`` divides by ``s`` or takes its logarithm: only then is the sum better kept as one."""
+
+    def reads(x: Expr) -> bool:
         return isinstance(x, Read) and x.tensor == s
 
     return any(reads(p.base) and p.exp.is_negative for t in u.terms for f in t.fac for p in f.atoms(Pow)) or any(
@@ -102,17 +120,21 @@ def _needs_log(u: Equation, s: Tensor) -> bool:
     )
 
 
-def _rewrite(work, eq: Equation, e: Equation, total: str) -> None:
+def _rewrite(work: Work, eq: Equation, e: Equation, total: str) -> None:
+    """Write the named exponential out in one equation, as a factor of its own only.
+
+    Inside another function ``e`` keeps its name: there it is a value like any other, and the log-sum-exp cannot use it.
+    Out of range ``e`` is 0 and ``exp u`` is not, so a read that may leave its tensor keeps its name too.
+    """
+
     def written(f: Expr) -> Expr:
-        if isinstance(f, Read) and f.tensor == e.tensor and affine.safe_read(f):
-            return _exponential(e).xreplace(dict(zip(e.idx, f.idx, strict=True)))
-        return f
+        return _written(e, f) if isinstance(f, Read) and f.tensor == e.tensor and affine.safe_read(f) else f
 
     after = replace(eq, terms=tuple(Term(t.coef, tuple(written(f) for f in t.fac), t.bnd, t.rows) for t in eq.terms))
     if after != eq:
         work.rewrite_forward(
+            WRITTEN_OUT,
             eq,
             after,
-            "log-sum-exp",
             f"{e.name} is an exponential, and {total} its sum: written out, they are a log-sum-exp",
         )

@@ -8,6 +8,11 @@ from derive.language.index import Index
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 
+from .matrices import matrix_of
+from .rule import Rule
+
+INVERSE = Rule("inverse", "Inverses", "A matrix times its inverse is the identity, and a sum over one is gone.")
+
 
 def cancelled(t: Term, inverses: dict[Tensor, Equation], used: list[Equation]) -> Term:
     """The term with every such sum gone; ``inverses`` are the equations of inverses by their tensor."""
@@ -38,7 +43,7 @@ def _ends(inverse: Read, matrix: Read, eq: Equation | None, j: Index) -> tuple[I
     """The two letters that the identity ties, where the two meet at j and are one another's inverse."""
     if eq is None:
         return None
-    of = eq.terms[0].fac[0]
+    of = matrix_of(eq)
     batch = of.xreplace(dict(zip(eq.idx[:-2], inverse.idx[:-2], strict=True))).idx[:-2]
     if matrix.tensor != of.tensor or matrix.idx[:-2] != batch:
         return None

@@ -8,9 +8,10 @@ These are identities of the reals, each kept as a step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from sympy import Abs, Add, Expr, Integer, Mul, Pow, cosh, exp, log
+from sympy import Add, Expr, Integer, Mul, Pow, exp, log
 
 from derive.language import affine
 from derive.language.nodes import sigmoid, softplus
@@ -18,10 +19,20 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 from derive.program.terms import merge, tidy
 
-from .exponentials import name_sigmoids, write_out
+from .exponentials import IN_THE_LOG_DOMAIN, name_sigmoids, write_out
+from .rule import Rule
+from .work import Work
+
+LOG_SUM_EXP = Rule("log-sum-exp", *IN_THE_LOG_DOMAIN, "exp-equal")
+LOG_OF_EXP = Rule(
+    "logarithm of an exponential",
+    "Logarithms of exponentials",
+    "Where a logarithm meets the exponential it undoes, neither is evaluated.",
+    "exp-equal",
+)
 
 
-def log_domain(work) -> str:
+def log_domain(work: Work) -> str:
     """Rewrite the forward equations of ``work`` (see :mod:`derive.passes.pipeline`) in the log domain."""
     write_out(work)
     name_sigmoids(work)
@@ -33,52 +44,22 @@ def log_domain(work) -> str:
         after = _map_factors(eq, lambda f: _log_of_exp(f, work))
         if after != eq:
             work.rewrite_forward(
+                LOG_OF_EXP,
                 eq,
                 after,
-                "logarithm of an exponential",
                 "the logarithm undoes the exponential: log exp u = u and log sigmoid u = -softplus(-u), "
                 "so nothing overflows and nothing is lost",
-                claim="exp-equal",
             )
             done.append(eq.name)
     return ", ".join(done) or "nothing to do"
 
 
-def log_cosh(work) -> list[str]:
-    """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished equations: cosh overflows, this does not."""
-
-    def is_log_cosh(e):
-        return isinstance(e, log) and isinstance(e.args[0], cosh)
-
-    def change(e):
-        u = Abs(e.args[0].args[0])
-        return u + softplus(-2 * u) - log(2)
-
-    done = []
-    for eq in list(work.forward):
-        after = replace(
-            eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac)) for t in eq.terms)
-        )
-        if after != eq:
-            work.rewrite_forward(
-                eq,
-                after,
-                "stabilize",
-                "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a product is a sum: nothing overflows",
-                claim="exp-equal",
-            )
-            done.append(eq.name)
-    return done
-
-
 def _is_sum_of_exp(eq: Equation) -> bool:
-    if eq.reduce or len(eq.terms) != 1:
-        return False
-    t = eq.terms[0]
-    return t.coef == 1 and len(t.fac) == 1 and isinstance(t.fac[0], exp) and bool(t.bnd)
+    t = eq.single()
+    return t is not None and t.coef == 1 and bool(t.bnd) and isinstance(t.only(), exp)
 
 
-def _through_lse(work, s: Equation) -> list[str]:
+def _through_lse(work: Work, s: Equation) -> list[str]:
     users = [e for e in work.forward if s.tensor in e.tensors()]
     divides = [e for e in users if any(_divides(f, s.tensor) for t in e.terms for f in t.fac)]
     takes_log = [
@@ -94,39 +75,28 @@ def _through_lse(work, s: Equation) -> list[str]:
     if not divides and not takes_log:
         return []
     lse = next(
-        (
-            e.tensor
-            for e in takes_log
-            if len(e.idx) == s.tensor.rank and e.terms == (Term(Integer(1), (log(Read(s.tensor, *e.idx)),)),)
-        ),
-        None,
+        (e.tensor for e in takes_log if len(e.idx) == s.tensor.rank and e.value() == log(Read(s.tensor, *e.idx))), None
     )
     if lse is None:
         name = work.unused(_lse_name(s.name))
         lse = work.tensor_like(s.tensor, name)
         eq = Equation(lse, s.idx, (Term(Integer(1), (log(Read(s.tensor, *s.idx)),)),))
         work.insert_after(s, eq)
-        work.step(
-            "log-sum-exp",
-            name,
-            (),
-            eq,
-            f"{s.name} is a sum of exponentials, which overflows; its logarithm {name} does not",
-            claim="definition",
+        work.define(
+            LOG_SUM_EXP, eq, f"{s.name} is a sum of exponentials, which overflows; its logarithm {name} does not"
         )
     for eq in users:
         if eq.tensor == lse:
             continue
         after = _map_factors(eq, lambda f: _in_lse(f, s.tensor, lse))
-        after = replace(after, terms=tuple(merge(tidy(t)) for t in after.terms))
+        tidied = [tidy(t) for t in after.terms]
+        after = replace(after, terms=tuple(merge(t) for t in tidied if t is not None))
         if after != eq:
             work.rewrite_forward(
+                LOG_SUM_EXP,
                 eq,
                 after,
-                "log-sum-exp",
-                f"{s.name} = exp {lse.name}: a quotient by the sum is the "
-                f"exponential of a difference, which cannot overflow",
-                claim="exp-equal",
+                f"{s.name} = exp {lse.name}: a quotient by the sum is the exponential of a difference, which cannot overflow",
             )
     return [lse.name]
 
@@ -143,10 +113,10 @@ def _divides(f: Expr, t: Tensor) -> bool:
 
 
 def _in_lse(f: Expr, s: Tensor, lse: Tensor) -> Expr:
-    def is_power(e):
+    def is_power(e: Expr) -> bool:
         return isinstance(e, Pow) and isinstance(e.base, Read) and e.base.tensor == s and e.exp.is_negative
 
-    def is_log(e):
+    def is_log(e: Expr) -> bool:
         return isinstance(e, log) and isinstance(e.args[0], Read) and e.args[0].tensor == s
 
     f = f.replace(is_log, lambda e: Read(lse, *e.args[0].idx))
@@ -156,61 +126,59 @@ def _in_lse(f: Expr, s: Tensor, lse: Tensor) -> Expr:
 def _one_exponential(f: Expr) -> Expr:
     """Products of exponentials inside ``f`` as exponentials of sums: of ``e^u e^(-v)`` one factor may overflow alone."""
 
-    def several(e):
+    def several(e: Expr) -> bool:
         return e.is_Mul and sum(isinstance(a, exp) for a in e.args) > 1
 
-    def joined(e):
+    def joined(e: Expr) -> Expr:
         powers = [a.args[0] for a in e.args if isinstance(a, exp)]
         return Mul(exp(Add(*powers)), *(a for a in e.args if not isinstance(a, exp)))
 
     return f.replace(several, joined)
 
 
-def _map_factors(eq: Equation, change) -> Equation:
+def _map_factors(eq: Equation, change: Callable[[Expr], Expr]) -> Equation:
     return replace(eq, terms=tuple(t for old in eq.terms for t in _split_changed(old, change)))
 
 
-def _split_changed(t: Term, change) -> list[Term]:
+def _split_changed(t: Term, change: Callable[[Expr], Expr]) -> list[Term]:
+    """The term with its factors changed; a sum that is now the only factor is terms of its own."""
     fac = tuple(change(f) for f in t.fac)
     if fac == t.fac:
         return [t]
     if len(fac) == 1 and fac[0].is_Add and not t.bnd and not t.rows:
-        return [tidy(Term(t.coef, (a,))) for a in fac[0].args]
-    return [tidy(Term(t.coef, fac, t.bnd, t.rows))]
+        changed = [Term(t.coef, (a,)) for a in fac[0].args]
+    else:
+        changed = [Term(t.coef, fac, t.bnd, t.rows)]
+    return [x for x in map(tidy, changed) if x is not None]
 
 
-def _log_of_exp(f: Expr, work) -> Expr:
+def _log_of_exp(f: Expr, work: Work) -> Expr:
     """``log(p)`` and ``log(1 - p)`` for p an exponential or a sigmoid, named or written out."""
 
-    def change(e):
+    def change(e: Expr) -> Expr:
         number, u = _one_exponential(e.args[0]).as_independent(Read, as_Add=False)
-        kind, inner = _exponential(u, work)
+        found = _exponential(u, work)
         if number != 1:
-            return log(number) + change(log(u)) if kind and number.is_positive else e
-        if kind == "exp":
-            return inner
-        if kind == "sigmoid":
-            return -softplus(-inner)
+            return log(number) + change(log(u)) if found is not None and number.is_positive else e
+        if isinstance(found, exp):
+            return found.args[0]
+        if isinstance(found, sigmoid):
+            return -softplus(-found.args[0])
         if u.is_Add and len(u.args) == 2 and Integer(1) in u.args:
-            kind, inner = _exponential(Integer(1) - u, work)
-            if kind == "sigmoid":
-                return -softplus(inner)
+            rest = _exponential(Integer(1) - u, work)
+            if isinstance(rest, sigmoid):
+                return -softplus(rest.args[0])
         return e
 
     return f.replace(lambda e: isinstance(e, log), change) if f.has(log) else f
 
 
-def _exponential(u: Expr, work):
-    """("exp" | "sigmoid", argument) when ``u`` is one, directly or through a definition read in range; else (None, None)."""
-    if isinstance(u, exp):
-        return "exp", u.args[0]
-    if isinstance(u, sigmoid):
-        return "sigmoid", u.args[0]
-    if isinstance(u, Read) and affine.safe_read(u):
-        eq = work.equation(u.tensor.name)
-        if eq is not None and eq.reduce is None and len(eq.terms) == 1:
-            t = eq.terms[0]
-            if t.coef == 1 and not t.bnd and not t.rows and len(t.fac) == 1 and isinstance(t.fac[0], exp | sigmoid):
-                inner = t.fac[0].args[0].xreplace(dict(zip(eq.idx, u.idx, strict=True)))
-                return ("exp" if isinstance(t.fac[0], exp) else "sigmoid"), inner
-    return None, None
+def _exponential(u: Expr, work: Work) -> Expr | None:
+    """``exp v`` or ``sigmoid v`` when ``u`` is one, directly or through a definition read in range."""
+    if isinstance(u, exp | sigmoid):
+        return u
+    eq = work.equation(u.tensor.name) if isinstance(u, Read) and affine.safe_read(u) else None
+    value = None if eq is None else eq.value()
+    if eq is None or not isinstance(value, exp | sigmoid):
+        return None
+    return value.xreplace(dict(zip(eq.idx, u.idx, strict=True)))

@@ -13,13 +13,18 @@ from sympy import Integer
 
 from derive.language.index import Fresh, Index
 from derive.language.matrices import MATRICES, inherited, split_at
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 
+from .work import NEW_NAME, Work
 
-def slope(eq: Equation, idx, over, inverse: Tensor) -> tuple[Integer, tuple[Read, ...]]:
+
+def slope(
+    eq: Equation, idx: tuple[Index, ...], over: tuple[Index, ...], inverse: Tensor
+) -> tuple[Integer, tuple[Read, ...]]:
     """Coefficient and factors of ``d eq[idx] / d M[over]``, M being the matrix; ``inverse`` holds its inverse."""
-    batch, own = split_at(eq.reduce, idx)
+    batch, own = split_at(_kind(eq), idx)
     p, q = over
     if eq.reduce == "inverse":
         i, j = own
@@ -27,9 +32,11 @@ def slope(eq: Equation, idx, over, inverse: Tensor) -> tuple[Integer, tuple[Read
     return Integer(1), (*((Read(eq.tensor, *idx),) if eq.reduce == "det" else ()), Read(inverse, *batch, q, p))
 
 
-def contributions(eq: Equation, x: Tensor, adjoint: Tensor, free, fresh: Fresh, inverse: Tensor) -> list[Term]:
+def contributions(
+    eq: Equation, x: Tensor, adjoint: Tensor, free: tuple[Index, ...], fresh: Fresh, inverse: Tensor
+) -> list[Term]:
     """What a matrix equation adds to the adjoint of ``x`` at the indices ``free``."""
-    matrix = eq.terms[0].fac[0]
+    matrix = matrix_of(eq)
     if matrix.tensor != x:
         return []
     idx, over = tuple(fresh(i) for i in eq.idx), tuple(fresh(i) for i in eq.over)
@@ -39,9 +46,11 @@ def contributions(eq: Equation, x: Tensor, adjoint: Tensor, free, fresh: Fresh, 
     return [Term(coef, (Read(adjoint, *idx), *fac), idx + over, rows)]
 
 
-def along(eq: Equation, w: Tensor, extra, jacobians, fresh: Fresh, inverse: Tensor) -> list[Term]:
+def along(
+    eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str, Tensor], fresh: Fresh, inverse: Tensor
+) -> list[Term]:
     """The derivative of a matrix equation by ``w[extra]``; ``jacobians`` holds those of what it reads."""
-    matrix = eq.terms[0].fac[0]
+    matrix = matrix_of(eq)
     if matrix.tensor != w and matrix.tensor.name not in jacobians:
         return []
     over = tuple(fresh(i) for i in eq.over)
@@ -57,48 +66,46 @@ def is_matrix(eq: Equation) -> bool:
     return eq.reduce in MATRICES
 
 
-def inverse_of(work, eq: Equation) -> Tensor:
+def matrix_of(eq: Equation) -> Read:
+    """The read that a matrix equation takes its inverse or determinant of; ingestion leaves nothing else there."""
+    (term,) = eq.terms
+    (read,) = term.fac
+    assert isinstance(read, Read)
+    return read
+
+
+def _kind(eq: Equation) -> str:
+    assert eq.reduce is not None
+    return eq.reduce
+
+
+def inverse_of(work: Work, eq: Equation) -> Tensor:
     """The tensor that holds the inverse of the matrix of ``eq``: itself, one that is there, or a new equation."""
     if eq.reduce == "inverse":
         return eq.tensor
     for other in work.forward:
         if other.reduce == "inverse" and _same_matrix(other, eq):
             return other.tensor
-    matrix = eq.terms[0].fac[0].tensor
-    size = eq.over[0].size
-    letters = _letters([i.name for i in eq.idx], eq.over)
-    name = work.unused(f"{matrix.name}_inv")
-    shown = (*(Index(i.name, i.size) for i in eq.idx), *letters)
-    t = Tensor(
-        name,
-        (*eq.tensor.axes, size, size),
-        shown,
-        role="computed",
-        facts=inherited(matrix),
-        digest=f"new:{name}",
-        block=eq.tensor.block,
-    )
-    made = Equation(t, (*eq.idx, *letters), eq.terms, "inverse", eq.over)
+    matrix = matrix_of(eq).tensor
+    idx = (*eq.idx, *_letters(eq.idx, eq.over))
+    t = work.tensor(work.unused(f"{matrix.name}_inv"), idx, eq.tensor.block, facts=inherited(matrix))
+    made = Equation(t, idx, eq.terms, "inverse", eq.over)
     work.insert_after(eq, made)
-    work.step("definition", name, (), made, f"the inverse that the derivative of {eq.name} needs", claim="definition")
+    work.define(NEW_NAME, made, f"the inverse that the derivative of {eq.name} needs")
     return t
 
 
 def _same_matrix(a: Equation, b: Equation) -> bool:
-    here, there = a.terms[0].fac[0], b.terms[0].fac[0]
+    here, there = matrix_of(a), matrix_of(b)
     batch = split_at("inverse", a.idx)[0]
     if here.tensor != there.tensor or len(batch) != len(b.idx):
         return False
     return here.xreplace(dict(zip((*batch, *a.over), (*b.idx, *b.over), strict=True))) == there
 
 
-def _letters(taken, over) -> tuple[Index, ...]:
+def _letters(idx: tuple[Index, ...], over: tuple[Index, ...]) -> tuple[Index, ...]:
     """Two letters for the axes of an inverse, those of its matrix where they are free."""
-    out = []
+    out = list(idx)
     for b in over:
-        name = b.name
-        while name in taken:
-            name += "'"
-        taken = [*taken, name]
-        out.append(Index(name, b.size))
-    return tuple(out)
+        out.append(Index(primed(b.name, {o.name for o in out}), b.size))
+    return tuple(out[len(idx) :])

@@ -20,8 +20,20 @@ from derive.language.tensor import Read, Tensor
 from derive.program.canonical import equation_key
 from derive.program.program import Equation, Term
 
+from .rule import Rule
+from .work import Work
+
 ONE = Integer(1)
-RULE = "max first"
+MAX_FIRST = Rule(
+    "max first",
+    "The max comes first",
+    "A function that never decreases, and adding what is the same for all, do not change which element is the largest. So "
+    "the max of a window can be taken before them, and they are evaluated once for each window.",
+    "ordered",
+)
+SET_APART = replace(
+    MAX_FIRST, name="set apart", claim="equal"
+)  # what is the same in all of a window, before the max moves
 
 
 @dataclass
@@ -37,9 +49,9 @@ class Nest:
         return self.maxes[-1]
 
 
-def max_first(work) -> str:
+def max_first(work: Work) -> str:
     """Take the max of a window before relu and before adding what is the same in all of the window."""
-    kept = {t.name for t in (work.target, *work.outputs, *work.wrt)} | {t.name for t, _, _ in work.pairs}
+    kept = {t.name for t in (*work.read(), *work.wrt)}
     done = []
     for eq in list(work.forward):
         nest = _nest(work, eq, kept)
@@ -48,24 +60,22 @@ def max_first(work) -> str:
     return f"taken first in {', '.join(done)}" if done else "nothing to move"
 
 
-def _readers(work, t: Tensor) -> list[Equation]:
+def _readers(work: Work, t: Tensor) -> list[Equation]:
     return [e for e in work.forward if t in e.tensors()]
 
 
-def _only_for(work, eq: Equation | None, reader: Equation, kept) -> bool:
+def _only_for(work: Work, eq: Equation, reader: Equation, kept: set[str]) -> bool:
     """Whether nothing but ``reader`` needs an equation."""
-    return eq is not None and eq.name not in kept | work.cyclic and _readers(work, eq.tensor) == [reader]
+    return eq.name not in kept | work.cyclic and _readers(work, eq.tensor) == [reader]
 
 
 def _read_by_max(eq: Equation) -> Read | None:
     """What a max reads, if that is one tensor as it is."""
-    if eq.reduce != "max" or len(eq.terms) != 1:
-        return None
-    t = eq.terms[0]
-    return t.fac[0] if t.coef == 1 and len(t.fac) == 1 and not t.rows and isinstance(t.fac[0], Read) else None
+    read = eq.terms[0].bare() if eq.reduce == "max" and len(eq.terms) == 1 else None
+    return read if isinstance(read, Read) else None
 
 
-def _nest(work, first: Equation, kept) -> Nest | None:
+def _nest(work: Work, first: Equation, kept: set[str]) -> Nest | None:
     image = _read_by_max(first)
     if image is None or first.name in work.cyclic or work.equation(image.tensor.name) is None:
         return None
@@ -79,7 +89,7 @@ def _nest(work, first: Equation, kept) -> Nest | None:
     return Nest(maxes, image, [])
 
 
-def _take_first(work, nest: Nest, kept) -> bool:
+def _take_first(work: Work, nest: Nest, kept: set[str]) -> bool:
     """Rewrite the outermost max; True if anything moved."""
     has_relu = _through_relu(work, nest, kept)
     image, ordered, moved = nest.image, nest.image.tensor, _through_sum(work, nest, kept)
@@ -98,16 +108,13 @@ def _take_first(work, nest: Nest, kept) -> bool:
     why = ["relu never decreases"] if has_relu else []
     why += ["adding what is the same in the whole window keeps the order"] if moved else []
     work.forward[work.forward.index(outer)] = after
-    inside = [work.equation(e.name) for e in nest.inside]
-    made += [work.equation(nest.image.tensor.name)] if nest.image.tensor != image.tensor else []
+    made += [_definition(work, nest.image)] if nest.image.tensor != image.tensor else []
     work.step(
-        RULE,
-        outer.name,
+        MAX_FIRST,
         (outer,),
         after,
         f"{' and '.join(why)}, so the max is taken first",
-        context=(*inside, *nest.maxes[:-1], *made),
-        claim="ordered",
+        context=(*nest.inside, *nest.maxes[:-1], *made),
         wrt=ordered,
     )
     gone = {e.name for e in (*nest.inside, *nest.maxes[:-1])}
@@ -115,15 +122,20 @@ def _take_first(work, nest: Nest, kept) -> bool:
     return True
 
 
-def _through_relu(work, nest: Nest, kept) -> bool:
+def _definition(work: Work, read: Read) -> Equation:
+    """The equation of a tensor that the program defines."""
+    found = work.equation(read.tensor.name)
+    assert found is not None
+    return found
+
+
+def _through_relu(work: Work, nest: Nest, kept: set[str]) -> bool:
     """Whether the nest reads relu of one tensor; its image is then what relu reads."""
     h = work.equation(nest.image.tensor.name)
-    if not _only_for(work, h, nest.maxes[0], kept) or h.reduce or len(h.terms) != 1:
+    value = h.value() if h is not None and _only_for(work, h, nest.maxes[0], kept) else None
+    if h is None or not isinstance(value, relu):
         return False
-    t = h.terms[0]
-    if t.coef != 1 or t.bnd or t.rows or len(t.fac) != 1 or not isinstance(t.fac[0], relu):
-        return False
-    inner = t.fac[0].args[0]
+    inner = value.args[0]
     if not isinstance(inner, Read) or inner.tensor.dtype != "float":
         return False
     nest.image = inner.xreplace(dict(zip(h.idx, nest.image.idx, strict=True)))
@@ -131,10 +143,11 @@ def _through_relu(work, nest: Nest, kept) -> bool:
     return True
 
 
-def _through_sum(work, nest: Nest, kept) -> list[Term]:
+def _through_sum(work: Work, nest: Nest, kept: set[str]) -> list[Term]:
     """The terms of the image that no window moves, at the outermost max; the image is then the sums that are left."""
     z = work.equation(nest.image.tensor.name)
-    if not _only_for(work, z, nest.inside[0] if nest.inside else nest.maxes[0], kept) or z.reduce:
+    reader = nest.inside[0] if nest.inside else nest.maxes[0]
+    if z is None or z.reduce or not _only_for(work, z, reader, kept):
         return []
     still = _still(nest, z)
     moved = [t for t in z.terms if t.free_symbols <= set(still)]
@@ -144,14 +157,8 @@ def _through_sum(work, nest: Nest, kept) -> list[Term]:
     eq = Equation(work.tensor_like(z.tensor, f"{z.name}_sum"), z.idx, tuple(t.opened(work.fresh) for t in rest))
     left = _defined(work, eq, f"{z.name} without what is the same in the whole window")
     apart = replace(z, terms=(Term(ONE, (Read(left.tensor, *z.idx),)), *moved))
-    work.forward[work.forward.index(z)] = apart
-    work.step(
-        RULE,
-        z.name,
-        (z,),
-        apart,
-        f"what stands apart is the same in the whole window of {nest.outer.name}",
-        context=(left,),
+    work.rewrite_forward(
+        SET_APART, z, apart, f"what stands apart is the same in the whole window of {nest.outer.name}", (left,)
     )
     nest.inside.append(apart)
     nest.image = Read(left.tensor, *nest.image.idx)
@@ -164,16 +171,19 @@ def _still(nest: Nest, z: Equation) -> dict[Index, Index]:
         i: e for i, e in zip(z.idx, nest.image.idx, strict=True) if isinstance(e, Index) and e not in nest.maxes[0].over
     }
     for inner, outer in zip(nest.maxes, nest.maxes[1:], strict=False):
-        up = dict(zip(inner.idx, _read_by_max(outer).idx, strict=True))
+        read = _read_by_max(outer)
+        assert read is not None  # what makes it a member of the nest
+        up = dict(zip(inner.idx, read.idx, strict=True))
         at = {i: up[e] for i, e in at.items() if up[e] not in outer.over}
     return at
 
 
-def _maxes_of(work, nest: Nest, image: Read) -> list[Equation]:
+def _maxes_of(work: Work, nest: Nest, image: Read) -> list[Equation]:
     """The same nest of maxes over another tensor."""
     made: list[Equation] = []
-    for n, e in enumerate(nest.maxes):
-        read = Read(made[-1].tensor, *_read_by_max(e).idx) if n else image
+    for e in nest.maxes:
+        before = _read_by_max(e)
+        read = Read(made[-1].tensor, *before.idx) if made and before is not None else image
         change = {b: work.fresh(b) for b in e.over}
         name = f"{image.tensor.name}_max{'' if e is nest.outer else '_row'}"
         eq = Equation(
@@ -189,7 +199,7 @@ def _maxes_of(work, nest: Nest, image: Read) -> list[Equation]:
     return made
 
 
-def _defined(work, eq: Equation, why: str) -> Equation:
+def _defined(work: Work, eq: Equation, why: str) -> Equation:
     """An equation that the program has already, under whatever name, or this one, new."""
     wanted = equation_key(eq)
     found = next((e for e in work.forward if equation_key(e) == wanted), None)
@@ -198,5 +208,5 @@ def _defined(work, eq: Equation, why: str) -> Equation:
     eq = replace(eq, tensor=work.tensor_like(eq.tensor, work.unused(eq.name)))
     last = max((n for n, e in enumerate(work.forward) if e.tensor in eq.tensors()), default=-1)
     work.forward.insert(last + 1, eq)
-    work.step(RULE, eq.name, (), eq, why, claim="definition")
+    work.define(MAX_FIRST, eq, why)
     return eq

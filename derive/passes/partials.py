@@ -42,7 +42,7 @@ def partial(e: Expr, read: Read) -> Expr:
     )
 
 
-def _abs_or_fdiff(e, n):
+def _abs_or_fdiff(e: Function, n: int) -> Expr:
     return sympy.sign(e.args[0]) if isinstance(e, sympy.Abs) else e.fdiff(n)
 
 

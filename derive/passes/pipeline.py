@@ -4,15 +4,17 @@
                 -> stabilize -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
-:func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.
+:func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.  Each pass lists the rules that
+its steps use, in the order in which it tries them; a document tells the steps in the order of these lists, ``RULES``.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
@@ -21,40 +23,49 @@ from derive.program.check import check
 from derive.program.derived import PassReport
 from derive.program.graph import ancestors, float_ancestors
 from derive.program.ingest import ingest
-from derive.program.program import Equation, Program
-from derive.program.schedule import Scan, schedule
+from derive.program.program import Equation, Program, Step
+from derive.program.schedule import Scan, in_order, schedule
 from derive.program.terms import collect
 
-from .chain_rule import chain_rule
-from .contract import contract
-from .forward_sweep import forward_sweep, name_values
-from .log_domain import log_domain
-from .max_first import max_first
-from .simplify import simplify
-from .stabilize import stabilize
-from .work import Work
+from .chain_rule import CHAIN_RULE, SEED, chain_rule
+from .contract import CONTRACTION, contract
+from .exponentials import LOGISTIC, WRITTEN_OUT
+from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
+from .inverses import INVERSE
+from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
+from .max_first import MAX_FIRST, SET_APART, max_first
+from .rule import Rule
+from .saved_values import SAVED_VALUE
+from .simplify import COLLECT, EXPAND, FACT, HOIST, KNOWN_SUM, SUBSTITUTION, simplify
+from .stabilize import STABILIZE, stabilize
+from .work import NEW_NAME, Backward, Forward, Work
+
+REUSE = Rule(
+    "reuse", "Equal values", "What two equations would compute twice is computed once, and both names read it."
+)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A named pass: a function of the work that returns a sentence about what it did."""
+    """A named pass: a function of the work that returns a sentence about what it did.
+
+    ``rules`` are those that its steps use.  After a pass that is not ``ordered`` the deltas of the chain rule still hide which
+    step of a recurrence reads which, so there is no order of evaluation yet to check.
+    """
 
     name: str
-    run: Callable[[Work], str]
-
-    @property
-    def doc(self) -> str:
-        return (self.run.__doc__ or "").strip().splitlines()[0]
+    run: Callable[[Any], str]  # of a Work; the two sweeps are of the one that they sweep
+    rules: tuple[Rule, ...] = ()
+    ordered: bool = True
 
 
 def read_definitions(work: Work) -> str:
     """Validate the definitions, name nested reductions, open bound indices with fresh names."""
-    roots = tuple(dict.fromkeys((work.target, *work.outputs, *(t for t, _, _ in work.pairs))))
-    work.source = ingest(roots, work.fresh)
+    work.source = ingest(work.read(), work.fresh)
     work.inputs = list(work.source.inputs)
     work.forward = list(work.source.equations)
     work.names = {t.name for t in work.inputs} | {e.name for e in work.forward}
-    if work.cotangent is not None:
+    if isinstance(work, Backward) and work.cotangent is not None:
         if work.cotangent.name in work.names:
             raise DerivationError(
                 f"the cotangent name {work.cotangent.name!r} is taken by another tensor; choose one with cotangent="
@@ -68,7 +79,7 @@ def read_definitions(work: Work) -> str:
     return f"{len(work.inputs)} inputs, {len(work.forward)} equations"
 
 
-def _check_wrt(work: Work):
+def _check_wrt(work: Work) -> None:
     label = work.target.name
     if work.target.dtype != "float":
         raise DerivationError(f"{label} is {work.target.dtype}; only float tensors are differentiated")
@@ -84,9 +95,7 @@ def _check_wrt(work: Work):
             raise DerivationError(
                 f"{label} does not depend on {t.name}; it depends on {', '.join(floats) or 'no float input'}"
             )
-    sources = float_ancestors(work.forward, work.target)
-    for t, _, _ in work.pairs:
-        sources |= float_ancestors(work.forward, t)
+    sources = set().union(*(float_ancestors(work.forward, t) for t in work.differentiated()))
     for t in work.wrt:
         if t.name not in sources:
             found = ", ".join(sorted(x.name for x in work.inputs if x.name in sources)) or "no float input"
@@ -102,7 +111,7 @@ def contraction(work: Work) -> str:
             rows = sum(1 for t in after.terms for r in t.rows)
             why = "each delta keeps the one term of its sum where it is 1"
             why += "; the conditions that remain are kept as they are" if rows else ", and no condition is left"
-            work.step("contraction", eq.name, (eq,), after, why)
+            work.step(CONTRACTION, (eq,), after, why)
         work.backward[n] = after
     return f"{sum(len(e.terms) for e in work.backward)} terms"
 
@@ -112,13 +121,13 @@ def simplification(work: Work) -> str:
     raw, work.backward = work.backward, []
     reads = Counter(t.name for eq in raw for t in eq.tensors())
     work.shared = {name for name, n in reads.items() if n > 1}
-    by_name = {t.name: x for x, t in work.adjoint.items()}
     for eq in raw:
         done = simplify(eq, work)
         work.backward.append(done)
         work.register(done)
-        if eq.name in by_name:
-            work.all_adjoints[by_name[eq.name]] = done
+    if isinstance(work, Backward):
+        known = {eq.name: eq for eq in work.backward}
+        work.adjoint_equations = {x: known[dx.name] for x, dx in work.adjoint.items()}
     return f"{len(work.steps)} steps so far"
 
 
@@ -126,29 +135,26 @@ def reuse(work: Work) -> str:
     """Give equal definitions one name."""
     seen: dict[str, Equation] = {}
     alias: dict[str, Tensor] = {}
+    dropped: dict[str, Equation] = {}
     keep = {t.name for t in work.results()}
     out = []
     for eq in work.backward:
-        if any(t.name in alias for t in eq.tensors()):
+        same = [dropped[t.name] for t in eq.tensors() if t.name in dropped]
+        if same:
             before, eq = eq, _renamed(eq, alias)
-            same = [work.adjoint_equation(t) for t in before.tensors() if t.name in alias]
-            work.step(
-                "reuse",
-                eq.name,
-                (before,),
-                eq,
-                f"{', '.join(e.name for e in same)} has the value of {', '.join(alias[e.name].name for e in same)}",
-                context=same,
-            )
-        same = equation_key(eq)
-        other = seen.get(same)
+            names, values = ", ".join(e.name for e in same), ", ".join(alias[e.name].name for e in same)
+            work.step(REUSE, (before,), eq, f"{names} has the value of {values}", context=same)
+        value = equation_key(eq)
+        other = seen.get(value)
         if other is not None and eq.name not in keep and eq.name not in work.cyclic:
             alias[eq.name] = other.tensor
+            dropped[eq.name] = eq
             continue
-        seen.setdefault(same, eq)
+        seen.setdefault(value, eq)
         out.append(eq)
     work.backward = out
-    work.all_adjoints = {n: _renamed(e, alias) for n, e in work.all_adjoints.items()}
+    if isinstance(work, Backward):
+        work.adjoint_equations = {n: _renamed(e, alias) for n, e in work.adjoint_equations.items()}
     return f"{len(alias)} shared"
 
 
@@ -160,8 +166,8 @@ def _renamed(eq: Equation, alias: dict[str, Tensor]) -> Equation:
 def prune(work: Work) -> str:
     """Drop every equation that neither the result nor an asked-for output needs."""
     roots = work.results()
-    needed = ancestors(work.forward + work.backward, roots)
-    dropped = [e.name for e in work.forward + work.backward if e.name not in needed]
+    needed = ancestors(work.equations, roots)
+    dropped = [e.name for e in work.equations if e.name not in needed]
     work.forward = [e for e in work.forward if e.name in needed]
     work.backward = [e for e in work.backward if e.name in needed]
     return f"dropped {', '.join(dropped)}" if dropped else "nothing to drop"
@@ -170,9 +176,7 @@ def prune(work: Work) -> str:
 def number(work: Work) -> str:
     """Put the equations in evaluation order, forward then backward, and number them from 1."""
     backward = {e.name for e in work.backward}
-    order = []
-    for group in schedule(Program(tuple(work.inputs), tuple(work.forward + work.backward))):
-        order += group.equations if isinstance(group, Scan) else (group,)
+    order = in_order(Program(tuple(work.inputs), tuple(work.equations)))
     order = [e for e in order if e.name not in backward] + [e for e in order if e.name in backward]
     numbers = {e.name: n for n, e in enumerate(order, start=1)}
     done = [
@@ -186,37 +190,53 @@ def number(work: Work) -> str:
     return f"{len(done)} equations, {len(work.results())} results"
 
 
-CHAIN_RULE = Pass("chain rule", chain_rule)
-
-PASSES: tuple[Pass, ...] = (
+OPENING = (
     Pass("ingest", read_definitions),
-    Pass("log domain", log_domain),
-    Pass("max first", max_first),
-    CHAIN_RULE,
-    Pass("contract", contraction),
-    Pass("simplify", simplification),
-    Pass("reuse", reuse),
+    Pass("log domain", log_domain, (LOGISTIC, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
+    Pass("max first", max_first, (SET_APART, MAX_FIRST)),
+)
+BACKWARD = (Pass("chain rule", chain_rule, (NEW_NAME, SEED, CHAIN_RULE), ordered=False),)
+FORWARD = (
+    Pass("name values", name_values, (NEW_NAME, NAMED_VALUES)),
+    Pass("forward sweep", forward_sweep, (NEW_NAME, FORWARD_RULE, SYMMETRY), ordered=False),
+)
+CLOSING = (
+    Pass("contract", contraction, (CONTRACTION,)),
+    Pass("simplify", simplification, (SUBSTITUTION, INVERSE, EXPAND, SAVED_VALUE, COLLECT, FACT, KNOWN_SUM, HOIST)),
+    Pass("reuse", reuse, (REUSE,)),
     Pass("prune", prune),
-    Pass("stabilize", stabilize),
+    Pass("stabilize", stabilize, (STABILIZE,)),
     Pass("number", number),
 )
 
-FORWARD_PASSES: tuple[Pass, ...] = tuple(
-    q
-    for p in PASSES
-    for q in ((Pass("name values", name_values), Pass("forward sweep", forward_sweep)) if p is CHAIN_RULE else (p,))
-)
+PASSES: tuple[Pass, ...] = (*OPENING, *BACKWARD, *CLOSING)
+FORWARD_PASSES: tuple[Pass, ...] = (*OPENING, *FORWARD, *CLOSING)
+
+# every rule by its name, in the order in which a document tells its steps
+RULES: dict[str, Rule] = {r.name: r for p in (*OPENING, *FORWARD, *BACKWARD, *CLOSING) for r in p.rules}
 
 
 def run(work: Work, explain: bool = False) -> list[PassReport]:
     """Run every pass in order; after each, the whole program is type checked."""
     reports = []
-    for p in FORWARD_PASSES if work.pairs else PASSES:
-        before, start = len(work.forward) + len(work.backward), time.perf_counter()
+    for p in FORWARD_PASSES if isinstance(work, Forward) else PASSES:
+        before, kept, start = len(work.equations), len(work.steps), time.perf_counter()
         did = p.run(work)
-        program = Program(tuple(work.inputs), tuple(work.forward + work.backward))
-        check(program, p.name, ordered=p.run not in (chain_rule, forward_sweep))
+        program = Program(tuple(work.inputs), tuple(work.equations))
+        check(program, p.name, ordered=p.ordered)
+        check_rules(p, work.steps[kept:])
         reports.append(PassReport(p.name, did, before, len(program), time.perf_counter() - start))
         if explain:
             print(reports[-1])
     return reports
+
+
+def check_rules(p: Pass, steps: Sequence[Step]) -> None:
+    """Refuse a step by a rule that its pass does not list: a document would not know where to tell it."""
+    listed = {r.name for r in p.rules}
+    for s in steps:
+        if s.rule not in listed:
+            raise DerivationError(
+                f"pass {p.name!r} made step {s.id} by the rule {s.rule!r}, which it does not list; it lists "
+                f"{', '.join(sorted(listed)) or 'none'}: add the rule to the pass in derive.passes.pipeline"
+            )

@@ -6,15 +6,18 @@ from derive.language.errors import DerivationError
 from derive.language.nodes import stop_gradient
 from derive.language.tensor import Read, Tensor
 
+from .chain_rule import CHAIN_RULE
+from .work import Backward
 
-def refuse_steps(work) -> None:
+
+def refuse_steps(work: Backward) -> None:
     """Refuse a gradient that is zero because every path to it ends at a step; ``stop_gradient`` says zero is meant.
 
     A step such as ``[u >= 0]`` or ``sign u`` has no derivative at its jump and zero elsewhere: descent stands still.
     """
     if any(f.has(stop_gradient) for e in work.forward for t in e.terms for f in t.fac):
         return
-    rules = {s.wrt: s for s in work.steps if s.rule == "chain rule"}
+    rules = {s.wrt: s for s in work.steps if s.rule == CHAIN_RULE.name and s.wrt is not None}
     flat: dict[str, Tensor] = {}  # adjoints that are zero whatever the values
     for x, step in rules.items():
         if x != work.target and all(

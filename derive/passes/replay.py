@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from derive.language.errors import DerivationError
+from derive.program.derived import Derived
 from derive.program.program import Equation, Program
 
 
-def replay(d) -> Program:
+def replay(d: Derived) -> Program:
     """Apply every step of a derivation to its source; see :meth:`derive.derivation.derivation.Derivation.replay`."""
     now: dict[str, Equation] = {e.name: _plain(e) for e in d.source.equations}
     for s in d.steps:

@@ -11,12 +11,14 @@ hoist         what does not depend on the summed index leaves the sum, which get
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy
 from sympy import Add, Expr, Integer, Mul
 
 from derive.language import affine
+from derive.language.facts import SumsTo
 from derive.language.nodes import Iverson, relu, sigmoid
 from derive.language.tensor import Read
 from derive.program.canonical import expr_size, term_key
@@ -25,11 +27,22 @@ from derive.program.program import Equation, Term
 from derive.program.terms import collect, drop_free_sums, merge, tidy
 
 from .contract import contract
-from .inverses import cancelled
-from .work import _letters
+from .inverses import INVERSE, cancelled
+from .rule import Rule
+from .saved_values import SAVED_VALUE
+from .work import Work
+
+SUBSTITUTION = Rule("substitution", "Substitution", "An adjoint that is only a few letters long is written in place.")
+EXPAND = Rule(
+    "expand and collect", "Expanding and collecting", "Products are multiplied out where terms then cancel or combine."
+)
+COLLECT = Rule("collect", "Collecting", "Equal factors and like terms combine.")
+FACT = Rule("declared fact", "Declared facts", "What was promised about an input is used here, and nowhere else.")
+KNOWN_SUM = Rule("known sum", "Known sums", "A sum that an earlier equation holds is read from it.")
+HOIST = Rule("hoist", "Out of the sum")
 
 
-def simplify(eq: Equation, work) -> Equation:
+def simplify(eq: Equation, work: Work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
@@ -40,37 +53,47 @@ def simplify(eq: Equation, work) -> Equation:
     return eq
 
 
-def _changed(eq: Equation, terms, work, rule, why, context=(), facts=()) -> Equation:
+def _changed(
+    eq: Equation,
+    terms: Iterable[Term],
+    work: Work,
+    rule: Rule,
+    why: str,
+    context: Iterable[Equation] = (),
+    facts: Iterable[str] = (),
+) -> Equation:
     """The equation with new terms, merged and collected; kept as a step if anything changed."""
     merged = [merge(x, work.saved.nonzero) for x in (contract(t) for t in terms) if x is not None]
     after = replace(eq, terms=collect([t for t in (tidy(m) for m in merged) if t is not None], eq.idx))
     if after.terms == eq.terms:
         return eq
-    work.step(rule, eq.name, (eq,), after, why, context=tuple(context), facts=tuple(facts))
+    work.step(rule, (eq,), after, why, context=context, facts=facts)
     return after
 
 
 # --- substitute ----------------------------------------------------------------------------------------------------
 
 
-def substitute(eq: Equation, work) -> Equation:
-    terms, used = [], []
+def substitute(eq: Equation, work: Work) -> Equation:
+    """``dx = f(dy), dy = g  =>  dx = f(g)`` where g is short enough."""
+    terms: list[Term] = []
+    used: list[Equation] = []
     for t in eq.terms:
         terms += _substituted(t, eq, work, used)
     if not used:
         return eq
     names = sorted({u.name for u in used})
-    return _changed(eq, terms, work, "substitution", f"{', '.join(names)} written in place", context=_ordered(used))
+    return _changed(eq, terms, work, SUBSTITUTION, f"{', '.join(names)} written in place", context=_ordered(used))
 
 
-def _ordered(equations) -> list[Equation]:
+def _ordered(equations: Iterable[Equation]) -> list[Equation]:
     seen: dict[str, Equation] = {}
     for e in equations:
         seen.setdefault(e.name, e)
     return list(seen.values())
 
 
-def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
+def _substituted(t: Term, eq: Equation, work: Work, used: list[Equation]) -> list[Term]:
     for n, f in enumerate(t.fac):
         if not isinstance(f, Read):
             continue
@@ -87,7 +110,7 @@ def _substituted(t: Term, eq: Equation, work, used) -> list[Term]:
     return [t]
 
 
-def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
+def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work: Work) -> bool:
     """Constants and aliases always; other pointwise adjoints if they have fewer indices and are not summed over.
 
     Where a bracket picks from one that others read too, it keeps its name: it would be written out twice at full size.
@@ -96,16 +119,12 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
         return False
     if not source.is_pointwise:
         return False
-    if work.carries_deltas(source):
+    if work.is_delta(source):
         return True
     if all(not t.fac and not t.rows for t in source.terms):
         return True  # a constant
-    if (
-        len(source.terms) == 1
-        and not source.terms[0].rows
-        and len(source.terms[0].fac) == 1
-        and isinstance(source.terms[0].fac[0], Read)
-    ):
+    alias = source.single()
+    if alias is not None and not alias.rows and isinstance(alias.only(), Read):
         return True  # an alias, up to a coefficient
     if t.rows and source.name in work.shared:
         return False
@@ -115,20 +134,23 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work) -> bool:
 # --- inverses ------------------------------------------------------------------------------------------------------
 
 
-def cancel_inverses(eq: Equation, work) -> Equation:
+def cancel_inverses(eq: Equation, work: Work) -> Equation:
+    """``sum_j (A^-1)[x,j] A[j,y] = [x = y]``."""
     inverses = {e.tensor: e for e in work.forward if e.reduce == "inverse"}
     used: list[Equation] = []
     terms = [cancelled(t, inverses, used) for t in eq.terms] if inverses else eq.terms
     if not used:
         return eq
-    return _changed(eq, terms, work, "inverse", "a matrix times its inverse is the identity", context=_ordered(used))
+    return _changed(eq, terms, work, INVERSE, "a matrix times its inverse is the identity", context=_ordered(used))
 
 
 # --- saved values --------------------------------------------------------------------------------------------------
 
 
-def saved_values(eq: Equation, work) -> Equation:
-    terms, used = [], []
+def saved_values(eq: Equation, work: Work) -> Equation:
+    """``F(u) = h`` where the forward pass defined ``h = F(u)``."""
+    terms: list[Term] = []
+    used: list[str] = []
     for t in eq.terms:
         t = merge(t, work.saved.nonzero)
         t, names = work.saved.rewrite(t)
@@ -139,28 +161,30 @@ def saved_values(eq: Equation, work) -> Equation:
         if used
         else "equal factors and exponentials combine"
     )
-    return _changed(eq, terms, work, "saved value" if used else "collect", why)
+    return _changed(eq, terms, work, SAVED_VALUE if used else COLLECT, why)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
 
 
-def use_facts(eq: Equation, work) -> Equation:
-    terms, texts = [], []
+def use_facts(eq: Equation, work: Work) -> Equation:
+    """``|v| = v`` for v > 0, ``sum_k y[b,k] = 1``, ``A[j,i] = A[i,j]``, where declared."""
+    terms: list[Term] = []
+    texts: list[str] = []
     for t in eq.terms:
         t = _signs(t, texts)
         terms.append(_declared_sum(t, texts))
     terms = _symmetry(terms, eq, texts)
     if not texts:
         return eq
-    return _changed(eq, terms, work, "declared fact", "; ".join(dict.fromkeys(texts)), facts=dict.fromkeys(texts))
+    return _changed(eq, terms, work, FACT, "; ".join(dict.fromkeys(texts)), facts=dict.fromkeys(texts))
 
 
-def _signs(t: Term, texts) -> Term:
-    def positive(e):
+def _signs(t: Term, texts: list[str]) -> Term:
+    def positive(e: Expr) -> bool:
         return isinstance(e, Read) and any(f.kind == "positive" for f in e.tensor.facts)
 
-    def hit(e):
+    def hit(e: Expr) -> bool:
         return (
             isinstance(e, sympy.Abs | sympy.sign | relu)
             and positive(e.args[0])
@@ -172,7 +196,7 @@ def _signs(t: Term, texts) -> Term:
             )
         )
 
-    def change(e):
+    def change(e: Expr) -> Expr:
         read = e.condition.lhs if isinstance(e, Iverson) else e.args[0]
         fact = next(f for f in read.tensor.facts if f.kind == "positive")
         texts.append(fact.text(read.tensor))
@@ -182,7 +206,7 @@ def _signs(t: Term, texts) -> Term:
     return replace(t, fac=fac)
 
 
-def _declared_sum(t: Term, texts) -> Term:
+def _declared_sum(t: Term, texts: list[str]) -> Term:
     """``sum_k y[b, k] -> 1`` where declared: the bound index is read once, bare, on the declared axis."""
     for b in t.bnd:
         holders = [f for f in t.fac if b in f.free_symbols]
@@ -191,7 +215,7 @@ def _declared_sum(t: Term, texts) -> Term:
         y = holders[0]
         for fact in y.tensor.facts:
             if (
-                fact.kind == "sums_to"
+                isinstance(fact, SumsTo)
                 and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)]
                 and y.idx[fact.axis(y.tensor)] == b
                 and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True))
@@ -202,7 +226,7 @@ def _declared_sum(t: Term, texts) -> Term:
     return t
 
 
-def _symmetry(terms, eq, texts) -> list[Term]:
+def _symmetry(terms: list[Term], eq: Equation, texts: list[str]) -> list[Term]:
     """Read a symmetric matrix transposed where that makes two terms alike."""
     env = {i: f"={n}" for n, i in enumerate(eq.idx)}
     out: list[Term] = []
@@ -224,7 +248,8 @@ def _symmetry(terms, eq, texts) -> list[Term]:
 # --- known sums, expansion, hoisting ---------------------------------------------------------------------------------
 
 
-def known_sums(eq: Equation, work) -> Equation:
+def known_sums(eq: Equation, work: Work) -> Equation:
+    """``sum_i x[b,i] = I mean[b]`` where the forward pass, or an earlier adjoint, defined ``mean`` so."""
     used: list[Equation] = []
     terms = [_known(t, eq, work, used) for t in eq.terms]
     if not used:
@@ -233,13 +258,13 @@ def known_sums(eq: Equation, work) -> Equation:
         eq,
         terms,
         work,
-        "known sum",
+        KNOWN_SUM,
         f"{', '.join(sorted({u.name for u in used}))} holds this sum",
         context=[u for u in used if work.is_backward(u)],
     )
 
 
-def _known(t: Term, eq: Equation, work, used) -> Term:
+def _known(t: Term, eq: Equation, work: Work, used: list[Equation]) -> Term:
     """The term with its sum read from an equation that already holds it, if there is one."""
     if not t.bnd:
         return t
@@ -269,7 +294,7 @@ def _split(t: Term) -> tuple[Term, Term | None]:
     return Term(t.coef, outside, (), rows_out), Term(Integer(1), inside, t.bnd, rows_in)
 
 
-def expand(eq: Equation, work) -> Equation:
+def expand(eq: Equation, work: Work) -> Equation:
     """Multiply out, read known sums, use facts and collect; kept only if the equation gets shorter."""
     if not any(f.is_Add or isinstance(f, sigmoid) or f.has(sigmoid) for t in eq.terms for f in t.fac):
         return eq
@@ -297,9 +322,9 @@ def expand(eq: Equation, work) -> Equation:
                 x = merge(drop_free_sums(x), work.saved.nonzero)
                 x, _ = work.saved.rewrite(x)
                 terms.append(_known(_declared_sum(x, texts), eq, work, used))
-    terms = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
-    met = used or texts or len(terms) < many  # a sum that is known, or terms that meet
-    if not met or _cost(terms) >= _cost(eq.terms) or len(terms) > sum(_addends(t) for t in eq.terms):
+    collected = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
+    met = used or texts or len(collected) < many  # a sum that is known, or terms that meet
+    if not met or _cost(collected) >= _cost(eq.terms) or len(collected) > sum(_addends(t) for t in eq.terms):
         return eq
     why = "multiplied out, terms cancel or combine"
     if used:
@@ -307,13 +332,7 @@ def expand(eq: Equation, work) -> Equation:
     if texts:
         why += f"; {'; '.join(dict.fromkeys(texts))}"
     return _changed(
-        eq,
-        terms,
-        work,
-        "expand and collect",
-        why,
-        context=[u for u in used if work.is_backward(u)],
-        facts=dict.fromkeys(texts),
+        eq, collected, work, EXPAND, why, context=[u for u in used if work.is_backward(u)], facts=dict.fromkeys(texts)
     )
 
 
@@ -331,22 +350,32 @@ def _addends(t: Term) -> int:
     return max((len(f.args) for f in t.fac if f.is_Add), default=1)
 
 
-def _cost(terms) -> int:
+def _cost(terms: Iterable[Term]) -> int:
     return sum(2 + sum(expr_size(f) for f in t.fac) + 3 * len(t.bnd) + 2 * len(t.rows) for t in terms)
 
 
-def hoist(eq: Equation, work) -> Equation:
+def hoist(eq: Equation, work: Work) -> Equation:
     """``sum_i rs[b] a[b,i] = rs[b] * sum_i a[b,i]``, the sum named, so that it can be read and reused."""
-    terms, made = [], []
+    terms: list[Term] = []
+    made: list[Equation] = []
     for t in eq.terms:
         outer, inner = _split(t) if t.bnd else (t, None)
         if inner is None or not outer.fac:
             terms.append(t)
             continue
-        core = work.name_sum(inner, eq)
+        core = _named_sum(inner, eq, work)
         made.append(core)
-        at = _letters(inner, eq.idx)
-        terms.append(Term(outer.coef, (*outer.fac, Read(core.tensor, *at)), (), outer.rows))
+        terms.append(Term(outer.coef, (*outer.fac, core.lhs), (), outer.rows))
     if not made:
         return eq
-    return _changed(eq, terms, work, "hoist", "what does not depend on the summed index leaves the sum", context=made)
+    return _changed(eq, terms, work, HOIST, "what does not depend on the summed index leaves the sum", context=made)
+
+
+def _named_sum(inner: Term, eq: Equation, work: Work) -> Equation:
+    """The equation of a hoisted sum, by the indices of ``eq`` that it depends on."""
+    idx = tuple(i for i in eq.idx if i in inner.free_symbols)
+    made = Equation(work.tensor(work.unused(f"{eq.name}_sum"), idx, eq.tensor.block), idx, (inner,))
+    work.backward.append(made)
+    work.define(HOIST, made, f"the sum inside {eq.name} gets a name")
+    work.register(made)
+    return made

@@ -9,22 +9,27 @@ so no exponential overflows, and where ``u`` is large no digits are lost in ``u 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from sympy import Add, Expr, Integer, Mul, exp, expand, log
+from sympy import Abs, Add, Expr, Integer, Mul, cosh, exp, expand, log
 
 from derive.language import affine
-from derive.language.tensor import Read, Tensor
+from derive.language.nodes import softplus
+from derive.language.tensor import Read
 from derive.program.match import unify
 from derive.program.program import Equation, Term
 from derive.program.terms import tidy
 
-from .log_domain import log_cosh
+from .rule import Rule
+from .work import Work
+
+STABILIZE = Rule("stabilize", "Stabilizing", "The same values, computed so that nothing overflows.", "exp-equal")
 
 
-def stabilize(work) -> str:
+def stabilize(work: Work) -> str:
     """Shift every log-sum-exp by its largest exponent, and split log cosh, so that no exponential overflows."""
-    work.unshifted = [*work.forward, *work.backward]
+    work.unshifted = work.equations
     done = log_cosh(work)
     for lse in list(work.forward):
         s = _sum_of_exp_inside(work, lse)
@@ -34,24 +39,55 @@ def stabilize(work) -> str:
     return f"shifted {', '.join(done)}" if done else "nothing to shift"
 
 
-def _sum_of_exp_inside(work, lse: Equation) -> Equation | None:
+def log_cosh(work: Work) -> list[str]:
+    """``log cosh u = |u| + log(1 + e^(-2|u|)) - log 2`` in the finished equations: cosh overflows, this does not.
+
+    Last of all, because the derivative of ``log cosh u`` is ``tanh u``, and that of the right-hand side is not written so.
+    """
+
+    def is_log_cosh(e: Expr) -> bool:
+        return isinstance(e, log) and isinstance(e.args[0], cosh)
+
+    def change(e: Expr) -> Expr:
+        u = Abs(e.args[0].args[0])
+        return u + softplus(-2 * u) - log(2)
+
+    done = []
+    for eq in list(work.forward):
+        after = replace(
+            eq, terms=tuple(replace(t, fac=tuple(f.replace(is_log_cosh, change) for f in t.fac)) for t in eq.terms)
+        )
+        if after != eq:
+            work.rewrite_forward(
+                STABILIZE,
+                eq,
+                after,
+                "cosh u = e^|u| (1 + e^(-2|u|)) / 2, and the logarithm of a product is a sum: nothing overflows",
+            )
+            done.append(eq.name)
+    return done
+
+
+def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
     """The equation ``s = sum exp u`` when ``lse = log s`` at the same indices; else None."""
-    if lse.reduce or len(lse.terms) != 1 or lse.terms[0].bnd or len(lse.terms[0].fac) != 1:
-        return None
-    f = lse.terms[0].fac[0]
+    f = lse.value()
     if not (isinstance(f, log) and isinstance(f.args[0], Read) and f.args[0].idx == lse.idx):
         return None
     s = work.equation(f.args[0].tensor.name)
-    if s is None or s.reduce or len(s.terms) != 1 or len(s.idx) != len(lse.idx):
-        return None
-    t = s.terms[0]
-    return s if t.coef == 1 and len(t.fac) == 1 and isinstance(t.fac[0], exp) and t.bnd else None
+    t = s.single() if s is not None and len(s.idx) == len(lse.idx) else None
+    return s if t is not None and t.coef == 1 and t.bnd and isinstance(t.only(), exp) else None
 
 
 class Shift:
-    """One log-sum-exp and the equations that replace it."""
+    """One log-sum-exp and the equations that replace it.
 
-    def __init__(self, work, s: Equation, lse: Equation):
+    The shift runs after differentiation.  Its derivative is 0 whatever m is, but a derivation would first have to see that
+    a max and its maximisers cancel; so gradients are taken of the plain ``log sum exp u``, and forward and backward
+    equations are shifted together.  That is also why the cancelling differences are looked for everywhere: the softmax
+    ``exp(u - lse)`` that the backward pass wrote holds the same difference of two large numbers as the loss does.
+    """
+
+    def __init__(self, work: Work, s: Equation, lse: Equation):
         self.work, self.s, self.lse = work, s, lse
         self.term = s.terms[0]
         self.u: Expr = self.term.fac[0].args[0]
@@ -76,19 +112,13 @@ class Shift:
     def _shifted(self) -> Equation:
         """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if it is."""
         idx = (*self.s.idx, *self.term.bnd)
+        block = self.s.tensor.block
         if isinstance(self.u, Read) and set(self.u.idx) == set(idx):
-            idx, name, letters = self.u.idx, f"{self.u.tensor.name}_shifted", self.u.tensor.letters
+            idx = self.u.idx
+            t = self.work.tensor_like(self.u.tensor, self.work.unused(f"{self.u.tensor.name}_shifted"), block=block)
         else:
-            name, letters = f"{self.lse.name}_exponent", tuple(i.func(i.name, i.size) for i in idx)
-        t = Tensor(
-            self.work.unused(name),
-            tuple(i.size for i in idx),
-            letters,
-            role="computed",
-            digest=f"new:{name}:{self.lse.name}",
-            block=self.s.tensor.block,
-        )
-        return Equation(t, tuple(idx), (Term(Integer(1), (self.u - Read(self.top.tensor, *self.s.idx),)),))
+            t = self.work.tensor(self.work.unused(f"{self.lse.name}_exponent"), idx, block)
+        return Equation(t, idx, (Term(Integer(1), (self.u - Read(self.top.tensor, *self.s.idx),)),))
 
     def _total(self) -> Equation:
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.s.name}_shifted"))
@@ -108,13 +138,13 @@ class Shift:
             ),
             strict=True,
         ):
-            work.step("definition", eq.name, (), eq, why, claim="definition")
+            work.define(STABILIZE, eq, why)
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
         self._put(
             lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
         )
-        for eq in [e for e in (*work.forward, *work.backward) if lse.tensor in e.tensors()]:
+        for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
             after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
             self._put(
                 eq,
@@ -124,7 +154,7 @@ class Shift:
             )
         kept = {t.name for t in work.results()}
         for old in (lse, self.s):
-            if old.name not in kept and not any(old.tensor in e.tensors() for e in (*work.forward, *work.backward)):
+            if old.name not in kept and not any(old.tensor in e.tensors() for e in work.equations):
                 work.forward = [e for e in work.forward if e.name != old.name]
 
     def _put(self, eq: Equation, after: Equation, why: str, context: tuple[Equation, ...] = ()) -> None:
@@ -133,7 +163,7 @@ class Shift:
         for place in (self.work.forward, self.work.backward):
             if eq in place:
                 place[place.index(eq)] = after
-        self.work.step("stabilize", eq.name, (eq,), after, why, context=(*self.made, *context), claim="exp-equal")
+        self.work.step(STABILIZE, (eq,), after, why, context=(*self.made, *context))
 
     def _across_terms(self, eq: Equation) -> Equation:
         """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""
@@ -142,13 +172,8 @@ class Shift:
         after = self._paired(whole) if isinstance(whole, Add) and not eq.reduce else whole
         if after == whole:
             return eq
-        return replace(
-            eq,
-            terms=(
-                *(t for t in eq.terms if t not in plain),
-                *(tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)),
-            ),
-        )
+        parted = [tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)]
+        return replace(eq, terms=(*(t for t in eq.terms if t not in plain), *(t for t in parted if t is not None)))
 
     def _paired(self, f: Expr) -> Expr:
         """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
@@ -157,6 +182,12 @@ class Shift:
         )
 
     def _pair(self, e: Add) -> Expr:
+        """One sum with every ``c*u - c*lse`` in it replaced.
+
+        ``u`` is matched as a pattern: the difference may stand at other indices than ``lse`` was defined at, so ``lse``'s own
+        indices are bound from the read that is there, and matching ``u`` binds those that were summed over.  Out of range the
+        two sides differ (``v`` is 0 there, ``u - m`` is not), so all of them must be in range.
+        """
         for a in e.args:
             c, read = a.as_coeff_Mul()
             if not (isinstance(read, Read) and read.tensor == self.lse.tensor):
@@ -172,7 +203,7 @@ class Shift:
     def _pair_rest(self, e: Expr) -> Expr:
         return self._pair(e) if isinstance(e, Add) else e
 
-    def _candidates(self, e: Add, a: Expr):
+    def _candidates(self, e: Add, a: Expr) -> Iterator[Expr]:
         """Parts of the sum that could be the exponent: single addends, or all the others together."""
         others = [x for x in e.args if x is not a]
         yield from ([Add(*others)] if self.u.is_Add else others)

@@ -22,18 +22,15 @@ from .partials import joined, kinks, partial
 
 
 def along(
-    eq: Equation,
-    w: Tensor,
-    extra: tuple[Index, ...],
-    jacobians: dict[str, Tensor],
-    fresh: Fresh,
-    beside: Tensor | None = None,
+    eq: Equation, w: Tensor, extra: tuple[Index, ...], jacobians: dict[str, Tensor], fresh: Fresh, beside: Tensor | None
 ) -> tuple[list[Term], set[str]]:
     """The terms of the derivative of ``eq.tensor`` by ``w[extra]``; ``jacobians`` holds those of what it reads."""
     if is_matrix(eq):
+        assert beside is not None
         return matrix_along(eq, w, extra, jacobians, fresh, beside), set()
-    out, conventions = [], set()
-    here = {eq.over[0]: Read(beside, *eq.idx)} if eq.reduce == "max" else {}
+    out: list[Term] = []
+    conventions: set[str] = set()
+    here = {eq.over[0]: Read(beside, *eq.idx)} if beside is not None else {}
     for term in eq.terms:
         term = term.opened(fresh).xreplace(here)
         term = replace(term, fac=joined(term.fac))

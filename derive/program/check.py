@@ -63,9 +63,10 @@ def _check_equation(e: Equation, names: dict[str, Tensor], after: str) -> None:
         if loose:
             raise IndexCaptureError(f"{where}index {sorted(loose, key=str)[0]} is unbound")
         for f in t.fac:
-            if f.has(Reduction):
+            found = f.atoms(Reduction, sympy.Derivative, sympy.Subs)
+            if any(isinstance(a, Reduction) for a in found):
                 raise DerivationError(f"{where}an unnamed reduction in {f}")
-            if f.has(sympy.Derivative, sympy.Subs):
+            if found:
                 raise DerivationError(f"{where}an unevaluated derivative in {f}")
     for r in e.reads():
         known = names.get(r.tensor.name)

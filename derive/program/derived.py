@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 
 from .program import Equation, Program, Step
+
+Results: TypeAlias = "Sequence[tuple[str, Tensor | Mapping[Any, Tensor]]]"  # what a kernel returns, in order
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class FactUse:
     text: str
     steps: tuple[int, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         used = ", ".join(map(str, self.steps))
         return f"{self.text}; used by step{'s' if len(self.steps) != 1 else ''} {used}" if self.steps else self.text
 
@@ -33,7 +36,7 @@ class PassReport:
     after: int
     seconds: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.name:<22} {self.before:>4} -> {self.after:<4} equations  {self.seconds * 1e3:7.1f} ms  {self.did}"
         )
@@ -68,21 +71,21 @@ class Derived:
     source: Program
     program: Program
     wrt: tuple[Tensor, ...]
-    results: tuple[tuple[str, Tensor | Mapping], ...]
+    results: Results
     steps: tuple[Step, ...] = ()
     facts: tuple[FactUse, ...] = ()
     kinks: tuple[str, ...] = ()
     passes: tuple[PassReport, ...] = ()
     seed: Tensor | None = None  # the cotangent input of a vjp
-    network: tuple | None = None  # (model, its losses) for a network of layers: numerics has references
-    evidence: dict = field(default_factory=dict, repr=False)  # filled by check(): step id -> verdict
+    network: tuple[Any, ...] | None = None  # (model, its losses) for a network of layers: numerics has references
+    evidence: dict[int | str, Any] = field(default_factory=dict, repr=False)  # filled by check(): step id -> verdict
     directions: Mapping[str, Tensor] = field(default_factory=dict)  # of a product: what each tensor moves along
     between: Tensor | None = None  # of a Gauss-Newton product: the tensor whose Jacobian it is made of
     adjoints: tuple[tuple[str, Tensor], ...] = ()
     adjoint_equations: Mapping[str, Equation] = field(default_factory=dict, repr=False)
 
-    def result(self, group: str):
-        """One entry of ``results`` by its field name."""
+    def result(self, group: str) -> Any:
+        """One entry of ``results`` by its field name: a tensor, or a dict of them by the name of what they belong to."""
         for found, value in self.results:
             if found == group:
                 return value
@@ -91,8 +94,12 @@ class Derived:
     @property
     def loss(self) -> Tensor:
         """The differentiated tensor (of ``self.program``)."""
-        return self.results[0][1]
+        found = self.results[0][1]
+        assert isinstance(found, Tensor)  # every kind of derivation puts it first
+        return found
 
     @property
     def gradients(self) -> Mapping[str, Tensor]:
-        return self.result("grads")
+        """The gradient of each tensor that was asked for, by its name."""
+        grads: Mapping[str, Tensor] = self.result("grads")
+        return grads

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from derive.language.tensor import Read, Tensor
 
 from .program import Equation
 
 
-def reaches(equations, wrt) -> set[str]:
+def reaches(equations: Sequence[Equation], wrt: Iterable[Tensor]) -> set[str]:
     """Names of the tensors that depend on any of ``wrt`` through float reads (the wrt tensors included)."""
     readers: dict[str, list[Equation]] = {}
     for eq in equations:
@@ -23,7 +25,7 @@ def reaches(equations, wrt) -> set[str]:
     return found
 
 
-def ancestors(equations, roots) -> set[str]:
+def ancestors(equations: Iterable[Equation], roots: Iterable[Tensor]) -> set[str]:
     """Names of everything the roots are computed from (the roots included)."""
     by_name = {eq.name: eq for eq in equations}
     found = {t.name for t in roots}
@@ -37,7 +39,7 @@ def ancestors(equations, roots) -> set[str]:
     return found
 
 
-def float_ancestors(equations, target: Tensor) -> set[str]:
+def float_ancestors(equations: Iterable[Equation], target: Tensor) -> set[str]:
     """Names of the tensors that the target depends on through float reads (the target included)."""
     by_name = {eq.name: eq for eq in equations if eq.reduce != "argmax"}
     found, todo = {target.name}, [target.name]

@@ -8,10 +8,12 @@ it stands in (``1/sqrt(var[b] + eps)`` inside ``y[b, i]``).  Equal subexpression
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn, TypeAlias
 
 import sympy
-from sympy import Add, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
+from sympy import Add, Basic, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
 
 from derive.language import affine
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
@@ -19,6 +21,7 @@ from derive.language.facts import missing_value
 from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
+from derive.language.naming import numbered, primed
 from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum
 from derive.language.tensor import Read, Tensor
 
@@ -26,11 +29,13 @@ from .check import check
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
 from .rows import split_guard
-from .schedule import Scan, schedule
+from .schedule import in_order
 from .terms import decide, drop_free_sums
 
+Letters: TypeAlias = "tuple[Index, ...]"
 
-def ingest(roots, fresh: Fresh | None = None) -> Program:
+
+def ingest(roots: Sequence[Tensor], fresh: Fresh | None = None) -> Program:
     """The program that computes the given tensors: inputs, equations in evaluation order, outputs.
 
     Raises
@@ -47,16 +52,15 @@ def ingest(roots, fresh: Fresh | None = None) -> Program:
         work.take(tensor)
     program = Program(tuple(work.inputs), tuple(work.equations), tuple(roots))
     try:
-        groups = schedule(program)
+        order = in_order(program)
     except UnsupportedError as error:
         shown = [f"in {_shown(t)}" for t in work.tensors if t.definition and f" {t.name} -> " in f" {error}"]
         raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
-    order = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
     return check(program, "ingest")
 
 
-def _ancestors(roots) -> list[Tensor]:
+def _ancestors(roots: Sequence[Tensor]) -> list[Tensor]:
     """All tensors the roots need, each after those it reads; iterative, so that depth is no limit."""
     done: dict[Tensor, None] = {}
     opened: set[Tensor] = set()  # a derived recurrence reads itself: it is met again before it is done
@@ -99,10 +103,11 @@ class Ingest:
         self.shared: dict[str, Tensor] = {}  # by the expression as written
         self.values: dict[str, Tensor] = {}  # by the equation's right-hand side
         self.outside: set[Row] = set()  # range conditions that an enclosing max holds
-        self.current = ""  # the equation being read, for messages
-        self.owner: Tensor = None
+        self.owner: Tensor  # the definition that is being read
+        self.current = ""  # as it is shown in messages
 
-    def claim(self, t: Tensor):
+    def claim(self, t: Tensor) -> None:
+        """Take the name of a tensor, which nothing else may have."""
         other = self.names.get(t.name)
         if other is not None:
             raise DeriveError(
@@ -112,14 +117,15 @@ class Ingest:
         self.names[t.name] = t
         self.tensors.append(t)
 
-    def share(self, t: Tensor):
+    def share(self, t: Tensor) -> None:
         """What an earlier derivation already named is not named again."""
         if t.origin is not None:
             eq = t.origin.equation(t)
             env = {i: f"#{n}:{key(i.size)}" for n, i in enumerate(eq.idx)}
             self.values.setdefault(key(eq.rhs, env), t)
 
-    def take(self, t: Tensor):
+    def take(self, t: Tensor) -> None:
+        """Add an input, or the equations of a definition and of what is nested in it."""
         if t.is_input:
             self.inputs.append(t)
             return
@@ -136,15 +142,15 @@ class Ingest:
 
     # --- validation -------------------------------------------------------------------------------------------
 
-    def fail(self, error, message):
+    def fail(self, error: type[DeriveError], message: str) -> NoReturn:
         raise error(f"in {self.current}\n  {message}")
 
-    def validate(self, body: Expr):
+    def validate(self, body: Expr) -> None:
         for r in sorted(body.atoms(Read), key=str):
             for n, (e, axis) in enumerate(zip(r.idx, r.tensor.axes, strict=True)):
                 self.validate_index(r, n, e, axis)
 
-    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr):
+    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr) -> None:
         if isinstance(e, Index):
             if not same_size(e.size, axis):
                 shapes = ", ".join(map(str, r.tensor.axes))
@@ -192,7 +198,8 @@ class Ingest:
                     f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
                     f"declared range; declare it with below=",
                 )
-        if affine.parts(e) is None:
+        linear = affine.parts(e)
+        if linear is None:
             self.fail(
                 UnsupportedError,
                 f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
@@ -200,7 +207,7 @@ class Ingest:
             )
         if e.is_number and not e.is_Integer:
             self.fail(UnsupportedError, f"{e} is not a whole number; axis {n} of {r.tensor.name} accepts integers")
-        if any(not c.is_integer for c in affine.parts(e)[0].values()):
+        if any(not c.is_integer for c in linear[0].values()):
             self.fail(
                 UnsupportedError,
                 f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
@@ -209,14 +216,14 @@ class Ingest:
 
     # --- normal form ------------------------------------------------------------------------------------------
 
-    def equation(self, t: Tensor, idx, body: Expr) -> Equation:
+    def equation(self, t: Tensor, idx: Letters, body: Expr) -> Equation:
         if isinstance(body, ArgMax | Max):
             return self.reduction(t, idx, body)
         if isinstance(body, MatrixFunction) and idx[len(idx) - body.ranks :] == body.at:
             return self.matrix(t, idx, body)
-        return Equation(t, tuple(idx), tuple(self.terms(body, tuple(idx), top=True)))
+        return Equation(t, idx, tuple(self.terms(body, idx, top=True)))
 
-    def reduction(self, t, idx, node) -> Equation:
+    def reduction(self, t: Tensor, idx: Letters, node: ArgMax | Max) -> Equation:
         first, *rest = node.binders
         opened = self.fresh(first)
         body = node.body.xreplace({first: opened})
@@ -240,10 +247,10 @@ class Ingest:
                     f"the {type(node).__name__.lower()} over {', '.join(map(str, node.binders))} has "
                     f"an empty window: {r} never holds; accepted: a window with a position inside",
                 )
-        rows = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
-        return Equation(t, tuple(idx), tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), rows)
+        guards = tuple(dict.fromkeys(r for r in rows if decide(r) is None))
+        return Equation(t, idx, tuple(terms), "argmax" if isinstance(node, ArgMax) else "max", (opened,), guards)
 
-    def matrix(self, t, idx, node) -> Equation:
+    def matrix(self, t: Tensor, idx: Letters, node: MatrixFunction) -> Equation:
         """``t[idx]`` as the inverse or a determinant of a matrix, which is named unless it is a tensor's own two axes."""
         over = tuple(self.fresh(b) for b in node.binders)
         body = node.body.xreplace(dict(zip(node.binders, over, strict=True)))
@@ -254,13 +261,15 @@ class Ingest:
             and not any(e.free_symbols & set(over) for e in body.idx[:-2])
         ):
             body = self.name(body, (*idx[: len(idx) - node.ranks], *over), "matrix")
-        return Equation(t, tuple(idx), (Term(Integer(1), (body,)),), KINDS[type(node)], over)
+        return Equation(t, idx, (Term(Integer(1), (body,)),), KINDS[type(node)], over)
 
-    def terms(self, e: Expr, scope, top=False) -> list[Term]:
+    def terms(self, e: Expr, scope: Letters, top: bool = False) -> list[Term]:
         return [t for a in Add.make_args(e) for t in self.addend(a, scope, top)]
 
-    def addend(self, e: Expr, scope, top) -> list[Term]:
-        coef, factors, rows = Integer(1), [], []
+    def addend(self, e: Expr, scope: Letters, top: bool) -> list[Term]:
+        coef: Expr = Integer(1)
+        factors: list[Expr] = []
+        rows: list[Row] = []
         for f in Mul.make_args(e):
             if affine.sizes_only(f) and not f.is_infinite:
                 coef *= f
@@ -278,26 +287,31 @@ class Ingest:
         if rows and len(factors) == 1 and factors[0].is_Add:
             return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.terms(factors[0], scope)]
         alone = top and len(factors) == 1
-        fac = tuple(self.point(f, scope, keep=alone) for f in _root_pairs(factors, scope))
+        fac = tuple(self.point(f, scope, keep=alone) for f in _roots_first(factors))
         fac = self.normalised(fac, scope)
         return [Term(coef, fac, (), tuple(rows))]
 
-    def normalised(self, fac, scope):
+    def normalised(self, fac: tuple[Expr, ...], scope: Letters) -> tuple[Expr, ...]:
         """Name ``(x - mean) * rs`` when it is multiplied by something else: it is the value the backward pass reuses."""
         sums = [f for f in fac if f.is_Add]
+        if len(sums) != 1 or len(fac) < 3:
+            return fac
         roots = [f for f in fac if isinstance(f, Read) and self.is_root(f.tensor)]
-        if len(sums) == 1 and len(roots) == 1 and len(fac) > 2:
+        if len(roots) == 1:
             named = self.name(sums[0] * roots[0], scope, "hat")
             return (named, *(f for f in fac if f not in (sums[0], roots[0])))
         return fac
 
     def is_root(self, t: Tensor) -> bool:
+        """Whether a tensor is a root of something, by its equation."""
         for e in self.equations:
             if e.tensor == t:
-                return len(e.terms) == 1 and len(e.terms[0].fac) == 1 and _is_root(e.terms[0].fac[0])
+                term = e.single()
+                f = term.only() if term is not None else None
+                return f is not None and _is_root(f)
         return False
 
-    def sum(self, node: Sum, scope) -> list[Term]:
+    def sum(self, node: Sum, scope: Letters) -> list[Term]:
         mapping = {b: self.fresh(b) for b in node.binders}
         bound = tuple(mapping.values())
         body = node.body.xreplace(mapping)
@@ -308,7 +322,7 @@ class Ingest:
             terms = self.terms(body, inner)
         return [drop_free_sums(Term(t.coef, t.fac, (*bound, *t.bnd), t.rows)) for t in terms]
 
-    def point(self, e: Expr, scope, keep=False) -> Expr:
+    def point(self, e: Expr, scope: Letters, keep: bool = False) -> Expr:
         """``e`` with its reductions (and what is worth keeping) replaced by reads of named intermediates."""
         if isinstance(e, Read | Number | Index | Size):
             return e
@@ -330,12 +344,12 @@ class Ingest:
         args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in e.args]
         return e.func(*args) if tuple(args) != e.args else e
 
-    def condition(self, c, scope):
+    def condition(self, c: Basic, scope: Letters) -> Basic:
         """A condition or a Piecewise branch, with the reductions in it named."""
         args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in c.args]
         return c.func(*args) if tuple(args) != c.args else c
 
-    def name(self, e: Expr, scope, role: str) -> Read:
+    def name(self, e: Expr, scope: Letters, role: str) -> Read:
         """A read of the intermediate that holds ``e``; equal expressions share one intermediate."""
         letters = tuple(s for s in scope if s in e.free_symbols)
         env = {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)}
@@ -350,10 +364,10 @@ class Ingest:
             self.shared[found] = self.values[value] = made
         return Read(made, *letters)
 
-    def intermediate(self, e: Expr, letters, role: str, found: str) -> Tensor:
+    def intermediate(self, e: Expr, letters: Letters, role: str, found: str) -> Tensor:
         """A new tensor for an intermediate value, named after the definition it stands in and its role there."""
         matrix = e.body.tensor if isinstance(e, Inverse) and isinstance(e.body, Read) else None
-        name = self.unused(f"{matrix.name if matrix is not None else self.owner.name}_{role}")
+        name = numbered(f"{matrix.name if matrix is not None else self.owner.name}_{role}", self.names)
         shown = tuple(Index(s.name, s.size) for s in letters)
         dtype, below = ("int", e.binders[0].size) if isinstance(e, ArgMax) else ("float", None)
         made = Tensor(
@@ -370,36 +384,25 @@ class Ingest:
         self.names[name] = made
         return made
 
-    def inverse(self, e: Inverse, scope) -> Read:
+    def inverse(self, e: Inverse, scope: Letters) -> Read:
         """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
         batch = tuple(s for s in scope if s in e.body.free_symbols)
-        taken, letters = {s.name for s in batch}, []
-        shown = (
-            e.body.tensor.letters[-2:] if isinstance(e.body, Read) and None not in e.body.tensor.letters else e.binders
-        )
-        for b, letter in zip(e.binders, shown, strict=True):
-            name = letter.name
-            while name in taken:
-                name += "'"
-            taken.add(name)
+        own = e.body.tensor.letters[-2:] if isinstance(e.body, Read) else ()
+        shown = tuple(i for i in own if i is not None)
+        letters: list[Index] = []
+        for b, letter in zip(e.binders, shown if len(shown) == 2 else e.binders, strict=True):
+            name = primed(letter.name, {s.name for s in (*batch, *letters)})
             letters.append(self.fresh(Index(name, b.size)))
         named = self.name(Inverse(e.body, e.binders, *letters), (*batch, *letters), "inv")
         at = dict(zip(letters, (self.point(x, scope) for x in e.at), strict=True))
         return Read(named.tensor, *(x.xreplace(at) for x in named.idx))
-
-    def unused(self, name: str) -> str:
-        if name not in self.names:
-            return name
-        n = 2
-        while f"{name}{n}" in self.names:
-            n += 1
-        return f"{name}{n}"
 
 
 # --- rewriting user input ------------------------------------------------------------------------------------------
 
 
 def _shown(t: Tensor) -> str:
+    assert t.definition is not None
     return f"{Read(t, *t.definition.idx)} = {t.definition.body}"
 
 
@@ -422,7 +425,7 @@ def _range_rows(r: Read) -> list[Row]:
     return rows
 
 
-def _splits(body: Expr, bound) -> bool:
+def _splits(body: Expr, bound: Letters) -> bool:
     """Whether the sum of an ``Add`` is better taken addend by addend: one is a contraction or lacks a bound index."""
     for a in Add.make_args(body):
         if any(b not in a.free_symbols for b in bound) or a.has(Iverson):
@@ -451,6 +454,6 @@ def _function_name(e: Expr) -> str:
     return type(e).__name__
 
 
-def _root_pairs(factors, scope):
-    """Keep the factors as they are, with ``1/sqrt(v)`` before the sums it scales, so that it is named first."""
+def _roots_first(factors: list[Expr]) -> list[Expr]:
+    """The factors as they are, with ``1/sqrt(v)`` before the sums it scales, so that it is named first."""
     return sorted(factors, key=lambda f: not _is_root(f))

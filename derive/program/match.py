@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from sympy import Add, Expr, Mul
+from collections.abc import Set
+from typing import TypeAlias
+
+from sympy import Add, Basic, Expr, Mul
 
 from derive.language.index import Index
 from derive.language.tensor import Read, Tensor
 
 from .program import Equation, Term
 
+Binding: TypeAlias = "dict[Basic, Expr]"  # what each index variable of a pattern stands for
 
-def unify(pattern: Expr, e: Expr, variables, binding: dict) -> dict | None:
+
+def unify(pattern: Basic, e: Basic, variables: Set[Index], binding: Binding) -> Binding | None:
     """A binding of the pattern's index variables under which it equals ``e``; None if there is none found."""
     if isinstance(pattern, Index) and pattern in variables:
         if pattern in binding:
@@ -23,13 +28,17 @@ def unify(pattern: Expr, e: Expr, variables, binding: dict) -> dict | None:
     if isinstance(pattern, Add | Mul):
         return _unify_unordered(list(pattern.args), list(e.args), variables, binding)
     for p, a in zip(pattern.args, e.args, strict=True):
-        binding = unify(p, a, variables, binding)
-        if binding is None:
+        found = unify(p, a, variables, binding)
+        if found is None:
             return None
+        binding = found
     return binding
 
 
-def _unify_unordered(patterns, args, variables, binding):
+def _unify_unordered(
+    patterns: list[Basic], args: list[Basic], variables: Set[Index], binding: Binding
+) -> Binding | None:
+    """Each pattern against an argument of its own, in any order: the first assignment that binds consistently."""
     if not patterns:
         return binding
     first, *rest = patterns
@@ -44,9 +53,9 @@ def _unify_unordered(patterns, args, variables, binding):
 
 def match_sum(eq: Equation, term: Term) -> tuple[Expr, ...] | None:
     """The indices at which a one-term equation holds the same sum as ``term`` (coefficients apart), or None."""
-    if eq.reduce or len(eq.terms) != 1:
+    mine = eq.single()
+    if mine is None:
         return None
-    mine = eq.terms[0]
     if len(mine.bnd) != len(term.bnd) or len(mine.fac) != len(term.fac) or len(mine.rows) != len(term.rows):
         return None
     if shape(mine) != shape(term):
@@ -62,18 +71,18 @@ def match_sum(eq: Equation, term: Term) -> tuple[Expr, ...] | None:
         return None
     if any(binding[i].free_symbols & set(term.bnd) for i in eq.idx):
         return None
-    env: dict = {}
+    env: dict[Index, str] = {}
     if sorted(r.xreplace(binding).key(env) for r in mine.rows) != sorted(r.key(env) for r in term.rows):
         return None
     return tuple(binding[i] for i in eq.idx)
 
 
-def shape(term: Term) -> tuple:
+def shape(term: Term) -> tuple[str, ...]:
     """A quick filter: the tensors and functions of a term, without indices."""
     return tuple(sorted(skeleton(f) for f in term.fac))
 
 
-def skeleton(e: Expr) -> str:
+def skeleton(e: Basic) -> str:
     """An expression with every index blanked and sums and products sorted."""
     if isinstance(e, Read):
         return e.tensor.digest

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from collections.abc import Iterable
+from typing import Any, NoReturn, Protocol
 
 import sympy
 from sympy import Add, Expr, Integer, Mul, Number, Piecewise, Pow, Rational
@@ -43,10 +44,11 @@ def normalise(e: Expr, ingest: Asking) -> Expr:
     return _own_nodes(e.xreplace(heads) if heads else e, ingest)
 
 
-def _own_nodes(e, ingest):
+def _own_nodes(e: Any, ingest: Asking) -> Any:
+    """One node and all in it; conditions and the pairs of a Piecewise are nodes too, and are no ``Expr``."""
     if isinstance(e, Index | Size | Tensor) or (isinstance(e, Number) and not e.is_Float):
         return e
-    if e.is_Float if isinstance(e, Expr) else False:
+    if isinstance(e, Expr) and e.is_Float:
         return Rational(repr(float(e)))
     if isinstance(e, sympy.Sum):
         return _sympy_sum(e, ingest)
@@ -110,7 +112,7 @@ def _own_nodes(e, ingest):
     return e.func(*args) if args != e.args else e
 
 
-def _pointwise_extreme(e, args):
+def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:
     """SymPy's Max and Min forget the order of their arguments; against 0 that is relu, else ours in SymPy's order."""
     args = sorted(args, key=lambda a: (a.is_number, key(a)))
     if isinstance(e, sympy.Max) and len(args) == 2 and args[1] == 0:
@@ -122,7 +124,7 @@ def _pointwise_extreme(e, args):
     return out
 
 
-def _sympy_sum(e: sympy.Sum, ingest):
+def _sympy_sum(e: sympy.Sum, ingest: Asking) -> Sum:
     body = _own_nodes(e.function, ingest)
     bound = []
     for limits in e.limits:

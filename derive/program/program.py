@@ -12,14 +12,16 @@ coef      = a SymPy expression of numbers and sizes only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import sympy
-from sympy import Add, Expr, Mul
+from sympy import Add, Basic, Expr, Mul
+from sympy.core.relational import Relational
 
-from derive.language.index import Index, Size
+from derive.language.index import Fresh, Index, Size
 from derive.language.keys import key
 from derive.language.matrices import MATRICES, split_at
 from derive.language.nodes import ArgMax, Iverson, Max, Sum
@@ -38,26 +40,26 @@ class Row:
     rhs: Expr
 
     @property
-    def free_symbols(self):
+    def free_symbols(self) -> set[Basic]:
         return self.lhs.free_symbols | self.rhs.free_symbols
 
-    def xreplace(self, mapping) -> Row:
+    def xreplace(self, mapping: Mapping[Any, Any]) -> Row:
         return Row(self.op, self.lhs.xreplace(mapping), self.rhs.xreplace(mapping))
 
-    def key(self, env) -> str:
+    def key(self, env: dict[Index, str]) -> str:
         if self.op in ("==", "!="):
             return self.op + "".join(sorted((key(self.lhs, env), key(self.rhs, env))))
         return key(self.lhs, env) + self.op + key(self.rhs, env)
 
     @property
-    def condition(self):
+    def condition(self) -> Relational:
         """The row as a SymPy relation."""
         return RELATIONS[self.op](self.lhs, self.rhs, evaluate=False)
 
-    def reads(self):
+    def reads(self) -> set[Read]:
         return self.lhs.atoms(Read) | self.rhs.atoms(Read)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.lhs} {self.op} {self.rhs}"
 
 
@@ -70,7 +72,7 @@ class Term:
     bnd: tuple[Index, ...] = ()
     rows: tuple[Row, ...] = ()
 
-    def xreplace(self, mapping) -> Term:
+    def xreplace(self, mapping: Mapping[Any, Any]) -> Term:
         """Replace reads and free indices everywhere (bound indices are fresh, so nothing is captured)."""
         if not mapping:
             return self
@@ -81,7 +83,7 @@ class Term:
             tuple(r.xreplace(mapping) for r in self.rows),
         )
 
-    def opened(self, fresh) -> Term:
+    def opened(self, fresh: Fresh) -> Term:
         """The same term with fresh bound indices."""
         mapping = {b: fresh(b) for b in self.bnd}
         moved = self.xreplace(mapping)
@@ -93,9 +95,22 @@ class Term:
     def times(self, *factors: Expr) -> Term:
         return replace(self, fac=self.fac + factors)
 
+    def only(self) -> Expr | None:
+        """``f`` of ``coef * sum_{bnd} f [rows]``: the one factor, where there is one."""
+        return self.fac[0] if len(self.fac) == 1 else None
+
     @property
-    def free_symbols(self):
-        found = set()
+    def is_plain(self) -> bool:
+        """Whether the term is the product of its factors: coefficient 1, nothing summed, no condition."""
+        return self.coef == 1 and not self.bnd and not self.rows
+
+    def bare(self) -> Expr | None:
+        """``f`` where the term is ``f`` and nothing else; None where it is more."""
+        return self.only() if self.is_plain else None
+
+    @property
+    def free_symbols(self) -> set[Index]:
+        found: set[Basic] = set()
         for f in self.fac:
             found |= f.free_symbols
         for r in self.rows:
@@ -103,7 +118,7 @@ class Term:
         return {s for s in found if isinstance(s, Index)} - set(self.bnd)
 
     def reads(self) -> set[Read]:
-        found = set()
+        found: set[Read] = set()
         for f in self.fac:
             found |= f.atoms(Read)
         for r in self.rows:
@@ -160,13 +175,22 @@ class Equation:
             return MATRICES[self.reduce].node(body, self.over, *at)
         return {"max": Max, "argmax": ArgMax}[self.reduce](body, *self.over)
 
+    def single(self) -> Term | None:
+        """The one term of ``h = coef * sum f * g * ... [rows]``; None of a longer sum and of a reduction."""
+        return self.terms[0] if self.reduce is None and len(self.terms) == 1 else None
+
+    def value(self) -> Expr | None:
+        """``f`` where the equation is ``h = f`` and nothing else."""
+        term = self.single()
+        return None if term is None else term.bare()
+
     def reads(self) -> frozenset[Read]:
         """Every read on the right-hand side, those inside indices and conditions included."""
         return self._reads
 
     @cached_property
     def _reads(self) -> frozenset[Read]:
-        found = set()
+        found: set[Read] = set()
         for t in self.terms:
             found |= t.reads()
         for g in self.guards:
@@ -181,14 +205,14 @@ class Equation:
     def _tensors(self) -> tuple[Tensor, ...]:
         return tuple(sorted({r.tensor for r in self.reads()}, key=lambda t: t.name))
 
-    def xreplace(self, mapping) -> Equation:
+    def xreplace(self, mapping: Mapping[Any, Any]) -> Equation:
         return replace(
             self,
             terms=tuple(t.xreplace(mapping) for t in self.terms),
             guards=tuple(g.xreplace(mapping) for g in self.guards),
         )
 
-    def at(self, idx, fresh) -> tuple[Term, ...]:
+    def at(self, idx: tuple[Expr, ...], fresh: Fresh) -> tuple[Term, ...]:
         """The terms of a plain equation read at other index expressions, with fresh bound indices."""
         mapping = dict(zip(self.idx, idx, strict=True))
         return tuple(t.opened(fresh).xreplace(mapping) for t in self.terms)
@@ -198,10 +222,10 @@ class Equation:
         """No bound index, no reduction: each element depends on single elements."""
         return self.reduce is None and not any(t.bnd for t in self.terms)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return line(self)
 
-    def _repr_latex_(self):
+    def _repr_latex_(self) -> str:
         return f"$\\displaystyle {latex(self)}$"
 
 
@@ -215,43 +239,47 @@ class Program:
     inputs: tuple[Tensor, ...]
     equations: tuple[Equation, ...]
     outputs: tuple[Tensor, ...] = ()
-    _by_name: Mapping = field(default=None, compare=False, repr=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "_by_name", {e.name: e for e in self.equations})
+    @cached_property
+    def _by_name(self) -> dict[str, Equation]:
+        return {e.name: e for e in self.equations}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Equation]:
         return iter(self.equations)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.equations)
 
-    def __getitem__(self, n):
+    def __getitem__(self, n: int) -> Equation:
         return self.equations[n]
 
     def equation(self, name: str | Tensor) -> Equation | None:
         return self._by_name.get(name.name if isinstance(name, Tensor) else name)
 
+    def defining(self, tensor: Tensor) -> Equation:
+        """The equation of a tensor that the program is known to compute."""
+        return self._by_name[tensor.name]
+
     def sizes(self) -> list[Size]:
         """Every symbolic size in the program, by name."""
-        found = set()
+        found: set[Size] = set()
         for t in self.inputs:
             for a in t.axes + ((t.below,) if t.below is not None else ()):
                 found |= a.free_symbols
         for e in self.equations:
             for a in e.tensor.axes:
                 found |= a.free_symbols
-            for t in e.terms:
-                found |= {s for s in t.coef.free_symbols if isinstance(s, Size)}
-                for part in (*t.fac, *t.rows):
+            for term in e.terms:
+                found |= {s for s in term.coef.free_symbols if isinstance(s, Size)}
+                for part in (*term.fac, *term.rows):
                     found |= {s for s in part.free_symbols if isinstance(s, Size)}
-                for b in t.bnd:
+                for b in term.bnd:
                     found |= b.size.free_symbols
             for b in e.over:
                 found |= b.size.free_symbols
         return sorted(found, key=lambda s: s.name)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(str(e) for e in self.equations)
 
 
@@ -284,5 +312,5 @@ class Step:
     adjoint_of: tuple[tuple[str, Tensor], ...] = ()
     wrt: Tensor | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return line(self)

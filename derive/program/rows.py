@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Expr, Integer, Piecewise
+from sympy import Basic, Expr, Integer, Piecewise
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And
 
@@ -14,18 +14,20 @@ from derive.language.tensor import Read
 from .program import Row
 
 
-def rows_of(condition) -> list[Row] | None:
+def rows_of(condition: Basic) -> list[Row] | None:
     """A condition as rows, if it is a conjunction of relations between affine index expressions; else None."""
     if isinstance(condition, And):
-        found = [rows_of(c) for c in sorted(condition.args, key=str)]
-        return None if any(f is None for f in found) else [r for f in found for r in f]
+        parts = [rows_of(c) for c in sorted(condition.args, key=str)]
+        found = [p for p in parts if p is not None]
+        return [r for rows in found for r in rows] if len(found) == len(parts) else None
     if not isinstance(condition, Relational):
         return None
     a, b = condition.lhs, condition.rhs
     for side in (a, b):
-        if any(r.tensor.dtype != "int" for r in side.atoms(Read)) or affine.parts(side) is None:
+        linear = affine.parts(side)
+        if linear is None or any(r.tensor.dtype != "int" for r in side.atoms(Read)):
             return None
-        if any(not c.is_integer for c in affine.parts(side)[0].values()):
+        if any(not c.is_integer for c in linear[0].values()):
             return None
     table = {
         sympy.Eq: ("==", a, b),

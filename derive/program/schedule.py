@@ -6,6 +6,7 @@ constant shifts along one axis each.  Inside a scan, reads at shift 0 must not f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sympy import Integer
@@ -40,8 +41,8 @@ def schedule(program: Program) -> list[Equation | Scan]:
     UnsupportedError
         For a cycle that no shift along one axis breaks; the message names the cycle.
     """
-    groups = []
-    for component in _components(program):
+    groups: list[Equation | Scan] = []
+    for component in components(program):
         first = component[0]
         names = {e.name for e in component}
         if len(component) == 1 and first.name not in {t.name for t in first.tensors()}:
@@ -51,11 +52,30 @@ def schedule(program: Program) -> list[Equation | Scan]:
     return groups
 
 
-def _components(program: Program):
-    """Tarjan's algorithm, iterative, over equations in program order; dependencies come first."""
+def members(group: Equation | Scan) -> tuple[Equation, ...]:
+    """The equations of a group, in the order in which one time step evaluates them."""
+    return group.equations if isinstance(group, Scan) else (group,)
+
+
+def in_order(program: Program) -> list[Equation]:
+    """Every equation of a program in evaluation order."""
+    return [e for group in schedule(program) for e in members(group)]
+
+
+def components(program: Program) -> list[list[Equation]]:
+    """The equations that read each other, each group after those that it reads: Tarjan's algorithm.
+
+    ``index`` numbers equations as they are met, ``low`` is the earliest one on the stack that each can reach: where the two
+    agree, the equations above it on the stack read each other and nothing that is still open.  It is iterative because a
+    program of a thousand definitions is a path of a thousand, deeper than Python's own stack.
+    """
     order = {e.name: n for n, e in enumerate(program.equations)}
     deps = [sorted(order[t.name] for t in e.tensors() if t.name in order) for e in program.equations]
-    index, low, on, stack, out = {}, {}, set(), [], []
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    on: set[int] = set()
+    stack: list[int] = []
+    out: list[list[Equation]] = []
     for root in range(len(deps)):
         if root in index:
             continue
@@ -90,6 +110,11 @@ def _components(program: Program):
 
 
 def _scan(component: list[Equation], names: set[str]) -> Scan:
+    """The component as a recurrence: along some axis every read within it is at a constant shift, all of one sign.
+
+    Shifts of one sign mean that a step reads only steps that are done.  Reads at shift 0 stay within a step, and only
+    their order matters there; with no read at another shift the cycle would be one within a step, which nothing breaks.
+    """
     cycle = " -> ".join(sorted(names)) + f" -> {min(names)}"
     reads = {e.name: _inner(e, names) for e in component}
     for axis in _axis_choices(component, reads):
@@ -108,8 +133,13 @@ def _scan(component: list[Equation], names: set[str]) -> Scan:
     )
 
 
-def _axis_choices(component, reads):
-    """Assignments of one axis position to each member, grown from each axis of the first member along its reads."""
+def _axis_choices(component: list[Equation], reads: dict[str, list[Read]]) -> Iterator[dict[str, int]]:
+    """Assignments of one axis position to each member, grown from each axis of the first member along its reads.
+
+    Members need not keep time at the same place (``h[t, b]`` and ``dW[i, t]``), so the place of each is found from who
+    reads it: where the reader's own time letter stands, plus a number, is the time axis of what is read.  Every member
+    reads, directly or through others, every other one; so one axis of the first decides all, and the tries are few.
+    """
     by_name = {e.name: e for e in component}
     first = component[0]
     for a in range(first.tensor.rank):
@@ -130,7 +160,10 @@ def _axis_choices(component, reads):
             yield axis
 
 
-def _shifts(component, reads, axis):
+def _shifts(
+    component: list[Equation], reads: dict[str, list[Read]], axis: dict[str, int]
+) -> list[tuple[str, str, int]] | None:
+    """``(reader, read, shift)`` of every read within the component; None where one is not a number of steps away."""
     found = []
     for e in component:
         t: Index = e.idx[axis[e.name]]
@@ -142,15 +175,16 @@ def _shifts(component, reads, axis):
     return found
 
 
-def _inner(e: Equation, names) -> list[Read]:
+def _inner(e: Equation, names: set[str]) -> list[Read]:
     """An equation's reads of the cycle, in an order that does not depend on hashes; to print them is slow."""
     found = [r for r in e.reads() if r.tensor.name in names]
     return sorted(found, key=str) if len(found) > 1 else found
 
 
-def _within_step(component, edges):
+def _within_step(component: list[Equation], edges: list[tuple[str, str]]) -> list[Equation] | None:
     """Order members so that a read at shift 0 comes after its definition; None if that is impossible."""
-    left, done, out = list(component), set(), []
+    left, out = list(component), []
+    done: set[str] = set()
     while left:
         for e in left:
             if all(b in done or a != e.name for a, b in edges):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy
 from sympy import Add, Expr, Integer, Mul, Pow, expand
 
 from derive.language import affine
+from derive.language.index import Index
 from derive.language.tensor import Read
 
 from .canonical import term_key
@@ -86,7 +88,7 @@ def drop_free_sums(term: Term) -> Term:
     return replace(term, coef=term.coef * Mul(*(b.size for b in idle)), bnd=tuple(b for b in term.bnd if b in used))
 
 
-def collect(terms, idx=()) -> tuple[Term, ...]:
+def collect(terms: Iterable[Term], idx: tuple[Index, ...] = ()) -> tuple[Term, ...]:
     """Like terms added up, zeros dropped, in order of first appearance."""
     env = {i: f"={n}" for n, i in enumerate(idx)}
     found: dict[str, Term] = {}
@@ -97,7 +99,7 @@ def collect(terms, idx=()) -> tuple[Term, ...]:
     return tuple(t for t in found.values() if t.coef != 0)
 
 
-def merge(term: Term, nonzero=frozenset()) -> Term:
+def merge(term: Term, nonzero: frozenset[str] = frozenset()) -> Term:
     """Equal factors into powers and exponentials into one: ``exp(z) exp(-lse) = exp(z - lse)``.
 
     Negative and positive powers meet only over a read that cannot be the zero outside a tensor: one named in ``nonzero``
@@ -132,6 +134,6 @@ def merge(term: Term, nonzero=frozenset()) -> Term:
     return replace(term, fac=tuple(fac))
 
 
-def _is_nonzero(base: Expr, nonzero) -> bool:
+def _is_nonzero(base: Expr, nonzero: frozenset[str]) -> bool:
     """A read that is never zero; or one in range, where p / p = 1 removes a quotient that p = 0 would leave undefined."""
     return isinstance(base, Read) and (base.tensor.name in nonzero or affine.safe_read(base))

@@ -1,12 +1,8 @@
-"""How derivations are shown: one layout tree per formula and one outline per document, drawn by every renderer.
+"""How derivations are shown: one layout tree per formula and one outline per document, drawn by every format.
 
-letters.py      which letter an index is shown as (its own, or primed on a clash; never a uid)
-names.py        which symbol a tensor is shown as (Greek, labels, adjoint marks)
-layout.py       the layout tree: what stands over, under and beside what
-expressions.py  SymPy expression -> layout tree
-equations.py    terms and equations -> layout tree (common factors, coefficients, conditions under the sum)
-matrix.py       the matrix form of an equation, where it has one
-tex.py mathml.py  layout tree -> LaTeX, MathML (text: derive/show/text.py)
-chapters.py worked.py graph.py svg.py  parts of the document
-outline.py      Derivation -> title, tables, chapters, equations; the same for all formats
+formulas/       letters, names and layout trees; index equations and their matrix form; LaTeX and MathML of the trees
+document/       the outline of a derivation as blocks: title, tables, chapters, worked example, drawings
+pictures/       convolutions on grids, recurrences unrolled, equations written out in numbers
+text.py latex.py markdown.py html.py   blocks and formulas, written
+matrix_notation.py                     a whole derivation in matrix notation
 """

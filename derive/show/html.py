@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Unpack
+
 from derive.program.derived import Derived
-from derive.show.document.options import read_options
+from derive.show.document.format import Format
+from derive.show.document.graph import Graph
+from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.document.svg import svg
 from derive.show.formulas.mathml import clean, math, render
@@ -66,103 +71,93 @@ PAGE_STYLE = """
 """
 
 
-def derivation_html(d: Derived, **options) -> str:
-    """One self-contained page: MathML, inline SVG and CSS; no script, nothing fetched.
+def derivation_html(d: Derived, **options: Unpack[Choices]) -> str:
+    """One self-contained page: MathML, inline SVG and CSS; no script, nothing fetched; well-formed XML as well as HTML 5.
 
-    Parameters
-    ----------
-    d : Derivation
-    **options
-        ``notation`` ("both", "index", "matrix"), ``adjoint`` ("bar", "partial", "d"), ``example`` (bool).
-
-    Returns
-    -------
-    str
-        Well-formed XML as well as HTML 5.
+    The options are those of :class:`~derive.show.document.options.Options`.
     """
     return blocks_html(outline(d, read_options(options)))
 
 
-def blocks_html(blocks) -> str:
+def blocks_html(blocks: Sequence[B.Block]) -> str:
     """The page of any list of blocks, of which the first is its title."""
+    title = blocks[0].text if isinstance(blocks[0], B.Heading) else ""
     return (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{clean(blocks[0].text)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
+        f"<title>{clean(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
         f"{_article(blocks)}\n</body>\n</html>\n"
     )
 
 
-def derivation_fragment(d: Derived, **options) -> str:
+def derivation_fragment(d: Derived, **options: Unpack[Choices]) -> str:
     """The same as one element, to stand inside another page or a notebook."""
     return blocks_fragment(outline(d, read_options(options)))
 
 
-def blocks_fragment(blocks) -> str:
+def blocks_fragment(blocks: Sequence[B.Block]) -> str:
     """Any list of blocks as one element."""
     return f"<div><style>{STYLE}</style>\n{_article(blocks)}</div>"
 
 
-def _article(blocks) -> str:
+def _article(blocks: Sequence[B.Block]) -> str:
     return f'<article class="derivation">\n{blocks_article(blocks)}\n</article>'
 
 
-def blocks_article(blocks) -> str:
+def blocks_article(blocks: Sequence[B.Block]) -> str:
     """What stands inside the article, for pages that bring their own frame."""
-    page = _Page()
-    return "\n".join(page.block(b) for b in blocks)
-
-
-def parts_html(parts) -> str:
-    """A sentence."""
-    shown = []
-    for p in parts:
-        if isinstance(p, L.Node):
-            shown.append(math(render(p)))
-        elif isinstance(p, B.Ref):
-            shown.append(f'<a href="#{_anchor(p.label)}">({clean(p.label)})</a>')
-        elif isinstance(p, B.Mono):
-            shown.append(f"<code>{clean(p.text)}</code>")
-        elif isinstance(p, B.Strong):
-            shown.append(f"<b>{clean(p.text)}</b>")
-        else:
-            shown.append(clean(p))
-    return "".join(shown)
+    return "\n".join(map(_Page().block, blocks))
 
 
 def _anchor(label: str) -> str:
     return "eq-" + label.replace("′", "-as-defined")
 
 
-class _Page:
-    """Draws blocks; remembers which equation numbers it has shown, so that each is an anchor once."""
+class _Page(Format):
+    """Remembers which equation numbers it has shown, so that each is an anchor once."""
 
-    def __init__(self):
-        self.anchors = set()
+    def __init__(self) -> None:
+        self.anchors: set[str] = set()
 
-    def block(self, block) -> str:
-        return getattr(self, "_" + type(block).__name__.lower())(block)
+    def words(self, text: str) -> str:
+        return clean(text)
 
-    def _heading(self, block):
+    def formula(self, node: L.Node) -> str:
+        return math(render(node))
+
+    def reference(self, label: str) -> str:
+        return f'<a href="#{_anchor(label)}">({clean(label)})</a>'
+
+    def mono(self, text: str) -> str:
+        return f"<code>{clean(text)}</code>"
+
+    def strong(self, text: str) -> str:
+        return f"<b>{clean(text)}</b>"
+
+    def heading(self, block: B.Heading) -> str:
         return f"<h{block.level}>{clean(block.text)}</h{block.level}>"
 
-    def _para(self, block):
-        return f"<p>{parts_html(block.parts)}</p>"
+    def paragraph(self, block: B.Para) -> str:
+        return f"<p>{self.sentence(block.parts)}</p>"
 
-    def _bullets(self, block):
-        return "<ul>" + "".join(f"<li>{parts_html(i)}</li>" for i in block.items) + "</ul>"
+    def bullets(self, block: B.Bullets) -> str:
+        return "<ul>" + "".join(f"<li>{self.sentence(i)}</li>" for i in block.items) + "</ul>"
 
-    def _table(self, block):
+    def table(self, block: B.Table) -> str:
         head = "".join(f"<th>{clean(h)}</th>" for h in block.header)
-        rows = "".join("<tr>" + "".join(_cell(c) for c in row) + "</tr>" for row in block.rows)
+        rows = "".join("<tr>" + "".join(map(self._cell, row)) + "</tr>" for row in block.rows)
         return f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
-    def _equations(self, block):
+    def _cell(self, parts: B.Sentence) -> str:
+        text = self.sentence(parts)
+        return f'<td class="{text}">{text}</td>' if text in ("proved", "refuted") else f"<td>{text}</td>"
+
+    def equations(self, block: B.Equations) -> str:
         asides = any(line.aside for line in block.lines)
         rows = "".join(self._line(line, asides) for line in block.lines)
         return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'
 
-    def _line(self, line, asides):
+    def _line(self, line: B.Line, asides: bool) -> str:
         lhs = math(render(line.lhs), display=True) if line.lhs is not None else ""
         rhs = math("<mo>=</mo>" + render(line.rhs), display=True)
         aside, below = '<td class="aside"></td>' if asides else "", ""
@@ -179,17 +174,12 @@ class _Page:
         sides = f'<td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>'
         return f'<tr{anchor}>{sides}{aside}<td class="num">{number}</td></tr>{below}'
 
-    def _fold(self, block):
-        inside = "".join(self.block(b) for b in block.blocks)
+    def fold(self, block: B.Fold) -> str:
+        inside = "".join(map(self.block, block.blocks))
         return f"<details><summary>{clean(block.summary)}</summary>{inside}</details>"
 
-    def _drawing(self, block):
+    def drawing(self, graph: Graph) -> str:
         return (
-            f'<figure class="drawing">{svg(block.graph)}<figcaption>Arrows run from what is read to its reader; '
+            f'<figure class="drawing">{svg(graph)}<figcaption>Arrows run from what is read to its reader; '
             "outlined in colour is what the derivative is taken by.</figcaption></figure>"
         )
-
-
-def _cell(parts):
-    text = parts_html(parts)
-    return f'<td class="{text}">{text}</td>' if text in ("proved", "refuted") else f"<td>{text}</td>"

@@ -9,6 +9,9 @@ r"""LaTeX: formulas that need amsmath only, and the whole derivation, to be ``\i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Unpack
+
 from sympy import Expr
 
 from derive.language import printing
@@ -16,11 +19,12 @@ from derive.language.formulas.functions import letters_of
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
-from derive.show.document.options import read_options
+from derive.show.document.format import Format
+from derive.show.document.graph import Graph
+from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.expressions import expression
-from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.tex import escape, render
 
@@ -31,7 +35,7 @@ LINE = 72  # about how many characters of a formula fit on a line; longer sums a
 
 
 @printing.latex.register(Expr)
-def latex_expr(e, names: Namer | None = None) -> str:
+def latex_expr(e: Expr, names: Namer | None = None) -> str:
     """LaTeX of an expression (math mode)."""
     return render(expression(e, names))
 
@@ -51,12 +55,6 @@ def equation_latex(eq: Equation, names: Namer | None = None) -> str:
     return f"{render(lhs)} = {render(rhs)}"
 
 
-def matrix_latex(eq: Equation, names: Namer | None = None) -> str | None:
-    """LaTeX of the matrix form (math mode), or None where there is none."""
-    form = matrix_layout(eq, names)
-    return form and f"{render(form[0])} = {render(form[1])}"
-
-
 PREAMBLE = r"""\documentclass[11pt]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
@@ -69,49 +67,23 @@ PREAMBLE = r"""\documentclass[11pt]{article}
 SECTIONS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
 
 
-def derivation_latex(d: Derived, standalone: bool = False, **options) -> str:
+def derivation_latex(d: Derived, standalone: bool = False, **options: Unpack[Choices]) -> str:
     r"""The whole derivation as LaTeX, to be ``\input`` into a paper that loads amsmath.
 
-    Parameters
-    ----------
-    d : Derivation
-    standalone : bool
-        With a preamble, so that it compiles by itself.
-    **options
-        ``notation`` ("both", "index", "matrix"), ``adjoint`` ("bar", "partial", "d"), ``example`` (bool).
-
-    Returns
-    -------
-    str
-        Equations carry the numbers they have in the program, by ``\tag``, and labels ``eq:<name>:<number>``.
+    ``standalone`` adds a preamble, so that it compiles by itself; the other options are those of
+    :class:`~derive.show.document.options.Options`.  Equations carry the numbers they have in the program, by ``\tag``, and
+    labels ``eq:<name>:<number>``.
     """
     return blocks_latex(outline(d, read_options(options)), d.name, standalone)
 
 
-def blocks_latex(blocks, name: str, standalone: bool = False) -> str:
+def blocks_latex(blocks: Sequence[B.Block], name: str, standalone: bool = False) -> str:
     """The LaTeX of any list of blocks; ``name`` keeps its labels apart from those of another."""
     paper = _Paper(name)
-    body = paper.draw(blocks)
+    body = "\n\n".join(map(paper.block, blocks))
     if not standalone:
         return f"% derivation {paper.key}; needs \\usepackage{{amsmath}}\n{body}\n"
     return f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"
-
-
-def parts_latex(parts) -> str:
-    """A sentence."""
-    shown = []
-    for p in parts:
-        if isinstance(p, L.Node):
-            shown.append(f"${render(p)}$")
-        elif isinstance(p, B.Ref):
-            shown.append(f"({tag(p.label)})")
-        elif isinstance(p, B.Mono):
-            shown.append(rf"\texttt{{{escape(p.text)}}}")
-        elif isinstance(p, B.Strong):
-            shown.append(rf"\textbf{{{escape(p.text)}}}")
-        else:
-            shown.append(escape(p))
-    return "".join(shown)
 
 
 def tag(label: str) -> str:
@@ -124,7 +96,8 @@ def display_rows(line: B.Line) -> list[str]:
     rhs = line.rhs
     if not isinstance(rhs, L.Sum) or L.width(rhs) <= LINE or len(rhs.items) < 2:
         return [f"{lhs} &= {render(rhs)}"]
-    rows, items = [], []
+    rows: list[tuple[tuple[int, L.Node], ...]] = []
+    items: list[tuple[int, L.Node]] = []
     for sign, item in rhs.items:
         if items and sum(L.width(i) for _, i in items) + L.width(item) > LINE:
             rows.append(tuple(items))
@@ -135,53 +108,63 @@ def display_rows(line: B.Line) -> list[str]:
     return [first] + [rf"&\quad {'' if r[0][0] < 0 else '{} + '}{render(L.Sum(r))}" for r in rows[1:]]
 
 
-class _Paper:
-    """Draws blocks; remembers which equation numbers it has labelled."""
+class _Paper(Format):
+    """Remembers which equation numbers it has labelled."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         self.key = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
         self.labels: set[str] = set()
 
-    def draw(self, blocks) -> str:
-        return "\n\n".join(self.block(b) for b in blocks)
+    def words(self, text: str) -> str:
+        return escape(text)
 
-    def block(self, block) -> str:
-        return getattr(self, "_" + type(block).__name__.lower())(block)
+    def formula(self, node: L.Node) -> str:
+        return f"${render(node)}$"
 
-    def _heading(self, block):
+    def reference(self, label: str) -> str:
+        return f"({tag(label)})"
+
+    def mono(self, text: str) -> str:
+        return rf"\texttt{{{escape(text)}}}"
+
+    def strong(self, text: str) -> str:
+        return rf"\textbf{{{escape(text)}}}"
+
+    def heading(self, block: B.Heading) -> str:
         return rf"\{SECTIONS[block.level]}{{{escape(block.text)}}}"
 
-    def _para(self, block):
-        return parts_latex(block.parts)
+    def paragraph(self, block: B.Para) -> str:
+        return self.sentence(block.parts)
 
-    def _bullets(self, block):
-        items = "\n".join(rf"\item {parts_latex(i)}" for i in block.items)
+    def bullets(self, block: B.Bullets) -> str:
+        items = "\n".join(rf"\item {self.sentence(i)}" for i in block.items)
         return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
 
-    def _table(self, block):
-        rows = [" & ".join(rf"\textbf{{{escape(h)}}}" for h in block.header) + r" \\ \hline"]
-        rows += [" & ".join(parts_latex(c) for c in row) + r" \\" for row in block.rows]
+    def table(self, block: B.Table) -> str:
+        rows = [" & ".join(map(self.strong, block.header)) + r" \\ \hline"]
+        rows += [" & ".join(map(self.sentence, row)) + r" \\" for row in block.rows]
         return "\\begin{tabular}{" + "l" * len(block.header) + "}\n" + "\n".join(rows) + "\n\\end{tabular}"
 
-    def _equations(self, block):
+    def equations(self, block: B.Equations) -> str:
         rows = []
         for line in block.lines:
             drawn = display_rows(line)
-            if line.aside:
-                drawn[-1:] = self._with_aside(line, drawn[-1])
+            drawn[-1:] = self._with_aside(line, drawn[-1])
             drawn[-1] += self._tag(line.label)
             rows += drawn
         body = " \\\\\n".join(rows)
         return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
     @staticmethod
-    def _with_aside(line, row):
+    def _with_aside(line: B.Line, row: str) -> list[str]:
+        if line.aside is None:
+            return [row]
         aside = f"{render(line.aside[0])} = {render(line.aside[1])}"
         if L.width(line.rhs) + L.width(line.aside[1]) < LINE:
             return [rf"{row} && {aside}"]
         return [row, rf"& \qquad {aside}"]
 
-    def _tag(self, label):
+    def _tag(self, label: str) -> str:
         if not label:
             return ""
         mark = f" \\tag{{{tag(label)}}}"
@@ -190,18 +173,13 @@ class _Paper:
             mark += f"\\label{{eq:{self.key}:{label}}}"
         return mark
 
-    def _fold(self, block):
-        inside = "\n\n".join(self.block(b) for b in block.blocks)
+    def fold(self, block: B.Fold) -> str:
+        inside = "\n\n".join(map(self.block, block.blocks))
         return f"{{\\small {escape(block.summary)}:\n\n{inside}\n}}"
 
-    def _drawing(self, block):
+    def drawing(self, graph: Graph) -> str:
         rows = []
-        for box in block.graph.boxes:
-            sources = [rf"\texttt{{{escape(s)}}}" for s in block.graph.sources(box.name)]
-            if box.name in block.graph.loops:
-                sources.append("its own earlier values")
-            if sources:
-                rows.append(
-                    rf"\texttt{{{escape(box.name)}}} & {escape(box.shape)} & $\leftarrow$ {', '.join(sources)} \\"
-                )
+        for box, sources, again in graph.readers():
+            read = [*map(self.mono, sources), *(["its own earlier values"] if again else [])]
+            rows.append(rf"{self.mono(box.name)} & {escape(box.shape)} & $\leftarrow$ {', '.join(read)} \\")
         return "\\begin{tabular}{lll}\n" + "\n".join(rows) + "\n\\end{tabular}"

@@ -6,8 +6,13 @@ use letters only: ``\cr``, ``\thinspace``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Unpack
+
 from derive.program.derived import Derived
-from derive.show.document.options import read_options
+from derive.show.document.format import Format
+from derive.show.document.graph import Graph
+from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.formulas.names import plain
 from derive.show.formulas.tex import ESCAPES, render
@@ -30,25 +35,14 @@ LETTERS = {
 SPECIAL = "\\`*_{}[]<>()#+!|$~&"
 
 
-def derivation_markdown(d: Derived, **options) -> str:
-    """The whole derivation as Markdown.
-
-    Parameters
-    ----------
-    d : Derivation
-    **options
-        ``notation`` ("both", "index", "matrix"), ``adjoint`` ("bar", "partial", "d"), ``example`` (bool).
-
-    Returns
-    -------
-    str
-    """
+def derivation_markdown(d: Derived, **options: Unpack[Choices]) -> str:
+    """The whole derivation as Markdown; the options are those of :class:`~derive.show.document.options.Options`."""
     return blocks_markdown(outline(d, read_options(options)))
 
 
-def blocks_markdown(blocks) -> str:
+def blocks_markdown(blocks: Sequence[B.Block]) -> str:
     """The Markdown of any list of blocks."""
-    return "\n\n".join(_BLOCKS[type(b)](b) for b in blocks) + "\n"
+    return "\n\n".join(map(_Markdown().block, blocks)) + "\n"
 
 
 def math(latex: str) -> str:
@@ -71,66 +65,57 @@ def sentence(text: str) -> str:
     return "".join(f"&#{ord(c)};" if c in "\\`*_<>|$&~" else c for c in plain(text))
 
 
-def parts_markdown(parts) -> str:
-    """A sentence."""
-    shown = []
-    for p in parts:
-        if isinstance(p, L.Node):
-            shown.append(f"${math(render(p))}$")
-        elif isinstance(p, B.Ref):
-            shown.append(f"({p.label})")
-        elif isinstance(p, B.Mono):
-            shown.append(f"<code>{escape(p.text)}</code>")
-        elif isinstance(p, B.Strong):
-            shown.append(f"**{sentence(p.text)}**")
-        else:
-            shown.append(sentence(p))
-    return "".join(shown)
+class _Markdown(Format):
+    def words(self, text: str) -> str:
+        return sentence(text)
 
+    def formula(self, node: L.Node) -> str:
+        return f"${math(render(node))}$"
 
-def _equations(block):
-    rows = []
-    for line in block.lines:
-        drawn = display_rows(line)
-        if line.aside:
-            drawn[-1] += rf" &&\quad {render(line.aside[0])} = {render(line.aside[1])}"
-        elif line.label:
-            drawn[-1] += " &&"
-        if line.label:
-            drawn[-1] += rf" &&\quad \text{{({line.label.replace('′', chr(39))})}}"
-        rows += drawn
-    body = math(" \\\\\n".join(rows))
-    return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+    def reference(self, label: str) -> str:
+        return f"({label})"
 
+    def mono(self, text: str) -> str:
+        return f"<code>{escape(text)}</code>"
 
-def _table(block):
-    head = "| " + " | ".join(sentence(h) for h in block.header) + " |"
-    rule = "|" + "---|" * len(block.header)
-    return "\n".join([head, rule] + ["| " + " | ".join(parts_markdown(c) for c in row) + " |" for row in block.rows])
+    def strong(self, text: str) -> str:
+        return f"**{sentence(text)}**"
 
+    def heading(self, block: B.Heading) -> str:
+        return f"{'#' * block.level} {sentence(block.text)}"
 
-def _fold(block):
-    inside = "\n\n".join(_BLOCKS[type(b)](b) for b in block.blocks)
-    return f"<details><summary>{sentence(block.summary)}</summary>\n\n{inside}\n\n</details>"
+    def paragraph(self, block: B.Para) -> str:
+        return self.sentence(block.parts)
 
+    def bullets(self, block: B.Bullets) -> str:
+        return "\n".join(f"- {self.sentence(i)}" for i in block.items)
 
-def _drawing(block):
-    lines = []
-    for box in block.graph.boxes:
-        sources = [f"<code>{escape(s)}</code>" for s in block.graph.sources(box.name)]
-        if box.name in block.graph.loops:
-            sources.append("its own earlier values")
-        if sources:
-            lines.append(f"- <code>{escape(box.name)}</code> ({sentence(box.shape)}) reads {', '.join(sources)}")
-    return "\n".join(lines)
+    def table(self, block: B.Table) -> str:
+        head = "| " + " | ".join(map(sentence, block.header)) + " |"
+        rule = "|" + "---|" * len(block.header)
+        return "\n".join([head, rule, *("| " + " | ".join(map(self.sentence, row)) + " |" for row in block.rows)])
 
+    def equations(self, block: B.Equations) -> str:
+        rows = []
+        for line in block.lines:
+            drawn = display_rows(line)
+            if line.aside:
+                drawn[-1] += rf" &&\quad {render(line.aside[0])} = {render(line.aside[1])}"
+            elif line.label:
+                drawn[-1] += " &&"
+            if line.label:
+                drawn[-1] += rf" &&\quad \text{{({line.label.replace('′', chr(39))})}}"
+            rows += drawn
+        body = math(" \\\\\n".join(rows))
+        return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
 
-_BLOCKS = {
-    B.Heading: lambda b: f"{'#' * b.level} {sentence(b.text)}",
-    B.Para: lambda b: parts_markdown(b.parts),
-    B.Bullets: lambda b: "\n".join(f"- {parts_markdown(i)}" for i in b.items),
-    B.Table: _table,
-    B.Equations: _equations,
-    B.Fold: _fold,
-    B.Drawing: _drawing,
-}
+    def fold(self, block: B.Fold) -> str:
+        inside = "\n\n".join(map(self.block, block.blocks))
+        return f"<details><summary>{sentence(block.summary)}</summary>\n\n{inside}\n\n</details>"
+
+    def drawing(self, graph: Graph) -> str:
+        lines = []
+        for box, sources, again in graph.readers():
+            read = [*map(self.mono, sources), *(["its own earlier values"] if again else [])]
+            lines.append(f"- {self.mono(box.name)} ({sentence(box.shape)}) reads {', '.join(read)}")
+        return "\n".join(lines)

@@ -7,7 +7,7 @@ from derive.program.derived import Derived
 from derive.show.formulas.matrix_notation import Notation
 
 from . import latex, text
-from .formulas import tex
+from .formulas import plaintext, tex
 
 
 def matrix_notation(d: Derived, format: str = "text") -> str:
@@ -41,7 +41,8 @@ def matrix_notation(d: Derived, format: str = "text") -> str:
         ]
         return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
     pairs = [
-        (text.render(f[0]), text.render(f[1])) if f else (*text.equation_text(e).split(" = ", 1),) for e, f in forms
+        (plaintext.render(f[0]), plaintext.render(f[1])) if f else (*text.equation_text(e).split(" = ", 1),)
+        for e, f in forms
     ]
     width = max((len(left) for (left, _), (_, f) in zip(pairs, forms, strict=True) if f), default=0)
     return "\n".join(
@@ -52,7 +53,7 @@ def matrix_notation(d: Derived, format: str = "text") -> str:
 
 def ranks_of(d: Derived) -> dict[str, tuple[int, int]]:
     """How the axes of every Jacobian and Hessian of a derivation split: those of what is derived, and of by what."""
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for group, value in d.results:
         if group == "hessian":
             by = {t.name: t.rank for t in d.wrt}

@@ -55,12 +55,26 @@ DERIVE = {
 }
 BASE = {"base": "What a layer is", "config": "Saving a layer", "graph": "Graphs"}  # modules that are no kind of layer
 NUMERICS = {
-    "Programs": (MEMBERS, ("compile", "Kernel")),
+    "Programs": (MEMBERS, ("compile", "Kernel", "source")),
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load", "transfer", "Callback", "EarlyStopping", "Player", "play")),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),
-    "Data": (MEMBERS, ("load_csv", "load_npz", "load_images", "Loaded", "Standardizer", "Augment")),
+    "Data": (
+        MEMBERS,
+        (
+            "digits",
+            "load_mnist",
+            "load_idx",
+            "load_csv",
+            "load_npz",
+            "load_images",
+            "Loaded",
+            "Standardizer",
+            "Augment",
+            "split",
+        ),
+    ),
     "Without gradients": (MEMBERS, ("Perceptron", "rbf_centres")),
     "Errors": ((), ("NumericsError", "InputError", "SizeError", "NewtonError", "NotFiniteError")),
 }

@@ -1,6 +1,9 @@
 """Pages written by the build from the library itself: the passes, derivations made live, the public names."""
 
+import importlib
 import inspect
+import re
+import tomllib
 from pathlib import Path
 
 from api_groups import BASE, DERIVE, NUMERICS, PLAIN_DATA
@@ -19,6 +22,7 @@ def write_all(app):
     folder.mkdir(exist_ok=True)
     pages = {
         "passes": passes(),
+        "floors": floors(Path(app.srcdir) / "floors.toml"),
         "catalogue": catalogue(),
         "teaser": teaser(),
         "api_derive": api_derive(),
@@ -41,6 +45,8 @@ def passes() -> str:
     lines = ["```text", *drawn([p.name for p in PASSES]), "```", "", "## Pass by pass", ""]
     for step in PASSES:
         lines += [f"### {step.name}", "", "```{eval-rst}", first_paragraph(step), "```", ""]
+        if step.rules:
+            lines += [f"Its rules, in the order in which it tries them: {', '.join(r.name for r in step.rules)}.", ""]
     lines += ["## What each did to softmax regression", "", "```text", *map(str, derived.passes), "```", ""]
     return "\n".join(lines)
 
@@ -59,6 +65,29 @@ def drawn(names: list[str]) -> list[str]:
             arrow + " type check of the whole program",
         ]
     return [*lines, " " * (middle + 3) + "▼", "  forward and backward equations, numbered; every step kept"]
+
+
+def floors(plan: Path) -> str:
+    """The house drawn from the list that the test of the floors reads, and what each room is for."""
+    houses = {n: f for n, f in tomllib.loads(plan.read_text(encoding="utf-8")).items() if n != "doors"}
+    width = max(len(_row(rooms)) for found in houses.values() for rooms in found) + 2
+    lines, table = [], ["| room | what it is for |", "| --- | --- |"]
+    for name in reversed(houses):
+        lines.append("  ┌" + f" {name} ".center(width, "─") + "┐")
+        for n, rooms in enumerate(reversed(houses[name])):
+            lines += (["  ├" + "─" * width + "┤"] if n else []) + ["  │" + _row(rooms).center(width) + "│"]
+        lines.append("  └" + "─" * width + "┘")
+        for room in (r for rooms in houses[name] for r in rooms):
+            first = (inspect.getdoc(importlib.import_module(room)) or "").split("\n\n")[0].replace("\n", " ")
+            if not first:
+                raise ExtensionError(f"room {room} has no docstring to teach from")
+            first = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", first)
+            table.append(f"| `{room}` | {first.replace('|', chr(92) + '|')} |")
+    return "\n".join(["```text", *lines, "```", "", *table, ""])
+
+
+def _row(rooms: list[str]) -> str:
+    return "    ".join(r.partition(".")[2] or r for r in rooms)
 
 
 def first_paragraph(step) -> str:
@@ -127,7 +156,7 @@ def catalogue() -> str:
 def api(title: str, intro: str, groups: dict[str, tuple], module) -> str:
     """One page of public names in groups, those in no group last; one without a docstring fails the build."""
     listed = {n for _, members in groups.values() for n in members}
-    public = {n for n in vars(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
+    public = {n for n in dir(module) if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
     further = sorted(public - listed - PLAIN_DATA)
     if further:
         groups = {**groups, "Further": (("members",), tuple(further))}

@@ -43,7 +43,7 @@ def tangent(folder: Path) -> str:
     """A root: the tangent, its root, and the picture."""
     import derive as dv
     import numerics as nx
-    from numerics.newton import tangents
+    from numerics.minimize import tangents
 
     x = dv.tensor("x")
     d = dv.jacobian(dv.define("f", (), x[()] ** 3 - 2 * x[()] - 5), [x])
@@ -69,7 +69,7 @@ def logistic(folder: Path) -> str:
     """Logistic regression: the expansion, and both methods on random data."""
     import derive as dv
     import numerics as nx
-    from numerics.newton import convergence
+    from numerics.minimize import convergence
 
     d = dv.hessian(*_logistic())
     found = dv.taylor(d)
@@ -132,7 +132,7 @@ def bending(folder: Path) -> str:
     """The quadratic model where it is good, and where the loss bends down."""
     import derive as dv
     import numerics as nx
-    from numerics.newton import curvature
+    from numerics.minimize import curvature
 
     x, y = dv.tensor("x"), dv.tensor("y")
     valley = dv.hessian(dv.define("L", (), 10 * (y[()] - x[()] ** 2) ** 2 + (1 - x[()]) ** 2), [x, y])
@@ -153,7 +153,7 @@ def network(folder: Path) -> str:
     """The small network of the example, by both methods."""
     import importlib.util
 
-    from numerics.newton import convergence
+    from numerics.minimize import convergence
 
     path = Path(__file__).parents[2] / "examples" / "newton_vs_gradient_descent.py"
     spec = importlib.util.spec_from_file_location("newton_vs_gradient_descent", path)

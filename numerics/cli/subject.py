@@ -50,7 +50,7 @@ class Subject:
 
     def compile(self, d: Derivation):
         """The program of a derivation of this, with the sizes it needs."""
-        from numerics.kernel import compile
+        from numerics.kernel.compile import compile
 
         needed = {s.name for s in d.program.sizes()} - {a.name for t in d.program.inputs for a in t.axes if a.is_Symbol}
         return compile(d, sizes={n: v for n, v in self.sizes.items() if n in needed})

@@ -88,7 +88,7 @@ def train(
     """
     from numerics.training import saving as checkpoint
 
-    from .run import Run, train
+    from .runs import Run, train
 
     if name is not None and data is not None and name != data:
         raise NumericsError(f"train {name} --data {data}: name one data set")

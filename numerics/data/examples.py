@@ -12,6 +12,8 @@ import numpy as np
 
 from numerics.errors import InputError
 
+from .metrics import counted, truth
+
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 GZIP = b"\x1f\x8b"
 HIGHEST_RANK = 8  # axes of an array in an IDX file
@@ -261,8 +263,6 @@ def check_class_weight(given, classes: int, Y, loss) -> np.ndarray:
     """One number that is not negative for each class: an array, a dict by class (1 for the rest), or "balanced"."""
     said = f"class_weight is for {classes} classes"
     if isinstance(given, str) and given == "balanced":
-        from .metrics import counted, truth
-
         present, counts = np.unique(truth(np.asarray(Y), loss)[counted(np.asarray(Y), loss)], return_counts=True)
         found = np.ones(classes, np.float32)
         found[present.astype(int)] = counts.sum() / (len(present) * counts)

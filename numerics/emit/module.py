@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-import jax
-from sympy import Expr, Poly, Symbol, floor, solve
+from typing import Any
 
 from derive.derivation.derivation import Derivation
-from derive.language.facts import missing_value
 from derive.language.index import Size
-from derive.language.tensor import Tensor
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation
 from derive.program.schedule import Scan, schedule
+from numerics.emit.patterns import pooling
+from numerics.emit.patterns.affine import Affine, affine_forms
+from numerics.emit.patterns.pools import Pools
+from numerics.emit.patterns.rows import vectors_in_sums
+from numerics.emit.patterns.sums import reuse_sums
+from numerics.emit.source import choose, header, library, printer
+from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
+from numerics.emit.source.names import Names
+from numerics.emit.source.scope import Scope, Writers
+from numerics.emit.source.sizes import preamble
+from numerics.emit.terms import reads
+from numerics.emit.time import checkpoint, scan
+from numerics.emit.time.earlier import Earlier, earlier
+from numerics.emit.time.time_first import TimeFirst, time_first
 from numerics.errors import SizeError
-from numerics.names import Names, comment, literal
 
-from . import affine, checkpoint, choose, dense, equation, library, reads, rows, scan
-from .earlier import earlier
-from .pooling import Pools
-from .scope import Scope
-from .sums import reuse_sums
-from .timefirst import TimeFirst, time_first
+from . import dense, equation
 
-MARGIN = 76  # equation numbers stand in one column, unless a line is longer than this
 FUNCTION_NAMES = {
     "backprop": "loss_and_grads",
     "vjp": "vjp",
@@ -42,7 +47,7 @@ class Module:
     function: str
     inputs: tuple[Tensor, ...]
     choices: tuple[tuple[str, int, str], ...]
-    identifiers: dict[str, str]
+    tree: FunctionDef  # the function, as it was printed
 
 
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
@@ -64,14 +69,12 @@ def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _reads(part):
-    from derive.language.tensor import Read
-
+def _reads(part: Any) -> set[Read]:
     found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
     return {s for r in found for s in r.atoms(Read)}
 
 
-def _results(d: Derivation):
+def _results(d: Derivation) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
     """``(path, tensor)`` of every result."""
     for name, value in d.results:
         if isinstance(value, Tensor):
@@ -83,83 +86,84 @@ def _results(d: Derivation):
 
 def emit(
     d: Derivation,
-    sizes=None,
-    dense_fallback=False,
-    name=None,
-    verified=None,
-    patterns=None,
+    sizes: Mapping[Size, int] | None = None,
+    dense_fallback: bool = False,
+    name: str | None = None,
+    verified: str | None = None,
+    patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
+    backend: str = "cpu",
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
     inputs = inputs_of(d)
-    bound = {Size(k) if isinstance(k, str) else k: v for k, v in (sizes or {}).items()}
-    names = Names({"jnp", "jax", "lax", "functools", "product", *library.NEEDS})
+    bound = dict(sizes or {})
+    names = Names({"jnp", "jax", "lax", "functools", "product", *library.names()})
     function = FUNCTION_NAMES.get(d.kind, "loss_and_grads")
     names.taken.add(function)
-    scope = Scope(names, bound)
-    scope.patterns, scope.backend = choose.checked(patterns), jax.default_backend()
+    scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
+    scope.patterns, scope.backend = choose.checked(patterns), backend
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    if dense_fallback:
-        order = TimeFirst(schedule(d.program))
-    else:
-        reused = reuse_sums(d.program)
-        program = rows.vectors_in_sums(scope, reused.program)
-        written = affine.affine_forms(scope, program, [t for _, t in _results(d)])
-        scope.choices += [*reused.choices, *written.choices]
-        scope.forms = written.forms
-        order = time_first(schedule(written.program))
-        if checkpoint_every is None:
-            found = earlier(order.groups, {t.name for _, t in _results(d)}, _readers(d))
-            order.groups, scope.earlier = found.groups, found.stacked
-    if not dense_fallback and scope.patterns.get("pool") != "windows":
-        scope.pools = Pools.of(order.groups, {t.name for _, t in _results(d)})
-    kept = checkpoint.plan(order.groups, {t.name for _, t in _results(d)}, checkpoint_every, bound)
+    results = [t for _, t in _results(d)]
+    order = TimeFirst(schedule(d.program)) if dense_fallback else _prepared(scope, d, results, checkpoint_every)
+    kept = checkpoint.plan(order.groups, {t.name for t in results}, checkpoint_every, bound)
     order.prepare(scope)
     for group in order.groups:
         if not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
-    order.restore(scope, [t for _, t in _results(d)])
+    order.restore(scope, results)
     if dense_fallback:
-        scope.choices.append(("dense", 0, "asked for: every term on the full grid of its indices"))
-    body = _preamble(scope, inputs, d.program) + [(line.code, line.margin) for line in scope.constants]
-    body += [("", "")] + [(line.code, line.margin) for line in scope.lines]
-    body.append((f"return {_returned(d, scope)}", ""))
+        scope.choice("dense", "asked for: every term on the full grid of its indices", 0)
+    body = (*preamble(scope, inputs), *scope.constants, Gap(), *scope.lines, Return(_returned(d, scope)))
+    arguments = tuple(Name(scope.arrays[t.name]) for t in inputs)
+    tree = FunctionDef(function, arguments, body, (dotted("jax.jit"),))
     text = "\n".join(
         [
-            _header(d, title, scope, verified),
-            _imports(scope),
+            header.header(d, title, scope, verified),
+            header.imports(scope),
             "",
             "",
             *(text + "\n\n" for text in library.sources(scope.helpers)),
-            _signature(function, inputs, scope),
-            _docstring(d, inputs, scope),
-            _laid_out(body),
+            printer.function(tree, header.docstring(d, inputs, scope)),
             "",
         ]
     )
-    given = {t.name: scope.arrays[t.name] for t in inputs}
-    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), given)
+    return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), tree)
 
 
-def write_group(scope: Scope, group, d: Derivation, dense_fallback: bool) -> None:
+def _prepared(scope: Scope, d: Derivation, results: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
+    """What is written, in order: the program with what patterns know of all of it put to use."""
+    names = {t.name for t in results}
+    reused = reuse_sums(d.program)
+    written = affine_forms(scope, vectors_in_sums(scope, reused.program), results)
+    scope.choices += [*reused.choices, *written.choices]
+    scope.records[Affine] = written
+    order = time_first(schedule(written.program))
+    if checkpoint_every is None:
+        found = earlier(order.groups, names, _readers(d))
+        order.groups, scope.records[Earlier] = found.groups, found
+    if scope.patterns.get("pool") != "windows":
+        scope.records[Pools] = Pools.of(order.groups, names)
+    return order
+
+
+def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallback: bool) -> None:
     """One equation, or one recurrence."""
     if isinstance(group, Scan):
         outside = _read_outside(d, group)
         (dense if dense_fallback else scan).write_scan(scope, group, outside)
         return
     scope.number = group.number
-    if scope.pools is not None and group.name in scope.pools.skipped:
+    pools = scope.record(Pools)
+    if pools is not None and group.name in pools.skipped:
         return
-    if scope.pools is not None and group.name in scope.pools.outer:
-        scope.pools.write(scope, group.name, reads.read)
+    if pools is not None and group.name in pools.outer:
+        pooling.write(scope, pools, group.name)
         return
-    writer = dense if dense_fallback else equation
-    v = writer.value(scope, group)
-    scope.write(f"{scope.arrays[group.name]} = {v.src}", f"({group.number})" if group.number else "")
+    scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
 def _readers(d: Derivation) -> dict[str, set[str]]:
@@ -177,269 +181,17 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
     return members & (read | {t.name for _, t in _results(d)})
 
 
-# -- the top of the function ---------------------------------------------------------------------------------------
+def _returned(d: Derivation, scope: Scope) -> Code:
+    """The results: an array each, or arrays by name."""
 
+    def key(k: str | tuple[str, ...]) -> Code:
+        return Tuple(tuple(map(Text, k))) if isinstance(k, tuple) else Text(k)
 
-def _preamble(scope: Scope, inputs, program) -> list[tuple[str, str]]:
-    """Sizes and dtype, as far as they are used."""
-    lines, solved = [], {}
-    todo = set(scope.used_sizes)
-    for s in sorted(todo, key=lambda s: s.name):
-        if s in scope.bound:
-            lines.append((f"{scope.used_sizes[s]} = {scope.bound[s]}", ""))
-            continue
-        place = size_place(s, inputs)
-        if place is None:
-            raise SizeError(
-                f'size {s.name} is fixed by no array; give it, as in nx.compile(d, sizes={{"{s.name}": 2}})'
-            )
-        solved[s] = place
-    by_tensor: dict = {}
-    for s, (t, axis, e) in sorted(solved.items(), key=lambda kv: (inputs.index(kv[1][0]), kv[1][1])):
-        by_tensor.setdefault(t, []).append((s, axis, e))
-    for t, found in by_tensor.items():
-        lines += _sizes_of(scope, t, found)
-    if scope.dtype_used:
-        first = next(t for t in inputs if t.dtype == "float")
-        lines.append((f"{scope.dtype} = {scope.arrays[first.name]}.dtype", ""))
-    return lines
-
-
-def _sizes_of(scope: Scope, t: Tensor, found) -> list[tuple[str, str]]:
-    source = scope.arrays[t.name]
-    if len(found) == t.rank and t.rank > 1 and all(e is None for *_, e in found):
-        return [(f"{', '.join(scope.used_sizes[s] for s, *_ in found)} = {source}.shape", "")]
-    lines = []
-    for s, axis, e in found:
-        code = f"{source}.shape[{axis}]"
-        if e is not None:
-            unknown = Symbol("n")
-            whole = all(c.is_Integer for c in Poly(e, unknown).coeffs())  # n / 2 of an array's axis is a whole number
-            code = Scope.size(_Plain(scope, unknown, code), e if whole else floor(e)).src
-        lines.append((f"{scope.used_sizes[s]} = {code}", ""))
-    return lines
-
-
-class _Plain(Scope):
-    """Writes a size expression in which one symbol stands for a source text."""
-
-    def __init__(self, scope, unknown, text):
-        super().__init__(scope.names, scope.bound, scope)
-        self.unknown, self.text = unknown, text
-
-    def size(self, e):
-        from .value import Val
-
-        return Val(self.text, kind="num") if e == self.unknown else super().size(e)
-
-
-def size_place(s: Size, inputs) -> tuple[Tensor, int, Expr | None] | None:
-    """``(tensor, axis, formula)`` that fixes a size: an axis of that size, else one that is linear in it alone."""
-    for t in inputs:
-        for n, a in enumerate(t.axes):
-            if a == s:
-                return t, n, None
-    unknown = Symbol("n")
-    for t in inputs:
-        for n, a in enumerate(t.axes):
-            if a.free_symbols == {s} and a.is_polynomial(s):
-                found = solve(a - unknown, s)
-                if len(found) == 1:
-                    return t, n, found[0]
-    return None
-
-
-# -- text ----------------------------------------------------------------------------------------------------------
-
-
-def _laid_out(body) -> str:
-    lines = [
-        ("    " + line, margin if n == 0 else "")
-        for code, margin in body
-        for n, line in enumerate(wrapped(code, 112) if code.strip() else [""])
-    ]
-    short = [len(line) for line, margin in lines if margin and len(line) <= MARGIN]
-    column = max([40, *short]) + 2
-    out = []
-    for line, margin in lines:
-        if not line.strip():
-            out += [""] if out and out[-1] else []
-            continue
-        out.append((f"{line:<{column - 2}}  # {comment(margin)}" if margin else line).rstrip())
-    return "\n".join(out)
-
-
-def wrapped(code: str, width: int) -> list[str]:
-    """A long statement on several lines, broken inside brackets, at the shallowest place that fits."""
-    if len(code) <= width:
-        return [code]
-    begin = code.find(" = ") + 3 if " = " in code else 0
-    spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    if begin and any(depth == 0 and n <= width for depth, n in spots):
-        code = f"{code[:begin]}({code[begin:]})"
-        spots = [(depth, n) for depth, n in _breaks(code) if n > begin]
-    indent = " " * (len(code) - len(code.lstrip()) + 4)
-    lines, start, room = [], 0, width
-    while len(code) - start > room:
-        here = [(depth, n) for depth, n in spots if depth > 0 and start + 24 < n <= start + room]
-        if not here:
-            break
-        shallow = min(depth for depth, _ in here)
-        cut = max(n for depth, n in here if depth == shallow)
-        lines.append(code[start:cut].strip() if lines else code[:cut].rstrip())
-        start, room = cut, width - len(indent)
-    lines.append(code[start:].strip() if lines else code)
-    return [lines[0], *(indent + line for line in lines[1:])]
-
-
-def _breaks(code: str):
-    """``(bracket depth, position)`` where a line may be broken: before an operator, after a comma."""
-    depth, quote, spots = 0, "", []
-    for n, ch in enumerate(code):
-        if quote:
-            quote = "" if ch == quote and code[n - 1] != "\\" else quote
-        elif ch in "\"'":
-            quote = ch
-        elif ch in "([{":
-            depth += 1
-        elif ch in ")]}":
-            depth -= 1
-        elif ch == " " and (code[n - 1] == "," or code[n : n + 3] in (" + ", " - ", " & ", " * ", " @ ", " / ")):
-            spots.append((depth, n))
-    return spots
-
-
-def _returned(d: Derivation, scope: Scope) -> str:
-    parts = []
-    for _, value in d.results:
-        if isinstance(value, Tensor):
-            parts.append(scope.arrays[value.name])
-        else:
-            inside = ", ".join(f"{_key(key)}: {scope.arrays[t.name]}" for key, t in value.items())
-            parts.append(f"{{{inside}}}")
-    return ", ".join(parts) + ("," if len(parts) == 1 else "")
-
-
-def _key(key) -> str:
-    if isinstance(key, tuple):
-        return f"({', '.join(literal(k) for k in key)})"
-    return literal(key)
-
-
-def _imports(scope: Scope) -> str:
-    lines = library.imports(scope.helpers)
-    lines += [""] if lines else []
-    lines += ["import jax", "import jax.numpy as jnp"]
-    lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
-    return "\n".join(lines)
-
-
-def _signature(function, inputs, scope) -> str:
-    start = f"def {function}("
-    text = f"{start}{', '.join(scope.arrays[t.name] for t in inputs)}):"
-    lines = textwrap.wrap(text, 119, subsequent_indent=" " * len(start), break_long_words=False)
-    return "\n".join(["@jax.jit", *lines])
-
-
-def _shape(t: Tensor) -> str:
-    inside = ", ".join(str(a) for a in t.axes)
-    return f"({inside}{',' if t.rank == 1 else ''})"
-
-
-def _range(t: Tensor) -> str:
-    none = missing_value(t)
-    return f"integers in [0, {t.below})" + ("" if none is None else f" or {none}")
-
-
-def _docstring(d: Derivation, inputs, scope: Scope) -> str:
-    floats = [f"{scope.arrays[t.name]} {_shape(t)}" for t in inputs if t.dtype == "float"]
-    others = [
-        f"{scope.arrays[t.name]} {_shape(t)} "
-        + (_range(t) if t.below is not None else {"int": "integers", "bool": "booleans"}[t.dtype])
-        for t in inputs
-        if t.dtype != "float"
-    ]
-    text = ", ".join(floats) + (" floats of one dtype" if len(floats) > 1 else " floats" if floats else "")
-    text = "; ".join([text] * bool(floats) + others)
-    returns = ", ".join(
-        f"{n} {_shape(v)}" if isinstance(v, Tensor) else "{" + ", ".join(_key(k) for k in v) + "}" for n, v in d.results
+    return Tuple(
+        tuple(
+            Name(scope.arrays[value.name])
+            if isinstance(value, Tensor)
+            else Dict(tuple((key(k), Name(scope.arrays[t.name])) for k, t in value.items()))
+            for _, value in d.results
+        )
     )
-    text = comment(f"{text}. Returns {returns}.")
-    if len(text) < 108:
-        return f'    """{text}"""'.replace('""""', '" """')
-    wrapped = textwrap.fill(text, 116, initial_indent="    ", subsequent_indent="    ")
-    return f'    """{wrapped.strip()}\n    """'
-
-
-def _header(d: Derivation, title: str, scope: Scope, verified) -> str:
-    what = {
-        "backprop": "Loss and gradients",
-        "vjp": "Value and vector-Jacobian product",
-        "hvp": "Loss, gradients and Hessian-vector product",
-        "gauss_newton": "Loss, gradients and Gauss-Newton product",
-        "jacobian": "Value and Jacobian",
-        "hessian": "Loss, gradients and Hessian",
-    }.get(d.kind, "Loss and gradients")
-    forward = {e.name for e in d.source.equations}
-    last = max((n for n, e in enumerate(d.program.equations) if e.name in forward), default=-1)
-    first, second = d.program.equations[: last + 1], d.program.equations[last + 1 :]
-    shown = [(*_equation_parts(e), e) for e in d.program.equations]
-    width = min(max((len(left) for left, *_ in shown), default=0), 24)
-    digits = max((len(f"({e.number})") for *_, e in shown), default=0)
-    texts = {e.name: f"    {left:<{width}} = {right}" for left, right, e in shown}
-    column = min(max((len(t) for t in texts.values()), default=0), 84) + 2
-    lines = [f"{comment(what)} of {comment(title)}, generated from its derivation.", ""]
-    for block in (first, second):
-        for e in block:
-            origin = f"   from {', '.join(map(str, e.parents))}" if e.parents and e in second else ""
-            label = f"({e.number})"
-            *above, text = _folded(texts[e.name], len(f"  {label}{origin}"), width + 7)
-            lines += [comment(a) for a in above]
-            lines.append(comment(f"{text:<{column - 2}}  {label:<{digits}}{origin}").rstrip())
-        lines += [""] if block else []
-    facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
-    kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
-    lines += _paragraph(f"Facts used: {facts}.") + _paragraph(f"Kinks: {kinks}.")
-    lines += _paragraph(f"Emission: {_choices(scope)}.")
-    if verified:
-        lines += _paragraph(f"Verified: {verified}.")
-    return '"""' + "\n".join(lines) + '\n"""'
-
-
-def _folded(text: str, beside: int, indent: int) -> list[str]:
-    """The lines of an equation that leave room for what stands beside it; broken between factors only."""
-    if len(text) + beside <= 120:
-        return [text]
-    return textwrap.wrap(
-        text,
-        118 - beside,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-        drop_whitespace=True,
-    )
-
-
-def _equation_parts(e) -> tuple[str, str]:
-    text = " ".join(str(e).split())
-    left, _, right = text.partition(" = ")
-    return left.strip(), right.strip()
-
-
-def _choices(scope: Scope) -> str:
-    grouped: dict = {}
-    for rule, number, reason in scope.choices:
-        grouped.setdefault((rule, reason), []).append(number)
-    if not grouped:
-        return "each equation in its plain form, no choice was made"
-    return "; ".join(f"{rule}{_where(numbers)}: {reason}" for (rule, reason), numbers in grouped.items())
-
-
-def _where(numbers) -> str:
-    shown = ", ".join(f"({n})" for n in dict.fromkeys(numbers) if n)
-    return f" in {shown}" if shown else ""
-
-
-def _paragraph(text: str) -> list[str]:
-    return textwrap.wrap(comment(text.replace("..", ".")), 118, subsequent_indent="  ")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DerivationError
-from derive.networks.examples import Model
-from derive.show.document.blocks import Equations, Heading
+from derive.show.document.blocks import Block, Equations, Heading
 from derive.show.document.formulas import Formulas
 from derive.show.document.options import Options
 from derive.show.document.outline import outline
@@ -17,21 +18,21 @@ from derive.show.html import blocks_article
 from numerics import files
 from numerics.checks.report import Report, shown_error
 from numerics.checks.verify import verify
-from numerics.kernel import Kernel, compile
+from numerics.kernel.kernel import Kernel
 
 from .frame import cards, page, source, table
 
 DEFINING = ("The network", "What is given", "The definitions")  # sections of the outline
 
 
-def write_pages(model: Model, folder: Path, seed: int = 0) -> bool:
-    """Derive, compile, check and write everything about a model from the text language; returns whether it holds."""
-    derivation = model.backprop()
-    return write_folder(derivation, compile(derivation), folder, title=model.name, text=model.text, seed=seed)
-
-
 def write_folder(
-    derivation: Derivation, kernel: Kernel, folder: Path, title: str, text: str, seed: int = 0, pictures=()
+    derivation: Derivation,
+    kernel: Kernel,
+    folder: Path,
+    title: str,
+    text: str,
+    seed: int = 0,
+    pictures: Sequence[tuple[str, str]] = (),
 ) -> bool:
     """Write the pages (overview, definitions, derivation, source, evidence) and what they link.
 
@@ -77,7 +78,9 @@ def write_folder(
     return ok
 
 
-def _overview(d: Derivation, title, module, ok, found, pictures) -> str:
+def _overview(
+    d: Derivation, title: str, module: str, ok: bool, found: Mapping[str, Any], pictures: Sequence[tuple[str, str]]
+) -> str:
     f = Formulas(d, Options())
     results = [
         e
@@ -124,9 +127,10 @@ def _overview(d: Derivation, title, module, ok, found, pictures) -> str:
     )
 
 
-def _definitions(d: Derivation, blocks, text) -> str:
+def _definitions(d: Derivation, blocks: Sequence[Block], text: str) -> str:
     """The sections of the outline that say what was given."""
-    kept, inside = [Heading(1, "Definitions")], False
+    kept: list[Block] = [Heading(1, "Definitions")]
+    inside = False
     for block in blocks:
         if isinstance(block, Heading) and block.level <= 2:
             inside = block.text in DEFINING
@@ -136,7 +140,7 @@ def _definitions(d: Derivation, blocks, text) -> str:
     return blocks_article(kept) + own
 
 
-def _source(d: Derivation, kernel: Kernel, module) -> str:
+def _source(d: Derivation, kernel: Kernel, module: str) -> str:
     rows = [(t.name, "(" + ", ".join(map(str, t.axes)) + ")", t.dtype, t.role) for t in kernel.inputs]
     choices = [(rule, f"({number})" if number else "", why) for rule, number, why in kernel.choices]
     parts = [
@@ -151,7 +155,7 @@ def _source(d: Derivation, kernel: Kernel, module) -> str:
     return "\n".join([*parts, "<h2>The module</h2>", source(kernel.source, known={e.number for e in d.program})])
 
 
-def _evidence(found: dict, report: Report, ok: bool) -> str:
+def _evidence(found: Mapping[str, Any], report: Report, ok: bool) -> str:
     parts = [
         "<h1>Evidence</h1>",
         f'<p><span class="verdict {"ok" if ok else "wrong"}">'
@@ -188,7 +192,7 @@ def _evidence(found: dict, report: Report, ok: bool) -> str:
     return "\n".join([*parts, table(("statement", "verdict", "by", ""), rows, verdict=1)])
 
 
-def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict]:
+def exact_check(derivation: Derivation, seed: int = 0) -> tuple[str, dict[str, Any]]:
     """The exact check as text and as plain data with an entry ``ok``; a refutation is told, not raised."""
     try:
         found = derivation.check(seed=seed)

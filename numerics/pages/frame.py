@@ -6,6 +6,7 @@ import io
 import keyword
 import re
 import tokenize
+from collections.abc import Container, Iterable
 from html import escape
 from string import Template
 
@@ -73,14 +74,14 @@ def page(name: str, file: str, body: str) -> str:
     )
 
 
-def table(header, rows, verdict: int | None = None) -> str:
+def table(header: Iterable[str], rows: Iterable[Iterable[object]], verdict: int | None = None) -> str:
     """A table; the cells of the column ``verdict`` are coloured."""
     head = "".join(f"<th>{escape(h)}</th>" for h in header)
     body = "".join("<tr>" + "".join(_cell(c, n == verdict) for n, c in enumerate(row)) + "</tr>" for row in rows)
     return f'<div class="wide"><table class="data"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(text, coloured: bool) -> str:
+def _cell(text: object, coloured: bool) -> str:
     text = str(text)
     mark = ""
     if coloured:
@@ -88,7 +89,7 @@ def _cell(text, coloured: bool) -> str:
     return f"<td{mark}>{escape(text)}</td>"
 
 
-def cards(items) -> str:
+def cards(items: Iterable[tuple[str, str, str]]) -> str:
     """Links with a sentence each: ``(file, title, sentence)``."""
     return (
         '<div class="cards">'
@@ -100,7 +101,7 @@ def cards(items) -> str:
     )
 
 
-def source(text: str, target: str = "derivation.html", known=frozenset()) -> str:
+def source(text: str, target: str = "derivation.html", known: Container[int] = frozenset()) -> str:
     """A module with keywords, strings and comments marked; the numbers of equations lead to their derivation."""
     starts = [0]
     for line in text.splitlines(keepends=True):
@@ -121,7 +122,7 @@ def source(text: str, target: str = "derivation.html", known=frozenset()) -> str
     return "<pre>" + "".join(out) + escape(text[at:]) + "</pre>"
 
 
-def _kind(token) -> str | None:
+def _kind(token: tokenize.TokenInfo) -> str | None:
     if token.type == tokenize.COMMENT:
         return "c"
     if token.type == tokenize.STRING:
@@ -129,7 +130,7 @@ def _kind(token) -> str | None:
     return "k" if token.type == tokenize.NAME and keyword.iskeyword(token.string) else None
 
 
-def _linked(text: str, target: str, known, kind: str) -> str:
+def _linked(text: str, target: str, known: Container[int], kind: str) -> str:
     if kind == "k":
         return escape(text)
     pieces, at = [], 0

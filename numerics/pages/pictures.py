@@ -7,17 +7,28 @@ those of the derived adjoints of a recurrent layer's state.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 import derive as dv
+from derive.networks.model import Model
+from derive.program.derived import Derived
 from derive.program.schedule import Scan, schedule
 from numerics.errors import InputError, NumericsError
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
+
+if TYPE_CHECKING:  # matplotlib is optional and slow to load
+    from matplotlib.figure import Figure
+
+Params: TypeAlias = Mapping[str, ArrayLike]  # by name, such as ``trainer.params``
 
 MOST = 64  # panels of one figure
 
 
-def filters(params: dict, name: str, columns: int = 8):
+def filters(params: Params, name: str, columns: int = 8) -> Figure:
     """The kernel of a convolution, one panel a filter.
 
     Parameters
@@ -52,7 +63,7 @@ def filters(params: dict, name: str, columns: int = 8):
     return _panels(panels, columns, [""] * len(panels), None if found.shape[2] == 3 else np.abs(panels).max())
 
 
-def feature_maps(model, params: dict, x, layer: str | None = None, columns: int = 8):
+def feature_maps(model: Model, params: Params, x: ArrayLike, layer: str | None = None, columns: int = 8) -> Figure:
     """What the layers make of one image: the channels of each, or of one layer.
 
     Parameters
@@ -84,7 +95,7 @@ def feature_maps(model, params: dict, x, layer: str | None = None, columns: int 
     return _panels(panels, columns, titles)
 
 
-def layer_values(model, params: dict, x, layers) -> dict[str, np.ndarray]:
+def layer_values(model: Model, params: Params, x: ArrayLike, layers: Sequence[str]) -> dict[str, np.ndarray]:
     """The outputs of layers for one example, by layer name, from the derived forward program."""
     d = model.forward(layers)
     given = {**params, model.input.name: np.asarray(x, np.float32)[None]}
@@ -93,7 +104,7 @@ def layer_values(model, params: dict, x, layers) -> dict[str, np.ndarray]:
     return {n: np.asarray(a) for n, a in (outputs.items() if isinstance(outputs, dict) else [(layers[0], outputs)])}
 
 
-def saliency(model, params: dict, x, label: int):
+def saliency(model: Model, params: Params, x: ArrayLike, label: int) -> Figure:
     """Which pixels a class's score depends on: the image, and the size of the derived gradient of the score by it.
 
     .. math:: S_{uv} = \\max_c \\left| \\frac{\\partial z_{label}}{\\partial x_{uvc}} \\right|
@@ -126,7 +137,7 @@ def saliency(model, params: dict, x, label: int):
     return figure
 
 
-def score_gradient(model, params: dict, x, label: int) -> np.ndarray:
+def score_gradient(model: Model, params: Params, x: ArrayLike, label: int) -> np.ndarray:
     """The derived gradient of the score of a class by one input x, of the shape of x."""
     graph = model.inference
     output, given = next(iter(graph.outputs.values())), next(iter(graph.inputs.values()))
@@ -135,7 +146,7 @@ def score_gradient(model, params: dict, x, label: int) -> np.ndarray:
     classes = model.shape(output)[-1]
     if not 0 <= int(label) < classes:
         raise InputError(f"saliency: label {label}; accepted is 0 to {classes - 1}")
-    b = output.letters[0]
+    b = dv.index("b", output.axes[0])
     which = dv.tensor("label", b, dtype="int", below=output.axes[-1])
     d = dv.backprop(dv.define("score", (), dv.Sum(output[b, which[b]], b)), wrt=[given])
     kern = compile(d, sizes=_unfixed(d, model.sizes))
@@ -143,7 +154,9 @@ def score_gradient(model, params: dict, x, label: int) -> np.ndarray:
     return np.asarray(kern.fn(*[arrays[t.name] for t in kern.inputs])[1][given.name])[0]
 
 
-def state_gradients(model, params: dict, X, Y, loss, layer: str) -> np.ndarray:
+def state_gradients(
+    model: Model, params: Params, X: ArrayLike, Y: ArrayLike, loss: str | dv.Loss, layer: str
+) -> np.ndarray:
     """``|dL/dh_t|`` for every step of a recurrent layer, from the derived adjoint of its state; shape (T,)."""
     model.layer(layer)
     total = model.loss(loss)
@@ -165,7 +178,7 @@ def state_gradients(model, params: dict, X, Y, loss, layer: str) -> np.ndarray:
     return np.sqrt((np.moveaxis(gradient, axis, 0) ** 2).reshape(gradient.shape[axis], -1).sum(axis=1))
 
 
-def gradient_norms(norms: dict, title: str = ""):
+def gradient_norms(norms: Mapping[str, Sequence[float] | np.ndarray], title: str = "") -> Figure:
     """How much of the gradient reaches each step: norms through time on a logarithmic scale.
 
     Parameters
@@ -190,18 +203,20 @@ def gradient_norms(norms: dict, title: str = ""):
     return figure
 
 
-def _unfixed(d, sizes: dict) -> dict:
+def _unfixed(d: Derived, sizes: Mapping[str, int]) -> dict[str, int]:
     axes = {a for t in d.program.inputs for a in t.axes}
     return {s.name: sizes[s.name] for s in d.program.sizes() if s.name in sizes and s not in axes}
 
 
-def _figure(wide: float, high: float):
+def _figure(wide: float, high: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(wide, high), layout="constrained")
 
 
-def _panels(panels, columns: int, titles, most=None):
+def _panels(
+    panels: Sequence[np.ndarray | None], columns: int, titles: Sequence[str], most: float | None = None
+) -> Figure:
     rows = -(-len(panels) // columns)
     figure = _figure(1.1 * columns, 1.15 * rows + 0.1)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()

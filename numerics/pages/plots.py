@@ -6,12 +6,29 @@ Each function returns a matplotlib ``Figure``; ``save(figure, path)`` writes it 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from numerics import files
 from numerics.errors import InputError, NumericsError
+
+if TYPE_CHECKING:  # matplotlib is optional and slow to load
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History: TypeAlias = Mapping[str, Sequence[float]]
+Predict: TypeAlias = "Callable[[np.ndarray], ArrayLike] | Predictor"
+
+
+class Predictor(Protocol):
+    """A trained network."""
+
+    def predict(self, X: np.ndarray, /) -> ArrayLike: ...
+
 
 TRAIN, HELD, MARK = "#2b5fab", "#c8571b", "#3a3a3a"
 UNMEASURED = ("seconds", "epoch", "rate", "learning_rate")
@@ -19,7 +36,7 @@ FALLING = ("loss", "error", "mae", "mse", "perplexity")  # a measure whose name 
 DENSE = 300  # points of the grid along each axis of a decision boundary
 
 
-def curves(history: dict, title: str = ""):
+def curves(history: History, title: str = "") -> Figure:
     """What a history holds, a panel for the loss and one for each metric, training against held out.
 
     The gap between the two is shaded and the best held-out epoch marked; a line above the loss says whether the network
@@ -52,11 +69,11 @@ def curves(history: dict, title: str = ""):
     return figure
 
 
-def _measures(history) -> list[str]:
+def _measures(history: History) -> list[str]:
     return [n for n in history if not n.startswith("val_") and n not in UNMEASURED]
 
 
-def _panel(axes, history, name):
+def _panel(axes: Axes, history: History, name: str) -> None:
     train, held = history[name], history.get(f"val_{name}")
     epochs = np.arange(1, len(train) + 1)
     marker = "." if len(train) < 40 else None
@@ -76,19 +93,19 @@ def _panel(axes, history, name):
             label=f"best: {held[best - 1]:.4g} in epoch {best}",
         )
     axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False)
 
 
-def best_epoch(values, name: str = "loss") -> int:
+def best_epoch(values: Sequence[float], name: str = "loss") -> int:
     """The epoch, counted from 1, with the best value: the smallest of a loss or an error, the largest of a score."""
     falling = any(word in name for word in FALLING)
     return int(np.nanargmin(values) if falling else np.nanargmax(values)) + 1
 
 
-def verdict(history: dict) -> str:
+def verdict(history: History) -> str:
     """One line: overfitting since when, still improving, or settled.
 
     >>> verdict({"loss": [1, .5, .3, .2], "val_loss": [1, .6, .7, .8]})
@@ -110,7 +127,9 @@ def verdict(history: dict) -> str:
     return "settled: more epochs change little"
 
 
-def confusion_matrix(labels, predicted, names=None, normalize: bool = False):
+def confusion_matrix(
+    labels: ArrayLike, predicted: ArrayLike, names: Sequence[str] | None = None, normalize: bool = False
+) -> Figure:
     """How often each class (rows) was taken for each (columns).
 
     Parameters
@@ -129,16 +148,16 @@ def confusion_matrix(labels, predicted, names=None, normalize: bool = False):
     """
     from sklearn.metrics import confusion_matrix as counted
 
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
-    if predicted.ndim == 2:
-        predicted = predicted.argmax(axis=1)
-    if labels.shape != predicted.shape or labels.ndim != 1:
+    true, taken = np.asarray(labels), np.asarray(predicted)
+    if taken.ndim == 2:
+        taken = taken.argmax(axis=1)
+    if true.shape != taken.shape or true.ndim != 1:
         raise InputError(
-            f"confusion_matrix: labels have shape {labels.shape} and predictions {predicted.shape}; expected "
+            f"confusion_matrix: labels have shape {true.shape} and predictions {taken.shape}; expected "
             f"are (N,) and (N,) or (N, K)"
         )
-    classes = np.union1d(labels, predicted) if names is None else np.arange(len(names))
-    table = counted(labels, predicted, labels=classes)
+    classes = np.union1d(true, taken) if names is None else np.arange(len(names))
+    table = counted(true, taken, labels=classes)
     if normalize:
         table = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     size = 1.8 + 0.42 * len(classes)
@@ -166,12 +185,14 @@ def confusion_matrix(labels, predicted, names=None, normalize: bool = False):
                 fontsize=8,
                 color="white" if value > dark else "black",
             )
-    right = float(np.mean(labels == predicted))
-    axes.set_title(f"{right:.1%} of {len(labels)} right", fontsize=10, loc="left")
+    right = float(np.mean(true == taken))
+    axes.set_title(f"{right:.1%} of {len(true)} right", fontsize=10, loc="left")
     return figure
 
 
-def decision_boundary(predict, X, labels, names=("x1", "x2")):
+def decision_boundary(
+    predict: Predict, X: ArrayLike, labels: ArrayLike, names: tuple[str, str] = ("x1", "x2")
+) -> Figure:
     """Which class a network gives to each point of the plane, with the examples on top.
 
     Parameters
@@ -190,7 +211,7 @@ def decision_boundary(predict, X, labels, names=("x1", "x2")):
     X, labels = np.asarray(X, np.float32), np.asarray(labels)
     if X.ndim != 2 or X.shape[1] != 2:
         raise InputError(f"decision_boundary: X has shape {X.shape}; expected is (N, 2), two numbers an example")
-    call = getattr(predict, "predict", predict)
+    call = predict.predict if hasattr(predict, "predict") else predict
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.12 * np.maximum(high - low, 1e-6)
     across, up = (np.linspace(a, b, DENSE, dtype=np.float32) for a, b in zip(low - margin, high + margin, strict=True))
@@ -216,9 +237,8 @@ def decision_boundary(predict, X, labels, names=("x1", "x2")):
     if len(np.unique(chosen)) > 1:
         axes.contour(across, up, chosen, levels=np.arange(count - 1) + 0.5, colors=MARK, linewidths=1.0)
     for n in np.unique(labels):
-        axes.scatter(
-            *X[labels == n].T, s=18, color=colours[int(n)], edgecolor="white", linewidth=0.5, label=f"class {n}"
-        )
+        across_n, up_n = X[labels == n].T
+        axes.scatter(across_n, up_n, s=18, color=colours[int(n)], edgecolor="white", linewidth=0.5, label=f"class {n}")
     axes.set(xlabel=names[0], ylabel=names[1])
     right = float(np.mean(_classes(np.asarray(call(X))) == labels))
     axes.set_title(f"{right:.1%} of {len(X)} right", fontsize=10, loc="left")
@@ -229,7 +249,7 @@ def decision_boundary(predict, X, labels, names=("x1", "x2")):
 COLOURS = ("#2b5fab", "#c8571b", "#2e8b57", "#8a4fae", "#b59000", "#b3344a", "#3b8ea5", "#6b6b6b")
 
 
-def _classes(scores) -> np.ndarray:
+def _classes(scores: np.ndarray) -> np.ndarray:
     """Labels from scores: the largest of several, the sign of one."""
     if scores.ndim == 2 and scores.shape[1] > 1:
         return scores.argmax(axis=1)
@@ -237,12 +257,12 @@ def _classes(scores) -> np.ndarray:
     return flat.astype(int) if np.issubdtype(flat.dtype, np.integer) else (flat > 0).astype(int)
 
 
-def training_curves(history: dict, path) -> Path:
+def training_curves(history: History, path: str | Path) -> Path:
     """:func:`curves`, written to a file; returns its path."""
     return save(curves(history), path)
 
 
-def save(figure, path) -> Path:
+def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure by the ending of its name, in a folder that is made if need be; a reader never sees half a file."""
     path, drawn = Path(path), io.BytesIO()
     figure.savefig(drawn, dpi=140, format=path.suffix.lstrip(".") or "png")
@@ -250,7 +270,7 @@ def save(figure, path) -> Path:
     return files.write(path, drawn.getvalue())
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

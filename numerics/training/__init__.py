@@ -6,11 +6,13 @@ use.py         evaluation and prediction in batches
 optimizer.py   rates, clipping, accumulation, and state that follows freezing
 fit.py         one call of fit: epochs of steps
 callbacks.py   what is told of a fit: early stopping, and your own
-saving.py loading.py  a trainer on disk
+saving.py, loading.py  a trainer as files, and back
 resume.py      the checkpoints of a fit, and going on from them
+init.py        initial parameters
 trainer.py     nx.Trainer
 transfer.py    a trained network with another head
 game.py        several players, each with a loss of its own
+progress.py    a live line of a fit on a terminal
 log.py         a line an epoch, tab-separated or JSON
 trace.py       where a number that is not finite came from, element by element
 diagnosis.py   what is not finite, dead, saturated or vanishing: layer, equation, term

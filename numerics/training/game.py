@@ -22,7 +22,7 @@ import numpy as np
 
 from derive.derivation.derivation import Derivation
 from numerics.errors import InputError, NumericsError
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
 
 from . import optimizer as optimizers
 from .examples import one_length, order_of, slices

@@ -5,15 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from numerics.errors import NumericsError
+from numerics.errors import InputError, NumericsError
 
 RATE = "learning_rate"
 
 
 def whole(value, what: str, where: str = "fit", least: int = 1) -> int:
     """A whole number from ``least``, or an error that says what it was for."""
-    from numerics.errors import InputError
-
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
         raise InputError(f"{where}: {what} is {value!r}; accepted is a whole number above {least - 1}")
     return int(value)

@@ -19,7 +19,8 @@ import numpy as np
 from sympy import Integer
 
 from derive.language.index import Size
-from numerics.kernel import Kernel, compile
+from numerics.kernel.compile import compile
+from numerics.kernel.kernel import Kernel
 
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
 

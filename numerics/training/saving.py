@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,9 +25,10 @@ import numpy as np
 from derive.language.errors import DeriveError
 from derive.networks.losses import Loss
 from derive.networks.model import Model
+from numerics import files
 from numerics.data.metrics import built_in
 from numerics.errors import NumericsError
-from numerics.kernel import Kernel
+from numerics.kernel.kernel import Kernel
 
 from .fit import Part
 from .lock import locked
@@ -99,11 +98,11 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     current, path = _current(folder), folder / described["arrays"]
     try:
-        _write(path, raw)
+        files.write(path, raw)
         source = trainer.kernel.source.encode()
         if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
-            _write(folder / PROGRAM, source)
-        _write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+            files.write(folder / PROGRAM, source)
+        files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
     except BaseException:
         if path.name not in (current, _current(folder)):
             path.unlink(missing_ok=True)  # room for the next try; nothing points at it
@@ -358,24 +357,3 @@ def _one(arrays, name, like, folder):
     if found.dtype != np.asarray(like).dtype:
         raise NumericsError(f"{folder}: {name} is {found.dtype}, expected {np.asarray(like).dtype}")
     return found
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(raw)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk, too
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -17,8 +17,8 @@ from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Term
 from derive.show.text import equation_text, expr_text
-from numerics.inputs import bind_sizes
-from numerics.kernel import compile
+from numerics.kernel.compile import compile
+from numerics.kernel.inputs import bind_sizes
 from numerics.reference.definitions import Evaluator, Scope, coefficient
 
 LONGEST = 10_000  # elements on the way back
@@ -44,7 +44,7 @@ class Values:
         """``(name -> array, {Size: int})`` for inputs by name."""
         given = {t.name: np.asarray(arrays[t.name]) for t in self.kernel.inputs}
         found = self.kernel.fn(*given.values())[0]
-        sizes = bind_sizes(self.kernel.inputs, given, self.kernel._fixed, self.program)
+        sizes = bind_sizes(self.kernel.inputs, given, self.kernel.request.sizes, self.program)
         return {**given, **{n: np.asarray(a) for n, a in found.items()}}, sizes
 
 

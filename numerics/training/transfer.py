@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numerics.errors import NumericsError
+
 from .trainer import Trainer
 
 
@@ -39,8 +41,6 @@ def transfer(
     >>> t.frozen, list(t.derivation.gradients)
     (('dense_1',), ['head_1_kernel', 'head_1_bias'])
     """
-    from numerics.errors import NumericsError
-
     if not isinstance(trained, Trainer):
         raise NumericsError(f"transfer: takes a trainer, as nx.load gives it; it was given {type(trained).__name__}")
     model = trained.model.with_head(head, after)

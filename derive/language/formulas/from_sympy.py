@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import sympy
-from sympy import Add, Expr, Mul, Pow
+from sympy import Add, Basic, Expr, Mul, Pow
 from sympy.matrices.expressions import hadamard, kronecker
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.diagonal import DiagMatrix
@@ -26,7 +28,7 @@ NUMBER_FUNCTIONS = {
 }
 
 
-def formula_of(expr) -> tuple[Formula, dict]:
+def formula_of(expr: Expr) -> tuple[Formula, dict[str, tuple[int | Expr, ...]]]:
     """The formula, and the sizes of every symbol in it as declared."""
     if isinstance(expr, str):
         raise UnsupportedError(f"from_matrix({expr!r}): this is a text; texts go through dv.matrix")
@@ -37,23 +39,23 @@ def formula_of(expr) -> tuple[Formula, dict]:
 
 
 class _Reader:
-    def __init__(self):
-        self.dims: dict[str, tuple] = {}
+    def __init__(self) -> None:
+        self.dims: dict[str, tuple[int | Expr, ...]] = {}
 
-    def named(self, name: str, dims) -> Formula:
-        dims = tuple(int(d) if d.is_Integer else d for d in map(size_of, dims))
-        dims = dims if dims != (1, 1) else ()
-        if self.dims.setdefault(name, dims) != dims:
-            raise ShapeError(f"the name {name} has two shapes: {_shown(self.dims[name])} and {_shown(dims)}")
+    def named(self, name: str, dims: Iterable[Expr]) -> Formula:
+        found = tuple(int(d) if d.is_Integer else d for d in map(size_of, dims))
+        found = found if found != (1, 1) else ()
+        if self.dims.setdefault(name, found) != found:
+            raise ShapeError(f"the name {name} has two shapes: {_shown(self.dims[name])} and {_shown(found)}")
         return Formula("name", text=name)
 
-    def chain(self, op, items) -> Formula:
+    def chain(self, op: str, items: Sequence[Formula]) -> Formula:
         found = items[0]
         for f in items[1:]:
             found = Formula(op, (found, f))
         return found
 
-    def node(self, e) -> Formula:
+    def node(self, e: Basic) -> Formula:
         if isinstance(e, sympy.MatrixSymbol):
             return self.named(e.name, e.shape)
         if isinstance(e, MatrixElement):
@@ -117,12 +119,12 @@ class _Reader:
             f"inverses, traces, determinants, Hadamard and Kronecker products, DiagMatrix, applyfunc"
         )
 
-    def elementwise(self, e) -> Formula:
+    def elementwise(self, e: ElementwiseApplyFunction) -> Formula:
         inside, dummy = self.node(e.expr), sympy.Dummy("x", real=True)
         body = e.function(dummy)
         return self.number(body, {dummy: inside})
 
-    def number(self, e: Expr, known=None) -> Formula:
+    def number(self, e: Expr, known: Mapping[Expr, Formula] | None = None) -> Formula:
         """A scalar expression; ``known`` says what stands for a dummy, element by element."""
         known = known or {}
         if e in known:
@@ -164,11 +166,11 @@ class _Reader:
         )
 
 
-def known_ones(known) -> Formula:
+def known_ones(known: Mapping[Expr, Formula]) -> Formula:
     """A matrix of ones of the shape of what a dummy stands for: ``X .^ 0``."""
     (inside,) = known.values()
     return Formula(".^", (inside, Formula("number", text="0")))
 
 
-def _shown(dims) -> str:
+def _shown(dims: tuple[int | Expr, ...]) -> str:
     return " x ".join(map(str, dims)) or "scalar"

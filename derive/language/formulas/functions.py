@@ -13,6 +13,8 @@ Axes before the last two are a batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy
 from sympy import Eq, Expr
 
@@ -20,23 +22,23 @@ from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index, same_size
 from derive.language.matrices import Determinant, Inverse, LogDet
+from derive.language.naming import primed
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Read, Tensor
 
 
-def letters_of(t: Tensor, taken=()) -> tuple[Index, ...]:
+def letters_of(t: Tensor, taken: Iterable[Index] = ()) -> tuple[Index, ...]:
     """An index for every axis of a tensor, its own letters where they are free and distinct."""
     found: list[Index] = []
+    own = tuple(taken)
     for n, axis in enumerate(t.axes):
         letter = t.letters[n] if n < len(t.letters) else None
         name = letter.name if letter is not None else "ijklmnpq"[n % 8]
-        while any(name == f.name for f in (*found, *taken)):
-            name += "'"
-        found.append(Index(name, axis))
+        found.append(Index(primed(name, {i.name for i in (*found, *own)}), axis))
     return tuple(found)
 
 
-def _square(t, what: str) -> tuple[Index, ...]:
+def _square(t: Tensor, what: str) -> tuple[Index, ...]:
     if not isinstance(t, Tensor):
         raise DeriveError(
             f"{what}({t}): takes a tensor, as made by dv.tensor or dv.define; an expression of elements goes "

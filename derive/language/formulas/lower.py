@@ -8,6 +8,8 @@ that holds a product, and the argument of an inverse or a determinant, get names
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import sympy
 from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
@@ -17,15 +19,17 @@ from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import nonnegative, positive, positive_definite, symmetric
 from derive.language.index import Index, Size, as_sympy, size
-from derive.language.matrices import Determinant, Inverse, LogDet
+from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
 from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Tensor, tensor
 
 from .functions import kron
-from .shapes import Times
+from .shapes import Dim, Shape, Sizes, Times
 from .syntax import ELEMENTWISE, Formula
 
-FUNCTIONS = {
+Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
+
+FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     **{n: getattr(sympy, n) for n in ELEMENTWISE if hasattr(sympy, n)},
     "abs": sympy.Abs,
     "relu": nodes.relu,
@@ -48,22 +52,30 @@ LARGEST_EXPONENT = 100
 class Lowering:
     """Tensors of the names of a formula, and the definitions that its nodes become."""
 
-    def __init__(self, formula: Formula, names: dict, shapes: dict, sizes, facts: dict, value: str):
+    def __init__(
+        self,
+        formula: Formula,
+        names: Mapping[str, Shape],
+        shapes: Mapping[int, Shape],
+        sizes: Sizes,
+        facts: Mapping[str, Sequence[str]],
+        value: str,
+    ) -> None:
         self.formula, self.shapes, self.sizes = formula, shapes, sizes
-        self.known: dict = {}  # root of a size -> SymPy size
-        self.order: list = []  # sizes in the order that the formula shows them
+        self.known: dict[Dim, Expr] = {}  # root of a size -> SymPy size
+        self.order: list[Expr] = []  # sizes in the order that the formula shows them
         self.used: set[str] = set()  # letters of the definition being written
         self.taken = set(names) | {value}
         self.declared_sizes = {d for shape in shapes.values() for d in map(sizes.find, shape) if isinstance(d, str)}
         self.parts: dict[str, Tensor] = {}
         self.tensors = {n: self.input(n, shape, facts.get(n, ())) for n, shape in names.items()}
 
-    def input(self, name, shape, facts) -> Tensor:
+    def input(self, name: str, shape: Shape, facts: Sequence[str]) -> Tensor:
         return tensor(name, *self.axes(shape), facts=[FACTS[f] for f in facts])
 
     # -- sizes and letters ------------------------------------------------------------------------------------------
 
-    def size(self, d) -> Expr:
+    def size(self, d: Dim) -> Expr:
         d = self.sizes.find(d)
         if isinstance(d, int):
             return Integer(d)
@@ -82,21 +94,21 @@ class Lowering:
             )
         return self.known[d]
 
-    def names_of(self, axis):
+    def names_of(self, axis: Expr) -> Iterator[str]:
         """The letters of a size, without end: i, j, i', j', ... for the first that the formula has."""
         if axis not in self.order:
             self.order.append(axis)
         n = self.order.index(axis)
         return (c + "'" * k for k in itertools.count(n // len(LETTERS)) for c in LETTERS[n % len(LETTERS)])
 
-    def letter(self, d) -> Index:
+    def letter(self, d: Dim) -> Index:
         """A letter that no other index of the definition being written has."""
         axis = self.size(d)
         name = next(n for n in self.names_of(axis) if n not in self.used)
         self.used.add(name)
         return Index(name, axis)
 
-    def axes(self, shape) -> tuple[Index, ...]:
+    def axes(self, shape: Shape) -> tuple[Index, ...]:
         """Letters for the axes of a tensor, those that are longer than one."""
         found: list[Index] = []
         for axis in [self.size(d) for d in shape if self.is_long(d)]:
@@ -104,10 +116,10 @@ class Lowering:
             found.append(Index(next(n for n in self.names_of(axis) if n not in taken), axis))
         return tuple(found)
 
-    def is_long(self, d) -> bool:
+    def is_long(self, d: Dim) -> bool:
         return self.sizes.find(d) != 1
 
-    def shape(self, f: Formula):
+    def shape(self, f: Formula) -> Shape:
         return self.shapes[id(f)]
 
     # -- definitions ------------------------------------------------------------------------------------------------
@@ -120,10 +132,11 @@ class Lowering:
         self.used = before
         return define(name, idx, body)
 
-    def places(self, f, idx):
+    def places(self, f: Formula, idx: Sequence[Index]) -> Place:
         """Row and column of a node, None for an axis of one, from the indices of the others."""
         left = list(idx)
-        return tuple(left.pop(0) if self.is_long(d) else None for d in self.shape(f))
+        row, column = (left.pop(0) if self.is_long(d) else None for d in self.shape(f))
+        return row, column
 
     def part(self, f: Formula) -> Tensor:
         """A tensor that holds a node: the input it names, or a definition of its own."""
@@ -140,12 +153,12 @@ class Lowering:
             self.parts[key] = self.define(name, f)
         return self.parts[key]
 
-    def read(self, t: Tensor, row, column) -> Expr:
+    def read(self, t: Tensor, row: Index | None, column: Index | None) -> Expr:
         return t[tuple(i for i in (row, column) if i is not None)] if t.rank else t._sympy_()
 
     # -- elements ---------------------------------------------------------------------------------------------------
 
-    def element(self, f: Formula, row, column) -> Expr:
+    def element(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         """The element of a node at a row and a column; None where the axis is one."""
         if f.op == "number":
             return Rational(f.text)
@@ -168,7 +181,7 @@ class Lowering:
             return self.power(f, row, column)
         return self.call(f, row, column)
 
-    def factor(self, f: Formula, row, column) -> Expr:
+    def factor(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         """The element of a node inside a product or a function: a sum that holds a product is named first."""
         if f.op in ("+", "-") and (row is not None or column is not None) and self.holds_product(f):
             return self.read(self.part(f), row, column)
@@ -177,7 +190,7 @@ class Lowering:
             return -found if f.op == "neg" else found
         return self.element(f, row, column)
 
-    def product(self, f, row, column) -> Expr:
+    def product(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         a, b = f.args
         (ra, ca), (rb, cb) = self.shape(a), self.shape(b)
         if not self.is_long(ra) and not self.is_long(ca):
@@ -202,13 +215,13 @@ class Lowering:
             and any(map(self.holds_product, f.args))
         )
 
-    def chain(self, f) -> list[Formula]:
+    def chain(self, f: Formula) -> list[Formula]:
         """The factors of a product of matrices, however it is bracketed."""
         if f.op != "*" or any(not any(map(self.is_long, self.shape(a))) for a in f.args):
             return [f]
         return [x for a in f.args for x in self.chain(a)]
 
-    def power(self, f, row, column) -> Expr:
+    def power(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         base, exponent = f.args
         if f.op == ".^" or not any(map(self.is_long, self.shape(base))):
             b, e = self.factor(base, row, column), self.element(exponent, None, None)
@@ -220,23 +233,23 @@ class Lowering:
         n = int(exponent.text)
         if not 1 <= n <= LONGEST_POWER:
             raise UnsupportedError(f"in {f}: matrix powers from 1 to {LONGEST_POWER} and ^-1 are accepted")
-        chain = [row, *(self.letter(self.shape(base)[1]) for _ in range(n - 1)), column]
+        letters = [self.letter(self.shape(base)[1]) for _ in range(n - 1)]
         found = Integer(1)
-        for i, j in itertools.pairwise(chain):
+        for i, j in itertools.pairwise([row, *letters, column]):
             found = _times(found, self.factor(base, i, j))
-        return _summed(found, *chain[1:-1])
+        return _summed(found, *letters)
 
-    def inverse(self, f, row, column) -> Expr:
+    def inverse(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         d = self.shape(f)[0]
         p, q = self.letter(d), self.letter(d)
         return Inverse(self.read(self.part(f), p, q), (p, q), row, column)
 
-    def over(self, f):
+    def over(self, f: Formula) -> tuple[Place, tuple[Index, ...]]:
         """Fresh letters for the long axes of a node, as (row, column), and the letters alone."""
-        at = tuple(self.letter(d) if self.is_long(d) else None for d in self.shape(f))
-        return at, tuple(i for i in at if i is not None)
+        row, column = (self.letter(d) if self.is_long(d) else None for d in self.shape(f))
+        return (row, column), tuple(i for i in (row, column) if i is not None)
 
-    def call(self, f: Formula, row, column) -> Expr:
+    def call(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         arg = f.args[0]
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
@@ -277,14 +290,14 @@ class Lowering:
             self.parts[key] = kron(a, b)
         return self.read(self.parts[key], row, column)
 
-    def determinant(self, node, arg) -> Expr:
+    def determinant(self, node: type[MatrixFunction], arg: Formula) -> Expr:
         if not self.is_long(self.shape(arg)[0]):
             return (sympy.log if node is LogDet else lambda e: e)(self.element(arg, None, None))
         p, q = (self.letter(d) for d in self.shape(arg))
         return node(self.read(self.part(arg), p, q), p, q)
 
 
-def _taken_apart(e: Expr):
+def _taken_apart(e: Expr) -> tuple[Expr, tuple[Index, ...]]:
     """``(body, letters)`` of an expression that is one sum times what holds no reduction."""
     sums = [a for a in Mul.make_args(e) if isinstance(a, Sum)]
     rest = [a for a in Mul.make_args(e) if not isinstance(a, Sum)]
@@ -308,7 +321,14 @@ def _summed(e: Expr, *new: Index) -> Expr:
     return Sum(body, *new, *letters) if new or letters else e
 
 
-def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
+def lowered(
+    formula: Formula,
+    names: Mapping[str, Shape],
+    shapes: Mapping[int, Shape],
+    sizes: Sizes,
+    facts: Mapping[str, Sequence[str]],
+    value: str,
+) -> dict[str, Tensor]:
     """All inputs of a formula and its value, by name."""
     work = Lowering(formula, names, shapes, sizes, facts, value)
     if value in work.tensors:
@@ -319,7 +339,7 @@ def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
     return {**work.tensors, **{t.name: t for t in work.parts.values()}, value: made}
 
 
-def size_of(e) -> Expr:
+def size_of(e: Expr | int) -> Expr:
     """A size as SymPy's matrices have it, its symbols as ours."""
     e = as_sympy(e, "a size of a matrix")
     return e.xreplace({s: Size(s.name) for s in e.atoms(Symbol)})

@@ -9,11 +9,15 @@ nowhere treated as a vector (transposed, summed, in a norm) may be a scalar, if 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sympy import Expr
 
 from derive.language.errors import ShapeError
 
-from .syntax import ELEMENTWISE, Formula
+from .syntax import ELEMENTWISE, Declaration, Formula
 
 GREEK = {
     "alpha",
@@ -47,18 +51,25 @@ class Conflict(Exception):
     """Two shapes that do not fit, inside this module only; becomes a :class:`ShapeError`."""
 
 
+Unknown: TypeAlias = tuple[str, str]  # which size, and of what: ("rows", "X")
+
+
 @dataclass(frozen=True)
 class Times:
     """The size of an axis of a Kronecker product."""
 
-    left: object
-    right: object
+    left: Dim
+    right: Dim
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{_text(self.left)} {_text(self.right)}"
 
 
-def _text(d) -> str:
+Dim: TypeAlias = int | str | Expr | Unknown | Times  # a number, a declared name, SymPy's own, or not known yet
+Shape: TypeAlias = tuple[Dim, Dim]  # rows, columns
+
+
+def _text(d: Dim) -> str:
     return f"{d[0]} of {d[1]}" if isinstance(d, tuple) else str(d)
 
 
@@ -66,19 +77,19 @@ def _text(d) -> str:
 class Sizes:
     """Unknown sizes, identified with each other: a union-find whose roots may be bound to a number or a name."""
 
-    parent: dict = field(default_factory=dict)
+    parent: dict[Dim, Dim] = field(default_factory=dict)
 
-    def find(self, d):
+    def find(self, d: Dim) -> Dim:
         while self.parent.get(d, d) != d:
             d = self.parent[d]
         return d
 
-    def occurs(self, a, b) -> bool:
+    def occurs(self, a: Dim, b: Dim) -> bool:
         """Whether a size is a part of a product: n = n m has no answer."""
         b = self.find(b)
-        return a == b or isinstance(b, Times) and (self.occurs(a, b.left) or self.occurs(a, b.right))
+        return a == b or (isinstance(b, Times) and (self.occurs(a, b.left) or self.occurs(a, b.right)))
 
-    def unify(self, a, b, why: str):
+    def unify(self, a: Dim, b: Dim, why: str) -> None:
         a, b = self.find(a), self.find(b)
         if a == b:
             return
@@ -93,7 +104,7 @@ class Sizes:
         self.parent[a] = b
 
 
-def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
+def shapes(formula: Formula, declared: Mapping[str, Declaration]) -> tuple[dict[str, Shape], dict[int, Shape], Sizes]:
     """Kinds and shapes of all names, the shape of every node, and the sizes behind them.
 
     Raises
@@ -109,7 +120,7 @@ def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
         for n, (name, kind) in enumerate(zip(free, usual, strict=True))
         if kind == "vector" and name not in _treated_as_vectors(formula)
     ]
-    first = None
+    first: str | None = None
     for changes in range(min(MOST_CHANGES, len(loose)) + 1):
         fits = []
         for kinds in _readings(usual, loose, changes):
@@ -138,11 +149,11 @@ def _usual(name: str) -> str:
     return "matrix" if name[:1].isupper() else "vector"
 
 
-def _declaration(names, usual, kinds) -> str:
+def _declaration(names: Sequence[str], usual: Sequence[str], kinds: Sequence[str]) -> str:
     return "; ".join(f"{n}: {k}" for n, k, u in zip(names, kinds, usual, strict=True) if k != u)
 
 
-def _readings(usual, loose, changes: int):
+def _readings(usual: Sequence[str], loose: Sequence[int], changes: int) -> Iterator[tuple[str, ...]]:
     for places in itertools.combinations(loose, changes):
         yield tuple("scalar" if n in places else kind for n, kind in enumerate(usual))
 
@@ -157,52 +168,50 @@ def _treated_as_vectors(f: Formula) -> set[str]:
 class Reading:
     """The shapes of all nodes for one choice of kinds; raises :class:`Conflict` where they do not fit."""
 
-    def __init__(self, formula: Formula, kinds: dict, declared: dict):
-        self.sizes, self.names, self.nodes = Sizes(), {}, {}
+    def __init__(self, formula: Formula, kinds: Mapping[str, str], declared: Mapping[str, Declaration]) -> None:
+        self.sizes = Sizes()
+        self.names: dict[str, Shape] = {}
+        self.nodes: dict[int, Shape] = {}  # by id
         for n in formula.names():
-            self.names[n] = (
-                self._declared(declared[n])
-                if n in declared
-                else {"matrix": (("rows", n), ("columns", n)), "vector": (("rows", n), 1), "scalar": (1, 1)}[kinds[n]]
-            )
+            self.names[n] = self._declared(declared[n]) if n in declared else _undeclared(n, kinds[n])
             if n in declared and {"symmetric", "positive_definite"} & set(declared[n].facts):
                 self.same(
                     self.names[n],
-                    tuple(reversed(self.names[n])),
+                    _turned(self.names[n]),
                     f"{n} is declared {declared[n].facts[0]}, but its shape is {self.text(self.names[n])}",
                 )
         self.fresh = itertools.count()
         self.shape(formula)
 
     @staticmethod
-    def _declared(d):
-        dims = tuple(int(s) if isinstance(s, str) and s.isdigit() else s for s in d.dims)
-        return dims + (1,) * (2 - len(dims))
+    def _declared(d: Declaration) -> Shape:
+        dims = (int(s) if isinstance(s, str) and s.isdigit() else s for s in d.dims)
+        rows, columns = itertools.islice(itertools.chain(dims, (1, 1)), 2)
+        return rows, columns
 
-    def text(self, shape) -> str:
-        shown = [self.sizes.find(d) for d in shape]
-        shown = [_text(d) for d in shown]
+    def text(self, shape: Shape) -> str:
+        shown = [_text(self.sizes.find(d)) for d in shape]
         if shown == ["1", "1"]:
             return "scalar"
         return f"vector ({shown[0]})" if shown[1] == "1" else f"({shown[0]}) x ({shown[1]})"
 
-    def same(self, a, b, why):
+    def same(self, a: Shape, b: Shape, why: str) -> None:
         self.sizes.unify(a[0], b[0], why)
         self.sizes.unify(a[1], b[1], why)
 
-    def is_scalar(self, shape) -> bool:
+    def is_scalar(self, shape: Shape) -> bool:
         return all(self.sizes.find(d) == 1 for d in shape)
 
-    def shape(self, f: Formula):
+    def shape(self, f: Formula) -> Shape:
         args = [self.shape(a) for a in f.args]
         found = self.rule(f, args)
         self.nodes[id(f)] = found
         return found
 
-    def both(self, f, args) -> str:
+    def both(self, f: Formula, args: Sequence[Shape]) -> str:
         return f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}, {f.args[1]} is {_a(self.text(args[1]))}"
 
-    def rule(self, f: Formula, args):
+    def rule(self, f: Formula, args: Sequence[Shape]) -> Shape:
         if f.op == "number":
             return (1, 1)
         if f.op == "name":
@@ -210,7 +219,7 @@ class Reading:
         if f.op == "neg":
             return args[0]
         if f.op == "'":
-            return tuple(reversed(args[0]))
+            return _turned(args[0])
         if f.op in ("+", "-", ".*", "./"):
             hint = (
                 ""
@@ -229,14 +238,14 @@ class Reading:
             return self.power(f, args)
         return self.call(f, args)
 
-    def product(self, f, args):
+    def product(self, f: Formula, args: Sequence[Shape]) -> Shape:
         a, b = args
         if self.is_scalar(a) or self.is_scalar(b):
             return b if self.is_scalar(a) else a
         self.sizes.unify(a[1], b[0], f"{self.both(f, args)}; the columns of the first must be the rows of the second")
         return a[0], b[1]
 
-    def power(self, f, args):
+    def power(self, f: Formula, args: Sequence[Shape]) -> Shape:
         if not self.is_scalar(args[1]):
             raise Conflict(f"{self.both(f, args)}; an exponent is a scalar")
         if f.op == "^" and not self.is_scalar(args[0]):
@@ -253,14 +262,14 @@ class Reading:
             self.square(f, args[0])
         return args[0]
 
-    def square(self, f, shape):
+    def square(self, f: Formula, shape: Shape) -> None:
         if self.sizes.find(shape[1]) == 1:
             raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed")
         self.sizes.unify(
             shape[0], shape[1], f"in {f}: {f.args[0]} is {_a(self.text(shape))}; a square matrix is needed"
         )
 
-    def call(self, f: Formula, args):
+    def call(self, f: Formula, args: Sequence[Shape]) -> Shape:
         if f.op in ELEMENTWISE:
             return args[0]
         if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
@@ -288,15 +297,23 @@ class Reading:
             rows = ("any rows", f"{f} {n}")
             return rows, 1 if f.op == "vector" else rows if f.op == "eye" else ("any columns", rows[1])
         if f.op == "kron":
-            return tuple(
-                Times(a, b)
-                if 1 not in (self.sizes.find(a), self.sizes.find(b))
-                else b
-                if self.sizes.find(a) == 1
-                else a
-                for a, b in zip(*args, strict=True)
-            )
+            a, b = args
+            return self.times(a[0], b[0]), self.times(a[1], b[1])
         raise AssertionError(f"no shape rule for {f.op}")
+
+    def times(self, a: Dim, b: Dim) -> Dim:
+        if self.sizes.find(a) == 1:
+            return b
+        return a if self.sizes.find(b) == 1 else Times(a, b)
+
+
+def _undeclared(name: str, kind: str) -> Shape:
+    rows, columns = ("rows", name), ("columns", name)
+    return {"matrix": (rows, columns), "vector": (rows, 1), "scalar": (1, 1)}[kind]
+
+
+def _turned(shape: Shape) -> Shape:
+    return shape[1], shape[0]
 
 
 def _a(text: str) -> str:

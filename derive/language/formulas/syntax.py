@@ -18,8 +18,12 @@ References: Laue, Mitterreiter, Giesen, *Computing Higher Order Derivatives of M
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
+from typing import NoReturn, TypeAlias
+
+from sympy import Expr
 
 from derive.language.errors import ParseError
 
@@ -71,6 +75,9 @@ SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
 
+Token: TypeAlias = tuple[str, str, int]  # number, name, op or end; its text; where it starts
+
+
 @dataclass(frozen=True)
 class Formula:
     """One node: ``op`` is "number", "name", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "neg" or a function.
@@ -82,7 +89,7 @@ class Formula:
     args: tuple[Formula, ...] = ()
     text: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         shown = [
             f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
             for a in self.args
@@ -108,9 +115,9 @@ class Formula:
 
 @dataclass(frozen=True)
 class Declaration:
-    """``X: m x n symmetric``: the sizes as written, and facts."""
+    """``X: m x n symmetric``: the sizes as written (of a SymPy matrix, as SymPy has them), and facts."""
 
-    dims: tuple[str, ...]
+    dims: tuple[str | int | Expr, ...]
     facts: tuple[str, ...] = ()
 
 
@@ -120,7 +127,7 @@ class Parsed:
 
     name: str
     formula: Formula
-    declared: dict
+    declared: dict[str, Declaration]
 
 
 def parse_formula(text: str) -> Parsed:
@@ -131,19 +138,20 @@ def parse_formula(text: str) -> Parsed:
 
 
 class _Parser:
-    def __init__(self, text: str):
-        self.text, self.tokens, at = text, [], 0
+    def __init__(self, text: str) -> None:
+        self.text, at = text, 0
+        self.tokens: list[Token] = []
         while at < len(text):
             m = TOKEN.match(text, at)
             if m is None:
                 self.fail(at, f"the character {text[at]!r} has no meaning here")
             if m.lastgroup != "space":
-                self.tokens.append((m.lastgroup, ";" if m[0] == "\n" else "'" if m[0] == ".'" else m[0], at))
+                self.tokens.append((str(m.lastgroup), ";" if m[0] == "\n" else "'" if m[0] == ".'" else m[0], at))
             at = m.end()
         self.tokens.append(("end", "", len(text)))
         self.n = self.depth = 0
 
-    def fail(self, at: int, message: str):
+    def fail(self, at: int, message: str) -> NoReturn:
         line = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
         start = max(line, at - SHOWN // 2)
@@ -154,27 +162,27 @@ class _Parser:
         )
 
     @property
-    def token(self):
+    def token(self) -> Token:
         return self.tokens[self.n]
 
-    def peek(self, *ops) -> bool:
+    def peek(self, *ops: str) -> bool:
         kind, text, _ = self.token
         return kind == "op" and text in ops
 
-    def take(self, op: str):
+    def take(self, op: str) -> None:
         if not self.peek(op):
             kind, text, at = self.token
             self.fail(at, f"expected {op!r}, found {repr(text) if text else 'the end'}")
         self.n += 1
 
-    def next(self):
+    def next(self) -> Token:
         self.n += 1
         return self.tokens[self.n - 1]
 
     # -- formula and declarations -----------------------------------------------------------------------------------
 
     def whole(self) -> Parsed:
-        declared: dict = {}
+        declared: dict[str, Declaration] = {}
         while self.skip() or self._declares():
             if self._declares():
                 self.declaration(declared)
@@ -205,18 +213,19 @@ class _Parser:
             n += 2
         return self.tokens[n][0] == "name" and self.tokens[n + 1][1] == ":"
 
-    def declaration(self, declared):
+    def declaration(self, declared: dict[str, Declaration]) -> None:
         names = [self.next()]
         while self.peek(","):
             self.n += 1
             names.append(self.next())
         self.take(":")
-        dims, facts = [self.dimension()], []
+        dims = [self.dimension()]
         if dims == ["scalar"]:
             dims = []
         elif self.token[:2] == ("name", "x"):
             self.n += 1
             dims.append(self.dimension())
+        facts = []
         while self.token[0] == "name":
             facts.append(self.fact())
         if not self.peek(";"):
@@ -300,8 +309,6 @@ class _Parser:
             return Formula("number", text=text)
         if kind == "name" and self.peek("("):
             if text not in CALLS:
-                import difflib
-
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(
                     at,

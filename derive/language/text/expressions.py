@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn, TypeAlias
 
 import sympy
-from sympy import And, Expr, Integer, Or, Piecewise, Rational
+from sympy import And, Basic, Expr, Integer, Or, Piecewise, Rational
 from sympy.logic.boolalg import Boolean
 
 from derive.language import nodes
@@ -22,7 +24,7 @@ from derive.language.tensor import Read, Tensor
 
 from .syntax import REDUCTIONS, Node, Text, Token
 
-UNARY = {
+UNARY: dict[str, Callable[[Expr], Expr]] = {
     "exp": sympy.exp,
     "log": sympy.log,
     "sqrt": sympy.sqrt,
@@ -59,11 +61,13 @@ POWER_BITS = 1_400  # an exact power of numbers with more bits than this is refu
 # what SymPy raises where its own rules fail: for a Piecewise inside the condition of another, say
 SYMPY_FAILS = (KeyError, IndexError, AttributeError, NotImplementedError, RecursionError)
 
+Scope: TypeAlias = Mapping[str, Index]  # the index letters that are bound here
+
 
 class Expressions:
     """The names a text knows, and what its expressions mean; one method per kind of node."""
 
-    def __init__(self, source: Text, scope=None):
+    def __init__(self, source: Text, scope: Mapping[str, Tensor] | None = None) -> None:
         self.error = source.error
         self.tensors: dict[str, Tensor] = dict(scope or {})
         self.sizes: dict[str, Size] = {}
@@ -72,7 +76,7 @@ class Expressions:
         for t in self.tensors.values():
             self.know(t)
 
-    def know(self, t: Tensor):
+    def know(self, t: Tensor) -> None:
         for axis in (*t.axes, *(() if t.below is None else (t.below,))):
             self.sizes.update({s.name: s for s in axis.free_symbols})
         for letter in (*t.letters, *(t.definition.idx if t.definition else ())):
@@ -89,16 +93,16 @@ class Expressions:
         return self.letters[token.text]
 
     @contextlib.contextmanager
-    def located(self, token: Token):
+    def located(self, token: Token) -> Iterator[None]:
         """Errors raised by the library are raised again as the same class, with the place in the text."""
         try:
             yield
         except DeriveError as e:
-            if hasattr(e, "line"):
+            if e.line is not None:
                 raise
             raise self.error(token, str(e), type(e)) from None
 
-    def finished(self, node: Node, scope) -> Expr:
+    def finished(self, node: Node, scope: Scope) -> Expr:
         """The right-hand side, refused if arithmetic on its numbers left the real numbers."""
         try:
             value = self.number(node, scope)
@@ -124,13 +128,13 @@ class Expressions:
             )
         return value
 
-    def number(self, node: Node, scope) -> Expr:
+    def number(self, node: Node, scope: Scope) -> Expr:
         value = self.value(node, scope)
         if not isinstance(value, Expr):
             raise self.error(node.token, "found a condition, expected a number; write [condition] for 1 or 0")
         return value
 
-    def condition(self, node: Node, scope) -> Boolean:
+    def condition(self, node: Node, scope: Scope) -> Boolean:
         value = self.value(node, scope)
         if isinstance(value, Read) and value.tensor.dtype == "bool":
             return sympy.Ne(value, 0)
@@ -138,10 +142,10 @@ class Expressions:
             raise self.error(node.token, "found a number, expected a condition such as q <= p")
         return value
 
-    def value(self, node: Node, scope):
+    def value(self, node: Node, scope: Scope) -> Basic:
         return getattr(self, f"_{node.kind}")(node, scope)
 
-    def _number(self, node, scope):
+    def _number(self, node: Node, scope: Scope) -> Expr:
         mantissa, _, power = node.token.text.lower().partition("e")
         whole, _, part = mantissa.partition(".")
         shift = int(power or 0) - len(part)
@@ -149,7 +153,7 @@ class Expressions:
             raise self.error(node.token, "a number beyond 1e400 or below 1e-400")
         return Rational(int(whole + part)) * Rational(10) ** shift
 
-    def _name(self, node, scope):
+    def _name(self, node: Node, scope: Scope) -> Basic:
         name = node.token.text
         if name in scope:
             return scope[name]
@@ -178,13 +182,13 @@ class Expressions:
                 f"in sum[{name}](...); a scalar is declared, as in {name}: float",
                 IndexCaptureError,
             )
-        known = [*scope, *self.tensors, *self.sizes]
+        names = [*scope, *self.tensors, *self.sizes]
         raise self.error(
             node.token,
-            f"unknown name {name!r}, expected an index in scope, a tensor or a size" + did_you_mean(name, known),
+            f"unknown name {name!r}, expected an index in scope, a tensor or a size" + did_you_mean(name, names),
         )
 
-    def _read(self, node, scope):
+    def _read(self, node: Node, scope: Scope) -> Read:
         name = node.token.text
         if name not in self.tensors:
             hint = f"; {name}[...] reduces over indices and is followed by (...)" if name in REDUCTIONS else ""
@@ -197,7 +201,7 @@ class Expressions:
         with self.located(node.token):
             return Read(self.tensors[name], *idx)
 
-    def position(self, node, scope, name) -> Expr:
+    def position(self, node: Node, scope: Scope, name: str) -> Expr:
         value = self.number(node, scope)
         if value.is_integer is not True:
             raise self.error(
@@ -208,7 +212,7 @@ class Expressions:
             )
         return value
 
-    def _reduce(self, node, scope):
+    def _reduce(self, node: Node, scope: Scope) -> Expr:
         for w in node.words:
             if w.text in scope:
                 raise self.error(
@@ -226,7 +230,7 @@ class Expressions:
                 return -nodes.Max(-body, *over)
             return {"sum": nodes.Sum, "max": nodes.Max, "argmax": nodes.ArgMax}[node.token.text](body, *over)
 
-    def _call(self, node, scope):
+    def _call(self, node: Node, scope: Scope) -> Expr:
         name = node.token.text
         if name in UNARY:
             if len(node.args) != 1:
@@ -256,7 +260,7 @@ class Expressions:
             + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}"),
         )
 
-    def piecewise(self, node, scope):
+    def piecewise(self, node: Node, scope: Scope) -> Expr:
         *pairs, last = node.args or (node,)
         if last.kind == "tuple" and len(last.args) == 2 and self.condition(last.args[1], scope) == sympy.true:
             last = last.args[0]
@@ -268,18 +272,18 @@ class Expressions:
             )
         return self.choice([p.args for p in pairs], last, scope)
 
-    def choice(self, pairs, otherwise, scope):
+    def choice(self, pairs: Sequence[tuple[Node, ...]], otherwise: Node, scope: Scope) -> Expr:
         made = [(self.number(a, scope), self.condition(c, scope)) for a, c in pairs]
         return Piecewise(*made, (self.number(otherwise, scope), True), evaluate=False)
 
-    def _tuple(self, node, scope):
+    def _tuple(self, node: Node, scope: Scope) -> NoReturn:
         raise self.error(node.token, "found a list in parentheses, expected one expression")
 
-    def _sum(self, node, scope):
+    def _sum(self, node: Node, scope: Scope) -> Expr:
         signs = [1] + [1 if w.text == "+" else -1 for w in node.words]
         return sympy.Add(*(s * self.number(a, scope) for s, a in zip(signs, node.args, strict=True)))
 
-    def _product(self, node, scope):
+    def _product(self, node: Node, scope: Scope) -> Expr:
         factors = [self.number(node.args[0], scope)]
         for word, arg in zip(node.words, node.args[1:], strict=True):
             value = self.number(arg, scope)
@@ -300,10 +304,10 @@ class Expressions:
                 factors.append(value if word.text == "*" else 1 / value)
         return sympy.Mul(*factors)
 
-    def _negative(self, node, scope):
+    def _negative(self, node: Node, scope: Scope) -> Expr:
         return -self.number(node.args[0], scope)
 
-    def _power(self, node, scope):
+    def _power(self, node: Node, scope: Scope) -> Expr:
         base, exponent = (self.number(a, scope) for a in node.args)
         if base == 0 and exponent.is_negative:
             raise self.error(node.token, "zero to a negative power", UnsupportedError)
@@ -315,20 +319,20 @@ class Expressions:
             )
         return base**exponent
 
-    def _compare(self, node, scope):
+    def _compare(self, node: Node, scope: Scope) -> Boolean:
         parts = [self.number(a, scope) for a in node.args]
         found = [RELATIONS[w.text](a, b) for w, a, b in zip(node.words, parts, parts[1:], strict=False)]
         return found[0] if len(found) == 1 else And(*found)
 
-    def _and(self, node, scope):
+    def _and(self, node: Node, scope: Scope) -> Boolean:
         return And(*(self.condition(a, scope) for a in node.args))
 
-    def _or(self, node, scope):
+    def _or(self, node: Node, scope: Scope) -> Boolean:
         return Or(*(self.condition(a, scope) for a in node.args))
 
-    def _not(self, node, scope):
+    def _not(self, node: Node, scope: Scope) -> Boolean:
         return sympy.Not(self.condition(node.args[0], scope))
 
-    def _bracket(self, node, scope):
+    def _bracket(self, node: Node, scope: Scope) -> Expr:
         with self.located(node.token):
             return nodes.Iverson(self.condition(node.args[0], scope))

@@ -41,18 +41,33 @@ else a size.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from sympy import Expr
 
 from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
-from derive.language.facts import missing, nonnegative, positive, positive_definite, sums_to, symmetric
-from derive.language.index import Size, as_size, index
-from derive.language.keys import hash_text
-from derive.language.tensor import Tensor, tensor
+from derive.language.facts import Fact, missing, nonnegative, positive, positive_definite, sums_to, symmetric
+from derive.language.index import Index, Size, as_size, index
+from derive.language.tensor import Recurrence, Tensor, tensor
 
 from .expressions import Expressions
-from .syntax import Declaration, Node, Parser, Statement, Token
+from .syntax import (
+    Declaration,
+    FactWords,
+    Letters,
+    Line,
+    MissingValue,
+    Node,
+    Parser,
+    Property,
+    SizeNames,
+    Statement,
+    Token,
+)
+
+Axes: TypeAlias = Mapping[str, tuple[Index, ...]]  # of each definition
 
 FACTS = {
     "positive": positive,
@@ -101,7 +116,7 @@ def parse(text: str) -> dict[str, Tensor]:
         return Reader(parser.source).program(statements)
 
 
-def parse_expression(text: str, scope) -> Expr:
+def parse_expression(text: str, scope: Mapping[str, Tensor]) -> Expr:
     """One expression over known tensors, such as a gradient that somebody derived by hand.
 
     Parameters
@@ -124,14 +139,14 @@ def parse_expression(text: str, scope) -> Expr:
         return Reader(parser.source, scope).finished(tree, {})
 
 
-def _checked(text) -> str:
+def _checked(text: object) -> str:
     if not isinstance(text, str):
         raise DeriveError(f"parse takes a text, not {type(text).__name__}")
     return text
 
 
 @contextlib.contextmanager
-def _no_deeper():
+def _no_deeper() -> Iterator[None]:
     try:
         yield
     except RecursionError:
@@ -143,14 +158,14 @@ def _no_deeper():
 class Reader(Expressions):
     """Declarations and definitions, given meaning: tensors in an order in which each can be made."""
 
-    def program(self, statements) -> dict[str, Tensor]:
+    def program(self, statements: Sequence[Line]) -> dict[str, Tensor]:
         first: dict[str, Token] = {}
         for s in statements:
-            if isinstance(s, Statement) and s.kind != "define":
+            if isinstance(s, Letters | SizeNames):
                 self.declare_names(s)
         for s in statements:
-            if isinstance(s, Declaration) or s.kind == "define":
-                name = s.name if isinstance(s, Declaration) else s.names[0]
+            if isinstance(s, Declaration | Statement):
+                name = s.name
                 if name.text in first:
                     raise self.error(
                         name,
@@ -161,38 +176,38 @@ class Reader(Expressions):
         for s in statements:
             if isinstance(s, Declaration):
                 self.tensors[s.name.text] = self.input(s)
-        definitions = [s for s in statements if isinstance(s, Statement) and s.kind == "define"]
-        self.heads = {s.names[0].text: s for s in definitions}
+        self.heads = {s.name.text: s for s in statements if isinstance(s, Statement)}
         axes = {name: tuple(self.letter(i) for i in s.idx) for name, s in self.heads.items()}
-        for names in self.in_order(definitions):
+        for names in self.in_order():
             self.tensors.update(self.defined(names, axes))
         return {name: self.tensors[name] for name in first}
 
-    def declare_names(self, s: Statement):
+    def declare_names(self, s: Letters | SizeNames) -> None:
         for name in s.names:
-            known = self.letters if s.kind == "index" else self.sizes
-            if name.text in known and s.kind == "index":
-                raise self.error(name, f"the index {name.text} is declared twice")
-            if s.kind == "size":
+            if isinstance(s, SizeNames):
                 self.sizes[name.text] = Size(name.text)
+            elif name.text in self.letters:
+                raise self.error(name, f"the index {name.text} is declared twice")
             else:
-                self.letters[name.text] = index(name.text, size=self.size(s.body))
+                self.letters[name.text] = index(name.text, size=self.size(s.size))
 
     def input(self, s: Declaration) -> Tensor:
         axes = [self.axis(a) for a in s.axes]
         below = None if s.below is None else self.size(s.below)
-        facts = []
-        for word, *rest in s.facts:
-            if word.text == "missing":
-                value = self.number(rest[0], {})
-                with self.located(word):
-                    facts.append(missing(int(value) if value.is_Integer else value))
-            else:
-                facts.append(sums_to(self.number(rest[0], {}), self.letter(rest[1])) if rest else FACTS[word.text])
+        facts = [self.fact(f) for f in s.facts]
         with self.located(s.name):
             return tensor(s.name.text, *axes, dtype=s.dtype, below=below, role=s.role, facts=facts)
 
-    def axis(self, node: Node):
+    def fact(self, f: FactWords) -> Fact:
+        if isinstance(f, Property):
+            return FACTS[f.word.text]
+        value = self.number(f.value, {})
+        if isinstance(f, MissingValue):
+            with self.located(f.word):
+                return missing(int(value) if value.is_Integer else value)
+        return sums_to(value, self.letter(f.over))
+
+    def axis(self, node: Node) -> Expr:
         name = node.token.text
         if node.kind == "name" and (name in self.letters or not (name in self.sizes or name[0].isupper())):
             return self.letter(node.token)
@@ -210,10 +225,13 @@ class Reader(Expressions):
         with self.located(node.token):
             return as_size(value)
 
-    def in_order(self, definitions) -> list[list[str]]:
+    def in_order(self) -> list[list[str]]:
         """Groups of names, each after those it reads; several together are a coupled recurrence (Tarjan)."""
         reads = {name: self.read_by(s) for name, s in self.heads.items()}
-        number, low, stack, out = {}, {}, [], []
+        number: dict[str, int] = {}
+        low: dict[str, int] = {}
+        stack: list[str] = []
+        out: list[list[str]] = []
         for root in self.heads:
             work = [(root, iter(reads[root]))] if root not in number else []
             if work:
@@ -239,7 +257,8 @@ class Reader(Expressions):
         return out
 
     def read_by(self, s: Statement) -> list[str]:
-        found, todo = {}, [(s.body, frozenset(i.text for i in s.idx))]
+        found: dict[str, None] = {}
+        todo = [(s.body, frozenset(i.text for i in s.idx))]
         while todo:
             node, bound = todo.pop()
             if node.kind == "reduce":
@@ -252,51 +271,34 @@ class Reader(Expressions):
             todo += [(a, bound) for a in node.args]
         return sorted(found)
 
-    def defined(self, names, axes) -> dict[str, Tensor]:
+    def defined(self, names: Sequence[str], axes: Axes) -> dict[str, Tensor]:
         first = self.heads[names[0]]
         if len(names) == 1 and names[0] not in self.read_by(first):
             body = self.body(first, axes)
-            with self.located(first.names[0]):
+            with self.located(first.name):
                 return {names[0]: define(names[0], axes[names[0]], body)}
 
-        def bodies(*selves):
+        def bodies(*selves: Tensor) -> list[Expr]:
             self.tensors.update(zip(names, selves, strict=True))
             return [self.body(self.heads[n], axes) for n in names]
 
         if len({axes[n] for n in names}) == 1:
-            with self.located(first.names[0]):
+            with self.located(first.name):
                 made = define(" ".join(names), axes[names[0]], bodies)
             return dict(zip(names, made if isinstance(made, tuple) else (made,), strict=True))
         return self.coupled(names, axes, bodies)
 
-    def coupled(self, names, axes, bodies) -> dict[str, Tensor]:
+    def coupled(self, names: Sequence[str], axes: Axes, bodies: Callable[..., list[Expr]]) -> dict[str, Tensor]:
         """A recurrence through tensors of different axes, which one call of ``define`` does not take."""
         selves = [Tensor(n, [i.size for i in axes[n]], axes[n], role="computed", digest=f"self:{n}") for n in names]
         parts = []
         for name, body in zip(names, bodies(*selves), strict=True):
-            with self.located(self.heads[name].names[0]):
+            with self.located(self.heads[name].name):
                 parts.append(define(name, axes[name], body))
-        joint = hash_text("+".join(t.digest for t in parts))
-        made = [
-            Tensor(
-                t.name,
-                t.axes,
-                t.letters,
-                t.dtype,
-                t.below,
-                "computed",
-                definition=t.definition,
-                block=t.block,
-                digest=f"{t.digest}:{joint}",
-            )
-            for t in parts
-        ]
-        for t in made:
-            t.partners = tuple(made)
-        return dict(zip(names, made, strict=True))
+        return dict(zip(names, Recurrence(parts).members, strict=True))
 
-    def body(self, s: Statement, axes) -> Expr:
-        return self.finished(s.body, {i.name: i for i in axes[s.names[0].text]})
+    def body(self, s: Statement, axes: Axes) -> Expr:
+        return self.finished(s.body, {i.name: i for i in axes[s.name.text]})
 
 
 def _names(node: Node) -> list[str]:

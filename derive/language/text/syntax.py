@@ -8,8 +8,9 @@ has a limit.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from derive.language.errors import DeriveError, ParseError
 from derive.language.hints import did_you_mean
@@ -53,7 +54,7 @@ class Token(NamedTuple):
     line: int
     column: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.kind == "end":
             return "the end of the text"
         return (
@@ -71,8 +72,8 @@ class Node:
 
     kind: str  # number name read reduce call tuple sum product negative power compare and or not bracket
     token: Token
-    args: tuple = ()
-    words: tuple = ()  # tokens: operators of a chain, or the indices of a reduction
+    args: tuple[Node, ...] = ()
+    words: tuple[Token, ...] = ()  #: operators of a chain, or the indices of a reduction
 
 
 @dataclass(frozen=True)
@@ -84,23 +85,68 @@ class Declaration:
     axes: tuple[Node, ...]
     below: Node | None
     role: str
-    facts: tuple[tuple, ...]  # (token,) or (token, value node, index token)
+    facts: tuple[FactWords, ...]
+
+
+@dataclass(frozen=True)
+class Property:
+    """``positive``, ``symmetric``, ...: a fact that is one word."""
+
+    word: Token
+
+
+@dataclass(frozen=True)
+class MissingValue:
+    """``missing -100``."""
+
+    word: Token
+    value: Node
+
+
+@dataclass(frozen=True)
+class SumsTo:
+    """``sums to 1 over k``."""
+
+    word: Token
+    value: Node
+    over: Token
+
+
+FactWords: TypeAlias = Property | MissingValue | SumsTo
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A definition (``name[idx] = body``), an ``index`` line (names, body = size) or a ``size`` line (names)."""
+    """A definition, ``name[idx] = body``."""
 
-    kind: str  # define, index, size
+    name: Token
+    idx: tuple[Token, ...]
+    body: Node
+
+
+@dataclass(frozen=True)
+class Letters:
+    """``index p q : N``."""
+
     names: tuple[Token, ...]
-    idx: tuple[Token, ...] = ()
-    body: Node | None = None
+    size: Node
+
+
+@dataclass(frozen=True)
+class SizeNames:
+    """``size S P``."""
+
+    names: tuple[Token, ...]
+
+
+Line: TypeAlias = Declaration | Statement | Letters | SizeNames
+T = TypeVar("T")
 
 
 class Text:
     """The text, for messages that point into it."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
 
     def error(self, token: Token, message: str, kind: type[DeriveError] = ParseError) -> DeriveError:
@@ -116,13 +162,15 @@ class Text:
 
 def tokenize(text: str, source: Text) -> list[Token]:
     """Tokens with their places; newlines inside brackets are dropped."""
-    tokens, open_, at, line, start = [], [], 0, 1, 0
+    tokens: list[Token] = []
+    open_: list[Token] = []
+    at, line, start = 0, 1, 0
     while at < len(text):
         m = _TOKEN.match(text, at)
         place = Token("op", text[at], line, at - start + 1)
         if m is None:
             raise source.error(place, f"found the character {text[at]!r}, expected a name, a number or an operator")
-        kind, found = m.lastgroup, m.group()
+        kind, found = str(m.lastgroup), m.group()
         if kind == "number":
             if len(found) > DIGITS:
                 raise source.error(place, f"a number of {len(found)} characters; at most {DIGITS} are accepted")
@@ -153,7 +201,7 @@ def tokenize(text: str, source: Text) -> list[Token]:
 class Parser:
     """Recursive descent over the tokens; one method per line of the grammar."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str) -> None:
         self.source = Text(text)
         self.error = self.source.error
         self.tokens = tokenize(text, self.source)
@@ -166,7 +214,7 @@ class Parser:
     def now(self) -> Token:
         return self.tokens[self.at]
 
-    def peek(self, n=1) -> Token:
+    def peek(self, n: int = 1) -> Token:
         return self.tokens[min(self.at + n, len(self.tokens) - 1)]
 
     def take(self) -> Token:
@@ -174,10 +222,10 @@ class Parser:
         self.at = min(self.at + 1, len(self.tokens) - 1)
         return token
 
-    def is_op(self, *texts) -> bool:
+    def is_op(self, *texts: str) -> bool:
         return self.now.kind == "op" and self.now.text in texts
 
-    def is_word(self, *texts) -> bool:
+    def is_word(self, *texts: str) -> bool:
         return self.now.kind == "name" and self.now.text in texts
 
     def wanted(self, what: str) -> DeriveError:
@@ -195,14 +243,14 @@ class Parser:
             raise self.wanted(f"{what} ({self.now.text!r} is a word of the language)")
         return self.take()
 
-    def deeper(self):
+    def deeper(self) -> None:
         self.depth += 1
         if self.depth > DEPTH:
             raise self.error(self.now, f"nested more than {DEPTH} levels deep; give the inner parts names of their own")
 
-    def listed(self, close: str, item) -> tuple:
+    def listed(self, close: str, item: Callable[[], T]) -> tuple[T, ...]:
         """``item, item, ...`` up to the closing bracket, which is taken."""
-        found = []
+        found: list[T] = []
         while not self.is_op(close):
             if found:
                 self.expect(",", f"',' or {close!r}")
@@ -212,8 +260,8 @@ class Parser:
 
     # -- statements --------------------------------------------------------------------------------------------------
 
-    def program(self) -> list:
-        found = []
+    def program(self) -> list[Line]:
+        found: list[Line] = []
         while self.now.kind != "end":
             if self.now.kind == "newline":
                 self.take()
@@ -225,16 +273,16 @@ class Parser:
                 raise self.wanted(f"an operator, a new line or ';'{hint}")
         return found
 
-    def statement(self) -> list:
+    def statement(self) -> list[Line]:
         if self.is_word("index", "size") and self.peek().kind == "name":
             return [self.letters() if self.now.text == "index" else self.sizes()]
         name = self.name("a declaration (x: float[b]), a definition (y[b] = ...), 'index' or 'size'")
         if self.is_op(":"):
-            found = [self.declaration(name)]
+            found: list[Line] = [self.declaration(name)]
             while self.now.kind == "name" and self.peek().text == ":":
                 found.append(self.declaration(self.take()))
             return found
-        idx = ()
+        idx: tuple[Token, ...] = ()
         if self.is_op("["):
             self.take()
             idx = self.listed(
@@ -242,9 +290,9 @@ class Parser:
                 lambda: self.name("an index letter (an initial value is written where(t == 0, start[b], h[t - 1, b]))"),
             )
         self.expect("=", f"':' to declare {name.text} or '=' to define it" if not idx else "'='")
-        return [Statement("define", (name,), idx, self.expression())]
+        return [Statement(name, idx, self.expression())]
 
-    def letters(self) -> Statement:
+    def letters(self) -> Letters:
         self.take()
         names = [self.name("an index letter")]
         while not self.is_op(":"):
@@ -252,23 +300,26 @@ class Parser:
                 self.take()
             names.append(self.name("another index letter, or ':' and the size"))
         self.take()
-        return Statement("index", tuple(names), body=self.addition())
+        return Letters(tuple(names), self.addition())
 
-    def sizes(self) -> Statement:
+    def sizes(self) -> SizeNames:
         self.take()
         names = [self.name("the name of a size")]
         while self.now.kind == "name" or self.is_op(","):
             if self.is_op(","):
                 self.take()
             names.append(self.name("the name of a size"))
-        return Statement("size", tuple(names))
+        return SizeNames(tuple(names))
 
     def declaration(self, name: Token) -> Declaration:
         self.expect(":")
         if not self.is_word(*DTYPES):
             hint = did_you_mean(self.now.text, DTYPES) if self.now.kind == "name" else ""
             raise self.wanted(f"a type: float, int or bool{hint}")
-        dtype, axes, below, role, facts = self.take().text, (), None, "data", []
+        dtype, role = self.take().text, "data"
+        axes: tuple[Node, ...] = ()
+        below: Node | None = None
+        facts: list[FactWords] = []
         if self.is_op("["):
             self.take()
             axes = self.listed("]", self.addition)
@@ -282,12 +333,12 @@ class Parser:
             elif word.text == "sums":
                 facts.append(self.sums_to(word))
             elif word.text == "missing":
-                facts.append((word, self.addition()))
+                facts.append(MissingValue(word, self.addition()))
             elif word.text == "positive" and self.is_word("definite"):
                 self.take()
-                facts.append((word._replace(text="positive definite"),))
+                facts.append(Property(word._replace(text="positive definite")))
             elif word.text in FACT_WORDS:
-                facts.append((word,))
+                facts.append(Property(word))
             else:
                 raise self.error(
                     word,
@@ -299,7 +350,7 @@ class Parser:
                 self.take()
         return Declaration(name, dtype, axes, below, role, tuple(facts))
 
-    def sums_to(self, word: Token) -> tuple:
+    def sums_to(self, word: Token) -> SumsTo:
         if not self.is_word("to"):
             raise self.wanted("'to', as in: sums to 1 over k")
         self.take()
@@ -307,7 +358,7 @@ class Parser:
         if not self.is_word("over"):
             raise self.wanted("'over' and an index, as in: sums to 1 over k")
         self.take()
-        return word, value, self.name("the index that is summed")
+        return SumsTo(word, value, self.name("the index that is summed"))
 
     # -- expressions: precedence climbing, one loop for all the binary operators ------------------------------------
 
@@ -315,14 +366,14 @@ class Parser:
         """An expression whose operators bind at least as tightly as ``floor``."""
         left = self.prefix()
         while True:
-            kind, level = _INFIX.get(self.now.text, (None, 0)) if self.now.kind in ("op", "name") else (None, 0)
+            kind, level = _INFIX.get(self.now.text, ("", 0)) if self.now.kind in ("op", "name") else ("", 0)
             if level < max(floor, 1):
                 return left
             if kind == "power":  # binds to the right: a^b^c is a^(b^c), and -a^b is -(a^b)
                 left = Node(kind, self.take(), (left, self.nested(level)))
                 continue
             parts, words = [left], []
-            while _INFIX.get(self.now.text, (None,))[0] == kind and self.now.kind in ("op", "name"):
+            while _INFIX.get(self.now.text, ("",))[0] == kind and self.now.kind in ("op", "name"):
                 words.append(self.take())
                 parts.append(self.expression(level + 1))
             left = Node(kind, words[0], tuple(parts), tuple(words))

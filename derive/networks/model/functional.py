@@ -15,7 +15,7 @@ from derive.networks.layers.base import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 from derive.passes.pipeline import run
-from derive.passes.work import Work
+from derive.passes.work import Backward
 
 from . import objective
 from .connecting import Placed, Plan
@@ -250,7 +250,7 @@ class Model:
         outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
         carried = {s.name: s.update for s in self.inference.built.carried.values()}
         first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
-        work = Work(first, (), tuple(rest))
+        work = Backward(first, (), tuple(rest))
         reports = run(work)
         results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
         results += [("carried", carried)] if carried else []
@@ -270,7 +270,7 @@ class Model:
         outputs = self.inference.outputs
         carried = {s.name: s.update for s in self.inference.built.carried.values()}
         loss = objective.total(self, loss, weights, outputs)
-        work = Work(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
+        work = Backward(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
         reports = run(work)
         results = [("loss", loss), ("outputs", dict(outputs))] + ([("carried", carried)] if carried else [])
         return derivation_of(work, "forward", f"{self.name}_evaluation", results, reports)

@@ -7,8 +7,11 @@ A *part* of a sentence is a string, a layout :class:`~derive.show.formulas.layou
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from derive.show.formulas.layout import Node
+
+from .graph import Graph
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Strong:
     text: str
 
 
+Part: TypeAlias = str | Node | Ref | Mono | Strong
+Sentence: TypeAlias = tuple[Part, ...]
+
+
 @dataclass(frozen=True)
 class Heading:
     level: int
@@ -40,18 +47,18 @@ class Heading:
 
 @dataclass(frozen=True)
 class Para:
-    parts: tuple
+    parts: Sentence
 
 
 @dataclass(frozen=True)
 class Bullets:
-    items: tuple[tuple, ...]
+    items: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True)
 class Table:
     header: tuple[str, ...]
-    rows: tuple[tuple[tuple, ...], ...]
+    rows: tuple[tuple[Sentence, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,14 @@ class Fold:
     """Something that a reader may skip."""
 
     summary: str
-    blocks: tuple
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
 class Drawing:
     """The network: who reads whom."""
 
-    graph: object = field(repr=False)
+    graph: Graph = field(repr=False)
+
+
+Block: TypeAlias = Heading | Para | Bullets | Table | Equations | Fold | Drawing

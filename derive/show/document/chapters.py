@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from derive.language.errors import DeriveError
+from derive.passes.contract import CONTRACTION
+from derive.passes.pipeline import RULES
+from derive.passes.rule import Rule
+from derive.passes.simplify import SUBSTITUTION
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Product, Relation
 
-from .blocks import Equations, Fold, Heading, Line, Para, Ref, Strong
+from .blocks import Block, Equations, Fold, Heading, Line, Para, Part, Ref, Strong
 from .formulas import Formulas
-
-# rule -> title, what the idea is; the order here is the order of the story
-KINDS = {
-    "log-sum-exp": (
-        "Sums of exponentials go to the log domain",
-        "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
-    ),
-    "max first": (
-        "The max comes first",
-        "A function that never decreases, and adding what is the same for all, do not change which element is the "
-        "largest. So the max of a window can be taken before them, and they are evaluated once for each window.",
-    ),
-    "forward rule": (
-        "Differentiating forward",
-        "Going forward from a parameter, the derivative of a tensor by it gathers one term from everything that the "
-        "tensor reads: the partial derivative by what is read, times the derivative of that by the parameter.",
-    ),
-    "symmetry": ("Symmetry", "Second derivatives commute, so a block is the transpose of its mirror image."),
-    "seed": ("The start", ""),
-    "chain rule": (
-        "The chain rule",
-        "Going backward from the result, each tensor gathers one term from every place that reads it: the "
-        "adjoint of the reader, times the partial derivative of the reader by what it reads.",
-    ),
-    "contraction": (
-        "Contraction",
-        "The partial derivative of an element by another is a bracket that is 1 where their indices agree and "
-        "0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone. Where the agreement "
-        "cannot be solved for a summed index, it stays as a condition.",
-    ),
-    "substitution": ("Substitution", "An adjoint that is only a few letters long is written in place."),
-    "saved value": (
-        "Saved values",
-        "The forward pass already computed some of what the derivative needs; it is read, not computed again.",
-    ),
-    "declared fact": ("Declared facts", "What was promised about an input is used here, and nowhere else."),
-    "known sum": ("Known sums", "A sum that an earlier equation holds is read from it."),
-    "expand and collect": (
-        "Expanding and collecting",
-        "Products are multiplied out where terms then cancel or combine.",
-    ),
-    "collect": ("Collecting", "Equal factors and like terms combine."),
-    "definition": ("New names", "Values that are needed more than once, or that deserve a name, get one."),
-    "hoist": ("Out of the sum", ""),
-    "stabilize": ("Stabilizing", "The same values, computed so that nothing overflows."),
-}
 
 
 def _pick() -> Line:
@@ -67,32 +27,40 @@ def _pick() -> Line:
 PICK = _pick()
 
 
-def chapters(f: Formulas) -> list:
-    """Heading, idea and steps for each kind of step that occurs."""
-    by_rule: dict[str, list[Step]] = {}
-    for s in f.d.steps:
-        by_rule.setdefault(s.rule, []).append(s)
-    known = [r for r in KINDS if r in by_rule]
-    out = []
-    for rule in known + [r for r in by_rule if r not in KINDS]:
-        title, idea = KINDS.get(rule, (rule[:1].upper() + rule[1:], ""))
+def chapters(f: Formulas) -> list[Block]:
+    """Heading, idea and steps for each kind of step that occurs, in the order of the pipeline's rules."""
+    place = {name: n for n, name in enumerate(RULES)}
+    told: dict[str, list[Step]] = {}
+    for s in sorted(f.d.steps, key=lambda s: (place[rule_of(s).name], s.id)):
+        told.setdefault(rule_of(s).chapter, []).append(s)
+    out: list[Block] = []
+    for title, steps in told.items():
         out.append(Heading(3, title))
-        if idea:
-            out.append(Para((idea,)))
-        if rule == "contraction":
+        out += [Para((idea,)) for idea in dict.fromkeys(rule_of(s).idea for s in steps) if idea]
+        if title == CONTRACTION.chapter:
             out.append(Equations((PICK,)))
-        out += _chapter(f, by_rule[rule])
+        out += _chapter(f, sorted(steps, key=lambda s: s.id))
     return out
 
 
-def _chapter(f: Formulas, steps) -> list:
-    out, folded = [], []
+def rule_of(s: Step) -> Rule:
+    """The rule that a step uses, which says where it is told."""
+    if s.rule not in RULES:
+        raise DeriveError(
+            f"step {s.id} is by the rule {s.rule!r}, which no pass lists; the rules are {', '.join(RULES)}"
+        )
+    return RULES[s.rule]
+
+
+def _chapter(f: Formulas, steps: Sequence[Step]) -> list[Block]:
+    out: list[Block] = []
+    folded: list[Step] = []
     for s in steps:
         if _trivial(f, s):
             folded.append(s)
         else:
             out += _told(f, s)
-    above = [s for s in folded if s.rule == "contraction" and _chain_of(f, s) is not None]
+    above = [s for s in folded if s.rule == CONTRACTION.name and _chain_of(f, s) is not None]
     folded = [s for s in folded if s not in above]
     if above:
         out.append(
@@ -104,14 +72,17 @@ def _chapter(f: Formulas, steps) -> list:
             )
         )
     if folded:
-        steps = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
-        count = f"{len(folded)} {steps} in which only the obvious happens"
-        body = [Para((f"{_numbers(folded)}.",)), Equations(tuple(line for s in folded for line in _after_line(f, s)))]
+        what = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
+        count = f"{len(folded)} {what} in which only the obvious happens"
+        body: list[Block] = [
+            Para((f"{_numbers(folded)}.",)),
+            Equations(tuple(line for s in folded for line in _after_line(f, s))),
+        ]
         out.append(Fold(count, tuple(body)))
     return out
 
 
-def _numbers(steps) -> str:
+def _numbers(steps: Sequence[Step]) -> str:
     """Steps 3, 5-8, 11"""
     runs: list[list[int]] = []
     for s in steps:
@@ -136,9 +107,9 @@ def _trivial(f: Formulas, s: Step) -> bool:
         return False
     if all(f.same(b, s.after) for b in s.before):
         return True
-    if s.rule == "contraction":
+    if s.rule == CONTRACTION.name:
         return not any(t.rows for t in s.after.terms)
-    if s.rule == "substitution":
+    if s.rule == SUBSTITUTION.name:
         return all(not e.tensors() for e in s.context)
     return False
 
@@ -149,33 +120,33 @@ def _settled(f: Formulas, s: Step) -> bool:
     return final is not None and f.same(s.after, final)
 
 
-def _told(f: Formulas, s: Step) -> list:
+def _told(f: Formulas, s: Step) -> list[Block]:
     """A sentence and a display."""
-    head = [Strong(f"Step {s.id}."), " "]
+    head = (Strong(f"Step {s.id}."), " ")
     named = re.match(r"\w+", s.why)
     name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
     why = s.why if name_first else s.why[:1].upper() + s.why[1:]
-    why = f.sentence(why + ("" if why.endswith(".") else "."))
-    seen = (
+    said = f.sentence(why + ("" if why.endswith(".") else "."))
+    seen: list[Part] = (
         [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."]
         if s.claim == "transpose" and s.before
         else []
     )
     facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
-    return [Para((*head, *why, *seen, *facts)), Equations(tuple(_display(f, s)))]
+    return [Para((*head, *said, *seen, *facts)), Equations(tuple(_display(f, s)))]
 
 
-def _source(f: Formulas, eq: Equation):
+def _source(f: Formulas, eq: Equation) -> Part:
     """How to point at an equation: by its number, or by name where the program no longer has it."""
     return Ref(f.label(eq)) if f.label(eq) else f.names.name(eq.tensor)
 
 
-def _label_order(label: str):
+def _label_order(label: str) -> tuple[int, str]:
     return (int(label.rstrip("′") or 0), label)
 
 
-def _joined(items) -> list:
-    out = []
+def _joined(items: Iterable[Part]) -> list[Part]:
+    out: list[Part] = []
     for n, item in enumerate(items):
         out += ([", "] if n else []) + [item]
     return out
@@ -184,8 +155,7 @@ def _joined(items) -> list:
 def _display(f: Formulas, s: Step) -> list[Line]:
     lhs, rhs = f.sides(s.after)
     label = f.label(s.after) if _settled(f, s) else ""
-    if s.claim == "transpose":
-        formal = f.chain_rule(s)
+    if s.claim == "transpose" and (formal := f.chain_rule(s)) is not None:
         solved = _solved(f, s)
         if solved is not None:
             rhs, label = f.sides(solved.after)[1], f.label(solved.after) if _settled(f, solved) else ""
@@ -204,4 +174,4 @@ def _chain_of(f: Formulas, s: Step) -> Step | None:
 
 def _solved(f: Formulas, s: Step) -> Step | None:
     """The contraction that follows a chain rule: its outcome is shown at once, and how it came about in its chapter."""
-    return next((t for t in f.d.steps if t.rule == "contraction" and s.id in t.parents), None)
+    return next((t for t in f.d.steps if t.rule == CONTRACTION.name and s.id in t.parents), None)

@@ -10,24 +10,25 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import sympy
 from sympy import Add, Expr, Mul, Pow
-from sympy.logic.boolalg import And, Not, Or
+from sympy.logic.boolalg import And, Boolean, Not, Or
 
 from derive.exact.field import RationalField, Undefined
 from derive.exact.matrices import MATRIX_VALUES
 from derive.language import nodes
-from derive.language.facts import missing_value
+from derive.language.facts import SumsTo, missing_value
 from derive.language.index import Index, Size
 from derive.language.matrices import MATRICES
 from derive.language.tensor import Read, Tensor
-from derive.passes.matrices import is_matrix
-from derive.program.program import Equation, Program
+from derive.program.program import Equation, Program, Term
 
-FLOATS = {
+FLOATS: Mapping[type[Expr], Callable[[float], float]] = {
     sympy.exp: math.exp,
     sympy.log: math.log,
     sympy.sin: math.sin,
@@ -48,7 +49,7 @@ FLOATS = {
     nodes.sigmoid: lambda x: 1 / (1 + math.exp(-x)),
     nodes.softplus: lambda x: math.log1p(math.exp(x)),
 }
-AT_ZERO = {
+AT_ZERO: Mapping[type[Expr], int | Fraction] = {
     sympy.exp: 1,
     sympy.sin: 0,
     sympy.cos: 1,
@@ -64,7 +65,7 @@ AT_ZERO = {
     sympy.erfc: 1,
     nodes.sigmoid: Fraction(1, 2),
 }
-EXACT = {
+EXACT: Mapping[type[Expr], Callable[..., Fraction | float]] = {
     sympy.Abs: abs,
     sympy.floor: math.floor,
     sympy.ceiling: math.ceil,
@@ -75,7 +76,7 @@ EXACT = {
     nodes.stop_gradient: lambda x: x,
     sympy.Mod: lambda a, b: a % b,
 }
-COMPARE = {
+COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], bool]] = {
     sympy.Eq: operator.eq,
     sympy.Ne: operator.ne,
     sympy.Lt: operator.lt,
@@ -88,6 +89,12 @@ LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
 
 
+Value: TypeAlias = Fraction | float
+Place: TypeAlias = tuple[int, ...]
+Env: TypeAlias = Mapping[Index, int]
+Nested: TypeAlias = "Value | tuple[Nested, ...]"
+
+
 class NotOnPaper(Exception):
     """The program cannot be evaluated in a way worth showing; the message says why."""
 
@@ -96,19 +103,19 @@ class NotOnPaper(Exception):
 class Example:
     """Sizes, inputs and every value, by name; ``values[name][position]`` is a Fraction or a float."""
 
-    sizes: dict
-    shapes: dict[str, tuple[int, ...]]
-    values: dict[str, dict[tuple[int, ...], Fraction | float]]
+    sizes: Mapping[Size, int]
+    shapes: Mapping[str, Place]
+    values: dict[str, dict[Place, Value]]
     program: Program
 
     @property
     def exact(self) -> bool:
         return not any(isinstance(v, float) for t in self.values.values() for v in t.values())
 
-    def nested(self, name: str):
+    def nested(self, name: str) -> Nested:
         """The values of one tensor as nested tuples."""
 
-        def level(prefix, shape):
+        def level(prefix: Place, shape: Place) -> Nested:
             if not shape:
                 return self.values[name][prefix]
             return tuple(level(prefix + (n,), shape[1:]) for n in range(shape[0]))
@@ -127,12 +134,12 @@ def worked_example(program: Program) -> Example:
     if len(program) > LONGEST:
         raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
-    inverted = {r.tensor.name for e in program.equations if is_matrix(e) for r in e.reads()}
+    inverted = {r.tensor.name for e in program.equations if e.reduce in MATRICES for r in e.reads()}
     data = {t.name: _input(t, n, sizes, t.name in inverted) for n, t in enumerate(program.inputs)}
     return evaluate(program, sizes, data)
 
 
-def evaluate(program: Program, sizes: dict, data: dict) -> Example:
+def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Mapping[Place, Value]]) -> Example:
     shapes = {t.name: _shape(t, sizes) for t in (*program.inputs, *(e.tensor for e in program.equations))}
     work = _Evaluator(program, sizes, shapes, data)
     try:
@@ -146,7 +153,7 @@ def evaluate(program: Program, sizes: dict, data: dict) -> Example:
     return Example(sizes, shapes, work.values, program)
 
 
-def _sizes(program: Program) -> dict:
+def _sizes(program: Program) -> dict[Size, int]:
     """2 and 3 by turns, then larger until every axis exists."""
     symbols = program.sizes()
     for base in ((2, 3), (3, 2), (4, 3), (1, 4), (5, 2)):
@@ -158,30 +165,30 @@ def _sizes(program: Program) -> dict:
     raise NotOnPaper("no sizes of 2, 3 or 4 fit the axes")
 
 
-def _number(e: Expr, sizes) -> int:
+def _number(e: Expr, sizes: Mapping[Size, int]) -> int:
     return int(e.xreplace(sizes))
 
 
-def _shape(t: Tensor, sizes):
+def _shape(t: Tensor, sizes: Mapping[Size, int]) -> Place:
     return tuple(_number(a, sizes) for a in t.axes)
 
 
 PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
 
 
-def _input(t: Tensor, n: int, sizes, inverted: bool = False) -> dict:
+def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False) -> dict[Place, Value]:
     """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input.
 
     A matrix that is inverted, or whose determinant is taken, has the most on its diagonal.
     """
     places = list(itertools.product(*(range(s) for s in _shape(t, sizes))))
     kinds = {f.kind for f in t.facts}
-    out = {}
+    out: dict[Place, Value] = {}
     for k, place in enumerate(places):
         if t.dtype != "float":
             out[place] = Fraction((n + k) % _number(t.below, sizes) if t.below is not None else k % 2)
-            if missing_value(t) is not None and k == 1:
-                out[place] = Fraction(missing_value(t))
+            if (none := missing_value(t)) is not None and k == 1:
+                out[place] = Fraction(none)
             continue
         at = tuple(sorted(place)) if kinds & {"symmetric", "positive_definite"} else place
         v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
@@ -191,7 +198,7 @@ def _input(t: Tensor, n: int, sizes, inverted: bool = False) -> dict:
         if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
             out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
-        if fact.kind == "sums_to":
+        if isinstance(fact, SumsTo):
             axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))
             for place in places:
                 line = [p for p in places if p[:axis] + p[axis + 1 :] == place[:axis] + place[axis + 1 :]]
@@ -204,31 +211,40 @@ def _input(t: Tensor, n: int, sizes, inverted: bool = False) -> dict:
 class _Evaluator:
     """Values by definition, one element at a time, remembered."""
 
-    def __init__(self, program, sizes, shapes, data):
+    def __init__(
+        self,
+        program: Program,
+        sizes: Mapping[Size, int],
+        shapes: Mapping[str, Place],
+        data: Mapping[str, Mapping[Place, Value]],
+    ) -> None:
         self.program, self.sizes, self.shapes = program, sizes, shapes
-        self.values = {name: dict(v) for name, v in data.items()}
-        self.values |= {e.name: {} for e in program.equations}
+        self.values: dict[str, dict[Place, Value]] = {name: dict(v) for name, v in data.items()}
+        self.values.update({e.name: {} for e in program.equations})
         self.spent = 0
 
-    def at(self, tensor: Tensor, place):
+    def at(self, tensor: Tensor, place: Place) -> Value:
         shape = self.shapes[tensor.name]
         if not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
             return Fraction(0)
         known = self.values[tensor.name]
         if place not in known:
             eq = self.program.equation(tensor.name)
+            if eq is None:
+                raise NotOnPaper(f"{tensor.name} has no definition")
             v = self.equation(eq, dict(zip(eq.idx, place, strict=True)))
             if isinstance(v, Fraction) and max(abs(v.numerator), v.denominator).bit_length() > LONG_NUMBER:
                 raise NotOnPaper("a number has too many digits")
             known[place] = v
         return known[place]
 
-    def equation(self, eq: Equation, env):
+    def equation(self, eq: Equation, env: Env) -> Value:
         if eq.reduce is None:
             return sum((self.term(t, env) for t in eq.terms), Fraction(0))
-        if is_matrix(eq):
-            return self.matrix(eq, env)
-        best, where = None, 0
+        if eq.reduce in MATRICES:
+            return self.matrix(eq, eq.reduce, env)
+        best: Value | None = None
+        where = 0
         for inner in self._ranges(eq.over, env):
             if all(self.holds(g.condition, inner) for g in eq.guards):
                 v = sum((self.term(t, inner) for t in eq.terms), Fraction(0))
@@ -238,36 +254,36 @@ class _Evaluator:
             raise NotOnPaper(f"a window of {eq.name} is empty at the sizes chosen")
         return best if eq.reduce == "max" else Fraction(where)
 
-    def matrix(self, eq, env):
+    def matrix(self, eq: Equation, kind: str, env: Env) -> Value:
         p, q = eq.over
         read, size = eq.terms[0].fac[0], range(int(self.value(p.size, env)))
         rows = [[self.value(read, {**env, p: i, q: j}) for j in size] for i in size]
         try:
-            found = MATRIX_VALUES[eq.reduce](RationalField(), rows)
+            found = MATRIX_VALUES[kind](RationalField(), rows)
         except Undefined as error:
             raise NotOnPaper(f"{eq.name}: {error}") from error
-        for i in eq.idx[len(eq.idx) - MATRICES[eq.reduce].ranks :]:
+        for i in eq.idx[len(eq.idx) - MATRICES[kind].ranks :]:
             found = found[int(env[i])]
         return found if isinstance(found, Fraction) else float(found)
 
-    def _ranges(self, over, env):
+    def _ranges(self, over: Sequence[Index], env: Env) -> Iterator[Env]:
         for place in itertools.product(*(range(int(self.value(i.size, env))) for i in over)):
             self.spent += 1
             if self.spent > BUDGET:
                 raise NotOnPaper("there would be too many numbers")
             yield {**env, **dict(zip(over, place, strict=True))}
 
-    def term(self, t, env):
-        total = Fraction(0)
+    def term(self, t: Term, env: Env) -> Value:
+        total: Value = Fraction(0)
         for inner in self._ranges(t.bnd, env):
             if all(self.holds(r.condition, inner) for r in t.rows):
-                v = Fraction(1)
+                v: Value = Fraction(1)
                 for f in t.fac:
                     v = v * self.value(f, inner)
                 total = total + v
         return self.value(t.coef, env) * total
 
-    def value(self, e, env):
+    def value(self, e: Expr, env: Env) -> Value:
         if isinstance(e, Index):
             return Fraction(env[e])
         if isinstance(e, Size):
@@ -300,7 +316,7 @@ class _Evaluator:
             return float(e)
         raise NotOnPaper(f"{type(e).__name__} has no value on paper")
 
-    def holds(self, c, env) -> bool:
+    def holds(self, c: Boolean, env: Env) -> bool:
         if c in (sympy.true, sympy.false):
             return c == sympy.true
         if isinstance(c, (And, Or)):
@@ -310,7 +326,7 @@ class _Evaluator:
         return COMPARE[type(c)](self.value(c.lhs, env), self.value(c.rhs, env))
 
 
-def _power(base, exponent):
+def _power(base: Value, exponent: Value) -> Value:
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         longest = max(abs(n).bit_length() for n in (base.numerator, base.denominator))
         if abs(base) != 1 and base and longest * abs(exponent) > LONG_NUMBER:

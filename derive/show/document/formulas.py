@@ -13,14 +13,14 @@ from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 
-from .blocks import Line
+from .blocks import Line, Part, Sentence
 from .options import Options
 
 
 class Formulas:
     """What the outline asks for: names, labels, lines."""
 
-    def __init__(self, d: Derived, options: Options):
+    def __init__(self, d: Derived, options: Options) -> None:
         self.d, self.options = d, options
         adjoints = {t.name: primal for primal, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
         if d.seed is not None:
@@ -33,7 +33,7 @@ class Formulas:
         if d.kind not in ("backprop", "vjp"):  # of second order: one bar could not say of what it is the derivative
             adjoints = {}
         self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
-        self._shown: dict = {}
+        self._shown: dict[Equation, tuple[Node, Node]] = {}
 
     def given(self) -> list[Tensor]:
         """All inputs: data before parameters, each in the order of first use."""
@@ -79,7 +79,9 @@ class Formulas:
         r"""The chain rule before anything is evaluated: ``sum_b dlse[b] (d lse[b] / d z[b,k]) + ...``."""
         adjoint = dict(step.adjoint_of)
         ctx = equation_context(step.after, self.names)
-        items = []
+        items: list[tuple[int, Node]] = []
+        if step.wrt is None:
+            return None
         for consumer in step.before:
             inner = ctx.bind(consumer.idx)
             element = read(Read(consumer.tensor, *consumer.idx), inner)
@@ -89,9 +91,10 @@ class Formulas:
             items.append((1, Big("sum", letters, (), body) if letters else body))
         return None if not items else items[0][1] if len(items) == 1 else Sum(tuple(items))
 
-    def sentence(self, text: str) -> tuple:
+    def sentence(self, text: str) -> Sentence:
         """A sentence of a step, with the tensors it names set as mathematics."""
-        parts, last = [], 0
+        parts: list[Part] = []
+        last = 0
         for m in re.finditer(r"[^\W\d]\w*", text):
             word = m.group()
             t = self.tensors.get(word)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
+from derive.language.tensor import Tensor
 from derive.program.program import Program
 
 
@@ -30,8 +32,13 @@ class Graph:
     def sources(self, name: str) -> list[str]:
         return [a for a, b in self.arrows if b == name]
 
+    def readers(self) -> list[tuple[Box, list[str], bool]]:
+        """Every box that reads something, what it reads, and whether it also reads its own earlier values."""
+        found = [(b, self.sources(b.name), b.name in self.loops) for b in self.boxes]
+        return [(b, sources, again) for b, sources, again in found if sources or again]
 
-def network(program: Program, wrt=()) -> Graph:
+
+def network(program: Program, wrt: Container[str] = ()) -> Graph:
     """The graph of a program, in which the tensors named in ``wrt`` are parameters.
 
     A tensor stands one column right of what it reads, an input just left of its reader.
@@ -58,7 +65,7 @@ def network(program: Program, wrt=()) -> Graph:
     return Graph(tuple(sorted(boxes, key=lambda b: (b.column, b.row))), tuple(arrows), tuple(dict.fromkeys(loops)))
 
 
-def _rows(column, arrows) -> dict[str, float]:
+def _rows(column: Mapping[str, int], arrows: Iterable[tuple[str, str]]) -> dict[str, float]:
     """Rows within each column, near the mean row of what each tensor is joined to; a few sweeps are enough."""
     columns: dict[int, list[str]] = {}
     for name, c in column.items():
@@ -79,5 +86,5 @@ def _rows(column, arrows) -> dict[str, float]:
     return rows
 
 
-def shape_text(tensor) -> str:
+def shape_text(tensor: Tensor) -> str:
     return "scalar" if not tensor.rank else " × ".join(str(a) for a in tensor.axes)

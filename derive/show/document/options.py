@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypedDict
 
 from derive.language.errors import DeriveError
 from derive.show.formulas.names import ADJOINT_STYLES
@@ -28,13 +29,21 @@ class Options:
     adjoint: str = "bar"
     example: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in (("notation", NOTATIONS), ("adjoint", ADJOINT_STYLES), ("example", (True, False))):
             if getattr(self, name) not in allowed:
                 raise DeriveError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
 
 
-def read_options(given: dict) -> Options:
+class Choices(TypedDict, total=False):
+    """The same as keyword arguments: ``d.to_html(notation="index", example=False)``."""
+
+    notation: str
+    adjoint: str
+    example: bool
+
+
+def read_options(given: Choices) -> Options:
     """Options from keyword arguments; an unknown one is refused by name."""
     known = [f.name for f in fields(Options)]
     for name in given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from derive.language.tensor import Tensor
@@ -9,7 +10,7 @@ from derive.program.derived import Derived
 from derive.show.formulas.layout import Fence, Name, Node, Ones, Transposed, children
 from derive.show.formulas.matrix import matrix_layout
 
-from .blocks import Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Table
+from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
 from .formulas import Formulas
 from .graph import network
@@ -17,7 +18,7 @@ from .options import Options
 from .worked import worked
 
 
-def outline(d: Derived, options: Options, flat: bool = False) -> list:
+def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
 
     ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
@@ -47,11 +48,12 @@ def title(d: Derived) -> str:
     return what[:1].upper() + what[1:] if d.name in what else f"{d.name}: {what}"
 
 
-def _question(f: Formulas) -> tuple:
+def _question(f: Formulas) -> Sentence:
     d = f.d
     wanted = _names(f, d.wrt)
     target = f.names.name(d.loss)
     steps = f"{len(d.steps)} steps" if len(d.steps) != 1 else "one step"
+    asked: Sentence
     if d.kind == "backprop":
         asked = ("How does ", target, " change with ", *wanted, "? ")
     elif d.kind == "vjp":
@@ -69,7 +71,7 @@ def _question(f: Formulas) -> tuple:
         asked = ("What are the second derivatives of ", target, " with respect to all pairs of ", *wanted, "? ")
     elif d.kind == "jacobian":
         asked = ("How does each element of ", target, " change with each of ", *wanted, "? ")
-    elif d.kind == "gauss_newton":
+    elif d.kind == "gauss_newton" and d.between is not None:
         asked = (
             "How does the gradient of a loss with respect to ",
             *wanted,
@@ -86,20 +88,20 @@ def _question(f: Formulas) -> tuple:
     )
 
 
-def _names(f: Formulas, tensors) -> list:
-    out: list = []
+def _names(f: Formulas, tensors: Sequence[Tensor]) -> list[Part]:
+    out: list[Part] = []
     for n, t in enumerate(tensors):
         out += ([", " if n < len(tensors) - 1 else " and "] if n else []) + [f.names.name(t)]
     return out
 
 
-def _network(d: Derived) -> list:
+def _network(d: Derived) -> list[Block]:
     return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}))]
 
 
-def _inputs(f: Formulas) -> list:
+def _inputs(f: Formulas) -> list[Block]:
     wrt = {t.name for t in f.d.wrt}
-    rows = []
+    rows: list[tuple[Sentence, ...]] = []
     for t in f.given():
         role = "parameter" if t.name in wrt else t.role
         facts = [x.text(t) for x in t.facts]
@@ -117,7 +119,7 @@ def _shape(t: Tensor) -> str:
     return "scalar" if not t.rank else "(" + ", ".join(str(a) for a in t.axes) + ")"
 
 
-def _definitions(f: Formulas) -> list:
+def _definitions(f: Formulas) -> list[Block]:
     lines = tuple(f.line(e) for e in f.d.source.equations)
     primed = any(line.label.endswith("′") for line in lines)
     note = (
@@ -135,9 +137,9 @@ def _definitions(f: Formulas) -> list:
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
-def _asked(f: Formulas) -> list:
+def _asked(f: Formulas) -> list[Block]:
     d = f.d
-    items = []
+    items: list[Sentence] = []
     for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
         items.append(
@@ -160,14 +162,14 @@ def _asked(f: Formulas) -> list:
     return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
 
 
-def _product(f: Formulas) -> list:
+def _product(f: Formulas) -> list[Block]:
     """How a product with a matrix that is never built comes out of a gradient."""
     d, made = f.d, {"hvp": "along", "gauss_newton": "curved"}
     target = next((e for e in d.source.equations if d.kind in made and e.name == f"{d.loss.name}_{made[d.kind]}"), None)
     if target is None:
         return []
     name = f.names.name(target.tensor)
-    if d.kind == "hvp":
+    if d.between is None:
         return [
             Para(
                 (
@@ -197,7 +199,7 @@ def _product(f: Formulas) -> list:
     ]
 
 
-def _differentiated(f: Formulas) -> tuple:
+def _differentiated(f: Formulas) -> Sentence:
     """What is differentiated: the loss, or the product of a value with the cotangent given."""
     value = f.names.name(f.d.loss)
     if f.d.seed is None:
@@ -205,7 +207,7 @@ def _differentiated(f: Formulas) -> tuple:
     return ("the sum of the elements of ", value, " times those of ", f.names.name(f.d.seed))
 
 
-def _result(f: Formulas) -> list:
+def _result(f: Formulas) -> list[Block]:
     d = f.d
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
@@ -213,8 +215,9 @@ def _result(f: Formulas) -> list:
     first = min((e.number for e in adjoints), default=0)
     backward = [e for e in d.program.equations if e.number >= first and e.name not in forward]
     made = [e for e in d.program.equations if e.number < first]
-    out: list = [Heading(2, "The result")]
-    if any(e.name not in forward or not f.same(e, d.source.equation(e.name)) for e in made):
+    out: list[Block] = [Heading(2, "The result")]
+    given = {e.name: e for e in d.source.equations}
+    if any(e.name not in given or not f.same(e, given[e.name]) for e in made):
         out += [
             Para(("Forward, as it is computed:",)),
             Equations(tuple(f.line(e, aside=False) for e in made)),
@@ -223,11 +226,11 @@ def _result(f: Formulas) -> list:
     return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
 
 
-def _legend(f: Formulas, body, flat) -> list:
+def _legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
     """Only what the reader of this document needs to be told."""
     nodes = list(_nodes(body))
     matrix = any(matrix_layout(e, f.names) for e in f.d.program.equations) and f.options.notation != "index"
-    items = []
+    items: list[Sentence] = []
     marked = {"bar": "A bar marks the derivative of ", "d": "A leading d marks the derivative of "}
     if f.names.adjoints and f.options.adjoint in marked:
         example = f.names.name(next(iter(f.d.gradients.values())))
@@ -263,7 +266,7 @@ def _legend(f: Formulas, body, flat) -> list:
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
 
 
-def _ranges(f: Formulas) -> tuple:
+def _ranges(f: Formulas) -> Sentence:
     """Over what the letters run."""
     sizes: dict[str, list[str]] = {}
     for e in (*f.d.source.equations, *f.d.program.equations):
@@ -281,7 +284,7 @@ def _shifted(f: Formulas) -> bool:
     return any(i.is_Add for e in f.d.program.equations for r in e.reads() for i in r.idx)
 
 
-def _nodes(value):
+def _nodes(value: object) -> Iterator[Node]:
     """Every layout node of a list of blocks."""
     if isinstance(value, Node):
         yield value
@@ -295,8 +298,8 @@ def _nodes(value):
             yield from _nodes(v)
 
 
-def _conditions(f: Formulas) -> list:
-    items = [(str(u),) for u in f.d.facts]
+def _conditions(f: Formulas) -> list[Block]:
+    items: list[Sentence] = [(str(u),) for u in f.d.facts]
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
     items += [
         (
@@ -314,7 +317,7 @@ def _conditions(f: Formulas) -> list:
     return [Heading(2, "Facts used and conventions"), Bullets(tuple(items))]
 
 
-def _evidence(f: Formulas) -> list:
+def _evidence(f: Formulas) -> list[Block]:
     found = f.d.evidence
     head = [Heading(2, "The evidence")]
     if not found:

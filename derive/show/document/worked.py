@@ -7,30 +7,31 @@ from fractions import Fraction
 from derive.show.formulas.layout import Array, Node, Num, Sum, Words
 from derive.show.formulas.layout import Fraction as Quotient
 
-from .blocks import Equations, Heading, Line, Mono, Para
-from .example import Example, NotOnPaper, evaluate, worked_example
+from .blocks import Block, Equations, Heading, Line, Mono, Para
+from .example import Example, Nested, NotOnPaper, Place, Value, evaluate, worked_example
 from .formulas import Formulas
 
 SHOWN_VALUES = 24  # entries of a tensor, beyond which only its shape is given
 
 
-def worked(f: Formulas) -> list:
+def worked(f: Formulas) -> list[Block]:
     """The section: inputs, every numbered value, and a difference quotient to compare a gradient with."""
-    head = [Heading(2, "A worked example")]
+    head = Heading(2, "A worked example")
     try:
         ex = worked_example(f.d.program)
     except NotOnPaper as reason:
-        return [*head, Para((f"There is none on paper for this program: {reason}.",))]
+        return [head, Para((f"There is none on paper for this program: {reason}.",))]
     sizes = ", ".join(f"{s.name} = {n}" for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name))
     rounding = "All numbers are exact." if ex.exact else "Decimals are rounded to three places."
     lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in f.given() if t.name in ex.values]
-    forward, backward = [], []
+    forward: list[Line] = []
+    backward: list[Line] = []
     wanted = {t.name for _, v in f.d.results[1:] for t in v.values()}
     for e in f.d.program.equations:
         target = backward if e.name in f.adjoints or e.name in wanted or backward else forward
         target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
-    out = [
-        *head,
+    out: list[Block] = [
+        head,
         Para((f"With {sizes}. {rounding}" if sizes else rounding,)),
         Equations(tuple(lines)),
         Para(("Forward, by the numbered equations:",)),
@@ -49,25 +50,29 @@ def _numbers(ex: Example, name: str) -> Node:
     if count > (SHOWN_VALUES if len(shape) < 3 else SHOWN_VALUES // 2):
         return Words(f"{' × '.join(map(str, shape))} numbers")
 
-    def nested(v):
+    def nested(v: Nested) -> Node:
         return Array(tuple(nested(x) for x in v)) if isinstance(v, tuple) else value_node(v)
 
     return nested(ex.nested(name))
 
 
-def value_node(v) -> Node:
+def value_node(v: Value) -> Node:
     """A number as it is written on paper: a whole number, a fraction, or a decimal of three places."""
-    negative = v < 0
-    if isinstance(v, float):
-        v, negative = (0.0, False) if abs(v) < 1e-9 else (v, negative)  # rounding noise
-        node: Node = Num(f"{abs(v):.3f}" if 0.0005 <= abs(v) < 1e6 else "0" if v == 0 else f"{abs(v):.2e}")
-    else:
-        v = abs(Fraction(v))
-        node = Num(str(v)) if v.denominator == 1 else Quotient(Num(str(v.numerator)), Num(str(v.denominator)))
-    return Sum(((-1, node),)) if negative else node
+    if isinstance(v, float) and abs(v) < 1e-9:  # rounding noise
+        return Num("0")
+    node = _decimal(abs(v)) if isinstance(v, float) else _quotient(abs(Fraction(v)))
+    return Sum(((-1, node),)) if v < 0 else node
 
 
-def _difference(f: Formulas, ex: Example) -> list:
+def _decimal(v: float) -> Node:
+    return Num(f"{v:.3f}" if 0.0005 <= v < 1e6 else f"{v:.2e}")
+
+
+def _quotient(v: Fraction) -> Node:
+    return Num(str(v)) if v.denominator == 1 else Quotient(Num(str(v.numerator)), Num(str(v.denominator)))
+
+
+def _difference(f: Formulas, ex: Example) -> list[Block]:
     """The reader's own check: move one entry of one parameter a little, and watch the loss."""
     if f.d.kind != "backprop" or ex.shapes[f.d.loss.name]:
         return []
@@ -97,17 +102,17 @@ def _difference(f: Formulas, ex: Example) -> list:
     return [Para((kink,))]
 
 
-def _steepest(f: Formulas, ex: Example):
+def _steepest(f: Formulas, ex: Example) -> list[tuple[str, Place, float]]:
     """Entries of differentiated inputs by how much they matter, a few of each."""
-    found = []
+    found: list[tuple[str, Place, float]] = []
     for name, t in dict(f.d.results).get("grads", {}).items():
         if name in ex.values and f.d.program.equation(name) is None:
-            entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(e[1]), e[0]))[:4]
+            entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(float(e[1])), e[0]))[:4]
             found += [(name, place, float(v)) for place, v in entries if v]
     return found
 
 
-def _moved(f: Formulas, ex: Example, name: str, place, sign: int) -> float:
+def _moved(f: Formulas, ex: Example, name: str, place: Place, sign: int) -> float:
     data = {i.name: dict(ex.values[i.name]) for i in f.d.program.inputs}
     data[name][place] += Fraction(sign, 1000)
     try:

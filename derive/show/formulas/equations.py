@@ -7,21 +7,24 @@ coefficient such as 1/B goes in front of a sum and under the rest, and condition
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import sympy
 from sympy import Expr, Integer, Mul, Pow, Rational
 
 from derive.language.index import Index, Size
-from derive.language.matrices import split_at
+from derive.language.matrices import MATRICES, split_at
 from derive.language.tensor import Read
-from derive.passes.matrices import is_matrix
 from derive.program.program import Equation, Row, Term
 
 from .expressions import Context, factor_rank, fraction_of, layout, matrix_of, read, relation, scalar_names
 from .layout import Apply, Big, Entry, Fence, Inverted, Node, Num, Relation, Sum
 from .letters import open_scope
 from .names import Namer
+
+Signed: TypeAlias = tuple[int, Node]  # an item of a sum
 
 
 @dataclass(frozen=True)
@@ -42,32 +45,32 @@ def equation_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Nod
     lhs = read(Read(eq.tensor, *eq.idx), ctx)
     if eq.reduce is None:
         return lhs, terms_layout(eq.terms, eq.idx, ctx)
-    if is_matrix(eq):
-        return lhs, matrix_equation(eq, ctx)
+    if eq.reduce in MATRICES:
+        return lhs, matrix_equation(eq, eq.reduce, ctx)
     inner = ctx.bind(eq.over)
     body = terms_layout(eq.terms, eq.idx, inner)
     letters = tuple(inner.scope.letter(i) for i in eq.over)
     return lhs, Big(eq.reduce, letters, conditions(eq.guards, inner), body)
 
 
-def matrix_equation(eq: Equation, ctx: Context) -> Node:
+def matrix_equation(eq: Equation, kind: str, ctx: Context) -> Node:
     """The right-hand side of an equation that is an inverse or a determinant."""
     node = matrix_of(eq.terms[0].fac[0], eq.over, ctx)
-    if eq.reduce != "inverse":
-        return Apply(eq.reduce, (node,))
-    return Entry(Inverted(node), tuple(layout(i, ctx) for i in split_at(eq.reduce, eq.idx)[1]))
+    if kind != "inverse":
+        return Apply(kind, (node,))
+    return Entry(Inverted(node), tuple(layout(i, ctx) for i in split_at(kind, eq.idx)[1]))
 
 
 def equation_context(eq: Equation, names: Namer) -> Context:
     """Free letters first; then the names that stand bare in the equation are not for bound letters."""
-    bare = set()
+    bare: set[str] = set()
     for t in eq.terms:
         for part in (t.coef, *t.fac, *(s for r in t.rows for s in (r.lhs, r.rhs))):
             bare |= scalar_names(part)
     return Context(open_scope(eq.idx).reserve(bare), names)
 
 
-def terms_layout(terms, free, ctx: Context) -> Node:
+def terms_layout(terms: Sequence[Term], free: Sequence[Index], ctx: Context) -> Node:
     """The layout of a sum of terms."""
     if not terms:
         return Num("0")
@@ -83,15 +86,15 @@ def terms_layout(terms, free, ctx: Context) -> Node:
     sign, number, above, below = _split(coef)
     up, down = [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
     _place(_ordered(shared, free), ctx, up, down)
-    up += [body] + [Fence("iverson", c) for c in conditions(brackets, ctx)]
+    up += [body, *(Fence("iverson", c) for c in conditions(brackets, ctx))]
     node = fraction_of(number, up, down)
     return node if sign > 0 else Sum(((-1, node),))
 
 
-def _bias_last(pieces, free):
+def _bias_last(pieces: Iterable[Piece], free: Sequence[Index]) -> list[Piece]:
     """``sum_i x[b,i] W[i,k] + c[k]``: what is constant along some axis, and not summed, comes after the rest."""
 
-    def late(p):
+    def late(p: Piece) -> bool:
         letters = {s for f in p.outer for s in f.free_symbols}
         return (
             p.coef == 1
@@ -162,7 +165,7 @@ def _joined(p: Piece, q: Piece) -> Piece | None:
     return Piece(p.coef, p.outer, p.brackets, p.bnd, p.under, p.inside + more)
 
 
-def _common(pieces: list[Piece]):
+def _common(pieces: list[Piece]) -> tuple[Expr, list[Expr], list[Row], list[Piece]]:
     """What all pieces share: a coefficient and factors, taken out of each."""
     powers = [(p.coef / p.coef.as_coeff_Mul()[0]).as_powers_dict() for p in pieces]
     coef = Integer(1)
@@ -191,16 +194,16 @@ def _common(pieces: list[Piece]):
     return coef, [base**n for base, n in shared.items()], brackets, left
 
 
-def _powers(factors) -> Counter:
+def _powers(factors: Iterable[Expr]) -> Counter[Expr]:
     """How often each factor stands in a product; ``rs^2`` counts as two of ``rs``."""
-    found: Counter = Counter()
+    found: Counter[Expr] = Counter()
     for f in factors:
         base, n = f.as_base_exp() if isinstance(f, Pow) and f.exp.is_Integer and f.exp > 0 else (f, 1)
         found[base] += int(n)
     return found
 
 
-def _shared(products) -> Counter:
+def _shared(products: Iterable[Iterable[Expr]]) -> Counter[Expr]:
     """The factors that all products have."""
     first, *others = [_powers(p) for p in products]
     for other in others:
@@ -208,13 +211,13 @@ def _shared(products) -> Counter:
     return first
 
 
-def _without(factors, shared):
+def _without(factors: Sequence[Expr], shared: Counter[Expr]) -> tuple[Expr, ...]:
     """The product divided by the shared factors."""
     left = _powers(factors) - shared
     return tuple(base ** left[base] for base in _powers(factors) if left[base])
 
 
-def _split(coef: Expr):
+def _split(coef: Expr) -> tuple[int, Rational, list[Expr], list[Expr]]:
     """Sign, positive number, and the size factors above and below the line."""
     number, rest = sympy.factor_terms(coef).as_coeff_Mul()
     if not isinstance(number, Rational):
@@ -228,7 +231,7 @@ def _split(coef: Expr):
     )
 
 
-def _piece_layout(p: Piece, free, ctx: Context) -> tuple[int, Node]:
+def _piece_layout(p: Piece, free: Sequence[Index], ctx: Context) -> tuple[int, Node]:
     sign, number, above, below = _split(p.coef)
     tail = None
     if p.bnd:
@@ -237,13 +240,14 @@ def _piece_layout(p: Piece, free, ctx: Context) -> tuple[int, Node]:
         flip, body = _alternatives(p.inside, free, inner)
         sign *= flip
         tail = Big("sum", letters, conditions(p.under, inner), body)
-    sizes_above, up, down = [layout(a, ctx) for a in above], [], [layout(b, ctx) for b in below]
+    sizes_above, down = [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
+    up: list[Node] = []
     _place(_ordered(p.outer, free), ctx, up, down)
     up += [Fence("iverson", c) for c in conditions(p.brackets, ctx)]
     return sign, fraction_of(number, sizes_above + up, down, tail)
 
 
-def _place(factors, ctx, up, down):
+def _place(factors: Iterable[Expr], ctx: Context, up: list[Node], down: list[Node]) -> None:
     for f in factors:
         base, exponent = f.as_base_exp() if isinstance(f, Pow) else (f, Integer(1))
         if exponent.is_Number and exponent.is_negative:
@@ -252,10 +256,14 @@ def _place(factors, ctx, up, down):
             up.append(layout(f, ctx))
 
 
-def _alternatives(inside, free, ctx) -> tuple[int, Node]:
+def _alternatives(
+    inside: Sequence[tuple[int, tuple[Expr, ...]]], free: Sequence[Index], ctx: Context
+) -> tuple[int, Node]:
     """What stands under one sum sign: shared factors times a bracket of what differs."""
     shared = _shared(factors for _, factors in inside)
-    items = []
+    items: list[Signed] = []
+    up: list[Node]
+    down: list[Node]
     for sign, factors in inside:
         up, down = [], []
         _place(_ordered(factors if len(inside) == 1 else _without(factors, shared), free), ctx, up, down)
@@ -271,21 +279,21 @@ def _alternatives(inside, free, ctx) -> tuple[int, Node]:
     return flip, fraction_of(Integer(1), up + [body], down)
 
 
-def _positive_first(items):
+def _positive_first(items: Sequence[Signed]) -> list[Signed]:
     """Begin with something positive, if there is anything; else keep the order."""
     for n, (sign, _) in enumerate(items):
         if sign > 0:
-            return [items[n]] + items[:n] + items[n + 1 :]
-    return items
+            return [items[n], *items[:n], *items[n + 1 :]]
+    return list(items)
 
 
-def _ordered(factors, free):
+def _ordered(factors: Sequence[Expr], free: Sequence[Index]) -> list[Expr]:
     """The order a person would choose: plain reads first, each by the first free letter that sets it apart."""
     place = {i: n for n, i in enumerate(free)}
     letters = [{s for s in f.free_symbols if s in place} for f in factors]
     everywhere = set.intersection(*letters) if letters else set()
 
-    def rank(f):
+    def rank(f: Expr) -> tuple[int, int]:
         carried = [place[s] for s in f.free_symbols if s in place and s not in everywhere]
         plain = factor_rank(f)
         return (plain if plain > 3 else 2, min(carried, default=-1))
@@ -293,9 +301,10 @@ def _ordered(factors, free):
     return sorted(factors, key=rank)
 
 
-def conditions(rows, ctx: Context) -> tuple[Node, ...]:
+def conditions(rows: Iterable[Row], ctx: Context) -> tuple[Node, ...]:
     """Rows as relations; ``0 <= e`` and ``e < N`` are joined to ``0 <= e < N``."""
-    left, out = list(rows), []
+    left = list(rows)
+    out: list[Node] = []
     while left:
         r = left.pop(0)
         if r.op in ("<=", "<"):

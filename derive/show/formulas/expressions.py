@@ -6,10 +6,11 @@ positive first, numbers before letters in a product, plain reads before function
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import sympy
-from sympy import Add, Expr, Integer, Mul, Pow, Rational
+from sympy import Add, Basic, Expr, Integer, Mul, Pow, Rational
 from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language import nodes
@@ -86,32 +87,32 @@ class Context:
 
     scope: Scope = field(default_factory=Scope)
     names: Namer = field(default_factory=Namer)
-    bound: frozenset = frozenset()
+    bound: frozenset[Index] = frozenset()
 
-    def bind(self, indices) -> Context:
+    def bind(self, indices: Iterable[Index]) -> Context:
         return replace(self, scope=self.scope.bind(indices), bound=self.bound | set(indices))
 
 
-def expression(e, names: Namer | None = None) -> Node:
+def expression(e: Basic, names: Namer | None = None) -> Node:
     """The layout of an expression that stands alone; its free indices keep their letters."""
     e = sympy.sympify(e, strict=True)
     free = [s for s in e.free_symbols if isinstance(s, Index)]
     return layout(e, Context(open_scope(free).reserve(scalar_names(e)), names or Namer()))
 
 
-def scalar_names(e) -> set[str]:
+def scalar_names(e: Basic) -> set[str]:
     """Names that stand bare in a formula (sizes, scalars): a bound index may not be shown by the same letter."""
     bare = {s.name for s in e.free_symbols if isinstance(s, Size)}
     return bare | {r.tensor.name for r in e.atoms(Read) if not r.idx}
 
 
-def layout(e, ctx: Context) -> Node:
+def layout(e: Basic, ctx: Context) -> Node:
     """The layout of an expression or a condition; a leading minus becomes a one-item :class:`Sum`."""
     sign, node = signed(e, ctx)
     return node if sign > 0 else Sum(((-1, node),))
 
 
-def signed(e, ctx: Context) -> tuple[int, Node]:
+def signed(e: Basic, ctx: Context) -> tuple[int, Node]:
     """A sign and the layout of the absolute value, so that sums can write ``a - b``."""
     if e.is_Number and e.is_negative:
         return -1, number(-e)
@@ -122,7 +123,7 @@ def signed(e, ctx: Context) -> tuple[int, Node]:
     return 1, _unsigned(e, ctx)
 
 
-def _unsigned(e, ctx) -> Node:
+def _unsigned(e: Basic, ctx: Context) -> Node:
     if isinstance(e, Index):
         return ctx.scope.letter(e)
     if isinstance(e, Read):
@@ -147,7 +148,7 @@ def _unsigned(e, ctx) -> Node:
     return _function(e, ctx)
 
 
-def matrix_of(read: Read, over, ctx: Context) -> Node:
+def matrix_of(read: Read, over: Sequence[Index], ctx: Context) -> Node:
     """The matrix itself, over its last two axes."""
     name, batch = ctx.names.name(read.tensor), read.idx[:-2]
     node = Element(name, tuple(layout(i, ctx) for i in batch)) if batch else name
@@ -170,7 +171,7 @@ def matrix_function(e: MatrixFunction, ctx: Context) -> Node:
     return Entry(Inverted(node), tuple(layout(i, ctx) for i in e.at))
 
 
-def _function(e, ctx) -> Node:
+def _function(e: Expr, ctx: Context) -> Node:
     if isinstance(e, sympy.exp):
         return Exp(layout(e.exp, ctx))
     if isinstance(e, Pow):
@@ -202,7 +203,7 @@ def read(r: Read, ctx: Context) -> Node:
     return Partial(ctx.names.loss_name(), Element(primal, idx) if idx else primal, element)
 
 
-def number(value) -> Node:
+def number(value: Expr) -> Node:
     """A number that is not negative; decimals such as 1/100000 are shown as such."""
     if value in (sympy.oo, sympy.zoo):
         return Num("infinity")
@@ -229,7 +230,7 @@ def decimal_text(value: Rational) -> str:
     return f"{digits[:-places] or '0'}.{digits[-places:].zfill(places)}"
 
 
-def power(e: Pow, ctx) -> Node:
+def power(e: Pow, ctx: Context) -> Node:
     base, exponent = e.base, e.exp
     if exponent == Rational(1, 2):
         return Root(layout(base, ctx))
@@ -238,7 +239,7 @@ def power(e: Pow, ctx) -> Node:
     return Power(layout(base, ctx), layout(exponent, ctx))
 
 
-def addition(e: Add, ctx) -> Node:
+def addition(e: Add, ctx: Context) -> Node:
     """Positive terms first; among them letters before numbers, unless the rest is an exponential (``1 + exp(x)``)."""
     parts = sorted(Add.make_args(e), key=_term_order)
     shown = [signed(p, ctx) for p in parts]
@@ -252,7 +253,7 @@ def addition(e: Add, ctx) -> Node:
     return Sum(tuple(shown))
 
 
-def _term_order(e):
+def _term_order(e: Expr) -> tuple[bool, int, bool, int, str]:
     factors = [f for f in Mul.make_args(e) if not f.is_number]
     degree = sum(int(f.exp) if isinstance(f, Pow) and f.exp.is_Integer else 1 for f in factors)
     indices_first = 0 if e.atoms(Read) or not e.free_symbols else -degree
@@ -260,23 +261,23 @@ def _term_order(e):
     return (not summed, indices_first, _size_only(e), min((factor_rank(f) for f in factors), default=0), name_key(e))
 
 
-def _size_only(e):
+def _size_only(e: Expr) -> bool:
     return all(isinstance(s, Size) for s in e.free_symbols) and not e.atoms(Read)
 
 
-def name_key(e) -> str:
+def name_key(e: Expr) -> str:
     """Orders by what is read, then by where."""
     return "|".join(sorted({r.tensor.name for r in e.atoms(Read)})) + "#" + sympy.sstr(e)
 
 
-def multiplication(e: Mul, ctx) -> Node:
+def multiplication(e: Mul, ctx: Context) -> Node:
     inner = (g for f in Mul.make_args(e) for g in Mul.make_args(f))  # a product in a product is one product
     args = sorted(inner, key=lambda f: (factor_rank(f), _side(f, ctx), name_key(f)))
     coef = Mul(*(a for a in args if a.is_Rational))
     return product(coef, [a for a in args if not a.is_Rational], ctx)
 
 
-def _side(f, ctx) -> int:
+def _side(f: Expr, ctx: Context) -> int:
     """Left of a matrix product when the summed letter comes last (``x[b,i]``), right when it comes first."""
     if not isinstance(f, Read) or not f.idx:
         return 1
@@ -284,7 +285,7 @@ def _side(f, ctx) -> int:
     return 1 + first - last
 
 
-def factor_rank(f) -> int:
+def factor_rank(f: Expr) -> int:
     """The order of factors: sizes, letters, reads, powers, functions, brackets' sums, Iverson brackets, reductions."""
     if isinstance(f, Pow):
         return max(factor_rank(f.base), 3)
@@ -306,9 +307,10 @@ def factor_rank(f) -> int:
     return 4
 
 
-def product(coef: Rational, factors, ctx, tail: Node | None = None) -> Node:
+def product(coef: Rational, factors: Iterable[Expr], ctx: Context, tail: Node | None = None) -> Node:
     """``coef`` (positive) times factors in order, negative powers below the line; ``tail`` is a big operator."""
-    above, below = [], []
+    above: list[Node] = []
+    below: list[Node] = []
     for f in factors:
         base, exponent = f.as_base_exp() if isinstance(f, Pow) else (f, Integer(1))
         if exponent.is_Number and exponent.is_negative and not isinstance(f, sympy.exp):
@@ -318,25 +320,23 @@ def product(coef: Rational, factors, ctx, tail: Node | None = None) -> Node:
     return fraction_of(coef, above, below, tail)
 
 
-def fraction_of(coef: Rational, above: list[Node], below: list[Node], tail: Node | None = None) -> Node:
+def fraction_of(coef: Rational, above: Sequence[Node], below: Sequence[Node], tail: Node | None = None) -> Node:
     """The product of a positive number and of nodes above and below a line; ``tail`` stays on the line."""
-    p, q = (number(coef), None) if coef.q != 1 and is_decimal(coef) else (Num(str(coef.p)), Num(str(coef.q)))
-    above = ([p] if p.text != "1" else []) + above
-    below = ([q] if q is not None and q.text != "1" else []) + below
-    if below:
-        head = [Fraction(join(above), join(below))]
-    else:
-        head = above
-    return join(head + ([tail] if tail is not None else []))
+    decimal = coef.q != 1 and is_decimal(coef)
+    p, q = (Num(decimal_text(coef)), Num("1")) if decimal else (Num(str(coef.p)), Num(str(coef.q)))
+    up = [*([p] if p.text != "1" else []), *above]
+    down = [*([q] if q.text != "1" else []), *below]
+    head = [Fraction(join(up), join(down))] if down else up
+    return join([*head, *([tail] if tail is not None else [])])
 
 
-def join(items: list[Node]) -> Node:
+def join(items: Sequence[Node]) -> Node:
     if not items:
         return Num("1")
     return items[0] if len(items) == 1 else Product(tuple(items))
 
 
-def condition(c, ctx: Context) -> Node:
+def condition(c: Boolean, ctx: Context) -> Node:
     """A relation or a combination of them."""
     if type(c) in RELATIONS:
         return relation(RELATIONS[type(c)], c.lhs, c.rhs, ctx)

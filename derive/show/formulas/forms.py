@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import sympy
-from sympy import Add, Integer, Mul, Pow
+from sympy import Add, Expr, Integer, Mul, Pow
+from sympy.logic.boolalg import Boolean
 
 from derive.language.index import Index, Size
 from derive.language.nodes import Iverson
@@ -21,20 +22,13 @@ class NoMatrixForm(Exception):
     """Raised where an equation is not a matrix formula; caught by those who ask."""
 
 
-@dataclass(frozen=True)
-class Slice:
-    """What is left of a read when its first index names a slice."""
-
-    idx: tuple
-
-
 class Form:
     """Reads terms as matrices with rows ``row`` and columns ``col`` (None where there is no such axis).
 
     ``step`` is the first letter of three, such as time: the matrices are then slices, ``h[t] = h[t-1] V``.
     """
 
-    def __init__(self, ctx: Context, row: Index | None, col: Index | None, step: Index | None = None):
+    def __init__(self, ctx: Context, row: Index | None, col: Index | None, step: Index | None = None) -> None:
         self.ctx, self.names, self.row, self.col, self.step = ctx, ctx.names, row, col, step
         self.telling = False  # whether anything happened that the index form does not say as shortly
 
@@ -51,7 +45,7 @@ class Form:
             coef, [layout(a, self.ctx) for a in above] + body, [layout(b, self.ctx) for b in below]
         )
 
-    def stepped(self, factors, bound) -> list[Node]:
+    def stepped(self, factors: Sequence[Expr], bound: tuple[Index, ...]) -> list[Node]:
         """``dU = sum_t x[t]^T dh[t]``: a sum over slices of a matrix product."""
         over = [b for b in bound if self.step is None and self._slices(factors, b)]
         if len(over) != 1 or len(bound) == 1:
@@ -63,7 +57,7 @@ class Form:
         return [Big("sum", letters, (), join(inside))]
 
     @staticmethod
-    def _slices(factors, letter) -> bool:
+    def _slices(factors: Sequence[Expr], letter: Index) -> bool:
         """Whether a letter stands only in the first place of reads with three."""
         reads = [r for f in factors for r in f.atoms(Read) if letter in r.free_symbols]
         return bool(reads) and all(
@@ -71,7 +65,7 @@ class Form:
             for r in reads
         )
 
-    def contraction(self, factors, bound) -> list[Node]:
+    def contraction(self, factors: Sequence[Expr], bound: tuple[Index, ...]) -> list[Node]:
         self.telling = True
         if (
             self.row is None
@@ -88,7 +82,9 @@ class Form:
             raise NoMatrixForm
         j = bound[0]
         right_free = self.col if self.col is not None else None
-        left, right, shared = [], [], []
+        left: list[Expr] = []
+        right: list[Expr] = []
+        shared: list[Expr] = []
         for f in factors:
             free = self.letters(f)
             if self.row is not None and self.row in free and self.col not in free:
@@ -108,16 +104,19 @@ class Form:
             raise NoMatrixForm
         return [self.pointwise(left, self.row, j), self.pointwise(right, j, self.col)]
 
-    def _inner(self, factors, j):
+    def _inner(self, factors: Sequence[Expr], j: Index) -> list[Node]:
         if len(factors) == 1:
             return [Transposed(Ones()), self.pointwise(factors, j, None)]
         if len(factors) == 2:
             return [Transposed(self.pointwise(factors[:1], j, None)), self.pointwise(factors[1:], j, None)]
         raise NoMatrixForm
 
-    def pointwise(self, factors, row, col) -> Node:
+    def pointwise(self, factors: Sequence[Expr], row: Index | None, col: Index | None) -> Node:
         """A product of factors, element by element: vectors scale rows and columns, matrices multiply elementwise."""
-        coef, full, left, right = Integer(1), [], [], []
+        coef = Integer(1)
+        full: list[Expr] = []
+        left: list[Expr] = []
+        right: list[Expr] = []
         for f in factors:
             if f.is_Rational:
                 coef = coef * f
@@ -133,7 +132,7 @@ class Form:
         if coef.is_negative or not (full or left or right):
             raise NoMatrixForm
         if col is None:
-            nodes = [self.elementwise(full, row, None)]
+            nodes: list[Node] = [self.elementwise(full, row, None)]
         elif full:
             nodes = (
                 [self.diagonal(left, row)] * bool(left)
@@ -152,24 +151,25 @@ class Form:
             )
         return join(nodes) if coef == 1 else fraction_of(coef, nodes, [])
 
-    def letters(self, f) -> set:
+    def letters(self, f: Expr) -> set[Index]:
         return {s for s in f.free_symbols if isinstance(s, Index) and s != self.step}
 
-    def diagonal(self, factors, letter) -> Node:
+    def diagonal(self, factors: Sequence[Expr], letter: Index | None) -> Node:
         self.telling = True
         return Apply("diag", (self.elementwise(factors, letter, None),))
 
-    def elementwise(self, factors, row, col) -> Node:
+    def elementwise(self, factors: Sequence[Expr], row: Index | None, col: Index | None) -> Node:
         nodes = [self.element(f, row, col) for f in sorted(factors, key=factor_rank)]
         nodes = [m for n in nodes for m in (n.items if isinstance(n, Product) and n.op else (n,))]
         if len(nodes) == 1:
             return nodes[0]
         self.telling = self.telling or col is not None
-        if all(isinstance(n, Transposed) for n in nodes):
-            return Transposed(Product(tuple(n.body for n in nodes), "odot"))
+        turned = [n.body for n in nodes if isinstance(n, Transposed)]
+        if len(turned) == len(nodes):
+            return Transposed(Product(tuple(turned), "odot"))
         return Product(tuple(nodes), "odot")
 
-    def element(self, e, row, col) -> Node:
+    def element(self, e: Expr, row: Index | None, col: Index | None) -> Node:
         if isinstance(e, Read):
             return self.read(e, row, col)
         if isinstance(e, Add):
@@ -191,28 +191,29 @@ class Form:
             return layout(e, self.ctx)
         raise NoMatrixForm
 
-    def signed(self, e, row, col):
+    def signed(self, e: Expr, row: Index | None, col: Index | None) -> tuple[int, Node]:
         if e.could_extract_minus_sign():
             return -1, self.element(-e, row, col)
         return 1, self.element(e, row, col)
 
-    def read(self, r: Read, row, col) -> Node:
-        name: Name | Element = self.names.name(r.tensor)
-        if self.step is not None and len(r.idx) > 1 and self.step in r.idx[0].free_symbols:
-            if r.idx[0].free_symbols & {row, col}:
+    def read(self, r: Read, row: Index | None, col: Index | None) -> Node:
+        name, idx = self.names.name(r.tensor), r.idx
+        shown: Name | Element = name
+        if self.step is not None and len(idx) > 1 and self.step in idx[0].free_symbols:  # a slice
+            if idx[0].free_symbols & {row, col}:
                 raise NoMatrixForm
-            name, r = Element(name, (layout(r.idx[0], self.ctx),)), Slice(r.idx[1:])
-        if r.idx == tuple(i for i in (row, col) if i is not None):
-            return name
-        if col is not None and r.idx == (col, row):
+            shown, idx = Element(name, (layout(idx[0], self.ctx),)), idx[1:]
+        if idx == tuple(i for i in (row, col) if i is not None):
+            return shown
+        if col is not None and idx == (col, row):
             self.telling = True
-            return Transposed(name)
-        if col is not None and r.idx in ((row,), (col,)):
+            return Transposed(shown)
+        if col is not None and idx in ((row,), (col,)):
             self.telling = True
-            return join([name, Transposed(Ones())] if r.idx == (row,) else [Ones(), Transposed(name)])
+            return join([shown, Transposed(Ones())] if idx == (row,) else [Ones(), Transposed(shown)])
         raise NoMatrixForm
 
-    def one_hot(self, condition, row, col) -> Node:
+    def one_hot(self, condition: Boolean, row: Index | None, col: Index | None) -> Node:
         for letter, gathered in ((condition.lhs, condition.rhs), (condition.rhs, condition.lhs)):
             if col is not None and letter == col and isinstance(gathered, Read) and gathered.idx == (row,):
                 self.telling = True

@@ -6,14 +6,16 @@ needs them around a sum in a line of text, and not in LaTeX.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 LOOSE, ADD, BIG, MUL, POW, ATOM = range(6)
 
 
 @dataclass(frozen=True)
-class Node:
-    """Base of all layout nodes."""
+class _Node:
+    """Base of all layout nodes; :data:`Node` is their union."""
 
     @property
     def prec(self) -> int:
@@ -21,14 +23,14 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Num(Node):
+class Num(_Node):
     """A number that is not negative, as its decimal digits: ``2``, ``0.044715``, ``1e-5``, or ``infinity``."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Letter(Node):
+class Letter(_Node):
     """An index or a size: a name and a number of primes."""
 
     name: str
@@ -36,7 +38,7 @@ class Letter(Node):
 
 
 @dataclass(frozen=True)
-class Name(Node):
+class Name(_Node):
     """A tensor's symbol: ``raw`` is its name in the program, the rest says how it is typeset.
 
     ``label`` is what follows the base letter (the 1 of ``W1``); ``mark`` is "bar" or "d" for an adjoint, whose
@@ -50,7 +52,7 @@ class Name(Node):
 
 
 @dataclass(frozen=True)
-class Element(Node):
+class Element(_Node):
     """``name[idx]``."""
 
     name: Name
@@ -58,7 +60,7 @@ class Element(Node):
 
 
 @dataclass(frozen=True)
-class Partial(Node):
+class Partial(_Node):
     """The adjoint of an element, written as a partial derivative of the loss."""
 
     of: Node
@@ -67,7 +69,7 @@ class Partial(Node):
 
 
 @dataclass(frozen=True)
-class Slope(Node):
+class Slope(_Node):
     """The partial derivative of one element with respect to another."""
 
     of: Node
@@ -75,62 +77,62 @@ class Slope(Node):
 
 
 @dataclass(frozen=True)
-class Sum(Node):
+class Sum(_Node):
     """Signed items: ``a - b + c``."""
 
     items: tuple[tuple[int, Node], ...]
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return ADD
 
 
 @dataclass(frozen=True)
-class Product(Node):
+class Product(_Node):
     """Factors side by side; ``op`` is "" or "odot"."""
 
     items: tuple[Node, ...]
     op: str = ""
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return BIG if isinstance(self.items[-1], Big) else MUL
 
 
 @dataclass(frozen=True)
-class Fraction(Node):
+class Fraction(_Node):
     num: Node
     den: Node
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return MUL
 
 
 @dataclass(frozen=True)
-class Power(Node):
+class Power(_Node):
     base: Node
     exponent: Node
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return POW
 
 
 @dataclass(frozen=True)
-class Exp(Node):
+class Exp(_Node):
     """The exponential; how it is written depends on the length of its argument."""
 
     arg: Node
 
 
 @dataclass(frozen=True)
-class Root(Node):
+class Root(_Node):
     arg: Node
 
 
 @dataclass(frozen=True)
-class Apply(Node):
+class Apply(_Node):
     """A function of the closed table applied to arguments."""
 
     fn: str
@@ -138,7 +140,7 @@ class Apply(Node):
 
 
 @dataclass(frozen=True)
-class Fence(Node):
+class Fence(_Node):
     """``kind`` is "abs", "floor", "iverson"."""
 
     kind: str
@@ -146,72 +148,72 @@ class Fence(Node):
 
 
 @dataclass(frozen=True)
-class Relation(Node):
+class Relation(_Node):
     """A chain: ``parts[0] ops[0] parts[1] ops[1] parts[2] ...``, ops among == != < <= > >=."""
 
     parts: tuple[Node, ...]
     ops: tuple[str, ...]
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return LOOSE
 
 
 @dataclass(frozen=True)
-class Logic(Node):
+class Logic(_Node):
     """``op`` is "and", "or" or "not"."""
 
     op: str
     items: tuple[Node, ...]
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return LOOSE
 
 
 @dataclass(frozen=True)
-class Big(Node):
+class Big(_Node):
     """A big operator with what stands under it: letters, then conditions."""
 
     op: str
-    letters: tuple[Node, ...]
+    letters: tuple[Letter, ...]
     conditions: tuple[Node, ...]
     body: Node
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return BIG
 
 
 @dataclass(frozen=True)
-class Cases(Node):
+class Cases(_Node):
     """(value, condition) pairs; the condition None means otherwise."""
 
     rows: tuple[tuple[Node, Node | None], ...]
 
 
 @dataclass(frozen=True)
-class Transposed(Node):
+class Transposed(_Node):
     body: Node
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return POW
 
 
 @dataclass(frozen=True)
-class Inverted(Node):
+class Inverted(_Node):
     """The inverse of a matrix."""
 
     body: Node
 
     @property
-    def prec(self):
+    def prec(self) -> int:
         return POW
 
 
 @dataclass(frozen=True)
-class Entry(Node):
+class Entry(_Node):
     """One element of a matrix that is not a name: ``(A^-1)[i,j]``."""
 
     matrix: Node
@@ -219,22 +221,51 @@ class Entry(Node):
 
 
 @dataclass(frozen=True)
-class Ones(Node):
+class Ones(_Node):
     """The vector of ones of a matrix form."""
 
 
 @dataclass(frozen=True)
-class Array(Node):
+class Array(_Node):
     """Numbers in rows, the outermost list first; as deep as the tensor has axes."""
 
-    rows: tuple
+    rows: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
-class Words(Node):
+class Words(_Node):
     """Plain words inside a formula."""
 
     text: str = field(default="")
+
+
+Node: TypeAlias = (
+    Num
+    | Letter
+    | Name
+    | Element
+    | Partial
+    | Slope
+    | Sum
+    | Product
+    | Fraction
+    | Power
+    | Exp
+    | Root
+    | Apply
+    | Fence
+    | Relation
+    | Logic
+    | Big
+    | Cases
+    | Transposed
+    | Inverted
+    | Entry
+    | Ones
+    | Array
+    | Words
+)
+Part: TypeAlias = "Node | str | int | None | tuple[Part, ...]"  # what a node is made of
 
 
 def width(node: Node) -> int:
@@ -248,18 +279,31 @@ def width(node: Node) -> int:
     return 1 + sum(width(c) for c in children(node))
 
 
-def children(node: Node):
+def children(node: Node) -> Iterator[Node]:
     """The nodes directly below, in reading order."""
     for value in vars(node).values():
         yield from _nodes_in(value)
 
 
-def _nodes_in(value):
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, tuple):
+def _nodes_in(value: Part) -> Iterator[Node]:
+    if isinstance(value, tuple):
         for v in value:
             yield from _nodes_in(v)
+    elif value is not None and not isinstance(value, (str, int)):
+        yield value
+
+
+def opens_max(node: Node) -> bool:
+    """Whether a line would read on past the end of a max."""
+    if isinstance(node, Product):
+        return opens_max(node.items[-1])
+    return isinstance(node, Big) and node.op != "sum"
+
+
+def is_loose(items: tuple[tuple[int, Node], ...], n: int) -> bool:
+    """Whether an item of a sum needs brackets: a sum within it, or a max that would take in what follows."""
+    item = items[n][1]
+    return item.prec <= ADD or (n < len(items) - 1 and opens_max(item))
 
 
 def tall(node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from derive.language.index import Index
@@ -13,10 +14,10 @@ from .layout import Letter
 class Scope:
     """The letters in force at one place of a formula."""
 
-    shown: dict = field(default_factory=dict)
-    taken: frozenset = frozenset()
+    shown: Mapping[Index, Letter] = field(default_factory=dict)
+    taken: frozenset[tuple[str, int]] = frozenset()  # names and primes
 
-    def bind(self, indices) -> Scope:
+    def bind(self, indices: Iterable[Index]) -> Scope:
         """The scope inside a binder of ``indices``, in order."""
         shown, taken = dict(self.shown), set(self.taken)
         for i in indices:
@@ -27,7 +28,7 @@ class Scope:
             taken.add((name, primes))
         return Scope(shown, frozenset(taken))
 
-    def reserve(self, names) -> Scope:
+    def reserve(self, names: Iterable[str]) -> Scope:
         """The same scope with letters that a binder may not use, such as the names of scalars in the formula."""
         return Scope(self.shown, self.taken | {(n, 0) for n in names})
 
@@ -41,6 +42,6 @@ def _parted(name: str) -> tuple[str, int]:
     return (bare, len(name) - len(bare)) if bare else (name, 0)
 
 
-def open_scope(free) -> Scope:
+def open_scope(free: Iterable[Index]) -> Scope:
     """A scope of free indices: the user's own (uid 0) keep their letters first."""
     return Scope().bind(sorted(set(free), key=lambda i: (i.uid != 0, i.name, i.uid, str(i.size))))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 from . import layout as L
 from .names import GREEK, is_narrow
@@ -60,7 +62,7 @@ def row(*parts: str) -> str:
     return f"<mrow>{''.join(parts)}</mrow>"
 
 
-def op(symbol: str, **attributes) -> str:
+def op(symbol: str, **attributes: str) -> str:
     extra = "".join(f' {k}="{v}"' for k, v in attributes.items())
     return f"<mo{extra}>{symbol}</mo>"
 
@@ -79,7 +81,7 @@ def fence(body: L.Node, kind: str = "round") -> str:
     )
 
 
-def _wrapped(node, least):
+def _wrapped(node: L.Node, least: int) -> str:
     return render(node) if node.prec >= least else fence(node)
 
 
@@ -104,30 +106,24 @@ def _name(name: L.Name, below: str = "", extra: str = "") -> str:
     return f"<msup>{base}{over}</msup>" if over else base
 
 
-def _subscript(idx) -> str:
+def _subscript(idx: Sequence[L.Node]) -> str:
     simple = all(isinstance(i, L.Letter) and len(i.name) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx)
     glue = '<mspace width="0.06em"/>' if simple else '<mo lspace="0" rspace="0.1em">,</mo>'
     inside = glue.join(render(i) for i in idx)
     return inside.replace(' form="infix">', ' form="infix" lspace="0.08em" rspace="0.08em">')
 
 
-def _sum(node):
-    out = []
+def _sum(node: L.Sum) -> str:
+    out: list[str] = []
     for n, (sign, item) in enumerate(node.items):
-        loose = item.prec <= L.ADD or (n < len(node.items) - 1 and _opens_max(item))
+        loose = L.is_loose(node.items, n)
         text = fence(item) if loose else render(item)
         form = "infix" if out else "prefix"
         out.append((op("−", form=form) if sign < 0 else op("+", form=form) if out else "") + text)
     return row(*out)
 
 
-def _opens_max(node):
-    if isinstance(node, L.Product):
-        return _opens_max(node.items[-1])
-    return isinstance(node, L.Big) and node.op != "sum"
-
-
-def _product(node):
+def _product(node: L.Product) -> str:
     if node.op:
         between = op({"odot": "⊙", "otimes": "⊗"}[node.op])
         return row(between.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
@@ -141,53 +137,50 @@ def _product(node):
     return row(*out)
 
 
-def _power(node):
+def _power(node: L.Power) -> str:
     base = node.base
     labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
-    fraction = isinstance(node.exponent, L.Fraction) and all(isinstance(n, L.Num) for n in L.children(node.exponent))
-    exponent = (
-        f"<mn>{node.exponent.num.text}/{node.exponent.den.text}</mn>"
-        if fraction
-        else f"<mrow>{render(node.exponent)}</mrow>"
-    )
+    exponent = f"<mrow>{render(node.exponent)}</mrow>"
+    if isinstance(above := node.exponent, L.Fraction) and isinstance(above.num, L.Num) and isinstance(above.den, L.Num):
+        exponent = f"<mn>{above.num.text}/{above.den.text}</mn>"
     if not labelled and isinstance(base, L.Element):
         return f"<msubsup>{_base_of(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
     wrap = labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM
     return f"<msup>{fence(base) if wrap else render(base)}{exponent}</msup>"
 
 
-def _base_of(name):
+def _base_of(name: L.Name) -> str:
     return _name(L.Name(name.raw, name.base, "", name.mark))
 
 
-def _exp(node):
+def _exp(node: L.Exp) -> str:
     if L.width(node.arg) <= 15 and not L.tall(node.arg):
         return f"<msup><mi>e</mi><mrow>{render(node.arg)}</mrow></msup>"
     return row('<mi mathvariant="normal">exp</mi>', fence(node.arg))
 
 
-def _apply(node):
+def _apply(node: L.Apply) -> str:
     name = f'<mi mathvariant="normal">{FUNCTIONS.get(node.fn, node.fn)}</mi>'
     if len(node.args) == 1:
         return row(name, fence(node.args[0]))
     return row(name, op("(", stretchy="false"), op(",").join(render(a) for a in node.args), op(")", stretchy="false"))
 
 
-def _relation(node):
+def _relation(node: L.Relation) -> str:
     out = render(node.parts[0])
     for symbol, part in zip(node.ops, node.parts[1:], strict=True):
         out += op(SYMBOLS[symbol]) + render(part)
     return row(out)
 
 
-def _logic(node):
+def _logic(node: L.Logic) -> str:
     if node.op == "not":
         return row(op("¬"), fence(node.items[0]))
     glue = op({"and": "∧", "or": "∨"}[node.op])
     return row(glue.join(fence(i) if isinstance(i, L.Logic) and i.op != node.op else render(i) for i in node.items))
 
 
-def _big(node):
+def _big(node: L.Big) -> str:
     under = op(",").join(render(i) for i in node.letters)
     if len(node.conditions) > 1:
         lines = [under] + [render(c) for c in node.conditions]
@@ -202,7 +195,7 @@ def _big(node):
     return row(f"<munder>{symbol}<mrow>{under}</mrow></munder>", _wrapped(node.body, L.BIG))
 
 
-def _cases(node):
+def _cases(node: L.Cases) -> str:
     rows = "".join(
         f'<mtr><mtd class="l">{render(v)}</mtd><mtd class="l">'
         + ("<mtext>otherwise</mtext>" if c is None else f"<mtext>if </mtext>{render(c)}")
@@ -212,7 +205,7 @@ def _cases(node):
     return row(op("{", fence="true", form="prefix", stretchy="true"), f"<mtable>{rows}</mtable>")
 
 
-def _number(node):
+def _number(node: L.Num) -> str:
     if node.text == "infinity":
         return "<mi>∞</mi>"
     mantissa, _, exponent = node.text.partition("e")
@@ -222,7 +215,7 @@ def _number(node):
     return power if mantissa == "1" else row(f"<mn>{mantissa}</mn>", op("·"), power)
 
 
-def _transposed(node):
+def _transposed(node: L.Transposed) -> str:
     top = "<mo>⊤</mo>"
     if isinstance(node.body, L.Name):
         return _name(node.body, extra=top)
@@ -231,7 +224,7 @@ def _transposed(node):
     return f"<msup>{_wrapped(node.body, L.ATOM)}{top}</msup>"
 
 
-def _inverted(body):
+def _inverted(body: L.Node) -> str:
     power = "<mo>−</mo><mn>1</mn>"
     if isinstance(body, L.Name):
         return _name(body, extra=power)
@@ -240,7 +233,7 @@ def _inverted(body):
     return f"<msup>{_wrapped(body, L.ATOM)}<mrow>{power}</mrow></msup>"
 
 
-def _letter(node):
+def _letter(node: L.Letter) -> str:
     return (
         identifier(node.name)
         if not node.primes
@@ -248,17 +241,17 @@ def _letter(node):
     )
 
 
-def _array(node):
-    rows = node.rows
-    if isinstance(rows[0], L.Array) and isinstance(rows[0].rows[0], L.Array):
-        return row(op("[", stretchy="true"), op(",").join(_array(r) for r in rows), op("]", stretchy="true"))
-    lines = [r.rows if isinstance(r, L.Array) else None for r in rows]
-    lines = [tuple(rows)] if lines[0] is None else lines
+def _array(node: L.Array) -> str:
+    inner = [r for r in node.rows if isinstance(r, L.Array)]
+    if inner and isinstance(inner[0].rows[0], L.Array):
+        return row(op("[", stretchy="true"), op(",").join(map(_array, inner)), op("]", stretchy="true"))
+    lines = [r.rows for r in inner] or [node.rows]
     cells = "".join("<mtr>" + "".join(f"<mtd>{render(v)}</mtd>" for v in line) + "</mtr>" for line in lines)
     return row(op("(", stretchy="true"), f"<mtable>{cells}</mtable>", op(")", stretchy="true"))
 
 
-_TABLE = {
+# a drawing takes the class that it stands beside
+_TABLE: Mapping[type[L.Node], Callable[[Any], str]] = {
     L.Num: _number,
     L.Letter: _letter,
     L.Name: _name,

@@ -14,12 +14,14 @@ matrix form here, and none is invented.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sympy import Mul
 
 from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 
-from .equations import _positive_first, _shared, _split, _without
+from .equations import Signed, _positive_first, _shared, _split, _without
 from .expressions import Context, fraction_of, layout
 from .forms import Form, NoMatrixForm
 from .layout import Element, Node, Product, Sum, width
@@ -53,7 +55,8 @@ def _slices_and_scalings(eq: Equation, names: Namer | None) -> tuple[Node, Node]
     if eq.reduce is not None or len(eq.idx) > 3 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
         return None
     step, rest = (eq.idx[0], eq.idx[1:]) if len(eq.idx) == 3 else (None, eq.idx)
-    form = Form(Context(names=names or Namer()), *rest, *(None,) * (2 - len(rest)), step)
+    row, col, *_ = (*rest, None, None)
+    form = Form(Context(names=names or Namer()), row, col, step)
     try:
         scaled = _scaled_rows(eq, form)
         items = _positive_first([form.term(t) for t in sorted(eq.terms, key=lambda t: not t.bnd)])
@@ -68,7 +71,7 @@ def _slices_and_scalings(eq: Equation, names: Namer | None) -> tuple[Node, Node]
     return name if step is None else Element(name, (layout(step, form.ctx),)), rhs
 
 
-def _scaled_rows(eq, form) -> Node | None:
+def _scaled_rows(eq: Equation, form: Form) -> Node | None:
     """``diag(rs) (a - b)`` or ``dh * (1 - h * h)``, where all terms of a pointwise equation share a factor."""
     if len(eq.terms) < 2 or form.col is None or not all(not t.bnd and not t.rows for t in eq.terms):
         return None
@@ -81,14 +84,14 @@ def _scaled_rows(eq, form) -> Node | None:
     full = [f for f in shared if f not in rows]
     counts = _shared([shared])
     items = [form.term(Term(t.coef, _without(p, counts))) for t, p in zip(eq.terms, products, strict=True)]
-    body = Sum(tuple(_positive_first(items)))
+    body: Node = Sum(tuple(_positive_first(items)))
     if full:
         first = form.elementwise(full, form.row, form.col)
         body = Product((*(first.items if isinstance(first, Product) else (first,)), body), "odot")
     return Product((form.diagonal(rows, form.row), body)) if rows else body
 
 
-def _shared_coefficient(eq, form, items):
+def _shared_coefficient(eq: Equation, form: Form, items: Sequence[Signed]) -> Node:
     """``(a - b) / B`` rather than ``a / B - b / B``."""
     if len(items) == 1:
         return items[0][1] if items[0][0] > 0 else Sum((items[0],))

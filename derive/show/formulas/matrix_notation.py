@@ -6,21 +6,22 @@ The networks of :mod:`derive.show.formulas.matrix_products` are made here, of th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import sympy
-from sympy import Mul, Pow
+from sympy import Expr, Mul, Pow
 
 from derive.language.index import Index
+from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from derive.passes.matrices import is_matrix
-from derive.program.program import Equation, Term
+from derive.program.program import Equation, Program, Term
 
 from .equations import _positive_first, _split
 from .expressions import APPLIED, Context, fraction_of, layout, matrix_of
 from .forms import Form, NoMatrixForm
-from .layout import Apply, Fence, Inverted, Node, Num, Ones, Sum, Transposed
-from .matrix_products import IDENTITY, Edge, joined, placed, summed
+from .layout import Apply, Fence, Inverted, Node, Num, Ones, Part, Sum, Transposed
+from .matrix_products import IDENTITY, Edge, Ranks, joined, placed, summed
 from .names import Namer
 
 
@@ -33,7 +34,7 @@ class Notation:
     symmetric: set[Node] = field(default_factory=set)
 
     @classmethod
-    def of(cls, program, names: Namer | None = None) -> Notation:
+    def of(cls, program: Program, names: Namer | None = None) -> Notation:
         found = cls(names or Namer())
         for e in program.equations:
             if e.reduce == "inverse" and e.tensor.rank == 2:
@@ -41,12 +42,13 @@ class Notation:
                 found.inverses[e.name] = Inverted(matrix)
         return found
 
-    def equation(self, eq: Equation, ranks: tuple[int, int] | None = None) -> tuple[Node, Node] | None:
+    def equation(self, eq: Equation, ranks: Ranks | None = None) -> tuple[Node, Node] | None:
         """Both sides, or None where there is no matrix form; ``ranks`` splits the axes of a derivative."""
         lhs = self.names.name(eq.tensor)
         try:
-            if is_matrix(eq):
-                return (lhs, self.leaf(eq)) if len(eq.idx) in (0, 2) and len(eq.terms[0].fac[0].idx) == 2 else None
+            if eq.reduce in MATRICES:
+                plain = len(eq.idx) in (0, 2) and len(eq.terms[0].fac[0].idx) == 2
+                return (lhs, self.leaf(eq, eq.reduce)) if plain else None
             if eq.reduce is not None or len(eq.idx) > 4:
                 return None
             if len(eq.idx) > 2 and (mirror := self.mirror(eq, ranks)) is not None:
@@ -60,18 +62,20 @@ class Notation:
         rhs = items[0][1] if len(items) == 1 and items[0][0] > 0 else Sum(tuple(items))
         return lhs, self.tidy(rhs)
 
-    def tidy(self, node):
+    def tidy(self, node: Node) -> Node:
         """Symmetric matrices without their transposes, everywhere inside."""
-        if isinstance(node, tuple):
-            return tuple(map(self.tidy, node))
-        if not isinstance(node, Node):
-            return node
         if isinstance(node, Transposed) and node.body in self.symmetric:
             return node.body
-        node = replace(node, **{f.name: self.tidy(getattr(node, f.name)) for f in fields(node)})
+        parts: dict[str, Any] = {f.name: self._tidied(getattr(node, f.name)) for f in fields(node)}
+        node = replace(node, **parts)
         return node.body if isinstance(node, Transposed) and node.body in self.symmetric else node
 
-    def mirror(self, eq: Equation, ranks) -> Node | None:
+    def _tidied(self, part: Part) -> Part:
+        if isinstance(part, tuple):
+            return tuple(map(self._tidied, part))
+        return part if part is None or isinstance(part, (str, int)) else self.tidy(part)
+
+    def mirror(self, eq: Equation, ranks: Ranks | None) -> Node | None:
         """``H_B_A = H_A_B^T``: a block that is read from another one."""
         if ranks is None or len(eq.terms) != 1 or len(eq.terms[0].fac) != 1 or eq.terms[0].coef != 1:
             return None
@@ -79,17 +83,18 @@ class Notation:
         same = isinstance(read, Read) and read.idx == (*eq.idx[ranks[0] :], *own)
         return Transposed(self.names.name(read.tensor)) if same and not eq.terms[0].rows else None
 
-    def leaf(self, eq: Equation) -> Node:
+    def leaf(self, eq: Equation, kind: str) -> Node:
         read = eq.terms[0].fac[0]
         matrix = matrix_of(read, eq.over, Context(names=self.names))
-        return Inverted(matrix) if eq.reduce == "inverse" else Apply(eq.reduce, (matrix,))
+        return Inverted(matrix) if kind == "inverse" else Apply(kind, (matrix,))
 
     # -- a term -----------------------------------------------------------------------------------------------------
 
-    def term(self, t: Term, idx, ranks) -> tuple[int, Node]:
+    def term(self, t: Term, idx: tuple[Index, ...], ranks: Ranks | None) -> tuple[int, Node]:
         sign, number, above, below = _split(t.coef)
         ctx = Context(names=self.names)
-        edges, scalars, under = [], [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
+        edges: list[Edge] = []
+        scalars, under = [layout(a, ctx) for a in above], [layout(b, ctx) for b in below]
         factors = [a for f in t.fac for a in Mul.make_args(f)] + [Iverson(r.condition) for r in t.rows]
         for f in factors:
             letters = _letters(f)
@@ -106,7 +111,7 @@ class Notation:
         body = placed([e for e in edges if e.at], idx, ranks)
         return sign, fraction_of(number, [*scalars, *body], under)
 
-    def edges(self, f, letters) -> list[Edge]:
+    def edges(self, f: Expr, letters: tuple[Index, ...]) -> list[Edge]:
         """The factor as vectors and matrices; the square of a vector is two of it, so that it can meet itself."""
         if isinstance(f, Iverson):
             c = f.condition
@@ -119,7 +124,8 @@ class Notation:
             return [self.read(f)]
         if len(letters) > 2:
             raise NoMatrixForm
-        return [Edge(self.elementwise(f, *letters, *(None,) * (2 - len(letters))), letters)]
+        row, column, *_ = (*letters, None)
+        return [Edge(self.elementwise(f, row, column), letters)]
 
     def read(self, r: Read) -> Edge:
         if not all(isinstance(i, Index) for i in r.idx) or len(r.idx) > 2:
@@ -129,7 +135,7 @@ class Notation:
             self.symmetric |= {name, name.body} if isinstance(name, Inverted) else {name}
         return Edge(name, r.idx)
 
-    def elementwise(self, f, row, column) -> Node:
+    def elementwise(self, f: Expr, row: Index | None, column: Index | None) -> Node:
         if isinstance(f, Pow) and f.exp.is_Number and f.exp.is_negative:
             under = self.elementwise(f.base**-f.exp, row, column)
             return fraction_of(sympy.Integer(1), [], [under])
@@ -143,7 +149,7 @@ class Notation:
             return Apply("exp", (self.elementwise(f.args[0], row, column),))
         return Form(Context(names=self.names), row, column).element(f, row, column)
 
-    def addend(self, e, row, column) -> tuple[int, Node]:
+    def addend(self, e: Expr, row: Index | None, column: Index | None) -> tuple[int, Node]:
         """An addend of a vector or matrix; a scalar is added to every element."""
         sign, e = (-1, -e) if e.could_extract_minus_sign() else (1, e)
         if not _letters(e):
@@ -152,9 +158,9 @@ class Notation:
         return sign, self.elementwise(e, row, column)
 
 
-def _is_scalar(e) -> bool:
+def _is_scalar(e: Expr) -> bool:
     return not _letters(e)
 
 
-def _letters(f) -> tuple[Index, ...]:
+def _letters(f: Expr) -> tuple[Index, ...]:
     return tuple(sorted({s for s in f.free_symbols if isinstance(s, Index)}, key=lambda i: (i.name, i.uid)))

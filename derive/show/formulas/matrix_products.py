@@ -15,7 +15,9 @@ matrix, :math:`K \operatorname{vec} X = \operatorname{vec} X^\top`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from derive.language.index import Index
 
@@ -23,6 +25,9 @@ from .forms import NoMatrixForm
 from .layout import Apply, Fence, Inverted, Letter, Node, Num, Ones, Power, Product, Transposed, children
 
 IDENTITY = Letter("I")
+
+
+Ranks: TypeAlias = tuple[int, int]  # how the axes of a derivative split: those of what is derived, and of by what
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,14 @@ def _total(node: Node) -> Node:
     inside = node.args[0]
     two = inside.items if isinstance(inside, Product) and not inside.op and len(inside.items) == 2 else None
     if two and two[1] == transposed(two[0]):
-        return Power(Fence("norm", _fewest(inside.items[0])), Num("2"))
+        return Power(Fence("norm", _fewest(two[0])), Num("2"))
     return _trace(_fewest(inside))
 
 
 # -- removing the summed letters --------------------------------------------------------------------------------------
 
 
-def summed(edges: list[Edge], bound) -> list[Edge]:
+def summed(edges: list[Edge], bound: Iterable[Index]) -> list[Edge]:
     """The network with the summed letters removed, those with the fewest edges first."""
     left = list(bound)
     if any(not _touching(edges, b) for b in left):
@@ -110,32 +115,20 @@ def summed(edges: list[Edge], bound) -> list[Edge]:
         left = [b for b in left if _touching(edges, b)]
         if not left:
             return edges
-        done = None
-        for wanted in (1, 2, 3):
-            done = next((b for b in left if len(_touching(edges, b)) == wanted), None)
-            if done is not None:
-                break
-        if done is None:
-            done = _parallel(edges, left)
-            if done is None:
-                raise NoMatrixForm
-            edges = done
-            continue
-        new = _without(edges, done)
+        few = next((b for n in (1, 2, 3) for b in left if len(_touching(edges, b)) == n), None)
+        new = None if few is None else _without(edges, few)
         if new is None:
-            merged = _parallel(edges, left)
-            if merged is None:
-                raise NoMatrixForm
-            edges = merged
-            continue
+            new = _parallel(edges)
+        if new is None:
+            raise NoMatrixForm
         edges = new
 
 
-def _touching(edges, letter) -> list[Edge]:
+def _touching(edges: Iterable[Edge], letter: Index) -> list[Edge]:
     return [e for e in edges if letter in e.at]
 
 
-def _own_diagonals(edges, bound):
+def _own_diagonals(edges: Sequence[Edge], bound: Sequence[Index]) -> list[Edge]:
     """``A[i,i]`` as the vector diag(A); the trace where i is summed and stands nowhere else."""
     out = []
     for e in edges:
@@ -147,7 +140,7 @@ def _own_diagonals(edges, bound):
     return out
 
 
-def _parallel(edges, bound) -> list[Edge] | None:
+def _parallel(edges: Sequence[Edge]) -> list[Edge] | None:
     """Two matrices over the same two letters, or two vectors at one, as an elementwise product; None if there are none."""
     for n, e in enumerate(edges):
         for o in edges[n + 1 :]:
@@ -158,7 +151,7 @@ def _parallel(edges, bound) -> list[Edge] | None:
     return None
 
 
-def _without(edges, j) -> list[Edge] | None:
+def _without(edges: Sequence[Edge], j: Index) -> list[Edge] | None:
     """The network without the summed letter j, or None where this way there is no matrix form."""
     here = _touching(edges, j)
     rest = [e for e in edges if j not in e.at]
@@ -183,7 +176,7 @@ def _without(edges, j) -> list[Edge] | None:
     return None
 
 
-def _double(rest, matrices, i) -> list[Edge]:
+def _double(rest: Sequence[Edge], matrices: Sequence[Edge], i: Index) -> list[Edge]:
     """Two matrices that join the same letters, one of them summed: the diagonal of their product, ``sum_j A[i,j] B[j,i]``."""
     a, b = (_turned(m, i) for m in matrices)
     return [*rest, Edge(Apply("diagonal", (joined(a, transposed(b)),)), (i,))]
@@ -192,9 +185,9 @@ def _double(rest, matrices, i) -> list[Edge]:
 # -- what is left, at the letters of the left-hand side ------------------------------------------------------------------
 
 
-def placed(edges: list[Edge], idx, ranks) -> list[Node]:
+def placed(edges: list[Edge], idx: tuple[Index, ...], ranks: Ranks | None) -> list[Node]:
     edges = _own_diagonals(edges, ())
-    while (merged := _parallel(edges, ())) is not None:
+    while (merged := _parallel(edges)) is not None:
         edges = merged
     if len(idx) > 2:
         return _kronecker(_scaled(edges, idx), idx, ranks)
@@ -212,7 +205,7 @@ def placed(edges: list[Edge], idx, ranks) -> list[Node]:
     return [joined(*left, node, *right)]
 
 
-def _scaled(edges, idx) -> list[Edge]:
+def _scaled(edges: list[Edge], idx: Sequence[Index]) -> list[Edge]:
     """The network with vectors that stand at one end of a matrix multiplied into it, ``diag(u) M``."""
     for i in idx:
         vectors, matrices = ([e for e in _touching(edges, i) if len(e.at) == n] for n in (1, 2))
@@ -224,7 +217,7 @@ def _scaled(edges, idx) -> list[Edge]:
     return edges
 
 
-def _kronecker(edges, idx, ranks) -> list[Node]:
+def _kronecker(edges: Sequence[Edge], idx: tuple[Index, ...], ranks: Ranks | None) -> list[Node]:
     """``A (x) B``, ``vec(A) vec(B)^T`` or ``diag(vec(A))``, where the axes split into those of two tensors."""
     if ranks is None or sum(ranks) != len(idx) or max(ranks) > 2 or min(ranks) < 1:
         raise NoMatrixForm
@@ -244,21 +237,21 @@ def _kronecker(edges, idx, ranks) -> list[Node]:
         a, b = (next(_turned(e, x[0]) for e in edges if set(e.at) == set(x)) for x in (rows, columns))
         return [Apply("vec", (a,)), transposed(Apply("vec", (b,)))]
     for pairs in _pairings(rows, columns):
-        parts = [_between(edges, spots, *pair) for pair in pairs]
-        if None not in parts:
+        parts = [p for pair in pairs if (p := _between(edges, spots, *pair)) is not None]
+        if len(parts) == len(pairs):
             return [Product(tuple(parts), "otimes")]
     if len(idx) == 4:
-        crossed = [_between(edges, spots, rows[0], columns[1]), _between(edges, spots, rows[1], columns[0])]
-        if None not in crossed:
-            return [Product(tuple(crossed), "otimes"), Letter("K")]
+        first, second = _between(edges, spots, rows[0], columns[1]), _between(edges, spots, rows[1], columns[0])
+        if first is not None and second is not None:
+            return [Product((first, second), "otimes"), Letter("K")]
     raise NoMatrixForm
 
 
-def _names(letters) -> list[str]:
+def _names(letters: Iterable[Index]) -> list[str]:
     return sorted(f"{i.name}:{i.uid}" for i in letters)
 
 
-def _pairings(rows, columns):
+def _pairings(rows: Sequence[Index], columns: Sequence[Index]) -> list[list[tuple[Index | None, Index | None]]]:
     """The row and the column letter of each factor of a Kronecker product; None where a tensor is a vector."""
     if len(rows) == len(columns):
         return [list(zip(rows, columns, strict=True))]
@@ -267,7 +260,9 @@ def _pairings(rows, columns):
     return [[(rows[0], columns[0]), (None, columns[1])], [(None, columns[0]), (rows[0], columns[1])]]
 
 
-def _between(edges, spots, row, column) -> Node | None:
+def _between(
+    edges: Sequence[Edge], spots: Mapping[Index, Sequence[Edge]], row: Index | None, column: Index | None
+) -> Node | None:
     """The factor over a row and a column letter: a matrix, an outer product, a column or a row."""
     here = [e for i in (row, column) if i is not None for e in spots[i]]
     if any(set(e.at) - {row, column} for e in here):

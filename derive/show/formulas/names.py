@@ -12,7 +12,10 @@ The text renderer always writes the name as it is in the program.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from derive.language.tensor import Tensor
 
 from .layout import Name
 
@@ -70,10 +73,10 @@ def split_label(name: str) -> tuple[str, str]:
     """``("W", "1")`` from W1 or W_1, ``("W", "out")`` from W_out, ``(name, "")`` otherwise."""
     numbered = re.fullmatch(r"([^\W\d_]+)_?(\d+)", name)
     if numbered:
-        return numbered.groups()
+        return numbered[1], numbered[2]
     worded = re.fullmatch(r"([^\W\d_]|[^\W\d_]{2,})_([^\W\d_]{2,})", name)
     if worded and (len(worded[1]) == 1 or worded[1] in GREEK):
-        return worded.groups()
+        return worded[1], worded[2]
     return name, ""
 
 
@@ -81,12 +84,12 @@ def split_label(name: str) -> tuple[str, str]:
 class Namer:
     """How the tensors of one derivation are shown: ``adjoints`` maps an adjoint's name to what it is the adjoint of."""
 
-    adjoints: dict = field(default_factory=dict)
+    adjoints: Mapping[str, str] = field(default_factory=dict)
     style: str = "bar"
     loss: str = "L"
-    made: frozenset = frozenset()  # names that the engine chose
+    made: frozenset[str] = frozenset()  # names that the engine chose
 
-    def name(self, tensor) -> Name:
+    def name(self, tensor: Tensor) -> Name:
         """The symbol of a tensor."""
         raw, made = tensor.name, tensor.definition is None and tensor.role == "computed"
         primal = self.adjoints.get(raw)
@@ -105,7 +108,7 @@ class Namer:
         head, _, tail = name.partition("_")
         return (head, tail.replace("_", " ")) if made and tail and head.isalnum() else split_label(name)
 
-    def is_partial(self, tensor) -> bool:
+    def is_partial(self, tensor: Tensor) -> bool:
         return self.style == "partial" and tensor.name in self.adjoints
 
     def loss_name(self) -> Name:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from . import layout as L
 from .names import GREEK, is_narrow, plain
 
@@ -119,7 +122,7 @@ def fence(body: L.Node, kind: str = "round", tight: bool = False) -> str:
     return f"{left}{render(body, tight)}{right}"
 
 
-def _wrapped(node, least, tight=False):
+def _wrapped(node: L.Node, least: int, tight: bool = False) -> str:
     return render(node, tight) if node.prec >= least else fence(node, tight=tight)
 
 
@@ -135,30 +138,24 @@ def name_latex(name: L.Name, extra: str = "", below: str = "") -> str:
     return base + (f"_{{{below}}}" if below else "") + (f"^{{{over}}}" if over else "")
 
 
-def _subscript(idx) -> str:
+def _subscript(idx: Sequence[L.Node]) -> str:
     simple = all(
         isinstance(i, L.Letter) and len(word(i.name)) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
     )
     return ("" if simple else ",").join(render(i, True) for i in idx)
 
 
-def _sum(node, tight):
-    out = []
+def _sum(node: L.Sum, tight: bool) -> str:
+    out: list[str] = []
     for n, (sign, item) in enumerate(node.items):
-        loose = item.prec <= L.ADD or (n < len(node.items) - 1 and _opens_max(item))
+        loose = L.is_loose(node.items, n)
         text = fence(item, tight=tight) if loose else render(item, tight)
         space = "" if tight else " "
         out.append(f"{'-' if sign < 0 else '+'}{space}{text}" if out else f"{'-' if sign < 0 else ''}{text}")
     return ("" if tight else " ").join(out)
 
 
-def _opens_max(node):
-    if isinstance(node, L.Product):
-        return _opens_max(node.items[-1])
-    return isinstance(node, L.Big) and node.op != "sum"
-
-
-def _product(node, tight):
+def _product(node: L.Product, tight: bool) -> str:
     if node.op:
         glue = {"odot": r" \odot ", "otimes": r" \otimes "}[node.op]
         return glue.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
@@ -175,7 +172,7 @@ def _product(node, tight):
     return text
 
 
-def _power(node, tight):
+def _power(node: L.Power, tight: bool) -> str:
     exponent = exponent_text(node.exponent) or render(node.exponent, True)
     base = node.base
     labelled = isinstance(base, L.Name) and base.label or isinstance(base, L.Element) and base.name.label
@@ -186,37 +183,38 @@ def _power(node, tight):
 
 def exponent_text(node: L.Node) -> str:
     """``3/2`` for a fraction of numbers in an exponent, where a bar would be too small; else nothing."""
-    plain_fraction = isinstance(node, L.Fraction) and all(isinstance(n, L.Num) for n in (node.num, node.den))
-    return f"{node.num.text}/{node.den.text}" if plain_fraction else ""
+    if isinstance(node, L.Fraction) and isinstance(node.num, L.Num) and isinstance(node.den, L.Num):
+        return f"{node.num.text}/{node.den.text}"
+    return ""
 
 
-def _exp(node, tight):
+def _exp(node: L.Exp, tight: bool) -> str:
     if L.width(node.arg) <= 15 and not L.tall(node.arg):
         return f"e^{{{render(node.arg, True)}}}"
     return r"\exp" + fence(node.arg, tight=tight)
 
 
-def _apply(node, tight):
+def _apply(node: L.Apply, tight: bool) -> str:
     body = ", ".join(render(a, tight) for a in node.args)
     grow = any(L.tall(a) for a in node.args) and not tight
     return FUNCTIONS[node.fn] + (rf"\left( {body} \right)" if grow else f"({body})")
 
 
-def _logic(node, tight):
+def _logic(node: L.Logic, tight: bool) -> str:
     if node.op == "not":
         return rf"\lnot ({render(node.items[0], tight)})"
     glue = {"and": r" \wedge ", "or": r" \vee "}[node.op]
     return glue.join(fence(i) if isinstance(i, L.Logic) and i.op != node.op else render(i, tight) for i in node.items)
 
 
-def _relation(node, tight):
+def _relation(node: L.Relation, tight: bool) -> str:
     out = render(node.parts[0], tight)
     for op, part in zip(node.ops, node.parts[1:], strict=True):
         out += f" {SYMBOLS[op]} {render(part, tight)}"
     return out
 
 
-def _big(node, tight):
+def _big(node: L.Big, tight: bool) -> str:
     under = ",".join(render(i, True) for i in node.letters)
     if len(node.conditions) > 1:
         lines = r" \\ ".join([under] + [render(c, True) for c in node.conditions])
@@ -226,14 +224,14 @@ def _big(node, tight):
     return f"{BIG[node.op]}_{{{under}}} {_wrapped(node.body, L.BIG)}"
 
 
-def _cases(node, tight):
+def _cases(node: L.Cases, tight: bool) -> str:
     rows = [
         f"{render(v)} & " + (r"\text{otherwise}" if c is None else r"\text{if } " + render(c)) for v, c in node.rows
     ]
     return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
 
 
-def _number(node, tight):
+def _number(node: L.Num, tight: bool) -> str:
     if node.text == "infinity":
         return r"\infty"
     mantissa, _, exponent = node.text.partition("e")
@@ -242,7 +240,7 @@ def _number(node, tight):
     return f"10^{{{int(exponent)}}}" if mantissa == "1" else rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 
 
-def _transposed(node, tight):
+def _transposed(node: L.Transposed, tight: bool) -> str:
     body = node.body
     if isinstance(body, L.Name):
         return name_latex(body, extra=r"\top")
@@ -251,7 +249,7 @@ def _transposed(node, tight):
     return (render(body) if isinstance(body, L.Ones) else fence(body)) + r"^{\top}"
 
 
-def _inverted(body):
+def _inverted(body: L.Node) -> str:
     if isinstance(body, L.Name):
         return name_latex(body, extra="-1")
     if isinstance(body, L.Element):
@@ -261,16 +259,18 @@ def _inverted(body):
     return fence(body) + "^{-1}"
 
 
-def _array(node, tight):
+def _array(node: L.Array, tight: bool) -> str:
+    lines = [row.rows if isinstance(row, L.Array) else (row,) for row in node.rows]
     if not isinstance(node.rows[0], L.Array):
         return r"\begin{pmatrix} " + " & ".join(render(r) for r in node.rows) + r" \end{pmatrix}"
-    if not isinstance(node.rows[0].rows[0], L.Array):
-        rows = r" \\ ".join(" & ".join(render(v) for v in row.rows) for row in node.rows)
+    if not isinstance(lines[0][0], L.Array):
+        rows = r" \\ ".join(" & ".join(render(v) for v in line) for line in lines)
         return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
     return r"\left[ " + r",\; ".join(render(r) for r in node.rows) + r" \right]"
 
 
-_TABLE = {
+# a drawing takes the class that it stands beside
+_TABLE: Mapping[type[L.Node], Callable[[Any, bool], str]] = {
     L.Num: _number,
     L.Letter: lambda n, tight: word(n.name) + "'" * n.primes,
     L.Name: lambda n, tight: name_latex(n),

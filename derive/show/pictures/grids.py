@@ -5,7 +5,8 @@ The drawings are SVG in the colour of the text around them, so that they follow 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from derive.show.formulas.mathml import clean
 
@@ -30,12 +31,12 @@ class Grid:
 
     title: str
     cells: tuple[tuple[str, ...], ...]
-    marked: frozenset = field(default_factory=frozenset)
-    outside: frozenset = field(default_factory=frozenset)
+    marked: frozenset[tuple[int, int]] = frozenset()
+    outside: frozenset[tuple[int, int]] = frozenset()
     sign: str = ""
 
 
-def drawing(grids, label: str) -> str:
+def drawing(grids: Sequence[Grid], label: str) -> str:
     """Grids side by side, as one SVG; ``label`` is what a screen reader says."""
     high = max(len(g.cells) for g in grids) * CELL
     at, parts = 8, []
@@ -102,7 +103,7 @@ def window(
     grids = [
         Grid(f"{x}: {image[0]} × {image[1]}", _named(x, *image), frozenset(met), sign="∗"),
         Grid(f"{K}: {kernel[0]} × {kernel[1]}", _named(K, *kernel), frozenset(_all(*kernel)), sign="="),
-        Grid(f"{y}: {out[0]} × {out[1]}", _named(y, *out), frozenset({tuple(at)})),
+        Grid(f"{y}: {out[0]} × {out[1]}", _named(y, *out), frozenset({at})),
     ]
     return drawing(
         grids,
@@ -140,7 +141,7 @@ def full_correlation(
     grids = [
         Grid(f"{dy} in a border of zeros", cells, frozenset(met), frozenset(border), "∗"),
         Grid(f"{K}, flipped", turned, frozenset(_all(*kernel)), sign="="),
-        Grid(f"{dx}: {image[0]} × {image[1]}", _named(dx, *image), frozenset({tuple(at)})),
+        Grid(f"{dx}: {image[0]} × {image[1]}", _named(dx, *image), frozenset({at})),
     ]
     return drawing(
         grids,
@@ -149,7 +150,7 @@ def full_correlation(
     )
 
 
-def _all(rows: int, columns: int):
+def _all(rows: int, columns: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(rows) for j in range(columns)]
 
 

@@ -66,7 +66,7 @@ def unrolled(program: Program, steps: int = 4) -> str:
     )
 
 
-def _roles(program: Program, scan: Scan):
+def _roles(program: Program, scan: Scan) -> tuple[list[str], list[str], list[str]]:
     members = {e.name: e for e in scan.equations}
     states = sorted(
         {
@@ -85,7 +85,8 @@ def _roles(program: Program, scan: Scan):
             if r.tensor.name not in members and steps & r.free_symbols
         }
     )
-    made, known = [], set(states)
+    made: list[str] = []
+    known = set(states)
     for e in program.equations:
         read = [r for r in e.reads() if r.tensor.name in known]
         own = e.tensor.definition is not None and e.name not in members  # not what a pass named on the way
@@ -110,7 +111,7 @@ def _box(column: int, row: int, name: str, kind: str) -> str:
     )
 
 
-def _arrow(a, b, way: str) -> str:
+def _arrow(a: tuple[float, float], b: tuple[float, float], way: str) -> str:
     """From box a to box b; the two ways between the same boxes stand side by side."""
     w, h = BOX[0] / 2, BOX[1] / 2
     shift = 7

@@ -6,11 +6,12 @@ y[u,v] = sum_{r,s} x[u+r,v+s] K[r,s]          y[0,0] = K[0,0] x[0,0] + K[0,1] x[
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sympy import Expr, Integer, Rational
 
-from derive.exact.compile import size_value
+from derive.exact.compile import whole_size
 from derive.language import printing
 from derive.language.affine import parts
 from derive.language.errors import DeriveError, UnsupportedError
@@ -22,7 +23,9 @@ from derive.program.program import Equation, Row, Term
 ELEMENTS = 400  # more lines than that are read by nobody
 
 
-def written_out(e: Equation, sizes: dict[str, int], at=None, latex: bool = False) -> list[str]:
+def written_out(
+    e: Equation, sizes: dict[str, int], at: Iterable[tuple[int, ...]] | None = None, latex: bool = False
+) -> list[str]:
     r"""The lines of an equation, one an element, with all their terms.
 
     Terms whose conditions do not hold and reads outside an array, which are zero, are left out; integers that are read
@@ -70,7 +73,7 @@ def written_out(e: Equation, sizes: dict[str, int], at=None, latex: bool = False
             f"written_out({e.name}): the size {missing[0]} has no number; give sizes={{{missing[0]!r}: 3}}"
         )
     numbers = {s: Integer(sizes[s.name]) for s in _sizes(e)}
-    shape = [size_value(i.size, sizes) for i in e.idx]
+    shape = [whole_size(i.size, sizes) for i in e.idx]
     places = list(itertools.product(*map(range, shape))) if at is None else [tuple(p) for p in at]
     if len(places) > ELEMENTS:
         raise DeriveError(
@@ -92,17 +95,19 @@ def _sizes(e: Equation) -> set[Size]:
     return {s for s in found if isinstance(s, Size)}
 
 
-def _line(e, place, sizes, numbers, latex) -> str:
-    here = {**numbers, **{i: Integer(n) for i, n in zip(e.idx, place, strict=True)}}
-    parts_ = []
-    for extra in itertools.product(*(range(size_value(i.size, sizes)) for i in e.over)):
+def _line(
+    e: Equation, place: tuple[int, ...], sizes: Mapping[str, int], numbers: Mapping[Size, Expr], latex: bool
+) -> str:
+    here: dict[Expr, Expr] = {**numbers, **{i: Integer(n) for i, n in zip(e.idx, place, strict=True)}}
+    parts_: list[list[Term]] = []
+    for extra in itertools.product(*(range(whole_size(i.size, sizes)) for i in e.over)):
         at = {**here, **{i: Integer(n) for i, n in zip(e.over, extra, strict=True)}}
         if all(_holds(g, at) is not False for g in e.guards):
             parts_.append([t for term in e.terms for t in _terms(term, at, sizes)])
     name = Tensor(f"{e.name}\0", (), (), role="computed", digest="written")
     if e.reduce == "max":
         largest = [sum((t.coef * _product(t) for t in terms), Integer(0)) for terms in parts_]
-        terms = (Term(Integer(1), (maximum(*largest) if len(largest) > 1 else largest[0],)),)
+        terms: tuple[Term, ...] = (Term(Integer(1), (maximum(*largest) if len(largest) > 1 else largest[0],)),)
     else:
         terms = tuple(parts_[0])
     made = Equation(name, (), terms)
@@ -122,9 +127,9 @@ def _product(t: Term) -> Expr:
     return found
 
 
-def _terms(term: Term, here, sizes) -> list[Term]:
+def _terms(term: Term, here: Mapping[Expr, Expr], sizes: Mapping[str, int]) -> list[Term]:
     found = []
-    for extra in itertools.product(*(range(size_value(i.size, sizes)) for i in term.bnd)):
+    for extra in itertools.product(*(range(whole_size(i.size, sizes)) for i in term.bnd)):
         at = {**here, **{i: Integer(n) for i, n in zip(term.bnd, extra, strict=True)}}
         rows = [(r, _holds(r, at)) for r in term.rows]
         if any(held is False for _, held in rows):
@@ -137,7 +142,7 @@ def _terms(term: Term, here, sizes) -> list[Term]:
     return found
 
 
-def _holds(row: Row, at) -> bool | None:
+def _holds(row: Row, at: Mapping[Expr, Expr]) -> bool | None:
     """Whether a condition holds; None where an integer that is read decides."""
     lhs, rhs = row.lhs.xreplace(at), row.rhs.xreplace(at)
     if lhs.atoms(Read) or rhs.atoms(Read):
@@ -146,12 +151,12 @@ def _holds(row: Row, at) -> bool | None:
     return {"==": gap == 0, "!=": gap != 0, "<=": gap <= 0, "<": gap < 0, ">=": gap >= 0, ">": gap > 0}[row.op] == True  # noqa: E712  SymPy's truth
 
 
-def _inside(f: Expr, sizes) -> Expr:
+def _inside(f: Expr, sizes: Mapping[str, int]) -> Expr:
     """Reads outside their tensor are zero."""
     outside = {
         r: Integer(0)
         for r in f.atoms(Read)
-        if any(i.is_Integer and not 0 <= i < size_value(a, sizes) for i, a in zip(r.idx, r.tensor.axes, strict=True))
+        if any(i.is_Integer and not 0 <= i < whole_size(a, sizes) for i, a in zip(r.idx, r.tensor.axes, strict=True))
     }
     return f.xreplace(outside) if outside else f
 
@@ -175,7 +180,7 @@ class Solved:
     divisor: Expr
     dividend: Expr
 
-    def __str__(self):
+    def __str__(self) -> str:
         whole = "" if self.divisor == 1 else f"; {self.divisor} must divide {self.dividend}"
         return f"{self.index.name} = {self.value}, at least 0 and below {self.index.size}{whole}"
 

@@ -1,0 +1,59 @@
+"""The languages that programs are written in, and ``nx.source``, which writes one without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
+from numerics.errors import NumericsError
+
+from .request import Request
+
+TARGETS: dict[str, Callable[[Request], str]] = {"jax": lambda request: request.module().source}
+
+
+def source(
+    d: Derivation,
+    target: str = "jax",
+    backend: str | None = None,
+    sizes: Mapping[str | Size, int] | None = None,
+    dense: bool = False,
+    name: str | None = None,
+    patterns: Mapping[str, str] | None = None,
+    form: str = "dense",
+    checkpoint_every: int | None = None,
+) -> str:
+    """The source of a derivation's program; needs neither JAX nor NumPy.
+
+    Parameters
+    ----------
+    d : Derivation
+        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    target : str
+        The language: "jax".
+    backend : str, optional
+        "cpu" (the default), "gpu" or "tpu": where the program is to run, which decides between emissions.
+    sizes, dense, name, patterns, form, checkpoint_every
+        As in :func:`numerics.compile`, whose ``kern.source`` this is.
+
+    Raises
+    ------
+    numerics.NumericsError
+        For a target that there is not; and as :func:`numerics.compile` does.
+    derive.UnsupportedError
+        For a construct that no emission knows.
+
+    Examples
+    --------
+    >>> import derive as dv, numerics as nx
+    >>> i = dv.index("i")
+    >>> w = dv.tensor("w", i)
+    >>> d = dv.backprop(dv.define("loss", (), dv.Sum(w[i]**2, i)), wrt=[w])
+    >>> print(nx.source(d).splitlines()[-1])
+        return loss, {"w": dw}
+    """
+    if target not in TARGETS:
+        raise NumericsError(f"nx.source(target={target!r}): give one of {', '.join(map(repr, TARGETS))}")
+    request = Request.of("nx.source", d, sizes, dense, name, patterns, form, checkpoint_every, backend or "cpu")
+    return TARGETS[target](request)

@@ -1,0 +1,1 @@
+"""Terms: scalar expressions, reads, sums of products, and the plan of one term."""

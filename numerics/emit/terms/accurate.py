@@ -1,0 +1,58 @@
+"""Machine functions that keep the digits which a sum as written would cancel.
+
+    exp(u) - 1        jnp.expm1(u)            u near 0
+    log(1 + u)        jnp.log1p(u)            u near 0
+    1 + erf(u)        lax.erfc(-u)            u very negative; also 2 - erfc(u)
+    1 - erf(u)        lax.erfc(u)             u large
+    1 - sigmoid(u)    jax.nn.sigmoid(-u)      u large
+
+Each is the same function of the same argument, so no equation changes: this is about how it is computed.
+"""
+
+from __future__ import annotations
+
+import sympy
+from sympy import Add, Expr, Integer
+
+from derive.language.nodes import sigmoid
+
+# the function F in c F(u) + r, the ratio r/c, what replaces it, the sign of the argument, the factor
+_RULES = (
+    (sympy.exp, -1, "expm1", 1, 1),
+    (sympy.erf, 1, "erfc", -1, 1),
+    (sympy.erf, -1, "erfc", 1, -1),
+    (sympy.erfc, -2, "erfc", -1, -1),
+    (sigmoid, -1, "sigmoid", -1, -1),
+)
+
+
+def cancelling(e: Add) -> tuple[Expr, str, Expr, list[Expr]] | None:
+    """``(coefficient, function, argument, other addends)`` of a sum that one function computes in part, else None.
+
+    >>> from derive import tensor
+    >>> x = tensor("x")[()]
+    >>> cancelling(2*sympy.exp(x) - 2)
+    (2, 'expm1', x, [])
+    >>> cancelling(x + 2 - sympy.erfc(x))
+    (1, 'erfc', -x, [x])
+    """
+    constant = e.as_coeff_Add()[0]
+    if constant == 0:
+        return None
+    for a in e.args:
+        coef, f = a.as_coeff_Mul()
+        for kind, ratio, name, sign, factor in _RULES:
+            if isinstance(f, kind) and constant == ratio * coef:
+                rest = [b for b in e.args if b not in (a, constant)]
+                return coef * factor, name, sign * f.args[0], rest
+    return None
+
+
+def one_plus(e: Expr) -> Expr | None:
+    """``u`` of an argument ``1 + u``, else None.
+
+    >>> from derive import tensor
+    >>> one_plus(1 + tensor("x")[()])
+    x
+    """
+    return e - 1 if isinstance(e, Add) and e.as_coeff_Add()[0] == Integer(1) else None

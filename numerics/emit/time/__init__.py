@@ -1,0 +1,1 @@
+"""Recurrences: scans, what is read a step earlier, and checkpoints."""

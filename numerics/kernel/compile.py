@@ -1,0 +1,81 @@
+"""``nx.compile(d)``: write the program of a derivation (:mod:`numerics.emit`), execute it, and wrap it as a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+
+from derive.derivation.derivation import Derivation
+from derive.language.index import Size
+from numerics.emit.request import Request
+
+from .kernel import Kernel
+from .memory import check_results
+from .structured import StructuredKernel
+
+
+def compile(
+    d: Derivation,
+    sizes: Mapping[str | Size, int] | None = None,
+    dense: bool = False,
+    name: str | None = None,
+    patterns: Mapping[str, str] | None = None,
+    form: str = "dense",
+    checkpoint_every: int | None = None,
+    backend: str | None = None,
+) -> Kernel:
+    """Write, execute and wrap the JAX program of a derivation.
+
+    Parameters
+    ----------
+    d : Derivation
+        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    sizes : dict, optional
+        Sizes that no array fixes, by name: ``{"S": 2}``.  Sizes that an array fixes may be given too; they are then
+        fixed in the source, and an array that disagrees is refused.
+    dense : bool
+        Write the generic fallback: every term on the full grid of its indices.  Slow, and right by inspection.
+    name : str, optional
+        The title of the module.
+    patterns : dict, optional
+        Emissions to use whatever the cost rule says, as ``{"kernel-gradient": "taps", "pool": "windows"}``; what there
+        is stands in :mod:`numerics.emit.source.choose`, and ``kern.choices`` says what was chosen and why.
+    form : str
+        For Hessians: "dense" returns full arrays; "structured" the compact arrays of equations whose brackets tie
+        axes (a diagonal, a Kronecker factor, a low rank), as :class:`numerics.kernel.structured.Block` s, which are
+        full arrays on demand.
+    checkpoint_every : int, optional
+        Recurrences keep the carry of every so many steps only; the steps between are computed again in the reverse
+        pass, from the same derived equations (no autodiff).  About the square root of the length uses least memory; the
+        header of the source says what is kept.
+    backend : str, optional
+        "cpu", "gpu" or "tpu": whose rules choose between emissions.  JAX's default backend if not given.
+
+    Returns
+    -------
+    Kernel
+
+    Raises
+    ------
+    numerics.NumericsError
+        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of.
+    derive.UnsupportedError
+        For a construct that no emission knows.
+
+    Examples
+    --------
+    >>> import derive as dv, numerics as nx
+    >>> b, i = dv.indices("b i")
+    >>> x, w = dv.tensor("x", b, i), dv.tensor("w", i)
+    >>> loss = dv.define("loss", (), dv.Sum((x[b, i] * w[i])**2, b, i))
+    >>> kern = nx.compile(dv.backprop(loss, wrt=[w]))
+    >>> [t.name for t in kern.inputs]
+    ['w', 'x']
+    """
+    backend = backend or jax.default_backend()
+    request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
+    if request.layout is not None:
+        return StructuredKernel(request)
+    check_results(d, request.sizes)
+    return Kernel(request)

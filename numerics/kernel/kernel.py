@@ -1,0 +1,159 @@
+"""Compiled kernels: a generated module, executed, with checks on what it is given.
+
+kern(**arrays)            checks names, shapes and dtypes, then calls fn
+kern.fn(*arrays)          the pure, jitted function, for vmap, scan, shard_map, a training step
+kern.validate(**arrays)   checks values: ranges, NaN, declared facts
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import functools
+import hashlib
+import json
+import linecache
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+
+from numerics import files
+from numerics.emit.module import Module
+from numerics.emit.request import Request
+
+from . import inputs as checks
+from .custom_vjp import custom_vjp
+from .memory import check_results
+
+
+class Kernel:
+    """A compiled derivation.
+
+    Attributes
+    ----------
+    derivation : Derivation
+    source : str
+        A standalone, readable JAX module.
+    fn : callable
+        The pure, jitted function: positional, tensors differentiated for first, then the other inputs by first use.
+    inputs : tuple of Tensor
+        What ``fn`` takes, in order.
+    sizes : dict
+        Sizes fixed when compiled, by name.
+    request : Request
+        What was compiled, with the options it was compiled with.
+    choices : tuple of (rule, equation number, reason)
+        Emissions that had an alternative.
+    evidence : dict or None
+        Set by ``nx.verify``; saved beside the source.
+    """
+
+    def __init__(self, request: Request):
+        made, written = request.module(), request.written
+        self.request, self.derivation, self._made = request, request.derivation, made
+        self.inputs, self.choices = made.inputs, made.choices
+        self.sizes = {s.name: n for s, n in request.sizes.items()}
+        self.evidence: dict | None = None
+        self.name = request.name or written.name
+        self._seen: dict = {}  # the sizes of the last call, for validate() of some of the arrays
+        self._unneeded = {t.name for t in (*written.source.inputs, *written.program.inputs)}
+        self._unneeded -= {t.name for t in made.inputs}
+        self._result = _result_type(tuple(field for field, _ in written.results))
+        self.fn = _execute(made)
+
+    def __reduce_ex__(self, protocol):
+        """By what was compiled, and how; it is compiled again where it is loaded."""
+        return type(self), (self.request,), {"evidence": self.evidence}
+
+    def __copy__(self) -> Kernel:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo) -> Kernel:
+        """Another kernel of the same program, which never changes."""
+        made = self.__copy__()
+        made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
+        return made
+
+    @property
+    def source(self) -> str:
+        """The generated module; once verified, its header says so."""
+        line = (self.evidence or {}).get("summary")
+        return self.request.module(line).source if line else self._made.source
+
+    def __call__(self, /, **arrays):
+        """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
+
+        Raises
+        ------
+        numerics.NumericsError
+            For missing or unknown names, wrong shapes and dtypes; for a Hessian or Jacobian that does not fit in memory,
+            with its bytes.  Values are checked by :meth:`validate`.
+        """
+        given = self._ordered(arrays)
+        check_results(
+            self.request.written,
+            self._seen,
+            next((a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4),
+        )
+        return self._result(*self.fn(*given))
+
+    def _ordered(self, arrays) -> list:
+        self._seen = checks.check_arrays(
+            self.inputs, arrays, self.request.sizes, self.derivation.program, self._unneeded
+        )
+        floats = (arrays[t.name] for t in self.inputs if t.dtype == "float")
+        dtype = next((a.dtype for a in floats if hasattr(a, "dtype")), np.float32)
+        return [checks.as_given(t, arrays[t.name], dtype) for t in self.inputs]
+
+    def validate(self, /, **arrays) -> list[str]:
+        """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
+
+        Sizes that these arrays do not fix are those of the last call.
+
+        Returns
+        -------
+        list of str
+            A line for each check, also for one that could not be made.
+
+        Raises
+        ------
+        numerics.NumericsError
+            Naming the tensor, the first position (or the largest violation), and what was declared.
+        """
+        return checks.check_values(
+            self.inputs, arrays, self.request.sizes, self.derivation.program, self._unneeded, self._seen
+        )
+
+    def save(self, path) -> Path:
+        """Write the module (and its evidence, as JSON beside it); a reader never sees half a file."""
+        path = Path(path)
+        files.write(path, self.source)
+        if self.evidence is not None:
+            files.write(path.with_suffix(".json"), json.dumps(self.evidence, indent=2, default=str) + "\n")
+        return path
+
+    def as_custom_vjp(self):
+        """A function of the inputs, in order, that JAX can differentiate; see :mod:`numerics.kernel.custom_vjp`."""
+        return custom_vjp(self)
+
+    def __repr__(self):
+        arguments = ", ".join(t.name for t in self.inputs)
+        return f"<kernel {self.name}({arguments}) -> {', '.join(n for n, _ in self.derivation.results)}>"
+
+
+@functools.cache
+def _result_type(fields):
+    return namedtuple("Result", fields)
+
+
+def _execute(made: Module):
+    """Run the generated module; its lines are registered, so tracebacks show them."""
+    digest = hashlib.sha256(made.source.encode()).hexdigest()[:12]
+    filename = f"<generated {made.function} {digest}>"
+    linecache.cache[filename] = (len(made.source), None, made.source.splitlines(keepends=True), filename)
+    namespace = {"__name__": f"generated_{digest}"}
+    exec(builtins.compile(made.source, filename, "exec"), namespace)  # noqa: S102  our own text; every name is mapped
+    return namespace[made.function]
