@@ -120,9 +120,9 @@ class Tensor(Basic):
         return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """By its definition; its partners, among them itself, are put in afterwards."""
+        """By its definition; the recurrence that it belongs to, and that knows it, is put in afterwards."""
         made = (self.name, self.axes, self.letters, self.dtype, self.below, self.role, self.facts, self.definition)
-        return Tensor, (*made, self.digest, self.block), {"partners": self.partners, "origin": self.origin}
+        return Tensor, (*made, self.digest, self.block), {"recurrence": self.recurrence, "origin": self.origin}
 
     def __copy__(self) -> Tensor:
         return self

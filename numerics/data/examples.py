@@ -150,7 +150,7 @@ def load_mnist(folder):
 
     Returns ``(X, Y), (X_test, Y_test)``; the files may be gzipped.
     """
-    parts = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for part in ("train", "t10k"):
         images, labels = (load_idx(_find(Path(folder), f"{part}-{kind}")) for kind in ("images-idx3", "labels-idx1"))
         if images.ndim != 3 or labels.shape != images.shape[:1]:

@@ -29,7 +29,7 @@ class Keeper:
 
     def __init__(self, trainer, folder, asked: dict, callbacks):
         self.trainer, self.folder, self.asked, self.callbacks = trainer, Path(folder), asked, callbacks
-        self._kept = None  # what the latest checkpoint has
+        self._kept: tuple | None = None  # what the latest checkpoint has
 
     def begin(self, resume: bool) -> bool:
         """Refuse a folder with another run, or take the trainer back to where the run in it was."""
@@ -80,7 +80,8 @@ class Keeper:
         now = self.trainer.memory, self.trainer.part, self.trainer.stop
         if self._kept is not None and all(a is b for a, b in zip(self._kept, now, strict=True)):
             return
-        callbacks, arrays = [], {}
+        callbacks: list[list] = []
+        arrays: dict[str, np.ndarray] = {}
         for n, c in enumerate(self.callbacks):
             saved = c.saved()
             arrays |= {f"callbacks/{n}/{k}": v for k, v in saved.items() if isinstance(v, np.ndarray)}

@@ -44,7 +44,6 @@ class Saved(Protocol):
 
     model: Model
     losses: dict[str, Loss]
-    kernel: Kernel
     memory: Memory
     part: Part | None
     seed: int
@@ -52,6 +51,9 @@ class Saved(Protocol):
     step: int
     rows: list[dict]
     frozen: tuple[str, ...]
+
+    @property
+    def kernel(self) -> Kernel: ...
 
 
 def save(trainer: Saved, folder) -> Path:

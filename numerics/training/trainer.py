@@ -118,7 +118,7 @@ class Trainer:
         self.part: Part | None = None
         self.class_weight: np.ndarray | None = None
         self.fitted_size: int | None = None  # of the batches of the latest fit
-        self._latest = None
+        self._latest: tuple[Memory, dict, int] | None = None
         self._derive((), self.losses)
         params = init(model, seed)
         state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
@@ -287,7 +287,8 @@ class Trainer:
                 )
             examples, held_out = examples.split(validation_split, self.seed, self.losses)
         elif validation_data is not None:
-            held_out = self._checked(*_held_out(validation_data), which="validation ")
+            x, y, *weights = _held_out(validation_data)
+            held_out = self._checked(x, y, weights[0] if weights else None, "validation ")
         examples.check_classes(self.losses)
         size = use.batch_size(self, batch_size, len(examples))
         if held_out is not None and self.model.carried:
