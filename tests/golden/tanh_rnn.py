@@ -18,9 +18,34 @@ Emission: hoist in (1): what does not depend on the recurrence is one product fo
   axes by a vector-matrix product: XLA's own is serial, what leads to it included; scan in (4): from step to step
   dh_in alone is carried; of every step dh_in alone is saved.
 """
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+
+def shapes(**axes):
+    """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
+
+    def of(function):
+        @functools.wraps(function)
+        def checked(*arrays, **named):
+            sizes = {}
+            for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
+                shape, wanted = jnp.shape(array), axes[name].split()
+                said = f"{name} has shape {shape}, but it is ({', '.join(wanted)})"
+                if len(shape) != len(wanted) or 0 in shape:
+                    raise ValueError(f"{said}, each at least 1")
+                for size, n in zip(wanted, shape, strict=True):
+                    known = int(size) if size.isdigit() else sizes.setdefault(size, n) if size.isidentifier() else n
+                    if n != known:
+                        raise ValueError(f"{said}, with {size} = {known}")
+            return function(*arrays, **named)
+
+        return checked
+
+    return of
 
 
 def total(a):
@@ -30,6 +55,7 @@ def total(a):
 
 
 @jax.jit
+@shapes(W="I L", U="L L", c="L", h0="B L", x="T B I", y="T B L")
 def loss_and_grads(W, U, c, h0, x, y):
     """W (I, L), U (L, L), c (L,), h0 (B, L), x (T, B, I), y (T, B, L) floats of one dtype. Returns loss (), {"W", "U",
     "c", "h0"}.
