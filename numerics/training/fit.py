@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,9 +18,6 @@ from .callbacks import Calls
 from .examples import Examples, augmented, order_of, prefetched, slices
 from .optimizer import rate
 from .watch import not_finite
-
-if TYPE_CHECKING:
-    from .trainer import Trainer  # which makes fits; here it is a type only
 
 BEHIND = 16  # so many losses are looked at together, and as many steps later: they are computed by then, nothing waits
 
@@ -61,7 +58,7 @@ class Fit:
         Writes a checkpoint; called every ``every`` steps, or after every epoch where that is None.
     """
 
-    trainer: Trainer
+    trainer: Any  # a Trainer, which stands above: it makes fits
     examples: Examples
     held_out: Examples | None
     batch_size: int
