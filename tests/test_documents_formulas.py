@@ -1,6 +1,7 @@
 """How single formulas are written: letters, order, brackets, fractions; every function in every format."""
 
 import xml.dom.minidom
+from typing import get_args
 
 import pytest
 import sympy
@@ -13,9 +14,10 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Max, Sum, argmax
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Row, Term
+from derive.show.formulas import layout, mathml, plaintext, tex
 from derive.show.formulas.expressions import APPLIED, SHAPED, expression
 from derive.show.formulas.mathml import math, render
-from derive.show.formulas.tex import FUNCTIONS as LATEX_FUNCTIONS
+from derive.show.formulas.tex import COMMANDS
 from derive.show.latex import equation_latex, latex_expr
 from derive.show.text import equation_text, expr_text, matrix_text
 
@@ -125,7 +127,7 @@ def test_max_with_guards_and_recurrences():
 def test_every_function_of_the_language_is_shown_in_every_format():
     shown = {f.__name__ for f in APPLIED} | {f.__name__ for f in SHAPED}
     assert set(FUNCTIONS) - shown == set()
-    assert set(APPLIED.values()) - set(LATEX_FUNCTIONS) == set()
+    assert set(APPLIED.values()) - set(COMMANDS) == set()
     for f in APPLIED:
         if f in (sympy.Max, sympy.Min, sympy.Mod, sympy.polygamma):
             continue
@@ -190,3 +192,8 @@ def test_matrix_forms_of_scalars():
     assert form(v[b1] ** 2) == "s = ||v||^2"
     assert form(x[b1, i1], bnd=(b1, i1)) == "s = 1^T x 1"
     assert form(v[label[b1]]) is None
+
+
+@pytest.mark.parametrize("renderer", [mathml, plaintext, tex], ids=lambda r: r.__name__.rpartition(".")[2])
+def test_every_format_draws_every_node(renderer):
+    assert set(renderer._TABLE) == set(get_args(layout.Node))

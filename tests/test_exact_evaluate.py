@@ -139,12 +139,12 @@ def test_planned_loops_equal_the_plain_ones(name, monkeypatch):
 
     planned = run()
 
-    def plain(t, compiler, slots, known, size):
-        total, coef = loops_module._careful_sum(t, compiler, slots, size), compiler.value(t.coef, slots)
+    def plain(t, frame):
+        total, coef = loops_module._careful_sum(t, frame), frame.value(t.coef)
 
         def term(I):
             out = total(I)
-            return out if out is None else compiler.F.mul(coef(I), out)
+            return out if out is None else frame.F.mul(coef(I), out)
 
         return term
 

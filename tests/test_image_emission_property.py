@@ -184,7 +184,9 @@ def by_autodiff(model, given, names):
         inputs = {**given, **parts}
         values = {t: inputs[name] for name, t in model.inputs.items()}
         for placed in model.layers:
-            values[placed.output] = catalogue.LAYERS[placed.kind](model, placed, [values[t] for t in placed.of], inputs)
+            values[placed.output] = catalogue.LAYERS[type(placed.layer)](
+                model, placed, [values[t] for t in placed.of], inputs
+            )
         return (values[model.output] * inputs["weights"]).sum()
 
     loss, found = jax.jit(jax.value_and_grad(forward))({n: given[n] for n in names})

@@ -6,7 +6,7 @@ import pytest
 import derive as dv
 from derive.networks import layers as L
 from derive.networks.activations import ACTIVATIONS
-from derive.networks.layers.base import INITIALIZERS as NAMES
+from derive.networks.initializers import INITIALIZERS as NAMES
 from numerics.errors import NumericsError
 from numerics.training.init import INITIALIZERS, fans, init
 

@@ -11,7 +11,7 @@ from derive.networks import layers as L
 from numerics.checks.ground import float64
 from numerics.checks.verify import verify
 from numerics.kernel.compile import compile
-from numerics.reference import sequences as unrolled
+from numerics.reference.networks import LAYERS as REFERENCES
 
 LAYERS = {
     "rnn": lambda **o: L.SimpleRNN(4, **o),
@@ -51,7 +51,7 @@ def forward(model):
 
     def loss(**arrays):
         xs = [arrays[name] for name in model.inputs]
-        return jnp.mean((unrolled.LAYERS[placed.kind](model, placed, xs, arrays) - arrays["y"]) ** 2)
+        return jnp.mean((REFERENCES[type(placed.layer)](model, placed, xs, arrays) - arrays["y"]) ** 2)
 
     return loss
 

@@ -26,7 +26,6 @@ Values: TypeAlias = list[int]
 Slots: TypeAlias = Mapping[Index, int]
 Sizes: TypeAlias = Mapping[str, int]
 """The sizes, bound by name."""
-SizeOf: TypeAlias = Callable[[Index], int]
 Closure: TypeAlias = Callable[[Values], V]
 Exact: TypeAlias = Closure[Rational]
 Condition: TypeAlias = Closure[bool]

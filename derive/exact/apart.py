@@ -31,6 +31,9 @@ class StepsApart(Steps):
     def claim(self, s: Step) -> Claim:
         claim = super().claim(s)
 
+        # Free numbers are more than the program has: a step may rest on a definition that it does not name (dz is the
+        # adjoint of this z), and then differs here though it is right.  A difference is therefore no refutation; it
+        # asks for the program's own arrays, which is what cannot be had.
         def proved(case: Case) -> None:
             if claim(case) is not None:
                 self.on_shell(s, case)

@@ -8,7 +8,6 @@ functions of arguments that are tuples of (rational, value) terms: ``total exp l
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Generic, TypeAlias
 
@@ -117,24 +116,6 @@ class RationalField(RealField):
     """Fractions as long as a value is rational, 50-digit reals from there on: for worked examples."""
 
     name = "rationals"
-    KNOWN: Mapping[tuple[str, int], Rational] = {
-        ("exp", 0): 1,
-        ("log", 1): 0,
-        ("sin", 0): 0,
-        ("cos", 0): 1,
-        ("tan", 0): 0,
-        ("asin", 0): 0,
-        ("atan", 0): 0,
-        ("sinh", 0): 0,
-        ("cosh", 0): 1,
-        ("tanh", 0): 0,
-        ("asinh", 0): 0,
-        ("acosh", 1): 0,
-        ("atanh", 0): 0,
-        ("erf", 0): 0,
-        ("erfc", 0): 1,
-        ("sigmoid", 0): Fraction(1, 2),
-    }
 
     def __init__(self, rng: random.Random | None = None) -> None:
         super().__init__(rng)
@@ -201,8 +182,8 @@ class RationalField(RealField):
         if all(isinstance(v, Fraction) for v in values):
             if primitive.rational is not None:
                 return Fraction(primitive.rational(*values))
-            if (name, values[0]) in self.KNOWN:
-                return Fraction(self.KNOWN[name, values[0]])
+            if primitive.known is not None and primitive.known[0] == values[0]:
+                return primitive.known[1]
         if primitive.real is None:
             return primitive.modular(self, *args)
         real = RealField()

@@ -1,8 +1,8 @@
 """The closed table of scalar functions, and how each is evaluated and differentiated exactly.
 
 ``FUNCTIONS`` maps the name of every scalar function the language has to its :class:`Primitive`; a function outside it
-is an :class:`~derive.language.errors.UnsupportedError`.  Every other table (partials, LaTeX, text, emitted source) is
-subtracted from it in a test.
+is an :class:`~derive.language.errors.UnsupportedError`.  How a function is written, shown and computed stands in one row
+of :mod:`derive.language.functions`; the two tables share nothing but names, and a name in one of them only is an error.
 
 The rules here are the checker's own.  The derivation differentiates with SymPy's ``fdiff``; the tangent rules below are
 written by hand, over an abstract field ``F`` (see :mod:`derive.exact.field`), so that one cannot copy the mistake of
@@ -12,16 +12,17 @@ must know the additive structure of what they are given; ``F.total(x)`` is its p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NoReturn, TypeAlias
 
-from derive.language.errors import UnsupportedError
+from derive.language.errors import DeriveError, UnsupportedError
+from derive.language.functions import NAMES
 
 from .abstract import Argument, AtomField, Field, Rational, V
 
-TWO, HALF = Fraction(2), Fraction(1, 2)
+ZERO, HALF, ONE, TWO = Fraction(0), Fraction(1, 2), Fraction(1), Fraction(2)
 
 Law: TypeAlias = Callable[..., Any]
 """A formula that holds in whatever field it is given and takes one or two arguments: no Callable type says so much."""
@@ -43,6 +44,9 @@ class Primitive:
     real : callable ``(mp, *numbers) -> number`` in an mpmath context; None where ``modular`` is right in any field
     partials : one callable ``(F, y, *arguments) -> value`` per argument, ``y`` being the function's own value
     rational : callable on Fractions, for functions with rational values at every rational
+    known : (argument, value), a rational point at which the value is rational all the same
+    everywhere : whether it exists at every real argument
+    linear : whether its laws mod p need to know of what terms its argument is the sum
     """
 
     name: str
@@ -50,6 +54,9 @@ class Primitive:
     real: Law | None = None
     partials: tuple[Law, ...] = ()
     rational: Callable[..., Rational] | None = None
+    known: tuple[Fraction, Fraction] | None = None
+    everywhere: bool = False
+    linear: bool = False
 
     @property
     def nargs(self) -> int:
@@ -155,18 +162,55 @@ def _sign_of(q: Fraction) -> Fraction:
 
 
 _TABLE = (
-    Primitive("exp", lambda F, x: F.exp(x), lambda mp, x: mp.exp(x), (lambda F, y, x: y,)),
     Primitive(
-        "log", lambda F, x: F.log(F.total(x)), lambda mp, x: mp.log(x), (lambda F, y, x: _one_over(F, F.total(x)),)
+        "exp",
+        lambda F, x: F.exp(x),
+        lambda mp, x: mp.exp(x),
+        (lambda F, y, x: y,),
+        known=(ZERO, ONE),
+        everywhere=True,
+        linear=True,
     ),
-    Primitive("sin", lambda F, x: F.turn(x)[1], lambda mp, x: mp.sin(x), (lambda F, y, x: F.call("cos", x),)),
-    Primitive("cos", lambda F, x: F.turn(x)[0], lambda mp, x: mp.cos(x), (lambda F, y, x: F.neg(F.call("sin", x)),)),
-    Primitive("tan", _tan, lambda mp, x: mp.tan(x), (lambda F, y, x: F.add(F.one, _square(F, y)),)),
+    Primitive(
+        "log",
+        lambda F, x: F.log(F.total(x)),
+        lambda mp, x: mp.log(x),
+        (lambda F, y, x: _one_over(F, F.total(x)),),
+        known=(ONE, ZERO),
+        linear=True,
+    ),
+    Primitive(
+        "sin",
+        lambda F, x: F.turn(x)[1],
+        lambda mp, x: mp.sin(x),
+        (lambda F, y, x: F.call("cos", x),),
+        known=(ZERO, ZERO),
+        everywhere=True,
+        linear=True,
+    ),
+    Primitive(
+        "cos",
+        lambda F, x: F.turn(x)[0],
+        lambda mp, x: mp.cos(x),
+        (lambda F, y, x: F.neg(F.call("sin", x)),),
+        known=(ZERO, ONE),
+        everywhere=True,
+        linear=True,
+    ),
+    Primitive(
+        "tan",
+        _tan,
+        lambda mp, x: mp.tan(x),
+        (lambda F, y, x: F.add(F.one, _square(F, y)),),
+        known=(ZERO, ZERO),
+        linear=True,
+    ),
     Primitive(
         "asin",
         lambda F, x: F.atom("asin", F.total(x), odd=True),
         lambda mp, x: mp.asin(x),
         (lambda F, y, x: _inverse_root(F, _one_minus_square(F, F.total(x))),),
+        known=(ZERO, ZERO),
     ),
     Primitive(
         "acos",
@@ -179,53 +223,109 @@ _TABLE = (
         lambda F, x: F.atom("atan", F.total(x), odd=True),
         lambda mp, x: mp.atan(x),
         (lambda F, y, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),),
+        known=(ZERO, ZERO),
+        everywhere=True,
     ),
     Primitive(
-        "sinh", lambda F, x: _half_of(F, x, F.sub), lambda mp, x: mp.sinh(x), (lambda F, y, x: F.call("cosh", x),)
+        "sinh",
+        lambda F, x: _half_of(F, x, F.sub),
+        lambda mp, x: mp.sinh(x),
+        (lambda F, y, x: F.call("cosh", x),),
+        known=(ZERO, ZERO),
+        everywhere=True,
+        linear=True,
     ),
     Primitive(
-        "cosh", lambda F, x: _half_of(F, x, F.add), lambda mp, x: mp.cosh(x), (lambda F, y, x: F.call("sinh", x),)
+        "cosh",
+        lambda F, x: _half_of(F, x, F.add),
+        lambda mp, x: mp.cosh(x),
+        (lambda F, y, x: F.call("sinh", x),),
+        known=(ZERO, ONE),
+        everywhere=True,
+        linear=True,
     ),
-    Primitive("tanh", _tanh, lambda mp, x: mp.tanh(x), (lambda F, y, x: _one_minus_square(F, y),)),
+    Primitive(
+        "tanh",
+        _tanh,
+        lambda mp, x: mp.tanh(x),
+        (lambda F, y, x: _one_minus_square(F, y),),
+        known=(ZERO, ZERO),
+        everywhere=True,
+        linear=True,
+    ),
     Primitive(
         "asinh",
         lambda F, x: _log_of_root(F, F.total(x), 1),
         lambda mp, x: mp.asinh(x),
         (lambda F, y, x: _inverse_root(F, F.add(_square(F, F.total(x)), F.one)),),
+        known=(ZERO, ZERO),
+        everywhere=True,
     ),
     Primitive(
         "acosh",
         lambda F, x: _log_of_root(F, F.total(x), -1),
         lambda mp, x: mp.acosh(x),
         (lambda F, y, x: _inverse_root(F, F.sub(_square(F, F.total(x)), F.one)),),
+        known=(ONE, ZERO),
     ),
     Primitive(
-        "atanh", _atanh, lambda mp, x: mp.atanh(x), (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),)
+        "atanh",
+        _atanh,
+        lambda mp, x: mp.atanh(x),
+        (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),),
+        known=(ZERO, ZERO),
     ),
-    Primitive("erf", lambda F, x: F.atom("erf", F.total(x), odd=True), lambda mp, x: mp.erf(x), (_bell,)),
+    Primitive(
+        "erf",
+        lambda F, x: F.atom("erf", F.total(x), odd=True),
+        lambda mp, x: mp.erf(x),
+        (_bell,),
+        known=(ZERO, ZERO),
+        everywhere=True,
+    ),
     Primitive(
         "erfc",
         lambda F, x: F.sub(F.one, F.atom("erf", F.total(x), odd=True)),
         lambda mp, x: mp.erfc(x),
         (lambda F, y, x: F.neg(_bell(F, y, x)),),
+        known=(ZERO, ONE),
+        everywhere=True,
     ),
-    Primitive("sigmoid", _sigmoid, lambda mp, x: 1 / (1 + mp.exp(-x)), (lambda F, y, x: F.mul(y, F.sub(F.one, y)),)),
+    Primitive(
+        "sigmoid",
+        _sigmoid,
+        lambda mp, x: 1 / (1 + mp.exp(-x)),
+        (lambda F, y, x: F.mul(y, F.sub(F.one, y)),),
+        known=(ZERO, HALF),
+        everywhere=True,
+        linear=True,
+    ),
     Primitive(
         "softplus",
         lambda F, x: F.log(F.add(F.one, F.exp(x))),
         lambda mp, x: mp.log1p(mp.exp(x)),
         (lambda F, y, x: F.call("sigmoid", x),),
+        everywhere=True,
+        linear=True,
     ),
-    Primitive("Abs", _abs, None, (lambda F, y, x: F.rational(Fraction(F.sign(F.total(x)))),), abs),
-    Primitive("sign", lambda F, x: F.rational(Fraction(F.sign(F.total(x)))), None, (_zero,), _sign_of),
+    Primitive("Abs", _abs, None, (lambda F, y, x: F.rational(Fraction(F.sign(F.total(x)))),), abs, everywhere=True),
+    Primitive("sign", lambda F, x: F.rational(Fraction(F.sign(F.total(x)))), None, (_zero,), _sign_of, everywhere=True),
     Primitive(
         "floor",
         lambda F, x: F.atom("floor", F.total(x)),
         lambda mp, x: mp.floor(x),
         (_zero,),
         lambda q: Fraction(q.__floor__()),
+        everywhere=True,
     ),
-    Primitive("relu", _relu, None, (lambda F, y, x: _when(F, F.sign(F.total(x)) > 0, F.one),), lambda q: max(q, 0)),
+    Primitive(
+        "relu",
+        _relu,
+        None,
+        (lambda F, y, x: _when(F, F.sign(F.total(x)) > 0, F.one),),
+        lambda q: max(q, 0),
+        everywhere=True,
+    ),
     Primitive(
         "maximum",
         _maximum,
@@ -235,6 +335,7 @@ _TABLE = (
             lambda F, y, a, b: _when(F, _difference_sign(F, a, b) < 0, F.one),
         ),
         max,
+        everywhere=True,
     ),
     Primitive(
         "minimum",
@@ -245,8 +346,9 @@ _TABLE = (
             lambda F, y, a, b: _when(F, _difference_sign(F, a, b) > 0, F.one),
         ),
         min,
+        everywhere=True,
     ),
-    Primitive("stop_gradient", lambda F, x: F.total(x), None, (_zero,), lambda q: q),
+    Primitive("stop_gradient", lambda F, x: F.total(x), None, (_zero,), lambda q: q, everywhere=True),
     # the evaluator has its own rules for these: powers by exponent, conditions by branch
     Primitive("Pow"),
     Primitive("Piecewise"),
@@ -254,3 +356,14 @@ _TABLE = (
 )
 
 FUNCTIONS: dict[str, Primitive] = {p.name: p for p in _TABLE}
+
+
+def compared(language: Collection[str], checker: Collection[str]) -> None:
+    """Raise an error that names what one of the two tables of functions has and the other has not."""
+    for name in sorted({*language} ^ {*checker}):
+        here, there = "derive.language.functions", "derive.exact.functions"
+        here, there = (here, there) if name in language else (there, here)
+        raise DeriveError(f"function {name} has a row in {here} and none in {there}; a function needs both")
+
+
+compared(NAMES, FUNCTIONS)

@@ -7,7 +7,8 @@ indices are known, and so is every factor, a zero ending the loop there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeAlias
 
 from sympy import Basic, Expr, Mul
 
@@ -15,11 +16,13 @@ from derive.language.index import Index
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
 
-from .abstract import Closure, Condition, Exact, SizeOf, Slots, V, Values
-from .compile import Compiler, additive_terms, is_exact
+from .abstract import Argument, Closure, Condition, Exact, Field, Slots, V, Values
+from .compile import Compiler, additive_terms, is_exact, whole_size
 from .field import OutOfRange, Undefined
+from .functions import FUNCTIONS
 
-LINEAR = {"exp", "sinh", "cosh", "tanh", "sigmoid", "softplus", "sin", "cos", "tan", "log"}
+LINEAR = {f.name for f in FUNCTIONS.values() if f.linear}
+PARTIAL = {f.name for f in FUNCTIONS.values() if f.nargs and not f.everywhere}
 
 Visitor: TypeAlias = Callable[[Values, Callable[[Values], object]], None]
 
@@ -37,21 +40,41 @@ class Level(NamedTuple):
     known: frozenset[Index]
 
 
-def _plan(
-    bnd: Sequence[Index],
-    rows: Sequence[Row],
-    compiler: Compiler[V],
-    slots: Slots,
-    known: Set[Index],
-    size: SizeOf,
-    in_order: bool = False,
-) -> list[Level]:
+@dataclass(frozen=True)
+class Frame(Generic[V]):
+    """Where the parts of one equation are compiled: the slots of its indices, and which of them its position gives."""
+
+    compiler: Compiler[V]
+    slots: Slots
+    known: frozenset[Index]
+
+    @property
+    def F(self) -> Field[V]:
+        return self.compiler.F
+
+    def size(self, i: Index) -> int:
+        return whole_size(i.size, self.compiler.sizes)
+
+    def value(self, e: Expr) -> Closure[V]:
+        return self.compiler.value(e, self.slots)
+
+    def exact(self, e: Expr) -> Exact:
+        return self.compiler.exact(e, self.slots)
+
+    def argument(self, e: Expr) -> Closure[Argument[V]]:
+        return self.compiler.argument(e, self.slots)
+
+    def holds(self, row: Row) -> Condition:
+        return self.compiler.relation(row.op, row.lhs, row.rhs, self.slots)
+
+
+def _plan(bnd: Sequence[Index], rows: Sequence[Row], frame: Frame[V], in_order: bool = False) -> list[Level]:
     """The order of the loops.
 
     An equality row with one unknown index, of unit or dividing coefficient, gives that index instead of a loop.
     """
-    seen, left, waiting = set(known), list(bnd), list(rows)
-    compiled = {r: compiler.relation(r.op, r.lhs, r.rhs, slots) for r in rows}
+    seen, left, waiting = set(frame.known), list(bnd), list(rows)
+    compiled = {r: frame.holds(r) for r in rows}
 
     def ready() -> list[Condition]:
         done = sorted((r for r in waiting if not (_indices(r) - seen)), key=lambda r: bool(r.reads()))  # ranges first
@@ -65,14 +88,14 @@ def _plan(
         if solved is not None:
             row, j = solved
             waiting.remove(row)
-            solver: Exact | None = compiler.exact(row.lhs - row.rhs, slots)
+            solver: Exact | None = frame.exact(row.lhs - row.rhs)
         else:
             wanted = {i for r in waiting for i in _indices(r)}
-            j = left[0] if in_order else min(left, key=lambda i: (i not in wanted, size(i)))
+            j = left[0] if in_order else min(left, key=lambda i: (i not in wanted, frame.size(i)))
             solver = None
         left.remove(j)
         seen.add(j)
-        levels.append(Level(slots[j], size(j), solver, ready(), frozenset(seen)))
+        levels.append(Level(frame.slots[j], frame.size(j), solver, ready(), frozenset(seen)))
     return levels
 
 
@@ -117,17 +140,9 @@ def _values_at(slot: int, n: int, solver: Exact | None, I: Values) -> Sequence[i
     return (int(j),) if rest == 0 and 0 <= j < n else ()
 
 
-def visitor(
-    bnd: Sequence[Index],
-    rows: Sequence[Row],
-    compiler: Compiler[V],
-    slots: Slots,
-    known: Set[Index],
-    size: SizeOf,
-    in_order: bool = False,
-) -> Visitor:
+def visitor(bnd: Sequence[Index], rows: Sequence[Row], frame: Frame[V], in_order: bool = False) -> Visitor:
     """``visit(I, leaf)`` calls ``leaf(I)`` for all values of the bound indices where the rows hold."""
-    levels = _plan(bnd, rows, compiler, slots, known, size, in_order)
+    levels = _plan(bnd, rows, frame, in_order)
 
     def descend(depth: int, I: Values, leaf: Callable[[Values], object]) -> None:
         if depth == len(levels):
@@ -153,29 +168,33 @@ def gathered(visit: Visitor, value: Closure[V], I: Values) -> list[V]:
     return found
 
 
-def product_sum(t: Term, compiler: Compiler[V], slots: Slots, known: Set[Index], size: SizeOf) -> Closure[V | None]:
-    """``coef * sum of products``; factors are multiplied in as soon as their indices are known, zeros cut the loop.
+def product_sum(t: Term, frame: Frame[V]) -> Closure[V | None]:
+    """``coef * sum of products``: a closure to its value, or to None where no product is left.
 
-    Two things make it more than a nest of loops.  The gradient of a convolution sums over six indices of which its rows
-    leave three free: an index that a row determines is solved for, never tried, or a check would take days.  And a
-    quotient or a logarithm under a condition that fails need not exist: evaluated there, it would throw away values that
-    the definition has nothing against.  So factors that may not exist come last, once all rows hold and no other factor
-    is zero.  None stands for the zero of an element that no row admits, without an addition of zeros.
+    The gradient of a convolution sums over six indices of which its rows leave three free: an index that a row determines
+    is solved for, never tried, or a check would take days.  Every factor is multiplied in at the outermost loop at which
+    its indices are known, and a zero leaves that loop: ``sum_{b,i,k} x[b,i] W[i,k] dz[b,k] [label[b] = k]`` reads W only
+    where a label asks for it.
+
+    What may not exist (a quotient, a root, a log) is multiplied in last, whatever its indices: beside a false row or a
+    zero factor it does not matter, as in ``[i < n] / c[i]``, and must not be asked.  An index that is read out of its
+    range by a row or a safe factor is the one case that this order does not cover; :func:`_careful_sum` does.
     """
-    F = compiler.F
-    levels = _plan(t.bnd, t.rows, compiler, slots, known, size)
+    F = frame.F
+    levels = _plan(t.bnd, t.rows, frame)
     waiting = [f for f in t.fac if _is_safe(f)]
     risky = [f for f in t.fac if not _is_safe(f)]
     steps = []
     for level in levels:
         now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level.known)]
         waiting = [f for f in waiting if f not in now]
-        steps.append((level, [compiler.value(f, slots) for f in now]))
-    steps[-1][1].extend(compiler.value(f, slots) for f in (*waiting, *risky))
-    coef = compiler.value(t.coef, slots)
+        steps.append((level, [frame.value(f) for f in now]))
+    steps[-1][1].extend(frame.value(f) for f in (*waiting, *risky))
+    coef = frame.value(t.coef)
     mul, add, is_zero = F.mul, F.add, F.is_zero
 
     def make(depth: int) -> Callable[[Values, V | None], V | None]:
+        """The loops from ``depth`` inward, given the product so far; None, not one, so that nothing is multiplied by 1."""
         level, factors = steps[depth]
         inner = make(depth + 1) if depth + 1 < len(steps) else None
         slot, n, solver, checks, _ = level
@@ -207,7 +226,7 @@ def product_sum(t: Term, compiler: Compiler[V], slots: Slots, known: Set[Index],
         return loop
 
     run, plain = make(0), t.coef == 1
-    careful = _careful_sum(t, compiler, slots, size)
+    careful = _careful_sum(t, frame)
 
     def term(I: Values) -> V | None:
         try:
@@ -219,15 +238,15 @@ def product_sum(t: Term, compiler: Compiler[V], slots: Slots, known: Set[Index],
     return term
 
 
-def _careful_sum(t: Term, compiler: Compiler[V], slots: Slots, size: SizeOf) -> Closure[V | None]:
+def _careful_sum(t: Term, frame: Frame[V]) -> Closure[V | None]:
     """The same sum without a plan: an integer read outside its tensor does not matter beside a false row or a zero.
 
     Needed where ``[label[j-1] == k]`` stands beside a read that is zero at ``j = 0``.
     """
-    F = compiler.F
-    rows = [compiler.relation(r.op, r.lhs, r.rhs, slots) for r in t.rows]
-    factors = [compiler.value(f, slots) for f in t.fac]
-    ranges = [(slots[b], size(b)) for b in t.bnd]
+    F = frame.F
+    rows = [frame.holds(r) for r in t.rows]
+    factors = [frame.value(f) for f in t.fac]
+    ranges = [(frame.slots[b], frame.size(b)) for b in t.bnd]
 
     def product(I: Values) -> V | None:
         missing: OutOfRange | None = None
@@ -272,7 +291,7 @@ def _is_safe(f: Basic) -> bool:
         return True
     if f.is_Pow and not (f.exp.is_Integer and f.exp > 0):
         return False
-    if type(f).__name__ in ("log", "tan", "asin", "acos", "acosh", "atanh"):
+    if type(f).__name__ in PARTIAL:
         return False
     return all(_is_safe(a) for a in f.args)
 

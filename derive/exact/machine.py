@@ -6,7 +6,7 @@ total reads, the first maximiser of a max over the positions that exist, recurre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Generic, TypeAlias
 
@@ -14,16 +14,15 @@ import sympy
 from sympy import Mul
 
 from derive.language.errors import DerivationError
-from derive.language.index import Index
 from derive.language.matrices import MATRICES
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program
 from derive.program.schedule import Scan, schedule
 
-from .abstract import Argument, Closure, Element, Exact, Field, Rational, SizeOf, Sizes, V, Values
+from .abstract import Argument, Closure, Element, Exact, Field, Rational, Sizes, V, Values
 from .compile import Array, Compiler, Position, is_exact, whole_size
 from .field import NoRoot, RationalField, Undefined
-from .loops import gathered, linear_tensors, product_sum, visitor
+from .loops import Frame, gathered, linear_tensors, product_sum, visitor
 from .matrices import MATRIX_VALUES
 
 Given: TypeAlias = (
@@ -186,34 +185,29 @@ class _Element(Generic[V]):
     def __init__(self, machine: Machine[V], e: Equation) -> None:
         self.F = machine.F
         order = [*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)]
-        self.slots = {i: n for n, i in enumerate(order)}
+        slots = {i: n for n, i in enumerate(order)}
         self.I = [0] * len(order)
         self.rank = len(e.idx)
-        compiler, known = machine.compiler, set(e.idx)
-
-        def size(i: Index) -> int:
-            return whole_size(i.size, machine.sizes)
-
-        exact = e.tensor.dtype != "float"
+        self.frame = Frame(machine.compiler, slots, frozenset(e.idx))
         if e.reduce in MATRICES:
-            self.element: Closure[Element] = self._matrix(e, e.reduce, compiler, size)
+            self.element: Closure[Element] = self._matrix(e, e.reduce)
         elif e.reduce is not None:
-            self.element = self._reduction(e, compiler, known, size)
-        elif exact:
-            self.element = self._exact_sum(e, compiler, known, size)
+            self.element = self._reduction(e)
+        elif e.tensor.dtype != "float":
+            self.element = self._exact_sum(e)
         elif e.name in machine.linear:
-            self.element = self._registered_sum(e, compiler, known, size)
+            self.element = self._registered_sum(e)
         else:
-            self.element = self._sum(e, compiler, known, size)
+            self.element = self._sum(e)
 
     def __call__(self, at: Position) -> Element:
         self.I[: self.rank] = at
         return self.element(self.I)
 
-    def _sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[V]:
+    def _sum(self, e: Equation) -> Closure[V]:
         runs = []
         for t in e.terms:
-            run = product_sum(t, compiler, self.slots, known, size)
+            run = product_sum(t, self.frame)
             runs.append(run)
         zero, add = self.F.zero, self.F.add
 
@@ -227,12 +221,12 @@ class _Element(Generic[V]):
 
         return element
 
-    def _registered_sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[V]:
+    def _registered_sum(self, e: Equation) -> Closure[V]:
         F = self.F
-        visits = [visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
-        arguments = [compiler.argument(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
-        product = self._exp_times_rest(e, compiler)
-        plain = self._sum(e, compiler, known, size)
+        visits = [visitor(t.bnd, t.rows, self.frame) for t in e.terms]
+        arguments = [self.frame.argument(Mul(t.coef, *t.fac, evaluate=False)) for t in e.terms]
+        product = self._exp_times_rest(e)
+        plain = self._sum(e)
 
         def element(I: Values) -> V:
             try:
@@ -251,7 +245,7 @@ class _Element(Generic[V]):
 
         return element
 
-    def _exp_times_rest(self, e: Equation, compiler: Compiler[V]) -> Closure[tuple[Argument[V], V]] | None:
+    def _exp_times_rest(self, e: Equation) -> Closure[tuple[Argument[V], V]] | None:
         """For an equation ``exp(u) * w``: a closure to the terms of u and the value of w; else None."""
         if len(e.terms) != 1 or e.terms[0].bnd or e.terms[0].rows:
             return None
@@ -260,13 +254,13 @@ class _Element(Generic[V]):
         rest = Mul(t.coef, *(f for f in t.fac if not isinstance(f, sympy.exp)), evaluate=False)
         if not exps:
             return None
-        arg = compiler.argument(sympy.Add(*(f.args[0] for f in exps)), self.slots)
-        value = compiler.value(rest, self.slots)
+        arg = self.frame.argument(sympy.Add(*(f.args[0] for f in exps)))
+        value = self.frame.value(rest)
         return lambda I: (arg(I), value(I))
 
-    def _exact_sum(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Exact:
-        visits = [visitor(t.bnd, t.rows, compiler, self.slots, known, size) for t in e.terms]
-        values = [compiler.exact(Mul(t.coef, *t.fac, evaluate=False), self.slots) for t in e.terms]
+    def _exact_sum(self, e: Equation) -> Exact:
+        visits = [visitor(t.bnd, t.rows, self.frame) for t in e.terms]
+        values = [self.frame.exact(Mul(t.coef, *t.fac, evaluate=False)) for t in e.terms]
 
         def element(I: Values) -> Rational:
             both = zip(visits, values, strict=True)
@@ -274,11 +268,11 @@ class _Element(Generic[V]):
 
         return element
 
-    def _matrix(self, e: Equation, kind: str, compiler: Compiler[V], size: SizeOf) -> Closure[V]:
+    def _matrix(self, e: Equation, kind: str) -> Closure[V]:
         """Inverse, det and logdet: the matrix of each position in the batch, computed once."""
         F, values = self.F, MATRIX_VALUES[kind]
-        p, q = (self.slots[b] for b in e.over)
-        read, n = compiler.value(e.terms[0].fac[0], self.slots), size(e.over[0])
+        p, q = (self.frame.slots[b] for b in e.over)
+        read, n = self.frame.value(e.terms[0].fac[0]), self.frame.size(e.over[0])
         batch = self.rank - MATRICES[kind].ranks
         known: dict[Position, Element] = {}
 
@@ -301,20 +295,20 @@ class _Element(Generic[V]):
 
         return element
 
-    def _reduction(self, e: Equation, compiler: Compiler[V], known: Set[Index], size: SizeOf) -> Closure[Element]:
+    def _reduction(self, e: Equation) -> Closure[Element]:
         F = self.F
         body = [Mul(t.coef, *t.fac, evaluate=False) for t in e.terms]
-        rows = [[compiler.relation(r.op, r.lhs, r.rhs, self.slots) for r in t.rows] for t in e.terms]
+        rows = [[self.frame.holds(r) for r in t.rows] for t in e.terms]
         exact = all(is_exact(b) for b in body)
-        compiled: Callable[..., Closure[Element]] = compiler.exact if exact else compiler.value
-        parts = [compiled(b, self.slots) for b in body]
+        compiled: Callable[..., Closure[Element]] = self.frame.exact if exact else self.frame.value
+        parts = [compiled(b) for b in body]
         zero: Element = 0 if exact else F.zero
         add: Callable[[Element, Element], Element] = (lambda a, b: a + b) if exact else F.add
         larger: Callable[[Element, Element], bool] = (
             (lambda a, b: a > b) if exact else (lambda a, b: F.sign(F.sub(a, b)) > 0)
         )
-        visit = visitor(e.over, e.guards, compiler, self.slots, known, size, in_order=True)
-        at = [(self.slots[b], size(b)) for b in e.over]
+        visit = visitor(e.over, e.guards, self.frame, in_order=True)
+        at = [(self.frame.slots[b], self.frame.size(b)) for b in e.over]
 
         def element(I: Values) -> Element:
             best: list[Element] = []  # the value and its position

@@ -24,9 +24,12 @@ Point: TypeAlias = tuple[int, int]  # of the unit circle: cos and sin
 Form: TypeAlias = dict[int, Rational]  # a sum of keyed terms: term -> its multiple
 
 P = 2**61 - 1
-ROOTS = 2**24 * 3**8 * 5**16 * 7**3  # every exp is such a power: exp(t/2), exp(t/100000), ... exist
+# Every exp(t) is drawn as b**ROOTS, so that exp(c t) = b**(c ROOTS) exists for every c whose denominator divides ROOTS:
+# halves from squares, 1e-5 from constants, the B and T of means.
+ROOTS = 2**24 * 3**8 * 5**16 * 7**3
 TURN_ROOTS = 5040
-PERFECT = 2 * 9 * 25 * 7  # such powers are the numbers with unique roots of order 2, 3, 5, 6, 7, ...
+# p - 1 = 2 3**2 5**2 7 ...: powers by this are the numbers with unique roots of order 2, 3, 5, 6, 7, ...
+PERFECT = 2 * 9 * 25 * 7
 
 
 class Undefined(ArithmeticError):
@@ -46,6 +49,7 @@ class OutOfRange(Undefined):
     """An integer tensor read at a position it does not have."""
 
 
+# small rational multiples by which a term may meet one that is keyed already, and the way back
 _RATIOS = tuple(
     (a * pow(b, -1, P) % P, Fraction(b, a))
     for a, b in (
@@ -99,7 +103,9 @@ class ModularField:
     def draw_ordered(self, count: int) -> list[int]:
         """Numbers from the least to the largest, 0 among them, that :meth:`sign` puts in this order two by two.
 
-        Mod p "larger" is not transitive; among these it is, as among real numbers.
+        Mod p "larger" is not transitive; among these it is, as among real numbers.  A number is kept when those that it
+        is above come before all others: it has one place among them.  Beside n others that
+        happens with probability (n + 1) / 2**n.
         """
         found = [0]
         while len(found) < count:
@@ -165,6 +171,9 @@ class ModularField:
         return pow(v if d == 1 else self._root(v, d), n, P)
 
     def _root(self, v: int, d: int) -> int:
+        # In the group of order p - 1 a number has either no root of order d or several, which differ by roots of unity.
+        # Inside the subgroup whose order shares no factor with d every number has exactly one: it is the root that powers
+        # agree on, sqrt(v)**2 = v and sqrt(u v) = sqrt(u) sqrt(v).
         self.used.add("root")
         order = P - 1
         for prime in (2, 3, 5, 7, 11, 13):
@@ -185,6 +194,8 @@ class ModularField:
 
     def register(self, value: int, arg: Argument[int]) -> None:
         """Remember that ``value`` is the sum of the terms of ``arg``."""
+        # -value has the form with all signs turned, so it is never kept twice; and a value that already stands for
+        # itself must go on doing so, as an exp of it may have been drawn
         opposite = P - value
         if value and not (value in self._forms or opposite in self._forms or min(value, opposite) in self._keys):
             form = self._flatten(arg)
@@ -193,7 +204,7 @@ class ModularField:
 
     def _flatten(self, arg: Argument[int]) -> Form:
         out: Form = {}
-        for c, v in arg:
+        for c, v in arg:  # a value that was registered as a sum is taken apart; others become keyed terms
             v %= P
             if not c or not v:
                 continue
@@ -208,7 +219,7 @@ class ModularField:
 
     def _key(self, v: int) -> Form:
         """A term by itself, or as a small rational multiple of one seen before: exp(2t) must be exp(t)**2."""
-        t = min(v, P - v)
+        t = min(v, P - v)  # v and -v share a key
         if t not in self._keys:
             for ratio, inverse in _RATIOS:
                 u = t * ratio % P
@@ -225,8 +236,8 @@ class ModularField:
             value = value * self._exp_of(t, c) % P
         x = self.total(arg)
         if x and x not in self._forms and form:
-            self._forms[x] = form
-        self._arguments.setdefault(value, x)
+            self._forms[x] = form  # the same number given as one term, exp(z) beside exp(a + b), must give the same exp
+        self._arguments.setdefault(value, x)  # and log(exp(x)) = x
         return value
 
     def _exp_of(self, t: int, c: Rational) -> int:
@@ -249,7 +260,7 @@ class ModularField:
             return 0
         if v in self._arguments:
             return self._arguments[v]
-        if v not in self._logs:
+        if v not in self._logs:  # an atom whose exp is known: exp(log v) = v, exp(-log v) = 1/v
             self.used.add("atom")
             atom = self.draw()
             key = min(atom, P - atom)

@@ -31,11 +31,14 @@ def run_with_roots(machine: Machine[V], program: Program, redrawn: Callable[[Ten
     Undefined
         For a value that does not exist for another reason, or a root that no change of the inputs gave.
     """
+    # A root asks half of all numbers to be another half, so with n roots a draw is right once in 2**n; but a draw that is
+    # right up to the k-th root stays right there while only what is first read after it changes.  So the search walks:
+    # change one element of one input, go on from where that input is first read, keep the change if the walk gets further.
     if not machine.linear:
         machine.linear = linear_tensors(program.equations)
     groups = schedule(program)
     first = _first_uses(program, groups)
-    rng = random.Random("roots")
+    rng = random.Random("roots")  # not of the case: a second run of the same case walks the same way
     stopped = _advance(machine, groups, 0)
     tries = 0
     while stopped is not None:
@@ -43,10 +46,11 @@ def run_with_roots(machine: Machine[V], program: Program, redrawn: Callable[[Ten
         tries += 1
         if not isinstance(error, NoRoot) or tries > CHANGES:
             raise error
+        # only an input that has been read can change the root at hand; of these the ones read last undo the least
         known = [t for t in first if t.dtype == "float" and first[t] <= at[0] and machine.arrays[t.name].data]
         if not known:
             raise error
-        t = known[min(int(rng.expovariate(0.5)), len(known) - 1)]
+        t = known[min(int(rng.expovariate(0.5)), len(known) - 1)]  # the last mostly, now and then one further back
         before = dict(machine.arrays)
         machine.arrays[t.name] = redrawn(t, machine.arrays[t.name])
         further = _advance(machine, groups, first[t])

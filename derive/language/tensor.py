@@ -157,6 +157,14 @@ class Tensor(Basic):
         return self.recurrence.members if self.recurrence is not None else ()
 
     @property
+    def indices(self) -> tuple[Index, ...]:
+        """The letters of a tensor that has one for every axis, as every defined one has; else a :class:`ShapeError`."""
+        found = tuple(i for i in self.letters if i is not None)
+        if len(found) != self.rank:
+            raise ShapeError(f"{self.name} has an axis without an index; declare it with one, as made by dv.indices")
+        return found
+
+    @property
     def is_input(self) -> bool:
         return self.role != "computed"
 

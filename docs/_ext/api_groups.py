@@ -53,7 +53,12 @@ DERIVE = {
         ("DeriveError", "ShapeError", "IndexCaptureError", "UnsupportedError", "DerivationError", "ParseError"),
     ),
 }
-BASE = {"base": "What a layer is", "config": "Saving a layer", "graph": "Graphs"}  # modules that are no kind of layer
+BASE = {  # modules that are no kind of layer
+    "base": "What a layer is",
+    "builder": "What a layer is given",
+    "config": "Saving a layer",
+    "graph": "Graphs",
+}
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel", "source")),
     "Evidence": (MEMBERS, ("verify", "crosscheck", "Report", "CrossReport")),

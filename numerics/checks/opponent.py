@@ -14,7 +14,7 @@ import numpy as np
 from derive.derivation.derivation import Derivation
 from derive.language.errors import UnsupportedError
 from numerics.reference.definitions import evaluate, size_value
-from numerics.reference.networks import reference
+from numerics.reference.networks import lacking, reference
 
 from .rounding import is_float
 from .second import DERIVATIVES
@@ -62,7 +62,10 @@ class Opponent:
     @property
     def text(self) -> str:
         if self.given is None:
-            return "node-by-node evaluator of the definitions (numerics.reference.definitions)"
+            why = lacking(self.d.network) if self.d.network is not None else ""
+            return "node-by-node evaluator of the definitions (numerics.reference.definitions)" + (
+                f"; there is no reference: {why}" if why else ""
+            )
         return getattr(self.given, "description", None) or f"given: {getattr(self.given, '__name__', 'forward')}"
 
     def __call__(self, arrays) -> dict[str, np.ndarray]:

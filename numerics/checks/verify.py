@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from derive.language.errors import DerivationError
+from derive.language.functions import FUNCTIONS
 from numerics.errors import NumericsError
 
 from .ground import _precision, everything, fixed_sizes, float64
@@ -27,7 +28,8 @@ from .second import DERIVATIVES, asymmetries, taylor_order
 from .taylor import order, symmetric_directions
 
 AUTODIFF = "autodiff of the forward"
-EXACT_FUNCTIONS = {"relu", "maximum", "minimum", "Abs", "sign", "Piecewise", "Iverson", "stop_gradient"}
+# functions that keep what ties tied, in every rounding
+TIES = {f.name for f in FUNCTIONS.values() if f.keeps_integers} | {"Piecewise", "Iverson"}
 
 
 def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None) -> Report:
@@ -414,7 +416,7 @@ class _Check:
 
 def _kinked(e) -> bool:
     heads = {type(n).__name__ for t in e.terms for f in t.fac for n in _nodes(f)}
-    return e.reduce is not None or bool(heads & (EXACT_FUNCTIONS - {"stop_gradient"}))
+    return e.reduce is not None or bool(heads & (TIES - {"stop_gradient"}))
 
 
 def _nodes(expr):
@@ -427,7 +429,7 @@ def _nodes(expr):
 def _dyadic(e) -> bool:
     for t in e.terms:
         for n in (n for f in t.fac for n in _nodes(f)):
-            if n.is_Function and type(n).__name__ not in EXACT_FUNCTIONS:
+            if n.is_Function and type(n).__name__ not in TIES:
                 return False
             if n.is_Pow and not (n.exp.is_Integer and n.exp > 0):
                 return False

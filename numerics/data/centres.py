@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from derive.language.hints import did_you_mean
+from derive.networks.layers import RBF
 from numerics.errors import InputError
 
 from . import examples as data
@@ -77,7 +78,7 @@ def rbf_centres(model, X, seed: int = 0, layer: str | None = None, overlap: floa
 
 
 def _layer(model, wanted: str | None) -> tuple[str, int, int]:
-    found = {p.name: p for p in model.layers if p.kind == "rbf" and not p.shared}
+    found = {p.name: p for p in model.layers if isinstance(p.layer, RBF) and not p.shared}
     if wanted is None and len(found) != 1:
         raise InputError(
             f"rbf_centres: {model.name} has {len(found)} RBF layers"

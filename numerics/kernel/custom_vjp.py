@@ -9,19 +9,33 @@ when JAX traces it; a zero would be wrong and would pass unseen.  Put it in ``wr
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from derive.derivation.derivation import Derivation
+from derive.language.tensor import Tensor
+from numerics.emit.request import Request
 from numerics.errors import NumericsError
 
 from .inputs import bind_sizes
 
 
-def custom_vjp(kern):
+class Compiled(Protocol):
+    """What is asked of a kernel, which imports this module."""
+
+    derivation: Derivation
+    request: Request
+    inputs: tuple[Tensor, ...]
+    name: str
+    fn: Callable[..., Any]
+
+
+def custom_vjp(kern: Compiled) -> Callable[..., Any]:
     """See :meth:`numerics.kernel.kernel.Kernel.as_custom_vjp`."""
     d = kern.derivation
     if d.kind not in ("backprop", "vjp"):
@@ -32,24 +46,24 @@ def custom_vjp(kern):
     wrt = {t.name for t in d.wrt}
     floats = {t.name for t in kern.inputs if t.dtype == "float"}
 
-    def run(args, cotangent):
+    def run(args: Sequence[Any], cotangent: Any) -> Any:
         given = dict(zip(names, args, strict=True))
         if seed is not None:
             given[seed] = cotangent
         return kern.fn(*(given[t.name] for t in kern.inputs))
 
-    def no_cotangent(args):
-        if seed is None:
+    def no_cotangent(args: Sequence[Any]) -> jax.Array | None:
+        if d.seed is None:
             return None
         given = dict(zip(names, args, strict=True))
-        shape = _seed_shape(kern, given)
+        shape = _seed_shape(kern, d.seed, given)
         return jnp.zeros(shape, given[d.wrt[0].name].dtype)
 
     @jax.custom_vjp
-    def function(*args):
+    def function(*args: Any) -> Any:
         return run(args, no_cotangent(args))[0]
 
-    def forward(*args):
+    def forward(*args: Any) -> tuple[Any, tuple[tuple[Any, ...], Any]]:
         for name, arg in zip(names, args, strict=True):
             if arg.perturbed and name not in wrt and name in floats:
                 raise NumericsError(
@@ -57,15 +71,14 @@ def custom_vjp(kern):
                     f"{', '.join(t.name for t in d.wrt)}); derive it too, as in wrt=[..., {name}], or "
                     f"pass jax.lax.stop_gradient({name})"
                 )
-        args = tuple(arg.value for arg in args)
-        result = run(args, no_cotangent(args))
-        return result[0], (args, result[grads] if seed is None else None)
+        given = tuple(arg.value for arg in args)
+        result = run(given, no_cotangent(given))
+        return result[0], (given, result[grads] if seed is None else None)
 
-    def backward(kept, cotangent):
+    def backward(kept: tuple[tuple[Any, ...], Any], cotangent: Any) -> tuple[Any, ...]:
         args, ready = kept
         if isinstance(cotangent, SymbolicZero):
-            like = cast("jax.core.ShapedArray", cotangent.aval)  # of an array, as every result here is
-            cotangent = jnp.zeros(like.shape, like.dtype)
+            cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
         found = ready if seed is None else run(args, cotangent)[grads]
         out = []
         for name, arg in zip(names, args, strict=True):
@@ -79,7 +92,7 @@ def custom_vjp(kern):
 
     function.defvjp(forward, backward, symbolic_zeros=True)
 
-    def named(*args, **kwargs):
+    def named(*args: Any, **kwargs: Any) -> Any:
         missing = [n for n in names[len(args) :] if n not in kwargs]
         extra = sorted(set(kwargs) - set(names[len(args) :]))
         if missing or extra or len(args) > len(names):
@@ -94,7 +107,7 @@ def custom_vjp(kern):
     return named
 
 
-def _seed_shape(kern, given):
+def _seed_shape(kern: Compiled, seed: Tensor, given: Mapping[str, Any]) -> tuple[int, ...]:
     inputs = [t for t in kern.inputs if t.name in given]
     bound = bind_sizes(inputs, given, kern.request.sizes, kern.derivation.program)
-    return tuple(int(a.xreplace(dict(bound))) for a in kern.derivation.seed.axes)
+    return tuple(int(a.xreplace(dict(bound))) for a in seed.axes)

@@ -10,12 +10,15 @@ A shape error shows the operation, the conflict, what is bound so far, and a tra
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, SupportsInt, TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sympy import Integer
+from sympy import Expr, Integer
 
-from derive.language.facts import SumsTo, missing_value
+from derive.language.facts import Fact, SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.passes.matrices import is_matrix
@@ -25,8 +28,17 @@ from numerics.errors import InputError, SizeError
 
 from .matrix_values import check_matrices
 
+Arrays: TypeAlias = Mapping[
+    str, Any
+]  # NumPy's, JAX's (traced ones too), numbers: whatever has a shape and a dtype, or is one
+Sizes: TypeAlias = Mapping[Size, int]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Origin: TypeAlias = Mapping[Size, tuple[Tensor | None, int]]  # which axis of which tensor fixed a size
 
-def check_arrays(inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset()) -> dict:
+
+def check_arrays(
+    inputs: Sequence[Tensor], arrays: Arrays, fixed: Sizes, program: Program, unneeded: Set[str] = frozenset()
+) -> dict[Size, int]:
     """Names, dtypes and shapes of all inputs; returns the sizes they bind."""
     _check_names(inputs, arrays, unneeded)
     missing = [t for t in inputs if t.name not in arrays]
@@ -44,7 +56,7 @@ def _axes(t: Tensor) -> str:
     return f"({', '.join(map(str, t.axes))}{',' if t.rank == 1 else ''})"
 
 
-def _check_names(inputs, arrays, unneeded) -> None:
+def _check_names(inputs: Sequence[Tensor], arrays: Arrays, unneeded: Set[str]) -> None:
     unknown = sorted(set(arrays) - {t.name for t in inputs} - set(unneeded))
     if unknown:
         raise InputError(f"unknown input {unknown[0]!r}; the inputs are {', '.join(t.name for t in inputs)}")
@@ -94,7 +106,7 @@ def _check_precision(arrays: dict, program: Program) -> None:
         )
 
 
-def _kind(a) -> str:
+def _kind(a: Any) -> str:
     dtype = a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype
     for kind, of in (("float", jnp.floating), ("int", jnp.integer), ("bool", jnp.bool_)):
         if jnp.issubdtype(dtype, of):
@@ -102,8 +114,8 @@ def _kind(a) -> str:
     return str(dtype)
 
 
-def _check_dtypes(inputs, arrays) -> None:
-    first = None
+def _check_dtypes(inputs: Sequence[Tensor], arrays: Arrays) -> None:
+    first: tuple[str, np.dtype] | None = None
     for t in inputs:
         a = arrays.get(t.name)
         if a is None:
@@ -127,7 +139,7 @@ def _check_dtypes(inputs, arrays) -> None:
             )
 
 
-def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
+def bind_sizes(inputs: Sequence[Tensor], arrays: Arrays, fixed: Sizes, program: Program) -> dict[Size, int]:
     """``{Size: int}`` from the shapes of the arrays given; raises if two of them disagree."""
     given = [t for t in inputs if t.name in arrays]
     shapes = {t.name: tuple(np.shape(arrays[t.name])) for t in given}
@@ -148,8 +160,8 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
                 bound[a], origin[a] = shapes[t.name][n], (t, n)
     for s in sorted({s for t in given for a in t.axes for s in a.free_symbols} - set(bound), key=lambda s: s.name):
         place = size_place(s, given)
-        t, n, formula = place or (None, 0, None)
-        if t is not None and formula is not None:
+        if place is not None and (formula := place[2]) is not None:
+            t, n, _ = place
             value = formula.subs(dict.fromkeys(formula.free_symbols, shapes[t.name][n]))
             if value.is_Integer and value > 0:
                 bound[s], origin[s] = int(value), (t, n)
@@ -161,11 +173,20 @@ def bind_sizes(inputs, arrays: dict, fixed: dict, program: Program) -> dict:
     return bound
 
 
-def _conflict(t, n, axis, wanted, shapes, bound, origin, given, program) -> InputError:
-    first = origin.get(axis, (None, 0))
+def _conflict(
+    t: Tensor,
+    n: int,
+    axis: Expr,
+    wanted: int,
+    shapes: Shapes,
+    bound: Sizes,
+    origin: Origin,
+    given: Sequence[Tensor],
+    program: Program,
+) -> InputError:
+    other, m = origin.get(axis, (None, 0))
     have = shapes[t.name][n]
-    if isinstance(axis, Size) and first[0] is not None:
-        other, m = first
+    if isinstance(axis, Size) and other is not None:
         what = f"size {axis} is {wanted} in {other.name} (axis {m}) but {have} in {t.name} (axis {n})"
         both = [other, t]
     else:
@@ -191,7 +212,7 @@ def _conflict(t, n, axis, wanted, shapes, bound, origin, given, program) -> Inpu
     return InputError((f"in {where}\n  " if where else "") + "\n  ".join(lines))
 
 
-def _where(tensors, program: Program) -> str:
+def _where(tensors: Iterable[Tensor], program: Program) -> str:
     """The first equation that reads all of the tensors."""
     names = {t.name for t in tensors}
     for e in program.equations:
@@ -200,7 +221,7 @@ def _where(tensors, program: Program) -> str:
     return ""
 
 
-def _fitting_transpose(both, shapes, axis, origin, bound) -> list[str]:
+def _fitting_transpose(both: Sequence[Tensor], shapes: Shapes, axis: Expr, origin: Origin, bound: Sizes) -> list[str]:
     """The transpose of either array, if with it all sizes of the two agree: of a matrix, or from another axis order."""
     for t in reversed(both):
         for order, what in _orders(t):
@@ -224,7 +245,7 @@ def _orders(t: Tensor) -> list[tuple[tuple[int, ...], str]]:
     return [((0, *range(2, t.rank), 1), f"{t.name} looks channel-first (NCHW); images are channels last (NHWC): ")]
 
 
-def _agrees(t: Tensor, shape, bound) -> bool:
+def _agrees(t: Tensor, shape: Iterable[int], bound: dict[Size, int]) -> bool:
     """Whether a shape fits the sizes known so far; sizes that it fixes are added to them."""
     for a, length in zip(t.axes, shape, strict=True):
         if isinstance(a, Size):
@@ -241,12 +262,18 @@ def _agrees(t: Tensor, shape, bound) -> bool:
 
 
 def check_values(
-    inputs, arrays: dict, fixed: dict, program: Program, unneeded=frozenset(), known=(), matrices: bool = True
+    inputs: Sequence[Tensor],
+    arrays: Arrays,
+    fixed: Sizes,
+    program: Program,
+    unneeded: Set[str] = frozenset(),
+    known: Sizes | None = None,
+    matrices: bool = True,
 ) -> list[str]:
     """Ranges of integers, NaN and infinity, declared facts, singular matrices; returns a line for each check made."""
     _check_names(inputs, arrays, unneeded)
     _check_dtypes(inputs, arrays)
-    bound = {**dict(known), **bind_sizes(inputs, arrays, fixed, program)}
+    bound = {**(known or {}), **bind_sizes(inputs, arrays, fixed, program)}
     done = []
     for t in inputs:
         if t.name not in arrays:
@@ -261,11 +288,11 @@ def check_values(
     return done + (check_matrices(program, arrays, bound) if matrices else [])
 
 
-def _position(t: Tensor, spot) -> str:
+def _position(t: Tensor, spot: Iterable[SupportsInt]) -> str:
     return f"{t.name}[{', '.join(str(int(n)) for n in spot)}]" if t.rank else t.name
 
 
-def _check_range(t: Tensor, a, bound) -> str:
+def _check_range(t: Tensor, a: np.ndarray, bound: Sizes) -> str:
     below = None if t.below is None else t.below.xreplace({s: Integer(v) for s, v in bound.items()})
     none = missing_value(t)
     limit = int(below) if below is not None and below.is_Integer else None
@@ -288,7 +315,7 @@ def _check_range(t: Tensor, a, bound) -> str:
     )
 
 
-def _check_finite(t: Tensor, a) -> str:
+def _check_finite(t: Tensor, a: np.ndarray) -> str:
     bad = ~np.isfinite(a)
     if bad.any():
         spot = np.argwhere(bad)[0]
@@ -300,7 +327,7 @@ def _check_finite(t: Tensor, a) -> str:
     return f"{t.name}: finite"
 
 
-def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
+def _check_fact(t: Tensor, fact: Fact, a: np.ndarray, dtype: np.dtype, bound: Sizes) -> str:
     """The largest violation of a declared fact, beyond rounding in the array's own dtype."""
     eps = float(jnp.finfo(dtype).eps)
     if isinstance(fact, SumsTo):
@@ -333,7 +360,7 @@ def _check_fact(t: Tensor, fact, a, dtype, bound) -> str:
     return f"{t.name}: {fact.text(t)}"
 
 
-def _indefinite(t: Tensor, fact, a, eps):
+def _indefinite(t: Tensor, fact: Fact, a: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
     """The asymmetry of a matrix that is to be positive definite; one that is symmetric is told by its least eigenvalue."""
     excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
     if not (excess > allowed).any():

@@ -13,11 +13,15 @@ import functools
 import hashlib
 import json
 import linecache
+import os
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from derive.language.index import Size
 from numerics import files
 from numerics.emit.module import Module
 from numerics.emit.request import Request
@@ -49,20 +53,20 @@ class Kernel:
         Set by ``nx.verify``; saved beside the source.
     """
 
-    def __init__(self, request: Request):
+    def __init__(self, request: Request) -> None:
         made, written = request.module(), request.written
         self.request, self.derivation, self._made = request, request.derivation, made
         self.inputs, self.choices = made.inputs, made.choices
         self.sizes = {s.name: n for s, n in request.sizes.items()}
-        self.evidence: dict | None = None
+        self.evidence: dict[str, Any] | None = None
         self.name = request.name or written.name
-        self._seen: dict = {}  # the sizes of the last call, for validate() of some of the arrays
+        self._seen: dict[Size, int] = {}  # the sizes of the last call, for validate() of some of the arrays
         self._unneeded = {t.name for t in (*written.source.inputs, *written.program.inputs)}
         self._unneeded -= {t.name for t in made.inputs}
         self._result = _result_type(tuple(field for field, _ in written.results))
         self.fn = _execute(made)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """By what was compiled, and how; it is compiled again where it is loaded."""
         return type(self), (self.request,), {"evidence": self.evidence}
 
@@ -71,7 +75,7 @@ class Kernel:
         made.__dict__.update(self.__dict__)
         return made
 
-    def __deepcopy__(self, memo) -> Kernel:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kernel:
         """Another kernel of the same program, which never changes."""
         made = self.__copy__()
         made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
@@ -83,7 +87,7 @@ class Kernel:
         line = (self.evidence or {}).get("summary")
         return self.request.module(line).source if line else self._made.source
 
-    def __call__(self, /, **arrays):
+    def __call__(self, /, **arrays: Any) -> Any:
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
 
         Raises
@@ -100,7 +104,7 @@ class Kernel:
         )
         return self._result(*self.fn(*given))
 
-    def _ordered(self, arrays) -> list:
+    def _ordered(self, arrays: dict[str, Any]) -> list[Any]:
         self._seen = checks.check_arrays(
             self.inputs, arrays, self.request.sizes, self.derivation.program, self._unneeded
         )
@@ -108,7 +112,7 @@ class Kernel:
         dtype = next((a.dtype for a in floats if hasattr(a, "dtype")), np.float32)
         return [checks.as_given(t, arrays[t.name], dtype) for t in self.inputs]
 
-    def validate(self, /, **arrays) -> list[str]:
+    def validate(self, /, **arrays: Any) -> list[str]:
         """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
 
         Sizes that these arrays do not fix are those of the last call.
@@ -127,7 +131,7 @@ class Kernel:
             self.inputs, arrays, self.request.sizes, self.derivation.program, self._unneeded, self._seen
         )
 
-    def save(self, path) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the module (and its evidence, as JSON beside it); a reader never sees half a file."""
         path = Path(path)
         files.write(path, self.source)
@@ -135,25 +139,25 @@ class Kernel:
             files.write(path.with_suffix(".json"), json.dumps(self.evidence, indent=2, default=str) + "\n")
         return path
 
-    def as_custom_vjp(self):
+    def as_custom_vjp(self) -> Callable[..., Any]:
         """A function of the inputs, in order, that JAX can differentiate; see :mod:`numerics.kernel.custom_vjp`."""
         return custom_vjp(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         arguments = ", ".join(t.name for t in self.inputs)
         return f"<kernel {self.name}({arguments}) -> {', '.join(n for n, _ in self.derivation.results)}>"
 
 
 @functools.cache
-def _result_type(fields):
+def _result_type(fields: tuple[str, ...]) -> type:
     return namedtuple("Result", fields)
 
 
-def _execute(made: Module):
+def _execute(made: Module) -> Callable[..., Any]:
     """Run the generated module; its lines are registered, so tracebacks show them."""
     digest = hashlib.sha256(made.source.encode()).hexdigest()[:12]
     filename = f"<generated {made.function} {digest}>"
     linecache.cache[filename] = (len(made.source), None, made.source.splitlines(keepends=True), filename)
-    namespace = {"__name__": f"generated_{digest}"}
+    namespace: dict[str, Any] = {"__name__": f"generated_{digest}"}
     exec(builtins.compile(made.source, filename, "exec"), namespace)  # noqa: S102  our own text; every name is mapped
     return namespace[made.function]

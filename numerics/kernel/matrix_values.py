@@ -5,8 +5,12 @@ A compiled program gives NaN or infinity where they have not; here it is said wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from derive.language.index import Size
 from derive.passes.matrices import is_matrix
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program
@@ -14,7 +18,7 @@ from numerics.errors import InputError
 from numerics.reference.definitions import evaluate
 
 
-def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:
+def check_matrices(program: Program, arrays: Mapping[str, Any], sizes: Mapping[Size, int]) -> list[str]:
     """A line for each inverse and determinant of a program.
 
     Parameters
@@ -49,12 +53,12 @@ def check_matrices(program: Program, arrays: dict, sizes: dict) -> list[str]:
             tuple(x for x in program.equations if x.name in needed),
         )
         given = {t.name: np.asarray(arrays[t.name], float if t.dtype == "float" else None) for t in part.inputs}
-        found = np.asarray(evaluate(part, given, sizes, np)[matrix.name])
+        found = np.asarray(evaluate(part, given, dict(sizes), np)[matrix.name])
         done.append(_check(e, matrix.name, found, _precision(arrays, part)))
     return done
 
 
-def _precision(arrays, part) -> float:
+def _precision(arrays: Mapping[str, Any], part: Program) -> float:
     """The coarsest rounding of the floats that a matrix is made of."""
     kinds = [np.asarray(arrays[t.name]).dtype for t in part.inputs if t.dtype == "float"]
     return max((float(np.finfo(k).eps) for k in kinds if k.kind == "f"), default=float(np.finfo(float).eps))
@@ -78,11 +82,11 @@ def _check(e: Equation, name: str, matrices: np.ndarray, eps: float) -> str:
         return f"{name}: regular, condition number at most {1 / ratio[worst]:.3g}"
     sign, log = np.linalg.slogdet(matrices)
     if (sign <= 0).any():
-        worst = tuple(np.argwhere(sign <= 0)[0].tolist())
-        where = name + (f"[{', '.join(map(str, worst))}]" if worst else "")
-        least = np.min(np.linalg.eigvals(matrices[worst]).real)
+        first = tuple(int(n) for n in np.argwhere(sign <= 0)[0])
+        where = name + (f"[{', '.join(map(str, first))}]" if first else "")
+        least = np.min(np.linalg.eigvals(matrices[first]).real)
         raise InputError(
-            f"in {e}\n  the determinant of {where} is {sign[worst] * np.exp(log[worst]):.3g}, not positive, and "
+            f"in {e}\n  the determinant of {where} is {sign[first] * np.exp(log[first]):.3g}, not positive, and "
             f"has no logarithm; its least eigenvalue is {least:.3g}.  A covariance or Gram matrix is positive "
             f"definite; declare facts=[dv.positive_definite], or add something to its diagonal"
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import reduce
 
 from sympy import Integer
 
 from derive.language.index import Size
+from derive.program.derived import Derived
 from numerics.errors import NumericsError
 
 
@@ -19,7 +21,9 @@ def physical_memory() -> int:
         return 8 << 30
 
 
-def result_bytes(d, sizes: dict, itemsize: int = 4) -> dict:
+def result_bytes(
+    d: Derived, sizes: Mapping[str, int] | Mapping[Size, int], itemsize: int = 4
+) -> dict[str | tuple[str, str], int]:
     """Bytes of every block of a Hessian or Jacobian whose sizes are known, by key.
 
     >>> import derive as dv
@@ -29,7 +33,8 @@ def result_bytes(d, sizes: dict, itemsize: int = 4) -> dict:
     >>> result_bytes(d, {"I": 1000})
     {('w', 'w'): 4000000}
     """
-    found, known = {}, {n if isinstance(n, Size) else Size(str(n)): Integer(v) for n, v in sizes.items()}
+    found: dict[str | tuple[str, str], int] = {}
+    known = {n if isinstance(n, Size) else Size(str(n)): Integer(v) for n, v in sizes.items()}
     for group, value in d.results:
         if group in ("hessian", "jacobian"):
             for key, t in value.items():
@@ -39,7 +44,7 @@ def result_bytes(d, sizes: dict, itemsize: int = 4) -> dict:
     return found
 
 
-def check_results(d, sizes: dict, itemsize: int = 4, limit: int | None = None) -> None:
+def check_results(d: Derived, sizes: Mapping[Size, int], itemsize: int = 4, limit: int | None = None) -> None:
     """Refuse results that take more than ``limit`` bytes, half of the machine's memory if not given.
 
     Raises

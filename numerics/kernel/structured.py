@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from sympy import Integer
+from numpy.typing import ArrayLike
+from sympy import Expr, Integer
 
 from derive.derivation.structured import Part
+from derive.language.index import Size
 
 from .kernel import Kernel
 
@@ -48,8 +52,8 @@ class Block:
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...]
-    arrays: dict
-    inputs: dict = field(default_factory=dict)
+    arrays: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -62,14 +66,14 @@ class Block:
         return sum(int(a.size) for a in self.arrays.values())
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         return (
             np.result_type(*(np.asarray(a).dtype for a in (*self.arrays.values(), *self.inputs.values())))
             if self.arrays or self.inputs
             else np.dtype(np.float32)
         )
 
-    def _operands(self, part: Part) -> tuple[list, dict]:
+    def _operands(self, part: Part) -> tuple[list[Any], dict[str, int]]:
         """The arrays of a part with their letters as numbers, as einsum takes them, and those numbers."""
         letters = dict.fromkeys((*part.axes, *(a for _, of in part.factors for a in of)))
         number = {a: n for n, a in enumerate(letters)}
@@ -93,30 +97,32 @@ class Block:
             tied += product
         return full
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self.dense().astype(dtype) if dtype is not None else self.dense()
 
-    def product(self, v) -> np.ndarray:
+    def product(self, v: ArrayLike) -> np.ndarray:
         """The block times an array of the second tensor's shape, without the full block."""
-        v = np.asarray(v)
-        rank = len(self.shape) - v.ndim
-        if v.shape != self.shape[rank:]:
-            raise ValueError(f"the block is {self.shape}: its product takes an array of shape ending it, not {v.shape}")
-        out = np.zeros(self.shape[:rank], np.result_type(v, self.dtype))
+        along = np.asarray(v)
+        rank = len(self.shape) - along.ndim
+        if along.shape != self.shape[rank:]:
+            raise ValueError(
+                f"the block is {self.shape}: its product takes an array of shape ending it, not {along.shape}"
+            )
+        out = np.zeros(self.shape[:rank], np.result_type(along, self.dtype))
         for part in self.parts:
             operands, number = self._operands(part)
             rows = part.axes[:rank]
-            operands += [v, [number[a] for a in part.axes[rank:]]]
+            operands += [along, [number[a] for a in part.axes[rank:]]]
             sizes = dict(zip(part.axes, self.shape, strict=True))
             for a in rows:  # a letter that nothing holds is constant along its axis
                 if not any(number[a] in of for of in operands[1::2]):
-                    operands += [np.ones(sizes[a], v.dtype), [number[a]]]
+                    operands += [np.ones(sizes[a], along.dtype), [number[a]]]
             own = list(dict.fromkeys(rows))
             view = np.einsum(out, [number[a] for a in rows], [number[a] for a in own])
             view += np.einsum(*operands, [number[a] for a in own], optimize=True)
         return out
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [
             ("" if part.coef == 1 else f"{part.coef:g} ")
             + " ".join(f"{key}[{','.join(of)}]" for key, of in part.factors)
@@ -129,7 +135,7 @@ class Block:
 class StructuredKernel(Kernel):
     """A kernel whose Hessian blocks are :class:`Block` s; ``fn`` returns the compact arrays by key."""
 
-    def __call__(self, /, **arrays):
+    def __call__(self, /, **arrays: Any) -> Any:
         """Like any kernel; ``.hessian`` maps pairs of names to :class:`Block` s."""
         found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}
@@ -146,11 +152,11 @@ class StructuredKernel(Kernel):
         return found._replace(hessian=blocks)
 
 
-def _of_dtype(a, dtype):
+def _of_dtype(a: Any, dtype: np.dtype) -> Any:
     """The array itself where it has the dtype."""
     return a if getattr(a, "dtype", None) == dtype else np.asarray(a, dtype)
 
 
-def _number(coef, sizes) -> float:
+def _number(coef: Expr, sizes: Mapping[Size, int]) -> float:
     """A coefficient with the sizes of the arrays put in."""
     return float(coef.xreplace({s: Integer(sizes[s]) for s in coef.free_symbols}))

@@ -12,22 +12,32 @@ grid of its indices by gathers and masks, every recurrence is a Python loop over
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
-from sympy import Add, Integer, Mul, Pow
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+from sympy import Add, Expr, Integer, Mul, Pow
+from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language.errors import ShapeError, UnsupportedError
+from derive.language.functions import DEFINITION, FUNCTIONS, ScalarFunction
+from derive.language.functions import OWN as OWN_RULE
 from derive.language.index import Index, Size
 from derive.language.matrices import split_at
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from derive.program.program import Equation, Program
+from derive.program.program import Equation, Program, Row, Term
 from derive.program.schedule import Scan, schedule
 
+Array = Any  # of NumPy or of JAX, which is for the caller to say
+Sizes = Mapping[Size, int]
+Fixed = Mapping[Index, int]  # indices that are held at one value
 ELSEWHERE = 0.7316  # what an unselected branch reads: any harmless number, so that its gradient is finite times zero
 
 
@@ -37,8 +47,8 @@ class Scope:
 
     axes: tuple[Index, ...]
     extents: tuple[int, ...]
-    sizes: dict
-    fixed: dict
+    sizes: Sizes
+    fixed: Fixed
 
     def place(self, index: Index) -> np.ndarray:
         """The values of an index, shaped to broadcast along its own axis."""
@@ -49,11 +59,11 @@ class Scope:
         shape[axis] = self.extents[axis]
         return np.arange(self.extents[axis]).reshape(shape)
 
-    def full(self, value) -> np.ndarray:
+    def full(self, value: float | bool) -> np.ndarray:
         return np.full((1,) * len(self.axes), value)
 
 
-def size_value(expr, sizes) -> int:
+def size_value(expr: Expr, sizes: Sizes) -> int:
     """The whole number that a size expression stands for, given ``{Size: int}``."""
     value = sympy.sympify(expr).xreplace({s: Integer(n) for s, n in sizes.items()})
     if not value.is_Integer:
@@ -62,7 +72,7 @@ def size_value(expr, sizes) -> int:
     return int(value)
 
 
-def coefficient(expr, sizes) -> float:
+def coefficient(expr: Expr, sizes: Sizes) -> float:
     """The number that a coefficient of numbers and sizes stands for."""
     value = sympy.sympify(expr).xreplace({s: Integer(n) for s, n in sizes.items()})
     if value.free_symbols:
@@ -71,8 +81,13 @@ def coefficient(expr, sizes) -> float:
 
 
 def evaluate(
-    program: Program, inputs: dict, sizes: dict, xp=jnp, conventions: bool = False, nudges: dict | None = None
-) -> dict:
+    program: Program,
+    inputs: Mapping[str, Array],
+    sizes: Sizes,
+    xp: ModuleType = jnp,
+    conventions: bool = False,
+    nudges: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
     """Every tensor of a program by name, computed one equation after the other.
 
     Parameters
@@ -99,18 +114,21 @@ def evaluate(
     return Evaluator(inputs, sizes, xp, conventions, nudges or {}).run(program)
 
 
-def term_value(term, free, values: dict, sizes: dict) -> np.ndarray:
+def term_value(term: Term, free: Sequence[Index], values: Mapping[str, np.ndarray], sizes: Sizes) -> np.ndarray:
     """One term as a NumPy array over the free indices, given all tensors by name; bound indices may be made free."""
     found = Evaluator(values, sizes, np, False, {}).term(term, list(free), {})
     return np.broadcast_to(found, tuple(size_value(i.size, sizes) for i in free))
 
 
 class Evaluator:
-    def __init__(self, inputs, sizes, xp, conventions, nudges):
-        self.values, self.sizes, self.xp = dict(inputs), sizes, xp
+    def __init__(
+        self, inputs: Mapping[str, Array], sizes: Sizes, xp: ModuleType, conventions: bool, nudges: Mapping[str, Array]
+    ):
+        self.values: dict[str, Array] = dict(inputs)
+        self.sizes, self.xp = sizes, xp
         self.conventions, self.nudges = conventions, nudges
 
-    def run(self, program) -> dict:
+    def run(self, program: Program) -> dict[str, Array]:
         for t in program.inputs:
             if t.name not in self.values:
                 raise ShapeError(f"no array for the input {t.name}")
@@ -121,7 +139,7 @@ class Evaluator:
                 self.values[group.name] = self._equation(group, {})
         return self.values
 
-    def _loop(self, scan: Scan):
+    def _loop(self, scan: Scan) -> None:
         """One time step after another; what is not computed yet is zero, as reads before the start are."""
         for e in scan.equations:
             shape = [size_value(a, self.sizes) for a in e.tensor.axes]
@@ -134,17 +152,17 @@ class Evaluator:
                 now = self._equation(e, {e.idx[axis]: t})
                 self.values[e.name] = self._put(self.values[e.name], (slice(None),) * axis + (t,), now)
 
-    def _put(self, array, where, new):
+    def _put(self, array: Array, where: tuple, new: Array) -> Array:
         if self.xp is jnp:
             return array.at[where].set(new)
         array[where] = new
         return array
 
-    def _scope(self, free, bound, fixed) -> Scope:
+    def _scope(self, free: Sequence[Index], bound: Sequence[Index], fixed: Fixed) -> Scope:
         axes = tuple(i for i in (*free, *bound) if i not in fixed)
         return Scope(axes, tuple(size_value(i.size, self.sizes) for i in axes), self.sizes, fixed)
 
-    def _equation(self, e: Equation, fixed) -> object:
+    def _equation(self, e: Equation, fixed: Fixed) -> Array:
         free = [i for i in e.idx if i not in fixed]
         shape = tuple(size_value(i.size, self.sizes) for i in free)
         if e.reduce is None:
@@ -159,13 +177,14 @@ class Evaluator:
             total = total + self.nudges[e.name][tuple(fixed.get(i, slice(None)) for i in e.idx)]
         return self.xp.broadcast_to(total, shape)
 
-    def _matrix(self, e, free, fixed):
+    def _matrix(self, e: Equation, free: Sequence[Index], fixed: Fixed) -> Array:
         """Inverse, determinant or its logarithm of the matrix over the last two axes of the grid."""
+        assert e.reduce is not None  # one of MATRIX_VALUES
         scope = self._scope([i for i in free if i not in split_at(e.reduce, e.idx)[1]], e.over, fixed)
         matrix = self.xp.broadcast_to(self.value(e.terms[0].fac[0], scope), scope.extents)
         return MATRIX_VALUES[e.reduce](self.xp, matrix)
 
-    def _reduced(self, e, free, fixed):
+    def _reduced(self, e: Equation, free: Sequence[Index], fixed: Fixed) -> Array:
         if e.reduce in MATRIX_VALUES:
             return self._matrix(e, free, fixed)
         scope = self._scope(free, e.over, fixed)
@@ -188,7 +207,7 @@ class Evaluator:
         first = self.xp.argmax(flat, axis=-1)[..., None]
         return self.xp.take_along_axis(flat, first, axis=-1)[..., 0]
 
-    def term(self, term, free, fixed):
+    def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Array:
         """``coef * sum over the bound indices of the factors``, an array over the free ones."""
         scope = self._scope(free, term.bnd, fixed)
         rows = self._rows(term.rows, scope)
@@ -198,7 +217,7 @@ class Evaluator:
             operands.append(self.value(f, scope, None if isinstance(f, Read) else rows))
         return coef * self._contract(operands, scope, len(free))
 
-    def _contract(self, operands, scope, kept):
+    def _contract(self, operands: Sequence[Array], scope: Scope, kept: int) -> Array:
         """The product of arrays on the scope's grid, summed over all axes from ``kept`` on."""
         scale, call, seen = 1.0, [], set()
         for array in operands:
@@ -214,7 +233,7 @@ class Evaluator:
 
     # -- expressions -----------------------------------------------------------------------------------------------
 
-    def value(self, e, scope, mask=None):
+    def value(self, e: Expr, scope: Scope, mask: Array | None = None) -> Array:
         """A real expression on the grid; under a mask, unselected positions read a harmless number instead."""
         xp = self.xp
         if isinstance(e, Read):
@@ -232,6 +251,8 @@ class Evaluator:
             return self._piecewise(e, scope, mask)
         if isinstance(e, Pow):
             return self._power(e, scope, mask)
+        if RULES.get(type(e).__name__, True) is None:
+            return self.value(type(e).definition(*e.args), scope, mask)
         args = [self.value(a, scope, mask) for a in e.args]
         if isinstance(e, Add):
             return sum(args[1:], args[0])
@@ -242,7 +263,7 @@ class Evaluator:
             return out
         return self._function(e, args)
 
-    def _function(self, e, args):
+    def _function(self, e: Expr, args: Sequence[Array]) -> Array:
         name = type(e).__name__
         if self.conventions and name in ("maximum", "minimum"):
             a, b = args
@@ -250,14 +271,14 @@ class Evaluator:
         if self.conventions and name == "Abs":  # jnp.abs has the slope 1 at 0
             x = args[0]
             return self.xp.where(x > 0, x, self.xp.where(x < 0, -x, self.xp.zeros_like(x)))
-        rule = FUNCTIONS.get(name)
-        if rule is None:
+        found = RULES.get(name)
+        if found is None:
             raise UnsupportedError(
-                f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(FUNCTIONS))}"
+                f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(RULES))}"
             )
-        return rule(self.xp, *args)
+        return found(self.xp, *args)
 
-    def _power(self, e, scope, mask):
+    def _power(self, e: Pow, scope: Scope, mask: Array | None) -> Array:
         base = self.value(e.base, scope, mask)
         if e.exp.is_Integer:
             return base ** int(e.exp)
@@ -266,7 +287,7 @@ class Evaluator:
             return root if e.exp > 0 else 1 / root
         return self.xp.power(base, self.value(e.exp, scope, mask))
 
-    def _piecewise(self, e, scope, mask):
+    def _piecewise(self, e: sympy.Piecewise, scope: Scope, mask: Array | None) -> Array:
         """The first branch whose condition holds, each evaluated only where it is selected (for its derivative)."""
         out, free = scope.full(0.0), scope.full(True)
         for branch, condition in e.args:
@@ -275,7 +296,7 @@ class Evaluator:
             free = free & ~chosen
         return out
 
-    def _condition(self, c, scope):
+    def _condition(self, c: Boolean, scope: Scope) -> Array:
         if isinstance(c, BooleanTrue):
             return scope.full(True)
         if isinstance(c, BooleanFalse):
@@ -295,14 +316,14 @@ class Evaluator:
             )
         return compare(self.value(c.lhs, scope), self.value(c.rhs, scope))
 
-    def _rows(self, rows, scope):
+    def _rows(self, rows: Sequence[Row], scope: Scope) -> Array | None:
         """Whether all rows hold, on the grid; None when there are none."""
         mask = None
         for row in rows:
             mask = _both(mask, ROW_OPS[row.op](self.whole(row.lhs, scope), self.whole(row.rhs, scope)))
         return mask
 
-    def whole(self, e, scope):
+    def whole(self, e: Expr, scope: Scope) -> Array:
         """An integer expression on the grid (index positions and rows)."""
         if isinstance(e, Index):
             return scope.place(e)
@@ -330,7 +351,7 @@ class Evaluator:
                 return out
         raise UnsupportedError(f"{e} is not an integer expression of indices, sizes and integer tensors")
 
-    def _read(self, r: Read, scope):
+    def _read(self, r: Read, scope: Scope) -> Array:
         """The elements at the index expressions; zero out of range."""
         array = self.values[r.tensor.name]
         if not r.idx:
@@ -351,65 +372,57 @@ class Evaluator:
         return self.xp.where(inside, found, self.xp.zeros_like(found))
 
 
-def _plain(r: Read, scope) -> bool:
+def _plain(r: Read, scope: Scope) -> bool:
     """Whether a read is by distinct indices of the grid, so that it is a transposition."""
     return len(set(r.idx)) == len(r.idx) and all(isinstance(i, Index) and i in scope.axes for i in r.idx)
 
 
-def _both(a, b):
+def _both(a: Array | None, b: Array | None) -> Array | None:
     if a is None or b is None:
         return b if a is None else a
     return a & b
 
 
-def _special(xp):
-    if xp is jnp:
-        from jax.scipy import special
-    else:
-        from scipy import special
-    return special
+def _special(xp: ModuleType) -> ModuleType:
+    return importlib.import_module("jax.scipy.special" if xp is jnp else "scipy.special")
 
 
-def _stop(xp, x):
-    import jax
-
+def _stop(xp: ModuleType, x: Array) -> Array:
     return jax.lax.stop_gradient(x) if xp is jnp else x
 
 
-def _relu(xp, x):
+def _relu(xp: ModuleType, x: Array) -> Array:
     return xp.where(x > 0, x, xp.zeros_like(x))
 
 
-FUNCTIONS = {
-    "exp": lambda xp, x: xp.exp(x),
-    "log": lambda xp, x: xp.log(x),
-    "sin": lambda xp, x: xp.sin(x),
-    "cos": lambda xp, x: xp.cos(x),
-    "tan": lambda xp, x: xp.tan(x),
-    "asin": lambda xp, x: xp.arcsin(x),
-    "acos": lambda xp, x: xp.arccos(x),
-    "atan": lambda xp, x: xp.arctan(x),
-    "sinh": lambda xp, x: xp.sinh(x),
-    "cosh": lambda xp, x: xp.cosh(x),
-    "tanh": lambda xp, x: xp.tanh(x),
-    "asinh": lambda xp, x: xp.arcsinh(x),
-    "acosh": lambda xp, x: xp.arccosh(x),
-    "atanh": lambda xp, x: xp.arctanh(x),
-    "Abs": lambda xp, x: xp.abs(x),
-    "sign": lambda xp, x: xp.sign(x),
-    "floor": lambda xp, x: xp.floor(x),
-    "erf": lambda xp, x: _special(xp).erf(x),
-    "erfc": lambda xp, x: _special(xp).erfc(x),
+OWN: dict[str, Callable] = {
     "relu": _relu,
-    "maximum": lambda xp, a, b: xp.maximum(a, b),
-    "minimum": lambda xp, a, b: xp.minimum(a, b),
     "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
     "softplus": lambda xp, x: xp.logaddexp(x, 0.0),
     "stop_gradient": _stop,
 }
 
 
-def _log_determinant(xp, matrix):
+def rule(f: ScalarFunction) -> Callable | None:
+    """``(xp, *arguments) -> array`` by the row of a function; None for one that is computed by its definition."""
+    if f.numpy == DEFINITION:
+        return None
+    if f.numpy == OWN_RULE:
+        if f.name not in OWN:
+            raise UnsupportedError(
+                f"function {f.name}: its column numpy is {OWN_RULE!r}, and {__name__}.OWN has no rule for it"
+            )
+        return OWN[f.name]
+    home, _, name = f.numpy.rpartition(".")
+    if home not in ("", "special") or not (home or hasattr(np, name)):
+        raise UnsupportedError(f"function {f.name}: its column numpy is {f.numpy!r}, which NumPy does not have")
+    return lambda xp, *args: getattr(_special(xp) if home else xp, name)(*args)
+
+
+RULES = {f.name: rule(f) for f in FUNCTIONS.values()}
+
+
+def _log_determinant(xp: ModuleType, matrix: Array) -> Array:
     sign, log = xp.linalg.slogdet(matrix)
     return xp.where(sign > 0, log, np.nan)
 

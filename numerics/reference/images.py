@@ -5,15 +5,24 @@ Each is ``(model, placed, xs, arrays) -> array``, as in training: masks are inpu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
+
+from derive.networks import layers as L
+from derive.networks.model import Model, Placed
+
+from .activations import ACTIVATIONS
+from .registry import Arrays, Forward, reference_of
 
 SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 
 
-def spans(model, placed, x) -> list[tuple[int, int]]:
+def spans(model: Model, placed: Placed, x: Array) -> list[tuple[int, int]]:
     """Padding of a window along each axis; "same" is fixed by the sizes that the model was built for."""
     window, built = placed.layer.window, model.shape(placed.of[0])[1:-1]
     if window.padding == "valid":
@@ -29,7 +38,7 @@ def spans(model, placed, x) -> list[tuple[int, int]]:
     return found
 
 
-def convolve(model, placed, x, kernel, groups):
+def convolve(model: Model, placed: Placed, x: Array, kernel: Array, groups: int) -> Array:
     letters = SPATIAL[x.ndim - 2]
     return lax.conv_general_dilated(
         x,
@@ -42,24 +51,41 @@ def convolve(model, placed, x, kernel, groups):
     )
 
 
-def _conv(model, placed, xs, arrays):
+def _biased(rule: Forward) -> Forward:
+    def layer(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
+        z = rule(model, placed, xs, arrays)
+        bias = arrays.get(f"{placed.name}_bias")
+        return ACTIVATIONS[placed.layer.activation.name](z if bias is None else z + bias)
+
+    return layer
+
+
+@reference_of(L.Conv1D, L.Conv2D, L.Conv3D)
+@_biased
+def _conv(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return convolve(model, placed, xs[0], arrays[f"{placed.name}_kernel"], placed.layer.groups)
 
 
-def _channelwise(model, placed, x, kernel):
+def _channelwise(model: Model, placed: Placed, x: Array, kernel: Array) -> Array:
     return convolve(model, placed, x, kernel.reshape(*kernel.shape[:2], 1, -1), x.shape[-1])
 
 
-def _depthwise(model, placed, xs, arrays):
+@reference_of(L.DepthwiseConv2D)
+@_biased
+def _depthwise(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return _channelwise(model, placed, xs[0], arrays[f"{placed.name}_kernel"])
 
 
-def _separable(model, placed, xs, arrays):
+@reference_of(L.SeparableConv2D)
+@_biased
+def _separable(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     y = _channelwise(model, placed, xs[0], arrays[f"{placed.name}_depthwise_kernel"])
     return jnp.einsum("buvc,co->buvo", y, arrays[f"{placed.name}_pointwise_kernel"][0, 0])
 
 
-def _transposed(model, placed, xs, arrays):
+@reference_of(L.Conv2DTranspose)
+@_biased
+def _transposed(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     """The transpose of a convolution by autodiff of that convolution, so that nothing is flipped by hand."""
     x, kernel, window = xs[0], arrays[f"{placed.name}_kernel"], placed.layer.window
     padding, shape = [], []
@@ -77,7 +103,7 @@ def _transposed(model, placed, xs, arrays):
             padding.append(window.padding[n])
             shape.append(full - sum(window.padding[n]))
 
-    def conv(image):
+    def conv(image: Array) -> Array:
         return lax.conv_general_dilated(
             image,
             jnp.swapaxes(kernel, 2, 3),
@@ -91,18 +117,7 @@ def _transposed(model, placed, xs, arrays):
     return jax.linear_transpose(conv, image)(x)[0]
 
 
-def _biased(rule):
-    def layer(model, placed, xs, arrays):
-        from .activations import ACTIVATIONS
-
-        z = rule(model, placed, xs, arrays)
-        bias = arrays.get(f"{placed.name}_bias")
-        return ACTIVATIONS[placed.layer.activation.name](z if bias is None else z + bias)
-
-    return layer
-
-
-def _windows(model, placed, x, outside):
+def _windows(model: Model, placed: Placed, x: Array, outside: float) -> Array:
     """What every window reads, tap by tap along a last axis."""
     window, padding = placed.layer.window, spans(model, placed, x)
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=outside)
@@ -117,28 +132,42 @@ def _windows(model, placed, x, outside):
     )
 
 
-def _max_pool(model, placed, xs, arrays):
+@reference_of(L.MaxPool1D, L.MaxPool2D, L.MaxPool3D)
+def _max_pool(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     """The first maximiser gets the gradient; autodiff of reduce_window fails where windows leave gaps (JAX 0.10)."""
     read = _windows(model, placed, xs[0], -jnp.inf)
     return jnp.take_along_axis(read, jnp.argmax(read, -1)[..., None], -1)[..., 0]
 
 
-def _avg_pool(model, placed, xs, arrays):
+@reference_of(L.AvgPool1D, L.AvgPool2D, L.AvgPool3D)
+def _avg_pool(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     total = _windows(model, placed, xs[0], 0.0).sum(-1)
     if placed.layer.count_padding:
         return total / np.prod(placed.layer.window.size)
     return total / _windows(model, placed, jnp.ones_like(xs[0]), 0.0).sum(-1)
 
 
-def _inner(x):
+def _inner(x: Array) -> tuple[int, ...]:
     return tuple(range(1, x.ndim - 1))
 
 
-def _zero_padding(model, placed, xs, arrays):
+@reference_of(L.GlobalMaxPool)
+def _global_max_pool(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
+    return jnp.max(xs[0], _inner(xs[0]))
+
+
+@reference_of(L.GlobalAvgPool)
+def _global_avg_pool(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
+    return jnp.mean(xs[0], _inner(xs[0]))
+
+
+@reference_of(L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D)
+def _zero_padding(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return jnp.pad(xs[0], [(0, 0), *placed.layer.pairs, (0, 0)])
 
 
-def _up_sampling(model, placed, xs, arrays):
+@reference_of(L.UpSampling1D, L.UpSampling2D, L.UpSampling3D)
+def _up_sampling(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     x, factors = xs[0], placed.layer.factors
     if placed.layer.interpolation == "bilinear":
         shape = (x.shape[0], *(n * f for n, f in zip(x.shape[1:-1], factors, strict=True)), x.shape[-1])
@@ -148,71 +177,75 @@ def _up_sampling(model, placed, xs, arrays):
     return x
 
 
-def _standard(x, axes, epsilon):
+def _standard(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     return jax.nn.standardize(x, axis=axes, epsilon=epsilon)
 
 
-def _scaled(rule):
-    def layer(model, placed, xs, arrays):
+def _scaled(rule: Callable[[Array, Any], Array]) -> Forward:
+    def layer(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
         h = rule(xs[0], placed.layer)
         return h * arrays.get(f"{placed.name}_gamma", 1.0) + arrays.get(f"{placed.name}_beta", 0.0)
 
     return layer
 
 
-def _group_norm(x, layer):
+@reference_of(L.BatchNorm)
+@_scaled
+def _batch_norm(x: Array, layer: Any) -> Array:
+    return _standard(x, tuple(range(x.ndim - 1)), layer.epsilon)
+
+
+@reference_of(L.LayerNorm)
+@_scaled
+def _layer_norm(x: Array, layer: Any) -> Array:
+    return _standard(x, (-1,), layer.epsilon)
+
+
+@reference_of(L.GroupNorm)
+@_scaled
+def _group_norm(x: Array, layer: Any) -> Array:
     cut = x.reshape(*x.shape[:-1], layer.groups, -1)
     return _standard(cut, (*range(1, x.ndim - 1), x.ndim), layer.epsilon).reshape(x.shape)
 
 
-def _response_norm(model, placed, xs, arrays):
+@reference_of(L.LocalResponseNorm)
+def _response_norm(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     x, layer = xs[0], placed.layer
     window = (1,) * (x.ndim - 1) + (layer.n,)
     squares = lax.reduce_window(x * x, 0.0, lax.add, window, (1,) * x.ndim, "SAME")
     return x * (layer.k + layer.alpha * squares) ** -layer.beta
 
 
-def _dropout(model, placed, xs, arrays):
+@reference_of(L.Dropout, L.SpatialDropout)
+def _dropout(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     mask = arrays[f"{placed.name}_mask"]
     between = (1,) * (xs[0].ndim - mask.ndim)
     return xs[0] * mask.reshape(mask.shape[:1] + between + mask.shape[1:]) / (1 - placed.layer.rate)
 
 
-def _reshape(model, placed, xs, arrays):
+@reference_of(L.Reshape)
+def _reshape(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return xs[0].reshape(xs[0].shape[0], *placed.layer.shape)
 
 
-def _add(model, placed, xs, arrays):
+@reference_of(L.Add)
+def _add(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return sum(xs[1:], xs[0])
 
 
-def _multiply(model, placed, xs, arrays):
+@reference_of(L.Multiply)
+def _multiply(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     total = xs[0]
     for x in xs[1:]:
         total = total * x
     return total
 
 
-LAYERS = {
-    **{f"conv{n}d": _biased(_conv) for n in (1, 2, 3)},
-    "depthwise_conv2d": _biased(_depthwise),
-    "separable_conv2d": _biased(_separable),
-    "conv2d_transpose": _biased(_transposed),
-    **{f"max_pool{n}d": _max_pool for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": _avg_pool for n in (1, 2, 3)},
-    "global_max_pool": lambda model, placed, xs, arrays: jnp.max(xs[0], _inner(xs[0])),
-    "global_avg_pool": lambda model, placed, xs, arrays: jnp.mean(xs[0], _inner(xs[0])),
-    **{f"zero_padding{n}d": _zero_padding for n in (1, 2, 3)},
-    **{f"up_sampling{n}d": _up_sampling for n in (1, 2, 3)},
-    "flatten": lambda model, placed, xs, arrays: xs[0].reshape(xs[0].shape[0], -1),
-    "reshape": _reshape,
-    "batch_norm": _scaled(lambda x, layer: _standard(x, tuple(range(x.ndim - 1)), layer.epsilon)),
-    "layer_norm": _scaled(lambda x, layer: _standard(x, (-1,), layer.epsilon)),
-    "group_norm": _scaled(_group_norm),
-    "local_response_norm": _response_norm,
-    "dropout": _dropout,
-    "spatial_dropout": _dropout,
-    "add": _add,
-    "multiply": _multiply,
-    "concatenate": lambda model, placed, xs, arrays: jnp.concatenate(xs, -1),
-}
+@reference_of(L.Concatenate)
+def _concatenate(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
+    return jnp.concatenate(xs, -1)
+
+
+@reference_of(L.Flatten)
+def _flatten(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
+    return xs[0].reshape(xs[0].shape[0], -1)

@@ -5,18 +5,31 @@ Each is ``(model, placed, xs, arrays) -> array``.  A step is a plain function of
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax import Array
+
+from derive.networks import layers as L
+from derive.networks.layers import Layer
+from derive.networks.model import Model, Placed
+
+from .activations import ACTIVATIONS
+from .registry import Arrays, reference_of
+
+State = tuple[Array, ...]
+Step = Callable[[Any, Arrays, Array, State], State]
 
 
-def _step_rnn(layer, p, x, state):
-    from .activations import ACTIVATIONS
-
+def _step_rnn(layer: Any, p: Arrays, x: Array, state: State) -> State:
     (h,) = state
     return (ACTIVATIONS[layer.activation.name](x @ p["kernel"] + h @ p["recurrent"] + p.get("bias", 0)),)
 
 
-def _step_lstm(layer, p, x, state):
+def _step_lstm(layer: Any, p: Arrays, x: Array, state: State) -> State:
     h, c = state
     i, f, g, o = (
         x @ p["kernel"][:, n] + h @ p["recurrent"][:, n] + (p["bias"][n] if "bias" in p else 0) for n in range(4)
@@ -29,7 +42,7 @@ def _step_lstm(layer, p, x, state):
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def _step_gru(layer, p, x, state):
+def _step_gru(layer: Any, p: Arrays, x: Array, state: State) -> State:
     (h,) = state
     a = [x @ p["kernel"][:, n] + (p["bias"][n] if "bias" in p else 0) for n in range(3)]
     s = [
@@ -41,10 +54,10 @@ def _step_gru(layer, p, x, state):
     return (z * h + (1 - z) * n,)
 
 
-STEPS = {"simple_rnn": _step_rnn, "lstm": _step_lstm, "gru": _step_gru}
+STEPS: dict[type[Layer], Step] = {L.SimpleRNN: _step_rnn, L.LSTM: _step_lstm, L.GRU: _step_gru}
 
 
-def unrolled(layer, prefix: str, xs, arrays):
+def unrolled(layer: Any, prefix: str, xs: Sequence[Array], arrays: Arrays) -> tuple[Array, State]:
     """``(output, final states)`` of a recurrent layer, step by step; its parameters are ``<prefix>_kernel`` ..."""
     xs = list(xs)
     x = xs.pop(0)
@@ -60,20 +73,20 @@ def unrolled(layer, prefix: str, xs, arrays):
     steps = range(x.shape[1])
     outputs = {}
     for t in reversed(steps) if layer.go_backwards else steps:
-        new = STEPS[layer.kind](layer, p, x[:, t], state)
+        new = STEPS[type(layer)](layer, p, x[:, t], state)
         keep = None if mask is None else mask[:, t, None] > 0
         state = new if keep is None else tuple(jnp.where(keep, n, old) for n, old in zip(new, state, strict=True))
         outputs[t] = state[0]
     return (jnp.stack([outputs[t] for t in steps], axis=1) if layer.return_sequences else state[0]), state
 
 
-def _recurrent(model, placed, xs, arrays):
+@reference_of(*STEPS)
+def _recurrent(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return unrolled(placed.layer, placed.name, xs, arrays)[0]
 
 
-def _bidirectional(model, placed, xs, arrays):
-    import copy
-
+@reference_of(L.Bidirectional)
+def _bidirectional(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     twin = copy.copy(placed.layer.inner)
     twin.go_backwards = True
     left = unrolled(placed.layer.inner, f"{placed.name}_forward", xs, arrays)[0]
@@ -86,11 +99,13 @@ def _bidirectional(model, placed, xs, arrays):
     }[placed.layer.merge]()
 
 
-def _embedding(model, placed, xs, arrays):
+@reference_of(L.Embedding)
+def _embedding(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     return jnp.take(arrays[f"{placed.name}_table"], xs[0], axis=0)
 
 
-def _embedding_bag(model, placed, xs, arrays):
+@reference_of(L.EmbeddingBag)
+def _embedding_bag(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
     counts = jax.nn.one_hot(xs[0], arrays[f"{placed.name}_table"].shape[0])  # (B, T, V)
     if placed.layer.mode == "max":
         return jnp.max(arrays[f"{placed.name}_table"][xs[0]], axis=1)
@@ -98,11 +113,3 @@ def _embedding_bag(model, placed, xs, arrays):
     bag = jnp.einsum("bt,btv->bv", weight, counts) @ arrays[f"{placed.name}_table"]
     total = jnp.sum(weight, axis=1, keepdims=True)
     return bag if placed.layer.mode == "sum" else jnp.where(total > 0, bag / jnp.where(total > 0, total, 1), 0)
-
-
-LAYERS = {
-    "embedding": _embedding,
-    "embedding_bag": _embedding_bag,
-    "bidirectional": _bidirectional,
-    **dict.fromkeys(STEPS, _recurrent),
-}

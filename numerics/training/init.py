@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.networks.layers.base import PerGate
+from derive.networks.initializers import PerGate
 from numerics.errors import NumericsError
 
 CUT_DEVIATION = 0.87962566103423978  # the standard deviation of a unit normal cut at +-2

@@ -12,20 +12,14 @@ from sympy.matrices.expressions.diagonal import DiagMatrix
 from sympy.matrices.expressions.matexpr import MatrixElement, MatrixExpr
 from sympy.matrices.expressions.special import OneMatrix
 
-from derive.language import nodes
 from derive.language.errors import ShapeError, UnsupportedError
+from derive.language.functions import FUNCTIONS
 from derive.language.index import as_sympy
 
 from .lower import size_of
 from .syntax import ELEMENTWISE, Formula
 
-NUMBER_FUNCTIONS = {
-    **{getattr(sympy, n): n for n in ELEMENTWISE if isinstance(getattr(sympy, n, None), type)},
-    sympy.Abs: "abs",
-    nodes.relu: "relu",
-    nodes.sigmoid: "sigmoid",
-    nodes.softplus: "softplus",
-}
+NUMBER_FUNCTIONS = {f.form: f.text[0] for f in FUNCTIONS.values() if f.nargs == 1}
 
 
 def formula_of(expr: Expr) -> tuple[Formula, dict[str, tuple[int | Expr, ...]]]:

@@ -14,10 +14,10 @@ from typing import TypeAlias
 import sympy
 from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
 
-from derive.language import nodes
 from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import nonnegative, positive, positive_definite, symmetric
+from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
 from derive.language.nodes import Iverson, Reduction, Sum
@@ -29,13 +29,8 @@ from .syntax import ELEMENTWISE, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
-FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
-    **{n: getattr(sympy, n) for n in ELEMENTWISE if hasattr(sympy, n)},
-    "abs": sympy.Abs,
-    "relu": nodes.relu,
-    "sigmoid": nodes.sigmoid,
-    "softplus": nodes.softplus,
-}
+CALLED: dict[str, Callable[[Expr], Expr]] = {f.text[0]: f.form for f in FUNCTIONS.values() if f.nargs == 1}
+CALLED["sqrt"] = sympy.sqrt
 FACTS = {
     "symmetric": symmetric,
     "positive_definite": positive_definite,
@@ -254,7 +249,7 @@ class Lowering:
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
         if f.op in ELEMENTWISE:
-            return FUNCTIONS[f.op](self.factor(arg, row, column))
+            return CALLED[f.op](self.factor(arg, row, column))
         if f.op == "inv":
             return self.inverse(arg, row, column)
         if f.op == "solve":

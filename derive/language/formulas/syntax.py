@@ -26,27 +26,9 @@ from typing import NoReturn, TypeAlias
 from sympy import Expr
 
 from derive.language.errors import ParseError
+from derive.language.functions import FUNCTIONS
 
-ELEMENTWISE = (
-    "exp",
-    "log",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "sqrt",
-    "abs",
-    "sign",
-    "relu",
-    "sigmoid",
-    "softplus",
-    "erf",
-)
+ELEMENTWISE = (*(f.text[0] for f in FUNCTIONS.values() if f.nargs == 1), "sqrt")
 CALLS = {
     "inv": 1,
     "det": 1,

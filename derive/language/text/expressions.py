@@ -18,39 +18,18 @@ from sympy.logic.boolalg import Boolean
 
 from derive.language import nodes
 from derive.language.errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from derive.language.functions import FUNCTIONS
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
 
-from .syntax import REDUCTIONS, Node, Text, Token
+from .syntax import REDUCTIONS, Node
+from .tokens import Text, Token
 
-UNARY: dict[str, Callable[[Expr], Expr]] = {
-    "exp": sympy.exp,
-    "log": sympy.log,
-    "sqrt": sympy.sqrt,
-    "abs": sympy.Abs,
-    "sign": sympy.sign,
-    "floor": sympy.floor,
-    "sin": sympy.sin,
-    "cos": sympy.cos,
-    "tan": sympy.tan,
-    "asin": sympy.asin,
-    "acos": sympy.acos,
-    "atan": sympy.atan,
-    "sinh": sympy.sinh,
-    "cosh": sympy.cosh,
-    "tanh": sympy.tanh,
-    "asinh": sympy.asinh,
-    "acosh": sympy.acosh,
-    "atanh": sympy.atanh,
-    "erf": sympy.erf,
-    "erfc": sympy.erfc,
-    "relu": nodes.relu,
-    "sigmoid": nodes.sigmoid,
-    "softplus": nodes.softplus,
-    "stop_gradient": nodes.stop_gradient,
-}
-POINTWISE = {"max": nodes.maximum, "maximum": nodes.maximum, "min": nodes.minimum, "minimum": nodes.minimum}
+# calls a text may write, by name; sqrt is a power
+UNARY: dict[str, Callable[[Expr], Expr]] = {n: f.form for f in FUNCTIONS.values() if f.nargs == 1 for n in f.text}
+UNARY["sqrt"] = sympy.sqrt
+POINTWISE = {n: f.form for f in FUNCTIONS.values() if f.nargs == 2 for n in f.text}
 CHOICES = ("where", "piecewise")
 FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
 

@@ -53,19 +53,8 @@ from derive.language.index import Index, Size, as_size, index
 from derive.language.tensor import Recurrence, Tensor, tensor
 
 from .expressions import Expressions
-from .syntax import (
-    Declaration,
-    FactWords,
-    Letters,
-    Line,
-    MissingValue,
-    Node,
-    Parser,
-    Property,
-    SizeNames,
-    Statement,
-    Token,
-)
+from .syntax import Declaration, FactWords, Letters, Line, MissingValue, Node, Parser, Property, SizeNames, Statement
+from .tokens import Token
 
 Axes: TypeAlias = Mapping[str, tuple[Index, ...]]  # of each definition
 

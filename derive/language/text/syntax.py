@@ -1,22 +1,22 @@
-"""The text form, first half: characters to tokens to a syntax tree.  The grammar stands in :mod:`derive.language.text.parse`.
+"""The text form, first half: tokens to a syntax tree.  The grammar stands in :mod:`derive.language.text.parse`.
 
-A hand-written tokenizer and a recursive-descent parser.  Nothing here knows tensors; nothing is ever evaluated.
+A recursive-descent parser, written by hand.  Nothing here knows tensors; nothing is ever evaluated.
 Chains (``a + b - c``, ``a*b/c``, ``p <= q <= r``) are one node each, so only real nesting uses the stack, and nesting
 has a limit.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-from derive.language.errors import DeriveError, ParseError
+from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 
+from .tokens import Text, Token, tokenize
+
 DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
-DIGITS = 60  # characters of a number
 DTYPES = ("float", "int", "bool")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
 FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums", "missing")
@@ -24,16 +24,6 @@ REDUCTIONS = ("sum", "mean", "max", "min", "argmax")
 RESERVED = ("and", "or", "not")
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
-_TOKEN = re.compile(
-    r"""
-    (?P<blank>[ \t\r\f\v\u00a0]+ | \#[^\n]*)
-  | (?P<newline>\n | ;)
-  | (?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
-  | (?P<name>[^\W\d]\w*'*)
-  | (?P<op>\*\*|//|<=|>=|==|!=|[-+*/^<>=()\[\],:]|[≤≥≠·×−])
-""",
-    re.VERBOSE,
-)
 _INFIX = {
     "or": ("or", 1),
     "and": ("and", 2),
@@ -45,25 +35,6 @@ _INFIX = {
     "//": ("product", 5),
     "^": ("power", 6),
 }
-_SAME = {"≤": "<=", "≥": ">=", "≠": "!=", "·": "*", "×": "*", "−": "-", "**": "^"}
-
-
-class Token(NamedTuple):
-    kind: str  # name, number, op, newline, end
-    text: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        if self.kind == "end":
-            return "the end of the text"
-        return (
-            ("the end of the line" if self.text == "\n" else repr(self.text))
-            if self.kind == "newline"
-            else f"{self.kind} {self.text}"
-            if self.kind in ("name", "number")
-            else repr(self.text)
-        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +44,7 @@ class Node:
     kind: str  # number name read reduce call tuple sum product negative power compare and or not bracket
     token: Token
     args: tuple[Node, ...] = ()
-    words: tuple[Token, ...] = ()  #: operators of a chain, or the indices of a reduction
+    words: tuple[Token, ...] = ()  # operators of a chain, or the indices of a reduction
 
 
 @dataclass(frozen=True)
@@ -141,61 +112,6 @@ class SizeNames:
 
 Line: TypeAlias = Declaration | Statement | Letters | SizeNames
 T = TypeVar("T")
-
-
-class Text:
-    """The text, for messages that point into it."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = text.split("\n")
-
-    def error(self, token: Token, message: str, kind: type[DeriveError] = ParseError) -> DeriveError:
-        shown = self.lines[token.line - 1].rstrip("\r") if token.line <= len(self.lines) else ""
-        start = max(0, token.column - 60)
-        shown = shown[start : start + 110].replace("\t", " ")
-        made = kind(
-            f"line {token.line}, column {token.column}: {message}\n    {shown}\n    {' ' * (token.column - 1 - start)}^"
-        )
-        made.line, made.column = token.line, token.column
-        return made
-
-
-def tokenize(text: str, source: Text) -> list[Token]:
-    """Tokens with their places; newlines inside brackets are dropped."""
-    tokens: list[Token] = []
-    open_: list[Token] = []
-    at, line, start = 0, 1, 0
-    while at < len(text):
-        m = _TOKEN.match(text, at)
-        place = Token("op", text[at], line, at - start + 1)
-        if m is None:
-            raise source.error(place, f"found the character {text[at]!r}, expected a name, a number or an operator")
-        kind, found = str(m.lastgroup), m.group()
-        if kind == "number":
-            if len(found) > DIGITS:
-                raise source.error(place, f"a number of {len(found)} characters; at most {DIGITS} are accepted")
-            follows = text[m.end() : m.end() + 1]
-            if follows.isalnum() or follows == "_" or follows == ".":
-                raise source.error(place, f"{found}{follows} is neither a number nor a name; write * between factors")
-        if kind == "op":
-            found = _SAME.get(found, found)
-            if found in "([":
-                open_.append(place)
-            elif found in ")]" and open_:
-                open_.pop()
-        if kind != "blank" and not (found == "\n" and open_):
-            tokens.append(Token(kind, found, line, place.column))
-        at = m.end()
-        if found == "\n":
-            line, start = line + 1, at
-    if open_:
-        raise source.error(
-            open_[-1],
-            f"this {open_[-1].text!r} is never closed; expected "
-            f"{')' if open_[-1].text == '(' else ']'!r} before the end of the text",
-        )
-    tokens.append(Token("end", "", line, len(text) - start + 1))
-    return tokens
 
 
 class Parser:

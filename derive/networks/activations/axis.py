@@ -9,12 +9,20 @@ from derive.language.index import Index
 from derive.language.nodes import Max, Sum
 from derive.language.tensor import Tensor
 
+from .base import in_catalogue
+
 
 def _beside(k: Index) -> Index:
     """Another letter over the same axis."""
     return Index(f"{k.name}'", k.size)
 
 
+@in_catalogue(
+    whole_axis=True,
+    letter="p",
+    gives="probabilities",
+    caveats="Computed as exp(u - lse) with a shifted lse, so nothing overflows; its logarithm is never that of a rounded 0.",
+)
 def softmax(z: Tensor, letters: tuple[Index, ...]) -> Expr:
     r""":math:`p_k = e^{z_k} / \sum_{k'} e^{z_{k'}}` over the last axis.
 
@@ -32,6 +40,9 @@ def softmax(z: Tensor, letters: tuple[Index, ...]) -> Expr:
     return sympy.exp(z[(*outer, k)]) / Sum(sympy.exp(z[(*outer, other)]), other)
 
 
+@in_catalogue(
+    whole_axis=True, gives="values", caveats="Computed with a shifted log-sum-exp; finite for every finite input."
+)
 def log_softmax(z: Tensor, letters: tuple[Index, ...]) -> Expr:
     r""":math:`z_k - \log\sum_{k'} e^{z_{k'}}` over the last axis.
 
@@ -60,7 +71,4 @@ def maxout(z: Tensor) -> Expr:
     >>> maxout(tensor("z", b, k, r))
     max[r](z[b, k, r])
     """
-    return Max(z[z.letters], z.letters[-1])
-
-
-__all__ = ["softmax", "log_softmax", "maxout"]
+    return Max(z[z.indices], z.indices[-1])

@@ -1,16 +1,20 @@
-"""What an activation is."""
+"""What an activation is, and how one is put into the catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from sympy import Expr
 
 from derive.language.tensor import Tensor
-from derive.networks.catalogue import Entry, own_name
+from derive.networks.catalogue import GIVES, Entry, enter, own_name
+from derive.networks.initializers import INITIALIZERS
 
-ACTIVATIONS: dict[str, Activation] = {}  # the catalogue by name
+F = TypeVar("F", bound=Callable)
+
+ACTIVATIONS: dict[str, Activation] = {}  # the catalogue by name, in the order of their modules
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,16 @@ class Activation(Entry):
     whole_axis: bool = False
     gives: str = "values"
     caveats: str = ""
-    options: tuple[tuple[str, object], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
-    what = "activation"
+    what: ClassVar[str] = "activation"
 
     def __call__(self, z: Tensor) -> Expr:
         """The activated element at the letters of ``z``."""
         options = dict(self.options)
-        return self.rule(z, z.letters, **options) if self.whole_axis else self.rule(z[z.letters], **options)
+        return self.rule(z, z.indices, **options) if self.whole_axis else self.rule(z[z.indices], **options)
 
-    def with_options(self, **options) -> Activation:
+    def with_options(self, **options: Any) -> Self:
         """The same activation with other numbers in it.
 
         >>> from derive.networks.activations import ACTIVATIONS
@@ -62,8 +66,45 @@ class Activation(Entry):
         return replace(self, options=self.chosen(options))
 
     @classmethod
-    def catalogue(cls) -> dict[str, Activation]:
+    def catalogue(cls) -> dict[str, Activation]:  # type: ignore[override]  # of this class, not of a subclass
         return ACTIVATIONS
+
+    def accepted(self) -> dict[str, tuple[str, ...]]:
+        return {"init": INITIALIZERS, "gives": GIVES, "caveats": ()}
+
+    def option_pairs(self) -> tuple[tuple[str, Any], ...]:
+        return self.options
+
+
+def in_catalogue(
+    name: str = "",
+    *,
+    gives: str = "",
+    caveats: str = "",
+    init: str = "glorot_uniform",
+    letter: str = "h",
+    whole_axis: bool = False,
+) -> Callable[[F], F]:
+    """Put the function below into the catalogue; the arguments are those of :class:`Activation`.
+
+    ``name`` is by default that of the function, whose docstring begins with its formula.  Saving, messages, the command
+    line and the pages of the documentation read the catalogue: nothing else is to be done.
+
+    >>> @in_catalogue(gives="values")
+    ... def bent(u):
+    ...     "The formula."
+    Traceback (most recent call last):
+    derive.language.errors.DeriveError: activation 'bent' of ... does not say caveats; write caveats=...
+    """
+
+    def registered(rule: F) -> F:
+        enter(Activation(name or rule.__name__, rule, init, letter, whole_axis, gives, caveats))
+        return rule
+
+    return registered
+
+
+GivenActivation = str | Mapping[str, Any] | Activation | Callable[..., Expr] | None  # what people pass
 
 
 def own(function: Callable) -> Activation:

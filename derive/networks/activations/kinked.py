@@ -6,11 +6,17 @@ from sympy import Expr, Piecewise, Rational, exp
 
 from derive.language.nodes import relu
 
+from .base import in_catalogue
+
 SELU_ALPHA = Rational("1.6732632423543772")  # the fixed point of zero mean and unit variance, Klambauer et al. (2017)
 LEAK = Rational(1, 100)
 SELU_SCALE = Rational("1.0507009873554805")
 
+# defined with the language, because its derivative at the kink is a convention of the language
+in_catalogue(init="he_normal", gives="nonnegative", caveats="The derivative at the kink is 0.")(relu)
 
+
+@in_catalogue(gives="values", caveats="The step has no gradient: training through it is refused. 1 at u = 0.")
 def threshold(u: Expr) -> Expr:
     r"""The step :math:`[u \ge 0]` of Rosenblatt's perceptron.
 
@@ -24,7 +30,8 @@ def threshold(u: Expr) -> Expr:
     return Piecewise((1, u >= 0), (0, True))
 
 
-def leaky_relu(u: Expr, alpha=LEAK) -> Expr:
+@in_catalogue(init="he_normal", gives="values", caveats="The derivative at the kink is alpha.")
+def leaky_relu(u: Expr, alpha: float | Expr = LEAK) -> Expr:
     r""":math:`u` where it is positive, :math:`\alpha u` elsewhere.
 
     References
@@ -52,7 +59,13 @@ def prelu(u: Expr, alpha: Expr) -> Expr:
     return Piecewise((u, u > 0), (alpha * u, True))
 
 
-def elu(u: Expr, alpha=1) -> Expr:
+@in_catalogue(
+    init="he_normal",
+    gives="values",
+    caveats="The derivative at the kink is alpha. The exponential is read only where u is not positive, so its overflow "
+    "elsewhere is never seen.",
+)
+def elu(u: Expr, alpha: float | Expr = 1) -> Expr:
     r""":math:`u` where it is positive, :math:`\alpha(e^u - 1)` elsewhere.
 
     References
@@ -62,6 +75,12 @@ def elu(u: Expr, alpha=1) -> Expr:
     return Piecewise((u, u > 0), (alpha * (exp(u) - 1), True))
 
 
+@in_catalogue(
+    init="lecun_normal",
+    gives="values",
+    caveats="The derivative at the kink is that of the left piece, lambda alpha. The exponential is read only where u is "
+    "not positive.",
+)
 def selu(u: Expr) -> Expr:
     r""":math:`\lambda u` where it is positive, :math:`\lambda\alpha(e^u - 1)` elsewhere; keeps mean 0 and variance 1.
 
@@ -72,6 +91,10 @@ def selu(u: Expr) -> Expr:
     return SELU_SCALE * elu(u, SELU_ALPHA)
 
 
+@in_catalogue(
+    gives="nonnegative",
+    caveats="The derivative at both kinks is 0. Reaches 0 and 1 exactly, where a cross-entropy has no value.",
+)
 def hard_sigmoid(u: Expr) -> Expr:
     r""":math:`u/6 + 1/2`, cut off at 0 and 1.
 
@@ -82,6 +105,7 @@ def hard_sigmoid(u: Expr) -> Expr:
     return Piecewise((0, u <= -3), (1, u >= 3), (u / 6 + Rational(1, 2), True))
 
 
+@in_catalogue(gives="values", caveats="The derivative at both kinks is 0.")
 def hard_tanh(u: Expr) -> Expr:
     r""":math:`u`, cut off at -1 and 1.
 
@@ -90,6 +114,3 @@ def hard_tanh(u: Expr) -> Expr:
     Collobert, *Large scale machine learning* (2004).
     """
     return Piecewise((-1, u <= -1), (1, u >= 1), (u, True))
-
-
-__all__ = ["threshold", "relu", "leaky_relu", "prelu", "elu", "selu", "hard_sigmoid", "hard_tanh"]

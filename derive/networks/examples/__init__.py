@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from derive.derivation.backprop import backprop
+from derive.derivation.derivation import Derivation
 from derive.language.errors import DeriveError
 from derive.language.text.parse import parse
 from derive.language.tensor import Tensor
@@ -28,7 +29,7 @@ class Model:
     loss: Tensor
     wrt: tuple[Tensor, ...]
 
-    def backprop(self):
+    def backprop(self) -> Derivation:
         """Derive the gradients of the loss."""
         return backprop(self.loss, wrt=list(self.wrt), name=self.name)
 

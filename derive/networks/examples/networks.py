@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from derive.networks import layers as L
-from derive.networks.layers.graph import Input, Node
+from derive.networks.layers.base import Node
+from derive.networks.layers.graph import Input
 from derive.networks.model import Model, Sequential
 
 
@@ -127,7 +128,9 @@ def residual(x: Node, filters: int, stride: int, project: bool, wide: int = 1) -
     return L.Activation("relu")(L.Add()([h, past]))
 
 
-def small_resnet(depth: int = 8, classes: int = 10, shape=(32, 32, 3), width: int = 16) -> Model:
+def small_resnet(
+    depth: int = 8, classes: int = 10, shape: tuple[int, int, int] = (32, 32, 3), width: int = 16
+) -> Model:
     """A residual network for small images, of depth 6n + 2 (8, 14, 20, ...), with projections where the size changes.
 
     References

@@ -1,10 +1,17 @@
-"""The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``."""
+"""The catalogue of layers; each is a forward definition, and nothing else.  ``from derive import layers as L``.
 
-from derive.language.hints import did_you_mean
+A layer is one file of this folder, with a class under :func:`~derive.networks.layers.registry.in_catalogue`.
+"""
+
+from typing import Any as _Any
+
+from derive.language.hints import did_you_mean as _did_you_mean
+from derive.networks.catalogue import import_all as _import_all
 from .activation import Activation
 from .bag import EmbeddingBag
-from .base import Builder, Function, Layer, Parameter, Random, State
-from .config import LAYERS, layer_config, layer_from
+from .base import Function, Layer
+from .builder import Builder, Parameter, Random, State
+from .config import layer_config, layer_from
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
 from .dense import Dense
 from .dropout import Dropout, SpatialDropout
@@ -16,14 +23,19 @@ from .penalty import Penalty
 from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
 from .radial import RBF
 from .recurrent import GRU, LSTM, FinalState, SimpleRNN
+from .registry import LAYERS
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from .wrappers import Bidirectional, TimeDistributed
 
+# the names above are for readers and type checkers; a layer is public without being listed
+_import_all(__name__, __path__)
+globals().update(LAYERS)
 
-def __getattr__(name: str):
+
+def __getattr__(name: str) -> _Any:
     if name.startswith("_"):
         raise AttributeError(name)
     raise AttributeError(
-        f"derive.networks.layers has no {name!r}{did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
+        f"derive.networks.layers has no {name!r}{_did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Activation(Layer):
     r"""Apply an activation: :math:`h = f(x)`; softmax runs over the last axis.
 
@@ -25,12 +29,11 @@ class Activation(Layer):
     """
 
     kind = "activation"
-    fields = ("activation", "name")
 
-    def __init__(self, activation, name: str | None = None):
+    def __init__(self, activation: GivenActivation, name: str | None = None):
         super().__init__(name)
         self.activation = find_activation(activation, "Activation")
         self.gives = self.activation.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        return new.define(self.activation.letter, x.letters, self.activation(x))
+        return new.define(self.activation.letter, x.indices, self.activation(x))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sympy import Piecewise
 
 from derive.language.errors import DeriveError, ShapeError
@@ -9,12 +11,16 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index
 from derive.language.nodes import Max, Sum
 from derive.language.tensor import Tensor
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, initializer, whole
+from .base import Layer
+from .builder import Builder, whole
+from .registry import in_catalogue
 
 MODES = ("sum", "mean", "max")
 
 
+@in_catalogue
 class EmbeddingBag(Layer):
     r"""The sum, mean or largest entry of the table's rows of an example's tokens: text as a bag of words.
 
@@ -47,7 +53,6 @@ class EmbeddingBag(Layer):
     """
 
     kind = "embedding_bag"
-    fields = ("vocabulary", "units", "mode", "weighted", "init", "name", "trainable")
     gives = "values"
 
     def __init__(
@@ -56,7 +61,7 @@ class EmbeddingBag(Layer):
         units: int,
         mode: str = "sum",
         weighted: bool = False,
-        init="uniform",
+        init: Initializer = "uniform",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -76,9 +81,9 @@ class EmbeddingBag(Layer):
         self.takes = {"dtype": "int", "below": self.vocabulary}
         self.merges = self.weighted
 
-    def connect(self, given, new: Builder) -> Tensor:
+    def connect(self, given: Any, new: Builder) -> Tensor:
         x, w = self._checked(given, new)
-        b, t = x.letters
+        b, t = x.indices
         j, v = new.axis(self.units), Index("v", x.below)
         table = new.parameter("table", v, j, init=self.init)
         row, weight = table[x[b, t], j], 1 if w is None else w[b, t]
@@ -92,7 +97,7 @@ class EmbeddingBag(Layer):
             total = Piecewise((total / n[b], n[b] > 0), (0, True))
         return new.define("h", (b, j), total)
 
-    def _checked(self, given, new: Builder) -> tuple[Tensor, Tensor | None]:
+    def _checked(self, given: Any, new: Builder) -> tuple[Tensor, Tensor | None]:
         said = "EmbeddingBag reads token numbers (B, T), integers of a declared range"
         if self.weighted and len(given) != 2:
             raise ShapeError(f"EmbeddingBag(weighted=True) is called on [x, w]; it was given {len(given)} symbols")

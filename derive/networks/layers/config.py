@@ -2,93 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.networks import activations
 
-from .activation import Activation
-from .bag import EmbeddingBag
 from .base import Layer
-from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D, SeparableConv2D
-from .dense import Dense
-from .dropout import Dropout, SpatialDropout
-from .embedding import Embedding
-from .learned import Maxout, PReLU
-from .merging import Add, Concatenate, Multiply
-from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .penalty import Penalty
-from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
-from .radial import RBF
-from .recurrent import GRU, LSTM, FinalState, SimpleRNN
-from .reshaping import Flatten, Reshape
-from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
-from .wrappers import Bidirectional, TimeDistributed
-
-LAYERS: dict[str, type[Layer]] = {
-    c.__name__: c
-    for c in (
-        Activation,
-        Dense,
-        PReLU,
-        Maxout,
-        RBF,
-        Conv1D,
-        Conv2D,
-        Conv3D,
-        DepthwiseConv2D,
-        SeparableConv2D,
-        Conv2DTranspose,
-        MaxPool1D,
-        MaxPool2D,
-        MaxPool3D,
-        AvgPool1D,
-        AvgPool2D,
-        AvgPool3D,
-        GlobalMaxPool,
-        GlobalAvgPool,
-        ZeroPadding1D,
-        ZeroPadding2D,
-        ZeroPadding3D,
-        UpSampling1D,
-        UpSampling2D,
-        UpSampling3D,
-        Flatten,
-        Reshape,
-        BatchNorm,
-        LayerNorm,
-        GroupNorm,
-        LocalResponseNorm,
-        Dropout,
-        SpatialDropout,
-        Add,
-        Multiply,
-        Concatenate,
-        Embedding,
-        EmbeddingBag,
-        SimpleRNN,
-        LSTM,
-        GRU,
-        FinalState,
-        Bidirectional,
-        TimeDistributed,
-    )
-}
+from .registry import LAYERS
 
 
-def layer_config(layer, name: str) -> dict:
+def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
     """The class and the constructor's arguments of a layer, which stands under ``name``.
 
-    >>> layer_config(Dense(3, activation="relu"), "dense_1")["activation"]
+    >>> layer_config(LAYERS["Dense"](3, activation="relu"), "dense_1")["activation"]
     'relu'
     """
     kind = type(layer).__name__
-    if LAYERS.get(kind) is not type(layer):
+    if not isinstance(layer, Layer) or LAYERS.get(kind) is not type(layer):  # a subclass is not its parent
         raise DeriveError(
             f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
             f"as data, so build the network again from your own program"
         )
-    found = {"layer": kind}
+    found: dict[str, Any] = {"layer": kind}
     for field in layer.fields:
+        if not hasattr(layer, field):
+            raise DeriveError(
+                f"layer {name}: {kind} takes {field!r} and does not keep it; write self.{field} = {field} in its "
+                f"__init__, which saving reads"
+            )
         value = getattr(layer, field)
         if isinstance(value, activations.Activation):
             value = value.config() if value.built_in else value.rule
@@ -105,7 +49,7 @@ def layer_config(layer, name: str) -> dict:
     return {**found, "name": name}
 
 
-def _penalty(one, name: str, role: str) -> dict:
+def _penalty(one: Callable, name: str | None, role: str) -> dict[str, float]:
     if not isinstance(one, Penalty):
         raise DeriveError(
             f"layer {name}: the penalty of its {role} is a function of your own; code is not saved as data"
@@ -113,12 +57,12 @@ def _penalty(one, name: str, role: str) -> dict:
     return one.config()
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Tuples as lists, as JSON has them."""
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def layer_from(config: dict) -> Layer:
+def layer_from(config: Mapping[str, Any]) -> Layer:
     """The layer that :func:`layer_config` wrote."""
     given = dict(config)
     kind = given.pop("layer", None)

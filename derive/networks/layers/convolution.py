@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from sympy import Eq, Integer, expand
+from sympy import Eq, Expr, Integer, expand
 
 from derive.language.errors import ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, initializer, whole
-from .geometry import AXES, Window, check_rank
+from .base import Layer
+from .builder import Builder, apart, whole
+from .geometry import AXES, Padding, PerAxis, Reach, Window, check_rank
+from .registry import in_catalogue
 
 
 class Convolution(Layer):
@@ -19,7 +23,17 @@ class Convolution(Layer):
 
     rank = 2
 
-    def _take(self, kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init):
+    def _take(
+        self,
+        kernel_size: PerAxis,
+        stride: PerAxis,
+        padding: Padding,
+        dilation: PerAxis,
+        activation: GivenActivation,
+        use_bias: bool,
+        kernel_init: Initializer | None,
+        bias_init: Initializer,
+    ) -> None:
         where = type(self).__name__
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.window = Window.of(where, self.rank, kernel_size, stride, padding, dilation)
@@ -31,39 +45,24 @@ class Convolution(Layer):
         self.bias_init = initializer(bias_init, f"{where}: bias_init")
         self.gives = self.activation.gives
 
-    def biased(self, z, o: Index, new: Builder):
+    def biased(self, z: Expr, o: Index, new: Builder) -> Expr:
         """``z``, with the bias of channel ``o`` added."""
         return z + new.parameter("bias", o, init=self.bias_init)[o] if self.use_bias else z
 
 
 class Conv(Convolution):
-    fields = (
-        "filters",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
-
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         groups: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -76,21 +75,21 @@ class Conv(Convolution):
         reach = self.window.over(x, new)
         if self.groups > 1:
             return self._grouped(x, reach, new)
-        b, o = x.letters[0], new.axis(self.filters, "o")
-        c = apart(x.letters[-1], o)
+        b, o = x.indices[0], new.axis(self.filters, "o")
+        c = apart(x.indices[-1], o)
         us, rs = [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, o, init=self.kernel_init)
         z = Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, o)], *rs, c)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
 
-    def _grouped(self, x: Tensor, reach, new: Builder) -> Tensor:
+    def _grouped(self, x: Tensor, reach: list[Reach], new: Builder) -> Tensor:
         """Channel ``c`` of group ``g`` is ``g*C + c`` of the image; the groups' outputs are put side by side."""
         where = type(self).__name__
         g = Index("g", Integer(self.groups))
         c = Index("c", new.split(x.axes[-1], self.groups, where))
         made = new.axis(self.filters, "o")
         k = Index("k", new.split(made.size, self.groups, where, "filters"))
-        b, us, rs = x.letters[0], [a.u for a in reach], [a.r for a in reach]
+        b, us, rs = x.indices[0], [a.u for a in reach], [a.r for a in reach]
         kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_init)
         y = new.define(
             "y",
@@ -101,12 +100,13 @@ class Conv(Convolution):
         return new.activated((b, *us, made), self.biased(z, made, new), self.activation)
 
 
-def beside(y: Tensor, o: Index):
+def beside(y: Tensor, o: Index) -> Expr:
     """The last two axes of ``y`` as one, ``o = g*K + k``: the channels of all groups, one group after another."""
-    *outer, g, k = y.letters
-    return Sum(y[y.letters] * Iverson(Eq(o, k.size * g + k)), g, k)
+    *outer, g, k = y.indices
+    return Sum(y[y.indices] * Iverson(Eq(o, k.size * g + k)), g, k)
 
 
+@in_catalogue
 class Conv1D(Conv):
     r"""A convolution of a sequence (B, T, C) with a kernel (R, C, O).
 
@@ -123,6 +123,7 @@ class Conv1D(Conv):
     kind, rank = "conv1d", 1
 
 
+@in_catalogue
 class Conv2D(Conv):
     r"""A convolution of images (B, H, W, C) with a kernel (R, Q, C, O): NHWC and HWIO.
 
@@ -170,6 +171,7 @@ class Conv2D(Conv):
     kind, rank = "conv2d", 2
 
 
+@in_catalogue
 class Conv3D(Conv):
     r"""A convolution of volumes (B, D, H, W, C) with a kernel (R, Q, T, C, O).
 
@@ -184,6 +186,7 @@ class Conv3D(Conv):
     kind, rank = "conv3d", 3
 
 
+@in_catalogue
 class DepthwiseConv2D(Convolution):
     r"""Each channel convolved with kernels of its own; images (B, H, W, C), kernel (R, Q, C, M).
 
@@ -207,31 +210,18 @@ class DepthwiseConv2D(Convolution):
     """
 
     kind = "depthwise_conv2d"
-    fields = (
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "multiplier",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
 
     def __init__(
         self,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         multiplier: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -241,7 +231,7 @@ class DepthwiseConv2D(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
-        b, c, us = x.letters[0], x.letters[-1], [a.u for a in reach]
+        b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
         z = depthwise(x, reach, self.multiplier, "kernel", self.kernel_init, new)
         if self.multiplier == 1:
             return new.activated((b, *us, c), self.biased(z, c, new), self.activation)
@@ -251,15 +241,16 @@ class DepthwiseConv2D(Convolution):
         return new.activated((b, *us, o), self.biased(beside(y, o), o, new), self.activation)
 
 
-def depthwise(x: Tensor, reach, multiplier: int, role: str, init, new: Builder):
+def depthwise(x: Tensor, reach: list[Reach], multiplier: int, role: str, init: Initializer, new: Builder) -> Expr:
     """Each channel with kernels of its own; by channel ``c`` and, if there are several, ``m``."""
-    b, c, rs = x.letters[0], x.letters[-1], [a.r for a in reach]
+    b, c, rs = x.indices[0], x.indices[-1], [a.r for a in reach]
     m = Index("m", Integer(multiplier))
     kernel = new.parameter(role, *rs, c, m, init=init)
     which = m if multiplier > 1 else Integer(0)
     return Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, which)], *rs)
 
 
+@in_catalogue
 class SeparableConv2D(Convolution):
     r"""A depthwise convolution and then a mixture of channels; images (B, H, W, C).
 
@@ -285,20 +276,19 @@ class SeparableConv2D(Convolution):
     """
 
     kind = "separable_conv2d"
-    fields = ("filters", *DepthwiseConv2D.fields)
 
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
         multiplier: int = 1,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -309,7 +299,7 @@ class SeparableConv2D(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
-        b, c, us = x.letters[0], x.letters[-1], [a.u for a in reach]
+        b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
         m, o = Index("m", Integer(self.multiplier)), new.axis(self.filters, "o")
         z = depthwise(x, reach, self.multiplier, "depthwise_kernel", self.kernel_init, new)
         extra = (m,) if self.multiplier > 1 else ()
@@ -317,12 +307,13 @@ class SeparableConv2D(Convolution):
         mixture = new.parameter(
             "pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o, init=self.kernel_init
         )
-        which = self.multiplier * c + (m if extra else 0)
+        which: Expr = self.multiplier * c + (m if extra else 0)
         inner = apart(c, o)
         z = Sum(y[(b, *us, inner, *extra)] * mixture[0, 0, which.xreplace({c: inner}), o], inner, *extra)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
 
 
+@in_catalogue
 class Conv2DTranspose(Convolution):
     r"""A transposed convolution: the map that a convolution's gradient applies, as a layer; kernel (R, Q, C, O), HWIO.
 
@@ -347,31 +338,18 @@ class Conv2DTranspose(Convolution):
     """
 
     kind = "conv2d_transpose"
-    fields = (
-        "filters",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "activation",
-        "use_bias",
-        "kernel_init",
-        "bias_init",
-        "name",
-        "trainable",
-    )
 
     def __init__(
         self,
         filters: int,
-        kernel_size,
-        stride=1,
-        padding="valid",
-        dilation=1,
-        activation=None,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -381,15 +359,15 @@ class Conv2DTranspose(Convolution):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, 2, "Conv2DTranspose", new)
-        b, u, v = x.letters[0], Index("u", x.axes[1]), Index("v", x.axes[2])
+        b, u, v = x.indices[0], Index("u", x.axes[1]), Index("v", x.axes[2])
         o = new.axis(self.filters, "o")
-        c = apart(x.letters[-1], o)
+        c = apart(x.indices[-1], o)
         (p, r, row), (q, s, column) = (self._along(n, i, new) for n, i in enumerate((u, v)))
         kernel = new.parameter("kernel", r, s, c, o, init=self.kernel_init)
         z = Sum(x[b, u, v, c] * kernel[r, s, c, o] * Iverson(Eq(p, row)) * Iverson(Eq(q, column)), u, v, r, s, c)
         return new.activated((b, p, q, o), self.biased(z, o, new), self.activation)
 
-    def _along(self, n: int, u: Index, new: Builder):
+    def _along(self, n: int, u: Index, new: Builder) -> tuple[Index, Index, Expr]:
         """The output's index, the tap's, and where tap ``r`` of input ``u`` goes."""
         step, apart, taps = self.window.stride[n], self.window.dilation[n], self.window.size[n]
         width = apart * (taps - 1) + 1
@@ -398,7 +376,7 @@ class Conv2DTranspose(Convolution):
         elif self.padding == "valid":
             before, out = 0, step * u.size + max(width - step, 0)
         else:
-            before, after = self.window.padding[n]
+            before, after = self.window.pair(n)
             out = expand(step * (u.size - 1) + width - before - after)
             if new.number(out) < 1:
                 raise ShapeError(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
+from derive.networks.activations import GivenActivation
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Layer
+from .builder import Builder, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Dense(Layer):
     r"""A fully connected layer over the last axis.
 
@@ -35,15 +40,14 @@ class Dense(Layer):
     """
 
     kind = "dense"
-    fields = ("units", "activation", "use_bias", "kernel_init", "bias_init", "name", "trainable")
 
     def __init__(
         self,
         units: int,
-        activation=None,
+        activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init=None,
-        bias_init="zeros",
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -59,7 +63,7 @@ class Dense(Layer):
         self.gives = self.activation.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
         kernel = new.parameter("kernel", i, j, init=self.kernel_init)

@@ -7,12 +7,16 @@ from fractions import Fraction
 from sympy import Rational
 
 from derive.language.errors import DeriveError, ShapeError
+from derive.language.index import Index
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
 from .numbers import exact
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Dropout(Layer):
     r"""Each element is kept with probability 1 - rate, and then made larger by as much.
 
@@ -41,7 +45,6 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
-    fields = ("rate", "name")
 
     def __init__(self, rate: float, name: str | None = None):
         super().__init__(name)
@@ -49,9 +52,9 @@ class Dropout(Layer):
         if not 0 <= self._rate < 1:
             raise DeriveError(f"{type(self).__name__}: rate is {rate}; accepted is a number from 0, below 1")
 
-    def masked(self, x: Tensor, new: Builder):
+    def masked(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         """The letters of the mask."""
-        return x.letters
+        return x.indices
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if not new.training:
@@ -59,9 +62,10 @@ class Dropout(Layer):
         kept = Rational(1) - self._rate
         letters = self.masked(x, new)
         mask = new.draw("mask", *letters, chance=Fraction(int(kept.p), int(kept.q)))
-        return new.define("h", x.letters, mask[letters] * x[x.letters] / kept)
+        return new.define("h", x.indices, mask[letters] * x[x.indices] / kept)
 
 
+@in_catalogue
 class SpatialDropout(Dropout):
     r"""Dropout of whole channels: :math:`h_{b,p,q,c} = \frac{m_{b,c}}{1 - \text{rate}}\, x_{b,p,q,c}`.
 
@@ -78,9 +82,9 @@ class SpatialDropout(Dropout):
 
     kind = "spatial_dropout"
 
-    def masked(self, x: Tensor, new: Builder):
+    def masked(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         if x.rank < 3:
             raise ShapeError(
                 f"SpatialDropout reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
             )
-        return x.letters[0], x.letters[-1]
+        return x.indices[0], x.indices[-1]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.tensor import Tensor
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, initializer, whole
+from .base import Layer
+from .builder import Builder, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class Embedding(Layer):
     r"""A row of a table for each token number.
 
@@ -42,9 +46,15 @@ class Embedding(Layer):
     """
 
     kind = "embedding"
-    fields = ("vocabulary", "units", "init", "name", "trainable")
 
-    def __init__(self, vocabulary: int, units: int, init="uniform", name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        vocabulary: int,
+        units: int,
+        init: Initializer = "uniform",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.vocabulary = whole(vocabulary, f"Embedding({vocabulary!r}): vocabulary")
         if self.vocabulary < 2:
@@ -67,4 +77,4 @@ class Embedding(Layer):
         j = new.axis(self.units)
         v = Index("v", x.below)
         table = new.parameter("table", v, j, init=self.init)
-        return new.define("h", (*x.letters, j), table[x[x.letters], j])
+        return new.define("h", (*x.indices, j), table[x[x.indices], j])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sympy import Expr, Integer, expand
 
@@ -20,11 +21,14 @@ from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.tensor import Tensor
 
-from .base import Builder, whole
+from .builder import Builder, whole
 from .sizes import quotient
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 SHAPES = {1: "(B, T, C)", 2: "(B, H, W, C)", 3: "(B, D, H, W, C)"}
+PerAxis = int | Sequence[int]  # one number for all axes, or one each
+Padding = str | int | Sequence[int | Sequence[int]]
+Pairs = tuple[tuple[int, int], ...]
 OUT, TAPS = "uvw", "rst"  # the letters of outputs and of taps
 
 
@@ -51,11 +55,19 @@ class Window:
     where: str
     size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: str | tuple[tuple[int, int], ...]
+    padding: str | Pairs
     dilation: tuple[int, ...]
 
     @classmethod
-    def of(cls, where: str, rank: int, size, stride=1, padding="valid", dilation=1) -> Window:
+    def of(
+        cls,
+        where: str,
+        rank: int,
+        size: PerAxis,
+        stride: PerAxis = 1,
+        padding: Padding = "valid",
+        dilation: PerAxis = 1,
+    ) -> Window:
         """Checked; numbers stand for all axes."""
         return cls(
             where,
@@ -82,14 +94,18 @@ class Window:
             before, after = left // 2, left - left // 2
             out = quotient(size - 1, step) + 1 if step > 1 else size
         else:
-            before, after = (0, 0) if self.padding == "valid" else self.padding[n]
+            before, after = self.pair(n)
             if have + before + after < width:
                 raise ShapeError(self._no_output(n, have, width, before + after, x, new))
             out = expand(quotient(size + before + after - width, step) + 1)
         u, r = Index(OUT[n], out), Index(TAPS[n], Integer(taps))
         return Reach(u, r, step * u + apart * r - before, before, after, size)
 
-    def _no_output(self, n, have, width, padding, x, new) -> str:
+    def pair(self, n: int) -> tuple[int, int]:
+        """The padding before and after along an axis, where it is no word of :meth:`over`'s: none if it is "valid"."""
+        return (0, 0) if isinstance(self.padding, str) else self.padding[n]
+
+    def _no_output(self, n: int, have: int, width: int, padding: int, x: Tensor, new: Builder) -> str:
         shape = tuple(new.number(a) for a in x.axes[1:])
         dilated = f" with dilation {self.dilation[n]}" if self.dilation[n] > 1 else ""
         said = (
@@ -115,7 +131,7 @@ def check_rank(x: Tensor, rank: int, where: str, new: Builder) -> None:
         raise ShapeError(f"{where} reads {SHAPES[rank]}, channels last; it was given {x.rank} axes, {new.shape(x)}")
 
 
-def per_axis(value, rank: int, what: str) -> tuple[int, ...]:
+def per_axis(value: PerAxis, rank: int, what: str) -> tuple[int, ...]:
     """One positive whole number for every axis, given one for all or one each."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != rank:
@@ -126,27 +142,32 @@ def per_axis(value, rank: int, what: str) -> tuple[int, ...]:
     return (whole(value, what),) * rank
 
 
-def paddings(value, rank: int, where: str):
+def paddings(value: Padding, rank: int, where: str) -> str | Pairs:
     """ "valid", "same", a number for all sides, one for each axis, or a pair ``(before, after)`` for each axis."""
     if isinstance(value, str):
         if value not in ("valid", "same"):
             raise DeriveError(f"{where}: padding is {value!r}; accepted are {_accepted(rank)}")
         return value
+    return pairs(value, rank, where)
+
+
+def pairs(value: int | Sequence[int | Sequence[int]], rank: int, where: str) -> Pairs:
+    """The numbers (before, after) for each axis, of one number, one for each axis or a pair for each."""
     if not isinstance(value, Sequence):
         return ((_count(value, where),) * 2,) * rank
     if len(value) != rank:
         raise ShapeError(f"{where}: padding is {value!r}; accepted are {_accepted(rank)}")
-    pairs = [tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v, v) for v in value]
-    if any(len(p) != 2 for p in pairs):
+    each = [tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v, v) for v in value]
+    if any(len(p) != 2 for p in each):
         raise ShapeError(f"{where}: padding is {value!r}; a pair is (before, after)")
-    return tuple((_count(p[0], where), _count(p[1], where)) for p in pairs)
+    return tuple((_count(p[0], where), _count(p[1], where)) for p in each)
 
 
 def _accepted(rank: int) -> str:
     return f"'valid', 'same', a whole number, or one number or pair (before, after) for each of the {rank} axes"
 
 
-def _count(value, where: str) -> int:
+def _count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
         raise ShapeError(f"{where}: padding {value!r} is not a whole number from 0")
     return value.__index__()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import maxout, prelu
+from derive.networks.initializers import Initializer, PerGate, initializer
 
-from .base import Builder, Layer, PerGate, apart, initializer, whole
+from .base import Layer
+from .builder import Builder, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class PReLU(Layer):
     r"""A leaky relu whose slope is learned.
 
@@ -38,19 +42,19 @@ class PReLU(Layer):
     """
 
     kind = "prelu"
-    fields = ("shared", "init", "name", "trainable")
     gives = "values"
 
-    def __init__(self, shared: bool = False, init=0.25, name: str | None = None, trainable: bool = True):
+    def __init__(self, shared: bool = False, init: Initializer = 0.25, name: str | None = None, trainable: bool = True):
         super().__init__(name, trainable)
         self.shared, self.init = bool(shared), initializer(init, "PReLU: init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        axes = () if self.shared else x.letters[-1:]
+        axes = () if self.shared else x.indices[-1:]
         slope = new.parameter("slope", *axes, init=self.init)
-        return new.define("h", x.letters, prelu(x[x.letters], slope[axes]))
+        return new.define("h", x.indices, prelu(x[x.indices], slope[axes]))
 
 
+@in_catalogue
 class Maxout(Layer):
     r"""The largest of several linear functions of the last axis.
 
@@ -82,7 +86,6 @@ class Maxout(Layer):
     """
 
     kind = "maxout"
-    fields = ("units", "pieces", "use_bias", "kernel_init", "bias_init", "name", "trainable")
     gives = "values"
 
     def __init__(
@@ -90,8 +93,8 @@ class Maxout(Layer):
         units: int,
         pieces: int = 2,
         use_bias: bool = True,
-        kernel_init="glorot_uniform",
-        bias_init="zeros",
+        kernel_init: Initializer = "glorot_uniform",
+        bias_init: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -103,7 +106,7 @@ class Maxout(Layer):
         self.bias_init = initializer(bias_init, f"Maxout({units!r}): bias_init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j, r = new.axis(self.units), new.axis(self.pieces, "r")
         i = apart(i, j)
         kernel = new.parameter("kernel", i, j, r, init=PerGate(self.kernel_init, axis=2))

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from sympy import Add as Plus
-from sympy import Eq, Integer, Mul
+from sympy import Eq, Expr, Integer, Mul
 
 from derive.language.errors import ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
+from .registry import in_catalogue
 
 
 class Merge(Layer):
     """What element by element merging shares: equal shapes, where an axis of size 1 stands for all."""
 
     merges = True
-    fields = ("name",)
 
     def __init__(self, name: str | None = None):
         super().__init__(name)
 
-    def elements(self, xs: list[Tensor], new: Builder):
+    def elements(self, xs: list[Tensor], new: Builder) -> tuple[tuple[Index, ...], list[Expr]]:
         """The letters of the largest, and each tensor read there."""
         widest = max(xs, key=lambda t: [new.number(a) for a in t.axes[1:]])
         for t in xs:
@@ -33,15 +34,15 @@ class Merge(Layer):
                     raise self._misfit(xs, new)
                 if new.number(a) == new.number(wide):
                     new.same(a, wide, type(self).__name__)
-        return widest.letters, [
-            t[(t.letters[0], *(self._at(a, i, new) for a, i in zip(t.axes[1:], widest.letters[1:], strict=True)))]
+        return widest.indices, [
+            t[(t.indices[0], *(self._at(a, i, new) for a, i in zip(t.axes[1:], widest.indices[1:], strict=True)))]
             for t in xs
         ]
 
-    def _at(self, axis, i: Index, new: Builder):
+    def _at(self, axis: Expr, i: Index, new: Builder) -> Expr:
         return Integer(0) if new.number(axis) == 1 and new.number(i.size) > 1 else i
 
-    def _misfit(self, xs, new: Builder) -> ShapeError:
+    def _misfit(self, xs: list[Tensor], new: Builder) -> ShapeError:
         shapes = ", ".join(f"{t.name} {new.shape(t)}" for t in xs)
         return ShapeError(
             f"{type(self).__name__}: the shapes are {shapes}; accepted are equal shapes, or 1 for an "
@@ -49,6 +50,7 @@ class Merge(Layer):
         )
 
 
+@in_catalogue
 class Add(Merge):
     r"""The sum of several symbols, element by element: :math:`h_{b,i} = \sum_n x^{(n)}_{b,i}`; a skip connection.
 
@@ -71,6 +73,7 @@ class Add(Merge):
         return new.define("h", letters, Plus(*elements))
 
 
+@in_catalogue
 class Multiply(Merge):
     r"""The product of several symbols, element by element: :math:`h_{b,i} = \prod_n x^{(n)}_{b,i}`; a gate.
 
@@ -87,6 +90,7 @@ class Multiply(Merge):
         return new.define("h", letters, Mul(*elements))
 
 
+@in_catalogue
 class Concatenate(Layer):
     r"""Several symbols side by side along the last axis.
 
@@ -100,7 +104,6 @@ class Concatenate(Layer):
 
     kind = "concatenate"
     merges = True
-    fields = ("name",)
 
     def __init__(self, name: str | None = None):
         super().__init__(name)
@@ -118,6 +121,6 @@ class Concatenate(Layer):
             for a, wanted in zip(t.axes[1:-1], first.axes[1:-1], strict=True):
                 new.same(a, wanted, "Concatenate")
             c = Index("c", t.axes[-1])
-            parts.append(Sum(t[(*first.letters[:-1], c)] * Iverson(Eq(o, begin + c)), c))
+            parts.append(Sum(t[(*first.indices[:-1], c)] * Iverson(Eq(o, begin + c)), c))
             begin += t.axes[-1]
-        return new.define("h", (*first.letters[:-1], o), Plus(*parts))
+        return new.define("h", (*first.indices[:-1], o), Plus(*parts))

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from sympy import Integer, Mul, sqrt
+from collections.abc import Sequence
+
+from sympy import Expr, Integer, Mul, sqrt
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
 from .convolution import beside
 from .numbers import exact
+from .registry import in_catalogue
 
 
 class Normalization(Layer):
     """What the normalizations share: ``gamma`` and ``beta``, one for each channel, and epsilon."""
 
-    def _take(self, epsilon, center, scale):
+    def _take(self, epsilon: float, center: bool, scale: bool) -> None:
         self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
         self._eps = exact(epsilon, f"{type(self).__name__}: epsilon")
 
-    def affine(self, element, c: Index, new: Builder):
+    def affine(self, element: Expr, c: Index, new: Builder) -> Expr:
         """``gamma * element + beta``, by channel."""
         if self.scale:
             element = new.parameter("gamma", c, init="ones")[c] * element
         return element + new.parameter("beta", c, init="zeros")[c] if self.center else element
 
-    def moments(self, element, over, kept, new: Builder) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, element: Expr, over: Sequence[Index], kept: tuple[Index, ...], new: Builder
+    ) -> tuple[Tensor, Tensor]:
         """Mean and variance over some indices, by the kept ones."""
         count = Mul(*(i.size for i in over))
         mean = new.define("mean", kept, Sum(element, *over) / count)
         return mean, new.define("var", kept, Sum((element - mean[kept]) ** 2, *over) / count)
 
 
+@in_catalogue
 class BatchNorm(Normalization):
     r"""Batch normalization over all axes but the last.
 
@@ -75,7 +82,6 @@ class BatchNorm(Normalization):
     """
 
     kind = "batch_norm"
-    fields = ("momentum", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -93,18 +99,19 @@ class BatchNorm(Normalization):
             raise DeriveError(f"BatchNorm: momentum is {momentum}; accepted is a number from 0, below 1")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *over, c = x.letters
+        *over, c = x.indices
         held = new.remember("mean", c, init="zeros"), new.remember("variance", c, init="ones")
         if new.training:
-            mean, variance = self.moments(x[x.letters], over, (c,), new)
+            mean, variance = self.moments(x[x.indices], over, (c,), new)
             for state, now in zip(held, (mean, variance), strict=True):
                 new.update(state, self._m * state[c] + (1 - self._m) * now[c])
         else:
             mean, variance = held
-        hat = new.define("xh", x.letters, (x[x.letters] - mean[c]) / sqrt(variance[c] + self._eps))
-        return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
+        hat = new.define("xh", x.indices, (x[x.indices] - mean[c]) / sqrt(variance[c] + self._eps))
+        return new.define("h", x.indices, self.affine(hat[x.indices], c, new))
 
 
+@in_catalogue
 class LayerNorm(Normalization):
     r"""Each example's channels normalized among themselves, over the last axis.
 
@@ -128,7 +135,6 @@ class LayerNorm(Normalization):
     """
 
     kind = "layer_norm"
-    fields = ("epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -142,12 +148,13 @@ class LayerNorm(Normalization):
         self._take(epsilon, center, scale)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *kept, c = x.letters
-        mean, variance = self.moments(x[x.letters], (c,), tuple(kept), new)
-        hat = new.define("xh", x.letters, (x[x.letters] - mean[tuple(kept)]) / sqrt(variance[tuple(kept)] + self._eps))
-        return new.define("h", x.letters, self.affine(hat[x.letters], c, new))
+        *kept, c = x.indices
+        mean, variance = self.moments(x[x.indices], (c,), tuple(kept), new)
+        hat = new.define("xh", x.indices, (x[x.indices] - mean[tuple(kept)]) / sqrt(variance[tuple(kept)] + self._eps))
+        return new.define("h", x.indices, self.affine(hat[x.indices], c, new))
 
 
+@in_catalogue
 class GroupNorm(Normalization):
     r"""Each example's channels normalized in groups, over a group's channels and all positions.
 
@@ -174,7 +181,6 @@ class GroupNorm(Normalization):
     """
 
     kind = "group_norm"
-    fields = ("groups", "epsilon", "center", "scale", "name", "trainable")
 
     def __init__(
         self,
@@ -190,15 +196,16 @@ class GroupNorm(Normalization):
         self._take(epsilon, center, scale)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, *at, c = x.letters
+        b, *at, c = x.indices
         g = Index("g", Integer(self.groups))
         k = Index("k", new.split(c.size, self.groups, "GroupNorm"))
         element = x[(b, *at, k.size * g + k)]
         mean, variance = self.moments(element, (*at, k), (b, g), new)
         hat = new.define("xh", (b, *at, g, k), (element - mean[b, g]) / sqrt(variance[b, g] + self._eps))
-        return new.define("h", x.letters, self.affine(beside(hat, c), c, new))
+        return new.define("h", x.indices, self.affine(beside(hat, c), c, new))
 
 
+@in_catalogue
 class LocalResponseNorm(Layer):
     r"""Each channel divided by a power of the sum of squares of its neighbours.
 
@@ -224,7 +231,6 @@ class LocalResponseNorm(Layer):
     """
 
     kind = "local_response_norm"
-    fields = ("n", "k", "alpha", "beta", "name")
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, name: str | None = None):
         super().__init__(name)
@@ -239,9 +245,9 @@ class LocalResponseNorm(Layer):
         ]
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *at, c = x.letters
+        *at, c = x.indices
         k, alpha, beta = self._numbers
         r = Index("r", Integer(self.n))
         squares = Sum(x[(*at, c + r - self.n // 2)] ** 2, r)
-        s = new.define("s", x.letters, k + alpha * squares)
-        return new.define("h", x.letters, x[x.letters] * s[x.letters] ** -beta)
+        s = new.define("s", x.indices, k + alpha * squares)
+        return new.define("h", x.indices, x[x.indices] * s[x.indices] ** -beta)

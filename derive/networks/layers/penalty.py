@@ -44,7 +44,7 @@ class Penalty:
     l1: float = 0
     l2: float = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, rate in (("l1", self.l1), ("l2", self.l2)):
             if exact(rate, f"Penalty: {name}") < 0:
                 raise DeriveError(f"Penalty: {name} is {rate}; accepted is a number that is not negative")
@@ -73,6 +73,6 @@ def penalties(where: str, given: dict) -> dict[str, Callable]:
 
 def price(one: Callable, t: Tensor, examples: Expr | None = None) -> Expr:
     """The sum over all elements of a tensor, or its mean over the examples."""
-    each = Add.make_args(one(t[t.letters]))
-    total = Add(*(Sum(part, *t.letters) if t.rank else part for part in each))
+    each = Add.make_args(one(t[t.indices]))
+    total = Add(*(Sum(part, *t.indices) if t.rank else part for part in each))
     return total if examples is None else total / examples

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from sympy import And, Integer, Mul, Piecewise
+from sympy import And, Expr, Integer, Mul, Piecewise
 
 from derive.language.errors import ShapeError
+from derive.language.index import Index
 from derive.language.nodes import Max, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
-from .geometry import AXES, OUT, Window
+from .base import Layer
+from .builder import Builder
+from .geometry import AXES, OUT, Padding, PerAxis, Reach, Window
+from .registry import in_catalogue
 
 
 class Pool(Layer):
     """What the poolings share: a window, by default one that moves by its own size."""
 
     rank = 2
-    fields = ("size", "stride", "padding", "name")
 
-    def __init__(self, size=2, stride=None, padding="valid", name: str | None = None):
+    def __init__(
+        self, size: PerAxis = 2, stride: PerAxis | None = None, padding: Padding = "valid", name: str | None = None
+    ):
         super().__init__(name)
         self.size, self.stride, self.padding = size, stride, padding
         self.window = Window.of(type(self).__name__, self.rank, size, size if stride is None else stride, padding)
 
-    def reach(self, x: Tensor, new: Builder):
+    def reach(self, x: Tensor, new: Builder) -> list[Reach]:
         """The window over ``x``; every window holds a position of the image."""
         found = self.window.over(x, new)
         for n, a in enumerate(found):
@@ -39,26 +43,31 @@ class Pool(Layer):
 
 class MaxPool(Pool):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        b, c, reach = x.indices[0], x.indices[-1], self.reach(x, new)
         read = x[(b, *(a.at for a in reach), c)]
         return new.define("h", (b, *(a.u for a in reach), c), Max(read, *(a.r for a in reach)))
 
 
 class AvgPool(Pool):
-    fields = ("size", "stride", "padding", "count_padding", "name")
-
-    def __init__(self, size=2, stride=None, padding="valid", count_padding: bool = False, name: str | None = None):
+    def __init__(
+        self,
+        size: PerAxis = 2,
+        stride: PerAxis | None = None,
+        padding: Padding = "valid",
+        count_padding: bool = False,
+        name: str | None = None,
+    ):
         super().__init__(size, stride, padding, name)
         self.count_padding = bool(count_padding)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        b, c, reach = x.letters[0], x.letters[-1], self.reach(x, new)
+        b, c, reach = x.indices[0], x.indices[-1], self.reach(x, new)
         total = Sum(x[(b, *(a.at for a in reach), c)], *(a.r for a in reach))
         return new.define(
             "h", (b, *(a.u for a in reach), c), total * Mul(*(self._share(a, n, new) for n, a in enumerate(reach)))
         )
 
-    def _share(self, a, n: int, new: Builder):
+    def _share(self, a: Reach, n: int, new: Builder) -> Expr:
         """One over how many positions a window has along one axis."""
         if self.count_padding or not a.padded:
             return 1 / a.r.size
@@ -67,6 +76,7 @@ class AvgPool(Pool):
         return 1 / count[a.u]
 
 
+@in_catalogue
 class MaxPool1D(MaxPool):
     r"""The largest value of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \max_r x_{b,\,Su + r - P,\,c}`.
 
@@ -80,6 +90,7 @@ class MaxPool1D(MaxPool):
     kind, rank = "max_pool1d", 1
 
 
+@in_catalogue
 class MaxPool2D(MaxPool):
     r"""The largest value of a window of an image (B, H, W, C).
 
@@ -109,6 +120,7 @@ class MaxPool2D(MaxPool):
     kind = "max_pool2d"
 
 
+@in_catalogue
 class MaxPool3D(MaxPool):
     """The largest value of a window of a volume (B, D, H, W, C); parameters as for :class:`MaxPool2D`.
 
@@ -120,6 +132,7 @@ class MaxPool3D(MaxPool):
     kind, rank = "max_pool3d", 3
 
 
+@in_catalogue
 class AvgPool1D(AvgPool):
     r"""The mean of a window of a sequence (B, T, C): :math:`h_{b,u,c} = \frac1R \sum_r x_{b,\,Su + r - P,\,c}`.
 
@@ -133,6 +146,7 @@ class AvgPool1D(AvgPool):
     kind, rank = "avg_pool1d", 1
 
 
+@in_catalogue
 class AvgPool2D(AvgPool):
     r"""The mean of a window of an image (B, H, W, C).
 
@@ -154,6 +168,7 @@ class AvgPool2D(AvgPool):
     kind = "avg_pool2d"
 
 
+@in_catalogue
 class AvgPool3D(AvgPool):
     """The mean of a window of a volume (B, D, H, W, C); parameters as for :class:`AvgPool2D`.
 
@@ -166,17 +181,16 @@ class AvgPool3D(AvgPool):
 
 
 class GlobalPool(Layer):
-    fields = ("name",)
-
-    def between(self, x: Tensor, new: Builder):
+    def between(self, x: Tensor, new: Builder) -> tuple[Index, ...]:
         """The axes between the batch and the channels."""
         if x.rank < 3:
             raise ShapeError(
                 f"{type(self).__name__} reads (B, T, C), (B, H, W, C) or (B, D, H, W, C); it was given {new.shape(x)}"
             )
-        return x.letters[1:-1]
+        return x.indices[1:-1]
 
 
+@in_catalogue
 class GlobalMaxPool(GlobalPool):
     r"""The largest value of each channel: :math:`h_{b,c} = \max_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
 
@@ -188,9 +202,10 @@ class GlobalMaxPool(GlobalPool):
     kind = "global_max_pool"
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        return new.define("h", (x.letters[0], x.letters[-1]), Max(x[x.letters], *self.between(x, new)))
+        return new.define("h", (x.indices[0], x.indices[-1]), Max(x[x.indices], *self.between(x, new)))
 
 
+@in_catalogue
 class GlobalAvgPool(GlobalPool):
     r"""The mean of each channel: :math:`h_{b,c} = \frac1{HW} \sum_{p,q} x_{b,p,q,c}`; also for sequences and volumes.
 
@@ -207,4 +222,4 @@ class GlobalAvgPool(GlobalPool):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         over = self.between(x, new)
-        return new.define("h", (x.letters[0], x.letters[-1]), Sum(x[x.letters], *over) / Mul(*(i.size for i in over)))
+        return new.define("h", (x.indices[0], x.indices[-1]), Sum(x[x.indices], *over) / Mul(*(i.size for i in over)))

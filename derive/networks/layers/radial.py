@@ -6,10 +6,14 @@ from sympy import Rational, exp
 
 from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
+from derive.networks.initializers import Initializer, initializer
 
-from .base import Builder, Layer, apart, initializer, whole
+from .base import Layer
+from .builder import Builder, apart, whole
+from .registry import in_catalogue
 
 
+@in_catalogue
 class RBF(Layer):
     r"""Gaussian units over the last axis.
 
@@ -46,11 +50,15 @@ class RBF(Layer):
     """
 
     kind = "rbf"
-    fields = ("units", "centres_init", "widths_init", "name", "trainable")
     gives = "nonnegative"
 
     def __init__(
-        self, units: int, centres_init="standard_normal", widths_init=1, name: str | None = None, trainable: bool = True
+        self,
+        units: int,
+        centres_init: Initializer = "standard_normal",
+        widths_init: Initializer = 1,
+        name: str | None = None,
+        trainable: bool = True,
     ):
         super().__init__(name, trainable)
         self.units = whole(units, f"RBF({units!r}): units")
@@ -58,10 +66,10 @@ class RBF(Layer):
         self.widths_init = initializer(widths_init, f"RBF({units!r}): widths_init")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        *outer, i = x.letters
+        *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
         centres = new.parameter("centres", j, i, init=self.centres_init)
         widths = new.parameter("widths", j, init=self.widths_init)
         d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i]) ** 2, i))
-        return new.define("h", d.letters, exp(-d[d.letters] * widths[j] ** -2 * Rational(1, 2)))
+        return new.define("h", d.indices, exp(-d[d.indices] * widths[j] ** -2 * Rational(1, 2)))

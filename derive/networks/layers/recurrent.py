@@ -6,7 +6,9 @@ here knows that.  Gates share one kernel with an axis for the gate, so that a st
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sympy import Eq, Expr, Piecewise, tanh
 
@@ -16,9 +18,13 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index, index
 from derive.language.nodes import Sum, sigmoid
 from derive.language.tensor import Tensor
+from derive.networks.activations import Activation, GivenActivation
 from derive.networks.activations import activation as find_activation
+from derive.networks.initializers import Initializer, PerGate, initializer
 
-from .base import Builder, Layer, PerGate, apart, initializer, whole
+from .base import Layer
+from .builder import Builder, apart, whole
+from .registry import in_catalogue
 
 STARTS = ("zeros", "parameter", "input", "carried")
 
@@ -54,7 +60,7 @@ class Steps:
             return body
         return Piecewise((body, self.mask[self.b, self.t] > 0), (self.before(state, self.l), True))
 
-    def define(self, letters: str, axes, body):
+    def define(self, letters: str, axes: Sequence, body: Callable) -> Any:
         """Coupled definitions, named by their letters and the layer's position: ``h1``, ``c1``."""
         names = " ".join(f"{letter}{self.new.position}" for letter in letters.split())
         with block(self.new.layer):
@@ -88,21 +94,7 @@ class Recurrent(Layer):
     trainable : bool
     """
 
-    fields = (
-        "units",
-        "return_sequences",
-        "return_state",
-        "go_backwards",
-        "masked",
-        "initial_state",
-        "kernel_init",
-        "recurrent_init",
-        "bias_init",
-        "use_bias",
-        "name",
-        "trainable",
-    )
-    states = ("h",)
+    states: tuple[str, ...] = ("h",)
     gives = "values"
 
     def __init__(
@@ -113,9 +105,9 @@ class Recurrent(Layer):
         go_backwards: bool = False,
         masked: bool = False,
         initial_state: str = "zeros",
-        kernel_init="glorot_uniform",
-        recurrent_init="orthogonal",
-        bias_init="zeros",
+        kernel_init: Initializer = "glorot_uniform",
+        recurrent_init: Initializer = "orthogonal",
+        bias_init: Initializer = "zeros",
         use_bias: bool = True,
         name: str | None = None,
         trainable: bool = True,
@@ -137,13 +129,13 @@ class Recurrent(Layer):
         self.merges = self.masked or initial_state == "input"
         self.called = f"L.{self._where}([{', '.join(self._symbols())}])"
 
-    def __call__(self, on):
+    def __call__(self, on: Any) -> Any:
         node = super().__call__(on)
         if not self.return_state:
             return node
         return node, *(FinalState(s)(node) for s in self.states)
 
-    def connect(self, x, new: Builder) -> Tensor:
+    def connect(self, x: Any, new: Builder) -> Tensor:
         s = self._steps(x, new)
         found = dict(zip(self.states, self.equations(s), strict=True))
         end = 0 if self.go_backwards else s.t.size - 1
@@ -165,7 +157,7 @@ class Recurrent(Layer):
         """What the layer is called on, by the names in messages."""
         return ["x"] + ["mask"] * self.masked + [f"{s}0" for s in self.states] * (self.initial_state == "input")
 
-    def _steps(self, given, new: Builder) -> Steps:
+    def _steps(self, given: Any, new: Builder) -> Steps:
         given = list(given) if self.merges else [given]
         wanted = self._symbols()
         if len(given) != len(wanted):
@@ -180,7 +172,7 @@ class Recurrent(Layer):
                 else ""
             )
             raise ShapeError(f"{self._where} reads sequences (B, T, F); it was given {new.shape(x)}{hint}")
-        b, time, feature = x.letters
+        b, time, feature = x.indices
         t = Index("t", time.size)
         l = new.axis(self.units, "l")  # noqa: E741
         i, m = apart(Index(feature.name, feature.size), b, t, l), apart(Index("m", l.size), b, t, l, feature)
@@ -196,7 +188,7 @@ class Recurrent(Layer):
         new.same(mask.axes[1], t.size, f"{self._where}: the steps of the mask {mask.name} and of the sequence")
         return mask
 
-    def _start(self, given, b: Index, l: Index, new: Builder) -> dict[str, Tensor]:  # noqa: E741
+    def _start(self, given: Sequence[Tensor], b: Index, l: Index, new: Builder) -> dict[str, Tensor]:  # noqa: E741
         if self.initial_state == "parameter":
             return {s: new.parameter(f"{s}0", l, init="zeros") for s in self.states}
         if self.initial_state == "carried":
@@ -221,6 +213,7 @@ class Recurrent(Layer):
         )
 
 
+@in_catalogue
 class SimpleRNN(Recurrent):
     r"""The plain recurrence of Elman.
 
@@ -244,14 +237,13 @@ class SimpleRNN(Recurrent):
     """
 
     kind = "simple_rnn"
-    fields = ("units", "activation", *Recurrent.fields[1:])
 
-    def __init__(self, units: int, activation="tanh", **options):
+    def __init__(self, units: int, activation: GivenActivation = "tanh", **options: Any):
         super().__init__(units, **options)
         self.activation = find_activation(activation, self._where)
         self._f = pointwise(self.activation, self._where)
 
-    def equations(self, s: Steps):
+    def equations(self, s: Steps) -> tuple[Tensor, ...]:
         U, W = self.weights(s)
         z = Sum(s.x[s.b, s.t, s.i] * U[s.i, s.l], s.i)
         if self.use_bias:
@@ -261,6 +253,7 @@ class SimpleRNN(Recurrent):
         )
 
 
+@in_catalogue
 class LSTM(Recurrent):
     r"""Long short-term memory with a forget gate, gate by gate; the gates are in the order i, f, g, o.
 
@@ -297,13 +290,12 @@ class LSTM(Recurrent):
 
     kind = "lstm"
     states = ("h", "c")
-    fields = ("units", "peepholes", "unit_forget_bias", *Recurrent.fields[1:])
 
-    def __init__(self, units: int, peepholes: bool = False, unit_forget_bias: bool = True, **options):
+    def __init__(self, units: int, peepholes: bool = False, unit_forget_bias: bool = True, **options: Any):
         super().__init__(units, **options)
         self.peepholes, self.unit_forget_bias = bool(peepholes), bool(unit_forget_bias)
 
-    def equations(self, s: Steps):
+    def equations(self, s: Steps) -> tuple[Tensor, ...]:
         q = index("q", 4)
         b, t, l, at = s.b, s.t, s.l, (s.b, s.t, s.l)  # noqa: E741
         U, W = self.weights(s, q)
@@ -314,10 +306,12 @@ class LSTM(Recurrent):
             )[q, l]
         P = s.new.parameter("peephole", 3, l, init="uniform") if self.peepholes else None
 
-        def gate(n, z, cell=None):
+        def gate(n: int, z: Tensor, cell: Expr | None = None) -> Expr:
             return z[b, t, n, l] if P is None or cell is None else z[b, t, n, l] + P[min(n, 2), l] * cell
 
-        def step(z, i, f, g, o, c, s_, h):
+        def step(
+            z: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor, c: Tensor, s_: Tensor, h: Tensor
+        ) -> tuple[Expr, ...]:
             old = s.before(c, l)
             return (
                 z_x + Sum(s.before(h, s.m) * W[s.m, q, l], s.m),
@@ -334,6 +328,7 @@ class LSTM(Recurrent):
         return h, c
 
 
+@in_catalogue
 class GRU(Recurrent):
     r"""Gated recurrent unit; the gates are in the order z (update), r (reset), n (candidate).
 
@@ -364,9 +359,8 @@ class GRU(Recurrent):
     """
 
     kind = "gru"
-    fields = ("units", "reset", *Recurrent.fields[1:])
 
-    def __init__(self, units: int, reset: str = "after", **options):
+    def __init__(self, units: int, reset: str = "after", **options: Any):
         super().__init__(units, **options)
         if reset not in ("after", "before"):
             raise DeriveError(
@@ -374,7 +368,7 @@ class GRU(Recurrent):
             )
         self.reset = reset
 
-    def equations(self, s: Steps):
+    def equations(self, s: Steps) -> tuple[Tensor, ...]:
         after = self.reset == "after"
         q, p = index("q", 3), index("q", 3 if after else 2)
         b, t, l, at, new = s.b, s.t, s.l, (s.b, s.t, s.l), s.new  # noqa: E741
@@ -391,9 +385,9 @@ class GRU(Recurrent):
         )
         V = None if after else new.parameter("candidate", s.m, l, init=self.recurrent_init)
 
-        def step(s_, z, r, n, h):
+        def step(s_: Tensor, z: Tensor, r: Tensor, n: Tensor, h: Tensor) -> tuple[Expr, ...]:
             old = s.before(h, l)
-            inner = r[at] * s_[b, t, 2, l] if after else Sum(r[b, t, s.m] * s.before(h, s.m) * V[s.m, l], s.m)
+            inner = r[at] * s_[b, t, 2, l] if V is None else Sum(r[b, t, s.m] * s.before(h, s.m) * V[s.m, l], s.m)
             return (
                 Sum(s.before(h, s.m) * W[s.m, p, l], s.m) + beta,
                 sigmoid(a[b, t, 0, l] + s_[b, t, 0, l]),
@@ -406,6 +400,7 @@ class GRU(Recurrent):
         return (h,)
 
 
+@in_catalogue
 class FinalState(Layer):
     """A state of a recurrent layer after its last step: ``h`` or, of an LSTM, ``c``; what ``return_state`` gives.
 
@@ -417,7 +412,6 @@ class FinalState(Layer):
     """
 
     kind = "final_state"
-    fields = ("state", "name")
 
     def __init__(self, state: str = "h", name: str | None = None):
         super().__init__(name)
@@ -433,11 +427,11 @@ class FinalState(Layer):
             )
             raise DeriveError(f"FinalState({self.state!r}): {x.name} has {have}")
         state, end = found[self.state]
-        b, _, l = state.letters  # noqa: E741
+        b, _, l = state.indices  # noqa: E741
         return new.define(self.state, (b, l), state[b, end, l])
 
 
-def pointwise(given, where: str):
+def pointwise(given: Activation, where: str) -> Callable[[Expr], Expr]:
     """An activation as a function of one expression; one that looks at a whole axis is refused."""
     if given.whole_axis:
         raise DeriveError(
@@ -451,6 +445,6 @@ def _letter(state: Tensor) -> str:
     return state.name[0]
 
 
-def _at(h: Tensor, end, s: Steps) -> Tensor:
+def _at(h: Tensor, end: Expr | int, s: Steps) -> Tensor:
     with block(s.new.layer):
         return define(f"{h.name}_last", (s.b, s.l), h[s.b, end, s.l])

@@ -12,17 +12,20 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer, whole
+from .base import Layer
+from .builder import Builder, whole
+from .registry import in_catalogue
 from .sizes import product, radix
 
 
 def flat(x: Tensor, new: Builder, letter: str = "h") -> Tensor:
     """All axes but the batch as one, in row-major order."""
-    b, *axes = x.letters
+    b, *axes = x.indices
     f = Index("f", product(axes))
-    return new.define(letter, (b, f), Sum(x[x.letters] * Iverson(Eq(f, radix(axes))), *axes))
+    return new.define(letter, (b, f), Sum(x[x.indices] * Iverson(Eq(f, radix(axes))), *axes))
 
 
+@in_catalogue
 class Flatten(Layer):
     r"""All axes but the batch as one, in row-major order.
 
@@ -37,7 +40,6 @@ class Flatten(Layer):
     """
 
     kind = "flatten"
-    fields = ("name",)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
@@ -45,6 +47,7 @@ class Flatten(Layer):
         return flat(x, new)
 
 
+@in_catalogue
 class Reshape(Layer):
     r"""The elements of an example in another shape, in row-major order: :math:`h_{b,u,v,c} = x_{b,(uV + v)C + c}`.
 
@@ -62,7 +65,6 @@ class Reshape(Layer):
     """
 
     kind = "reshape"
-    fields = ("shape", "name")
 
     def __init__(self, shape: Sequence[int], name: str | None = None):
         super().__init__(name)
@@ -71,7 +73,7 @@ class Reshape(Layer):
         self.shape = tuple(n if n == -1 else whole(n, f"Reshape: an axis of {tuple(shape)}") for n in shape)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        have, wanted = new.number(product(x.letters[1:])), prod(n for n in self.shape if n != -1)
+        have, wanted = new.number(product(x.indices[1:])), prod(n for n in self.shape if n != -1)
         if have % wanted or (-1 not in self.shape and have != wanted):
             raise ShapeError(
                 f"Reshape: {new.shape(x)} has {have} elements an example, and {self.shape} needs "
@@ -82,4 +84,4 @@ class Reshape(Layer):
         names = ("uvw"[: len(numbers) - 1] + "c") if 1 < len(numbers) < 5 else "u" * len(numbers)
         axes = [new.axis(n, letter) for letter, n in zip(names, numbers, strict=True)]
         new.same(x.axes[1], product(axes), "Reshape")
-        return new.define("h", (x.letters[0], *axes), x[x.letters[0], radix(axes)])
+        return new.define("h", (x.indices[0], *axes), x[x.indices[0], radix(axes)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sympy import Eq, Expr, Integer, Mul, Piecewise, Rational
 
 from derive.language.errors import DeriveError
@@ -9,17 +11,18 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Tensor
 
-from .base import Builder, Layer
-from .geometry import check_rank, paddings, per_axis
+from .base import Layer
+from .builder import Builder
+from .geometry import PerAxis, check_rank, pairs, per_axis
+from .registry import in_catalogue
 
 NEW, OLD, WITHIN = "pqd", "uvw", "ijk"  # letters: positions of the larger image, of the smaller, between two of those
 
 
 class ZeroPadding(Layer):
     rank = 2
-    fields = ("padding", "name")
 
-    def __init__(self, padding=1, name: str | None = None):
+    def __init__(self, padding: int | Sequence = 1, name: str | None = None):
         super().__init__(name)
         where = type(self).__name__
         if isinstance(padding, str):
@@ -27,15 +30,15 @@ class ZeroPadding(Layer):
                 f"{where}: padding is {padding!r}; accepted is a whole number, or one number or pair "
                 f"(before, after) for each of the {self.rank} axes"
             )
-        self.padding, self.pairs = padding, paddings(padding, self.rank, where)
+        self.padding, self.pairs = padding, pairs(padding, self.rank, where)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, self.rank, type(self).__name__, new)
-        b, c = x.letters[0], x.letters[-1]
+        b, c = x.indices[0], x.indices[-1]
         axes = [Index(OLD[n], size + sum(self.pairs[n])) for n, size in enumerate(x.axes[1:-1])]
         return new.define("h", (b, *axes, c), self._moved(x, b, c, axes))
 
-    def _moved(self, x: Tensor, b, c, axes) -> Expr:
+    def _moved(self, x: Tensor, b: Index, c: Index, axes: list[Index]) -> Expr:
         """The image read ``before`` positions earlier; where nothing is before, at the same position if it exists."""
         at, over, rows = [], [], []
         for n, (i, (before, after), size) in enumerate(zip(axes, self.pairs, x.axes[1:-1], strict=True)):
@@ -47,6 +50,7 @@ class ZeroPadding(Layer):
         return Sum(Mul(read, *rows), *over) if over else read
 
 
+@in_catalogue
 class ZeroPadding1D(ZeroPadding):
     r"""Zeros before and after a sequence (B, T, C): :math:`h_{b,u,c} = x_{b,\,u - P,\,c}`, zero where that is outside.
 
@@ -58,6 +62,7 @@ class ZeroPadding1D(ZeroPadding):
     kind, rank = "zero_padding1d", 1
 
 
+@in_catalogue
 class ZeroPadding2D(ZeroPadding):
     r"""Zeros around an image (B, H, W, C): :math:`h_{b,u,v,c} = x_{b,\,u - P,\,v - P,\,c}`, zero if that is outside.
 
@@ -76,6 +81,7 @@ class ZeroPadding2D(ZeroPadding):
     kind = "zero_padding2d"
 
 
+@in_catalogue
 class ZeroPadding3D(ZeroPadding):
     """Zeros around a volume (B, D, H, W, C); parameters as for :class:`ZeroPadding2D`.
 
@@ -89,9 +95,8 @@ class ZeroPadding3D(ZeroPadding):
 
 class UpSampling(Layer):
     rank = 2
-    fields = ("size", "interpolation", "name")
 
-    def __init__(self, size=2, interpolation: str = "nearest", name: str | None = None):
+    def __init__(self, size: PerAxis = 2, interpolation: str = "nearest", name: str | None = None):
         super().__init__(name)
         where = type(self).__name__
         self.size, self.factors = size, per_axis(size, self.rank, f"{where}: size")
@@ -101,7 +106,7 @@ class UpSampling(Layer):
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, self.rank, type(self).__name__, new)
-        b, c = x.letters[0], x.letters[-1]
+        b, c = x.indices[0], x.indices[-1]
         olds = [Index(OLD[n], size) for n, size in enumerate(x.axes[1:-1])]
         axes = [Index(NEW[n], f * u.size) for n, (f, u) in enumerate(zip(self.factors, olds, strict=True))]
         body, over = x[(b, *olds, c)], list(olds)
@@ -127,6 +132,7 @@ def _weights(f: int, p: Index, u: Index, letter: str, new: Builder) -> Tensor:
     return new.define(letter, (p, u), made[p, u] / Sum(made[p, other], other))
 
 
+@in_catalogue
 class UpSampling1D(UpSampling):
     r"""Each position of a sequence (B, T, C) repeated; parameters as for :class:`UpSampling2D`.
 
@@ -138,6 +144,7 @@ class UpSampling1D(UpSampling):
     kind, rank = "up_sampling1d", 1
 
 
+@in_catalogue
 class UpSampling2D(UpSampling):
     r"""An image (B, H, W, C) made F times as large, by repetition or by bilinear interpolation.
 
@@ -160,6 +167,7 @@ class UpSampling2D(UpSampling):
     kind = "up_sampling2d"
 
 
+@in_catalogue
 class UpSampling3D(UpSampling):
     """A volume (B, D, H, W, C) made larger; parameters as for :class:`UpSampling2D`.
 

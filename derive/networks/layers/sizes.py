@@ -7,9 +7,11 @@ again with the solution; so every read is in range by the sizes alone, and the d
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from sympy import Expr, Integer, Mul, expand, floor
 
-from derive.language.index import Size
+from derive.language.index import Index, Size
 
 
 def quotient(e: Expr, n: int) -> Expr:
@@ -27,7 +29,7 @@ def quotient(e: Expr, n: int) -> Expr:
     return floor(e / n)
 
 
-def solve(equations, sizes: dict[str, int]) -> dict[Size, Expr]:
+def solve(equations: Iterable[tuple[Expr, Expr]], sizes: dict[str, int]) -> dict[Size, Expr]:
     """A substitution of sizes that makes every pair of expressions equal (their numbers are equal already)."""
     found: dict[Size, Expr] = {}
     for a, b in equations:
@@ -39,7 +41,7 @@ def solve(equations, sizes: dict[str, int]) -> dict[Size, Expr]:
     return found
 
 
-def _one(a: Expr, b: Expr, sizes) -> dict[Size, Expr]:
+def _one(a: Expr, b: Expr, sizes: Mapping[str, int]) -> dict[Size, Expr]:
     order = list(sizes)
     alone = [(one, other) for one, other in ((a, b), (b, a)) if isinstance(one, Size) and one not in other.free_symbols]
     if alone:  # the later one goes
@@ -67,7 +69,7 @@ def _multiple(one: Expr, other: Expr) -> dict[Size, Expr]:
     return {}
 
 
-def _numbers(found, sizes) -> dict[str, int]:
+def _numbers(found: Mapping[Size, Expr], sizes: Mapping[str, int]) -> dict[str, int]:
     """The numbers of sizes that a substitution brought in, such as ``H_2``."""
     out = {}
     for s, e in found.items():
@@ -82,11 +84,11 @@ def number(e: Expr, sizes: dict[str, int]) -> Expr:
     return expand(e.xreplace({s: Integer(sizes[s.name]) for s in e.free_symbols if s.name in sizes}))
 
 
-def product(letters) -> Expr:
+def product(letters: Iterable[Index]) -> Expr:
     return Mul(*(i.size for i in letters))
 
 
-def radix(letters) -> Expr:
+def radix(letters: Iterable[Index]) -> Expr:
     """The position of an element in row-major order: ``(u*V + v)*C + c``."""
     total = Integer(0)
     for i in letters:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any, cast
 
-from sympy import Add, Eq, Mul
+from sympy import Add, Basic, Eq, Expr, Mul
 
 from derive.language.define import block, define
 from derive.language.errors import DeriveError, ShapeError
@@ -12,9 +14,12 @@ from derive.language.hints import did_you_mean
 from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Definition, Read, Tensor
+from derive.networks.initializers import Initializer
 
-from .base import Builder, Layer
+from .base import Layer
+from .builder import Builder
 from .recurrent import Recurrent
+from .registry import in_catalogue
 
 MERGES = ("concat", "sum", "mul", "mean")
 
@@ -22,27 +27,32 @@ MERGES = ("concat", "sum", "mul", "mean")
 class Part:
     """A builder for one part of a layer: what it makes is named after the layer and the part."""
 
+    @classmethod
+    def of(cls, new: Builder, part: str) -> Builder:
+        return cast(Builder, cls(new, part))  # it does all that a builder does, by asking the one it stands before
+
     def __init__(self, new: Builder, part: str):
         self._new, self._part = new, part
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._new, name)
 
     @property
     def position(self) -> str:
         return f"{self._new.position}_{self._part}"
 
-    def parameter(self, role: str, *axes, **options) -> Tensor:
-        return self._new.parameter(f"{self._part}_{role}", *axes, **options)
+    def parameter(self, role: str, *axes: Index | int, init: Initializer = "glorot_uniform") -> Tensor:
+        return self._new.parameter(f"{self._part}_{role}", *axes, init=init)
 
-    def carry(self, role: str, *axes) -> Tensor:
+    def carry(self, role: str, *axes: Index) -> Tensor:
         return self._new.carry(f"{self._part}_{role}", *axes)
 
-    def define(self, letter: str, axes, body) -> Tensor:
+    def define(self, letter: str, axes: Sequence[Index], body: Expr) -> Tensor:
         with block(self._new.layer):
             return define(f"{letter}{self.position}", axes, body)
 
 
+@in_catalogue
 class Bidirectional(Layer):
     r"""A recurrent layer from the left and another of its kind from the right, merged.
 
@@ -68,7 +78,6 @@ class Bidirectional(Layer):
     """
 
     kind = "bidirectional"
-    fields = ("inner", "merge", "name")
 
     def __init__(self, inner: Recurrent, merge: str = "concat", name: str | None = None):
         super().__init__(name)
@@ -88,11 +97,11 @@ class Bidirectional(Layer):
         self._backward = copy.copy(inner)
         self._backward.go_backwards = True
 
-    def connect(self, x, new: Builder) -> Tensor:
-        left = self.inner.connect(x, Part(new, "forward"))
+    def connect(self, x: Any, new: Builder) -> Tensor:
+        left = self.inner.connect(x, Part.of(new, "forward"))
         new._count = 0  # the twin has the same axes
-        right = self._backward.connect(x, Part(new, "backward"))
-        at = left.letters
+        right = self._backward.connect(x, Part.of(new, "backward"))
+        at = left.indices
         if self.merge != "concat":
             a, b = left[at], right[at]
             return new.define("h", at, {"sum": Add(a, b), "mul": Mul(a, b), "mean": (a + b) / 2}[self.merge])
@@ -103,6 +112,7 @@ class Bidirectional(Layer):
         )
 
 
+@in_catalogue
 class TimeDistributed(Layer):
     r"""A layer applied to every step by itself, with the same parameters: :math:`y_{bt} = f(x_{bt})`.
 
@@ -125,7 +135,6 @@ class TimeDistributed(Layer):
     """
 
     kind = "time_distributed"
-    fields = ("inner", "name")
 
     def __init__(self, inner: Layer, name: str | None = None):
         super().__init__(name)
@@ -136,7 +145,7 @@ class TimeDistributed(Layer):
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
             raise ShapeError(f"TimeDistributed reads (B, T, ...); it was given {new.shape(x)}")
-        b, time, *rest = x.letters
+        b, time, *rest = x.indices
         remembered = len(new.state)
         one = Tensor(x.name, (x.axes[0], *x.axes[2:]), (b, *rest), x.dtype, x.below, "data", x.facts)
         found = self.inner.connect(one, new)
@@ -145,7 +154,7 @@ class TimeDistributed(Layer):
                 f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
                 f"treat each step by itself"
             )
-        taken = {i.name for t in _defined(found) for i in t.letters}
+        taken = {i.name for t in _defined(found) for i in t.indices}
         t = Index(next(n for n in ("t", "t'", "t''", "s") if n not in taken), time.size)
         return _over_time(found, one, x, t, {})
 
@@ -171,7 +180,7 @@ def _over_time(t: Tensor, one: Tensor, x: Tensor, time: Index, made: dict) -> Te
         return t
     if t not in made:
 
-        def timed(e):
+        def timed(e: Basic) -> Basic:
             if isinstance(e, Read):
                 new = _over_time(e.tensor, one, x, time, made)
                 idx = [timed(i) for i in e.idx]
@@ -195,4 +204,5 @@ def _over_time(t: Tensor, one: Tensor, x: Tensor, time: Index, made: dict) -> Te
 
 
 def _inputs(t: Tensor) -> set[Tensor]:
-    return {r.tensor for d in _defined(t) for r in d.definition.body.atoms(Read) if r.tensor.definition is None}
+    bodies = [d.definition.body for d in _defined(t) if d.definition is not None]
+    return {r.tensor for body in bodies for r in body.atoms(Read) if r.tensor.definition is None}

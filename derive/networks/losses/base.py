@@ -17,28 +17,37 @@ examples there are, not over their weights, so weights of mean 1 keep the scale.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 from sympy import Eq, Expr, Integer, Mul, Ne, Piecewise, Rational
 
 from derive.language.define import _block, block, define
 from derive.language.errors import DeriveError, ShapeError
-from derive.language.facts import missing, nonnegative, sums_to
-from derive.language.index import as_sympy
+from derive.language.facts import Fact, missing, nonnegative, sums_to
+from derive.language.index import Index, as_sympy
 from derive.language.nodes import Iverson, Sum, maximum
 from derive.language.tensor import Tensor, tensor
-from derive.networks.catalogue import Entry, own_name
+from derive.networks.catalogue import GIVES, Entry, enter, own_name
 
-ADMITS = {  # what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
-    "anything": ("values", "nonnegative", "positive", "bits", "probabilities"),
-    "values": ("values", "nonnegative", "positive", "bits", "probabilities"),
+F = TypeVar("F", bound=Callable)
+
+# what a loss reads -> what of the activations' outputs is right for it; "anything" is trusted
+ADMITS: dict[str, tuple[str, ...]] = {
+    "anything": GIVES,
+    "values": GIVES,
     "logits": ("values", "nonnegative", "positive"),
     "nonnegative": ("nonnegative", "positive", "bits", "probabilities"),
     "probabilities": ("probabilities",),
     "bits": ("bits",),  # of a softmax, log(1 - p) has no stable form where p rounds to 1
 }
-TARGET_FACTS = {"bits": (nonnegative,), "nonnegative": (nonnegative,)}
+TARGET_FACTS: dict[str, tuple[Fact, ...]] = {"bits": (nonnegative,), "nonnegative": (nonnegative,)}
+TARGETS = ("values", "nonnegative", "signs", "bits", "probabilities", "labels")
+PER = ("element", "example", "class", "all")
+
+EVERY = "Every finite prediction."
+SCALE = "Squares overflow in float32 for differences above 1.8e19."
 
 
 def named(name: str) -> str:
@@ -47,7 +56,7 @@ def named(name: str) -> str:
     return name + where.removeprefix("loss") if where.startswith("loss") else name
 
 
-LOSSES: dict[str, Loss] = {}  # the catalogue by name
+LOSSES: dict[str, Loss] = {}  # the catalogue by name, in the order of their modules
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class Loss(Entry):
     name : str
     rule : callable
         See the table of :mod:`derive.networks.losses.base`; by default ``(output, y) -> scalar expression`` (or a defined
-        scalar), where ``output.letters`` are the indices to read at.
+        scalar), where ``output.indices`` are the indices to read at.
     target : str
         What ``y`` is: "values" (floats of the output's shape), "nonnegative", "signs" (-1 or 1), "bits" (in [0, 1]),
         "probabilities" (summing to 1 over the last axis) or "labels" (integers below the size of the last axis, which
@@ -89,19 +98,24 @@ class Loss(Entry):
     twin: str = ""
     domain: str = ""
     caveats: str = ""
-    options: tuple[tuple[str, object], ...] = ()
-    smoothing: object = 0
+    options: tuple[tuple[str, Any], ...] = ()
+    smoothing: Any = 0
     ignored: int | None = None
     sample_weight: bool = False
     class_weight: bool = False
 
-    what = "loss"
+    what: ClassVar[str] = "loss"
 
     # -- options -----------------------------------------------------------------------------------------------------
 
     def with_options(
-        self, label_smoothing=None, ignored=None, sample_weight=None, class_weight=None, **options
-    ) -> Loss:
+        self,
+        label_smoothing: Any = None,
+        ignored: int | None = None,
+        sample_weight: bool | None = None,
+        class_weight: bool | None = None,
+        **options: Any,
+    ) -> Self:
         """The same loss with something added; see :func:`derive.networks.losses.loss`."""
         made = replace(self, options=self.chosen(options))
         if label_smoothing is not None:
@@ -115,7 +129,7 @@ class Loss(Entry):
         made._check()
         return made
 
-    def _check(self):
+    def _check(self) -> None:
         said = f"loss {self.name!r}"
         chooses = self.per == "class"
         if self.smoothing:
@@ -143,10 +157,16 @@ class Loss(Entry):
             )
 
     @classmethod
-    def catalogue(cls) -> dict[str, Loss]:
+    def catalogue(cls) -> dict[str, Loss]:  # type: ignore[override]  # of this class, not of a subclass
         return LOSSES
 
-    def _saved(self) -> dict:
+    def accepted(self) -> dict[str, tuple[str, ...]]:
+        return {"target": TARGETS, "reads": tuple(ADMITS), "per": PER, "domain": (), "caveats": ()}
+
+    def option_pairs(self) -> tuple[tuple[str, Any], ...]:
+        return self.options
+
+    def _saved(self) -> dict[str, Any]:
         added = {
             "label_smoothing": self.smoothing or None,
             "ignored": self.ignored,
@@ -174,16 +194,18 @@ class Loss(Entry):
 
     def target_tensor(self, output: Tensor, name: str = "y") -> Tensor:
         """The input ``y`` that this loss compares ``output`` with."""
-        *outer, last = output.letters
+        *outer, last = output.indices
         if self.target == "labels":
-            facts = () if self.ignored is None else (missing(self.ignored),)
-            return tensor(name, *outer, dtype="int", below=last.size, facts=facts)
-        facts = (sums_to(1, last),) if self.target == "probabilities" else TARGET_FACTS.get(self.target, ())
+            labels = () if self.ignored is None else (missing(self.ignored),)
+            return tensor(name, *outer, dtype="int", below=last.size, facts=labels)
+        facts: tuple[Fact, ...] = (
+            (sums_to(1, last),) if self.target == "probabilities" else TARGET_FACTS.get(self.target, ())
+        )
         return tensor(name, *outer, last, facts=facts)
 
     def weights(self, output: Tensor) -> dict[str, Tensor]:
         """The further inputs: ``sample_weight`` of shape (B,), ``class_weight`` of shape (K,), not negative."""
-        axes = {"sample_weight": output.letters[0], "class_weight": output.letters[-1]}
+        axes = {"sample_weight": output.indices[0], "class_weight": output.indices[-1]}
         return {name: tensor(name, axis, facts=[nonnegative]) for name, axis in axes.items() if getattr(self, name)}
 
     # -- the scalar --------------------------------------------------------------------------------------------------
@@ -203,14 +225,14 @@ class Loss(Entry):
         """The right-hand side of the scalar."""
         if self.per == "all":
             return self.rule(output, y, **dict(self.options))
-        *outer, last = output.letters
-        outer, added = tuple(outer), self.weights(output)
+        *before, last = output.indices
+        outer, added = tuple(before), self.weights(output)
         counts = None
         if self.ignored is not None:
             counts = Iverson(Ne(y[outer], self.ignored))
             y = define(named("label"), outer, Piecewise((0, Eq(y[outer], self.ignored)), (y[outer], True)))
         if self.per == "element":
-            over, cost = output.letters, self._element(output, y)
+            over, cost = output.indices, self._element(output, y)
         elif self.per == "example":
             over, cost = outer, self.rule(output, y, **dict(self.options))
         else:
@@ -223,7 +245,7 @@ class Loss(Entry):
         return Sum(counts * cost, *outer) / counted[()]
 
     def _element(self, z: Tensor, y: Tensor) -> Expr:
-        i = z.letters
+        i = z.indices
         wanted = y[i]
         if self.smoothing:
             share = _exact(self.smoothing)
@@ -232,10 +254,10 @@ class Loss(Entry):
 
     def _class(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Expr:
         """The cost of the class that is right, or of all classes in their shares."""
-        *outer, k = z.letters
+        *outer, k = z.indices
         cost, share = self.rule(z, **dict(self.options)), _exact(self.smoothing)
 
-        def weighted(at):
+        def weighted(at: Expr) -> Expr:
             return cost(at) if weight is None else weight[at] * cost(at)
 
         if self.target == "labels":
@@ -243,10 +265,33 @@ class Loss(Entry):
             if not self.smoothing:
                 return right
             return (1 - share) * right + share / k.size * Sum(weighted(k), k)
-        wanted = y[z.letters]
+        wanted = y[z.indices]
         if self.smoothing:
             wanted = (1 - share) * wanted + share / k.size
         return Sum(wanted * weighted(k), k)
+
+
+def in_catalogue(
+    name: str = "",
+    *,
+    target: str = "values",
+    reads: str = "anything",
+    per: str = "",
+    twin: str = "",
+    domain: str = "",
+    caveats: str = "",
+) -> Callable[[F], F]:
+    """Put the function below into the catalogue; the arguments are those of :class:`Loss`.
+
+    ``name`` is by default that of the function, whose docstring begins with its formula.  Saving, messages, the command
+    line and the pages of the documentation read the catalogue: nothing else is to be done.
+    """
+
+    def registered(rule: F) -> F:
+        enter(Loss(name or rule.__name__, rule, target, reads, per, twin, domain, caveats))
+        return rule
+
+    return registered
 
 
 def own(function: Callable) -> Loss:
@@ -257,11 +302,11 @@ def own(function: Callable) -> Loss:
     return Loss(own_name(function), function)
 
 
-def _exact(number) -> Expr:
+def _exact(number: Any) -> Expr:
     return Rational(repr(number)) if isinstance(number, float) else as_sympy(number, "an option of a loss")
 
 
-def _total(cost: Expr, over) -> Expr:
+def _total(cost: Expr, over: Sequence[Index]) -> Expr:
     """The sum over the indices, one sign and one Sum where the cost is itself a sum over classes."""
     if isinstance(cost, Sum):
         return Sum(cost.body, *over, *cost.binders)

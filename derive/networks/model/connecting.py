@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sympy import expand
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import index
 from derive.language.tensor import Tensor, tensor
-from derive.networks.layers.base import Builder, Layer, Parameter, whole
-from derive.networks.layers.graph import Node
+from derive.networks.layers.base import Layer, Node
+from derive.networks.layers.builder import Builder, Parameter, whole
 from derive.networks.layers.sizes import solve
 
 from .given import own
@@ -37,15 +38,11 @@ class Placed:
     """
 
     name: str
-    layer: object
+    layer: Any  # a layer, or the function that one was made of
     output: Tensor
     parameters: tuple[Parameter, ...]
     shared: bool = False
     of: tuple[Tensor, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        return getattr(self.layer, "kind", "function")
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ class Plan:
         return tensor(node.given["name"], index("b"), *axes, dtype=node.given["dtype"], below=below)
 
 
-def _place(name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
+def _place(name: str, layer: Layer, x: Any, new: Builder, shared: bool) -> Placed:
     new.enter(name, layer.trainable)
     try:
         output = layer.connect(x, new)
@@ -132,7 +129,7 @@ def _place(name: str, layer: Layer, x, new: Builder, shared: bool) -> Placed:
         return Placed(name, own(layer), output, (), shared, (x,))
     if not isinstance(output, Tensor) or output.is_input or None in output.letters:
         raise DeriveError(
-            f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as new.define('h', x.letters, ...)"
+            f"layer {name} gave {output!r}; a layer gives a tensor that it defined, as new.define('h', x.indices, ...)"
         )
     return Placed(
         name,

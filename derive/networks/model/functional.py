@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 from derive.derivation.backprop import backprop
 from derive.derivation.derivation import Derivation, derivation_of
@@ -11,7 +13,8 @@ from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.index import Size
 from derive.language.tensor import Tensor
-from derive.networks.layers.base import Carried, Parameter, Random, State
+from derive.networks.layers.base import Layer
+from derive.networks.layers.builder import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 from derive.passes.pipeline import run
@@ -80,7 +83,7 @@ class Model:
 
     _shape_said = "Model: an axis of the shape of an Input"  # how messages call it
 
-    def __init__(self, inputs, outputs, name: str = "model"):
+    def __init__(self, inputs: Any, outputs: Any, name: str = "model"):
         self.name = name
         given = input_nodes(inputs)
         wanted = nodes(list(outputs.values()) if isinstance(outputs, dict) else outputs, "outputs")
@@ -152,15 +155,15 @@ class Model:
         known = [p.name for p in self.layers if not p.shared]
         raise DeriveError(f"{self.name} has no layer {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
 
-    def trainable(self, frozen=()) -> list[Parameter]:
+    def trainable(self, frozen: str | Sequence[str] = ()) -> list[Parameter]:
         """The parameters to differentiate for; ``frozen`` names further layers or parameters to leave out."""
-        left_out = set()
+        left_out: set[str] = set()
         for name in (frozen,) if isinstance(frozen, str) else frozen:
             found = {name} if name in self.parameters else {p.name for p in self.layer(name).parameters}
             left_out |= found
         return [p for p in self.parameters.values() if p.trainable and p.name not in left_out]
 
-    def still(self, frozen=()) -> frozenset[str]:
+    def still(self, frozen: str | Sequence[str] = ()) -> frozenset[str]:
         """Layers with running averages of which nothing is trained: they keep the averages and normalize with them."""
         named = {frozen} if isinstance(frozen, str) else set(frozen)
         moving = {p.layer for p in self.trainable(frozen)}
@@ -177,26 +180,32 @@ class Model:
 
     # -- what it is for ----------------------------------------------------------------------------------------------
 
-    def losses(self, loss) -> dict[str, Loss]:
+    def losses(self, loss: Any) -> dict[str, Loss]:
         """The loss of each output, by output; one loss stands for the only output."""
         return objective.losses(self, loss)
 
-    def target(self, loss) -> Tensor:
+    def target(self, loss: Any) -> Tensor:
         """The input ``y`` that a loss needs: its shape, dtype, declared range and facts."""
         return objective.fitting(self, loss, self.output).target_tensor(self.output)
 
-    def targets(self, loss) -> dict[str, Tensor]:
+    def targets(self, loss: Any) -> dict[str, Tensor]:
         """The targets of a model with several outputs, by output: inputs ``y_<output>``."""
         return objective.targets(self, loss)
 
-    def loss(self, loss, weights: dict | None = None) -> Tensor:
+    def loss(self, loss: Any, weights: Mapping[str, float] | None = None) -> Tensor:
         """The scalar ``loss`` as a definition over the inputs, ``y`` and the parameters.
 
         With several outputs, ``loss`` is a dict of output name to loss, and the total is their sum, by ``weights``.
         """
         return objective.total(self, loss, weights)
 
-    def backprop(self, loss, frozen=(), explain: bool = False, weights: dict | None = None) -> Derivation:
+    def backprop(
+        self,
+        loss: Any,
+        frozen: str | Sequence[str] = (),
+        explain: bool = False,
+        weights: Mapping[str, float] | None = None,
+    ) -> Derivation:
         """Derive the gradients of a loss for all trainable parameters; the model's outputs come with them.
 
         Parameters
@@ -230,7 +239,7 @@ class Model:
             [
                 *held.outputs.values(),
                 *(s.update for s in held.state.values() if s.update is not None),
-                *(s.update for s in held.carried.values()),
+                *(s.update for s in held.carried.values() if s.update is not None),
             ]
         )
         d = backprop(held.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
@@ -238,7 +247,7 @@ class Model:
             d, network=None if held is not self else (self, self.losses(loss))
         )  # references train everything
 
-    def forward(self, layers=()) -> Derivation:
+    def forward(self, layers: Sequence[str] = ()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
         Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
@@ -248,15 +257,15 @@ class Model:
         """
         placed = {p.name: p.output for p in self.inference.layers}
         outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
-        carried = {s.name: s.update for s in self.inference.built.carried.values()}
+        carried = self._carried_on()
         first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
         work = Backward(first, (), tuple(rest))
         reports = run(work)
-        results = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
+        results: list[tuple[str, Any]] = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
         results += [("carried", carried)] if carried else []
         return derivation_of(work, "forward", f"{self.name}_forward", results, reports)
 
-    def evaluation(self, loss, weights: dict | None = None) -> Derivation:
+    def evaluation(self, loss: Any, weights: Mapping[str, float] | None = None) -> Derivation:
         """The loss and the outputs of the network in use, nothing differentiated: what held-out data is measured with.
 
         Without dropout, and with the running averages of batch normalization, as :meth:`forward`; parameters as for
@@ -268,14 +277,19 @@ class Model:
         (['dense_1_bias', 'dense_1_kernel', 'x', 'y'], ['loss', 'outputs'])
         """
         outputs = self.inference.outputs
-        carried = {s.name: s.update for s in self.inference.built.carried.values()}
+        carried = self._carried_on()
         loss = objective.total(self, loss, weights, outputs)
         work = Backward(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
         reports = run(work)
-        results = [("loss", loss), ("outputs", dict(outputs))] + ([("carried", carried)] if carried else [])
+        results: list[tuple[str, Any]] = [("loss", loss), ("outputs", dict(outputs))]
+        results += [("carried", carried)] if carried else []
         return derivation_of(work, "forward", f"{self.name}_evaluation", results, reports)
 
-    def with_head(self, head, after: str | None = None, name: str | None = None) -> Model:
+    def _carried_on(self) -> dict[str, Tensor]:
+        """What the carried states are after a call in use, by the names of the inputs."""
+        return {s.name: s.update for s in self.inference.built.carried.values() if s.update is not None}
+
+    def with_head(self, head: Layer | Sequence, after: str | None = None, name: str | None = None) -> Model:
         """The same network up to a layer, and other layers from there on; layers that stay keep their names.
 
         Parameters
@@ -306,7 +320,7 @@ class Model:
         """A network of this class from the parts of another."""
         return Model(parts.inputs, parts.output, name)
 
-    def summary(self, frozen=()) -> Summary:
+    def summary(self, frozen: str | Sequence[str] = ()) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
         return Summary(self, self._inputs_text(), frozen)
 
@@ -336,21 +350,24 @@ class Model:
         True
         """
         try:
-            kind = next((c for c in Model.__subclasses__() if c._wrote(data)), None)
-            return kind._from_dict(data) if kind else Model(*graph_from_dict(data), data["name"])
+            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data)
         except DeriveError:
             raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise DeriveError(f"from_dict: this is not what model.to_dict() writes: {error!r}") from error
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return Model.from_dict, (self.to_dict(),)
 
     def __copy__(self) -> Model:
         return self
 
-    def __deepcopy__(self, memo) -> Model:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
         return self  # nothing of it changes once it is made
 
-    def __repr__(self):
+    @classmethod
+    def _from_dict(cls, data: dict) -> Model:
+        return Model(*graph_from_dict(data), data["name"])
+
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"

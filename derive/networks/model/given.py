@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
 from derive.language.errors import DeriveError
-from derive.networks.layers.base import Function, Layer
-from derive.networks.layers.graph import Node
+from derive.networks.layers.base import Function, Layer, Node
+
+T = TypeVar("T")
 
 
-def own(layer):
+def own(layer: Layer) -> Layer | Callable:
     """What the user gave: the function itself, where a layer only wraps it."""
     return layer.function if isinstance(layer, Function) else layer
 
 
-def nodes(given, what: str) -> tuple[Node, ...]:
+def nodes(given: Any, what: str) -> tuple[Node, ...]:
     """One symbol or several, each once."""
     given = (given,) if isinstance(given, Node) else given
     if not isinstance(given, list | tuple) or not given:
@@ -28,7 +32,7 @@ def nodes(given, what: str) -> tuple[Node, ...]:
     return tuple(given)
 
 
-def input_nodes(given) -> tuple[Node, ...]:
+def input_nodes(given: Any) -> tuple[Node, ...]:
     """The symbols that dv.Input made, each with a name of its own."""
     found = nodes(given, "inputs")
     for node in found:
@@ -43,7 +47,7 @@ def input_nodes(given) -> tuple[Node, ...]:
     return found
 
 
-def check_graph(inputs, every, outputs) -> None:
+def check_graph(inputs: Sequence[Node], every: Sequence[Node], outputs: Sequence[Node]) -> None:
     """Every output is computed, from the inputs that are given and from all of them."""
     if any(n.layer is None for n in outputs):
         raise DeriveError("Model: an output is an input; there is nothing to compute")
@@ -55,7 +59,7 @@ def check_graph(inputs, every, outputs) -> None:
         raise DeriveError(f"Model: no output depends on the input {idle[0].given['name']!r}")
 
 
-def as_layers(given) -> list[Layer]:
+def as_layers(given: Iterable[Layer | Callable]) -> list[Layer]:
     """The layers of a Sequential, functions wrapped."""
     made: list[Layer] = []
     for n, layer in enumerate(given):
@@ -74,7 +78,7 @@ def as_layers(given) -> list[Layer]:
     return made
 
 
-def layer_names(layers) -> dict[Layer, str]:
+def layer_names(layers: Iterable[Layer]) -> dict[Layer, str]:
     """Each layer's own name, or its kind and a count; a shared layer has one."""
     counts: dict[str, int] = {}
     names: dict[Layer, str] = {}
@@ -87,18 +91,20 @@ def layer_names(layers) -> dict[Layer, str]:
     return names
 
 
-def output_names(wanted, names: dict[Layer, str]) -> dict[str, Node]:
+def output_names(wanted: Iterable[Node], names: dict[Layer, str]) -> dict[str, Node]:
     """Outputs by the names of their layers."""
     found: dict[str, Node] = {}
     for node in wanted:
-        name, n = names[node.layer], 2
+        assert node.layer is not None  # check_graph saw to it
+        layer, n = names[node.layer], 2
+        name = layer
         while name in found:
-            name, n = f"{names[node.layer]}_{n}", n + 1
+            name, n = f"{layer}_{n}", n + 1
         found[name] = node
     return found
 
 
-def only(found: dict, model: str, what: str):
+def only(found: Mapping[str, T], model: str, what: str) -> T:
     """The one entry of a dict, or an error that says how to choose."""
     if len(found) != 1:
         raise DeriveError(

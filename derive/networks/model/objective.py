@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from sympy import Add
 
 from derive.language.define import block, define
@@ -12,7 +15,9 @@ from derive.networks.layers.penalty import price
 from derive.networks.losses import Loss
 from derive.networks.losses import loss as find_loss
 
+from .connecting import Placed
 from .given import only
+from .network import Network
 
 READS = {
     "logits": "logits",
@@ -22,7 +27,7 @@ READS = {
 }
 
 
-def losses(model, given) -> dict[str, Loss]:
+def losses(model: Network, given: Any) -> dict[str, Loss]:
     """By output, each checked against what the output is."""
     if not isinstance(given, dict) or isinstance(given.get("name"), str) and given["name"] not in model.outputs:
         only(model.outputs, model.name, "output")
@@ -35,7 +40,7 @@ def losses(model, given) -> dict[str, Loss]:
     return {name: fitting(model, one, model.outputs[name]) for name, one in given.items()}
 
 
-def fitting(model, given, output: Tensor) -> Loss:
+def fitting(model: Network, given: Any, output: Tensor) -> Loss:
     """The loss that was asked for, if it can read the output."""
     found = find_loss(given)
     last = next((p for p in model.layers if p.output == output), model.layers[-1])
@@ -51,7 +56,7 @@ def fitting(model, given, output: Tensor) -> Loss:
     return found
 
 
-def targets(model, given) -> dict[str, Tensor]:
+def targets(model: Network, given: Any) -> dict[str, Tensor]:
     """The target of each output that has a loss: ``y``, or ``y_<output>`` where there are several outputs."""
     one = len(model.outputs) == 1
     return {
@@ -60,7 +65,9 @@ def targets(model, given) -> dict[str, Tensor]:
     }
 
 
-def total(model, given, weights: dict | None, outputs: dict | None = None) -> Tensor:
+def total(
+    model: Network, given: Any, weights: Mapping[str, float] | None, outputs: Mapping[str, Tensor] | None = None
+) -> Tensor:
     """The scalar ``loss``: that of the one output, or the weighted sum of the outputs' losses; and the penalties.
 
     ``outputs`` are those to train with, or the given ones, as those in use.
@@ -82,7 +89,7 @@ def total(model, given, weights: dict | None, outputs: dict | None = None) -> Te
     return define("loss", (), Add(*weighted, *(part[()] for part in priced)))
 
 
-def penalties(layers) -> list[Tensor]:
+def penalties(layers: Sequence[Placed]) -> list[Tensor]:
     """The penalties of layers in their places, defined: ``penalty_dense_1_kernel``."""
     made: list[Tensor] = []
     for placed in layers:
@@ -106,7 +113,7 @@ def penalties(layers) -> list[Tensor]:
     return made
 
 
-def _priced(placed, role: str) -> Tensor:
+def _priced(placed: Placed, role: str) -> Tensor:
     for p in placed.parameters:
         if p.name == f"{placed.name}_{role}":
             return p.tensor
@@ -116,5 +123,5 @@ def _priced(placed, role: str) -> Tensor:
     )
 
 
-def _roles(placed) -> str:
+def _roles(placed: Placed) -> str:
     return ", ".join([*(p.name.removeprefix(f"{placed.name}_") for p in placed.parameters), "activity"])

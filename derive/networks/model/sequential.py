@@ -67,7 +67,7 @@ class Sequential(Model):
                 raise DeriveError(
                     f"Sequential: layer {n + 1} is {type(layer).__name__} with return_state, which gives its "
                     f"states beside its output; use dv.Model, as in "
-                    f"{', '.join(('y', *layer.states))} = L.{type(layer).__name__}(...)(x)"
+                    f"{', '.join(('y', *getattr(layer, 'states', ())))} = L.{type(layer).__name__}(...)(x)"
                 )
         super().__init__(x, node, name)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from derive.networks.layers import layer_config, layer_from
-from derive.networks.layers.graph import Input, call
+from derive.networks.layers.base import Layer, Node, call
+from derive.networks.layers.graph import Input
 
 from .given import own
 
 
-def graph_to_dict(name: str, inputs, nodes, names, outputs) -> dict:
+def graph_to_dict(
+    name: str, inputs: Sequence[Node], nodes: Sequence[Node], names: Mapping[Layer, str], outputs: Mapping[str, Node]
+) -> dict[str, Any]:
     """The data of a functional model: its inputs, layers, calls in order, and outputs by place."""
     calls = [n for n in nodes if n.layer is not None]
     place = {node: n for n, node in enumerate([*inputs, *calls])}
@@ -16,12 +22,12 @@ def graph_to_dict(name: str, inputs, nodes, names, outputs) -> dict:
         "name": name,
         "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
         "layers": [layer_config(own(layer), called) for layer, called in names.items()],
-        "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls],
+        "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls if n.layer],
         "outputs": {called: place[n] for called, n in outputs.items()},
     }
 
 
-def graph_from_dict(data: dict) -> tuple[list, dict]:
+def graph_from_dict(data: Mapping[str, Any]) -> tuple[list[Node], dict[str, Node]]:
     """The inputs and the outputs by name, as symbols."""
     layers = {c["name"]: layer_from(c) for c in data["layers"]}
     nodes = [Input(**{**given, "shape": tuple(given["shape"])}) for given in data["inputs"]]

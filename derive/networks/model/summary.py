@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from derive.language.tensor import Tensor
+
+from .network import Network
+
 
 class Summary:
     """The table of a network: it shows itself and prints.
@@ -12,7 +18,7 @@ class Summary:
         How many numbers the parameters hold, and how many of them are trained.
     """
 
-    def __init__(self, model, inputs: str, frozen=()):
+    def __init__(self, model: Network, inputs: str, frozen: str | Sequence[str] = ()):
         self.model, self._inputs = model, inputs
         self._moving = {p.name for p in model.trainable(frozen)}
         everything = model.parameters.values()
@@ -39,7 +45,7 @@ class Summary:
             )
         return found
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = ("layer", "output", "parameters", "trainable", "initializers")
         body = [head, *self.rows()]
         last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
@@ -61,5 +67,5 @@ class Summary:
     __repr__ = __str__
 
 
-def shape_text(model, t) -> str:
+def shape_text(model: Network, t: Tensor) -> str:
     return f"({', '.join(map(str, model.shape(t)))})"

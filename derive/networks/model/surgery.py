@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from derive.language.errors import DeriveError
-from derive.networks.layers.base import Layer
-from derive.networks.layers.graph import Node, call, ordered
+from derive.networks.layers.base import Layer, Node, call
+from derive.networks.layers.graph import ordered
 
 from .given import as_layers, own
+from .network import Network
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Regrown:
     layers: list[Layer]  # in the order in which they are called
 
 
-def regrown(model, head, after: str | None = None) -> Regrown:
+def regrown(model: Network, head: Layer | Sequence, after: str | None = None) -> Regrown:
     """See :meth:`derive.Model.with_head`."""
     plan = model._plan
     cut = _cut(model, after)
@@ -42,7 +44,7 @@ def regrown(model, head, after: str | None = None) -> Regrown:
     return Regrown([made[n] for n in ordered([cut]) if n.layer is None], end, [*copies.values(), *layers])
 
 
-def _cut(model, after: str | None) -> Node:
+def _cut(model: Network, after: str | None) -> Node:
     """The place that the new head is put on: after a layer, or before the last one that has parameters."""
     plan = model._plan
     if after is not None:
@@ -56,19 +58,20 @@ def _cut(model, after: str | None) -> Node:
     node = next(iter(plan.outputs.values()))
     with_parameters = {p.name for p in model.layers if p.parameters}
     while True:
-        if len(node.of) != 1 or node.of[0].layer is None:
+        layer = node.layer
+        if layer is None or len(node.of) != 1 or node.of[0].layer is None:
             raise DeriveError(
                 f"{model.name}: it is not clear where its head begins; say after which layer the new one "
                 f"comes, after= one of {', '.join(dict.fromkeys(p.name for p in model.layers))}"
             )
-        last, node = node, node.of[0]
-        if plan.names[last.layer] in with_parameters:
+        node = node.of[0]
+        if plan.names[layer] in with_parameters:
             return node
 
 
-def _named(layers, taken: set[str]) -> list[Layer]:
+def _named(layers: Sequence[Layer], taken: set[str]) -> list[Layer]:
     """New layers by names that the old network does not have: ``head_1``, ``head_2``."""
-    found = []
+    found: list[Layer] = []
     for layer in layers:
         if layer.name in taken:
             raise DeriveError(
@@ -77,8 +80,9 @@ def _named(layers, taken: set[str]) -> list[Layer]:
         n = 1
         while f"head_{n}" in taken:
             n += 1
-        found.append(layer if layer.name else _called(layer, f"head_{n}"))
-        taken.add(found[-1].name)
+        name = layer.name or f"head_{n}"
+        found.append(layer if layer.name else _called(layer, name))
+        taken.add(name)
     return found
 
 

@@ -15,6 +15,7 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
+from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
@@ -45,38 +46,18 @@ from .layout import (
 from .letters import Scope, open_scope
 from .names import Namer
 
-# the closed table of functions written as name(arguments); those in SHAPED have a form of their own
-APPLIED = {
-    sympy.log: "log",
-    sympy.sin: "sin",
-    sympy.cos: "cos",
-    sympy.tan: "tan",
-    sympy.asin: "asin",
-    sympy.acos: "acos",
-    sympy.atan: "atan",
-    sympy.sinh: "sinh",
-    sympy.cosh: "cosh",
-    sympy.tanh: "tanh",
-    sympy.asinh: "asinh",
-    sympy.acosh: "acosh",
-    sympy.atanh: "atanh",
-    sympy.erf: "erf",
-    sympy.erfc: "erfc",
-    sympy.sign: "sign",
+# functions that a formula writes as name(arguments), and those that it draws: the language's, and what derivatives and
+# SymPy's own expressions bring
+APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
     sympy.loggamma: "loggamma",
     sympy.digamma: "digamma",
     sympy.polygamma: "polygamma",
     sympy.Max: "max",
     sympy.Min: "min",
-    nodes.maximum: "max",
-    nodes.minimum: "min",
-    nodes.relu: "relu",
-    nodes.sigmoid: "sigmoid",
-    nodes.softplus: "softplus",
-    nodes.stop_gradient: "stop_gradient",
     sympy.Mod: "mod",
 }
-SHAPED = {sympy.exp, Pow, sympy.Abs, sympy.floor, sympy.ceiling, sympy.Piecewise, Iverson}
+FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
+SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 BIG_OPS = {nodes.Sum: "sum", nodes.Max: "max", nodes.ArgMax: "argmax"}
 
@@ -176,10 +157,8 @@ def _function(e: Expr, ctx: Context) -> Node:
         return Exp(layout(e.exp, ctx))
     if isinstance(e, Pow):
         return power(e, ctx)
-    if isinstance(e, sympy.Abs):
-        return Fence("abs", layout(e.args[0], ctx))
-    if isinstance(e, (sympy.floor, sympy.ceiling)):
-        return Fence("floor" if isinstance(e, sympy.floor) else "ceil", layout(e.args[0], ctx))
+    if type(e) in FENCED:
+        return Fence(FENCED[type(e)], layout(e.args[0], ctx))
     if isinstance(e, Iverson):
         return Fence("iverson", condition(e.condition, ctx))
     if isinstance(e, sympy.Piecewise):

@@ -6,21 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from derive.language.functions import FUNCTIONS
+
 from . import layout as L
 from .names import GREEK, is_narrow
 
 SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
-FUNCTIONS = {
-    "asin": "arcsin",
-    "acos": "arccos",
-    "atan": "arctan",
-    "asinh": "arsinh",
-    "acosh": "arcosh",
-    "atanh": "artanh",
+APPLIED = {f.text[0]: f.mathml for f in FUNCTIONS.values()} | {  # what else a formula applies under another name
     "loggamma": "log Γ",
     "digamma": "ψ",
-    "sigmoid": "σ",
-    "stop_gradient": "stop",
     "logdet": "log det",
 }
 BIG = {"matrix": "mat", "sum": "∑", "max": "max", "argmax": "arg max"}
@@ -160,7 +154,7 @@ def _exp(node: L.Exp) -> str:
 
 
 def _apply(node: L.Apply) -> str:
-    name = f'<mi mathvariant="normal">{FUNCTIONS.get(node.fn, node.fn)}</mi>'
+    name = f'<mi mathvariant="normal">{APPLIED.get(node.fn, node.fn)}</mi>'
     if len(node.args) == 1:
         return row(name, fence(node.args[0]))
     return row(name, op("(", stretchy="false"), op(",").join(render(a) for a in node.args), op(")", stretchy="false"))

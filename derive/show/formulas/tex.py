@@ -5,37 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from derive.language.functions import FUNCTIONS
+
 from . import layout as L
 from .names import GREEK, is_narrow, plain
 
 SYMBOLS = {"==": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
-FUNCTIONS = {
-    "log": r"\log",
-    "sin": r"\sin",
-    "cos": r"\cos",
-    "tan": r"\tan",
-    "asin": r"\arcsin",
-    "acos": r"\arccos",
-    "atan": r"\arctan",
-    "sinh": r"\sinh",
-    "cosh": r"\cosh",
-    "tanh": r"\tanh",
-    "asinh": r"\operatorname{arsinh}",
-    "acosh": r"\operatorname{arcosh}",
-    "atanh": r"\operatorname{artanh}",
-    "erf": r"\operatorname{erf}",
-    "erfc": r"\operatorname{erfc}",
-    "sign": r"\operatorname{sign}",
+COMMANDS = {f.text[0]: f.latex for f in FUNCTIONS.values()} | {  # what else a formula applies
     "loggamma": r"\log\Gamma",
     "digamma": r"\psi",
     "polygamma": r"\operatorname{polygamma}",
-    "max": r"\max",
-    "min": r"\min",
-    "relu": r"\operatorname{relu}",
-    "sigmoid": r"\sigma",
-    "softplus": r"\operatorname{softplus}",
-    "stop_gradient": r"\operatorname{stop}",
-    "exp": r"\exp",
     "mod": r"\operatorname{mod}",
     "diag": r"\operatorname{diag}",
     "onehot": r"\operatorname{onehot}",
@@ -197,7 +176,7 @@ def _exp(node: L.Exp, tight: bool) -> str:
 def _apply(node: L.Apply, tight: bool) -> str:
     body = ", ".join(render(a, tight) for a in node.args)
     grow = any(L.tall(a) for a in node.args) and not tight
-    return FUNCTIONS[node.fn] + (rf"\left( {body} \right)" if grow else f"({body})")
+    return COMMANDS[node.fn] + (rf"\left( {body} \right)" if grow else f"({body})")
 
 
 def _logic(node: L.Logic, tight: bool) -> str:

@@ -66,7 +66,7 @@ class Sums:
     Every term asks for the sums like it: to try each sum on each term takes the square of a network's depth.
     """
 
-    def __init__(self, equations: Iterable[Equation]):
+    def __init__(self, equations: Iterable[Equation]) -> None:
         self.by_key: dict[tuple, list[tuple[int, Equation]]] = {}
         for n, e in enumerate(equations):
             self.by_key.setdefault(_key(e.terms[0]), []).append((n, e))
@@ -91,7 +91,7 @@ class _Order:
     one reads ends where the earlier one stands, which in a deep network is near.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program) -> None:
         self.groups = [tuple(e.name for e in group) for group in components(program)]
         self.place = {name: n for n, group in enumerate(self.groups) for name in group}
         own = {e.name for e in program.equations if any(t.name == e.name for t in e.tensors())}
@@ -133,7 +133,8 @@ def labels_of(e: Expr) -> set[Index]:
 
 def _written_out(t: Term, by_name: dict[str, Equation]) -> Iterator[Term]:
     """A sum with some of the products in it written out, in every way in which a factor may then leave it."""
-    products = {g: definition(g, by_name) for g in t.fac if _leaves_factor(g, t.bnd, by_name)}
+    leaving = [g for g in t.fac if _leaves_factor(g, t.bnd, by_name)]
+    products = {g: product for g in leaving if (product := definition(g, by_name)) is not None}
     for count in range(1, len(products) + 1):
         for opened in itertools.combinations(products, count):
             coef = t.coef

@@ -16,6 +16,7 @@ from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language.errors import UnsupportedError
+from derive.language.functions import STRUCTURAL
 from derive.language.index import Index, Size
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
@@ -39,7 +40,7 @@ from .arithmetic import (
     square,
     where,
 )
-from .functions import FUNCTIONS, MACHINE, SPECIAL
+from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
 
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
@@ -77,7 +78,7 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
         return call(scope, name, [expr(scope, a, order) for a in e.args], order)
     raise UnsupportedError(
         f"{e}: no source is known for the function {name}; the functions are "
-        f"{', '.join(sorted([*FUNCTIONS, *SPECIAL]))}"
+        f"{', '.join(sorted([*FUNCTIONS, *STRUCTURAL]))}"
     )
 
 

@@ -1,0 +1,365 @@
+"""One new file is enough: a copy of the library with an activation, a loss, a layer or a primitive added to it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import derive as dv
+import numerics as nx
+from derive import layers as L
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.layers.registry import in_catalogue
+from derive.networks.losses import LOSSES
+from numerics.reference.networks import lacking, reference
+
+HERE = Path(__file__).parents[1]
+
+BENT = '''"""A bent line."""
+
+from sympy import sqrt
+
+from .base import in_catalogue
+
+
+@in_catalogue(gives="values", caveats="u**2 overflows in float32 above 1.8e19.")
+def bent(u, slope=1):
+    r""":math:`(\\sqrt{u^2 + 1} - 1)/2 + s u`, with s = 1."""
+    return (sqrt(u**2 + 1) - 1) / 2 + slope * u
+'''
+
+CAUCHY = '''"""The loss of a Cauchy distribution."""
+
+from sympy import log
+
+from .base import EVERY, in_catalogue
+
+
+@in_catalogue(per="element", domain=EVERY, caveats="Squares overflow in float32 for differences above 1.8e19.")
+def cauchy(z, y):
+    r""":math:`\\log(1 + (z - y)^2)`."""
+    return log(1 + (z - y) ** 2)
+'''
+
+SCALE = '''"""A gain for every channel."""
+
+from .base import Layer
+from .builder import Builder
+from .registry import in_catalogue
+
+
+@in_catalogue
+class Scale(Layer):
+    r"""Each channel times a number that is learned: :math:`h_{bi} = g_i x_{bi}`.
+
+    Parameters
+    ----------
+    start : float
+        What the gains start at.
+    """
+
+    kind = "scale"
+    gives = "values"
+
+    def __init__(self, start: float = 1.0, name: str | None = None, trainable: bool = True):
+        super().__init__(name, trainable)
+        self.start = start
+
+    def connect(self, x, new: Builder):
+        gain = new.parameter("gain", x.letters[-1], init=self.start)
+        return new.define("h", x.letters, gain[x.letters[-1]] * x[x.letters])
+'''
+
+SEEN = """
+import json, sys
+import derive as dv
+import numerics as nx
+from derive import layers as L
+from derive.networks.activations import ACTIVATIONS
+from derive.networks.losses import LOSSES
+from derive.networks.layers.registry import in_catalogue
+from numerics.cli.subject import find
+
+sys.path.insert(0, sys.argv[1])  # docs/_ext
+import catalogue
+
+def said(action):
+    try:
+        return str(action())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+class Loose(L.Scale):
+    "Keeps nothing."
+    kind = "loose"
+    def __init__(self, much=1, name=None):
+        super().__init__(name=name)
+
+model = dv.Sequential([L.Scale(2.0), L.Dense(3, activation={"name": "bent", "slope": 2})], input_shape=(5,))
+d = model.backprop("cauchy")
+back = dv.Model.from_dict(json.loads(json.dumps(model.to_dict())))
+loss = dv.losses.loss("cauchy")
+print(json.dumps({
+    "listed": ["bent" in ACTIVATIONS, "cauchy" in LOSSES, "Scale" in L.LAYERS, "Scale" in dir(L)],
+    "public": [callable(dv.activations.bent), isinstance(L.Scale, type)],
+    "summary": str(model.summary()),
+    "saved": model.to_dict()["layers"],
+    "again": back.output == model.output and back.layers[0].layer.start == 2.0 and loss.config() == "cauchy",
+    "hints": [said(lambda: L.Dense(3, activation="bend")), said(lambda: dv.losses.loss("cauchi")), said(lambda: L.Scal)],
+    "loaded": said(lambda: L.layer_from({"layer": "Scal"})),
+    "loose": said(lambda: dv.Sequential([in_catalogue(Loose)(3)], input_shape=(2,)).to_dict()),
+    "tables": ["bent" in dv.activations.__doc__, "cauchy" in dv.losses.__doc__],
+    "pages": ["bent" in catalogue.index("Activations", "derive.networks.activations", ACTIVATIONS)],
+    "shown": [find("bent").name, find("cauchy").name],
+    "exact": d.check().ok,
+    "report": str(nx.verify(nx.compile(d), dtypes=("float64",))),
+}))
+"""
+
+
+ROWS = r"""    ScalarFunction(sympy.erfinv, 1, ("erfinv",), r"\operatorname{erfinv}", "erfinv", "lax.erf_inv", "special.erfinv",
+                   domain=(-1, 1)),
+    ScalarFunction(nodes.bump, 1, ("bump",), r"\beta", "β", "jax.nn.bump", DEFINITION),
+)
+"""
+
+CHECKED = """
+_TABLE += (
+    Primitive(
+        "erfinv",
+        lambda F, x: F.atom("erfinv", F.total(x), odd=True),
+        lambda mp, x: mp.erfinv(x),
+        (lambda F, y, x: F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),))),),
+    ),
+    Primitive(
+        "bump",
+        lambda F, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),
+        lambda mp, x: 1 / (1 + x**2),
+        (lambda F, y, x: F.neg(F.mul(F.mul(F.rational(TWO), F.total(x)), _square(F, y))),),
+        everywhere=True,
+    ),
+)
+"""
+
+BUMP = """
+
+class bump(_FromDefinition):
+    "One over one and the square."
+
+    @classmethod
+    def definition(cls, x):
+        return 1 / (1 + x**2)
+"""
+
+PRIMITIVES = """
+import json
+import numpy as np
+import derive as dv
+from derive.show.document.example import worked_example
+from numerics.reference.definitions import evaluate
+
+found = {}
+for name in ("erfinv", "bump"):
+    t = dv.parse(f"x: float[i]; a: float[i]; loss = sum[i](a[i]*{name}(x[i]))")
+    d = dv.backprop(t["loss"], wrt=[t["x"]])
+    at = {"x": np.array([0.25, -0.5]), "a": np.ones(2)}
+    found[name] = {
+        "undecided": d.check().undecided,
+        "gradient": str(d.gradient("x")),
+        "matrix": str(dv.derive_matrix(f"sum({name}(x))", "x").gradient("x")),
+        "latex": d.to_latex(), "page": d.to_html(),
+        "value": float(evaluate(d.source, at, {dv.size("I"): 2}, np)["loss"]),
+    }
+print(json.dumps(found))
+"""
+
+
+def house(folder: Path, added: dict[str, str]) -> Path:
+    """A copy of the library with files added, or with text put before a mark that a file has."""
+    for package in ("derive", "numerics"):
+        shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in added.items():
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+def run(folder: Path, script: str) -> subprocess.CompletedProcess:
+    given = {**os.environ, "PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script, str(HERE / "docs" / "_ext")]
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    new = {"activations/bent.py": BENT, "losses/cauchy.py": CAUCHY, "layers/scale.py": SCALE}
+    folder = house(tmp_path_factory.mktemp("house"), {f"derive/networks/{path}": text for path, text in new.items()})
+    found = run(folder, SEEN)
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_what_a_new_file_registers_is_listed_and_public(seen):
+    assert all(seen["listed"]) and all(seen["public"])
+
+
+def test_it_is_in_the_summary_and_comes_back_from_data(seen):
+    assert "scale_1" in seen["summary"]
+    assert seen["saved"][0] == {"layer": "Scale", "start": 2.0, "name": "scale_1", "trainable": True}
+    assert seen["saved"][1]["activation"] == {"name": "bent", "slope": 2}
+    assert seen["again"]
+
+
+def test_an_argument_that_a_layer_does_not_keep_is_said_when_it_is_saved(seen):
+    assert (
+        "layer loose_1: Loose takes 'much' and does not keep it; write self.much = much in its __init__"
+        in seen["loose"]
+    )
+
+
+def test_messages_suggest_it(seen):
+    for hint, name in zip([*seen["hints"], seen["loaded"]], ("bent", "cauchy", "Scale", "Scale"), strict=True):
+        assert f"did you mean {name!r}" in hint
+
+
+def test_the_command_and_the_pages_know_it(seen):
+    assert seen["shown"] == ["bent", "cauchy"]
+    assert all(seen["tables"]) and all(seen["pages"])
+
+
+def test_it_is_proved_and_verified_and_the_report_says_that_there_is_no_reference(seen):
+    assert seen["exact"]
+    assert "verdict: ok" in seen["report"]
+    assert "node-by-node evaluator" in seen["report"]
+    assert "there is no reference: none is written for the loss cauchy" in seen["report"]
+
+
+def test_a_primitive_is_two_rows(tmp_path):
+    """One that SymPy knows; and one of our own, whose class stands in nodes.py beside its rows."""
+
+    def grown(path: str, mark: str, text: str) -> str:
+        before, after = (HERE / path).read_text("utf-8").split(mark)
+        return before + text + after
+
+    files = {
+        "derive/language/functions.py": grown("derive/language/functions.py", ")\n# fmt: on", ROWS + "# fmt: on"),
+        "derive/exact/functions.py": grown(
+            "derive/exact/functions.py", "\n\nFUNCTIONS: dict", CHECKED + "\n\nFUNCTIONS: dict"
+        ),
+        "derive/language/nodes.py": (HERE / "derive/language/nodes.py").read_text("utf-8") + BUMP,
+    }
+    ran = run(house(tmp_path, files), PRIMITIVES)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["erfinv"]["gradient"] == "dx[i] = sqrt(pi) a[i] exp(erfinv(x[i])^2) / 2"
+    assert found["bump"]["gradient"] == "dx[i] = -2 a[i] x[i] / (x[i]^2 + 1)^2"
+    assert r"\operatorname{erfinv}" in found["erfinv"]["latex"] and r"\beta" in found["bump"]["latex"]
+    assert ">β<" in found["bump"]["page"]
+    assert found["erfinv"]["value"] == pytest.approx(0.2253120550 - 0.4769362762)
+    assert found["bump"]["value"] == pytest.approx(1 / 1.0625 + 1 / 1.25)
+    assert not any(f["undecided"] for f in found.values())
+    assert all("exp" in found["erfinv"]["matrix"] and "x" in f["matrix"] for f in found.values())
+
+
+def bent(u):
+    """The formula."""
+    return u
+
+
+def mute(u):
+    return u
+
+
+SAID = {"gives": "values", "caveats": "None."}
+
+
+@pytest.mark.parametrize(
+    "function, given, message",
+    [
+        (mute, SAID, f"activation 'mute' of {__name__} has no docstring; its first line is its formula"),
+        (
+            bent,
+            {"gives": "values"},
+            f"activation 'bent' of {__name__} does not say caveats; write caveats=..., a sentence",
+        ),
+        (bent, {"caveats": "None."}, "does not say gives; write gives=..., one of values, nonnegative, positive, bits"),
+        (bent, {**SAID, "gives": "value"}, "gives is 'value'; did you mean 'values'"),
+        (bent, {**SAID, "init": "he"}, "init is 'he'.*accepted are glorot_uniform"),
+        (
+            bent,
+            {**SAID, "name": "gelu"},
+            "'gelu' of .*: the name is taken by that of derive.networks.activations.smooth",
+        ),
+    ],
+)
+def test_what_an_activation_forgot_is_said(function, given, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        dv.activations.in_catalogue(**given)(function)
+    assert function.__name__ not in ACTIVATIONS
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            {"per": "element", "caveats": "None."},
+            f"loss 'bent' of {__name__} does not say domain; write domain=..., a sent",
+        ),
+        (
+            {"domain": "All.", "caveats": "None."},
+            "does not say per; write per=..., one of element, example, class, all",
+        ),
+        (
+            {"per": "element", "domain": "All.", "caveats": "None.", "target": "label"},
+            "target is 'label'; did you mean 'labels'",
+        ),
+    ],
+)
+def test_what_a_loss_forgot_is_said(given, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        dv.losses.in_catalogue(**given)(bent)
+    assert "bent" not in LOSSES
+
+
+def connect(self, x, new):
+    return new.define("h", x.letters, x[x.letters])
+
+
+@pytest.mark.parametrize(
+    "name, inside, message",
+    [
+        ("Twice", {"__doc__": "Doubles.", "connect": connect}, f"layer Twice of {__name__} has no kind of its own"),
+        ("Twice", {"kind": "twice", "connect": connect}, "has no docstring; it begins with the layer's formula"),
+        ("Twice", {"kind": "twice", "__doc__": "Doubles."}, r"has no connect\(x, new\) -> tensor"),
+        ("Twice", {"kind": "dense", "__doc__": "Doubles.", "connect": connect}, "its kind is that of Dense of derive"),
+        ("Dense", {"kind": "twice", "__doc__": "Doubles.", "connect": connect}, "its name is that of Dense of derive"),
+    ],
+)
+def test_what_a_layer_forgot_is_said(name, inside, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        in_catalogue(type(name, (L.Layer,), {"__module__": __name__, **inside}))
+    assert "Twice" not in L.LAYERS
+
+
+def test_a_subclass_of_a_layer_is_not_in_the_catalogue_and_not_its_parent():
+    class Squared(L.Dense):
+        def connect(self, x, new):
+            *outer, i = x.letters
+            j = new.axis(self.units)
+            W = new.parameter("kernel", i, j)
+            return new.define("z", (*outer, j), dv.Sum(x[(*outer, i)] * W[i, j] ** 2, i))
+
+    model = dv.Sequential([Squared(3)], input_shape=(5,))
+    assert Squared not in L.LAYERS.values()
+    with pytest.raises(dv.DeriveError, match="layer dense_1 is .*Squared.*not of the catalogue"):
+        model.to_dict()
+    d = model.backprop("mean_squared_error")
+    assert reference(d.network) is None
+    assert lacking(d.network) == "layer dense_1 is of the class Squared, and none is written for that"
+    report = nx.verify(nx.compile(d), dtypes=("float64",))
+    assert report.ok and report.forward.endswith(
+        "there is no reference: layer dense_1 is of the class Squared, and none is written for that"
+    )
