@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Unpack
+from typing import Any, Unpack
 
 from sympy import Expr
 
@@ -49,7 +49,7 @@ class Derivation(Derived):
             )
         return gradients_of(self.loss, (found,)).gradient(found)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Field by field, after the tensors in the order of their definitions: a deep network is no deep recursion."""
         return _restored, (type(self), in_order(self.source), {f.name: getattr(self, f.name) for f in fields(self)})
 
@@ -139,7 +139,7 @@ def in_order(source: Program) -> list[Tensor]:
     return list(found)
 
 
-def _restored(kind: type[Derivation], tensors: list[Tensor], values: dict) -> Derivation:
+def _restored(kind: type[Derivation], tensors: list[Tensor], values: dict[str, Any]) -> Derivation:
     return kind(**values)
 
 

@@ -48,7 +48,7 @@ def check_arrays(
             f"{', '.join(t.name for t in inputs)}"
         )
     _check_dtypes(inputs, arrays)
-    _check_precision(arrays, program)
+    _check_precision(inputs, arrays, program)
     return bind_sizes(inputs, arrays, fixed, program)
 
 
@@ -64,20 +64,16 @@ def _check_names(inputs: Sequence[Tensor], arrays: Arrays, unneeded: Set[str]) -
         a = arrays.get(t.name)
         if t.name in arrays and not isinstance(a, int | float) and not (hasattr(a, "dtype") and hasattr(a, "shape")):
             raise InputError(f"{t.name}: give an array of shape {_axes(t)}, not a {type(a).__name__}")
-        if hasattr(a, "dtype") and not _known(a.dtype):
+        dtype = getattr(a, "dtype", None)
+        if dtype is not None and not isinstance(dtype, np.dtype):
             kind = f"{type(a).__module__.partition('.')[0]}.{type(a).__name__}"
             raise InputError(
-                f"{t.name}: give a NumPy or JAX array, not a {kind} of {a.dtype}; np.asarray({t.name}) makes one "
+                f"{t.name}: give a NumPy or JAX array, not a {kind} of {dtype}; np.asarray({t.name}) makes one "
                 f"(of a tensor that is differentiated or on another device: {t.name}.detach().cpu().numpy())"
             )
 
 
-def _known(dtype) -> bool:
-    """Whether a dtype is one of NumPy or JAX, rather than of another library."""
-    return isinstance(dtype, np.dtype)
-
-
-def as_given(t: Tensor, a, dtype):
+def as_given(t: Tensor, a: Any, dtype: Any) -> Any:
     """An array as the program takes it: in this machine's byte order, integers signed and wide enough to be indices.
 
     A Python number becomes a float of ``dtype`` (that of the arrays beside it), an integer or a boolean, as declared.
@@ -93,11 +89,10 @@ def as_given(t: Tensor, a, dtype):
     return a
 
 
-def _check_precision(arrays: dict, program: Program) -> None:
+def _check_precision(inputs: Sequence[Tensor], arrays: Arrays, program: Program) -> None:
     """Inverses and determinants have no algorithm in half precision."""
-    half = next(
-        (n for n, a in arrays.items() if _kind(a) == "float" and getattr(a, "dtype", np.dtype("f4")).itemsize < 4), ""
-    )
+    floats = {t.name: getattr(arrays[t.name], "dtype", None) for t in inputs if t.dtype == "float"}
+    half = next((n for n, dtype in floats.items() if dtype is not None and dtype.itemsize < 4), "")
     matrix = next((e for e in program.equations if is_matrix(e)), None) if half else None
     if matrix is not None:
         raise InputError(
