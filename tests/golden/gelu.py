@@ -13,8 +13,6 @@ Facts used: none.
 Kinks: none.
 Emission: each equation in its plain form, no choice was made.
 """
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -24,7 +22,6 @@ def shapes(**axes):
     """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
 
     def of(function):
-        @functools.wraps(function)
         def checked(*arrays, **named):
             sizes = {}
             for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
@@ -38,6 +35,7 @@ def shapes(**axes):
                         raise ValueError(f"{said}, with {size} = {known}")
             return function(*arrays, **named)
 
+        checked.__name__, checked.__doc__, checked.__wrapped__ = function.__name__, function.__doc__, function
         return checked
 
     return of

@@ -16,8 +16,6 @@ Kinks: none.
 Emission: scatter-labels in (7): k = label[b] is one place in each row: a scatter, where a one-hot of the whole array
   would be written and read again.
 """
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -26,7 +24,6 @@ def shapes(**axes):
     """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
 
     def of(function):
-        @functools.wraps(function)
         def checked(*arrays, **named):
             sizes = {}
             for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
@@ -40,6 +37,7 @@ def shapes(**axes):
                         raise ValueError(f"{said}, with {size} = {known}")
             return function(*arrays, **named)
 
+        checked.__name__, checked.__doc__, checked.__wrapped__ = function.__name__, function.__doc__, function
         return checked
 
     return of

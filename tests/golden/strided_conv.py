@@ -13,7 +13,6 @@ Emission: convolution as conv in (1): the backend's convolution; kernel-gradient
   for each row of taps; XLA's own convolution over the batch is slow on a CPU; input-gradient as conv in (5): the
   transposed convolution; patches would be added up one by one.
 """
-import functools
 from itertools import product
 
 import jax
@@ -25,7 +24,6 @@ def shapes(**axes):
     """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
 
     def of(function):
-        @functools.wraps(function)
         def checked(*arrays, **named):
             sizes = {}
             for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
@@ -39,6 +37,7 @@ def shapes(**axes):
                         raise ValueError(f"{said}, with {size} = {known}")
             return function(*arrays, **named)
 
+        checked.__name__, checked.__doc__, checked.__wrapped__ = function.__name__, function.__doc__, function
         return checked
 
     return of

@@ -18,8 +18,6 @@ Emission: hoist in (1): what does not depend on the recurrence is one product fo
   axes by a vector-matrix product: XLA's own is serial, what leads to it included; scan in (4): from step to step
   dh_in alone is carried; of every step dh_in alone is saved.
 """
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -29,7 +27,6 @@ def shapes(**axes):
     """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
 
     def of(function):
-        @functools.wraps(function)
         def checked(*arrays, **named):
             sizes = {}
             for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
@@ -43,6 +40,7 @@ def shapes(**axes):
                         raise ValueError(f"{said}, with {size} = {known}")
             return function(*arrays, **named)
 
+        checked.__name__, checked.__doc__, checked.__wrapped__ = function.__name__, function.__doc__, function
         return checked
 
     return of
