@@ -11,6 +11,7 @@ import numpy as np
 
 from derive.language.index import Size
 from derive.program.program import Program
+from numerics.errors import NumericsError
 from numerics.kernel.inputs import check_values
 
 from .answers import Expected, coarsest, copied, to_numpy
@@ -75,6 +76,8 @@ def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None 
     >>> print(report["w"].text)
     missing 1/B of (3) dw[i] = ... (theirs is B times ours: missing 1/B, or B too many)
     """
+    if not hasattr(kern, "derivation"):
+        raise NumericsError(f"crosscheck({type(kern).__name__}, ...): takes a kernel, as nx.compile(d) returns it")
     return _Cross(kern, fn, inputs, seed).run()
 
 

@@ -90,6 +90,8 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
     >>> kern.evidence["summary"].split(";")[0]
     'exact mod 2**61-1'
     """
+    if not hasattr(kern, "derivation"):
+        raise NumericsError(f"verify({type(kern).__name__}): takes a kernel, as nx.compile(d) returns it")
     for dtype in dtypes:
         if not known_dtype(dtype):
             raise NumericsError(

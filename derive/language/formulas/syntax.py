@@ -53,6 +53,7 @@ TOKEN = re.compile(
     r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])"
 )
 DEEPEST = 100
+SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
 
@@ -135,10 +136,11 @@ class _Parser:
     def fail(self, at: int, message: str) -> NoReturn:
         line = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
-        shown = self.text[line : end if end >= 0 else None]
+        start = max(line, at - SHOWN // 2)
+        shown = self.text[start : end if end >= 0 else None][:SHOWN]
         raise ParseError(
             f"matrix formula, line {self.text.count(chr(10), 0, at) + 1}, column {at - line + 1}: {message}\n"
-            f"  {shown}\n  {' ' * (at - line)}^"
+            f"  {shown}\n  {' ' * (at - start)}^"
         )
 
     @property
@@ -271,8 +273,11 @@ class _Parser:
 
     def postfix(self) -> Formula:
         found = self.atom()
+        primes = 0
         while self.peek("'"):
-            self.n += 1
+            self.n, primes = self.n + 1, primes + 1
+            if primes > DEEPEST:
+                self.fail(self.token[2], f"more than {DEEPEST} transposes in a row")
             found = Formula("'", (found,))
         return found
 
