@@ -1,4 +1,4 @@
-"""A copy of the library with things added to it: those of docs/adding.md, which is run there as it stands, and a few more."""
+"""A copy of the library with things added to it: those of docs/adding.md, which is run there, and a few more."""
 
 import json
 import math
@@ -286,7 +286,8 @@ for text in (
     at = {"x": rng.normal(size=3), "W": W}
     kern = nx.compile(d)
     values = [k(**at) for k in (kern, nx.compile(d, dense=True), nx.compile(d, patterns={"squares": "plain"}))]
-    found[text] = {"products": kern.source.count("jnp.vdot"), "values": [[float(v), *map(float, g["x"])] for v, g in values]}
+    numbers = [[float(v), *map(float, g["x"])] for v, g in values]
+    found[text] = {"products": kern.source.count("jnp.vdot"), "values": numbers}
 print(json.dumps(found))
 """
 
