@@ -5,6 +5,9 @@
     l = log sum exp v,    lse = m + l,    exp(u - lse) = exp(v - l),    lse - u = l - v
 
 so no exponential overflows, and where ``u`` is large no digits are lost in ``u - lse``: it is never formed.
+
+Where a mask may have taken every ``u`` away, m is -oo, and ``u - m`` would be ``-oo + oo``; the shift is then by 0, and
+``lse = log 0 = -oo`` is what it is without a shift.
 """
 
 from __future__ import annotations
@@ -12,19 +15,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sympy import Abs, Add, Expr, Integer, Mul, cosh, exp, expand, log
+from sympy import Abs, Add, Expr, Gt, Integer, Mul, Piecewise, cosh, exp, expand, log
 
 from derive.language import affine
 from derive.language.nodes import softplus
 from derive.language.tensor import Read
+from derive.program.infinite import carries_infinity, may_be_infinite
 from derive.program.match import unify
 from derive.program.program import Equation, Term
-from derive.program.terms import tidy
+from derive.program.terms import decide, tidy
 
 from .rule import Rule
 from .work import Work
 
 STABILIZE = Rule("stabilize", "Stabilizing", "The same values, computed so that nothing overflows.", "exp-equal")
+
+LOWEST = Integer(-(10**30))  # what no exponent is below but -oo (SymPy takes m > -oo for true of every real number)
 
 
 def stabilize(work: Work) -> str:
@@ -78,6 +84,16 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
     return s if t is not None and t.coef == 1 and t.bnd and isinstance(t.only(), exp) else None
 
 
+def _has_position(t: Term) -> bool:
+    """Whether the conditions of a sum leave it a position whatever the other indices are: at its start, end or diagonal."""
+    for b in t.bnd:
+        rows = [r for r in t.rows if b in r.free_symbols]
+        others = {e for r in rows for e in (r.lhs, r.rhs) if e != b}
+        if not any(all(decide(r.xreplace({b: at})) for r in rows) for at in (Integer(0), b.size - 1, *others)):
+            return False
+    return all(r.free_symbols & set(t.bnd) or decide(r) for r in t.rows)
+
+
 class Shift:
     """One log-sum-exp and the equations that replace it.
 
@@ -91,7 +107,12 @@ class Shift:
         self.work, self.s, self.lse = work, s, lse
         self.term = s.terms[0]
         self.u: Expr = self.term.fac[0].args[0]
+        self.made: tuple[Equation, ...] = ()
         self.top = self._largest()
+        largest = self.top
+        if carries_infinity(self.u, may_be_infinite(work.forward)) or not _has_position(self.term):
+            self.top = self._finite(self.top)
+            self.made = (largest,)
         self.v = self._shifted()
         self.idx = self.v.idx
         self.total = self._total()
@@ -100,7 +121,7 @@ class Shift:
             s.idx,
             (Term(Integer(1), (log(Read(self.total.tensor, *s.idx)),)),),
         )
-        self.made = (self.top, self.v, self.total, self.l)
+        self.made = (*self.made, self.top, self.v, self.total, self.l)
 
     def _largest(self) -> Equation:
         over = tuple(self.work.fresh(b) for b in self.term.bnd)
@@ -108,6 +129,13 @@ class Shift:
         pieces = tuple(Term(Integer(1), (a,)) for a in Add.make_args(self.u.xreplace(mapping)))
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.lse.name}_max"))
         return Equation(t, self.s.idx, pieces, "max", over, tuple(r.xreplace(mapping) for r in self.term.rows))
+
+    def _finite(self, top: Equation) -> Equation:
+        """``m`` where there is one, and 0 where everything is masked."""
+        t = self.work.tensor_like(top.tensor, self.work.unused(f"{self.lse.name}_shift"))
+        m = Read(top.tensor, *top.idx)
+        shift = Piecewise((m, Gt(m, LOWEST)), (Integer(0), True), evaluate=False)
+        return Equation(t, top.idx, (Term(Integer(1), (shift,)),))
 
     def _shifted(self) -> Equation:
         """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if it is."""
@@ -128,16 +156,19 @@ class Shift:
         work, lse = self.work, self.lse
         before = work.forward.index(lse)
         work.forward[before:before] = list(self.made)
-        for eq, why in zip(
-            self.made,
-            (
-                f"the largest exponent in {lse.name}",
-                "every exponent is now at most 0",
-                "no term overflows, and one of them is 1",
-                "the logarithm is of at least 1",
-            ),
-            strict=True,
-        ):
+        reasons = [
+            "every exponent is now at most 0",
+            "no term overflows, and one of them is 1",
+            "the logarithm is of at least 1",
+        ]
+        if len(self.made) > 4:
+            reasons = [
+                "0 where a mask leaves nothing to take the largest of",
+                *reasons[:1],
+                "no term overflows",
+                "nothing is lost",
+            ]
+        for eq, why in zip(self.made, [f"the largest exponent in {lse.name}", *reasons], strict=True):
             work.define(STABILIZE, eq, why)
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))

@@ -26,9 +26,10 @@ from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum,
 from derive.language.tensor import Read, Tensor
 
 from .check import check
+from .infinite import check_products
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import split_guard
+from .rows import split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -56,6 +57,9 @@ def ingest(roots: Sequence[Tensor], fresh: Fresh | None = None) -> Program:
     except UnsupportedError as error:
         shown = [f"in {_shown(t)}" for t in work.tensors if t.definition and f" {t.name} -> " in f" {error}"]
         raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
+    wrong = check_products(order)
+    if wrong is not None:
+        raise UnsupportedError(wrong)
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
     return check(program, "ingest")
 
@@ -233,7 +237,7 @@ class Ingest:
             body = Max(body, *rest)
         scope = (*idx, opened)
         outside, self.outside = self.outside, self.outside | set(rows)  # what this max sees to, those inside need not
-        found, body = split_guard(body)
+        found, body = split_masked(body)
         rows += found
         terms = self.terms(body, scope, top=True)
         if any(x.bnd for x in terms):

@@ -17,6 +17,8 @@ from derive.language.keys import key
 from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 
+from .infinite import outward
+
 
 class Asking(Protocol):
     """Who asks: the definition that is being read, and how to refuse a part of it."""
@@ -58,8 +60,7 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
     if isinstance(e, sympy.KroneckerDelta):
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
-        pieces = [(Integer(0) if v == -sympy.oo else sympy.exp(v), c) for v, c in args[0].args]
-        return Piecewise(*pieces, evaluate=False)
+        return Piecewise(*((_exp_of_branch(v), c) for v, c in args[0].args), evaluate=False)
     if isinstance(e, sympy.log) and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
         other = args[0] - 1
         if isinstance(other, sympy.exp):
@@ -109,7 +110,15 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
             f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
             f"sums, products, powers, Piecewise, Sum, Max and the functions {known}",
         )
-    return e.func(*args) if args != e.args else e
+    made = e.func(*args) if args != e.args else e
+    return outward(made, lambda message: ingest.fail(UnsupportedError, message))
+
+
+def _exp_of_branch(v: Expr) -> Expr:
+    """``exp`` of a branch, which is 0 at minus infinity; a branch may be branches again."""
+    if isinstance(v, Piecewise):
+        return Piecewise(*((_exp_of_branch(w), c) for w, c in v.args), evaluate=False)
+    return Integer(0) if v == -sympy.oo else sympy.exp(v)
 
 
 def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:

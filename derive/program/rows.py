@@ -43,15 +43,24 @@ def rows_of(condition: Basic) -> list[Row] | None:
 
 def split_guard(f: Expr) -> tuple[list[Row], Expr]:
     """Rows and the guarded expression of ``[cond]``, ``Piecewise((e, cond), (0, True))`` and
-    ``Piecewise((0, cond), (e, True))`` (0 may be -oo under an exponential or a max); no rows if it is none of them."""
+    ``Piecewise((0, cond), (e, True))``; no rows if it is none of them."""
     if isinstance(f, Iverson):
         rows = rows_of(f.condition)
         return (rows, Integer(1)) if rows is not None else ([], f)
+    return _split(f, Integer(0))
+
+
+def split_masked(f: Expr) -> tuple[list[Row], Expr]:
+    """The same of a branch that is ``-oo``: a max never chooses it, so that its rows say where the max is taken."""
+    return _split(f, -sympy.oo)
+
+
+def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
     if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1][1] == sympy.true:
         (inside, condition), (outside, _) = f.args
-        if inside in (0, -sympy.oo) and isinstance(condition, Relational):
+        if inside == other and isinstance(condition, Relational):
             inside, outside, condition = outside, inside, condition.negated
-        rows = rows_of(condition) if outside in (0, -sympy.oo) else None
+        rows = rows_of(condition) if outside == other else None
         if rows is not None:
             return rows, inside
     return [], f

@@ -31,6 +31,8 @@ DOMAINS = {
     "(-0.9, 0.9)": (-0.9, 0.9),
 }
 
+MOSTLY = 0.8  # how often a mask that is mostly open is so
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -123,7 +125,7 @@ def bind_sizes(program: Program, arrays: dict, fixed=None) -> dict[Size, int]:
     return sizes
 
 
-def draw_arrays(program: Program, sizes, domains, rng, wrt=()) -> dict[str, np.ndarray]:
+def draw_arrays(program: Program, sizes, domains, rng, wrt=(), open_masks: bool = False) -> dict[str, np.ndarray]:
     """An array for every input; ``domains`` maps a name to a key of ``DOMAINS``."""
     names = {t.name for t in wrt}
     found = {
@@ -132,6 +134,10 @@ def draw_arrays(program: Program, sizes, domains, rng, wrt=()) -> dict[str, np.n
     }
     for name in {e.terms[0].fac[0].tensor.name for e in program.equations if e.reduce == "logdet"} & set(found):
         found[name] = _dominated(found[name])
+    if open_masks:
+        for t in program.inputs:
+            if t.dtype == "bool" or (t.dtype == "int" and t.below == 2):
+                found[t.name] = (rng.random(found[t.name].shape) < MOSTLY).astype(found[t.name].dtype)
     return found
 
 
@@ -193,8 +199,10 @@ def draw_sample(program: Program, finite, sizes, seed: int = 0, wrt=()) -> Sampl
     tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
     names = list(DOMAINS)
     tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
-    for domains in tries:
-        arrays = draw_arrays(program, sizes, domains, rng, wrt)
+    for n, domains in enumerate(
+        tries
+    ):  # the mixtures come with masks that are mostly open: a row of zeros may have no value
+        arrays = draw_arrays(program, sizes, domains, rng, wrt, open_masks=n >= 3 * len(DOMAINS))
         if finite(arrays):
             return Sample(sizes, arrays, _domain_text(domains))
     raise DeriveError(

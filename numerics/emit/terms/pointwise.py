@@ -225,7 +225,7 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     constant = Integer(1)
     top, bottom = [] if first is None else [first], []
     for f in (g for factor in factors for g in Mul.make_args(factor)):
-        if f.is_number and _only_sizes(f):
+        if f.is_number and not f.is_infinite and _only_sizes(f):
             constant *= f
         elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
