@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Basic, Expr, Integer, Piecewise
+from sympy import Basic, Expr, Integer, Piecewise, Pow
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And
 
@@ -12,6 +12,8 @@ from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
 from .program import Row
+
+SINGULAR = ("log", "exp", "cosh", "sinh", "tan", "asin", "acos", "acosh", "atanh")
 
 
 def rows_of(condition: Basic) -> list[Row] | None:
@@ -64,3 +66,26 @@ def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
         if rows is not None:
             return rows, inside
     return [], f
+
+
+def may_be_singular(e: Basic) -> bool:
+    """Whether an expression may be infinite or NaN somewhere: a quotient, a root, a logarithm or an exponential of reads.
+
+    Beside a condition that is false there, it is no factor but something not to be looked at: 0 times infinity is not 0.
+    """
+    if isinstance(e, Read) or not e.args:
+        return False
+    if isinstance(e, Pow) and not (e.exp.is_Integer and e.exp.is_positive):
+        return e.has(Read)
+    if type(e).__name__ in SINGULAR:
+        return e.has(Read)
+    return any(may_be_singular(a) for a in e.args)
+
+
+def guard_of(f: Expr) -> Basic | None:
+    """``c`` of ``[c]`` and of ``{g if c; 0}``: where a factor is not zero by a condition; None of any other."""
+    if isinstance(f, Iverson):
+        return f.condition
+    if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1] == (0, sympy.true):
+        return f.args[0][1]
+    return None
