@@ -1,6 +1,7 @@
 """The rewriting rules for one adjoint equation, in order; each is an identity and each use becomes a step.
 
 substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
+exponents     exp(u) and the exp(-lse) that an adjoint holds meet in one exponential: apart, either may overflow
 expand        products of sums are multiplied out when the result is shorter
 saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
 facts         a declared sum, symmetry or sign is used, and recorded
@@ -41,6 +42,12 @@ EXPAND = Rule(
 COLLECT = Rule("collect", "Collecting", "Equal factors and like terms combine.")
 FACT = Rule("declared fact", "Declared facts", "What was promised about an input is used here, and nowhere else.")
 KNOWN_SUM = Rule("known sum", "Known sums", "A sum that an earlier equation holds is read from it.")
+JOIN = Rule(
+    "one exponential",
+    "One exponential",
+    "The exponential of a summand and that of minus the log-sum-exp are multiplied before either is evaluated: the "
+    "difference of the exponents is at most 0, so nothing overflows.",
+)
 GUARD = Rule(
     "guard",
     "Guards",
@@ -54,7 +61,7 @@ def simplify(eq: Equation, work: Work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
-        for rule in (substitute, cancel_inverses, expand, saved_values, use_facts, known_sums, keep_guards, hoist):
+        for rule in (substitute, join_exponents, cancel_inverses, expand, saved_values, use_facts, known_sums, keep_guards, hoist):
             eq = rule(eq, work)
         if eq == before:
             break
@@ -150,6 +157,50 @@ def cancel_inverses(eq: Equation, work: Work) -> Equation:
     if not used:
         return eq
     return _changed(eq, terms, work, INVERSE, "a matrix times its inverse is the identity", context=_ordered(used))
+
+
+# --- exponents -----------------------------------------------------------------------------------------------------
+
+
+def join_exponents(eq: Equation, work: Work) -> Equation:
+    """``ds exp(u)`` with ``ds = dlse exp(-lse)`` is ``dlse exp(u - lse)``, wherever ``ds`` is read and by however many."""
+    terms: list[Term] = []
+    used: list[Equation] = []
+    for t in eq.terms:
+        terms += _joined(t, eq, work, used)
+    if not used:
+        return eq
+    names = ", ".join(dict.fromkeys(u.name for u in used))
+    why = f"{names} holds the exponential of minus a log-sum-exp: it meets the exponential of a summand"
+    return _changed(eq, terms, work, JOIN, why, context=_ordered(used))
+
+
+def _joined(t: Term, eq: Equation, work: Work, used: list[Equation]) -> list[Term]:
+    if not any(isinstance(f, sympy.exp) for f in t.fac):
+        return [t]
+    for n, f in enumerate(t.fac):
+        source = work.adjoint_equation(f.tensor) if isinstance(f, Read) else None
+        if source is None or source.name == eq.name or not _holds_exponential(source):
+            continue
+        used.append(source)
+        inside = [
+            row
+            for e, axis in zip(f.idx, f.tensor.axes, strict=True)
+            for row in (Row("<=", Integer(0), e), Row("<", e, axis))
+            if not affine.in_range(e, axis)
+        ]
+        return [
+            Term(t.coef * s.coef, t.fac[:n] + s.fac + t.fac[n + 1 :], t.bnd + s.bnd, (*t.rows, *s.rows, *inside))
+            for s in source.at(f.idx, work.fresh)
+        ]
+    return [t]
+
+
+def _holds_exponential(source: Equation) -> bool:
+    """Whether each term of an adjoint holds ``exp(-lse)``."""
+    return bool(source.terms) and all(
+        any(isinstance(f, sympy.exp) and f.args[0].could_extract_minus_sign() for f in s.fac) for s in source.terms
+    )
 
 
 # --- saved values --------------------------------------------------------------------------------------------------

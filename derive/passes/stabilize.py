@@ -22,7 +22,7 @@ from derive.language.nodes import softplus
 from derive.language.tensor import Read
 from derive.program.infinite import carries_infinity, may_be_infinite
 from derive.program.match import unify
-from derive.program.program import Equation, Term
+from derive.program.program import Equation, Row, Term
 from derive.program.terms import decide, tidy
 
 from .rule import Rule
@@ -82,6 +82,13 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
     s = work.equation(f.args[0].tensor.name)
     t = s.single() if s is not None and len(s.idx) == len(lse.idx) else None
     return s if t is not None and t.coef == 1 and t.bnd and isinstance(t.only(), exp) else None
+
+
+def _in_range(e: Expr, size: Expr, rows: tuple[Row, ...]) -> bool:
+    """Whether an index is inside an axis, by what it is or because the rows say so."""
+    return affine.in_range(e, size) or all(
+        decide(r) or r in rows for r in (Row("<=", Integer(0), e), Row("<", e, size))
+    )
 
 
 def _has_position(t: Term) -> bool:
@@ -176,7 +183,7 @@ class Shift:
             lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
         )
         for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
-            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
+            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f, t.rows) for f in t.fac)) for t in eq.terms))
             self._put(
                 eq,
                 self._across_terms(after),
@@ -206,18 +213,19 @@ class Shift:
         parted = [tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)]
         return replace(eq, terms=(*(t for t in eq.terms if t not in plain), *(t for t in parted if t is not None)))
 
-    def _paired(self, f: Expr) -> Expr:
-        """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
-        return (
-            f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), self._pair) if f.is_Add or f.args else f
-        )
+    def _paired(self, f: Expr, rows: tuple[Row, ...] = ()) -> Expr:
+        """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum; ``rows`` are the conditions it stands under."""
+        if not (f.is_Add or f.args):
+            return f
+        return f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), lambda e: self._pair(e, rows))
 
-    def _pair(self, e: Add) -> Expr:
+    def _pair(self, e: Add, rows: tuple[Row, ...]) -> Expr:
         """One sum with every ``c*u - c*lse`` in it replaced.
 
         ``u`` is matched as a pattern: the difference may stand at other indices than ``lse`` was defined at, so ``lse``'s own
         indices are bound from the read that is there, and matching ``u`` binds those that were summed over.  Out of range the
-        two sides differ (``v`` is 0 there, ``u - m`` is not), so all of them must be in range.
+        two sides differ (``v`` is 0 there, ``u - m`` is not), so all of them must be in range,
+        by themselves or by the rows.
         """
         for a in e.args:
             c, read = a.as_coeff_Mul()
@@ -225,14 +233,15 @@ class Shift:
                 continue
             at = dict(zip(self.s.idx, read.idx, strict=True))
             for partner in self._candidates(e, a):
-                found = unify(self.u, expand(-partner / c), set(self.idx), at)
-                if found is not None and all(i in found and affine.in_range(found[i], i.size) for i in self.idx):
+                found = unify(self.u.xreplace(at), expand(-partner / c), set(self.term.bnd), {})
+                found = None if found is None else {**found, **at}
+                if found is not None and all(i in found and _in_range(found[i], i.size, rows) for i in self.idx):
                     v, l = Read(self.v.tensor, *(found[i] for i in self.idx)), Read(self.l.tensor, *read.idx)
-                    return self._pair_rest(e - a - partner) + c * l - c * v
+                    return self._pair_rest(e - a - partner, rows) + c * l - c * v
         return e
 
-    def _pair_rest(self, e: Expr) -> Expr:
-        return self._pair(e) if isinstance(e, Add) else e
+    def _pair_rest(self, e: Expr, rows: tuple[Row, ...]) -> Expr:
+        return self._pair(e, rows) if isinstance(e, Add) else e
 
     def _candidates(self, e: Add, a: Expr) -> Iterator[Expr]:
         """Parts of the sum that could be the exponent: single addends, or all the others together."""

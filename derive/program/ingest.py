@@ -355,7 +355,8 @@ class Ingest:
 
     def branches(self, e: Piecewise, scope: Letters) -> Expr:
         """A Piecewise, what is named in a branch named under the conditions that choose the branch."""
-        pairs, before = [], []
+        pairs: list[tuple[Expr, Basic]] = []
+        before: list[Basic] = []
         for v, c in e.args:
             chosen = [sympy.Not(b) for b in before] + ([] if c == sympy.true else [c])
             with self.under(chosen):
