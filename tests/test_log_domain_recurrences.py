@@ -32,9 +32,7 @@ def hmm():
         (t, b, k),
         lambda al: (
             u[b, t, k]
-            + sympy.Piecewise(
-                (0, sympy.Eq(t, 0)), (sympy.log(dv.Sum(sympy.exp(al[t - 1, b, j] + A[j, k]), j)), True)
-            )
+            + sympy.Piecewise((0, sympy.Eq(t, 0)), (sympy.log(dv.Sum(sympy.exp(al[t - 1, b, j] + A[j, k]), j)), True))
         ),
     )
     loss = dv.define("l", (), dv.Sum(sympy.log(dv.Sum(sympy.exp(al[t.size - 1, b, k]), k)), b) / b.size)

@@ -36,18 +36,7 @@ from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
 from .max_first import MAX_FIRST, SET_APART, max_first
 from .rule import Rule
 from .saved_values import SAVED_VALUE
-from .simplify import (
-    COLLECT,
-    EXPAND,
-    FACT,
-    GUARD,
-    HOIST,
-    JOIN,
-    KNOWN_SUM,
-    SUBSTITUTION,
-    join_exponents,
-    simplify,
-)
+from .simplify import COLLECT, EXPAND, FACT, GUARD, HOIST, JOIN, KNOWN_SUM, SUBSTITUTION, join_exponents, simplify
 from .stabilize import STABILIZE, stabilize
 from .work import NEW_NAME, Backward, Forward, Work
 
@@ -219,7 +208,9 @@ FORWARD = (
 CLOSING = (
     Pass("contract", contraction, (CONTRACTION,)),
     Pass(
-        "simplify", simplification, (SUBSTITUTION, JOIN, INVERSE, EXPAND, SAVED_VALUE, COLLECT, FACT, KNOWN_SUM, GUARD, HOIST)
+        "simplify",
+        simplification,
+        (SUBSTITUTION, JOIN, INVERSE, EXPAND, SAVED_VALUE, COLLECT, FACT, KNOWN_SUM, GUARD, HOIST),
     ),
     Pass("reuse", reuse, (REUSE,)),
     Pass("prune", prune),

@@ -61,7 +61,17 @@ def simplify(eq: Equation, work: Work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
-        for rule in (substitute, join_exponents, cancel_inverses, expand, saved_values, use_facts, known_sums, keep_guards, hoist):
+        for rule in (
+            substitute,
+            join_exponents,
+            cancel_inverses,
+            expand,
+            saved_values,
+            use_facts,
+            known_sums,
+            keep_guards,
+            hoist,
+        ):
             eq = rule(eq, work)
         if eq == before:
             break

@@ -183,7 +183,9 @@ class Shift:
             lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
         )
         for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
-            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f, t.rows) for f in t.fac)) for t in eq.terms))
+            after = replace(
+                eq, terms=tuple(replace(t, fac=tuple(self._paired(f, t.rows) for f in t.fac)) for t in eq.terms)
+            )
             self._put(
                 eq,
                 self._across_terms(after),

@@ -377,9 +377,14 @@ class Ingest:
             sympy.exp
         ):
             return e
-        letters = {s for s in scope if s in e.free_symbols}
-        known = [c for c in self.guards if {s for s in c.free_symbols if isinstance(s, Index)} <= letters]
-        return Piecewise((e, sympy.And(*known)), (0, True), evaluate=False) if known else e
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        known = [c for c in self.guards if {s for s in c.free_symbols if isinstance(s, Index)} <= set(letters)]
+        if not known:
+            return e
+        before, self.guards = self.guards, ()
+        inside = self.point(e, letters, keep=True)  # what is nested in it is named first, and it is not named again
+        self.guards = before
+        return Piecewise((inside, sympy.And(*known)), (0, True), evaluate=False)
 
     def condition(self, c: Basic, scope: Letters) -> Basic:
         """A condition or a Piecewise branch, with the reductions in it named."""
