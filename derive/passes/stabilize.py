@@ -25,6 +25,7 @@ from derive.program.match import unify
 from derive.program.program import Equation, Row, Term
 from derive.program.terms import decide, tidy
 
+from .exponentials import exponential_of
 from .rule import Rule
 from .work import Work
 
@@ -81,7 +82,7 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
         return None
     s = work.equation(f.args[0].tensor.name)
     t = s.single() if s is not None and len(s.idx) == len(lse.idx) else None
-    return s if t is not None and t.coef == 1 and t.bnd and isinstance(t.only(), exp) else None
+    return s if t is not None and t.coef == 1 and t.bnd and exponential_of(t) is not None else None
 
 
 def _in_range(e: Expr, size: Expr, rows: tuple[Row, ...]) -> bool:
@@ -113,7 +114,10 @@ class Shift:
     def __init__(self, work: Work, s: Equation, lse: Equation):
         self.work, self.s, self.lse = work, s, lse
         self.term = s.terms[0]
-        self.u: Expr = self.term.fac[0].args[0]
+        e = exponential_of(self.term)
+        assert e is not None  # what makes it a log-sum-exp
+        self.u: Expr = e.args[0]
+        self.weights = tuple(f for f in self.term.fac if f is not e)
         self.made: tuple[Equation, ...] = ()
         self.top = self._largest()
         largest = self.top
@@ -157,7 +161,9 @@ class Shift:
 
     def _total(self) -> Equation:
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.s.name}_shifted"))
-        return replace(self.s, tensor=t, terms=(replace(self.term, fac=(exp(Read(self.v.tensor, *self.v.idx)),)),))
+        return replace(
+            self.s, tensor=t, terms=(replace(self.term, fac=(*self.weights, exp(Read(self.v.tensor, *self.v.idx)))),)
+        )
 
     def apply(self) -> None:
         work, lse = self.work, self.lse
@@ -188,12 +194,12 @@ class Shift:
             )
             self._put(
                 eq,
-                self._across_terms(after),
+                self._divided(self._across_terms(after)),
                 f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
                 context=(parted,),
             )
         kept = {t.name for t in work.results()}
-        for old in (lse, self.s):
+        for old in (lse, self.s, self.l):
             if old.name not in kept and not any(old.tensor in e.tensors() for e in work.equations):
                 work.forward = [e for e in work.forward if e.name != old.name]
 
@@ -204,6 +210,24 @@ class Shift:
             if eq in place:
                 place[place.index(eq)] = after
         self.work.step(STABILIZE, (eq,), after, why, context=(*self.made, *context))
+
+    def _divided(self, eq: Equation) -> Equation:
+        """``exp(v - l)`` as ``exp(v) / sum w exp(v)`` of a sum with weights: they may be negative, and so may the sum."""
+
+        def change(e: Expr) -> Expr:
+            powers = [a.as_coeff_Mul() for a in Add.make_args(e.args[0])]
+            ours = [(c, r) for c, r in powers if isinstance(r, Read) and r.tensor == self.l.tensor]
+            if not ours:
+                return e
+            rest = Add(*(c * r for c, r in powers if (c, r) not in ours))
+            return exp(rest) * Mul(*(Read(self.total.tensor, *r.idx) ** c for c, r in ours))
+
+        if not self.weights:
+            return eq
+        terms = [
+            replace(t, fac=tuple(f.replace(lambda e: isinstance(e, exp), change) for f in t.fac)) for t in eq.terms
+        ]
+        return replace(eq, terms=tuple(t for t in map(tidy, terms) if t is not None)) if terms != list(eq.terms) else eq
 
     def _across_terms(self, eq: Equation) -> Equation:
         """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""
