@@ -122,3 +122,31 @@ def test_a_multinomial_regression(name):
     np.testing.assert_allclose(loss, want, rtol=1e-6)
     np.testing.assert_allclose(grads["W"], slope, atol=1e-6)
     assert not any(row.verdict == "refuted" for row in d.check().rows)
+
+
+LOGARITHMS = {
+    "abs(det(X))": 1,
+    "det(X)^2": 2,
+    "sqrt(det(X))": 0.5,
+    "det(X)^3": 3,
+    "1/det(X)": -1,
+    "det(X)^(2/3)": 2 / 3,
+}
+
+
+@pytest.mark.parametrize("body", LOGARITHMS)
+def test_a_logarithm_of_a_determinant(body):
+    power = LOGARITHMS[body]
+    d = dv.derive_matrix(f"X: n x n; log({body})", "X")
+    loss, grads = nx.compile(d)(X=(np.eye(100) * 1e-2).astype(np.float32))
+    np.testing.assert_allclose(loss, 100 * np.log(1e-2) * power, rtol=1e-5)
+    np.testing.assert_allclose(grads["X"], 100 * power * np.eye(100), rtol=1e-4, atol=1e-3)
+    assert not any(row.verdict == "refuted" for row in d.check().rows)
+
+
+@pytest.mark.parametrize("body", ["abs(det(X))", "det(X)^2"])
+def test_the_logarithm_of_a_negative_determinant(body):
+    X = np.array([[0, 2], [3, 1]], np.float32)
+    loss, grads = nx.compile(dv.derive_matrix(f"X: n x n; log({body})", "X"))(X=X)
+    np.testing.assert_allclose(loss, LOGARITHMS[body] * np.log(6), rtol=1e-5)
+    np.testing.assert_allclose(grads["X"], LOGARITHMS[body] * np.linalg.inv(X).T, rtol=1e-5)

@@ -14,6 +14,8 @@ from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedEr
 from derive.language.functions import NAMES
 from derive.language.index import Index, Size
 from derive.language.keys import key
+from derive.language.matrices import Determinant, LogDet
+from derive.language.naming import primed
 from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 
@@ -61,6 +63,8 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
         return Piecewise(*((_exp_of_branch(v), c) for v, c in args[0].args), evaluate=False)
+    if isinstance(e, sympy.log) and (found := _log_of_determinant(args[0])) is not None:
+        return found
     if isinstance(e, sympy.log) and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
         other = args[0] - 1
         if isinstance(other, sympy.exp):
@@ -112,6 +116,23 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
         )
     made = e.func(*args) if args != e.args else e
     return outward(made, lambda message: ingest.fail(UnsupportedError, message))
+
+
+def _log_of_determinant(e: Expr) -> Expr | None:
+    """``log det(A)^p = p log det A``; of an even power and of ``|det A|`` through ``det(A A') = det(A)^2``.
+
+    A determinant of a hundred rows is out of range of any float, its logarithm is not.
+    """
+    base, power = (e.base, e.exp) if isinstance(e, Pow) else (e, Integer(1))
+    inside = base.args[0] if isinstance(base, sympy.Abs) else base
+    if not isinstance(inside, Determinant) or not power.is_Rational:
+        return None
+    p, q = inside.binders
+    if not isinstance(base, sympy.Abs) and (power.p % 2 or power.q % 2 == 0):
+        return power * LogDet(inside.body, p, q)
+    r = Index(primed(p.name, {i.name for i in inside.body.free_symbols if isinstance(i, Index)} | {q.name}), p.size)
+    gram = Sum(inside.body.xreplace({q: r}) * inside.body.xreplace({p: q, q: r}), r)
+    return power / 2 * LogDet(gram, p, q)
 
 
 def _exp_of_branch(v: Expr) -> Expr:
