@@ -69,7 +69,7 @@ def test_masks_mean_what_they_mean_in_jax(name, scale):
     np.testing.assert_allclose(grads["s"], slope, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["named, data", "softmax, named", "two masks", "max", "min"])
+@pytest.mark.parametrize("name", ["named, data", "softmax, named", "two masks", "max", "min", "additive, named"])
 def test_the_evidence_agrees(name):
     t = dv.parse(HEAD + PROGRAMS[name][0])
     d = dv.backprop(t["l"], wrt=[t["s"]])

@@ -108,10 +108,10 @@ def _branches(e: Expr) -> list[Expr]:
 
 def may_be_infinite(equations: Iterable[Equation]) -> set[str]:
     """The names of the tensors that may hold an infinity that a definition wrote."""
-    found: set[str] = set()
-    for eq in equations:
-        if eq.name not in found and any(_carries(f, found) for t in eq.terms for f in t.fac):
-            found.add(eq.name)
+    equations, found, before = list(equations), set[str](), -1
+    while len(found) > before:  # in whatever order they stand
+        before = len(found)
+        found |= {eq.name for eq in equations if any(_carries(f, found) for t in eq.terms for f in t.fac)}
     return found
 
 

@@ -63,7 +63,7 @@ def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
         if inside == other and isinstance(condition, Relational):
             inside, outside, condition = outside, inside, condition.negated
         rows = rows_of(condition) if outside == other else None
-        if rows is not None:
+        if rows is not None and not inside.is_infinite:  # 0 times infinity is not 0: such a branch is no factor
             return rows, inside
     return [], f
 
