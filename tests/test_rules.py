@@ -51,9 +51,17 @@ def pooled_relu():
     return dv.backprop(dv.define("loss", (), dv.Sum(m[u, k], u, k)), [w, c])
 
 
+def guarded_root():
+    b, k = dv.indices("b k", size="N")
+    x, y = dv.tensor("x", b, j), dv.tensor("y", k, j)
+    v = dv.define("v", (b, k), dv.Sum(x[b, j] * y[k, j], j))
+    s = dv.define("s", (b, k), sympy.sqrt(v[b, k]))
+    return dv.backprop(dv.define("loss", (), dv.Sum(sympy.Piecewise((s[b, k], b < k), (0, True)), b, k)), [x])
+
+
 SECOND = ("logistic", "softmax_regression", "log_sum_exp", "matrix_factorization", "softmax_cross_entropy")
 MORE = {
-    **{f.__name__: f for f in (named_softmax, named_logistic, equal_adjoints, pooled_relu)},
+    **{f.__name__: f for f in (named_softmax, named_logistic, equal_adjoints, pooled_relu, guarded_root)},
     "inverse": lambda: dv.derive_matrix("a'*inv(A)*A*b", "b"),
     **{f"hessian of {n}": lambda n=n: dv.hessian(*getattr(second, n)()[:2]) for n in SECOND},
     **{f"product of {n}": lambda n=n: dv.hvp(*getattr(second, n)()[:2]) for n in SECOND},

@@ -223,6 +223,9 @@ class Compiler(Generic[V]):
             return self.value(sympy.Rational(str(e)), slots)
         if e is sympy.pi:
             return lambda I: F.pi
+        if e in (sympy.oo, -sympy.oo):
+            infinity = F.infinity(1 if e == sympy.oo else -1)
+            return lambda I: infinity
         if e is sympy.E:
             return lambda I: F.exp(((1, F.one),))
         if isinstance(e, (Add, Mul)):

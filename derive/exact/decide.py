@@ -7,6 +7,7 @@ error of the checker and is never caught here, so a crash cannot pass for agreem
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ FLOOR = 1e-6  # reals smaller than this are compared by their absolute differenc
 
 def compare(field: CaseField, name: str, left: Array, right: Array) -> Difference | None:
     """The first element at which two arrays differ, or None."""
-    magnitude = 1 if field.exact else max((abs(v) for v in (*left.data, *right.data)), default=1)
+    magnitude = 1 if field.exact else max((abs(v) for v in (*left.data, *right.data) if abs(v) < math.inf), default=1)
     for at, a, b in zip(left.positions(), left.data, right.data, strict=True):
         if not field.same(a, b, max(magnitude, FLOOR)):
             where = f"{name}[{', '.join(map(str, at))}]" if at else name

@@ -44,6 +44,9 @@ class RealField:
     def rational(self, q: Rational) -> Real:
         return self.mp.mpf(q.numerator) / q.denominator
 
+    def infinity(self, sign: int) -> Real:
+        return sign * self.mp.inf
+
     def add(self, a: Real, b: Real) -> Real:
         return a + b
 
@@ -66,6 +69,8 @@ class RealField:
 
     def same(self, a: Real, b: Real, magnitude: Real = 1) -> bool:
         """Whether a and b agree to 45 digits of the larger of them and ``magnitude``."""
+        if self.mp.isinf(a) or self.mp.isinf(b):
+            return a == b
         return abs(a - b) <= self.mp.mpf(10) ** -AGREE * max(abs(a), abs(b), magnitude)
 
     def sign(self, v: Real) -> int:
@@ -215,6 +220,9 @@ class DualField(Generic[V]):
 
     def rational(self, q: Rational) -> Dual[V]:
         return self.base.rational(q), None
+
+    def infinity(self, sign: int) -> Dual[V]:
+        return self.base.infinity(sign), None
 
     def add(self, a: Dual[V], b: Dual[V]) -> Dual[V]:
         d = b[1] if a[1] is None else a[1] if b[1] is None else self.base.add(a[1], b[1])

@@ -90,11 +90,17 @@ class ModularField:
         self._arguments: dict[int, int] = {}  # value of an exp -> its argument
         self._turns: dict[int, Point] = {}
         self._atoms: dict[tuple[str, int], int] = {}
+        self._infinite = self.draw()  # what stands for oo: any number whose exp is none and whose opposite's exp is 0
+        self._keys.add(min(self._infinite, P - self._infinite))
         root = self.power(self.draw(), 2)
         self.pi = self.power(root, 2)
 
     def draw(self) -> int:
         return self.rng.randrange(2, P - 2)
+
+    def infinity(self, sign: int) -> int:
+        """``oo`` or ``-oo``: a formal number, kept apart in every sum, whose exponential is 0 below."""
+        return self._infinite if sign > 0 else P - self._infinite
 
     def draw_positive(self) -> int:
         """A number with every root of small order."""
@@ -232,6 +238,11 @@ class ModularField:
 
     def exp(self, arg: Argument[int]) -> int:
         form, value = self._flatten(arg), 1
+        infinite = form.get(min(self._infinite, P - self._infinite), 0)
+        if infinite:
+            if (infinite > 0) == (self._infinite < P - self._infinite):
+                raise Undefined("exp of infinity")
+            return 0
         for t, c in form.items():
             value = value * self._exp_of(t, c) % P
         x = self.total(arg)

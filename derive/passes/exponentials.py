@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Expr, Integer, Pow, exp, log
+from sympy import And, Basic, Expr, Integer, Mul, Ne, Piecewise, Pow, exp, expand, log, oo, tanh
 
 from derive.language import affine
 from derive.language.nodes import sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
+from derive.program.rows import guard_of
 
 from .rule import Rule
 from .work import Work
@@ -31,19 +32,69 @@ WRITTEN_OUT = Rule("written out", *IN_THE_LOG_DOMAIN)
 
 
 def write_out(work: Work) -> None:
-    """Write named exponentials out in the sums of them that are divided by or logged, and over those sums."""
+    """Write named and masked exponentials out in the sums of them that are divided by or logged, and over those sums."""
     named = _named_exponentials(work)
     for s in list(work.forward):
-        e = _summed(s, named)
-        if e is None:
-            continue
+        t = s.single()
         users = [u for u in work.forward if s.tensor in u.tensors() and _needs_log(u, s.tensor)]
-        if not users:
+        if t is None or t.coef != 1 or not t.bnd or not users:
             continue
-        _rewrite(work, s, e, s.name)
+        weights = _weights(_written_out(t, named, frozenset()), work)
+        written = _written_out(t, named, weights)
+        if written == t or exponential_of(written) is None:
+            continue
+        exponentials = {f.tensor for f in t.fac if isinstance(f, Read) and f.tensor in named}
+        _rewrite(work, s, named, weights, s.name)
         for u in users:
-            if e.tensor in u.tensors():
-                _rewrite(work, u, e, s.name)
+            masked = any(guard_of(f) is not None and f.has(exp) for x in u.terms for f in x.fac)
+            if exponentials & set(u.tensors()) or weights & set(u.tensors()) or masked:
+                _rewrite(work, u, named, weights, s.name)
+
+
+def _weights(t: Term, work: Work) -> frozenset[Tensor]:
+    """The inputs that are not differentiated and multiply an exponential: masks, which may be zero where it overflows."""
+    reads = [f.tensor for f in t.fac if isinstance(f, Read) and f.tensor.is_input and f.tensor.dtype == "float"]
+    return frozenset(x for x in reads if x not in work.wrt)
+
+
+def exponential_of(t: Term) -> Expr | None:
+    """``exp u`` of a term ``w exp(u)``, if it is the one factor that holds an exponential."""
+    found = [f for f in t.fac if f.has(exp)]
+    return found[0] if len(found) == 1 and isinstance(found[0], exp) else None
+
+
+def _written_out(t: Term, named: dict[Tensor, Equation], weights: frozenset[Tensor]) -> Term:
+    """The term with named exponentials in place, each masked by an exponent of -oo rather than by a factor of 0.
+
+    ``{exp(u) if c; 0} = exp({u if c; -oo})``, and ``w exp(u) = w exp({u if w != 0; -oo})``: what a mask takes away is then
+    taken away from the largest exponent too, which all are measured by.
+    """
+    fac: list[Expr] = []
+    rows = list(t.rows)
+    for f in t.fac:
+        if isinstance(f, Read) and f.tensor in named and affine.safe_read(f):
+            inside = named[f.tensor].terms[0].xreplace(dict(zip(named[f.tensor].idx, f.idx, strict=True)))
+            fac += inside.fac
+            rows += [r for r in inside.rows if r not in rows]
+        else:
+            fac.append(f)
+    fac = [_masked(f) for f in fac]
+    if sum(isinstance(f, exp) for f in fac) == 1:
+        conditions = [Ne(f, 0) for f in fac if isinstance(f, Read) and f.tensor in weights]
+        if conditions:
+            fac = [exp(_under(f.args[0], And(*conditions))) if isinstance(f, exp) else f for f in fac]
+    return replace(t, fac=tuple(fac), rows=tuple(rows))
+
+
+def _masked(f: Expr) -> Expr:
+    condition = guard_of(f)
+    if condition is not None and isinstance(f, Piecewise) and isinstance(f.args[0][0], exp):
+        return exp(_under(f.args[0][0].args[0], condition))
+    return f
+
+
+def _under(u: Expr, condition: Basic) -> Expr:
+    return Piecewise((u, condition), (-oo, True), evaluate=False)
 
 
 def name_sigmoids(work: Work) -> None:
@@ -53,7 +104,12 @@ def name_sigmoids(work: Work) -> None:
     def one_plus(e: Expr) -> Expr | None:
         """``u`` when ``e`` is 1 plus a read of the named ``exp u``."""
         other = e - 1 if e.is_Add and len(e.args) == 2 and Integer(1) in e.args else None
-        if not isinstance(other, Read) or other.tensor not in named or not affine.safe_read(other):
+        if (
+            not isinstance(other, Read)
+            or other.tensor not in named
+            or named[other.tensor].value() is None
+            or not affine.safe_read(other)
+        ):
             return None
         return _written(named[other.tensor], other).args[0]
 
@@ -75,6 +131,54 @@ def name_sigmoids(work: Work) -> None:
             work.rewrite_forward(
                 LOGISTIC, eq, after, "e^u / (1 + e^u) = 1 / (1 + e^-u) is sigmoid(u), which does not overflow"
             )
+        before, after = after, replace(after, terms=tuple(_hyperbolic(t) for t in after.terms))
+        if after != before:
+            why = "(e^u - e^-u) / (e^u + e^-u) is tanh(u), which does not overflow"
+            work.rewrite_forward(LOGISTIC, before, after, why)
+
+
+def _hyperbolic(t: Term) -> Term:
+    """``(e^u - e^-u) / (e^u + e^-u)`` as ``tanh u``, among the factors of a term and inside them."""
+
+    def joined(factors: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        out = list(factors)
+        for below in [
+            f for f in factors if isinstance(f, sigmoid) or (isinstance(f, Pow) and f.exp == -1 and f.base.is_Add)
+        ]:
+            for above in [f for f in out if f.is_Add]:
+                found = _tanh_of(above, 1 + exp(-below.args[0]) if isinstance(below, sigmoid) else below.base)
+                if found is not None:
+                    out.remove(below)
+                    out[out.index(above)] = found
+                    break
+        return tuple(out)
+
+    def inside(e: Expr) -> Expr:
+        changed = joined(e.args)
+        return Mul(*changed) if changed != e.args else e
+
+    return replace(t, fac=joined(tuple(f.replace(lambda e: isinstance(e, Mul), inside) for f in t.fac)))
+
+
+def _tanh_of(above: Expr, below: Expr) -> Expr | None:
+    """``tanh u`` of ``a e^v - a e^w`` over ``a e^v + a e^w``, with ``u = (v - w)/2``; 1 is ``e^0``."""
+
+    def parts(e: Expr) -> dict[Expr, Expr] | None:
+        found = {}
+        for term in e.args:
+            c, f = term.as_coeff_Mul()
+            if not (isinstance(f, exp) or f == 1):
+                return None
+            found[f.args[0] if isinstance(f, exp) else Integer(0)] = c
+        return found if len(found) == 2 else None
+
+    top, bottom = parts(above), parts(below)
+    if top is None or bottom is None or set(top) != set(bottom):
+        return None
+    (v, a), (w, b) = sorted(bottom.items(), key=lambda item: -top[item[0]])
+    if a == b and top[v] == a and top[w] == -b and a.is_positive:
+        return tanh(expand((v - w) / 2))
+    return None
 
 
 def _logistic(fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
@@ -89,8 +193,18 @@ def _logistic(fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
 
 
 def _named_exponentials(work: Work) -> dict[Tensor, Equation]:
-    """The equations ``e = exp u``, by their tensor."""
-    return {eq.tensor: eq for eq in work.forward if isinstance(eq.value(), exp)}
+    """The equations ``e = exp u``, also under conditions or times a mask, by their tensor."""
+    found = {}
+    for eq in work.forward:
+        t = eq.single()
+        if t is not None and t.coef == 1 and not t.bnd and eq.name not in work.cyclic:
+            masked = tuple(_masked(f) for f in t.fac)
+            weights = [f for f in masked if not isinstance(f, exp)]
+            if sum(isinstance(f, exp) for f in masked) == 1 and all(
+                isinstance(f, Read) and f.tensor.is_input and f.tensor not in work.wrt for f in weights
+            ):
+                found[eq.tensor] = eq
+    return found
 
 
 def _written(eq: Equation, read: Read) -> Expr:
@@ -98,15 +212,6 @@ def _written(eq: Equation, read: Read) -> Expr:
     value = eq.value()
     assert value is not None
     return value.xreplace(dict(zip(eq.idx, read.idx, strict=True)))
-
-
-def _summed(s: Equation, named: dict[Tensor, Equation]) -> Equation | None:
-    """The named exponential that ``s = sum e`` is the sum of, every element of it read in range."""
-    t = s.single()
-    if t is None or t.coef != 1 or not t.bnd:
-        return None
-    e = t.only()
-    return named.get(e.tensor) if isinstance(e, Read) and affine.safe_read(e) else None
 
 
 def _needs_log(u: Equation, s: Tensor) -> bool:
@@ -120,21 +225,17 @@ def _needs_log(u: Equation, s: Tensor) -> bool:
     )
 
 
-def _rewrite(work: Work, eq: Equation, e: Equation, total: str) -> None:
-    """Write the named exponential out in one equation, as a factor of its own only.
+def _rewrite(work: Work, eq: Equation, named: dict[Tensor, Equation], weights: frozenset[Tensor], total: str) -> None:
+    """Write the exponentials out in one equation, as factors of their own only.
 
-    Inside another function ``e`` keeps its name: there it is a value like any other, and the log-sum-exp cannot use it.
-    Out of range ``e`` is 0 and ``exp u`` is not, so a read that may leave its tensor keeps its name too.
+    Inside another function a named one keeps its name: there it is a value like any other, and the log-sum-exp cannot use
+    it.  Out of range it is 0 and ``exp u`` is not, so a read that may leave its tensor keeps its name too.
     """
-
-    def written(f: Expr) -> Expr:
-        return _written(e, f) if isinstance(f, Read) and f.tensor == e.tensor and affine.safe_read(f) else f
-
-    after = replace(eq, terms=tuple(Term(t.coef, tuple(written(f) for f in t.fac), t.bnd, t.rows) for t in eq.terms))
+    after = replace(eq, terms=tuple(_written_out(t, named, weights) for t in eq.terms))
     if after != eq:
         work.rewrite_forward(
             WRITTEN_OUT,
             eq,
             after,
-            f"{e.name} is an exponential, and {total} its sum: written out, they are a log-sum-exp",
+            f"{total} is a sum of exponentials: written out, without the names of its parts, they are a log-sum-exp",
         )

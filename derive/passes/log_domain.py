@@ -19,7 +19,7 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 from derive.program.terms import merge, tidy
 
-from .exponentials import IN_THE_LOG_DOMAIN, name_sigmoids, write_out
+from .exponentials import IN_THE_LOG_DOMAIN, exponential_of, name_sigmoids, write_out
 from .rule import Rule
 from .work import Work
 
@@ -56,7 +56,7 @@ def log_domain(work: Work) -> str:
 
 def _is_sum_of_exp(eq: Equation) -> bool:
     t = eq.single()
-    return t is not None and t.coef == 1 and bool(t.bnd) and isinstance(t.only(), exp)
+    return t is not None and t.coef == 1 and bool(t.bnd) and exponential_of(t) is not None
 
 
 def _through_lse(work: Work, s: Equation) -> list[str]:
@@ -157,13 +157,16 @@ def _log_of_exp(f: Expr, work: Work) -> Expr:
 
     def change(e: Expr) -> Expr:
         number, u = _one_exponential(e.args[0]).as_independent(Read, as_Add=False)
-        found = _exponential(u, work)
+        found = _exponential(u, work) or _product_of_exponentials(u, work)
         if number != 1:
             return log(number) + change(log(u)) if found is not None and number.is_positive else e
         if isinstance(found, exp):
             return found.args[0]
         if isinstance(found, sigmoid):
             return -softplus(-found.args[0])
+        both = [_log_of_positive(a, work) for a in u.args] if u.is_Add and len(u.args) == 2 else []
+        if len(both) == 2 and both[0] is not None and both[1] is not None:
+            return both[0] + softplus(both[1] - both[0])
         if u.is_Add and len(u.args) == 2 and Integer(1) in u.args:
             rest = _exponential(Integer(1) - u, work)
             if isinstance(rest, sigmoid):
@@ -171,6 +174,21 @@ def _log_of_exp(f: Expr, work: Work) -> Expr:
         return e
 
     return f.replace(lambda e: isinstance(e, log), change) if f.has(log) else f
+
+
+def _log_of_positive(e: Expr, work: Work) -> Expr | None:
+    """``u + log c`` of ``c exp(u)`` for a positive number c; None of anything else."""
+    c, f = e.as_coeff_Mul()
+    found = _exponential(_one_exponential(f), work) or _product_of_exponentials(f, work)
+    return found.args[0] + log(c) if c.is_positive and isinstance(found, exp) else None
+
+
+def _product_of_exponentials(u: Expr, work: Work) -> Expr | None:
+    """``exp(v + w)`` of ``exp(v) exp(w)``, named or written out."""
+    parts = [_exponential(f, work) for f in Mul.make_args(u)]
+    if len(parts) < 2 or not all(isinstance(p, exp) for p in parts):
+        return None
+    return exp(Add(*(p.args[0] for p in parts if p is not None)))
 
 
 def _exponential(u: Expr, work: Work) -> Expr | None:

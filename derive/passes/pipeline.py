@@ -36,7 +36,7 @@ from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
 from .max_first import MAX_FIRST, SET_APART, max_first
 from .rule import Rule
 from .saved_values import SAVED_VALUE
-from .simplify import COLLECT, EXPAND, FACT, HOIST, KNOWN_SUM, SUBSTITUTION, simplify
+from .simplify import COLLECT, EXPAND, FACT, GUARD, HOIST, JOIN, KNOWN_SUM, SUBSTITUTION, join_exponents, simplify
 from .stabilize import STABILIZE, stabilize
 from .work import NEW_NAME, Backward, Forward, Work
 
@@ -125,6 +125,11 @@ def simplification(work: Work) -> str:
         done = simplify(eq, work)
         work.backward.append(done)
         work.register(done)
+    for n, eq in enumerate(work.backward):  # a recurrence reads adjoints that were not finished before it
+        joined = join_exponents(eq, work)
+        if joined != eq:
+            work.backward[n] = simplify(joined, work)
+            work.register(work.backward[n])
     if isinstance(work, Backward):
         known = {eq.name: eq for eq in work.backward}
         work.adjoint_equations = {x: known[dx.name] for x, dx in work.adjoint.items()}
@@ -202,7 +207,11 @@ FORWARD = (
 )
 CLOSING = (
     Pass("contract", contraction, (CONTRACTION,)),
-    Pass("simplify", simplification, (SUBSTITUTION, INVERSE, EXPAND, SAVED_VALUE, COLLECT, FACT, KNOWN_SUM, HOIST)),
+    Pass(
+        "simplify",
+        simplification,
+        (SUBSTITUTION, JOIN, INVERSE, EXPAND, SAVED_VALUE, COLLECT, FACT, KNOWN_SUM, GUARD, HOIST),
+    ),
     Pass("reuse", reuse, (REUSE,)),
     Pass("prune", prune),
     Pass("stabilize", stabilize, (STABILIZE,)),

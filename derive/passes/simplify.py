@@ -1,10 +1,12 @@
 """The rewriting rules for one adjoint equation, in order; each is an identity and each use becomes a step.
 
 substitute    an adjoint that is a constant, an alias or a pointwise value of fewer indices is written in place
+exponents     exp(u) and the exp(-lse) that an adjoint holds meet in one exponential: apart, either may overflow
 expand        products of sums are multiplied out when the result is shorter
 saved value   F(u) is written as the saved h = F(u); (x - mean) as xhat / rs where rs is never zero
 facts         a declared sum, symmetry or sign is used, and recorded
 known sum     a sum that an earlier equation already holds is read from it: sum_i x = I * mean
+guards        where an adjoint is zero by a condition, a quotient or logarithm beside it is not looked at
 hoist         what does not depend on the summed index leaves the sum, which gets a name of its own
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy
-from sympy import Add, Expr, Integer, Mul
+from sympy import Add, Basic, Expr, Integer, Mul
 
 from derive.language import affine
 from derive.language.facts import SumsTo
@@ -23,8 +25,9 @@ from derive.language.nodes import Iverson, relu, sigmoid
 from derive.language.tensor import Read
 from derive.program.canonical import expr_size, term_key
 from derive.program.match import match_sum
-from derive.program.program import Equation, Term
-from derive.program.terms import collect, drop_free_sums, merge, tidy
+from derive.program.program import Equation, Row, Term
+from derive.program.rows import guard_of, may_be_singular
+from derive.program.terms import collect, decide, drop_free_sums, merge, tidy
 
 from .contract import contract
 from .inverses import INVERSE, cancelled
@@ -39,6 +42,18 @@ EXPAND = Rule(
 COLLECT = Rule("collect", "Collecting", "Equal factors and like terms combine.")
 FACT = Rule("declared fact", "Declared facts", "What was promised about an input is used here, and nowhere else.")
 KNOWN_SUM = Rule("known sum", "Known sums", "A sum that an earlier equation holds is read from it.")
+JOIN = Rule(
+    "one exponential",
+    "One exponential",
+    "The exponential of a summand and that of minus the log-sum-exp are multiplied before either is evaluated: the "
+    "difference of the exponents is at most 0, so nothing overflows.",
+)
+GUARD = Rule(
+    "guard",
+    "Guards",
+    "Where a condition makes an adjoint zero, what it is multiplied by may be infinite, and zero times infinity is not zero: "
+    "the condition is kept beside it.",
+)
 HOIST = Rule("hoist", "Out of the sum")
 
 
@@ -46,7 +61,17 @@ def simplify(eq: Equation, work: Work) -> Equation:
     """Apply the rules in order until none changes the equation (it shrinks or stops each time)."""
     for _ in range(6):
         before = eq
-        for rule in (substitute, cancel_inverses, expand, saved_values, use_facts, known_sums, hoist):
+        for rule in (
+            substitute,
+            join_exponents,
+            cancel_inverses,
+            expand,
+            saved_values,
+            use_facts,
+            known_sums,
+            keep_guards,
+            hoist,
+        ):
             eq = rule(eq, work)
         if eq == before:
             break
@@ -142,6 +167,50 @@ def cancel_inverses(eq: Equation, work: Work) -> Equation:
     if not used:
         return eq
     return _changed(eq, terms, work, INVERSE, "a matrix times its inverse is the identity", context=_ordered(used))
+
+
+# --- exponents -----------------------------------------------------------------------------------------------------
+
+
+def join_exponents(eq: Equation, work: Work) -> Equation:
+    """``ds exp(u)`` with ``ds = dlse exp(-lse)`` is ``dlse exp(u - lse)``, wherever ``ds`` is read and by however many."""
+    terms: list[Term] = []
+    used: list[Equation] = []
+    for t in eq.terms:
+        terms += _joined(t, eq, work, used)
+    if not used:
+        return eq
+    names = ", ".join(dict.fromkeys(u.name for u in used))
+    why = f"{names} holds the exponential of minus a log-sum-exp: it meets the exponential of a summand"
+    return _changed(eq, terms, work, JOIN, why, context=_ordered(used))
+
+
+def _joined(t: Term, eq: Equation, work: Work, used: list[Equation]) -> list[Term]:
+    if not any(isinstance(f, sympy.exp) for f in t.fac):
+        return [t]
+    for n, f in enumerate(t.fac):
+        source = work.adjoint_equation(f.tensor) if isinstance(f, Read) else None
+        if source is None or source.name == eq.name or not _holds_exponential(source):
+            continue
+        used.append(source)
+        inside = [
+            row
+            for e, axis in zip(f.idx, f.tensor.axes, strict=True)
+            for row in (Row("<=", Integer(0), e), Row("<", e, axis))
+            if not affine.in_range(e, axis)
+        ]
+        return [
+            Term(t.coef * s.coef, t.fac[:n] + s.fac + t.fac[n + 1 :], t.bnd + s.bnd, (*t.rows, *s.rows, *inside))
+            for s in source.at(f.idx, work.fresh)
+        ]
+    return [t]
+
+
+def _holds_exponential(source: Equation) -> bool:
+    """Whether each term of an adjoint holds ``exp(-lse)``."""
+    return bool(source.terms) and all(
+        any(isinstance(f, sympy.exp) and f.args[0].could_extract_minus_sign() for f in s.fac) for s in source.terms
+    )
 
 
 # --- saved values --------------------------------------------------------------------------------------------------
@@ -292,6 +361,52 @@ def _split(t: Term) -> tuple[Term, Term | None]:
     if not inside:
         return t, None
     return Term(t.coef, outside, (), rows_out), Term(Integer(1), inside, t.bnd, rows_in)
+
+
+# --- guards --------------------------------------------------------------------------------------------------------
+
+
+def keep_guards(eq: Equation, work: Work) -> Equation:
+    """``dx = dy / x`` with ``dy = g [c]`` is ``dx = [c] dy / x``: 0 where c is false, whatever x is there."""
+    used: list[Equation] = []
+    terms = [_guarded(t, eq, work, used) for t in eq.terms]
+    if not used:
+        return eq
+    names = ", ".join(dict.fromkeys(u.name for u in used))
+    why = f"{names} is zero where the condition fails, and what stands beside it may be infinite there"
+    return _changed(eq, terms, work, GUARD, why, context=_ordered(used))
+
+
+def _guarded(t: Term, eq: Equation, work: Work, used: list[Equation]) -> Term:
+    for f in t.fac:
+        source = work.adjoint_equation(f.tensor) if isinstance(f, Read) else None
+        if source is None or source.name == eq.name or not any(_singular(g, work) for g in t.fac if g is not f):
+            continue
+        at = dict(zip(source.idx, f.idx, strict=True))
+        rows, conditions = _support(source)
+        new_rows = [r for r in (r.xreplace(at) for r in rows) if r not in t.rows and decide(r) is None]
+        new = [c for c in (Iverson(c.xreplace(at)) for c in conditions) if c not in t.fac and isinstance(c, Iverson)]
+        if new_rows or new:
+            used.append(source)
+            t = replace(t, fac=(*t.fac, *new), rows=(*t.rows, *new_rows))
+    return t
+
+
+def _singular(f: Expr, work: Work) -> bool:
+    """Whether a factor may be infinite: by what it is, or as a read of a forward value that is such a thing."""
+    values = [v for r in f.atoms(Read) if (v := work.equation(r.tensor.name)) is not None]
+    return may_be_singular(f) or any(may_be_singular(g) for v in values for t in v.terms if not t.rows for g in t.fac)
+
+
+def _support(eq: Equation) -> tuple[list[Row], list[Basic]]:
+    """The rows and conditions on an equation's own indices that stand in each of its terms: elsewhere it is zero."""
+    if eq.reduce or not eq.terms:
+        return [], []
+    bound = {b for t in eq.terms for b in t.bnd}
+    first, *others = eq.terms
+    rows = [r for r in first.rows if not r.free_symbols & bound and all(r in t.rows for t in others)]
+    guards = [[c for f in t.fac if (c := guard_of(f)) is not None and not c.free_symbols & bound] for t in eq.terms]
+    return rows, [c for c in guards[0] if all(c in more for more in guards[1:])]
 
 
 def expand(eq: Equation, work: Work) -> Equation:

@@ -5,6 +5,9 @@
     l = log sum exp v,    lse = m + l,    exp(u - lse) = exp(v - l),    lse - u = l - v
 
 so no exponential overflows, and where ``u`` is large no digits are lost in ``u - lse``: it is never formed.
+
+Where a mask may have taken every ``u`` away, m is -oo, and ``u - m`` would be ``-oo + oo``; the shift is then by 0, and
+``lse = log 0 = -oo`` is what it is without a shift.
 """
 
 from __future__ import annotations
@@ -12,19 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sympy import Abs, Add, Expr, Integer, Mul, cosh, exp, expand, log
+from sympy import Abs, Add, Expr, Gt, Integer, Mul, Piecewise, cosh, exp, expand, log
 
 from derive.language import affine
 from derive.language.nodes import softplus
 from derive.language.tensor import Read
+from derive.program.infinite import carries_infinity, may_be_infinite
 from derive.program.match import unify
-from derive.program.program import Equation, Term
-from derive.program.terms import tidy
+from derive.program.program import Equation, Row, Term
+from derive.program.terms import decide, tidy
 
+from .exponentials import exponential_of
 from .rule import Rule
 from .work import Work
 
 STABILIZE = Rule("stabilize", "Stabilizing", "The same values, computed so that nothing overflows.", "exp-equal")
+
+LOWEST = Integer(-(10**30))  # what no exponent is below but -oo (SymPy takes m > -oo for true of every real number)
 
 
 def stabilize(work: Work) -> str:
@@ -75,7 +82,24 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
         return None
     s = work.equation(f.args[0].tensor.name)
     t = s.single() if s is not None and len(s.idx) == len(lse.idx) else None
-    return s if t is not None and t.coef == 1 and t.bnd and isinstance(t.only(), exp) else None
+    return s if t is not None and t.coef == 1 and t.bnd and exponential_of(t) is not None else None
+
+
+def _in_range(e: Expr, size: Expr, rows: tuple[Row, ...]) -> bool:
+    """Whether an index is inside an axis, by what it is or because the rows say so."""
+    return affine.in_range(e, size) or all(
+        decide(r) or r in rows for r in (Row("<=", Integer(0), e), Row("<", e, size))
+    )
+
+
+def _has_position(t: Term) -> bool:
+    """Whether the conditions of a sum leave it a position whatever the other indices are: at its start, end or diagonal."""
+    for b in t.bnd:
+        rows = [r for r in t.rows if b in r.free_symbols]
+        others = {e for r in rows for e in (r.lhs, r.rhs) if e != b}
+        if not any(all(decide(r.xreplace({b: at})) for r in rows) for at in (Integer(0), b.size - 1, *others)):
+            return False
+    return all(r.free_symbols & set(t.bnd) or decide(r) for r in t.rows)
 
 
 class Shift:
@@ -90,8 +114,16 @@ class Shift:
     def __init__(self, work: Work, s: Equation, lse: Equation):
         self.work, self.s, self.lse = work, s, lse
         self.term = s.terms[0]
-        self.u: Expr = self.term.fac[0].args[0]
+        e = exponential_of(self.term)
+        assert e is not None  # what makes it a log-sum-exp
+        self.u: Expr = e.args[0]
+        self.weights = tuple(f for f in self.term.fac if f is not e)
+        self.made: tuple[Equation, ...] = ()
         self.top = self._largest()
+        largest = self.top
+        if carries_infinity(self.u, may_be_infinite(work.forward)) or not _has_position(self.term):
+            self.top = self._finite(self.top)
+            self.made = (largest,)
         self.v = self._shifted()
         self.idx = self.v.idx
         self.total = self._total()
@@ -100,7 +132,7 @@ class Shift:
             s.idx,
             (Term(Integer(1), (log(Read(self.total.tensor, *s.idx)),)),),
         )
-        self.made = (self.top, self.v, self.total, self.l)
+        self.made = (*self.made, self.top, self.v, self.total, self.l)
 
     def _largest(self) -> Equation:
         over = tuple(self.work.fresh(b) for b in self.term.bnd)
@@ -108,6 +140,13 @@ class Shift:
         pieces = tuple(Term(Integer(1), (a,)) for a in Add.make_args(self.u.xreplace(mapping)))
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.lse.name}_max"))
         return Equation(t, self.s.idx, pieces, "max", over, tuple(r.xreplace(mapping) for r in self.term.rows))
+
+    def _finite(self, top: Equation) -> Equation:
+        """``m`` where there is one, and 0 where everything is masked."""
+        t = self.work.tensor_like(top.tensor, self.work.unused(f"{self.lse.name}_shift"))
+        m = Read(top.tensor, *top.idx)
+        shift = Piecewise((m, Gt(m, LOWEST)), (Integer(0), True), evaluate=False)
+        return Equation(t, top.idx, (Term(Integer(1), (shift,)),))
 
     def _shifted(self) -> Equation:
         """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if it is."""
@@ -122,22 +161,27 @@ class Shift:
 
     def _total(self) -> Equation:
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.s.name}_shifted"))
-        return replace(self.s, tensor=t, terms=(replace(self.term, fac=(exp(Read(self.v.tensor, *self.v.idx)),)),))
+        return replace(
+            self.s, tensor=t, terms=(replace(self.term, fac=(*self.weights, exp(Read(self.v.tensor, *self.v.idx)))),)
+        )
 
     def apply(self) -> None:
         work, lse = self.work, self.lse
         before = work.forward.index(lse)
         work.forward[before:before] = list(self.made)
-        for eq, why in zip(
-            self.made,
-            (
-                f"the largest exponent in {lse.name}",
-                "every exponent is now at most 0",
-                "no term overflows, and one of them is 1",
-                "the logarithm is of at least 1",
-            ),
-            strict=True,
-        ):
+        reasons = [
+            "every exponent is now at most 0",
+            "no term overflows, and one of them is 1",
+            "the logarithm is of at least 1",
+        ]
+        if len(self.made) > 4:
+            reasons = [
+                "0 where a mask leaves nothing to take the largest of",
+                *reasons[:1],
+                "no term overflows",
+                "nothing is lost",
+            ]
+        for eq, why in zip(self.made, [f"the largest exponent in {lse.name}", *reasons], strict=True):
             work.define(STABILIZE, eq, why)
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
@@ -145,15 +189,17 @@ class Shift:
             lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
         )
         for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
-            after = replace(eq, terms=tuple(replace(t, fac=tuple(self._paired(f) for f in t.fac)) for t in eq.terms))
+            after = replace(
+                eq, terms=tuple(replace(t, fac=tuple(self._paired(f, t.rows) for f in t.fac)) for t in eq.terms)
+            )
             self._put(
                 eq,
-                self._across_terms(after),
+                self._divided(self._across_terms(after)),
                 f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
                 context=(parted,),
             )
         kept = {t.name for t in work.results()}
-        for old in (lse, self.s):
+        for old in (lse, self.s, self.l):
             if old.name not in kept and not any(old.tensor in e.tensors() for e in work.equations):
                 work.forward = [e for e in work.forward if e.name != old.name]
 
@@ -165,6 +211,24 @@ class Shift:
                 place[place.index(eq)] = after
         self.work.step(STABILIZE, (eq,), after, why, context=(*self.made, *context))
 
+    def _divided(self, eq: Equation) -> Equation:
+        """``exp(v - l)`` as ``exp(v) / sum w exp(v)`` of a sum with weights: they may be negative, and so may the sum."""
+
+        def change(e: Expr) -> Expr:
+            powers = [a.as_coeff_Mul() for a in Add.make_args(e.args[0])]
+            ours = [(c, r) for c, r in powers if isinstance(r, Read) and r.tensor == self.l.tensor]
+            if not ours:
+                return e
+            rest = Add(*(c * r for c, r in powers if (c, r) not in ours))
+            return exp(rest) * Mul(*(Read(self.total.tensor, *r.idx) ** c for c, r in ours))
+
+        if not self.weights:
+            return eq
+        terms = [
+            replace(t, fac=tuple(f.replace(lambda e: isinstance(e, exp), change) for f in t.fac)) for t in eq.terms
+        ]
+        return replace(eq, terms=tuple(t for t in map(tidy, terms) if t is not None)) if terms != list(eq.terms) else eq
+
     def _across_terms(self, eq: Equation) -> Equation:
         """The same where ``u`` and ``lse`` are terms of their own, as in a log-softmax."""
         plain = [t for t in eq.terms if not t.bnd and not t.rows]
@@ -175,18 +239,19 @@ class Shift:
         parted = [tidy(Term(Integer(1), (a,))) for a in Add.make_args(after)]
         return replace(eq, terms=(*(t for t in eq.terms if t not in plain), *(t for t in parted if t is not None)))
 
-    def _paired(self, f: Expr) -> Expr:
-        """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum."""
-        return (
-            f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), self._pair) if f.is_Add or f.args else f
-        )
+    def _paired(self, f: Expr, rows: tuple[Row, ...] = ()) -> Expr:
+        """``c*u - c*lse`` as ``c*v - c*l`` wherever both stand in one sum; ``rows`` are the conditions it stands under."""
+        if not (f.is_Add or f.args):
+            return f
+        return f.replace(lambda e: isinstance(e, Add) and e.has(self.lse.tensor), lambda e: self._pair(e, rows))
 
-    def _pair(self, e: Add) -> Expr:
+    def _pair(self, e: Add, rows: tuple[Row, ...]) -> Expr:
         """One sum with every ``c*u - c*lse`` in it replaced.
 
         ``u`` is matched as a pattern: the difference may stand at other indices than ``lse`` was defined at, so ``lse``'s own
         indices are bound from the read that is there, and matching ``u`` binds those that were summed over.  Out of range the
-        two sides differ (``v`` is 0 there, ``u - m`` is not), so all of them must be in range.
+        two sides differ (``v`` is 0 there, ``u - m`` is not), so all of them must be in range,
+        by themselves or by the rows.
         """
         for a in e.args:
             c, read = a.as_coeff_Mul()
@@ -194,14 +259,15 @@ class Shift:
                 continue
             at = dict(zip(self.s.idx, read.idx, strict=True))
             for partner in self._candidates(e, a):
-                found = unify(self.u, expand(-partner / c), set(self.idx), at)
-                if found is not None and all(i in found and affine.in_range(found[i], i.size) for i in self.idx):
+                found = unify(self.u.xreplace(at), expand(-partner / c), set(self.term.bnd), {})
+                found = None if found is None else {**found, **at}
+                if found is not None and all(i in found and _in_range(found[i], i.size, rows) for i in self.idx):
                     v, l = Read(self.v.tensor, *(found[i] for i in self.idx)), Read(self.l.tensor, *read.idx)
-                    return self._pair_rest(e - a - partner) + c * l - c * v
+                    return self._pair_rest(e - a - partner, rows) + c * l - c * v
         return e
 
-    def _pair_rest(self, e: Expr) -> Expr:
-        return self._pair(e) if isinstance(e, Add) else e
+    def _pair_rest(self, e: Expr, rows: tuple[Row, ...]) -> Expr:
+        return self._pair(e, rows) if isinstance(e, Add) else e
 
     def _candidates(self, e: Add, a: Expr) -> Iterator[Expr]:
         """Parts of the sum that could be the exponent: single addends, or all the others together."""

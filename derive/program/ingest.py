@@ -8,7 +8,8 @@ it stands in (``1/sqrt(var[b] + eps)`` inside ``y[b, i]``).  Equal subexpression
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
@@ -26,9 +27,10 @@ from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum,
 from derive.language.tensor import Read, Tensor
 
 from .check import check
+from .infinite import check_products
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import split_guard
+from .rows import split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -56,6 +58,9 @@ def ingest(roots: Sequence[Tensor], fresh: Fresh | None = None) -> Program:
     except UnsupportedError as error:
         shown = [f"in {_shown(t)}" for t in work.tensors if t.definition and f" {t.name} -> " in f" {error}"]
         raise UnsupportedError("\n".join([*shown, f"  {error}"])) from None
+    wrong = check_products(order)
+    if wrong is not None:
+        raise UnsupportedError(wrong)
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
     return check(program, "ingest")
 
@@ -102,6 +107,7 @@ class Ingest:
         self.equations: list[Equation] = []
         self.shared: dict[str, Tensor] = {}  # by the expression as written
         self.values: dict[str, Tensor] = {}  # by the equation's right-hand side
+        self.guards: tuple[Basic, ...] = ()  # conditions under which what is read now is read
         self.outside: set[Row] = set()  # range conditions that an enclosing max holds
         self.owner: Tensor  # the definition that is being read
         self.current = ""  # as it is shown in messages
@@ -233,7 +239,7 @@ class Ingest:
             body = Max(body, *rest)
         scope = (*idx, opened)
         outside, self.outside = self.outside, self.outside | set(rows)  # what this max sees to, those inside need not
-        found, body = split_guard(body)
+        found, body = split_masked(body)
         rows += found
         terms = self.terms(body, scope, top=True)
         if any(x.bnd for x in terms):
@@ -287,8 +293,9 @@ class Ingest:
         if rows and len(factors) == 1 and factors[0].is_Add:
             return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.terms(factors[0], scope)]
         alone = top and len(factors) == 1
-        fac = tuple(self.point(f, scope, keep=alone) for f in _roots_first(factors))
-        fac = self.normalised(fac, scope)
+        with self.under([r.condition for r in rows]):
+            fac = tuple(self.point(f, scope, keep=alone) for f in _roots_first(factors))
+            fac = self.normalised(fac, scope)
         return [Term(coef, fac, (), tuple(rows))]
 
     def normalised(self, fac: tuple[Expr, ...], scope: Letters) -> tuple[Expr, ...]:
@@ -341,8 +348,43 @@ class Ingest:
             return e.func(self.name(e.args[0], scope, "in"))
         if isinstance(e, Pow) and e.base.has(Reduction) and e.base.is_Add:
             return Pow(self.name(e.base, scope, "in"), self.point(e.exp, scope))
+        if isinstance(e, Piecewise):
+            return self.branches(e, scope)
         args = [self.point(a, scope) if isinstance(a, Expr) else self.condition(a, scope) for a in e.args]
         return e.func(*args) if tuple(args) != e.args else e
+
+    def branches(self, e: Piecewise, scope: Letters) -> Expr:
+        """A Piecewise, what is named in a branch named under the conditions that choose the branch."""
+        pairs: list[tuple[Expr, Basic]] = []
+        before: list[Basic] = []
+        for v, c in e.args:
+            chosen = [sympy.Not(b) for b in before] + ([] if c == sympy.true else [c])
+            with self.under(chosen):
+                pairs.append((self.point(v, scope), self.condition(c, scope)))
+            before.append(c)
+        return Piecewise(*pairs, evaluate=False) if tuple(pairs) != tuple(tuple(a) for a in e.args) else e
+
+    @contextlib.contextmanager
+    def under(self, conditions: Sequence[Basic]) -> Iterator[None]:
+        """Within it, what is named is read only where the conditions hold."""
+        before, self.guards = self.guards, (*self.guards, *conditions)
+        yield
+        self.guards = before
+
+    def guarded(self, e: Expr, scope: Letters) -> Expr:
+        """``{e if c; 0}`` for a quotient, a root or a logarithm that is read only where c holds: elsewhere it may not exist."""
+        if not (_is_root(e) or (isinstance(e, Pow) and e.exp.is_negative) or isinstance(e, sympy.log)) or e.has(
+            sympy.exp
+        ):
+            return e
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        known = [c for c in self.guards if {s for s in c.free_symbols if isinstance(s, Index)} <= set(letters)]
+        if not known:
+            return e
+        before, self.guards = self.guards, ()
+        inside = self.point(e, letters, keep=True)  # what is nested in it is named first, and it is not named again
+        self.guards = before
+        return Piecewise((inside, sympy.And(*known)), (0, True), evaluate=False)
 
     def condition(self, c: Basic, scope: Letters) -> Basic:
         """A condition or a Piecewise branch, with the reductions in it named."""
@@ -353,6 +395,7 @@ class Ingest:
         """A read of the intermediate that holds ``e``; equal expressions share one intermediate."""
         letters = tuple(s for s in scope if s in e.free_symbols)
         env = {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)}
+        e = self.guarded(e, scope)
         found = key(e, env)
         made = self.shared.get(found)
         if made is None:

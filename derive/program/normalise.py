@@ -14,8 +14,12 @@ from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedEr
 from derive.language.functions import NAMES
 from derive.language.index import Index, Size
 from derive.language.keys import key
+from derive.language.matrices import Determinant, LogDet
+from derive.language.naming import primed
 from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from derive.language.tensor import Read, Tensor
+
+from .infinite import outward
 
 
 class Asking(Protocol):
@@ -58,8 +62,9 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
     if isinstance(e, sympy.KroneckerDelta):
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
-        pieces = [(Integer(0) if v == -sympy.oo else sympy.exp(v), c) for v, c in args[0].args]
-        return Piecewise(*pieces, evaluate=False)
+        return Piecewise(*((_exp_of_branch(v), c) for v, c in args[0].args), evaluate=False)
+    if isinstance(e, sympy.log) and (found := _log_of_determinant(args[0])) is not None:
+        return found
     if isinstance(e, sympy.log) and args[0].is_Add and len(args[0].args) == 2 and Integer(1) in args[0].args:
         other = args[0] - 1
         if isinstance(other, sympy.exp):
@@ -109,7 +114,32 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
             f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
             f"sums, products, powers, Piecewise, Sum, Max and the functions {known}",
         )
-    return e.func(*args) if args != e.args else e
+    made = e.func(*args) if args != e.args else e
+    return outward(made, lambda message: ingest.fail(UnsupportedError, message))
+
+
+def _log_of_determinant(e: Expr) -> Expr | None:
+    """``log det(A)^p = p log det A``; of an even power and of ``|det A|`` through ``det(A A') = det(A)^2``.
+
+    A determinant of a hundred rows is out of range of any float, its logarithm is not.
+    """
+    base, power = (e.base, e.exp) if isinstance(e, Pow) else (e, Integer(1))
+    inside = base.args[0] if isinstance(base, sympy.Abs) else base
+    if not isinstance(inside, Determinant) or not power.is_Rational:
+        return None
+    p, q = inside.binders
+    if not isinstance(base, sympy.Abs) and (power.p % 2 or power.q % 2 == 0):
+        return power * LogDet(inside.body, p, q)
+    r = Index(primed(p.name, {i.name for i in inside.body.free_symbols if isinstance(i, Index)} | {q.name}), p.size)
+    gram = Sum(inside.body.xreplace({q: r}) * inside.body.xreplace({p: q, q: r}), r)
+    return power / 2 * LogDet(gram, p, q)
+
+
+def _exp_of_branch(v: Expr) -> Expr:
+    """``exp`` of a branch, which is 0 at minus infinity; a branch may be branches again."""
+    if isinstance(v, Piecewise):
+        return Piecewise(*((_exp_of_branch(w), c) for w, c in v.args), evaluate=False)
+    return Integer(0) if v == -sympy.oo else sympy.exp(v)
 
 
 def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:

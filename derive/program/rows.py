@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Basic, Expr, Integer, Piecewise
+from sympy import Basic, Expr, Integer, Piecewise, Pow
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And
 
@@ -12,6 +12,8 @@ from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
 from .program import Row
+
+SINGULAR = ("log", "exp", "cosh", "sinh", "tan", "asin", "acos", "acosh", "atanh")
 
 
 def rows_of(condition: Basic) -> list[Row] | None:
@@ -43,15 +45,47 @@ def rows_of(condition: Basic) -> list[Row] | None:
 
 def split_guard(f: Expr) -> tuple[list[Row], Expr]:
     """Rows and the guarded expression of ``[cond]``, ``Piecewise((e, cond), (0, True))`` and
-    ``Piecewise((0, cond), (e, True))`` (0 may be -oo under an exponential or a max); no rows if it is none of them."""
+    ``Piecewise((0, cond), (e, True))``; no rows if it is none of them."""
     if isinstance(f, Iverson):
         rows = rows_of(f.condition)
         return (rows, Integer(1)) if rows is not None else ([], f)
+    return _split(f, Integer(0))
+
+
+def split_masked(f: Expr) -> tuple[list[Row], Expr]:
+    """The same of a branch that is ``-oo``: a max never chooses it, so that its rows say where the max is taken."""
+    return _split(f, -sympy.oo)
+
+
+def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
     if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1][1] == sympy.true:
         (inside, condition), (outside, _) = f.args
-        if inside in (0, -sympy.oo) and isinstance(condition, Relational):
+        if inside == other and isinstance(condition, Relational):
             inside, outside, condition = outside, inside, condition.negated
-        rows = rows_of(condition) if outside in (0, -sympy.oo) else None
-        if rows is not None:
+        rows = rows_of(condition) if outside == other else None
+        if rows is not None and not inside.is_infinite:  # 0 times infinity is not 0: such a branch is no factor
             return rows, inside
     return [], f
+
+
+def may_be_singular(e: Basic) -> bool:
+    """Whether an expression may be infinite or NaN somewhere: a quotient, a root, a logarithm or an exponential of reads.
+
+    Beside a condition that is false there, it is no factor but something not to be looked at: 0 times infinity is not 0.
+    """
+    if isinstance(e, Read) or not e.args:
+        return False
+    if isinstance(e, Pow) and not (e.exp.is_Integer and e.exp.is_positive):
+        return e.has(Read)
+    if type(e).__name__ in SINGULAR:
+        return e.has(Read)
+    return any(may_be_singular(a) for a in e.args)
+
+
+def guard_of(f: Expr) -> Basic | None:
+    """``c`` of ``[c]`` and of ``{g if c; 0}``: where a factor is not zero by a condition; None of any other."""
+    if isinstance(f, Iverson):
+        return f.condition
+    if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1] == (0, sympy.true):
+        return f.args[0][1]
+    return None

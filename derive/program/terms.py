@@ -11,11 +11,12 @@ from sympy import Add, Expr, Integer, Mul, Pow, expand
 
 from derive.language import affine
 from derive.language.index import Index
+from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
 from .canonical import term_key
 from .program import Row, Term
-from .rows import split_guard
+from .rows import guard_of, split_guard
 
 
 def tidy(term: Term) -> Term | None:
@@ -28,6 +29,10 @@ def tidy(term: Term) -> Term | None:
                 guards += found
                 fac += [h for h in Mul.make_args(g) if not affine.sizes_only(h)]
                 coef *= Mul(*(h for h in Mul.make_args(g) if affine.sizes_only(h)))
+                continue
+            condition = guard_of(g)
+            if condition is not None and not isinstance(g, Iverson) and g.args[0][0] == 1:
+                fac.append(Iverson(condition))  # {1 if c; 0 otherwise}
                 continue
             if g.is_Add and not affine.sizes_only(g):
                 content, g = g.primitive()  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again
@@ -118,7 +123,9 @@ def merge(term: Term, nonzero: frozenset[str] = frozenset()) -> Term:
     fac = []
     for base in order:
         these = powers[base]
-        if len(these) == 1:
+        if isinstance(base, Iverson) and all(p.is_positive for p in these):
+            fac.append(base)  # [c]^2 = [c]
+        elif len(these) == 1:
             fac.append(base ** these[0] if these[0] != 1 else base)
         elif all(p.is_positive for p in these) or all(p.is_negative for p in these) or _is_nonzero(base, nonzero):
             total = Add(*these)

@@ -32,6 +32,8 @@ DOMAINS = {
     "(-0.9, 0.9)": (-0.9, 0.9),
 }
 
+MOSTLY = 0.8  # how often a mask that is mostly open is so
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -134,6 +136,7 @@ def draw_arrays(
     domains: dict[str, str],
     rng: np.random.Generator,
     wrt: Iterable[Tensor] = (),
+    open_masks: bool = False,
 ) -> dict[str, np.ndarray]:
     """An array for every input; ``domains`` maps a name to a key of ``DOMAINS``."""
     names = {t.name for t in wrt}
@@ -143,6 +146,10 @@ def draw_arrays(
     }
     for name in {e.terms[0].fac[0].tensor.name for e in program.equations if e.reduce == "logdet"} & set(found):
         found[name] = _dominated(found[name])
+    if open_masks:
+        for t in program.inputs:
+            if t.dtype == "bool" or (t.dtype == "int" and t.below == 2):
+                found[t.name] = (rng.random(found[t.name].shape) < MOSTLY).astype(found[t.name].dtype)
     return found
 
 
@@ -207,8 +214,10 @@ def draw_sample(
     tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
     names = list(DOMAINS)
     tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
-    for domains in tries:
-        arrays = draw_arrays(program, sizes, domains, rng, wrt)
+    for n, domains in enumerate(
+        tries
+    ):  # the mixtures come with masks that are mostly open: a row of zeros may have no value
+        arrays = draw_arrays(program, sizes, domains, rng, wrt, open_masks=n >= 3 * len(DOMAINS))
         if finite(arrays):
             return Sample(sizes, arrays, _domain_text(domains))
     raise DeriveError(

@@ -26,6 +26,7 @@ from derive.program.program import Program
 from numerics.emit.source.sizes import size_place
 from numerics.errors import InputError, SizeError
 
+from .masks import check_masks
 from .matrix_values import check_matrices
 
 Arrays: TypeAlias = Mapping[
@@ -280,6 +281,7 @@ def check_values(
             a = a.astype(np.float64)
             done.append(_check_finite(t, a))
             done += [_check_fact(t, f, a, np.asarray(arrays[t.name]).dtype, bound) for f in t.facts]
+    done += check_masks(program, arrays, bound)
     return done + (check_matrices(program, arrays, bound) if matrices else [])
 
 

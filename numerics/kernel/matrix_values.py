@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from derive.passes.matrices import is_matrix
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program
@@ -41,21 +42,28 @@ def check_matrices(program: Program, arrays: Mapping[str, Any], sizes: Mapping[S
             continue
         seen.add((e.reduce, e.terms))
         matrix = e.terms[0].fac[0].tensor
-        needed = ancestors(program.equations, [matrix])
-        missing = [t.name for t in program.inputs if t.name in needed and t.name not in arrays]
-        if missing or not {
-            s for t in program.inputs if t.name in needed for a in t.axes for s in a.free_symbols
-        } <= set(sizes):
-            done.append(f"{matrix.name}: not checked in {e}: {', '.join(missing) or 'a size'} is not given")
+        found, missing = computed(program, matrix, arrays, sizes)
+        if found is None:
+            done.append(f"{matrix.name}: not checked in {e}: {missing} is not given")
             continue
-        part = Program(
-            tuple(t for t in program.inputs if t.name in needed),
-            tuple(x for x in program.equations if x.name in needed),
-        )
-        given = {t.name: np.asarray(arrays[t.name], float if t.dtype == "float" else None) for t in part.inputs}
-        found = np.asarray(evaluate(part, given, dict(sizes), np)[matrix.name])
+        part = Program(tuple(t for t in program.inputs if t.name in ancestors(program.equations, [matrix])), ())
         done.append(_check(e, matrix.name, found, _precision(arrays, part)))
     return done
+
+
+def computed(
+    program: Program, tensor: Tensor, arrays: Mapping[str, Any], sizes: Mapping[Size, int]
+) -> tuple[np.ndarray | None, str]:
+    """The value of one tensor of a program, by the evaluator; or None, and what is not given that it needs."""
+    needed = ancestors(program.equations, [tensor])
+    inputs = tuple(t for t in program.inputs if t.name in needed)
+    missing = [t.name for t in inputs if t.name not in arrays]
+    if missing or not {s for t in inputs for a in t.axes for s in a.free_symbols} <= set(sizes):
+        return None, ", ".join(missing) or "a size"
+    part = Program(inputs, tuple(x for x in program.equations if x.name in needed))
+    given = {t.name: np.asarray(arrays[t.name], float if t.dtype == "float" else None) for t in inputs}
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(part, given, dict(sizes), np)[tensor.name]), ""
 
 
 def _precision(arrays: Mapping[str, Any], part: Program) -> float:

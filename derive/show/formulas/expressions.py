@@ -95,7 +95,7 @@ def layout(e: Basic, ctx: Context) -> Node:
 
 def signed(e: Basic, ctx: Context) -> tuple[int, Node]:
     """A sign and the layout of the absolute value, so that sums can write ``a - b``."""
-    if e.is_Number and e.is_negative:
+    if e.is_Number and e.is_extended_negative:
         return -1, number(-e)
     if isinstance(e, Mul):
         coef, rest = e.as_coeff_Mul()

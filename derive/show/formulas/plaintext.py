@@ -122,7 +122,7 @@ def _array(node: L.Array, tight: bool) -> str:
 
 # a drawing takes the class that it stands beside
 _TABLE: Mapping[type[L.Node], Callable[[Any, bool], str]] = {
-    L.Num: lambda n, tight: n.text,
+    L.Num: lambda n, tight: "oo" if n.text == "infinity" else n.text,
     L.Letter: lambda n, tight: name_text(n.name) + "'" * n.primes,
     L.Name: lambda n, tight: name_text(n.raw),
     L.Element: lambda n, tight: f"{name_text(n.name.raw)}[{','.join(render(i, True) for i in n.idx)}]",

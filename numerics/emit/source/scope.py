@@ -194,7 +194,9 @@ class Scope:
             if power.is_Rational and power < 0 and power.is_Integer:
                 return Binary(number_of(1), "/", self.size(base**-power).node)
             return Binary(self.size(base).node, "**", self.size(power).node)
-        constants = {sympy.pi: "jnp.pi", sympy.E: "jnp.e"}
+        constants = {sympy.pi: "jnp.pi", sympy.E: "jnp.e", sympy.oo: "jnp.inf"}
+        if e == -sympy.oo:
+            return Unary("-", dotted("jnp.inf"))
         if e in constants:
             return dotted(constants[e])
         if e.is_number:
@@ -269,8 +271,8 @@ def nonnegative_forms(c: Any) -> list[Expr]:
 def number(q: Rational | int) -> Val:
     """A rational as a Python literal: ``3``, ``0.5``, ``1e-05``, or ``1 / 3`` where no short decimal is exact."""
     q = sympy.sympify(q)
-    if q.is_Integer:
-        return Val(number_of(int(q)), (), "num")
+    if q.is_Integer:  # of more than 31 bits as a float: JAX has no such integers
+        return Val(number_of(int(q) if abs(q) < 2**31 else float(q)), (), "num")
     decimal = float(q)
     if Rational(repr(decimal)) == q or len(str(q.p)) + len(str(q.q)) > 12:
         return Val(number_of(decimal), (), "num")

@@ -23,6 +23,7 @@ from derive.language.index import Index
 from derive.language.keys import key
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
+from derive.program.rows import may_be_singular
 from numerics.emit.source.code import Binary, Text, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, transpose
@@ -48,9 +49,12 @@ class Operand:
         return Operand(self.fac + other.fac, self.conditions + other.conditions)
 
     def value(self, scope: Scope, order: Order) -> Val:
-        fac = [*self.fac, *(Iverson(c) for c in self.conditions)]
+        conditions = list(dict.fromkeys(self.conditions))
+        fac = [*self.fac, *(Iverson(c) for c in conditions)]
         weights = self._weights()
-        if weights:  # (x * (s * (1 - s))[:, None]): what holds fewer indices is multiplied while it is small
+        if weights and not (
+            conditions and any(map(may_be_singular, self.fac))
+        ):  # (x * (s * (1 - s))[:, None]): what holds fewer indices is multiplied while it is small
             rest = [f for f in fac if f not in weights]
             small = pointwise.product(scope, weights, order)
             return as_float(scope, pointwise.plain_product(scope, rest, order, first=small))
@@ -83,8 +87,9 @@ def arrange(p: Plan) -> Contraction:
     """Group the factors of a term with bound indices into operands."""
     bound = set(p.bnd)
     operands, outside = [], Operand([])
+    masking = {i for c in p.conditions if labels(c) & bound for i in labels(c)}
     for f in p.fac:
-        if labels(f) & bound:
+        if labels(f) & bound or (may_be_singular(f) and labels(f) & masking):
             operands.append(Operand([f]))
         else:
             outside.fac.append(f)
@@ -93,7 +98,11 @@ def arrange(p: Plan) -> Contraction:
             outside.conditions.append(c)
             continue
         homes = [o for o in operands if labels(c) <= o.labels]
-        if homes:
+        singular = [o for o in operands if any(map(may_be_singular, o.fac)) and o.labels & labels(c)]
+        if singular:  # 0 times infinity is not 0: what the condition guards is masked itself
+            for o in singular:
+                o.conditions.append(c)
+        elif homes:
             min(homes, key=lambda o: len(o.labels)).conditions.append(c)
         else:
             operands.append(Operand([], [c]))

@@ -20,6 +20,7 @@ from derive.language.functions import STRUCTURAL
 from derive.language.index import Index, Size
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
+from derive.program.rows import guard_of, may_be_singular
 from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Number, Unary, number_of, updated
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union
@@ -201,7 +202,7 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
 
 def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
-    factors = list(factors)
+    factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(factors := list(factors)) else factors
     conditions = [f.condition for f in factors if isinstance(f, Iverson)]
     factors = [f for f in factors if not isinstance(f, Iverson)]
     with scope.assuming(conditions):
@@ -209,6 +210,19 @@ def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     if not conditions:
         return body if body is not None else ONE
     return masked(scope, conditions, body, order)
+
+
+def _is_guarded(factors: Factors) -> bool:
+    """Whether a factor ``{g if c; 0}`` stands beside one that may be infinite where c is false."""
+    return len(factors) > 1 and any(
+        guard_of(f) is not None and any(may_be_singular(g) for g in factors if g is not f) for f in factors
+    )
+
+
+def _unguarded(f: Expr) -> Factors:
+    """``g [c]`` of ``{g if c; 0}``: the condition masks the whole product."""
+    condition = guard_of(f)
+    return (f,) if condition is None or isinstance(f, Iverson) else (f.args[0][0], Iverson(condition))
 
 
 def masked(scope: Scope, conditions: list[Any], body: Val | None, order: Order) -> Val:
@@ -226,7 +240,7 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     constant = Integer(1)
     top, bottom = [] if first is None else [first], []
     for f in (g for factor in factors for g in Mul.make_args(factor)):
-        if f.is_number and _only_sizes(f):
+        if f.is_number and not f.is_infinite and _only_sizes(f):
             constant *= f
         elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
