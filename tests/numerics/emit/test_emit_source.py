@@ -12,7 +12,7 @@ from sympy import Rational, exp, sqrt
 import derive as dv
 import numerics as nx
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 GOLDENS = (
     "softmax_regression",
     "mlp",

@@ -118,7 +118,7 @@ def test_the_lock_ends_with_the_process_that_holds_it(tmp_path):
         [sys.executable, "-c", textwrap.dedent(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[3],
         text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"

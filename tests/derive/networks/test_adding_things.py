@@ -19,7 +19,7 @@ from derive.networks.layers.registry import in_catalogue
 from derive.networks.losses import LOSSES
 from numerics.reference.networks import lacking, reference
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[3]
 
 PAGE = (HERE / "docs" / "adding.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(python|diff|text)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

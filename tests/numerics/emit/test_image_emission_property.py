@@ -23,7 +23,9 @@ from numerics.checks.opponent import flatten
 from numerics.emit.source.choose import ACCEPTED
 from numerics.reference import networks as catalogue
 
-TOLERANCE = 1e-12  # of the largest number of a leaf, or a thousandth of the largest of all leaves
+TOLERANCE = (
+    1e-11  # of the largest number of a leaf, or a thousandth of the largest of all leaves (a batch norm cancels some)
+)
 
 CONVOLUTIONS = [
     {"convolution": one, "kernel-gradient": two, "input-gradient": three}

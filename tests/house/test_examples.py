@@ -61,7 +61,7 @@ def test_a_forecast_beats_persistence(script):
 
 
 def test_every_script_has_its_test(root):
-    tested = "".join(path.read_text() for path in (root / "tests").glob("test_*.py"))
+    tested = "".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
     scripts = sorted((root / "examples").glob("*.py"))
     assert scripts
     for path in scripts:

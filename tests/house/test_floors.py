@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLAN = tomllib.loads((ROOT / "docs" / "floors.toml").read_text(encoding="utf-8"))
 FLOOR = {room: (top, n) for top in ("derive", "numerics") for n, rooms in enumerate(PLAN[top]) for room in rooms}
 

@@ -51,8 +51,8 @@ def test_a_derivation_is_copied(make, again):
 
 def test_another_process_reads_it():
     script = "import pickle, sys, test_copies; sys.stdout.buffer.write(pickle.dumps(test_copies.derivation()))"
-    tests = Path(__file__).parent
-    paths = os.pathsep.join(map(str, (tests.parent, tests)))
+    here = Path(__file__).parent
+    paths = os.pathsep.join(map(str, (here.parents[2], here.parents[1], here)))
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, env={**os.environ, "PYTHONPATH": paths}
     )

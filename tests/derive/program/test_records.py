@@ -9,7 +9,7 @@ from sympy import exp
 import derive as dv
 from derive.program.ingest import ingest
 
-ROOT = Path(__file__).resolve().parents[1] / "derive"
+ROOT = Path(__file__).resolve().parents[3] / "derive"
 # what a function may assign to: itself, an object it is constructing, and the two records of work in progress
 OWN = {"self", "obj", "work"}
 MUTABLE = {("passes/max_first.py", "nest"), ("derivation/updates.py", "step"), ("language/text/tokens.py", "made")}

@@ -15,7 +15,7 @@ from derive.show.html import derivation_fragment
 from derive.show.latex import derivation_latex
 from derive.show.text import equation_text, matrix_text, step_text
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SECTIONS = [
     "The network",
     "What is given",
@@ -49,7 +49,7 @@ def test_documents_do_not_depend_on_hash_seeds():
         "text = ''.join(getattr(d, 'to_' + k)() for d in (f(), g()) for k in ('text', 'latex', 'markdown', 'html'))\n"
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[3]
     found = {
         subprocess.run(
             [sys.executable, "-c", code],
