@@ -117,7 +117,7 @@ def _power(e: Pow, read: Read) -> Expr:
 
 
 def _log_of_base(base: Expr) -> Expr:
-    """``log x`` in ``d(x^p)/dp = x^p log x``; 0 at ``x = 0``, where ``x^p log x`` tends to 0 for ``p > 0`` and ``0 * -oo`` would be NaN."""
+    """``log x`` of ``d(x^p)/dp = x^p log x``; 0 at ``x = 0``: the product tends to 0 for ``p > 0``, and ``0 * -oo`` is NaN."""
     if base.is_zero is False:
         return sympy.log(base)
     return Piecewise((sympy.log(base), sympy.Ne(base, 0)), (Integer(0), True), evaluate=False)

@@ -13,19 +13,17 @@ from jax import lax
 SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 
 
-def spans(model, placed, x) -> list[tuple[int, int]]:
-    """Padding of a window along each axis; "same" is fixed by the sizes that the model was built for."""
-    window, built = placed.layer.window, model.shape(placed.of[0])[1:-1]
+def spans(placed, x) -> list[tuple[int, int]]:
+    """Padding of a window along each axis, before and after; "same" is TensorFlow's, the larger half after."""
+    window = placed.layer.window
     if window.padding == "valid":
         return [(0, 0)] * window.rank
     if window.padding != "same":
         return list(window.padding)
     found = []
-    sizes = zip(window.size, window.stride, window.dilation, built, x.shape[1:-1], strict=True)
-    for taps, step, apart, was, now in sizes:
-        width = apart * (taps - 1) + 1
-        before = max((-(-was // step) - 1) * step + width - was, 0) // 2
-        found.append((before, max((-(-now // step) - 1) * step + width - now - before, 0)))
+    for taps, step, apart, size in zip(window.size, window.stride, window.dilation, x.shape[1:-1], strict=True):
+        left = max((-(-size // step) - 1) * step + apart * (taps - 1) + 1 - size, 0)
+        found.append((left // 2, left - left // 2))
     return found
 
 
@@ -35,7 +33,7 @@ def convolve(model, placed, x, kernel, groups):
         x,
         kernel,
         placed.layer.window.stride,
-        spans(model, placed, x),
+        spans(placed, x),
         rhs_dilation=placed.layer.window.dilation,
         dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         feature_group_count=groups,
@@ -104,7 +102,7 @@ def _biased(rule):
 
 def _windows(model, placed, x, outside):
     """What every window reads, tap by tap along a last axis."""
-    window, padding = placed.layer.window, spans(model, placed, x)
+    window, padding = placed.layer.window, spans(placed, x)
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=outside)
     steps = window.stride
     ends = [(n - taps) // step * step + 1 for n, taps, step in zip(x.shape[1:-1], window.size, steps, strict=True)]

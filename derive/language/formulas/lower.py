@@ -22,7 +22,7 @@ from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Tensor, tensor
 
 from .functions import kron
-from .shapes import Times
+from .shapes import Times, declared_sizes
 from .syntax import ELEMENTWISE, Formula
 
 FUNCTIONS = {
@@ -48,8 +48,9 @@ LARGEST_EXPONENT = 100
 class Lowering:
     """Tensors of the names of a formula, and the definitions that its nodes become."""
 
-    def __init__(self, formula: Formula, names: dict, shapes: dict, sizes, facts: dict, value: str):
-        self.formula, self.shapes, self.sizes = formula, shapes, sizes
+    def __init__(self, formula: Formula, names: dict, shapes: dict, sizes, declared: dict, value: str):
+        self.formula, self.shapes, self.sizes, self.known_sizes = formula, shapes, sizes, declared_sizes(declared)
+        facts = {n: d.facts for n, d in declared.items()}
         self.known: dict = {}  # root of a size -> SymPy size
         self.order: list = []  # sizes in the order that the formula shows them
         self.used: set[str] = set()  # letters of the definition being written
@@ -238,6 +239,8 @@ class Lowering:
 
     def call(self, f: Formula, row, column) -> Expr:
         arg = f.args[0]
+        if f.op == "size":
+            return Integer(arg.text) if arg.op == "number" else self.size(self.known_sizes[arg.text])
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
         if f.op in ELEMENTWISE:
@@ -267,7 +270,7 @@ class Lowering:
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
-            return self.element(arg, None, None) * Iverson(Eq(row, column))
+            return Integer(1) if row is None else Iverson(Eq(row, column))
         a, b = (self.part(x) for x in f.args)
         if a.rank != 2 or b.rank != 2:
             raise UnsupportedError(f"in {f}: kron takes two matrices; the outer product of vectors is written x*y'")
@@ -307,9 +310,9 @@ def _summed(e: Expr, *new: Index) -> Expr:
     return Sum(body, *new, *letters) if new or letters else e
 
 
-def lowered(formula, names, shapes, sizes, facts, value) -> dict[str, Tensor]:
+def lowered(formula, names, shapes, sizes, declared, value) -> dict[str, Tensor]:
     """All inputs of a formula and its value, by name."""
-    work = Lowering(formula, names, shapes, sizes, facts, value)
+    work = Lowering(formula, names, shapes, sizes, declared, value)
     if value in work.tensors:
         raise DeriveError(
             f"the value is named {value}, and so is a tensor of {formula}; give it another name, as in g = {formula}"

@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from sympy import Expr
+
 from derive.language.errors import ShapeError
 
-from .syntax import ELEMENTWISE, Formula
+from .syntax import ELEMENTWISE, OF_SIZES, SIZES_TAKEN, Formula
 
 GREEK = {
     "alpha",
@@ -96,7 +98,17 @@ def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
     ShapeError
         Where the formula fits no reading of its names, or several equally well; the message names both.
     """
-    names = formula.names()
+    names, known = formula.names(), declared_sizes(declared)
+    twice = [n for n in names if n in known]
+    if twice:
+        raise ShapeError(
+            f"{formula}\n  {twice[0]} is a size, and stands as a value too; write size({twice[0]}) for the number that it "
+            f"is, or give the value another name"
+        )
+    for f in formula.nodes():
+        if f.op in OF_SIZES and f.args[0].op == "name" and f.args[0].text not in known:
+            have = f"the declared sizes are {', '.join(known)}" if known else "no size is declared"
+            raise ShapeError(f"{formula}\n  in {f}: {f.args[0]} is no size ({have}); {f.op} takes {SIZES_TAKEN[f.op]}")
     free = [n for n in names if n not in declared]
     usual = tuple(_usual(n) for n in free)
     loose = [
@@ -127,6 +139,13 @@ def shapes(formula: Formula, declared: dict) -> tuple[dict, dict, Sizes]:
     raise ShapeError(f"{formula}\n  {first}")
 
 
+def declared_sizes(declared: dict) -> dict:
+    """Name -> size, of those that the declarations name."""
+    dims = [d for t in declared.values() for d in t.dims]
+    found = {d: d for d in dims if isinstance(d, str) and not d.isdigit()}
+    return found | {s.name: s for d in dims if isinstance(d, Expr) for s in sorted(d.free_symbols, key=str)}
+
+
 def _usual(name: str) -> str:
     if name in GREEK or name.rstrip("0123456789_") in GREEK:
         return "scalar"
@@ -154,6 +173,7 @@ class Reading:
 
     def __init__(self, formula: Formula, kinds: dict, declared: dict):
         self.sizes, self.names, self.nodes = Sizes(), {}, {}
+        self.known = declared_sizes(declared)
         for n in formula.names():
             self.names[n] = (
                 self._declared(declared[n])
@@ -189,7 +209,7 @@ class Reading:
         return all(self.sizes.find(d) == 1 for d in shape)
 
     def shape(self, f: Formula):
-        args = [self.shape(a) for a in f.args]
+        args = [self.shape(a) for a in f.args] if f.op not in OF_SIZES else []
         found = self.rule(f, args)
         self.nodes[id(f)] = found
         return found
@@ -256,6 +276,11 @@ class Reading:
         )
 
     def call(self, f: Formula, args):
+        if f.op == "size":
+            return (1, 1)
+        if f.op == "eye":
+            n = self.size_named(f)
+            return n, n
         if f.op in ELEMENTWISE:
             return args[0]
         if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
@@ -273,7 +298,7 @@ class Reading:
                 return rows, rows
             self.square(f, args[0])
             return rows, 1
-        if f.op in ("vector", "matrix", "eye"):
+        if f.op in ("vector", "matrix"):
             if not self.is_scalar(args[0]):
                 raise Conflict(
                     f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; {f.op} takes the number that it is filled "
@@ -281,7 +306,7 @@ class Reading:
                 )
             n = next(self.fresh)
             rows = ("any rows", f"{f} {n}")
-            return rows, 1 if f.op == "vector" else rows if f.op == "eye" else ("any columns", rows[1])
+            return rows, 1 if f.op == "vector" else ("any columns", rows[1])
         if f.op == "kron":
             return tuple(
                 Times(a, b)
@@ -292,6 +317,13 @@ class Reading:
                 for a, b in zip(*args, strict=True)
             )
         raise AssertionError(f"no shape rule for {f.op}")
+
+    def size_named(self, f: Formula):
+        """The size that ``eye(n)``, ``eye(3)`` and ``size(n)`` name; of ``eye(1)`` it is the one that fits."""
+        (arg,) = f.args
+        if arg.op == "name":
+            return self.known[arg.text]
+        return int(arg.text) if arg.text != "1" else ("any rows", f"{f} {next(self.fresh)}")
 
 
 def _a(text: str) -> str:
