@@ -146,7 +146,7 @@ class Ingest:
 
     def validate_index(self, r: Read, n: int, e: Expr, axis: Expr):
         if isinstance(e, Index):
-            if not same_size(e.size, axis):
+            if not same_size(e.size, axis) and not affine.in_range(e, axis):  # T - 1 of T, or M of 2*M: a prefix
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(
                     ShapeError,

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from sympy import Integer
 
 SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 
 
-def spans(placed, x) -> list[tuple[int, int]]:
+def spans(model, placed, x) -> list[tuple[int, int]]:
     """Padding of a window along each axis, before and after; "same" is TensorFlow's, the larger half after."""
     window = placed.layer.window
     if window.padding == "valid":
@@ -33,7 +34,7 @@ def convolve(model, placed, x, kernel, groups):
         x,
         kernel,
         placed.layer.window.stride,
-        spans(placed, x),
+        spans(model, placed, x),
         rhs_dilation=placed.layer.window.dilation,
         dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
         feature_group_count=groups,
@@ -102,7 +103,7 @@ def _biased(rule):
 
 def _windows(model, placed, x, outside):
     """What every window reads, tap by tap along a last axis."""
-    window, padding = placed.layer.window, spans(placed, x)
+    window, padding = placed.layer.window, spans(model, placed, x)
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)], constant_values=outside)
     steps = window.stride
     ends = [(n - taps) // step * step + 1 for n, taps, step in zip(x.shape[1:-1], window.size, steps, strict=True)]
@@ -177,7 +178,17 @@ def _dropout(model, placed, xs, arrays):
 
 
 def _reshape(model, placed, xs, arrays):
-    return xs[0].reshape(xs[0].shape[0], *placed.layer.shape)
+    """The layer's axes at the sizes given: its numbers are those of the sizes that the model was built for."""
+    tensors = [*model.inputs.items(), *((name, p.tensor) for name, p in model.parameters.items())]
+    known = {model.output.axes[n]: size for n, size in enumerate(arrays["y"].shape)}
+    for name, t in tensors:
+        known |= dict(zip(t.axes, arrays[name].shape, strict=True))
+    sizes = {}
+    for axis, size in known.items():
+        coefficient, rest = axis.as_coeff_Mul()
+        sizes |= {rest: Integer(size // int(coefficient))} if rest.is_Symbol else {}
+    shape = [axis.xreplace(sizes) for axis in placed.output.axes[1:]]
+    return xs[0].reshape(xs[0].shape[0], *(int(a) if a.is_number else -1 for a in shape))
 
 
 def _add(model, placed, xs, arrays):
