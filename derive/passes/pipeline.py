@@ -1,6 +1,6 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
-    definitions -> ingest -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
+    definitions -> ingest -> regroup -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
                 -> stabilize -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
@@ -30,6 +30,7 @@ from .contract import contract
 from .forward_sweep import forward_sweep, name_values
 from .log_domain import log_domain
 from .max_first import max_first
+from .regroup import regroup
 from .simplify import simplify
 from .stabilize import stabilize
 from .work import Work
@@ -190,6 +191,7 @@ CHAIN_RULE = Pass("chain rule", chain_rule)
 
 PASSES: tuple[Pass, ...] = (
     Pass("ingest", read_definitions),
+    Pass("regroup", regroup),
     Pass("log domain", log_domain),
     Pass("max first", max_first),
     CHAIN_RULE,

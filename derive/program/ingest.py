@@ -23,6 +23,7 @@ from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum,
 from derive.language.tensor import Read, Tensor
 
 from .check import check
+from .grouping import holds_group, replaced
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
 from .rows import split_guard
@@ -219,7 +220,7 @@ class Ingest:
     def reduction(self, t, idx, node) -> Equation:
         first, *rest = node.binders
         opened = self.fresh(first)
-        body = node.body.xreplace({first: opened})
+        body = replaced(node.body, {first: opened})
         rows: list[Row] = []
         if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
             rows = [r for r in _ranges(body) if not r.free_symbols & set(rest)]
@@ -300,9 +301,11 @@ class Ingest:
     def sum(self, node: Sum, scope) -> list[Term]:
         mapping = {b: self.fresh(b) for b in node.binders}
         bound = tuple(mapping.values())
-        body = node.body.xreplace(mapping)
+        body = replaced(node.body, mapping)
         inner = (*scope, *bound)
-        if body.is_Add and not _splits(body, bound):
+        if body.is_Add and holds_group(body):
+            terms = [Term(Integer(1), (self.name(body, inner, "in"),))]
+        elif body.is_Add and not _splits(body, bound):
             terms = [Term(Integer(1), (self.point(body, inner),))]
         else:
             terms = self.terms(body, inner)
@@ -316,6 +319,8 @@ class Ingest:
             return self.inverse(e, scope)
         if isinstance(e, Reduction):
             return self.name(e, scope, type(e).__name__.lower())
+        if holds_group(e):
+            return self.name(e, scope, "in")
         holds = e.has(Reduction)
         if _is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
             letters = [s for s in scope if s in e.free_symbols]

@@ -16,6 +16,8 @@ from derive.language.keys import key
 from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 
+from .grouping import rebuilt, replaced
+
 
 class Asking(Protocol):
     """Who asks: the definition that is being read, and how to refuse a part of it."""
@@ -40,7 +42,7 @@ def normalise(e: Expr, ingest: Asking) -> Expr:
         for p in owner.partners
         if p.name == r.tensor.name
     }
-    return _own_nodes(e.xreplace(heads) if heads else e, ingest)
+    return _own_nodes(replaced(e, heads) if heads else e, ingest)
 
 
 def _own_nodes(e, ingest):
@@ -107,7 +109,7 @@ def _own_nodes(e, ingest):
             f"{type(e).__name__}({', '.join(map(str, e.args))}) is not supported; accepted are "
             f"sums, products, powers, Piecewise, Sum, Max and the functions {known}",
         )
-    return e.func(*args) if args != e.args else e
+    return rebuilt(e, args)
 
 
 def _pointwise_extreme(e, args):

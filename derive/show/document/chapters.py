@@ -12,6 +12,11 @@ from .formulas import Formulas
 
 # rule -> title, what the idea is; the order here is the order of the story
 KINDS = {
+    "regrouping": (
+        "What cancels stays together",
+        "In floating-point numbers the sum of a large number and a small one loses the small one. Large terms that were "
+        "written to cancel are therefore computed as one product with their difference.",
+    ),
     "log-sum-exp": (
         "Sums of exponentials go to the log domain",
         "An exponential overflows where its logarithm does not, so sums of exponentials are kept as logarithms.",
