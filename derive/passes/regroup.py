@@ -1,4 +1,4 @@
-"""The pass that keeps together what cancels by design, as a mask's ``1e9 m - 1e9``; see :mod:`derive.program.grouping`."""
+"""The pass that keeps together what cancels by design, as a mask's ``1e9 m - 1e9``; see :mod:`derive.language.grouping`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sympy import Add, Expr, Mul
 
-from derive.program.grouping import cancelling
+from derive.language.grouping import cancelling
 from derive.program.program import Term
 
 

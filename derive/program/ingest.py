@@ -16,6 +16,7 @@ from sympy import Add, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rat
 from derive.language import affine
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
 from derive.language.facts import missing_value
+from derive.language.grouping import cancels, holds_group, replaced
 from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
@@ -23,7 +24,6 @@ from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum,
 from derive.language.tensor import Read, Tensor
 
 from .check import check
-from .grouping import holds_group, replaced
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
 from .rows import split_guard
@@ -303,7 +303,7 @@ class Ingest:
         bound = tuple(mapping.values())
         body = replaced(node.body, mapping)
         inner = (*scope, *bound)
-        if body.is_Add and holds_group(body):
+        if body.is_Add and cancels(body):
             terms = [Term(Integer(1), (self.name(body, inner, "in"),))]
         elif body.is_Add and not _splits(body, bound):
             terms = [Term(Integer(1), (self.point(body, inner),))]

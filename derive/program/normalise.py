@@ -11,12 +11,11 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedError
 from derive.language.functions import NAMES
+from derive.language.grouping import rebuilt, replaced
 from derive.language.index import Index, Size
 from derive.language.keys import key
 from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
 from derive.language.tensor import Read, Tensor
-
-from .grouping import rebuilt, replaced
 
 
 class Asking(Protocol):

@@ -16,6 +16,7 @@ from sympy.logic.boolalg import Boolean
 
 from derive.language import nodes
 from derive.language.errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
+from derive.language.grouping import scaled
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
@@ -267,7 +268,7 @@ class Expressions:
 
     def _sum(self, node, scope):
         signs = [1] + [1 if w.text == "+" else -1 for w in node.words]
-        return sympy.Add(*(s * self.number(a, scope) for s, a in zip(signs, node.args, strict=True)))
+        return sympy.Add(*(scaled(Integer(s), self.number(a, scope)) for s, a in zip(signs, node.args, strict=True)))
 
     def _product(self, node, scope):
         factors = [self.number(node.args[0], scope)]
@@ -288,10 +289,11 @@ class Expressions:
                 factors = [sympy.floor(left / value)]
             else:
                 factors.append(value if word.text == "*" else 1 / value)
-        return sympy.Mul(*factors)
+        numbers = [f for f in factors if f.is_Rational]
+        return scaled(sympy.Mul(*numbers), sympy.Mul(*(f for f in factors if not f.is_Rational)))
 
     def _negative(self, node, scope):
-        return -self.number(node.args[0], scope)
+        return scaled(Integer(-1), self.number(node.args[0], scope))
 
     def _power(self, node, scope):
         base, exponent = (self.number(a, scope) for a in node.args)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sympy import Add, Basic, Expr, Mul
 
-from derive.language.tensor import Read
+from .tensor import Read
 
 LARGE = 1000  # a sum with a coefficient from here on loses three digits or more
 MULTIPLE = 1000  # the largest multiple of the common coefficient that is taken out of the bracket with it
@@ -33,6 +33,11 @@ def cancelling(coefs: Sequence[Expr]) -> tuple[Expr, list[int]] | None:
     return None
 
 
+def cancels(e: Add) -> bool:
+    """Whether a sum holds large addends that cancel."""
+    return e.has(Read) and cancelling([a.as_coeff_Mul()[0] for a in e.args]) is not None
+
+
 def is_group(e: Basic) -> bool:
     """``0.3 (a - b)`` as an author grouped it, where multiplying out would round: a number before a sum."""
     if not (isinstance(e, Mul) and len(e.args) == 2 and e.args[0].is_Rational and e.args[1].is_Add):
@@ -46,7 +51,7 @@ def holds_group(e: Basic) -> bool:
     if not e.has(Read):
         return False
     if isinstance(e, Add):
-        return any(map(is_group, e.args)) or cancelling([a.as_coeff_Mul()[0] for a in e.args]) is not None
+        return any(map(is_group, e.args)) or cancels(e)
     return is_group(e)
 
 
