@@ -35,7 +35,7 @@ from .value import Val, align, full, union
 
 def value(scope: Scope, e: Equation) -> Val:
     """The array of a plain or reduced equation, with axes ``e.idx`` and the tensor's dtype."""
-    order = tuple(e.idx) + tuple(e.over)
+    order, scope.whole = tuple(e.idx) + tuple(e.over), e.tensor.dtype == "int"
     if e.name in scope.forms:
         return finished(scope, affine.value(scope, scope.forms[e.name], order), e)
     if e.reduce in matrices.EMISSIONS:

@@ -53,6 +53,7 @@ FUNCTIONS = {
 }
 SPECIAL = ("Pow", "Piecewise", "Iverson")
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
+WHOLE = 2**24  # whole numbers below are themselves in float32
 KEEPS_INTEGERS = ("Abs", "sign", "maximum", "minimum", "relu", "stop_gradient")
 
 
@@ -63,7 +64,7 @@ def expr(scope: Scope, e, order) -> Val:
     if isinstance(e, Index):
         return scope.place(e)
     if _only_sizes(e):
-        return scope.size(e)
+        return _constant(scope, e) if e.is_Rational else scope.size(e)
     if isinstance(e, Add):
         if reads.is_index_array(e):
             return reads.index_array(scope, e, order)
@@ -316,7 +317,7 @@ def ratio(scope: Scope, coef, top, bottom, order) -> Val:
         coef = Rational(coef.p)
     if coef == 1 and len(top) == 1 and not bottom:
         return top[0]
-    top = ([number(coef)] if coef != 1 or not top else []) + sorted(top, key=_place_in_product)
+    top = ([_constant(scope, coef)] if coef != 1 or not top else []) + sorted(top, key=_place_in_product)
     if bottom:
         top, bottom = [as_float(scope, v) for v in top], [as_float(scope, as_number(scope, v)) for v in bottom]
     axes = union([*top, *bottom], order)
@@ -337,6 +338,13 @@ def ratio(scope: Scope, coef, top, bottom, order) -> Val:
     top, bottom = [align(v, axes) for v in top], [align(v, axes) for v in bottom]
     text, prec = _ratio_text(top, bottom)
     return Val(text, prec, axes, kind)
+
+
+def _constant(scope: Scope, coef: Rational) -> Val:
+    """A coefficient; a large whole one is a float in a float equation, as ``1e9 * m`` of an integer m must not be an int32."""
+    if coef.is_Integer and abs(coef) >= WHOLE and not scope.whole:
+        return Val(repr(float(coef)).replace("e+", "e"), ATOM if coef >= 0 else UNARY, kind="num")
+    return number(coef)
 
 
 def _place_in_product(v: Val) -> int:

@@ -56,6 +56,7 @@ class Scope:
         self.imports: set = outer.imports if outer else set()
         self.dtype_used: list = outer.dtype_used if outer else []
         self.number = 0
+        self.whole = False  # whether the equation being written is one of integers
         self.helpers: list = outer.helpers if outer else []
         self.patterns: dict = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import operator
 
 import sympy
@@ -136,8 +137,8 @@ class Expressions:
         mantissa, _, power = node.token.text.lower().partition("e")
         whole, _, part = mantissa.partition(".")
         shift = int(power or 0) - len(part)
-        if abs(shift) > 400:
-            raise self.error(node.token, "a number beyond 1e400 or below 1e-400")
+        if abs(shift) > 400 or math.isinf(float(node.token.text)):
+            raise self.error(node.token, "a number beyond 1e308, which is infinite as a float, or below 1e-400")
         return Rational(int(whole + part)) * Rational(10) ** shift
 
     def _name(self, node, scope):
