@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sympy import Add, Basic, Expr, Mul
+from sympy import Add, Basic, Expr, Mul, Pow
 
 from .tensor import Read
 
@@ -80,6 +80,8 @@ def rebuilt(e: Basic, args: tuple) -> Basic:
         return e
     if is_group(e) and args[0].is_Number and args[1].is_Add:
         return Mul(*args, evaluate=False)
+    if isinstance(e, Pow) and is_group(args[0]):  # SymPy would take the number out of the power
+        return Pow(*args, evaluate=False)
     return e.func(*args)
 
 

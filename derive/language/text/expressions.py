@@ -17,7 +17,7 @@ from sympy.logic.boolalg import Boolean
 
 from derive.language import nodes
 from derive.language.errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
-from derive.language.grouping import scaled
+from derive.language.grouping import is_group, scaled
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
@@ -306,7 +306,7 @@ class Expressions:
             raise self.error(
                 node.token, f"this power is too large to be exact; at most {POWER_BITS} bits", UnsupportedError
             )
-        return base**exponent
+        return sympy.Pow(base, exponent, evaluate=not is_group(base))
 
     def _compare(self, node, scope):
         parts = [self.number(a, scope) for a in node.args]

@@ -251,7 +251,7 @@ def _rounded(value: Rational) -> str:
     """``2.5e-17``, ``1e9`` or, near 1, ``0.26596152026666667``."""
     with decimal.localcontext(prec=LONGEST_DECIMAL):
         found = (decimal.Decimal(int(value.p)) / int(value.q)).normalize()
-    if -3 <= found.adjusted() < 0:
+    if -4 < found.adjusted() < 6:
         return f"{found:f}"
     head, *tail = map(str, found.as_tuple().digits)
     return f"{'.'.join((head, ''.join(tail))) if tail else head}e{found.adjusted()}"
