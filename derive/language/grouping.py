@@ -7,7 +7,7 @@ such sums are found by their coefficients; a text keeps the number before the br
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sympy import Add, Basic, Expr, Mul, Pow
 
@@ -65,7 +65,7 @@ def scaled(number: Expr, e: Expr) -> Expr:
     return number * e
 
 
-def replaced(e: Expr, mapping: Mapping) -> Expr:
+def replaced(e: Expr, mapping: Mapping[Basic, Expr]) -> Expr:
     """``e.xreplace(mapping)`` with its groups left as they are, which SymPy would multiply out."""
     if e in mapping:
         return mapping[e]
@@ -74,7 +74,7 @@ def replaced(e: Expr, mapping: Mapping) -> Expr:
     return rebuilt(e, tuple(replaced(a, mapping) for a in e.args))
 
 
-def rebuilt(e: Basic, args: tuple) -> Basic:
+def rebuilt(e: Basic, args: tuple[Basic, ...]) -> Basic:
     """The node with other arguments."""
     if args == e.args:
         return e
@@ -85,7 +85,7 @@ def rebuilt(e: Basic, args: tuple) -> Basic:
     return e.func(*args)
 
 
-def _nodes(e: Basic):
+def _nodes(e: Basic) -> Iterator[Basic]:
     yield e
     for a in e.args:
         yield from _nodes(a)

@@ -9,8 +9,10 @@ from sympy import Add, Expr, Mul
 from derive.language.grouping import cancelling
 from derive.program.program import Term
 
+from .work import Work
 
-def regroup(work) -> str:
+
+def regroup(work: Work) -> str:
     """Take the common factor out of large terms that cancel: ``c m - c`` is ``c (m - 1)``."""
     done = []
     for eq in list(work.forward):

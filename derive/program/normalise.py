@@ -115,7 +115,7 @@ def _own_nodes(e, ingest):
     return rebuilt(e, args)
 
 
-def _float_in_exponent(e):
+def _float_in_exponent(e: Mul) -> Expr:
     """``exp(u - 1e9)``, which SymPy makes ``4e-434294482 * exp(u)``: a factor that a float is 0 for, or has lost its digits.
 
     A factor that is a short decimal itself is the user's; so is one whose logarithm is none, unless it is beyond floats.
@@ -135,7 +135,7 @@ def _float_in_exponent(e):
     return Mul(rest, sympy.exp(powers[0].args[0] + added), *(a for a in others if a is not powers[0]))
 
 
-def _partner(factor, exponent: Expr) -> tuple[Expr, Expr] | None:
+def _partner(factor: Expr, exponent: Expr) -> tuple[Expr, Expr] | None:
     """``(-c, g)`` of a factor ``g exp(-c)``, where c is a number of the exponent: ``c*m - c`` is to cancel exactly."""
     for c in {s * a.as_coeff_Mul()[0] for a in Add.make_args(exponent) for s in (1, -1)}:
         left = factor * sympy.exp(sympy.Float(c)) if abs(c) > BEYOND_FLOATS else sympy.Float(0)

@@ -178,7 +178,7 @@ def _dropout(model, placed, xs, arrays):
 
 
 def _reshape(model, placed, xs, arrays):
-    """The layer's axes at the sizes given: its numbers are those of the sizes that the model was built for."""
+    """The layer's axes at the sizes given: of what the arrays do not fix, one follows, and more are as the model was built."""
     tensors = [*model.inputs.items(), *((name, p.tensor) for name, p in model.parameters.items())]
     known = {model.output.axes[n]: size for n, size in enumerate(arrays["y"].shape)}
     for name, t in tensors:
@@ -188,6 +188,8 @@ def _reshape(model, placed, xs, arrays):
         coefficient, rest = axis.as_coeff_Mul()
         sizes |= {rest: Integer(size // int(coefficient))} if rest.is_Symbol else {}
     shape = [axis.xreplace(sizes) for axis in placed.output.axes[1:]]
+    if sum(not a.is_number for a in shape) > 1:
+        shape = [a.xreplace({s: Integer(model.sizes[s.name]) for s in a.free_symbols}) for a in shape]
     return xs[0].reshape(xs[0].shape[0], *(int(a) if a.is_number else -1 for a in shape))
 
 
