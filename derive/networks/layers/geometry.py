@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, expand, floor, sympify
+from sympy import Expr, Integer, expand, floor
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
@@ -36,7 +36,6 @@ class Reach:
     u: Index
     r: Index
     at: Expr
-    before: Expr
     padded: bool  # whether a window reads outside at some size of what is read
     size: Expr  # of what is read
 
@@ -78,13 +77,14 @@ class Window:
             out = quotient(size - 1, step) + 1 if step > 1 else size
             before, padded = _same_before(size, out, step, width, new), width > 1
         else:
-            before, after = (0, 0) if self.padding == "valid" else self.padding[n]
-            have, padded = new.number(size), before + after > 0
-            if have + before + after < width:
-                raise ShapeError(self._no_output(n, have, width, before + after, x, new))
-            out = expand(quotient(size + before + after - width, step) + 1)
+            sides = (0, 0) if isinstance(self.padding, str) else self.padding[n]
+            have, around = new.number(size), sum(sides)
+            if have + around < width:
+                raise ShapeError(self._no_output(n, have, width, around, x, new))
+            out = expand(quotient(size + around - width, step) + 1)
+            before, padded = Integer(sides[0]), around > 0
         u, r = Index(OUT[n], out), Index(TAPS[n], Integer(taps))
-        return Reach(u, r, step * u + apart * r - before, sympify(before), padded, size)
+        return Reach(u, r, step * u + apart * r - before, padded, size)
 
     def _no_output(self, n, have, width, padding, x, new) -> str:
         shape = tuple(new.number(a) for a in x.axes[1:])
