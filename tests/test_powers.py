@@ -18,6 +18,14 @@ CASES = {
         "x: float[i]; p: float parameter\nloss = sum[i](abs(x[i])^(2*p) * exp(x[i]*p))",
         lambda x, p: jnp.sum(jnp.abs(x) ** (2 * p) * jnp.exp(x * p)),
     ),
+    "of a base with branches": (
+        "x: float[i]; p: float parameter\nloss = sum[i]((where(x[i] < 1, x[i], 3)*where(x[i] > 1, 1, 0) + x[i]^2)^p)",
+        lambda x, p: jnp.sum((jnp.where(x < 1, x, 3) * jnp.where(x > 1, 1, 0) + x**2) ** p),
+    ),
+    "of a base that is 0 in a branch": (
+        "x: float[i]; p: float parameter\nloss = sum[i](where(x[i] > 1, x[i], 0)^p)",
+        lambda x, p: jnp.sum(jnp.where(x > 1, x, 0) ** p),
+    ),
 }
 
 
