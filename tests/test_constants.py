@@ -9,6 +9,7 @@ from sympy import Rational
 
 import derive as dv
 import numerics as nx
+from derive.language.errors import UnsupportedError
 from derive.show.formulas.expressions import number
 from derive.show.text import render
 
@@ -114,6 +115,13 @@ def test_whole_numbers_beyond_int32(c):
     wanted = c * X + np.maximum(X, c) / 2 + np.where(c < X, X, 2 * X) + c
     np.testing.assert_allclose(nx.compile(d)(x=X).loss, wanted.sum(), rtol=1e-5)
     assert d.check().ok
+
+
+def test_a_number_beyond_floats_is_refused():
+    x = dv.tensor("x", b)
+    d = dv.backprop(dv.define("loss", (), dv.Sum(10**400 * x[b], b)), wrt=[x])
+    with pytest.raises(UnsupportedError, match="is infinite as a float; accepted are numbers up to 1e308"):
+        nx.compile(d)
 
 
 def test_a_large_number_times_an_integer_is_a_float():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from sympy import Integer, Rational
 
+from derive.language.errors import UnsupportedError
 from derive.language.index import Index
 from numerics.emit.source.code import (
     Binary,
@@ -121,6 +123,10 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
 
 def constant(scope: Scope, value: Rational) -> Val:
     """A number; a large whole one is a float in a float equation, as ``1e9 * m`` of an integer m must not be an int32."""
+    if math.isinf(float(value)):
+        raise UnsupportedError(
+            f"a number of {len(str(value))} digits is infinite as a float; accepted are numbers up to 1e308"
+        )
     if value.is_Integer and abs(value) >= WHOLE and not scope.whole:
         return Val(number_of(float(value)), (), "num")
     return number(value)
