@@ -14,7 +14,7 @@ NAMES = {
     "kernel.kernel": "Kernel",
     # evidence
     "checks.verify": "verify",
-    "checks.crosscheck": "CrossReport crosscheck",
+    "checks.crosscheck": "CrossReport assert_gradients crosscheck",
     "checks.report": "Report",
     # training
     "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",

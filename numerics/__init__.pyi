@@ -2,6 +2,7 @@
 
 from . import minimize as minimize
 from .checks.crosscheck import CrossReport as CrossReport
+from .checks.crosscheck import assert_gradients as assert_gradients
 from .checks.crosscheck import crosscheck as crosscheck
 from .checks.report import Report as Report
 from .checks.verify import verify as verify

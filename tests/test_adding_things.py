@@ -1,7 +1,9 @@
-"""One new file is enough: a copy of the library with an activation, a loss, a layer or a primitive added to it."""
+"""A copy of the library with things added to it: those of docs/adding.md, which is run there, and a few more."""
 
 import json
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,20 +21,12 @@ from numerics.reference.networks import lacking, reference
 
 HERE = Path(__file__).parents[1]
 
-BENT = '''"""A bent line."""
+PAGE = (HERE / "docs" / "adding.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(python|diff|text)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+WRITTEN = [text for kind, text in BLOCKS if kind == "diff" or text.startswith("# ") and ".py\n" in text]
 
-from sympy import sqrt
-
-from .base import in_catalogue
-
-
-@in_catalogue(gives="values", caveats="u**2 overflows in float32 above 1.8e19.")
-def bent(u, slope=1):
-    r""":math:`(\\sqrt{u^2 + 1} - 1)/2 + s u`, with s = 1."""
-    return (sqrt(u**2 + 1) - 1) / 2 + slope * u
-'''
-
-CAUCHY = '''"""The loss of a Cauchy distribution."""
+CAUCHY = '''# derive/networks/losses/cauchy.py
+"""The loss of a Cauchy distribution."""
 
 from sympy import log
 
@@ -43,35 +37,6 @@ from .base import EVERY, in_catalogue
 def cauchy(z, y):
     r""":math:`\\log(1 + (z - y)^2)`."""
     return log(1 + (z - y) ** 2)
-'''
-
-SCALE = '''"""A gain for every channel."""
-
-from .base import Layer
-from .builder import Builder
-from .registry import in_catalogue
-
-
-@in_catalogue
-class Scale(Layer):
-    r"""Each channel times a number that is learned: :math:`h_{bi} = g_i x_{bi}`.
-
-    Parameters
-    ----------
-    start : float
-        What the gains start at.
-    """
-
-    kind = "scale"
-    gives = "values"
-
-    def __init__(self, start: float = 1.0, name: str | None = None, trainable: bool = True):
-        super().__init__(name, trainable)
-        self.start = start
-
-    def connect(self, x, new: Builder):
-        gain = new.parameter("gain", x.letters[-1], init=self.start)
-        return new.define("h", x.letters, gain[x.letters[-1]] * x[x.letters])
 '''
 
 SEEN = """
@@ -121,45 +86,40 @@ print(json.dumps({
 """
 
 
-ROWS = r"""    ScalarFunction(sympy.erfinv, 1, ("erfinv",), r"\operatorname{erfinv}", "erfinv", "lax.erf_inv", "special.erfinv",
-                   domain=(-1, 1)),
-    ScalarFunction(nodes.bump, 1, ("bump",), r"\beta", "β", "jax.nn.bump", DEFINITION),
+# a function of our own, whose class stands in nodes.py beside its rows
+BUMP = (
+    r"""# derive/language/functions.py
+     ScalarFunction(sympy.erf, 1, ("erf",), r"\operatorname{erf}", "erf", "lax.erf", "special.erf"),
++    ScalarFunction(nodes.bump, 1, ("bump",), r"\beta", "β", "jax.nn.bump", DEFINITION),
+""",
+    """# derive/exact/functions.py
+ _TABLE = (
++    Primitive(
++        "bump",
++        lambda F, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),
++        lambda mp, x: 1 / (1 + x**2),
++        (lambda F, y, x: F.neg(F.mul(F.mul(F.rational(TWO), F.total(x)), _square(F, y))),),
++        everywhere=True,
++    ),
+""",
+    """# derive/language/nodes.py
+         return sympy.log(1 + sympy.exp(x))
++
++
++class bump(_FromDefinition):
++    "One over one and the square."
++
++    @classmethod
++    def definition(cls, x):
++        return 1 / (1 + x**2)
+""",
 )
-"""
-
-CHECKED = """
-_TABLE += (
-    Primitive(
-        "erfinv",
-        lambda F, x: F.atom("erfinv", F.total(x), odd=True),
-        lambda mp, x: mp.erfinv(x),
-        (lambda F, y, x: F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),))),),
-    ),
-    Primitive(
-        "bump",
-        lambda F, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),
-        lambda mp, x: 1 / (1 + x**2),
-        (lambda F, y, x: F.neg(F.mul(F.mul(F.rational(TWO), F.total(x)), _square(F, y))),),
-        everywhere=True,
-    ),
-)
-"""
-
-BUMP = """
-
-class bump(_FromDefinition):
-    "One over one and the square."
-
-    @classmethod
-    def definition(cls, x):
-        return 1 / (1 + x**2)
-"""
 
 PRIMITIVES = """
 import json
 import numpy as np
 import derive as dv
-from derive.show.document.example import worked_example
+import numerics as nx
 from numerics.reference.definitions import evaluate
 
 found = {}
@@ -174,32 +134,85 @@ for name in ("erfinv", "bump"):
         "latex": d.to_latex(), "page": d.to_html(),
         "value": float(evaluate(d.source, at, {dv.size("I"): 2}, np)["loss"]),
     }
+    if name == "erfinv":  # the other is a function that JAX has not
+        value, grads = nx.compile(d)(**at)
+        found[name]["compiled"] = [float(value), *map(float, grads["x"])]
 print(json.dumps(found))
 """
 
 
-def house(folder: Path, added: dict[str, str]) -> Path:
-    """A copy of the library with files added, or with text put before a mark that a file has."""
-    for package in ("derive", "numerics"):
-        shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, text in added.items():
-        (folder / path).write_text(text, encoding="utf-8")
-    return folder
+RUN = """
+import contextlib, io, json, sys
+
+names, said = {"__name__": "adding"}, []
+for text in json.loads(sys.stdin.read()):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            exec(text, names)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
 
 
-def run(folder: Path, script: str) -> subprocess.CompletedProcess:
-    given = {**os.environ, "PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", script, str(HERE / "docs" / "_ext")]
-    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300, check=False)
+def write(folder: Path, block: str) -> None:
+    """Write the file of a block, which begins with its path; or change it, if the block has lines of a diff."""
+    head, text = block.split("\n", 1)
+    path = folder / head.removeprefix("# ")
+    if not re.search(r"^\+", text, re.MULTILINE):
+        assert not path.exists(), path
+        path.write_text(text, encoding="utf-8")
+        return
+    lines = [(line[:1], line[1:]) for line in text.splitlines()]
+    before, after = ("".join(f"{line}\n" for sign, line in lines if sign != other) for other in "+-")
+    whole = path.read_text("utf-8")
+    assert whole.count(before) == 1, f"{path} has {whole.count(before)} times\n{before}"
+    path.write_text(whole.replace(before, after), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    new = {"activations/bent.py": BENT, "losses/cauchy.py": CAUCHY, "layers/scale.py": SCALE}
-    folder = house(tmp_path_factory.mktemp("house"), {f"derive/networks/{path}": text for path, text in new.items()})
-    found = run(folder, SEEN)
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout)
+def house(tmp_path_factory) -> Path:
+    """A copy of the library with everything added to it."""
+    folder = tmp_path_factory.mktemp("house")
+    for package in ("derive", "numerics"):
+        shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for block in (*WRITTEN, CAUCHY, *BUMP):
+        write(folder, block)
+    return folder
+
+
+def run(folder: Path, script: str, given: str = ""):
+    """What a script prints as JSON in that copy."""
+    env = {**os.environ, "PYTHONPATH": str(folder), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script, str(HERE / "docs" / "_ext")]
+    ran = subprocess.run(
+        command, cwd=folder, env=env, input=given, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def fits(shown: str, said: str) -> bool:
+    """Whether what is shown is what is said, lines wrapped anyhow and ``...`` standing for anything."""
+    pattern = ".*".join(re.escape(part) for part in " ".join(shown.split()).split("..."))
+    return re.fullmatch(pattern, " ".join(said.split())) is not None
+
+
+def test_the_page_runs_and_prints_what_it_says(house):
+    """Each block that is no file, in order; below it stands what it prints, wrapped."""
+    shown = [(kind, text) for kind, text in BLOCKS if text not in WRITTEN]
+    outputs = iter(run(house, RUN, json.dumps([text for kind, text in shown if kind == "python"])))
+    for n, (kind, text) in enumerate(shown):
+        if kind == "python":
+            below = shown[n + 1][1] if n + 1 < len(shown) and shown[n + 1][0] == "text" else ""
+            assert fits(below, next(outputs)), text
+    assert len(WRITTEN) == 12
+
+
+@pytest.fixture(scope="module")
+def seen(house):
+    return run(house, SEEN)
 
 
 def test_what_a_new_file_registers_is_listed_and_public(seen):
@@ -237,31 +250,54 @@ def test_it_is_proved_and_verified_and_the_report_says_that_there_is_no_referenc
     assert "there is no reference: none is written for the loss cauchy" in seen["report"]
 
 
-def test_a_primitive_is_two_rows(tmp_path):
-    """One that SymPy knows; and one of our own, whose class stands in nodes.py beside its rows."""
-
-    def grown(path: str, mark: str, text: str) -> str:
-        before, after = (HERE / path).read_text("utf-8").split(mark)
-        return before + text + after
-
-    files = {
-        "derive/language/functions.py": grown("derive/language/functions.py", ")\n# fmt: on", ROWS + "# fmt: on"),
-        "derive/exact/functions.py": grown(
-            "derive/exact/functions.py", "\n\nFUNCTIONS: dict", CHECKED + "\n\nFUNCTIONS: dict"
-        ),
-        "derive/language/nodes.py": (HERE / "derive/language/nodes.py").read_text("utf-8") + BUMP,
-    }
-    ran = run(house(tmp_path, files), PRIMITIVES)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+def test_a_primitive_is_two_rows(house):
+    """One that SymPy knows, of the page; and one of our own."""
+    found = run(house, PRIMITIVES)
     assert found["erfinv"]["gradient"] == "dx[i] = sqrt(pi) a[i] exp(erfinv(x[i])^2) / 2"
     assert found["bump"]["gradient"] == "dx[i] = -2 a[i] x[i] / (x[i]^2 + 1)^2"
     assert r"\operatorname{erfinv}" in found["erfinv"]["latex"] and r"\beta" in found["bump"]["latex"]
     assert ">β<" in found["bump"]["page"]
     assert found["erfinv"]["value"] == pytest.approx(0.2253120550 - 0.4769362762)
+    slopes = [math.sqrt(math.pi) / 2 * math.exp(y**2) for y in (0.2253120550, 0.4769362762)]
+    assert found["erfinv"]["compiled"] == pytest.approx([found["erfinv"]["value"], *slopes], rel=1e-6)
     assert found["bump"]["value"] == pytest.approx(1 / 1.0625 + 1 / 1.25)
     assert not any(f["undecided"] for f in found.values())
     assert all("exp" in found["erfinv"]["matrix"] and "x" in f["matrix"] for f in found.values())
+
+
+SQUARES = """
+import json
+import numpy as np
+import derive as dv
+import numerics as nx
+
+found = {}
+for text in (
+    "x: float[b]; W: float[i,k]; y[b] = x[b] - 3*sum[i,k](W[i,k]^2)/K; loss = sum[b](y[b]^3)",
+    "x: float[b]; W: float[i,k]; loss = sum[b](x[b]^2)/B + sum[k,i](W[i,k]^2) + sum[i,k](x[0]*W[i,k]^2)",
+    "x: float[b]; W: float[i,k]; loss = sum[b](x[b])*sum[i](W[i,0]^2) + sum[i,k](W[i,k]^2*[i <= k])",
+    "x: float[b]; W: float[i,i]; loss = sum[b](x[b])*sum[i](W[i,i]^2)",
+    "x: float[b]; W: int[i,k] < B; loss = sum[b](x[b])*sum[i,k](W[i,k]^2)",
+):
+    t = dv.parse(text)
+    d = dv.backprop(t["loss"], wrt=[t["x"]])
+    rng = np.random.default_rng(0)
+    W = rng.integers(0, 3, size=(3, 3)) if "int" in text else rng.normal(size=(3, 3))
+    at = {"x": rng.normal(size=3), "W": W}
+    kern = nx.compile(d)
+    values = [k(**at) for k in (kern, nx.compile(d, dense=True), nx.compile(d, patterns={"squares": "plain"}))]
+    numbers = [[float(v), *map(float, g["x"])] for v, g in values]
+    found[text] = {"products": kern.source.count("jnp.vdot"), "values": numbers}
+print(json.dumps(found))
+"""
+
+
+def test_the_emission_pattern_of_the_page_is_the_definition_and_leaves_what_is_no_whole_tensor(house):
+    found = run(house, SQUARES)
+    assert [f["products"] for f in found.values()] == [1, 2, 0, 0, 0]
+    for text, f in found.items():
+        first, *others = f["values"]
+        assert all(other == pytest.approx(first, rel=1e-5) for other in others), text
 
 
 def bent(u):

@@ -65,7 +65,7 @@ def test_a_zero_gradient_never_passes(dtype):
     assert "all zero" in report["W"].text
 
 
-def test_given_inputs_are_passed_as_they_are():
+def test_given_inputs_are_passed_as_copies_in_their_own_precision():
     kern, gradients = softmax()
     given, seen = inputs("float32"), {}
 
@@ -74,7 +74,8 @@ def test_given_inputs_are_passed_as_they_are():
         return gradients("", **arrays)
 
     assert crosscheck(kern, fn, inputs=given).ok
-    assert all(seen[n] is given[n] for n in given)
+    assert all(seen[n] is not given[n] and seen[n].dtype == given[n].dtype for n in given)
+    assert all(np.array_equal(seen[n], given[n]) for n in given)
     assert not crosscheck(kern, lambda **a: gradients("sign", **a), inputs=given).ok
 
 
@@ -118,9 +119,13 @@ def test_a_function_that_fails_is_an_error_and_not_a_pass():
 
 def test_what_is_returned_must_be_named():
     kern, gradients = softmax()
-    report = crosscheck(kern, lambda **a: tuple(gradients("", **a).values()))
+    assert crosscheck(kern, lambda **a: tuple(gradients("", **a).values())).ok  # in the order of wrt
+    assert crosscheck(kern, lambda **a: (0.5, gradients("", **a))).ok  # the loss beside them, as value_and_grad
+    report = crosscheck(kern, lambda **a: (*gradients("", **a).values(), 0.0))
     assert not report.ok
-    assert "returned tuple; expected a dict with the keys W, c" in report["W"].text
+    assert "returned tuple of 3; expected a dict with the keys W, c" in report["W"].text
+    backwards = crosscheck(kern, lambda **a: tuple(gradients("", **a).values())[::-1])
+    assert {v.kind for v in backwards.verdicts} == {"shape"}
 
 
 def test_a_single_gradient_may_be_a_bare_array():

@@ -24,7 +24,7 @@ MUTANTS = [  # model, mistake, tensor it shows in, kind, a phrase of the explana
     ("mlp", "target missing", "W2", "missing term", "y[b,k]"),
     ("mlp", "target added", "W2", "sign of a term", "y[b,k]"),
     ("mlp", "slope missing", "W1", "missing", "a[b,h]^2"),
-    ("mlp", "slope of a sigmoid", "c1", "unexplained", "entries differ"),
+    ("mlp", "slope of a sigmoid", "c1", "another factor", "the factor 1 - a[b,h]^2 stands; yours fits"),
     ("mlp", "slope not squared", "W1", "power", "the power of a[b,h] is 1, not 2"),
     ("mlp", "slope with a plus", "W1", "sign", "a[b,h]^2"),
     ("mlp", "hidden layer stopped", "W1", "zero", "all zero"),

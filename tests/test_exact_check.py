@@ -23,7 +23,7 @@ def test_textbook_gradients_are_proved(make):
     d = make()
     evidence = d.check()
     assert evidence.ok and not evidence.undecided
-    assert {f"gradient {n}" for n in d.gradients} <= set(evidence.proved)
+    assert {f"gradient {n}" for n in d.gradients} <= set(evidence.named("proved"))
     assert all(d.evidence[f"gradient:{n}"] == PROVED for n in d.gradients)
     assert all(row.by == "exact mod 2**61-1" for row in evidence.rows)
 

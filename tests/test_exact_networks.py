@@ -37,7 +37,7 @@ def test_networks_are_proved(name):
     d = derived(name)
     evidence = d.check()
     assert evidence.ok and evidence.undecided == []
-    assert {f"gradient {t.name}" for t in d.wrt} | {"loss loss"} <= set(evidence.proved)
+    assert {f"gradient {t.name}" for t in d.wrt} | {"loss loss"} <= set(evidence.named("proved"))
     assert len(evidence.rows) >= len(d.gradients) + len(d.steps)
     assert all(r.by == "exact mod 2**61-1" for r in evidence.rows)
     assert all(len(r.sizes) >= 2 for r in evidence.rows), "at unequal sizes and at equal ones"
@@ -126,10 +126,13 @@ def test_of_a_network_that_is_too_large_the_steps_are_proved(digits, monkeypatch
     bad = replace(digits, steps=tuple(wrong if x is s else x for x in digits.steps), evidence={})
     right, missed = digits.check(), bad.check()
     for evidence in (right, missed):
-        assert not evidence.ok and not any(w.startswith("gradient") for w in evidence.proved)
+        assert not evidence.ok and not any(w.startswith("gradient") for w in evidence.named("proved"))
         whole = evidence.row("the whole derivation")
         assert "too large for an exact evaluation, since even the smallest telling sizes found are B=" in whole.detail
-        assert f"{len(evidence.proved)} of its {len(digits.steps)} steps are proved, each by itself" in whole.detail
+        assert (
+            f"{len(evidence.named('proved'))} of its {len(digits.steps)} steps are proved, each by itself"
+            in whole.detail
+        )
     name = step_name(s)
-    assert len(right.proved) > 0.9 * len(digits.steps) and right.row(name).verdict == PROVED
-    assert missed.row(name).verdict == UNDECIDED and set(right.proved) - set(missed.proved) == {name}
+    assert len(right.named("proved")) > 0.9 * len(digits.steps) and right.row(name).verdict == PROVED
+    assert missed.row(name).verdict == UNDECIDED and set(right.named("proved")) - set(missed.named("proved")) == {name}

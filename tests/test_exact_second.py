@@ -47,7 +47,7 @@ def test_every_block_of_the_classic_hessians_is_proved(hessians, name):
     evidence = d.check()
     blocks = [f"hessian {', '.join(pair)}" for pair in d.result("hessian")]
     assert len(blocks) == len(d.wrt) ** 2
-    assert {*blocks, *(f"gradient {t.name}" for t in d.wrt), "loss loss"} <= set(evidence.proved)
+    assert {*blocks, *(f"gradient {t.name}" for t in d.wrt), "loss loss"} <= set(evidence.named("proved"))
     assert all(evidence.row(b).by == "exact mod 2**61-1" for b in blocks)
 
 
@@ -92,7 +92,7 @@ def test_jacobians_are_proved_and_their_mutants_refuted():
     y = dv.define("y", (i,), tanh(dv.Sum(A[i, j] * u[j], j)) + u[0])
     d = dv.jacobian(y, [A, u])
     evidence = d.check()
-    assert {"jacobian A", "jacobian u", "value y"} <= set(evidence.proved) and not evidence.undecided
+    assert {"jacobian A", "jacobian u", "value y"} <= set(evidence.named("proved")) and not evidence.undecided
     for name in ("A", "u"):
         for change in (opposite, doubled, nearly):
             with pytest.raises(DerivationError, match=f"jacobian {name} is refuted"):
@@ -104,7 +104,7 @@ def test_blocks_of_intermediates_meet_the_tangent_of_the_gradient():
     x, w = dv.tensor("x", b, i), dv.tensor("w", i)
     z = dv.define("z", (b,), dv.Sum(x[b, i] * w[i], i))
     d = dv.hessian(dv.define("loss", (), dv.Sum(sin(z[b]) * z[b], b)), [z])
-    assert "hessian z, z" in d.check().proved
+    assert "hessian z, z" in d.check().named("proved")
     with pytest.raises(DerivationError, match="hessian z, z is refuted"):
         mutated(d, "hessian", ("z", "z"), doubled).check()
 

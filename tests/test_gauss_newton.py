@@ -35,7 +35,7 @@ def test_products_are_proved_and_verified(make):
     loss, wrt, at = make()
     d = dv.gauss_newton(loss, wrt, at=at)
     evidence = d.check()
-    assert {f"gauss_newton {t.name}" for t in wrt} <= set(evidence.proved)
+    assert {f"gauss_newton {t.name}" for t in wrt} <= set(evidence.named("proved"))
     report = nx.verify(nx.compile(d))
     assert report.ok, report
     assert f"gauss_newton {wrt[0].name}" in {f.tensor for f in report.findings}

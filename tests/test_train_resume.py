@@ -199,7 +199,7 @@ def test_resuming_needs_a_folder():
         ),
         (lambda arrays, index: arrays.unlink(), r"arrays-\w+.safetensors: cannot be read"),
         (lambda arrays, index: index.write_text(index.read_text()[:-200]), "trainer.json: cannot be read"),
-        (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 2 of a saved trainer"),
+        (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 3 of a saved trainer"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(harm, message, tmp_path):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Unpack
+from typing import Any, Unpack
 
 from sympy import Expr
 
@@ -49,6 +49,10 @@ class Derivation(Derived):
             )
         return gradients_of(self.loss, (found,)).gradient(found)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Field by field, after the tensors in the order of their definitions: a deep network is no deep recursion."""
+        return _restored, (type(self), in_order(self.source), {f.name: getattr(self, f.name) for f in fields(self)})
+
     def replay(self) -> Program:
         """Rebuild the program from the source by the kept steps alone, in order.
 
@@ -71,7 +75,8 @@ class Derivation(Derived):
         Returns
         -------
         Evidence
-            With ``.proved`` and ``.undecided``; raises :class:`DerivationError` if anything is refuted.
+            ``.ok`` (nothing refuted) and ``.proved`` (everything proved) are bools, ``.rows`` the table; raises
+            :class:`DerivationError` if anything is refuted.
         """
         return check_derivation(self, seed=seed)
 
@@ -117,6 +122,25 @@ class Derivation(Derived):
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.loss.name}: {len(self.program)} equations, {len(self.steps)} steps>"
+
+
+def in_order(source: Program) -> list[Tensor]:
+    """The tensors of a program as they were written, each after those that it reads."""
+    found: dict[Tensor, None] = {}
+    todo: list[tuple[Tensor, bool]] = [(e.tensor, False) for e in reversed(source.equations)]
+    while todo:
+        t, ready = todo.pop()
+        if ready:
+            found[t] = None
+        elif t not in found:
+            todo.append((t, True))
+            reads = t.definition.body.atoms(Tensor) if t.definition is not None else ()
+            todo += [(r, False) for r in sorted(reads, key=lambda r: (r.name, r.digest)) if r not in found]
+    return list(found)
+
+
+def _restored(kind: type[Derivation], tensors: list[Tensor], values: dict[str, Any]) -> Derivation:
+    return kind(**values)
 
 
 def gradients_of(

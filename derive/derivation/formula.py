@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sympy import Expr
 
-from derive.language.errors import DerivationError, DeriveError
+from derive.language.errors import DerivationError, DeriveError, ParseError
 from derive.language.formulas.from_sympy import formula_of
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import shapes
@@ -56,6 +56,8 @@ def matrix(text: str, name: str | None = None, **declared: str) -> dict[str, Ten
     >>> print(dv.backprop(found["f"], wrt=[found["x"]]).gradient(found["x"]))
     dx[i] = sum_j x[j] A[i,j] + sum_i' x[i'] A[i',i]
     """
+    if not isinstance(text, str):
+        raise ParseError(f"a matrix formula is a text, not {type(text).__name__}")
     lines = "".join(f"{n}: {d};" for n, d in declared.items())
     parsed = parse_formula(lines + text)
     return _built(parsed.formula, parsed.declared, name or parsed.name)

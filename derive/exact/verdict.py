@@ -36,27 +36,32 @@ class Finding:
 
 @dataclass
 class Evidence:
-    """The result of ``d.check()``: a row per gradient, result and step.
+    """The result of ``d.check()``: ``rows`` has a :class:`Finding` per gradient, result and step.
 
-    ``proved`` and ``undecided`` list what was checked; a refuted row never gets this far, it raises.  ``ok`` is true
-    when nothing is undecided without agreeing 50-digit values; printing gives the table, ``to_json`` plain data.
+    ``ok``: nothing was refuted (nor left without any evidence); ``proved``: everything was proved.  A refuted row never
+    gets this far in ``d.check()``, which raises.  Printing gives the table, ``to_json`` plain data.
     """
 
     name: str
     rows: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
 
-    @property
-    def proved(self) -> list[str]:
-        return [r.what for r in self.rows if r.verdict == PROVED]
+    def named(self, verdict: str) -> list[str]:
+        """What the rows with a verdict are about."""
+        return [r.what for r in self.rows if r.verdict == verdict]
 
     @property
     def undecided(self) -> list[str]:
-        return [r.what for r in self.rows if r.verdict == UNDECIDED]
+        return self.named(UNDECIDED)
 
     @property
     def refuted(self) -> list[str]:
-        return [r.what for r in self.rows if r.verdict == REFUTED]
+        return self.named(REFUTED)
+
+    @property
+    def proved(self) -> bool:
+        """Something was checked, and every row is proved."""
+        return bool(self.rows) and all(r.verdict == PROVED for r in self.rows)
 
     @property
     def ok(self) -> bool:
@@ -76,14 +81,14 @@ class Evidence:
             "name": self.name,
             "ok": self.ok,
             "seconds": round(self.seconds, 3),
-            "proved": len(self.proved),
+            "proved": len(self.named(PROVED)),
             "undecided": self.undecided,
             "rows": [r.as_dict() for r in self.rows],
         }
 
     def __str__(self) -> str:
         head = (
-            f"{self.name}  exact check: {len(self.proved)} proved, {len(self.undecided)} undecided  "
+            f"{self.name}  exact check: {len(self.named(PROVED))} proved, {len(self.undecided)} undecided  "
             f"({self.seconds:.2f} s)"
         )
         width = max((len(r.what) for r in self.rows), default=0)

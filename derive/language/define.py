@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from sympy import Basic, Eq, Expr, Piecewise
+from sympy import Basic, Eq, Expr, Piecewise, Rational
 from sympy.logic.boolalg import Boolean
 
 from .errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
@@ -17,6 +17,9 @@ from .nodes import ArgMax, Reduction
 from .tensor import Definition, Read, Recurrence, Tensor
 
 Axes: TypeAlias = Index | Sequence[Index] | Sequence[tuple[Index, ...]]  # the last for coupled recurrences
+
+DEEPEST = 64  # levels of a right-hand side: what reads and prints it goes down with a few calls a level
+LONGEST_NUMBER = 1400  # bits of a whole number, a numerator or a denominator: 1e400 and more, a float has 1e308
 
 _BLOCK: list[str] = []
 
@@ -156,6 +159,7 @@ def _body(name: str, axes: tuple[Index, ...], body: Expr) -> Expr:
             f"define({name!r}): the right-hand side is {type(body).__name__}, not a scalar SymPy "
             f"expression; a text goes through dv.parse, a condition into Piecewise"
         )
+    _check_written(name, body)
     body = _scalars(body)
     left = f"{name}[{', '.join(map(str, axes))}]" if axes else name
     loose = sorted((s for s in body.free_symbols if isinstance(s, Index) and s not in axes), key=str)
@@ -175,6 +179,25 @@ def _body(name: str, axes: tuple[Index, ...], body: Expr) -> Expr:
                 f"{type(node).__name__}; use another letter for one of the two"
             )
     return body
+
+
+def _check_written(name: str, body: Expr) -> None:
+    """Refuse what nobody can read, and no float can hold: formulas inside formulas without end, endless numbers."""
+    level: list[Basic] = [body]
+    height = 0
+    while level:
+        level = list(dict.fromkeys(a for e in level for a in e.args))
+        height += bool(level)
+        if height > DEEPEST:
+            raise UnsupportedError(
+                f"define({name!r}): the right-hand side is nested more than {DEEPEST} levels deep; give its inner parts "
+                f"names of their own, as in u = dv.define('u', ...)"
+            )
+    for number in body.atoms(Rational):
+        if max(abs(number.p), number.q).bit_length() > LONGEST_NUMBER:
+            raise UnsupportedError(
+                f"define({name!r}): a number of more than {int(LONGEST_NUMBER * 0.301)} digits, which no float holds"
+            )
 
 
 def _scalars(e: Basic) -> Basic:

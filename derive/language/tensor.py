@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, Protocol, Self
 
 from sympy import Basic, Expr, Integer, Symbol
 from sympy.logic.boolalg import Boolean
@@ -119,8 +119,16 @@ class Tensor(Basic):
         """SymPy orders and signs sums by this; without the name ``z - y`` and ``y - z`` would tie, a hash decide."""
         return self.class_key(), (1, (self.name, self.digest)), Integer(1).sort_key(), Integer(1)
 
-    def __getnewargs__(self) -> NoReturn:
-        raise TypeError("tensors are not pickled: keep the text form (dv.parse) or the generated module instead")
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """By its definition; the recurrence that it belongs to, and that knows it, is put in afterwards."""
+        made = (self.name, self.axes, self.letters, self.dtype, self.below, self.role, self.facts, self.definition)
+        return Tensor, (*made, self.digest, self.block), {"recurrence": self.recurrence, "origin": self.origin}
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self  # nothing of it changes once it is made
 
     @property
     def rank(self) -> int:
@@ -193,6 +201,12 @@ class Tensor(Basic):
 
     def _sympystr(self, printer: Printer) -> str:
         return self.name
+
+    def _latex(self, printer: Printer) -> str:
+        return latex(self)
+
+    def _pretty(self, printer: Printer) -> Any:
+        return printer._print(Symbol(self.name))
 
     def __repr__(self) -> str:
         axes = ", ".join(str(a) for a in self.axes)
@@ -293,6 +307,9 @@ class Read(Expr):
     def _sympystr(self, printer: Printer) -> str:
         inside = ", ".join(printer._print(e) for e in self.idx)
         return f"{self.tensor.name}[{inside}]" if self.idx else self.tensor.name
+
+    def _pretty(self, printer: Printer) -> Any:
+        return printer._print(Symbol(str(self)))
 
     def _latex(self, printer: Printer, exp: str | None = None) -> str:
         text = latex(self)

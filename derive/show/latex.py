@@ -15,6 +15,8 @@ from typing import Unpack
 from sympy import Expr
 
 from derive.language import printing
+from derive.language.formulas.functions import letters_of
+from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
 from derive.show.document.format import Format
@@ -36,6 +38,14 @@ LINE = 72  # about how many characters of a formula fit on a line; longer sums a
 def latex_expr(e: Expr, names: Namer | None = None) -> str:
     """LaTeX of an expression (math mode)."""
     return render(expression(e, names))
+
+
+@printing.latex.register(Tensor)
+def tensor_latex(t: Tensor) -> str:
+    """LaTeX of an element of a tensor (math mode); of a definition, what that element is."""
+    idx = t.definition.idx if t.definition is not None else letters_of(t)
+    read = latex_expr(t[idx] if t.rank else t._sympy_())
+    return read if t.definition is None else f"{read} = {latex_expr(t.definition.body)}"
 
 
 @printing.latex.register(Equation)

@@ -3,87 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .alterations import Alterations
+from derive.language.index import Size
+from derive.program.program import Program
+from numerics.errors import NumericsError
+from numerics.kernel.inputs import check_values
+
+from .answers import Expected, coarsest, copied, to_numpy
+from .draws import Draw, Drawing, Seen, seen_at
 from .ground import everything, fixed_sizes, float64
-from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape
-from .opponent import Opponent, finite, flatten
-from .report import table
-from .rounding import CAPS, Model, is_float, known_dtype, moved, scales
-from .sampling import TELLING, bind_sizes, draw_sample, draw_sizes
-
-RIGHT = ("ok",)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One tensor.  ``kind`` is "ok" or the kind of mistake; ``text`` the sentence; ``error`` relative to the leaf."""
-
-    tensor: str
-    kind: str
-    text: str
-    error: float | None = None
-    tolerance: float | None = None
-    dtype: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.kind in RIGHT
+from .judge import Judge
+from .ours import Ours, ours_at
+from .replay import Replay
+from .rounding import Model, is_float
+from .sampling import bind_sizes
+from .verdicts import CrossReport, Verdict
 
 
-@dataclass(frozen=True)
-class CrossReport:
-    """One verdict per tensor; ``ok`` only when every one is right.  ``print`` gives a table and the explanations."""
-
-    name: str
-    sizes: str
-    seed: int
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def ok(self) -> bool:
-        return bool(self.verdicts) and all(v.ok for v in self.verdicts)
-
-    def __getitem__(self, tensor: str) -> Verdict:
-        return next(v for v in self.verdicts if v.tensor == tensor)
-
-    def to_json(self) -> str:
-        return json.dumps(
-            {
-                "name": self.name,
-                "ok": self.ok,
-                "sizes": self.sizes,
-                "seed": self.seed,
-                "verdicts": [asdict(v) for v in self.verdicts],
-            },
-            indent=1,
-            sort_keys=True,
-        )
-
-    def __str__(self):
-        body = [
-            [
-                v.tensor,
-                v.dtype,
-                "" if v.error is None else f"{v.error:.1e}",
-                "" if v.tolerance is None else f"{v.tolerance:.1e}",
-                v.kind,
-            ]
-            for v in self.verdicts
-        ]
-        lines = [
-            f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}",
-            table(["tensor", "dtype", "error", "tolerance", "verdict"], body),
-        ]
-        lines += [f"{v.tensor}: {v.text}" for v in self.verdicts if v.text]
-        return "\n".join(lines)
-
-
-def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
+def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None = None, seed: int = 0) -> CrossReport:
     """Compare a gradient written by hand with the derived one, and say what is wrong with it.
 
     Parameters
@@ -91,10 +33,13 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     kern : Kernel
         From :func:`numerics.compile`.
     fn : callable
-        ``fn(**inputs) -> {"W": array, ...}``, JAX, NumPy or torch arrays in any float precision; a single array when
-        there is one gradient.
+        ``fn(**inputs) -> {"W": array, ...}``, or a tuple in the order of ``wrt``, or a single array when there is one
+        gradient; JAX, NumPy or torch arrays in any float precision.  For second derivatives the keys are those of the
+        kernel's own result: ``{("W", "c"): block}`` (or ``{"W": {"c": block}}``) for a Hessian, names for a Jacobian or a
+        product; gradients beside them are compared when ``{"grads": {...}, "hvp": {...}}`` is returned.
     inputs : dict, optional
-        Arrays by name, passed to ``fn`` as they are.  Without them float64 NumPy arrays are drawn, of unequal sizes.
+        Arrays by name; ``fn`` gets copies of them.  Without them float64 NumPy arrays are drawn: of unequal sizes, again, of
+        equal sizes, with one element in the first axis, and so that conditions go both ways.
     seed : int
         Of the drawn inputs.
 
@@ -103,13 +48,20 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     CrossReport
         ``.ok``, ``.verdicts`` (one per tensor, with ``.kind`` and ``.text``); ``print`` gives a table and explanations.
 
+    Raises
+    ------
+    numerics.InputError
+        For inputs that the definitions exclude: a label out of its range, NaN, a declared fact that does not hold.
+
     Notes
     -----
     The tolerance follows the precision of the array that was returned (or of the inputs, if coarser), by the rounding
-    model of :mod:`numerics.checks.rounding`: a right float16 gradient passes, and a zero, negated or doubled one never does.
-    Told apart are: missing and extra tensors, shapes, transposes, signs, constant factors (named when they are sizes),
-    missing, doubled or negated terms and factors of our equations, forgotten paths and derivatives, index shifts, wrong
-    slices, and rounding.
+    model of :mod:`numerics.checks.rounding`: a right float16 gradient passes, and a zero, negated or doubled one never does,
+    however small it is beside the others.
+    Told apart are: missing and extra tensors, shapes, transposes, permuted, reversed and shifted axes, signs, constant
+    factors (named when they are sizes, roots of them or scalar inputs); in our equations: terms and factors missing, doubled
+    or negated, forgotten paths and derivatives, sums over other axes, conditions, numbers, other tensors, other positions;
+    wrong slices, and rounding.
 
     Examples
     --------
@@ -124,177 +76,160 @@ def crosscheck(kern, fn, inputs=None, seed: int = 0) -> CrossReport:
     >>> print(report["w"].text)
     missing 1/B of (3) dw[i] = ... (theirs is B times ours: missing 1/B, or B too many)
     """
+    if not hasattr(kern, "derivation"):
+        raise NumericsError(f"crosscheck({type(kern).__name__}, ...): takes a kernel, as nx.compile(d) returns it")
     return _Cross(kern, fn, inputs, seed).run()
 
 
+def assert_gradients(
+    kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None = None, seed: int = 0
+) -> CrossReport:
+    """:func:`crosscheck` as a test: its report, or an AssertionError that shows it.
+
+    >>> import derive as dv, numerics as nx
+    >>> b = dv.index("b")
+    >>> x, w = dv.tensor("x", b), dv.tensor("w")
+    >>> kern = nx.compile(dv.backprop(dv.define("loss", (), dv.Sum((x[b] - w[()])**2, b)), wrt=[w]))
+    >>> nx.assert_gradients(kern, lambda x, w: {"w": 2 * (w - x).sum()}).ok
+    True
+    """
+    report = crosscheck(kern, fn, inputs, seed)
+    if not report.ok:
+        raise AssertionError(str(report))
+    return report
+
+
 class _Cross:
-    def __init__(self, kern, fn, inputs, seed):
+    """One cross-check: the draws, the function at each of them, and a verdict for each tensor."""
+
+    def __init__(self, kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None, seed: int):
         self.kern, self.d, self.fn, self.seed, self.given = kern, kern.derivation, fn, seed, inputs
-        self.program = everything(self.d)
-        self._alterations = None
+        self.program: Program = everything(self.d)
+        self.expected = Expected(self.d)
+        self.fixed: dict[Size, int] = fixed_sizes(kern)
+        targets = list(self.expected.tensors.values())
+        self.drawing = Drawing(self.d, self.program, [t.name for t in kern.inputs], self.fixed, targets)
+        self.coarsest = "float64"
+        self.notes: list[str] = []
+        self.verdicts: dict[str, Verdict] = {}
 
     def run(self) -> CrossReport:
         with float64():
-            self._prepare()
+            first = self.drawing.first(self.seed) if self.given is None else self._given(self.given)
+        ours = self._compared(first)
+        if ours is not None:
+            self._again(first, ours)
+            for draw in self._more(first, ours):
+                self._compared(draw)
+        return CrossReport(self.d.name, first.sizes_text, self.seed, tuple(self.verdicts.values()), tuple(self.notes))
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
+
+    def _given(self, inputs: dict[str, Any]) -> Draw:
+        """Inputs as they came, after a check of their values: a label out of range is no place to compare at."""
+        narrow = {n: to_numpy(a) for n, a in inputs.items()}
+        self.coarsest = coarsest([str(a.dtype) for a in narrow.values() if is_float(a)])
+        unneeded = {t.name for t in self.program.inputs} - {t.name for t in self.kern.inputs}
+        check_values(self.kern.inputs, narrow, self.fixed, self.d.program, unneeded, matrices=False)
+        arrays = {n: a.astype(float) if is_float(a) else a for n, a in narrow.items()}
+        return Draw(bind_sizes(self.program, arrays, self.fixed), arrays, dict(inputs))
+
+    def _more(self, first: Draw, ours: Ours) -> Any:
+        """The draws after the first, and notes on what none of them has met."""
+        if self.given is not None:
+            yield from self._unvanished(first, ours)
+            with float64():
+                seen = seen_at(self.d.program, first.arrays, first.sizes)
+        else:
+            seen = Seen(self.d.program)
+            others = self._in_float64(self.drawing.others(first, self.seed))
+            for draw in (first, *others):
+                seen.add(Replay(self.d.program, draw.arrays, draw.sizes).base, draw.sizes)
+                if draw is not first:
+                    yield draw
+            yield from self._in_float64(self.drawing.steered(first, seen, self.seed))
+        self.notes += [f"not seen: {text}" for text in (seen.missing() if seen is not None else ())]
+
+    @staticmethod
+    def _in_float64(draws: Any) -> list[Draw]:
+        with float64():
+            return list(draws)
+
+    def _unvanished(self, first: Draw, ours: Ours) -> Any:
+        gone = sorted(n for n in ours.vanishing if not np.any(ours.arrays[n]))
+        zero = [n for n, a in first.arrays.items() if is_float(a) and a.size and not np.any(a)]
+        if not gone:
+            return
+        if not zero:
+            self.notes.append(f"at these inputs the gradient of {', '.join(gone)} is zero: little is compared")
+            return
+        self.notes.append(
+            f"the gradient of {', '.join(gone)} vanishes at these inputs, where {', '.join(zero)} is all zero; "
+            f"compared again with {', '.join(zero)} drawn instead"
+        )
+        with float64():
+            draw = self.drawing.unvanished(first, zero, self.seed)
+        yield draw
+
+    # -- both sides ----------------------------------------------------------------------------------------------------
+
+    def _call(self, draw: Draw) -> dict[str, Any]:
+        """What the function returns at copies of the inputs, by label; what it wrote into them is noted."""
+        handed = {n: copied(a) for n, a in draw.passed.items()}
+        with float64() if self.given is None else contextlib.nullcontext():
+            returned = self.expected.named(self.fn(**handed))
+        for n, a in handed.items():
+            text = f"the function changes its input {n} in place; the caller's array changes with it"
+            if text not in self.notes and not np.array_equal(to_numpy(a), to_numpy(draw.passed[n]), equal_nan=True):
+                self.notes.append(text)
+        return returned
+
+    def _compared(self, draw: Draw) -> Ours | None:
+        """Verdicts at one draw; the first wrong one of a tensor stands.  None where the function failed."""
+        with float64():
+            ours = ours_at(self.kern, draw, self.expected.tensors, self.seed)
         try:
-            with float64() if self.given is None else contextlib.nullcontext():
-                returned = self._named(self.fn(**self.passed))
+            returned = self._call(draw)
         except Exception as error:
             said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            verdicts = tuple(Verdict(n, "error", f"the function failed: {said}") for n in self.d.gradients)
-        else:
-            with float64():
-                verdicts = tuple(self._verdicts(returned))
-        shown = " ".join(f"{s.name}={n}" for s, n in sorted(self.sizes.items(), key=lambda p: p[0].name))
-        return CrossReport(self.d.name, shown or "(fixed)", self.seed, verdicts)
+            text = f"the function failed: {said}"
+            self._keep([Verdict(n, "error", text) for n in self.expected.required], draw)
+            return None
+        with float64():
+            told = {n for n, v in self.verdicts.items() if not v.ok}
+            self._keep(self._judge(ours, returned, told).verdicts(), draw)
+        return ours
 
-    def _prepare(self):
-        """The inputs, as passed to the function and in float64, and our gradients."""
-        if self.given is None:
-            self.sizes = draw_sizes(self.program, fixed_sizes(self.kern), seed=self.seed, pool=TELLING)
-            sample = draw_sample(self.program, finite(Opponent(self.d, self.sizes)), self.sizes, self.seed, self.d.wrt)
-            self.arrays = {t.name: sample.arrays[t.name] for t in self.kern.inputs}
-            self.passed, self.coarsest = dict(self.arrays), "float64"
-        else:
-            self.passed = dict(self.given)
-            narrow = {n: to_numpy(a) for n, a in self.passed.items()}
-            self.coarsest = coarsest([str(a.dtype) for a in narrow.values() if is_float(a)])
-            self.arrays = {n: a.astype(float) if is_float(a) else a for n, a in narrow.items()}
-            self.sizes = bind_sizes(self.program, self.arrays, fixed_sizes(self.kern))
-        self.ours = {n: a for n, a in self._leaves(self.arrays).items() if n in self.d.gradients}
-        self.scale = scales(self.ours)
-        self.model = Model.of(self.program, self.sizes)
-        self._moved = {}
+    def _judge(self, ours: Ours, returned: dict[str, Any], told: set[str]) -> Judge:
+        model = Model.of(self.program, ours.draw.sizes)
+        return Judge(self.d, ours, model, self.coarsest, returned, told)
 
-    def _leaves(self, arrays):
-        return flatten(self.d, self.kern(**arrays))
+    def _keep(self, verdicts: list[Verdict], draw: Draw) -> None:
+        for v in verdicts:
+            before = self.verdicts.get(v.tensor)
+            if before is None:
+                self.verdicts[v.tensor] = v
+            elif before.ok and not v.ok:
+                text = f"right at the first draw, wrong at {draw.text}: {v.text}"
+                self.verdicts[v.tensor] = replace(v, text=text)
+            elif before.ok and v.error is not None and before.error is not None and v.error > before.error:
+                self.verdicts[v.tensor] = v
 
-    def tolerance(self, name, dtype) -> float:
-        if dtype not in self._moved:
-            self._moved[dtype] = moved(self._leaves, self.arrays, dtype, self.seed)
-        bound = self.model.tolerance(dtype, self._moved[dtype][name])
-        return max(bound, 1e-10) if dtype == "float64" else bound
-
-    def _named(self, returned) -> dict:
-        names = list(self.d.gradients)
-        if hasattr(returned, "keys"):
-            return dict(returned)
-        if isinstance(returned, (tuple, list)) or len(names) > 1:
-            raise TypeError(f"returned {type(returned).__name__}; expected a dict with the keys {', '.join(names)}")
-        return {names[0]: returned}
-
-    def _verdicts(self, returned):
-        for name in self.d.gradients:
-            if name not in returned:
-                near = ", ".join(map(str, returned)) or "nothing"
-                yield Verdict(name, "missing", f"no gradient of {name} was returned (returned: {near})")
-            else:
-                yield self._verdict(name, returned[name])
-        for name in returned:
-            if name not in self.d.gradients:
-                yield Verdict(
-                    str(name), "extra", f"{name} is not differentiated here; expected are {', '.join(self.d.gradients)}"
-                )
-
-    def _verdict(self, name, raw) -> Verdict:
+    def _again(self, draw: Draw, ours: Ours) -> None:
+        """The same inputs a second time: a function that keeps a state, or rounds by chance, may answer differently."""
         try:
-            theirs = to_numpy(raw)
-        except (TypeError, ValueError) as error:
-            return Verdict(name, "not an array", f"{type(raw).__name__} is not an array: {error}")
-        dtype = str(theirs.dtype)
-        if not known_dtype(dtype):
-            said = f"dtype {dtype}; a gradient is float64, float32, float16 or bfloat16"
-            return Verdict(name, "dtype", said, dtype=dtype)
-        precision = coarsest([dtype, self.coarsest])
-        bound = self.tolerance(name, precision)
-        ours, theirs = self.ours[name], theirs.astype(float)
-        if theirs.shape != ours.shape:
-            found = wrong_shape(name, self._letters(name), ours, theirs, None, bound, self._by_name())
-            return Verdict(name, found.kind, found.text, None, bound, dtype)
-        bad = np.argwhere(~np.isfinite(theirs))
-        if len(bad):
-            where = ", ".join(f"[{', '.join(map(str, b))}]" for b in bad[:3].tolist())
-            word = "NaN" if np.isnan(theirs).any() else "inf"
-            return Verdict(
-                name,
-                "not finite",
-                f"{word} at {where}{' ...' if len(bad) > 3 else ''}: {len(bad)} of {theirs.size} entries",
-                None,
-                bound,
-                dtype,
-            )
-        error = float(np.max(np.abs(theirs - ours), initial=0.0)) / self.scale[name]
-        if error <= bound:
-            said = "" if error <= 1e-10 else f"only rounding, as {precision} arithmetic makes it"
-            return Verdict(name, "ok", said, error, bound, dtype)
-        found = self._diagnose(name, theirs, bound)
-        return Verdict(name, found.kind, found.text, error, bound, dtype)
+            returned = self._call(draw)
+        except Exception as error:
+            self._differs(self.expected.required, f"the function failed when called again: {error}")
+            return
+        with float64():
+            second = self._judge(ours, returned, set())
+            for name in [n for n, v in self.verdicts.items() if v.ok]:
+                said = second.wrong_again(name)
+                if said is not None:
+                    self._differs([name], said)
 
-    def _diagnose(self, name, theirs, bound) -> Mistake:
-        case = Case(
-            name,
-            self._letters(name),
-            self.ours[name],
-            theirs,
-            self.scale[name],
-            bound,
-            self._by_name(),
-            {n: a for n, a in self.ours.items() if n != name},
-        )
-        for finder in ARRAY_FINDERS:
-            found = finder(case)
-            if found is not None:
-                return self._with_factor_place(case, found)
-        self._alterations = self._alterations or Alterations(self.d, self.arrays, self.sizes)
-        found = self._alterations.explain(case)
-        if found is not None:
-            return found
-        for finder in SLICE_FINDERS:
-            found = finder(case)
-            if found is not None:
-                return found
-        error = float(np.max(np.abs(theirs - case.ours))) / case.scale
-        if error <= self.tolerance(name, "float32"):
-            return Mistake(
-                "precision",
-                f"off by {error:.1e}: too much for the float64 that was returned, about what "
-                f"float32 arithmetic gives; return float32 if that is what it computes in",
-            )
-        return elsewhere(case)
-
-    def _with_factor_place(self, case: Case, found: Mistake) -> Mistake:
-        """Name the equation whose coefficient the missing factor is."""
-        if found.kind != "factor":
-            return found
-        self._alterations = self._alterations or Alterations(self.d, self.arrays, self.sizes)
-        place = self._alterations.coefficient_of(case)
-        return found if place is None else Mistake("factor", f"{place} ({found.text})")
-
-    def _letters(self, name):
-        tensor = next(t for t in self.d.wrt if t.name == name)
-        return tuple("" if i is None else str(i) for i in tensor.letters)
-
-    def _by_name(self):
-        return {s.name: n for s, n in self.sizes.items()}
-
-
-def coarsest(dtypes) -> str:
-    """The least precise of some dtype names."""
-    known = [t for t in dtypes if t in CAPS]
-    order = ("bfloat16", "float16", "float32", "float64")
-    return min(known, key=order.index, default="float64")
-
-
-def to_numpy(array) -> np.ndarray:
-    """JAX, NumPy and torch arrays (on any device, with or without a graph) as NumPy; Python numbers as float64."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        if str(array.dtype) == "torch.bfloat16":
-            import ml_dtypes
-
-            return array.float().numpy().astype(ml_dtypes.bfloat16)
-        return array.numpy()
-    found = np.asarray(array)
-    if found.dtype == object:
-        raise TypeError(f"it holds {type(array).__name__} objects, not numbers")
-    return found
+    def _differs(self, names: list[str], said: str) -> None:
+        for n in names:
+            if n in self.verdicts and self.verdicts[n].ok:
+                self.verdicts[n] = replace(self.verdicts[n], kind="not repeatable", text=said)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import jax
 
+from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.program.program import Program
 
 
-def float64():
+def float64() -> AbstractContextManager:
     """A context in which JAX computes in float64; the user's own setting is back afterwards."""
     return _precision(True)
 
 
-def _precision(wide: bool):
+def _precision(wide: bool) -> AbstractContextManager:
     if callable(getattr(jax, "enable_x64", None)):
         return jax.enable_x64(wide)
-    from jax.experimental import enable_x64
+    from jax.experimental import enable_x64  # type: ignore[attr-defined]  # of older JAX
 
     return enable_x64(wide)
 
 
-def fixed_sizes(kern) -> dict[Size, int]:
+def fixed_sizes(kern: Any) -> dict[Size, int]:
     """The sizes bound when the kernel was compiled."""
     given = getattr(kern, "sizes", None) or {}
     return {s if isinstance(s, Size) else Size(str(s)): int(n) for s, n in given.items()}
 
 
-def everything(d) -> Program:
+def everything(d: Derivation) -> Program:
     """The inputs and equations of the definitions and of the derived program, for drawing sizes and arrays."""
     inputs = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
     equations = {e.name: e for e in (*d.source.equations, *d.program.equations)}

@@ -7,7 +7,8 @@ them in the order in which they are asked; the mistakes that need the equations 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,10 +31,13 @@ class Case:
     theirs: np.ndarray
     scale: float
     tolerance: float
-    sizes: dict  # size name -> int
-    others: dict  # the other gradients by name
+    sizes: dict[str, int]
+    others: dict[str, np.ndarray]  # the other gradients by name
+    factors: dict[str, float] = field(
+        default_factory=dict
+    )  # what else a factor may be: scalar inputs, counts in the data
 
-    def fits(self, candidate) -> bool:
+    def fits(self, candidate: np.ndarray) -> bool:
         """Whether a candidate explains theirs, to the tolerance, and is not simply zero."""
         candidate = np.asarray(candidate)
         if candidate.shape != self.theirs.shape or not np.all(np.isfinite(candidate)):
@@ -41,12 +45,22 @@ class Case:
         scale = max(self.scale, float(np.max(np.abs(self.theirs), initial=0.0)))
         return float(np.max(np.abs(candidate - self.theirs), initial=0.0)) <= self.tolerance * scale
 
+    def agrees(self, altered: np.ndarray) -> bool:
+        """Whether an altered program leaves this gradient, which is right, as it is."""
+        if altered.shape != self.ours.shape or not np.all(np.isfinite(altered)):
+            return False
+        return float(np.max(np.abs(altered - self.ours), initial=0.0)) <= max(self.tolerance, 1e-9) * self.scale
+
+    def wrong(self, ours: np.ndarray) -> np.ndarray:
+        """Where theirs is not this."""
+        return ~(np.abs(ours - self.theirs) <= self.tolerance * self.scale)
+
     def axis(self, n: int) -> str:
         letter = self.letters[n] if n < len(self.letters) else ""
         return f"axis {n}" + (f" ({letter})" if letter else "")
 
 
-def all_zero(case: Case):
+def all_zero(case: Case) -> Mistake | None:
     if not np.any(case.theirs):
         return Mistake(
             "zero",
@@ -55,16 +69,16 @@ def all_zero(case: Case):
     return None
 
 
-def factor(case: Case):
+def factor(case: Case) -> Mistake | None:
     """theirs = c * ours with one nameable c; scalars need a nameable one, since any two numbers have a ratio."""
     return _scaled(case, case.ours, "")
 
 
-def _scaled(case, base, how):
+def _scaled(case: Case, base: np.ndarray, how: str) -> Mistake | None:
     c = ratio(case.theirs, base)
     if c is None or not case.fits(c * base):
         return None
-    named = name_factor(c, case.sizes, case.tolerance)
+    named = name_factor(c, case.sizes, case.tolerance, case.factors)
     if named is None and (case.theirs.size < 2 or how):
         return None
     if c == 0:
@@ -75,12 +89,12 @@ def _scaled(case, base, how):
     return Mistake(kind, f"{_factor_text(c, named)}{' and ' + how if how else ''}")
 
 
-def ratio(theirs, ours) -> float | None:
+def ratio(theirs: np.ndarray, ours: np.ndarray) -> float | None:
     top, bottom = float(np.sum(theirs * ours)), float(np.sum(ours * ours))
     return top / bottom if bottom > 0 else None
 
 
-def _factor_text(c, named):
+def _factor_text(c: float, named: str | None) -> str:
     if named == "-1":
         return "the sign is wrong: theirs is minus ours"
     if named is None:
@@ -91,24 +105,26 @@ def _factor_text(c, named):
     return f"theirs is {named} times ours: missing {inverse}, or {named} too many"
 
 
-def _inverse(named):
+def _inverse(named: str) -> str:
     sign, bare = ("-", named[1:]) if named.startswith("-") else ("", named)
     if bare.startswith("1/"):
         return sign + bare[2:].strip("()")
     return f"{sign}1/{bare}" if "*" not in bare and "/" not in bare else f"{sign}1/({bare})"
 
 
-def name_factor(c: float, sizes: dict, tolerance: float) -> str | None:
-    """``c`` as a small number, a size, a product or quotient of sizes, or twice or half of those; simplest first."""
+def name_factor(
+    c: float, sizes: dict[str, int], tolerance: float, factors: dict[str, float] | None = None
+) -> str | None:
+    """``c`` as a small number, a size, a scalar input, a product, quotient or root of those; simplest first."""
     slack = max(16 * tolerance, 1e-9) if tolerance < 1e-3 else 2 * tolerance
     slack = min(slack, 0.1)
-    for text, value in _named_factors(sizes):
+    for text, value in _named_factors(sizes, factors or {}):
         if abs(c - value) <= slack * abs(value):
             return text
     return None
 
 
-def _named_factors(sizes):
+def _named_factors(sizes: dict[str, int], factors: dict[str, float]) -> Iterator[tuple[str, float]]:
     yield from (("1", 1.0), ("-1", -1.0))
     numbers = [("2", 2.0), ("1/2", 0.5)]
     names = sorted(n for n, v in sizes.items() if v > 1)
@@ -119,17 +135,37 @@ def _named_factors(sizes):
     mixed = [(f"{a}/{b}", sizes[a] / sizes[b]) for a in names for b in names if a != b]
     three = [("*".join(t), float(np.prod([sizes[n] for n in t]))) for t in itertools.combinations(names, 3)]
     three += [(f"1/({t})", 1.0 / v) for t, v in three]
-    plain = [*numbers, *one, *two, ("4", 4.0), ("1/4", 0.25), ("3", 3.0), ("1/3", 1 / 3), *mixed, *three]
+    less = [(f"{a}/({a} - 1)", sizes[a] / (sizes[a] - 1)) for a in names]
+    less += [(f"({a} - 1)/{a}", (sizes[a] - 1) / sizes[a]) for a in names]
+    plain = [*numbers, *one, *two, ("4", 4.0), ("1/4", 0.25), ("3", 3.0), ("1/3", 1 / 3), *mixed, *three, *less]
     doubled = [(f"2*{t}", 2 * v) for t, v in (*one, *two) if "/" not in t]
     doubled += [(f"2/{t[2:]}", 2 * v) for t, v in (*one, *two) if t.startswith("1/")]
     halved = [(f"1/(2*{t})", 0.5 / v) for t, v in one if "/" not in t]
     halved += [(f"{t}/2", v / 2) for t, v in one if "/" not in t]
-    for text, value in [*plain, *doubled, *halved]:
+    rooted = [(_root(t), float(np.sqrt(v))) for t, v in (*one, *mixed, *two)]
+    for text, value in [*plain, *doubled, *halved, *rooted, *_data_factors(factors, one)]:
         yield text, value
         yield f"-{text}", -value
 
 
-def transposed(case: Case):
+def _root(text: str) -> str:
+    return f"1/sqrt({text[2:]})" if text.startswith("1/") and "(" not in text else f"sqrt({text})"
+
+
+def _data_factors(factors: dict[str, float], one: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """A scalar input, a count in the data: itself, its inverse, square and root, and each with a size."""
+    usable = [(n, v) for n, v in sorted(factors.items()) if np.isfinite(v) and v not in (0.0, 1.0, -1.0)]
+    found = [(n, v) for n, v in usable] + [(f"1/{n}", 1 / v) for n, v in usable]
+    found += [(f"{n}^2", v * v) for n, v in usable] + [(f"1/{n}^2", 1 / (v * v)) for n, v in usable]
+    found += [(f"sqrt({n})", v**0.5) for n, v in usable if v > 0] + [
+        (f"1/sqrt({n})", v**-0.5) for n, v in usable if v > 0
+    ]
+    scaled = [(f"{n}/{t[2:]}", v * w) for n, v in usable for t, w in one if t.startswith("1/")]
+    scaled += [(f"{t}/{n}", w / v) for n, v in usable for t, w in one if "/" not in t]
+    return [*found, *scaled]
+
+
+def transposed(case: Case) -> Mistake | None:
     """The same entries with the axes in another order (square shapes hide this from a shape check)."""
     n = case.ours.ndim
     for order in itertools.permutations(range(n)) if 2 <= n <= 4 else ():
@@ -143,14 +179,14 @@ def transposed(case: Case):
     return None
 
 
-def swapped(case: Case):
+def swapped(case: Case) -> Mistake | None:
     for name, other in sorted(case.others.items()):
         if other.shape == case.theirs.shape and case.fits(other) and not case.fits(case.ours):
             return Mistake("swapped", f"this is the gradient of {name}, not of {case.name}")
     return None
 
 
-def displaced(case: Case):
+def displaced(case: Case) -> Mistake | None:
     """Reversed along axes (an unflipped kernel), rolled, or shifted with zeros let in."""
     axes = [n for n in range(case.ours.ndim) if case.ours.shape[n] > 1]
     for count in (1, 2):
@@ -168,15 +204,55 @@ def displaced(case: Case):
     return None
 
 
-def _shift(array, by, axis):
+def _shift(array: np.ndarray, by: int, axis: int) -> np.ndarray:
     moved = np.roll(array, by, axis)
-    edge = [slice(None)] * array.ndim
+    edge: list[slice] = [slice(None)] * array.ndim
     edge[axis] = slice(0, by) if by > 0 else slice(by, None)
     moved[tuple(edge)] = 0
     return moved
 
 
-def spread(case: Case):
+def regrouped(case: Case) -> Mistake | None:
+    """The positions of an axis in another order: ``g*E + e`` read as ``e*G + g``, halves as neighbours, or any order."""
+    for n, length in enumerate(case.ours.shape):
+        for rows, columns in _splits(length, case.sizes):
+            order = np.arange(length).reshape(rows[1], columns[1]).T.ravel()
+            if case.fits(np.take(case.ours, order, axis=n)):
+                what = f"grouped as {rows[0]} by {columns[0]}; yours fits {columns[0]} by {rows[0]}"
+                return Mistake("permuted axis", f"{case.axis(n)} is {what} (interleaved: strided for contiguous)")
+    for n, length in enumerate(case.ours.shape):
+        found = _matching(case, n) if 2 < length <= 512 and case.ours.size > length else None
+        if found is not None:
+            return Mistake("permuted axis", f"the positions of {case.axis(n)} are permuted: yours has ours at {found}")
+    return None
+
+
+def _splits(length: int, sizes: dict[str, int]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """The ways to write a length as a product, told by the names of sizes where there are such."""
+    named: dict[int, str] = {}
+    for name, value in sorted(sizes.items()):
+        named.setdefault(value, name)
+    divisors = [v for v in range(2, length) if length % v == 0]
+    for v in sorted(divisors, key=lambda v: (v not in named, v)):
+        yield (named.get(v, str(v)), v), (named.get(length // v, str(length // v)), length // v)
+
+
+def _matching(case: Case, n: int) -> str | None:
+    """The order of the rows of one axis of ours that gives theirs, if there is one."""
+    ours, theirs = (np.moveaxis(a, n, 0).reshape(a.shape[n], -1) for a in (case.ours, case.theirs))
+    scale = max(case.scale, float(np.max(np.abs(theirs), initial=0.0)))
+    order = []
+    for row in theirs:
+        near = np.flatnonzero(np.max(np.abs(ours - row), axis=1) <= case.tolerance * scale)
+        if len(near) != 1:
+            return None
+        order.append(int(near[0]))
+    if len(set(order)) < len(order) or order == sorted(order):
+        return None
+    return f"[{', '.join(map(str, order[:8]))}{', ...' if len(order) > 8 else ''}]"
+
+
+def spread(case: Case) -> Mistake | None:
     """A mean or a sum over an axis of ours, the same in every position."""
     for n in range(case.ours.ndim):
         if case.ours.shape[n] > 1:
@@ -189,13 +265,13 @@ def spread(case: Case):
     return None
 
 
-def zeroed_slice(case: Case):
+def zeroed_slice(case: Case) -> Mistake | None:
     """Only some rows of one axis are wrong, and they are zero."""
     found = wrong_slices(case)
     return found if found is not None and found.kind == "zeroed slice" else None
 
 
-def wrong_slices(case: Case):
+def wrong_slices(case: Case) -> Mistake | None:
     """Only some rows of one axis are wrong; says which, and how."""
     bad = np.abs(case.ours - case.theirs) > case.tolerance * case.scale
     if bad.sum() == 1 and bad.size > 1:
@@ -205,7 +281,7 @@ def wrong_slices(case: Case):
             f"one entry is wrong, {case.name}[{', '.join(map(str, at))}]: theirs "
             f"{case.theirs[at]:.6g}, ours {case.ours[at]:.6g}",
         )
-    best = None
+    best: tuple[float, int, np.ndarray] | None = None
     for n in range(case.ours.ndim):
         rows = np.flatnonzero(bad.any(axis=tuple(m for m in range(bad.ndim) if m != n)))
         if 0 < len(rows) < case.ours.shape[n]:
@@ -220,8 +296,8 @@ def wrong_slices(case: Case):
     if not np.any(theirs):
         return Mistake("zeroed slice", f"zero at {place}, right elsewhere")
     c = ratio(theirs, ours)
-    same = c is not None and np.max(np.abs(c * ours - theirs)) <= case.tolerance * case.scale
-    named = name_factor(c, case.sizes, case.tolerance) if same else None
+    same = c is not None and bool(np.max(np.abs(c * ours - theirs)) <= case.tolerance * case.scale)
+    named = name_factor(c, case.sizes, case.tolerance, case.factors) if same and c is not None else None
     if named == "-1":
         return Mistake("wrong slice", f"the sign is wrong at {place}, right elsewhere")
     if same and (named or ours.size > 1):
@@ -242,15 +318,15 @@ def elsewhere(case: Case) -> Mistake:
     )
 
 
-def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes) -> Mistake:
+def wrong_shape(name: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float, sizes: dict[str, int]) -> Mistake:
     """Shapes differ: a transpose, a sum that was not taken, or an axis too many or too few."""
     said = f"shape {theirs.shape}, expected {ours.shape}"
     scale = max(float(np.max(np.abs(ours), initial=0.0)), 1e-300)
 
-    def near(a):
+    def near(a: np.ndarray) -> bool:
         if a.shape != ours.shape or not np.all(np.isfinite(a)):
             return False
-        return np.max(np.abs(a - ours), initial=0) <= tolerance * scale
+        return bool(np.max(np.abs(a - ours), initial=0) <= tolerance * scale)
 
     for order in itertools.permutations(range(theirs.ndim)) if theirs.ndim <= 4 else ():
         if order != tuple(range(theirs.ndim)) and np.transpose(theirs, order).shape == ours.shape:
@@ -270,11 +346,12 @@ def wrong_shape(name: str, letters, ours, theirs, axes, tolerance: float, sizes)
     return Mistake("shape", said)
 
 
-def _list(rows) -> str:
+def _list(rows: np.ndarray) -> str:
     if len(rows) > 6:
         return f"{len(rows)} positions ({', '.join(map(str, rows[:5]))}, ...)"
     return ("position " if len(rows) == 1 else "positions ") + ", ".join(map(str, rows))
 
 
-ARRAY_FINDERS = (all_zero, factor, transposed, swapped, displaced, spread, zeroed_slice)
-SLICE_FINDERS = (wrong_slices,)
+Finder = Callable[[Case], Mistake | None]
+ARRAY_FINDERS: tuple[Finder, ...] = (all_zero, factor, transposed, swapped, displaced, regrouped, spread)
+SLICE_FINDERS: tuple[Finder, ...] = (zeroed_slice, wrong_slices)

@@ -2,10 +2,13 @@
 
 The forward is, in order: the one given; the reference of a catalogue model (:mod:`numerics.reference.networks`); else the
 node-by-node evaluator of the definitions in :mod:`numerics.reference.definitions`.  Autodiff appears here, with
-:mod:`numerics.checks.verify` and the forgotten paths of :mod:`numerics.checks.alterations`, and nowhere else.
+:mod:`numerics.checks.verify`, and nowhere else.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ from .rounding import is_float
 from .second import DERIVATIVES
 
 
-def label(group: str, key=None) -> str:
+def label(group: str, key: Any = None) -> str:
     """How one result of a kernel is called in a report: ``W`` for its gradient, ``loss``, ``outputs z``."""
     if key is None:
         return group
@@ -28,7 +31,7 @@ def label(group: str, key=None) -> str:
     return key if group == "grads" else f"{group} {key}"
 
 
-def flatten(d: Derivation, returned) -> dict[str, np.ndarray]:
+def flatten(d: Derivation, returned: Iterable) -> dict[str, np.ndarray]:
     """What a kernel returned, as label -> array, in the order of ``d.results``."""
     found = {}
     for (group, declared), value in zip(d.results, returned, strict=True):
@@ -46,7 +49,7 @@ class Opponent:
     library's stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.
     """
 
-    def __init__(self, d: Derivation, sizes, forward=None, conventions: bool = False):
+    def __init__(self, d: Derivation, sizes: dict, forward: Callable | None = None, conventions: bool = False):
         self.d, self.sizes, self.conventions = d, sizes, conventions
         self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
@@ -68,12 +71,12 @@ class Opponent:
             )
         return getattr(self.given, "description", None) or f"given: {getattr(self.given, '__name__', 'forward')}"
 
-    def __call__(self, arrays) -> dict[str, np.ndarray]:
+    def __call__(self, arrays: dict) -> dict[str, np.ndarray]:
         whole = {n: a for n, a in arrays.items() if not is_float(a)}
         parts = {n: a for n, a in arrays.items() if is_float(a)}
         return {n: np.asarray(v) for n, v in self._compiled(parts, whole).items()}
 
-    def value(self, floats, whole, nudges=None):
+    def value(self, floats: dict, whole: dict, nudges: dict | None = None) -> Any:
         """The differentiated tensor: a scalar loss, or the y of a vjp."""
         arrays = {**floats, **whole}
         if self.given is not None:
@@ -81,14 +84,14 @@ class Opponent:
             return self.given(**{n: a for n, a in arrays.items() if n not in left_out})
         return self._nodes(arrays, nudges)[self.d.loss.name]
 
-    def _nodes(self, arrays, nudges=None):
+    def _nodes(self, arrays: dict, nudges: dict | None = None) -> dict:
         return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
 
-    def _all(self, floats, whole):
+    def _all(self, floats: dict, whole: dict) -> dict:
         zeros = {t.name: jnp.zeros([size_value(a, self.sizes) for a in t.axes]) for t in self.inner}
         wrt = {t.name: zeros[t.name] if t in self.inner else floats[t.name] for t in self.d.wrt}
 
-        def scalar(parts):
+        def scalar(parts: dict) -> tuple[Any, Any]:
             nudges = {n: a for n, a in parts.items() if n in zeros}
             y = self.value({**floats, **{n: a for n, a in parts.items() if n not in zeros}}, whole, nudges)
             if self.d.seed is None:
@@ -117,14 +120,16 @@ class Opponent:
             found.update({label(group, k): values[k] for k in declared})
         return found
 
-    def _gauss_newton(self, wrt, floats, whole):
+    def _gauss_newton(self, wrt: dict, floats: dict, whole: dict) -> dict:
         """``J' H J V`` by a jvp, a jvp of a gradient and a vjp, z being moved in the evaluator of the definitions."""
+        if self.d.between is None:
+            raise UnsupportedError(f"{self.d.name} has no Gauss-Newton product")
         between = self.d.between.name
 
-        def z(parts):
+        def z(parts: dict) -> Any:
             return self._nodes({**floats, **parts, **whole})[between]
 
-        def loss(nudge):
+        def loss(nudge: Any) -> Any:
             return self._nodes({**floats, **wrt, **whole}, {between: nudge})[self.d.loss.name]
 
         along = {n: floats[self.directions[n].name] for n in wrt}
@@ -133,11 +138,11 @@ class Opponent:
         return jax.vjp(z, wrt)[1](curved)[0]
 
 
-def finite(opponent: Opponent):
+def finite(opponent: Opponent) -> Callable[[dict], bool]:
     """A predicate on arrays: are the loss and all gradients finite there?"""
     d = opponent.d
 
-    def holds(arrays) -> bool:
+    def holds(arrays: dict) -> bool:
         with np.errstate(all="ignore"):
             values = evaluate(d.source, arrays, opponent.sizes, np)
         if not np.all(np.isfinite(values[d.loss.name])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 OK = ("ok", "convention")
@@ -62,7 +63,7 @@ class Report:
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=1, sort_keys=True)
 
-    def __str__(self):
+    def __str__(self) -> str:
         blocks, seen = [], []
         for f in self.findings:
             group = (f.dtype, f.sizes, f.domain, f.opponent)
@@ -81,7 +82,7 @@ class Report:
         return "\n\n".join([*blocks, "\n".join(foot)])
 
 
-def _columns(rows, opponent):
+def _columns(rows: list[Finding], opponent: str) -> tuple[list[str], list[list]]:
     head = ["tensor", opponent, "tolerance"]
     body = [
         [f.tensor, shown_error(f.error, f.scale), "" if f.tolerance is None else f"{f.tolerance:.1e}"] for f in rows
@@ -97,12 +98,12 @@ def _columns(rows, opponent):
     return head, body
 
 
-def shown_error(error, scale) -> str:
+def shown_error(error: float | None, scale: float | None) -> str:
     """``1.1e-16 of 4.2e-01``: the largest error, absolute, beside the size of what it is an error of."""
-    return "" if error is None else f"{error * scale:.1e} of {scale:.1e}"
+    return "" if error is None or scale is None else f"{error * scale:.1e} of {scale:.1e}"
 
 
-def table(head, body) -> str:
+def table(head: Sequence[str], body: Sequence[Sequence]) -> str:
     """Left-aligned columns, two blanks apart."""
     widths = [max(len(str(line[n])) for line in [head, *body]) for n in range(len(head))]
     return "\n".join(

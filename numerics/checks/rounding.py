@@ -12,7 +12,9 @@ the one who computes it.  The cap keeps an all-zero, negated or doubled gradient
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,7 @@ def round_to(arrays: dict, dtype: str) -> dict:
     return {n: a.astype(kind) if is_float(a) else a for n, a in arrays.items()}
 
 
-def is_float(array) -> bool:
+def is_float(array: Any) -> bool:
     return jnp.issubdtype(np.asarray(array).dtype, jnp.floating)
 
 
@@ -51,7 +53,7 @@ class Model:
     additions: int
 
     @classmethod
-    def of(cls, program: Program, sizes) -> Model:
+    def of(cls, program: Program, sizes: dict) -> Model:
         depth: dict[str, int] = {}
         additions = 1
         for e in program.equations:
@@ -78,7 +80,9 @@ class Model:
         )
 
 
-def moved(leaves, arrays: dict, dtype: str, seed: int = 0, draws: int = 4) -> dict[str, float]:
+def moved(
+    leaves: Callable[[dict], dict[str, np.ndarray]], arrays: dict, dtype: str, seed: int = 0, draws: int = 4
+) -> dict[str, float]:
     """How much each leaf moves, relative to its scale, when the float inputs move by one rounding of ``dtype``.
 
     ``leaves(arrays)`` returns name -> float64 array.

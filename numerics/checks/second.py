@@ -10,14 +10,25 @@ The remainder of a block ``H[A, B]`` moves A and B together, so that all four bl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from derive.derivation.derivation import Derivation
+
+from .sampling import Sample
 from .taylor import Order, order, symmetric_directions
+
+Arrays = dict[str, np.ndarray]
+Leaves = Callable[[dict], Arrays]  # the results of a kernel by label
 
 DERIVATIVES = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")
 
 
-def taylor_order(d, leaves, sample, ours, key, noise: float, seed: int) -> Order | None:
+def taylor_order(
+    d: Derivation, leaves: Leaves, sample: Sample, ours: Arrays, key: Any, noise: float, seed: int
+) -> Order | None:
     """The order of the remainder that a Jacobian (``key`` a name) or a Hessian block (a pair) leaves.
 
     None where there is none to take: derivatives by intermediate tensors, which no input moves alone.
@@ -43,18 +54,30 @@ def taylor_order(d, leaves, sample, ours, key, noise: float, seed: int) -> Order
     )
 
 
-def _hessian_order(d, leaves, sample, ours, names, point, noise, seed, within) -> Order:
+def _hessian_order(
+    d: Derivation,
+    leaves: Leaves,
+    sample: Sample,
+    ours: Arrays,
+    names: list[str],
+    point: np.ndarray,
+    noise: float,
+    seed: int,
+    within: Callable[[np.ndarray], np.ndarray] | None,
+) -> Order:
     width = {n: sample.arrays[n].size for n in names}
     gradient = np.concatenate([ours[n].ravel() for n in names])
     hessian = np.block([[ours[f"hessian {a}, {b}"].reshape(width[a], width[b]) for b in names] for a in names])
     return order(_function(d, leaves, sample, names, 1.0), point, gradient, noise, seed, bool(d.kinks), hessian, within)
 
 
-def _function(d, leaves, sample, names, weight):
+def _function(
+    d: Derivation, leaves: Leaves, sample: Sample, names: list[str], weight: Any
+) -> Callable[[np.ndarray], float]:
     """The kernel's own value, weighted, as a function of the flat arrays of ``names``."""
     group, ends = d.results[0][0], np.cumsum([sample.arrays[n].size for n in names])
 
-    def value(flat):
+    def value(flat: np.ndarray) -> float:
         parts = np.split(flat, ends[:-1])
         moved = {n: p.reshape(sample.arrays[n].shape) for n, p in zip(names, parts, strict=True)}
         return float(np.sum(leaves({**sample.arrays, **moved})[group] * weight))
@@ -62,7 +85,7 @@ def _function(d, leaves, sample, names, weight):
     return value
 
 
-def asymmetries(d, ours, scale) -> dict[tuple[str, str], float]:
+def asymmetries(d: Derivation, ours: Arrays, scale: dict[str, float]) -> dict[tuple[str, str], float]:
     """How far ``H[A, B]`` is from the transpose of ``H[B, A]``, relative to the block, for A up to B in order."""
     found = {}
     for n, a in enumerate(d.wrt):

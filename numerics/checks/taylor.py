@@ -10,9 +10,14 @@ directions); with a wrong one it is 1, whatever the size of the array.  No autod
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from derive.language.tensor import Tensor
+
+Function = Callable[[np.ndarray], float]
 
 WANTED = 1.9
 WANTED_SECOND = 2.9  # when the Hessian's term is taken off too
@@ -33,19 +38,19 @@ class Order:
     def ok(self) -> bool:
         return self.value is None or self.value >= self.wanted
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "floor" if self.value is None else f"{self.value:.2f}"
 
 
 def order(
-    loss,
+    loss: Function,
     point: np.ndarray,
     gradient: np.ndarray,
     noise: float,
     seed: int = 0,
     kinks: bool = False,
     hessian: np.ndarray | None = None,
-    within=None,
+    within: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Order:
     """The order of the remainder along a random direction.
 
@@ -76,7 +81,9 @@ def order(
     return found
 
 
-def symmetric_directions(tensors, arrays):
+def symmetric_directions(
+    tensors: Sequence[Tensor], arrays: dict[str, np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray] | None:
     """A projection that moves declared symmetric matrices symmetrically; None where none is declared so.
 
     A program that uses the declaration (a Cholesky factor reads one half) has its value at symmetric matrices only.
@@ -85,7 +92,7 @@ def symmetric_directions(tensors, arrays):
         return None
     ends = np.cumsum([arrays[t.name].size for t in tensors])[:-1]
 
-    def project(direction):
+    def project(direction: np.ndarray) -> np.ndarray:
         parts = [
             p.reshape(arrays[t.name].shape) for t, p in zip(tensors, np.split(direction.ravel(), ends), strict=True)
         ]
@@ -97,7 +104,9 @@ def symmetric_directions(tensors, arrays):
     return project
 
 
-def _along(loss, point, gradient, direction, noise, curvature):
+def _along(
+    loss: Function, point: np.ndarray, gradient: np.ndarray, direction: np.ndarray, noise: float, curvature: float
+) -> float | None:
     start, slope = loss(point), float(np.sum(gradient * direction))
     remainders = np.array([abs(loss(point + h * direction) - start - h * slope - h**2 * curvature / 2) for h in STEPS])
     finite = np.isfinite(remainders)

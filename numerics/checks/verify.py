@@ -90,6 +90,8 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
     >>> kern.evidence["summary"].split(";")[0]
     'exact mod 2**61-1'
     """
+    if not hasattr(kern, "derivation"):
+        raise NumericsError(f"verify({type(kern).__name__}): takes a kernel, as nx.compile(d) returns it")
     for dtype in dtypes:
         if not known_dtype(dtype):
             raise NumericsError(
@@ -109,7 +111,7 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
 def summary(report: Report) -> str:
     """One line for the header of the generated module: what decided, and how near."""
     wide = [f for f in report.findings if f.dtype == "float64" and f.error is not None]
-    worst = max((f.error for f in wide if f.opponent == AUTODIFF), default=0.0)
+    worst = max((f.error or 0.0 for f in wide if f.opponent == AUTODIFF), default=0.0)
     orders = sorted({f.order for f in wide if f.order})
     exact = next((f.exact for f in wide if f.exact), "not checked exactly")
     lowest = f"Taylor order {orders[0]}" if orders else "no Taylor order taken"
@@ -204,7 +206,8 @@ class _Check:
 
     def _telling_sample(self, sizes, tries: int = 5) -> Sample:
         """Inputs at which as few derivatives as possible vanish: two zeros agree whatever the equation says."""
-        best, fewest = None, None
+        best: Sample
+        fewest: list[str] | None = None
         for n in range(tries):
             sample = draw_sample(self.program, finite(self.opponent(sizes)), sizes, self.seed + 1009 * n, self.d.wrt)
             expected = self.opponent(sizes)(sample.arrays)
@@ -367,7 +370,7 @@ class _Check:
 
     def _kinks(self):
         """At inputs that tie on purpose: the kernel follows the stated conventions; where autodiff does not, say so."""
-        sizes = draw_sizes(self.program, fixed_sizes(self.kern), False, self.seed)
+        sizes = draw_sizes(self.program, fixed_sizes(self.kern), False, self.seed) or {}
         with float64():
             sample = Sample(sizes, self._tie(sizes), "multiples of 1/2")
             ruled = self.opponent(sizes, True)(sample.arrays)

@@ -117,9 +117,10 @@ def _read(kind: str, path: Path, target: str | None, size: int | None):
         return load_images(path, size=None if size is None else (size, size))
     if kind == "npz":
         found = load_npz(path)
-        if found.Y.shape[:1] != found.X.shape[:1] or found.X.ndim < 2:
+        y_shape = None if found.Y is None else found.Y.shape
+        if y_shape is None or y_shape[:1] != found.X.shape[:1] or found.X.ndim < 2:
             raise InputError(
-                f"{path}: X has shape {found.X.shape} and Y {found.Y.shape}; expected are (N, ...) and (N,) or (N, M)"
+                f"{path}: X has shape {found.X.shape} and Y {y_shape}; expected are (N, ...) and (N,) or (N, M)"
             )
         return found
     column = -1 if target is None else int(target) if target.lstrip("-").isdigit() else target

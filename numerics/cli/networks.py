@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
@@ -41,20 +42,17 @@ def build(kind: str, data: DataSet, hidden: str | None = None, dropout: float = 
         for count in units(hidden or "128,64"):
             layers += [L.Dense(count, activation="relu"), *([L.Dropout(dropout)] if dropout else [])]
         return Sequential([*layers, L.Dense(data.outputs)], input_shape=data.x.shape[1:], name=name)
-    if kind in ("cnn", "lstm") and data.image is None:
-        raise NumericsError(
-            f"--model {kind}: {data.name} has examples of shape {data.x.shape[1:]}, which are no images"
-        )
     if kind == "cnn":
         return _convolutional(data, name)
     if kind == "lstm":
-        height, width, channels = data.image
+        height, width, channels = _image(data, kind)
         return Sequential(
             [L.LSTM(units(hidden or "64")[0]), L.Dense(data.outputs)], input_shape=(height, width * channels), name=name
         )
     if kind in NETWORKS:
         wants = "classes" in inspect.signature(NETWORKS[kind]).parameters
-        return NETWORKS[kind](classes=data.outputs) if wants else NETWORKS[kind]()
+        make: Callable[..., Model] = NETWORKS[kind]
+        return make(classes=data.outputs) if wants else make()
     return _own(kind)
 
 
@@ -73,9 +71,18 @@ def _flat(data: DataSet) -> list:
     return [L.Flatten()] if data.x.ndim > 2 else []
 
 
+def _image(data: DataSet, kind: str) -> tuple[int, int, int]:
+    if data.image is None:
+        raise NumericsError(
+            f"--model {kind}: {data.name} has examples of shape {data.x.shape[1:]}, which are no images"
+        )
+    return data.image
+
+
 def _convolutional(data: DataSet, name: str) -> Model:
-    made = (digits_cnn if max(data.image[:2]) <= SMALL else keras_mnist)(classes=data.outputs)
-    return Sequential([p.layer for p in made.layers], input_shape=data.image, name=name)
+    shape = _image(data, "cnn")
+    made = (digits_cnn if max(shape[:2]) <= SMALL else keras_mnist)(classes=data.outputs)
+    return Sequential([p.layer for p in made.layers], input_shape=shape, name=name)
 
 
 def _own(kind: str) -> Model:

@@ -14,6 +14,8 @@ from numerics.pages.folder import brief, summary, write_folder
 from numerics.pages.plots import confusion_matrix, curves, save
 from numerics.training import EarlyStopping, Log, Trainer
 
+from .dataset import DataSet
+
 TRAINED_WITH = {True: ("sparse_softmax_cross_entropy", ["accuracy"]), False: ("mean_squared_error", ["mae", "r2"])}
 
 
@@ -47,7 +49,7 @@ class Run:
     """
 
     model: Model
-    data: object
+    data: DataSet
     out: Path
     optimizer: object
     loss: str | None = None

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from derive.derivation.derivation import Derivation
+from derive.derivation.updates import Updated, with_update
 from derive.language.errors import DeriveError
-from derive.show.document.options import read_options
+from derive.language.tensor import Tensor
+from derive.show.document.options import Choices, read_options
 from derive.show.latex import equation_latex
 
 from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, write, write_json
@@ -61,13 +63,11 @@ def show(
 
         derive show gelu --json
     """
-    options = {"notation": notation, "example": example}
+    options: Choices = {"notation": notation, "example": example}
     read_options(options)  # refused before the work, in every format
     derivation = find(model, names_of(wrt), loss).derive(order)
-    document = derivation
+    document: Derivation | Updated = derivation
     if update is not None:
-        from derive.derivation.updates import with_update
-
         if order != 1:
             raise DeriveError("--update writes under gradients; it goes with --order 1")
         document = with_update(derivation, update)
@@ -107,7 +107,7 @@ def emit(
             "source": kernel.source,
             "inputs": [_tensor(t) for t in kernel.inputs],
             "results": {
-                group: sorted(map(_key, value)) if hasattr(value, "items") else value.name
+                group: value.name if isinstance(value, Tensor) else sorted(map(_key, value))
                 for group, value in derivation.results
             },
             "choices": [{"rule": rule, "equation": number, "why": why} for rule, number, why in kernel.choices],

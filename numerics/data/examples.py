@@ -16,6 +16,8 @@ from .metrics import counted, truth
 
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 GZIP = b"\x1f\x8b"
+HIGHEST_RANK = 8  # axes of an array in an IDX file
+PIECE = 1 << 20
 
 
 def digits(seed: int = 0, held_out: float = 0.2):
@@ -96,26 +98,51 @@ def load_idx(path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
-        if raw[:2] == GZIP:
-            raw = gzip.decompress(raw)
+        with open(path, "rb") as plain:
+            zipped = plain.read(2) == GZIP
+        with gzip.open(path) if zipped else open(path, "rb") as file:
+            raw = _as_long_as_it_says(file)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+    except ValueError as error:  # a path that no file can have
+        raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
         raise InputError(
             f"{path}: not an IDX file: it begins with {raw[:4].hex(' ') or 'nothing'}; expected are two "
             f"zero bytes, a type among {', '.join(f'{t:02x}' for t in IDX_TYPES)}, and a rank"
         )
     dtype, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
+    if rank > HIGHEST_RANK:
+        raise InputError(f"{path}: says that it holds an array of {rank} axes; up to {HIGHEST_RANK} are read")
     header = 4 + 4 * rank
     if len(raw) < header:
         raise InputError(f"{path}: truncated in the header: {len(raw)} bytes, {header} expected for rank {rank}")
-    shape = struct.unpack(f">{rank}I", raw[4:header])
-    wanted = header + math.prod(shape) * dtype.itemsize
+    shape, wanted = struct.unpack(f">{rank}I", raw[4:header]), _wanted(raw)
+    if 0 in shape:
+        raise InputError(f"{path}: holds nothing: its shape is {shape}")
     if len(raw) != wanted:
-        word = "truncated" if len(raw) < wanted else "too long"
-        raise InputError(f"{path}: {word}: {len(raw)} bytes, but the shape {shape} of {dtype.name} takes {wanted}")
+        word, more = ("truncated", "") if len(raw) < wanted else ("too long", " or more")
+        raise InputError(
+            f"{path}: {word}: {len(raw)} bytes{more}, but the shape {shape} of {dtype.name} takes {wanted}"
+        )
     return np.frombuffer(raw, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _as_long_as_it_says(file) -> bytes:
+    """A file up to one byte beyond what its header says: a small one may unpack to any size, or promise any."""
+    raw = bytearray(file.read(4 + 4 * HIGHEST_RANK))
+    wanted = _wanted(raw) + 1
+    while len(raw) < wanted and (piece := file.read(min(PIECE, wanted - len(raw)))):
+        raw += piece
+    return bytes(raw[:wanted] if wanted > 1 else raw)
+
+
+def _wanted(raw: bytes | bytearray) -> int:
+    """The length that a file of this beginning should have; 0 where that is no IDX."""
+    if len(raw) < 4 or raw[2] not in IDX_TYPES or len(raw) < 4 + 4 * raw[3]:
+        return 0
+    shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
+    return 4 + 4 * raw[3] + math.prod(shape) * np.dtype(IDX_TYPES[raw[2]]).itemsize
 
 
 def load_mnist(folder):
@@ -123,7 +150,7 @@ def load_mnist(folder):
 
     Returns ``(X, Y), (X_test, Y_test)``; the files may be gzipped.
     """
-    parts = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for part in ("train", "t10k"):
         images, labels = (load_idx(_find(Path(folder), f"{part}-{kind}")) for kind in ("images-idx3", "labels-idx1"))
         if images.ndim != 3 or labels.shape != images.shape[:1]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import lzma
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,6 +17,8 @@ import numpy as np
 
 from derive.language.hints import did_you_mean
 from numerics.errors import InputError
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Loaded(NamedTuple):
@@ -100,7 +105,10 @@ def _rows(path, delimiter, encoding) -> list[tuple[int, list[str]]]:
     """The lines that are not empty, with their numbers."""
     try:
         with open(path, newline="", encoding=encoding) as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
+            try:
+                reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
+            except TypeError:
+                raise InputError(f"load_csv: delimiter is {delimiter!r}; accepted is one character") from None
             found = []
             try:
                 for fields in reader:
@@ -110,8 +118,14 @@ def _rows(path, delimiter, encoding) -> list[tuple[int, list[str]]]:
                 raise InputError(f"{path}, line {reader.line_num}: {error}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text in {encoding}: {error.reason} at byte {error.start}") from None
+    except LookupError:
+        raise InputError(f"load_csv: there is no encoding {encoding!r}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a path that no file can have
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path!r}: cannot be read: {error}") from None
     if not found:
         raise InputError(f"{path}: empty")
     return found
@@ -135,6 +149,8 @@ def _number(path, line, names, n, text) -> float:
         raise InputError(f"{where}: {text!r} is not a number") from None
     if not math.isfinite(found):
         raise InputError(f"{where}: {text!r} is not finite")
+    if abs(found) > LARGEST:
+        raise InputError(f"{where}: {text!r} is beyond the range of float32, {LARGEST:.3g}")
     return found
 
 
@@ -172,7 +188,15 @@ def _target(path, rows, names, wanted):
             return np.array([classes.index(t) for t in texts], np.int32), tuple(classes)
     found = np.array([[_number(path, line, names, n, fields[n]) for n in wanted] for line, fields in rows])
     whole = len(wanted) == 1 and all(fields[wanted[0]].strip().lstrip("+-").isdigit() for _, fields in rows)
-    return (found[:, 0].astype(np.int32) if whole else found.astype(np.float32)), ()
+    if not whole:
+        return found.astype(np.float32), ()
+    for line, fields in rows:
+        if abs(int(fields[wanted[0]])) >= 2**31:
+            raise InputError(
+                f"{path}, line {line}, column {wanted[0] + 1} ({names[wanted[0]]}): the label {fields[wanted[0]].strip()} "
+                f"does not fit in an int32; labels count the classes from 0 (an identifier is no label)"
+            )
+    return found[:, 0].astype(np.int32), ()
 
 
 # -- npz ---------------------------------------------------------------------------------------------------------------
@@ -204,11 +228,11 @@ def load_npz(path, x: str = "X", y: str | None = "Y") -> Loaded:
             if isinstance(archive, np.ndarray):
                 raise InputError(f"{path}: a single array, not an archive; np.load reads it")
             found = [_member(archive, path, name) for name in (x, y) if name is not None]
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: cannot be read: it says that it holds more than the memory does") from None
+    except ARCHIVE_ERRORS as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path}: holds pickled Python objects, which are never loaded; save arrays of numbers with "
@@ -218,12 +242,39 @@ def load_npz(path, x: str = "X", y: str | None = "Y") -> Loaded:
     return Loaded(found[0], found[1] if y is not None else None)
 
 
+# what zipfile, its decompressors and NumPy's reader raise for bytes that are no archive of arrays
+ARCHIVE_ERRORS = (
+    OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, NotImplementedError, RuntimeError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+
+
 def _member(archive, path, name: str) -> np.ndarray:
     if name not in archive.files:
         raise InputError(
             f"{path}: no array {name!r}{did_you_mean(name, archive.files)}; it has {', '.join(archive.files) or 'none'}"
         )
+    _check_header(archive.zip, path, name)
     return archive[name]
+
+
+def _check_header(archive: zipfile.ZipFile, path, name: str) -> None:
+    """The shape that an array's header says takes as many bytes as there are: neither more nor less is read."""
+    info = archive.getinfo(f"{name}.npy")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise InputError(f"{path}: {name} is written in version {version} of NumPy's format; 1.0 and 2.0 are read")
+        shape, _, dtype = readers[version](file)
+        if dtype.hasobject:
+            raise ValueError("pickled objects")
+        wanted = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or info.file_size - file.tell() != wanted:
+            raise InputError(
+                f"{path}: {name} has {info.file_size - file.tell()} bytes, but the shape {shape} of {dtype} in its "
+                f"header takes {wanted}"
+            )
 
 
 # -- standardization ---------------------------------------------------------------------------------------------------

@@ -53,7 +53,10 @@ def load_images(folder, size: tuple[int, int] | None = None, channels: int | Non
             f"{folder}: {'no subfolders' if folder.is_dir() else 'no such folder'}; expected is a folder with a "
             f"subfolder of images for each class"
         )
-    images, labels, names, left_out = [], [], [], []
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    names: list[str] = []
+    left_out: list[str] = []
     for label, name in enumerate(classes):
         for path in sorted(p for p in (folder / name).rglob("*") if p.is_file() and not p.name.startswith(".")):
             try:
@@ -126,10 +129,15 @@ class Augment:
     flip: bool = False
 
     def __post_init__(self):
-        pair = self.shift if isinstance(self.shift, tuple) else (self.shift, self.shift)
+        pair = self.shifts
         if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in pair):
             raise InputError(f"Augment: shift is {self.shift!r}; accepted is a whole number from 0, or two of them")
         object.__setattr__(self, "shift", pair)
+
+    @property
+    def shifts(self) -> tuple[int, int]:
+        """The most that an image is moved, as a pair."""
+        return self.shift if isinstance(self.shift, tuple) else (self.shift, self.shift)
 
     def __call__(self, x, generator: np.random.Generator) -> np.ndarray:
         x = np.asarray(x)
@@ -137,7 +145,7 @@ class Augment:
             raise InputError(f"Augment: x has shape {x.shape}; expected are images (N, H, W, C)")
         n, height, width, _ = x.shape
         p, q = np.arange(height)[None, :], np.arange(width)[None, :]
-        down, right = (generator.integers(-s, s + 1, (n, 1)) for s in self.shift)
+        down, right = (generator.integers(-s, s + 1, (n, 1)) for s in self.shifts)
         mirrored = generator.random((n, 1)) < 0.5 if self.flip else np.zeros((n, 1), bool)
         rows, columns = p - down, np.where(mirrored, width - 1 - q, q) - right
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]

@@ -20,7 +20,7 @@ from numerics.emit.source import choose, header, library, printer
 from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
 from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
-from numerics.emit.source.sizes import preamble
+from numerics.emit.source.sizes import preamble, shapes_of
 from numerics.emit.terms import reads
 from numerics.emit.time import checkpoint, scan
 from numerics.emit.time.earlier import Earlier, earlier
@@ -119,7 +119,8 @@ def emit(
         scope.choice("dense", "asked for: every term on the full grid of its indices", 0)
     body = (*preamble(scope, inputs), *scope.constants, Gap(), *scope.lines, Return(_returned(d, scope)))
     arguments = tuple(Name(scope.arrays[t.name]) for t in inputs)
-    tree = FunctionDef(function, arguments, body, (dotted("jax.jit"),))
+    scope.helpers.append("shapes")
+    tree = FunctionDef(function, arguments, body, (dotted("jax.jit"), shapes_of(scope, inputs)))
     text = "\n".join(
         [
             header.header(d, title, scope, verified),

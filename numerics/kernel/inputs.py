@@ -21,6 +21,7 @@ from sympy import Expr, Integer
 from derive.language.facts import Fact, SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Tensor
+from derive.passes.matrices import is_matrix
 from derive.program.program import Program
 from numerics.emit.source.sizes import size_place
 from numerics.errors import InputError, SizeError
@@ -47,6 +48,7 @@ def check_arrays(
             f"{', '.join(t.name for t in inputs)}"
         )
     _check_dtypes(inputs, arrays)
+    _check_precision(inputs, arrays, program)
     return bind_sizes(inputs, arrays, fixed, program)
 
 
@@ -60,8 +62,43 @@ def _check_names(inputs: Sequence[Tensor], arrays: Arrays, unneeded: Set[str]) -
         raise InputError(f"unknown input {unknown[0]!r}; the inputs are {', '.join(t.name for t in inputs)}")
     for t in inputs:
         a = arrays.get(t.name)
-        if a is not None and not isinstance(a, int | float) and not (hasattr(a, "dtype") and hasattr(a, "shape")):
+        if t.name in arrays and not isinstance(a, int | float) and not (hasattr(a, "dtype") and hasattr(a, "shape")):
             raise InputError(f"{t.name}: give an array of shape {_axes(t)}, not a {type(a).__name__}")
+        dtype = getattr(a, "dtype", None)
+        if dtype is not None and not isinstance(dtype, np.dtype):
+            kind = f"{type(a).__module__.partition('.')[0]}.{type(a).__name__}"
+            raise InputError(
+                f"{t.name}: give a NumPy or JAX array, not a {kind} of {dtype}; np.asarray({t.name}) makes one "
+                f"(of a tensor that is differentiated or on another device: {t.name}.detach().cpu().numpy())"
+            )
+
+
+def as_given(t: Tensor, a: Any, dtype: Any) -> Any:
+    """An array as the program takes it: in this machine's byte order, integers signed and wide enough to be indices.
+
+    A Python number becomes a float of ``dtype`` (that of the arrays beside it), an integer or a boolean, as declared.
+
+    The index of an int8 array would be computed in int8, where an axis of 200 does not fit.
+    """
+    if not hasattr(a, "dtype"):
+        return np.asarray(a, {"float": dtype, "int": np.int32, "bool": np.bool_}[t.dtype])
+    if isinstance(a, np.ndarray | np.generic) and not a.dtype.isnative:
+        a = a.astype(a.dtype.newbyteorder("="))
+    if t.dtype == "int" and (a.dtype.itemsize < 4 or jnp.issubdtype(a.dtype, jnp.unsignedinteger)):
+        return a.astype(np.int64 if a.dtype.itemsize > 4 else np.int32)
+    return a
+
+
+def _check_precision(inputs: Sequence[Tensor], arrays: Arrays, program: Program) -> None:
+    """Inverses and determinants have no algorithm in half precision."""
+    floats = {t.name: getattr(arrays[t.name], "dtype", None) for t in inputs if t.dtype == "float"}
+    half = next((n for n, dtype in floats.items() if dtype is not None and dtype.itemsize < 4), "")
+    matrix = next((e for e in program.equations if is_matrix(e)), None) if half else None
+    if matrix is not None:
+        raise InputError(
+            f"in {matrix}\n  {half} is {arrays[half].dtype}, and an inverse or a determinant needs float32 or float64; "
+            f"give {half}.astype('float32')"
+        )
 
 
 def _kind(a: Any) -> str:
@@ -87,7 +124,7 @@ def _check_dtypes(inputs: Sequence[Tensor], arrays: Arrays) -> None:
             raise InputError(f"{t.name} has dtype {shown}, but it is declared {t.dtype}; give {hint}")
         if kind != "float" or not hasattr(a, "dtype"):
             continue
-        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("="))
         if first is None:
             first = (t.name, dtype)
         elif dtype != first[1]:

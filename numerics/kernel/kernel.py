@@ -8,6 +8,7 @@ kern.validate(**arrays)   checks values: ranges, NaN, declared facts
 from __future__ import annotations
 
 import builtins
+import copy
 import functools
 import hashlib
 import json
@@ -65,13 +66,28 @@ class Kernel:
         self._result = _result_type(tuple(field for field, _ in written.results))
         self.fn = _execute(made)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """By what was compiled, and how; it is compiled again where it is loaded."""
+        return type(self), (self.request,), {"evidence": self.evidence}
+
+    def __copy__(self) -> Kernel:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kernel:
+        """Another kernel of the same program, which never changes."""
+        made = self.__copy__()
+        made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
+        return made
+
     @property
     def source(self) -> str:
         """The generated module; once verified, its header says so."""
         line = (self.evidence or {}).get("summary")
         return self.request.module(line).source if line else self._made.source
 
-    def __call__(self, **arrays: Any) -> Any:
+    def __call__(self, /, **arrays: Any) -> Any:
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
 
         Raises
@@ -92,15 +108,11 @@ class Kernel:
         self._seen = checks.check_arrays(
             self.inputs, arrays, self.request.sizes, self.derivation.program, self._unneeded
         )
-        dtype = next(
-            arrays[t.name].dtype for t in self.inputs if hasattr(arrays[t.name], "dtype") and t.dtype == "float"
-        )
-        return [
-            arrays[t.name] if hasattr(arrays[t.name], "dtype") else np.asarray(arrays[t.name], dtype)
-            for t in self.inputs
-        ]
+        floats = (arrays[t.name] for t in self.inputs if t.dtype == "float")
+        dtype = next((a.dtype for a in floats if hasattr(a, "dtype")), np.float32)
+        return [checks.as_given(t, arrays[t.name], dtype) for t in self.inputs]
 
-    def validate(self, **arrays: Any) -> list[str]:
+    def validate(self, /, **arrays: Any) -> list[str]:
         """Check the values of some or all inputs: integer ranges, NaN and infinity, declared facts.
 
         Sizes that these arrays do not fix are those of the last call.

@@ -135,7 +135,7 @@ class Block:
 class StructuredKernel(Kernel):
     """A kernel whose Hessian blocks are :class:`Block` s; ``fn`` returns the compact arrays by key."""
 
-    def __call__(self, **arrays: Any) -> Any:
+    def __call__(self, /, **arrays: Any) -> Any:
         """Like any kernel; ``.hessian`` maps pairs of names to :class:`Block` s."""
         found = super().__call__(**arrays)
         shapes = {t.name: np.shape(arrays[t.name]) for t in self.derivation.wrt if t.name in arrays}

@@ -17,6 +17,7 @@ from derive.derivation.derivation import Derivation
 from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 from derive.show.text import expr_text
+from numerics.errors import NumericsError
 from numerics.reference.definitions import term_value
 
 from .trace import Origin, Place, Values, element, first_bad, origin
@@ -218,7 +219,7 @@ class Examiner:
         ratio, e = min(
             ((r, e) for e in self._way(name) if (r := self._ratio(e, values)) is not None),
             key=lambda pair: pair[0],
-            default=(1.0, self.d.program.equation(name)),
+            default=(1.0, self._equation(name)),
         )
         term = " + ".join(expr_text(t.expr()) for t in (self._local(e) or e.terms))
         return Finding(
@@ -232,11 +233,18 @@ class Examiner:
             "use another activation or initializer, a normalization, or a way past (a residual)",
         )
 
+    def _equation(self, name: str) -> Equation:
+        """The equation of a tensor that has one."""
+        found = self.d.program.equation(name)
+        if found is None:
+            raise NumericsError(f"{self.d.name} has no equation of {name}")
+        return found
+
     def _way(self, name) -> list[Equation]:
         """The adjoints that a gradient is made of."""
         todo, seen = [name], set()
         while todo:
-            e = self.d.program.equation(todo.pop())
+            e = self._equation(todo.pop())
             for t in e.tensors():
                 if t.name in self.adjoint_of and t.name not in seen and self.d.program.equation(t.name) is not None:
                     seen.add(t.name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -56,7 +58,7 @@ class Fit:
         Writes a checkpoint; called every ``every`` steps, or after every epoch where that is None.
     """
 
-    trainer: object
+    trainer: Any  # a Trainer, which stands above: it makes fits
     examples: Examples
     held_out: Examples | None
     batch_size: int
@@ -65,8 +67,8 @@ class Fit:
     calls: Calls
     shuffle: bool = True
     drop_last: bool = False
-    augment: object = None
-    keep: object = None
+    augment: Callable | None = None
+    keep: Callable[[], None] | None = None
     every: int | None = None
     resumed: bool = False
 
@@ -154,7 +156,8 @@ class Fit:
         if not len(bad):
             return losses
         trainer = self.trainer
-        trainer.memory, trainer.step, trainer.part = *before[:2], None
+        trainer.memory, trainer.step = before[:2]
+        trainer.part = None
         raise not_finite(
             trainer,
             before[2](),
@@ -164,7 +167,8 @@ class Fit:
     def _save(self, part: Part, before) -> None:
         """Only what is finite is worth keeping."""
         self._check(part.losses[-2 * BEHIND :], before)
-        self.keep()
+        if self.keep is not None:
+            self.keep()
 
     def _end(self, part: Part, order, before, begun) -> None:
         trainer = self.trainer

@@ -157,8 +157,9 @@ def play(
             return loss
 
         order = order_of(count, seed, epoch, True)
-        for n, part in enumerate(slices(count, size, drop_last=True)):
-            step(turn, {k: a[order[part]] for k, a in examples.items()}, np.random.default_rng([seed, epoch, n]))
+        for number, part in enumerate(slices(count, size, drop_last=True)):
+            generator = np.random.default_rng([seed, epoch, number])
+            step(turn, {k: a[order[part]] for k, a in examples.items()}, generator)
         for name, found in losses.items():
             history[name].append(float(np.mean(jax.device_get(found))) if found else float("nan"))
             if found and not np.isfinite(history[name][-1]):

@@ -132,9 +132,14 @@ class Perceptron:
 
     def scores(self, X) -> np.ndarray:
         """``w . x + c``, (N, 1) or (N, K)."""
-        if self.kernel is None:
+        kernel, bias = self._found()
+        return _examples(X, kernel.shape[0]) @ kernel + bias
+
+    def _found(self) -> tuple[np.ndarray, np.ndarray]:
+        """The weights and biases of a perceptron that is trained."""
+        if self.kernel is None or self.bias is None:
             raise InputError("Perceptron: not trained yet; call fit(X, Y) first")
-        return _examples(X, self.kernel.shape[0]) @ self.kernel + self.bias
+        return self.kernel, self.bias
 
     def predict(self, X) -> np.ndarray:
         """The labels (N,), counted from 0."""
@@ -143,7 +148,7 @@ class Perceptron:
     def bound(self, X, Y) -> float:
         """Novikoff's bound on the mistakes, by the margin of the weights found; infinite where they do not separate."""
         x, y = _with_one(_examples(X)), _labels(Y)
-        w = np.vstack([self.kernel, self.bias])
+        w = np.vstack(self._found())
         z, n = x @ w, np.arange(len(x))
         if w.shape[1] == 1:
             margins, factor = z[:, 0] * (2 * y - 1), 1

@@ -29,7 +29,7 @@ class Keeper:
 
     def __init__(self, trainer, folder, asked: dict, callbacks):
         self.trainer, self.folder, self.asked, self.callbacks = trainer, Path(folder), asked, callbacks
-        self._kept = None  # what the latest checkpoint has
+        self._kept: tuple | None = None  # what the latest checkpoint has
 
     def begin(self, resume: bool) -> bool:
         """Refuse a folder with another run, or take the trainer back to where the run in it was."""
@@ -47,9 +47,13 @@ class Keeper:
         for n, (kind, saved) in enumerate(fit.get("callbacks", [])):
             if n < len(self.callbacks) and type(self.callbacks[n]).__name__ == kind:
                 mine = f"callbacks/{n}/"
-                self.callbacks[n].restore(
-                    {**saved, **{k.removeprefix(mine): a for k, a in arrays.items() if k.startswith(mine)}}
-                )
+                own = {k.removeprefix(mine): a for k, a in arrays.items() if k.startswith(mine)}
+                try:
+                    self.callbacks[n].restore({**saved, **own})
+                except (KeyError, TypeError, ValueError) as error:
+                    raise NumericsError(
+                        f"fit: {self.folder} holds a {kind} with something else to remember: {error!r}"
+                    ) from None
         self.trainer.stop = bool(fit.get("stopped"))
         return True
 
@@ -76,7 +80,8 @@ class Keeper:
         now = self.trainer.memory, self.trainer.part, self.trainer.stop
         if self._kept is not None and all(a is b for a, b in zip(self._kept, now, strict=True)):
             return
-        callbacks, arrays = [], {}
+        callbacks: list[list] = []
+        arrays: dict[str, np.ndarray] = {}
         for n, c in enumerate(self.callbacks):
             saved = c.saved()
             arrays |= {f"callbacks/{n}/{k}": v for k, v in saved.items() if isinstance(v, np.ndarray)}

@@ -5,15 +5,18 @@
     program.py                    the generated module, for reading
 
 The arrays are written first under a name made of their content; replacing ``trainer.json`` is what makes them current,
-in one atomic step, so an interrupted save leaves the previous one whole.
+in one atomic step, so an interrupted save leaves the previous one whole.  One writes at a time: the folder is locked.
+``trainer.json`` carries the checksum of its own content and of the arrays; what was edited is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +31,12 @@ from numerics.errors import NumericsError
 from numerics.kernel.kernel import Kernel
 
 from .fit import Part
+from .lock import locked
 from .programs import Memory
 
-FORMAT = 2
+FORMAT = 3
 INDEX, PROGRAM = "trainer.json", "program.py"
+REREAD = 3  # times, while somebody else replaces the files that are being read
 
 
 class Saved(Protocol):
@@ -39,7 +44,6 @@ class Saved(Protocol):
 
     model: Model
     losses: dict[str, Loss]
-    kernel: Kernel
     memory: Memory
     part: Part | None
     seed: int
@@ -48,6 +52,9 @@ class Saved(Protocol):
     rows: list[dict]
     frozen: tuple[str, ...]
 
+    @property
+    def kernel(self) -> Kernel: ...
+
 
 def save(trainer: Saved, folder) -> Path:
     """Write a trainer into a folder (made if need be); returns the folder.
@@ -55,20 +62,32 @@ def save(trainer: Saved, folder) -> Path:
     Raises
     ------
     NumericsError
-        For a loss, metric or layer that is a function of your own: only names can be written down.
+        For a loss, metric or layer that is a function of your own: only names can be written down; for a folder that
+        another run writes to, and one that cannot be written: what was in it stays as it was.
     """
     folder = Path(folder)
-    write(trainer, folder)
+    with locked(folder):
+        try:
+            write(trainer, folder)
+        except OSError as error:
+            stays = "; what was saved before stays as it was" if holds(folder) else ""
+            raise NumericsError(
+                f"save: nothing could be written to {folder}: {error.strerror or error}{stays}"
+            ) from error
     return folder
 
 
 def write(
-    trainer: Saved, folder: Path, also: dict | None = None, arrays: dict | None = None, strict: bool = True
+    trainer: Saved,
+    folder: Path,
+    also: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    strict: bool = True,
 ) -> None:
     """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
     from safetensors.numpy import save as to_bytes
 
-    described = describe(trainer, strict) | (also or {})
+    described = describe(trainer, strict) | dict(also or {})
     raw = to_bytes(
         {
             n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
@@ -77,15 +96,36 @@ def write(
     )
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
+    described["checksum"] = checksum(described)
     folder.mkdir(parents=True, exist_ok=True)
-    files.write(folder / described["arrays"], raw)
-    source = trainer.kernel.source.encode()
-    if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
-        files.write(folder / PROGRAM, source)
-    files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+    current, path = _current(folder), folder / described["arrays"]
+    try:
+        files.write(path, raw)
+        source = trainer.kernel.source.encode()
+        if not (folder / PROGRAM).is_file() or (folder / PROGRAM).read_bytes() != source:
+            files.write(folder / PROGRAM, source)
+        files.write(folder / INDEX, (json.dumps(described, indent=1) + "\n").encode())
+    except BaseException:
+        if path.name not in (current, _current(folder)):
+            path.unlink(missing_ok=True)  # room for the next try; nothing points at it
+        raise
     for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
         if old.name != described["arrays"]:
             old.unlink(missing_ok=True)
+
+
+def _current(folder: Path) -> str | None:
+    """The name of the arrays that a folder's index means, if there is one."""
+    try:
+        return _read_index(folder)["arrays"]
+    except NumericsError:
+        return None
+
+
+def checksum(described: Mapping[str, Any]) -> str:
+    """The sha256 of an index but for its checksum, however it is laid out."""
+    rest = {n: v for n, v in described.items() if n != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def holds(folder: Path) -> bool:
@@ -93,8 +133,12 @@ def holds(folder: Path) -> bool:
     return (folder / INDEX).exists()
 
 
-def read(folder: Path) -> tuple[dict, dict]:
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a folder holds: the index, and the arrays by name; checked."""
+    for _ in range(REREAD - 1):
+        described = _read_index(folder)
+        if (folder / described["arrays"]).is_file():
+            break  # else a writer has replaced both since the index was read
     described = _read_index(folder)
     return described, _read_arrays(folder, described)
 
@@ -166,35 +210,118 @@ def restore(trainer, described, arrays, folder) -> None:
     )
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
+    if trainer.class_weight is not None:
+        _floats(trainer.class_weight, "class_weight", folder)
     part, trainer.part = described["part"], None
     if part is not None:
         outputs = {n.removeprefix("part/outputs/"): [a] for n, a in arrays.items() if n.startswith("part/outputs/")}
-        trainer.part = Part(**part, losses=list(arrays["part/losses"]), outputs=outputs)
+        losses = arrays.get("part/losses")
+        if losses is None or losses.shape != (part["done"],):
+            raise NumericsError(f"{folder}: part/losses has not the losses of the {part['done']} steps of its epoch")
+        trainer.part = Part(**part, losses=list(_floats(losses, "part/losses", folder)), outputs=outputs)
 
 
-def _read_index(folder: Path) -> dict:
+def _whole(low: int):
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
+
+
+def _names(v) -> bool:
+    return isinstance(v, list) and all(isinstance(n, str) for n in v)
+
+
+def _by_name(of):
+    return lambda v: isinstance(v, dict) and all(map(of, v.values()))
+
+
+def _number(v) -> bool:
+    return isinstance(v, int | float) and not isinstance(v, bool)
+
+
+def _maybe(of):
+    return lambda v: v is None or of(v)
+
+
+def _is(kind):
+    return lambda v: isinstance(v, kind)
+
+
+def _matches(pattern: str):
+    return lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None
+
+
+def _part(v) -> bool:
+    return isinstance(v, dict) and set(v) == {"examples", "batch_size", "done"} and all(map(_whole(0), v.values()))
+
+
+def _fit(v) -> bool:
+    calls = v.get("callbacks", []) if isinstance(v, dict) else None
+    return (
+        isinstance(calls, list)
+        and all(isinstance(c, list) and len(c) == 2 and isinstance(c[0], str) and isinstance(c[1], dict) for c in calls)
+        and _whole(0)(v.get("start", 0))
+    )
+
+
+# what each entry of an index is: a test, and the same in words
+FIELDS = {
+    "model": (_is(dict | str), "a network as data"),
+    "losses": (_is(dict), "losses by output"),
+    "loss_weights": (_maybe(_by_name(_number)), "numbers by output, or nothing"),
+    "metrics": (_by_name(_names), "names by output"),
+    "seed": (_is(int), "a whole number"),
+    "frozen": (_names, "names"),
+    "epoch": (_whole(0), "a whole number from 0"),
+    "step": (_whole(0), "a whole number from 0"),
+    "history": (lambda v: isinstance(v, list) and all(map(_by_name(_number), v)), "numbers by column, epoch by epoch"),
+    "batch_size": (_maybe(_whole(1)), "a whole number from 1, or nothing"),
+    "part": (_maybe(_part), "how far an epoch is, or nothing"),
+    "arrays": (_matches(r"arrays-[0-9a-f]{16}\.safetensors"), "the name of a file of arrays beside it"),
+    "sha256": (_matches("[0-9a-f]{64}"), "a sha256"),
+    "fit": (_fit, "what a fit was asked for"),
+}
+OPTIONAL = ("fit",)
+
+
+def check_index(described: Mapping[str, Any], path: Path) -> None:
+    """Every entry is there, and is of its kind: a checksum can be written by anybody."""
+    for name, (holds_for, words) in FIELDS.items():
+        if name not in described and name in OPTIONAL:
+            continue
+        if name not in described or not holds_for(described[name]):
+            raise NumericsError(f"{path}: {name} is {str(described.get(name, 'missing'))[:60]}; expected is {words}")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
     try:
-        described = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        described = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NumericsError(f"{folder}: no {INDEX} in it; a folder written by trainer.save is expected") from None
+    except RecursionError:
+        raise NumericsError(f"{path}: cannot be read: it is nested too deep") from None
     except (OSError, ValueError) as error:
-        raise NumericsError(f"{folder / INDEX}: cannot be read: {error}") from None
+        raise NumericsError(f"{path}: cannot be read: {error}") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise NumericsError(f"{folder / INDEX}: not format {FORMAT} of a saved trainer")
+        raise NumericsError(f"{path}: not format {FORMAT} of a saved trainer")
+    if described.get("checksum") != checksum(described):
+        raise NumericsError(f"{path}: its content is not what was saved (the checksum differs): it was edited")
+    check_index(described, path)
     return described
 
 
-def _read_arrays(folder: Path, described) -> dict:
+def _read_arrays(folder: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    path = folder / Path(described["arrays"]).name
+    path = folder / described["arrays"]
     try:
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != described["sha256"]:
             raise NumericsError(f"{path}: its content is not what was saved (the sha256 differs)")
         return from_bytes(raw)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # KeyError: a dtype NumPy has not
+        if isinstance(error, NumericsError):
+            raise
         raise NumericsError(f"{path}: cannot be read: {error}") from None
 
 
@@ -217,10 +344,18 @@ def _restored(state, arrays, folder):
     )
 
 
+def _floats(found: np.ndarray, name: str, folder: Path) -> np.ndarray:
+    if found.dtype != np.float32:
+        raise NumericsError(f"{folder}: {name} is {found.dtype}, expected float32")
+    return found
+
+
 def _one(arrays, name, like, folder):
     found = arrays.get(name)
     if found is None:
         raise NumericsError(f"{folder}: holds no {name}")
     if found.shape != np.shape(like):
         raise NumericsError(f"{folder}: {name} has shape {found.shape}, expected {np.shape(like)}")
+    if found.dtype != np.asarray(like).dtype:
+        raise NumericsError(f"{folder}: {name} is {found.dtype}, expected {np.asarray(like).dtype}")
     return found

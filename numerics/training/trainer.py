@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +20,7 @@ from .callbacks import Calls
 from .examples import Examples, check_examples
 from .fit import Fit, Part
 from .init import draw, init
+from .lock import locked
 from .optimizer import whole
 from .programs import Memory, Programs
 from .progress import Progress
@@ -112,7 +118,7 @@ class Trainer:
         self.part: Part | None = None
         self.class_weight: np.ndarray | None = None
         self.fitted_size: int | None = None  # of the batches of the latest fit
-        self._latest = None
+        self._latest: tuple[Memory, dict, int] | None = None
         self._derive((), self.losses)
         params = init(model, seed)
         state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
@@ -281,7 +287,8 @@ class Trainer:
                 )
             examples, held_out = examples.split(validation_split, self.seed, self.losses)
         elif validation_data is not None:
-            held_out = self._checked(*_held_out(validation_data), which="validation ")
+            x, y, *weights = _held_out(validation_data)
+            held_out = self._checked(x, y, weights[0] if weights else None, "validation ")
         examples.check_classes(self.losses)
         size = use.batch_size(self, batch_size, len(examples))
         if held_out is not None and self.model.carried:
@@ -307,23 +314,24 @@ class Trainer:
         keeper = None if checkpoint is None else Keeper(self, checkpoint, asked, calls.callbacks)
         if keeper is None and (resume or every):
             raise InputError("fit: resume and checkpoint_every need a folder, checkpoint='run/'")
-        resumed = keeper is not None and keeper.begin(resume)
-        self.fitted_size = size
-        Fit(
-            self,
-            examples,
-            held_out,
-            size,
-            asked["start"],
-            epochs,
-            calls,
-            shuffle,
-            drop_last,
-            augment,
-            keeper,
-            every,
-            resumed,
-        ).run()
+        with nullcontext() if checkpoint is None else locked(Path(checkpoint)):
+            resumed = keeper is not None and keeper.begin(resume)
+            self.fitted_size = size
+            Fit(
+                self,
+                examples,
+                held_out,
+                size,
+                asked["start"],
+                epochs,
+                calls,
+                shuffle,
+                drop_last,
+                augment,
+                keeper,
+                every,
+                resumed,
+            ).run()
         return columns(self.rows[asked["start"] :])
 
     def new_epoch(self) -> Trainer:
@@ -443,6 +451,23 @@ class Trainer:
         return self
 
     # -- files ---------------------------------------------------------------------------------------------------------
+
+    def __copy__(self) -> Trainer:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo) -> Trainer:
+        """Another trainer at the same place, which goes its own way; the programs, which never change, are shared."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.memory = jax.tree_util.tree_map(lambda a: a, self.memory)  # arrays are never written to, dicts may be
+        for name in ("rows", "part", "class_weight", "metrics", "loss_weights"):
+            setattr(made, name, copy.deepcopy(getattr(self, name), memo))
+        return made
+
+    def __reduce_ex__(self, protocol):
+        raise NumericsError(
+            "a Trainer is not pickled: t.save(folder) writes it, and nx.load(folder, optimizer) reads it"
+        )
 
     def save(self, folder):
         """Write everything needed to go on training into a folder; see :mod:`numerics.training.saving`."""

@@ -36,7 +36,8 @@ def use_size(trainer, given, n: int, where: str) -> int:
 
 def evaluated(trainer, examples: Examples, size: int) -> dict[str, float]:
     """The loss and the metrics on checked examples."""
-    losses, counts, outputs, carried = [], [], {}, trainer.programs.start(size)
+    losses, counts, carried = [], [], trainer.programs.start(size)
+    outputs: dict[str, list] = {}
     for part in slices(len(examples), size):
         batch = {**examples.take(part), **trainer.constants}
         loss, found, carried = trainer.programs.measure(trainer.params, trainer.state, carried, batch)
@@ -73,12 +74,13 @@ def predicted(trainer, X, size: int | None):
     inputs = check_inputs(trainer.model, X)
     n = len(next(iter(inputs.values())))
     size = use_size(trainer, size, n, "predict")
-    found, carried = {}, trainer.programs.start(size)
+    found: dict[str, list] = {}
+    carried = trainer.programs.start(size)
     for part in slices(n, size):
         outputs, carried = trainer.programs.predict(
             trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
         )
         for name, a in outputs.items():
             found.setdefault(name, []).append(np.asarray(a))
-    found = {name: np.concatenate(a) for name, a in found.items()}
-    return found if len(trainer.model.outputs) > 1 else next(iter(found.values()))
+    whole = {name: np.concatenate(a) for name, a in found.items()}
+    return whole if len(trainer.model.outputs) > 1 else next(iter(whole.values()))

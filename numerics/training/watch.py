@@ -126,7 +126,7 @@ class Watch(Callback):
 
     def __init__(self):
         self._before: dict = {}
-        self._start = None
+        self._start: tuple | None = None
         self._told: set = set()
 
     def on_epoch_begin(self, trainer, row):
@@ -152,7 +152,8 @@ class Watch(Callback):
         found = diagnose(trainer)
         if not any(f.kind == "not finite" for f in found.findings):
             found = _by_the_optimizer(trainer.programs.examiner.layer(name), f"{name} is not finite")
-        trainer.memory, trainer.step = self._start
+        if self._start is not None:
+            trainer.memory, trainer.step = self._start
         trainer.epoch -= 1
         raise NotFiniteError(
             f"fit: {name} is not finite after epoch {trainer.epoch + 1}; the parameters are those before it\n"

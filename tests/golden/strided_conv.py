@@ -20,6 +20,29 @@ import jax.numpy as jnp
 from jax import lax
 
 
+def shapes(**axes):
+    """Refuse arrays whose shapes do not belong together: while the function is traced, so at no cost inside jit."""
+
+    def of(function):
+        def checked(*arrays, **named):
+            sizes = {}
+            for name, array in {**dict(zip(axes, arrays, strict=False)), **named}.items():
+                shape, wanted = jnp.shape(array), axes[name].split()
+                said = f"{name} has shape {shape}, but it is ({', '.join(wanted)})"
+                if len(shape) != len(wanted) or 0 in shape:
+                    raise ValueError(f"{said}, each at least 1")
+                for size, n in zip(wanted, shape, strict=True):
+                    known = int(size) if size.isdigit() else sizes.setdefault(size, n) if size.isidentifier() else n
+                    if n != known:
+                        raise ValueError(f"{said}, with {size} = {known}")
+            return function(*arrays, **named)
+
+        checked.__name__, checked.__doc__, checked.__wrapped__ = function.__name__, function.__doc__, function
+        return checked
+
+    return of
+
+
 def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
     """{tap r: x[S*u + D*r - P] for all u < out}; positions start at ``axis``, and are ``fill`` outside."""
     rank = len(window)
@@ -76,6 +99,7 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
 
 
 @jax.jit
+@shapes(img="B H V C", K="3 2 C O")
 def loss_and_grads(img, K):
     """img (B, H, V, C), K (3, 2, C, O) floats of one dtype. Returns loss (), {"img", "K"}."""
     H = img.shape[1]

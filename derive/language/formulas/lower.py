@@ -273,13 +273,13 @@ class Lowering:
             inside = _summed(inside, *letters)
             return sympy.sqrt(inside) if f.op == "norm2" else inside
         if f.op == "diag":
-            if self.is_long(self.shape(arg)[1]):
+            if self.is_long(self.shape(arg)[1]) or row is None or column is None:
                 return self.factor(arg, row, row)
             return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
-            return Integer(1) if row is None else Iverson(Eq(row, column))
+            return Integer(1) if row is None or column is None else Iverson(Eq(row, column))
         a, b = (self.part(x) for x in f.args)
         if a.rank != 2 or b.rank != 2:
             raise UnsupportedError(f"in {f}: kron takes two matrices; the outer product of vectors is written x*y'")

@@ -84,6 +84,11 @@ class Sizes:
             d = self.parent[d]
         return d
 
+    def occurs(self, a: Dim, b: Dim) -> bool:
+        """Whether a size is a part of a product: n = n m has no answer."""
+        b = self.find(b)
+        return a == b or (isinstance(b, Times) and (self.occurs(a, b.left) or self.occurs(a, b.right)))
+
     def unify(self, a: Dim, b: Dim, why: str) -> None:
         a, b = self.find(a), self.find(b)
         if a == b:
@@ -94,7 +99,7 @@ class Sizes:
             return
         if isinstance(b, tuple) and not (isinstance(a, tuple) and b[0] in LONG):
             a, b = b, a  # a is unknown, and b is what it is, or an axis that is longer than one
-        if not isinstance(a, tuple) or (b == 1 and a[0] in LONG):
+        if not isinstance(a, tuple) or (b == 1 and a[0] in LONG) or self.occurs(a, b):
             raise Conflict(why)
         self.parent[a] = b
 

@@ -61,6 +61,7 @@ SIZES_TAKEN = {
     "size": "the name of a declared size, as in  X: m x n; size(n)*tr(X'*X)",
 }
 DEEPEST = 100
+SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
 
@@ -156,10 +157,11 @@ class _Parser:
     def fail(self, at: int, message: str) -> NoReturn:
         line = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
-        shown = self.text[line : end if end >= 0 else None]
+        start = max(line, at - SHOWN // 2)
+        shown = self.text[start : end if end >= 0 else None][:SHOWN]
         raise ParseError(
             f"matrix formula, line {self.text.count(chr(10), 0, at) + 1}, column {at - line + 1}: {message}\n"
-            f"  {shown}\n  {' ' * (at - line)}^"
+            f"  {shown}\n  {' ' * (at - start)}^"
         )
 
     @property
@@ -293,8 +295,11 @@ class _Parser:
 
     def postfix(self) -> Formula:
         found = self.atom()
+        primes = 0
         while self.peek("'"):
-            self.n += 1
+            self.n, primes = self.n + 1, primes + 1
+            if primes > DEEPEST:
+                self.fail(self.token[2], f"more than {DEEPEST} transposes in a row")
             found = Formula("'", (found,))
         return found
 

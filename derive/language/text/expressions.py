@@ -37,9 +37,13 @@ FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
 
 RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==": sympy.Eq, "!=": sympy.Ne}
 CONSTANTS = {"pi": sympy.pi, "inf": sympy.oo, "true": sympy.true, "false": sympy.false}
-Scope: TypeAlias = Mapping[str, Index]  # the index letters that are bound here
+ROOTS = 1000  # the highest root of a number that is taken exactly
+POWER_BITS = 1_400  # an exact power of numbers with more bits than this is refused
 
-POWER_BITS = 20_000  # an exact power of numbers with more bits than this is refused
+# what SymPy raises where its own rules fail: for a Piecewise inside the condition of another, say
+SYMPY_FAILS = (KeyError, IndexError, AttributeError, NotImplementedError, RecursionError)
+
+Scope: TypeAlias = Mapping[str, Index]  # the index letters that are bound here
 
 
 class Expressions:
@@ -88,6 +92,13 @@ class Expressions:
             if isinstance(e, DeriveError):
                 raise
             raise self.error(node.token, f"this expression has no real value: {e}", UnsupportedError) from None
+        except SYMPY_FAILS as e:
+            raise self.error(
+                node.token,
+                f"SymPy cannot make this expression ({type(e).__name__}); give its parts, such as a choice that is "
+                f"compared, names of their own",
+                UnsupportedError,
+            ) from None
         branches = {p.args[0] for p in value.atoms(Piecewise) for p in p.args} if value.has(Piecewise) else set()
         loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
         outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
@@ -289,10 +300,19 @@ class Expressions:
             raise self.error(
                 node.token, f"this power is too large to be exact; at most {POWER_BITS} bits", UnsupportedError
             )
+        if base.is_number and exponent.is_Rational and exponent.q > ROOTS:
+            raise self.error(
+                node.token,
+                f"a number to the power {exponent}: write its value (SymPy looks for exact roots)",
+                UnsupportedError,
+            )
         return sympy.Pow(base, exponent, evaluate=not is_group(base))
 
     def _compare(self, node: Node, scope: Scope) -> Boolean:
         parts = [self.number(a, scope) for a in node.args]
+        for w, a, b in zip(node.words, parts, parts[1:], strict=False):
+            if a.is_number and b.is_number and not (a.is_Rational and b.is_Rational):
+                raise self.error(w, f"{a} and {b} are constants; write true or false for what holds", UnsupportedError)
         found = [RELATIONS[w.text](a, b) for w, a, b in zip(node.words, parts, parts[1:], strict=False)]
         return found[0] if len(found) == 1 else And(*found)
 

@@ -349,7 +349,21 @@ class Model:
         >>> Model.from_dict(model.to_dict()).output == model.output
         True
         """
-        return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data)
+        try:
+            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data)
+        except DeriveError:
+            raise
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise DeriveError(f"from_dict: this is not what model.to_dict() writes: {error!r}") from error
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return Model.from_dict, (self.to_dict(),)
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self  # nothing of it changes once it is made
 
     @classmethod
     def _from_dict(cls, data: dict) -> Model:

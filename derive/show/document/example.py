@@ -41,6 +41,7 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
     sympy.Ge: operator.ge,
 }
 LONGEST = 24  # equations
+LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
 
 
@@ -187,7 +188,10 @@ class _Evaluator:
             eq = self.program.equation(tensor.name)
             if eq is None:
                 raise NotOnPaper(f"{tensor.name} has no definition")
-            known[place] = self.equation(eq, dict(zip(eq.idx, place, strict=True)))
+            v = self.equation(eq, dict(zip(eq.idx, place, strict=True)))
+            if isinstance(v, Fraction) and max(abs(v.numerator), v.denominator).bit_length() > LONG_NUMBER:
+                raise NotOnPaper("a number has too many digits")
+            known[place] = v
         return known[place]
 
     def equation(self, eq: Equation, env: Env) -> Value:
@@ -287,6 +291,9 @@ class _Evaluator:
 
 def _power(base: Value, exponent: Value) -> Value:
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+        longest = max(abs(n).bit_length() for n in (base.numerator, base.denominator))
+        if abs(base) != 1 and base and longest * abs(exponent) > LONG_NUMBER:
+            raise NotOnPaper("a power has too many digits")
         if exponent.denominator == 1:
             return base ** int(exponent)
         root = sympy.Rational(base.numerator, base.denominator) ** sympy.Rational(

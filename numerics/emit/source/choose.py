@@ -66,6 +66,9 @@ def choose(scope: Scope, pattern: str, ins: Iterable[Index] = (), along: Sequenc
 
     ``ins`` are the indices summed over beside the windows, ``along`` the windows, one for each axis.
     """
+    for table, has in ((_RULES, "rule"), (ACCEPTED, "row of accepted names")):
+        if pattern not in table:
+            raise NumericsError(f"pattern {pattern!r} has no {has} in numerics.emit.source.choose; it needs both")
     forced = scope.patterns.get(pattern)
     size = scope.known(Mul(*(i.size for i in ins)))
     rows = scope.known(Mul(size, *(a.m.size for a in along[:1]), *(a.u.size * a.r.size for a in along[1:])))

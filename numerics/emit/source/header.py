@@ -104,7 +104,7 @@ def imports(scope: Scope) -> str:
     lines = library.imports(scope.helpers)
     lines += [""] if lines else []
     lines += ["import jax", "import jax.numpy as jnp"]
-    lines += ["from jax import lax"] if "lax" in scope.imports or scope.helpers else []
+    lines += ["from jax import lax"] if "lax" in scope.imports or library.reads(scope.helpers, "lax") else []
     return "\n".join(lines)
 
 

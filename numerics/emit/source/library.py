@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "helpers"
-FILES = ("parts", "grams", "windows")  # the order in which their functions are written
+FILES = ("shapes", "parts", "grams", "windows")  # the order in which their functions are written
 ALWAYS = ("jax", "jnp", "lax")  # imported by the generated module itself
 
 
@@ -25,6 +25,7 @@ class Helper:
     text: str
     calls: frozenset[str]
     imports: tuple[str, ...]
+    reads: frozenset[str]
 
 
 @functools.cache
@@ -55,7 +56,9 @@ def functions_of(source: str) -> dict[str, Helper]:
         read = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         used = read - {name} - _bound_in(node)
         needed = tuple(line for n, line in imported.items() if n in used and n not in ALWAYS)
-        found[name] = Helper("\n".join(lines[node.lineno - 1 : node.end_lineno]), frozenset(used & set(nodes)), needed)
+        found[name] = Helper(
+            "\n".join(lines[node.lineno - 1 : node.end_lineno]), frozenset(used & set(nodes)), needed, frozenset(read)
+        )
     return found
 
 
@@ -84,6 +87,11 @@ def _with_calls(wanted: Iterable[str]) -> list[Helper]:
 def sources(wanted: Iterable[str]) -> list[str]:
     """The text of functions and of those they call, each once, in the order of :func:`helpers`."""
     return [helper.text for helper in _with_calls(wanted)]
+
+
+def reads(wanted: Iterable[str], name: str) -> bool:
+    """Whether the text of these functions reads a name."""
+    return any(name in helper.reads for helper in _with_calls(wanted))
 
 
 def imports(wanted: Iterable[str]) -> list[str]:

@@ -19,6 +19,8 @@ RESERVED = (
     | {"jax", "jnp", "lax", "math", "np", "numpy", "self", "cls"}
 )
 
+LONGEST = 48  # characters of an identifier: one that fits no line is not readable, nor can a line be broken inside it
+
 GREEK = {
     "α": "alpha",
     "β": "beta",
@@ -56,7 +58,7 @@ def identifier(name: str) -> str:
     """
     text = "".join(GREEK.get(ch, ch) for ch in name)
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    text = re.sub(r"\W+", "_", text).strip("_") or "v"
+    text = re.sub(r"\W+", "_", text)[:LONGEST].strip("_") or "v"
     text = f"v_{text}" if text[0].isdigit() else text
     return f"{text}_" if text in RESERVED else text
 

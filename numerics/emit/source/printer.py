@@ -151,7 +151,7 @@ def function(f: FunctionDef, docstring: str = "") -> str:
     """The text of the function of a module; the docstring is laid out already."""
     start = f"def {f.name}("
     head = f"{start}{', '.join(map(_item, f.parameters))}):"
-    lines = [f"@{expression(d)}" for d in f.decorators]
+    lines = [line for d in f.decorators for line in wrapped("@", expression(d), 119)]
     lines += textwrap.wrap(head, 119, subsequent_indent=" " * len(start), break_long_words=False)
     return "\n".join([*lines, *([docstring] if docstring else []), laid_out(f.body)])
 

@@ -10,7 +10,8 @@ from derive.language.index import Size
 from derive.language.tensor import Tensor
 from numerics.errors import SizeError
 
-from .code import Assign, Attribute, Code, Name, Statement, Subscript, Tuple, number_of
+from .code import Assign, Attribute, Call, Code, Name, Statement, Subscript, Text, Tuple, number_of
+from .names import Names
 from .scope import Scope
 
 UNKNOWN = Symbol("n")  # the length of an axis from which a size is computed
@@ -30,6 +31,22 @@ def size_place(s: Size, inputs: Sequence[Tensor]) -> Place | None:
                 if len(found) == 1:
                     return t, n, found[0]
     return None
+
+
+def shapes_of(scope: Scope, inputs: Sequence[Tensor]) -> Call:
+    """``shapes(x="B I", W="I K")``, which refuses arrays that do not belong together: a name is one length everywhere.
+
+    A size that is fixed in the source is a name too: a part of a batch has its own length.
+    """
+    names = Names()
+
+    def shown(axis: Expr) -> str:
+        if isinstance(axis, Size):
+            return names.of(axis, axis.name)
+        return str(axis).replace(" ", "")
+
+    given = ((scope.arrays[t.name], Text(" ".join(map(shown, t.axes)))) for t in inputs)
+    return Call(Name("shapes"), (), tuple(given))
 
 
 def preamble(scope: Scope, inputs: Sequence[Tensor]) -> list[Statement]:

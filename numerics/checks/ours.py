@@ -1,0 +1,71 @@
+"""Our side of a cross-check: the results at one draw, what an error of each is measured against, and its tolerance.
+
+An error is measured against the leaf's own largest entry, however small the leaf is beside the others: minus, zero and
+double never pass.  Only a leaf that is zero, or the rounding of a zero, is measured against the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .draws import Draw
+from .opponent import flatten
+from .replay import Replay
+from .rounding import CAPS, FLOOR, Model, moved, scales, unit
+
+NOTHING = 1e-12  # of the largest leaf: what a zero may be when it is computed
+STEPS = 1e9  # of a rounding unit, about: from how far a leaf moves by rounding to a hundredth of the move itself
+
+
+@dataclass
+class Ours:
+    """Our results at one draw: arrays, what an error of each is measured against, and how far it moves by rounding."""
+
+    draw: Draw
+    arrays: dict[str, np.ndarray]
+    scale: dict[str, float]
+    slack: dict[str, float]  # rounding of what is large beside a small leaf, relative to it and to a unit roundoff
+    vanishing: set[str]
+    leaves: Callable[[dict], dict[str, np.ndarray]]
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._moved: dict[str, dict[str, float]] = {}
+
+    def tolerance(self, model: Model, name: str, dtype: str) -> float:
+        if dtype not in self._moved:
+            self._moved[dtype] = moved(self.leaves, self.draw.arrays, dtype, self.seed)
+        shift = self._moved[dtype][name] * scales(self.arrays)[name] / self.scale[name]
+        bound = max(model.tolerance(dtype, shift), min(CAPS[dtype], unit(dtype) * self.slack[name]))
+        return max(bound, 1e-10) if dtype == "float64" else bound
+
+
+def ours_at(kern: Any, draw: Draw, tensors: Mapping[str, str], seed: int) -> Ours:
+    """Our results by label: the kernel's, or at other sizes those of the derived program in NumPy."""
+    d = kern.derivation
+    if draw.compiled:
+
+        def leaves(arrays: dict) -> dict[str, np.ndarray]:
+            found = flatten(d, kern(**{t.name: arrays[t.name] for t in kern.inputs}))
+            return {n: found[n] for n in tensors}
+
+    else:
+        replay = Replay(d.program, draw.arrays, draw.sizes)
+
+        def leaves(arrays: dict) -> dict[str, np.ndarray]:
+            values = replay.run({}, {n: a for n, a in arrays.items() if n in draw.arrays}) or replay.base
+            return {n: values[t] for n, t in tensors.items()}
+
+    arrays = leaves(draw.arrays)
+    own = {n: float(np.max(np.abs(a), initial=0.0)) for n, a in arrays.items()}
+    whole, largest = scales(arrays), max(own.values(), default=0.0)
+    shift = moved(leaves, draw.arrays, "float64", seed)
+    # what moves as much as it is when its inputs move in the ninth digit, and is this small, is rounding of a zero
+    vanishing = {n for n, size in own.items() if shift[n] * whole[n] * STEPS >= size and size <= NOTHING * largest}
+    scale = {n: FLOOR * largest or 1.0 if n in vanishing else own[n] for n in arrays}
+    slack = {n: 8 * largest / scale[n] if n not in vanishing else 0.0 for n in arrays}
+    return Ours(draw, arrays, scale, slack, vanishing, leaves, seed)

@@ -1,0 +1,77 @@
+"""What a cross-check found: a verdict for each tensor, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from .report import table
+
+RIGHT = ("ok",)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One tensor.  ``kind`` is "ok" or the kind of mistake; ``text`` the sentence; ``error`` relative to the leaf."""
+
+    tensor: str
+    kind: str
+    text: str
+    error: float | None = None
+    tolerance: float | None = None
+    dtype: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.kind in RIGHT
+
+
+@dataclass(frozen=True)
+class CrossReport:
+    """One verdict per tensor; ``ok`` only when every one is right.  ``print`` gives a table and the explanations."""
+
+    name: str
+    sizes: str
+    seed: int
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.verdicts) and all(v.ok for v in self.verdicts)
+
+    def __getitem__(self, tensor: str) -> Verdict:
+        return next(v for v in self.verdicts if v.tensor == tensor)
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "name": self.name,
+                "ok": self.ok,
+                "sizes": self.sizes,
+                "seed": self.seed,
+                "verdicts": [asdict(v) for v in self.verdicts],
+                "notes": list(self.notes),
+            },
+            indent=1,
+            sort_keys=True,
+        )
+
+    def __str__(self) -> str:
+        body = [
+            [
+                v.tensor,
+                v.dtype,
+                "" if v.error is None else f"{v.error:.1e}",
+                "" if v.tolerance is None else f"{v.tolerance:.1e}",
+                v.kind,
+            ]
+            for v in self.verdicts
+        ]
+        lines = [
+            f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}",
+            table(["tensor", "dtype", "error", "tolerance", "verdict"], body),
+        ]
+        lines += [f"{v.tensor}: {v.text}" for v in self.verdicts if v.text]
+        lines += [f"note: {n}" for n in self.notes]
+        return "\n".join(lines)
