@@ -22,8 +22,9 @@ def matrix(text: str, name: str | None = None, **declared: str) -> dict[str, Ten
     r"""A matrix formula as tensors and definitions in index notation, by name.
 
     The notation is that of matrixcalculus.org: ``*`` is the matrix product, ``.*`` and ``./`` act element by element,
-    ``'`` transposes; ``inv det logdet tr norm1 norm2 sum diag vector(1) matrix(1) eye(1) kron solve`` and functions of
-    numbers, which act on each element.  Vectors are columns.  The text is parsed by a grammar and never evaluated.
+    ``'`` transposes; ``inv det logdet tr norm1 norm2 sum diag vector(1) matrix(1) eye(n) size(n) kron solve`` and
+    functions of numbers, which act on each element; ``eye(1)`` is the identity of the size that fits, ``size(n)`` the
+    number that a declared size is.  Vectors are columns.  The text is parsed by a grammar and never evaluated.
 
     Parameters
     ----------
@@ -67,8 +68,7 @@ def _built(formula: Formula, declared: dict[str, Declaration], name: str | None)
     if not names:
         raise DeriveError(f"{formula}: names no tensor; there is nothing to differentiate by")
     name = name or next(n for n in ("f", "value", "f_value") if n not in names)
-    facts = {n: d.facts for n, d in declared.items()}
-    return lowered(formula, names, nodes, sizes, facts, name)
+    return lowered(formula, names, nodes, sizes, declared, name)
 
 
 def from_matrix(expr: Expr, name: str = "f", facts: Mapping[str, Sequence[str]] | None = None) -> dict[str, Tensor]:

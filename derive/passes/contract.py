@@ -3,12 +3,12 @@
 A row ``m == S*u + D*r - P`` is solved only for a bound index with a unit coefficient, and only when the solution
 holds no other bound index (or is one); otherwise it stays a row.  Solving ``v := e`` leaves the range condition
 ``0 <= e < size(v)``; it is dropped only when it is proved, or when a *multiplicative* read has that size at that index
-(a read outside its tensor is zero).
+(a read outside its tensor is zero) and no other factor is infinite there: ``dy[c] log(x[c])`` would be 0 times -oo.
 """
 
 from __future__ import annotations
 
-from sympy import Expr, Integer, Pow, expand
+from sympy import Expr, Integer, Pow, acosh, expand, log
 
 from derive.language import affine
 from derive.language.index import Index, same_size
@@ -99,7 +99,9 @@ def _solve_one(term: Term) -> Term | None:
     rest = Term(term.coef, term.fac, term.bnd, term.rows[:n] + term.rows[n + 1 :]).xreplace({v: solution})
     rows = rest.rows
     # the sum over v had no term at a solution outside v's range; where a factor reads 0 there, that says so already
-    if not affine.in_range(solution, v.size) and not _read_has(rest.fac, solution, v.size):
+    if not affine.in_range(solution, v.size) and not (
+        _read_has(rest.fac, solution, v.size) and all(_finite_at_zero(f) for f in rest.fac)
+    ):
         rows += (Row("<=", Integer(0), solution), Row("<", solution, v.size))
     return Term(rest.coef, rest.fac, tuple(b for b in term.bnd if b != v), rows)
 
@@ -118,3 +120,16 @@ def _read_has(fac: tuple[Expr, ...], e: Expr, size: Expr) -> bool:
         ):
             return True
     return False
+
+
+def _finite_at_zero(f: Expr) -> bool:
+    """Whether a factor is surely finite where those of its reads that may lie outside their tensors are zero."""
+    if isinstance(f, Read) or not f.args:
+        return True
+    if isinstance(f, log | acosh) or (isinstance(f, Pow) and f.exp.is_nonnegative is not True):
+        inside = f.args[0]
+        zero = {r: Integer(0) for r in inside.atoms(Read) if not affine.safe_read(r)}
+        at_zero = inside.xreplace(zero)
+        if zero and not (at_zero.is_number and at_zero.is_positive):
+            return False
+    return all(_finite_at_zero(a) for a in f.args if isinstance(a, Expr))

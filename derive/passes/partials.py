@@ -112,8 +112,18 @@ def _power(e: Pow, read: Read) -> Expr:
     if db != 0:
         out += exponent * base ** (exponent - 1) * db
     if de != 0:
-        out += e * sympy.log(base) * de
+        out += e * _log_of_base(base) * de
     return out
+
+
+def _log_of_base(base: Expr) -> Expr:
+    """``log x`` of ``d(x^p)/dp = x^p log x``; 0 at ``x = 0``: the product tends to 0 for ``p > 0``, and ``0 * -oo`` is NaN."""
+    if base.is_zero is not None:
+        return Integer(0) if base.is_zero else sympy.log(base)
+    if base.has(Piecewise):  # in a condition SymPy would solve it for its reads
+        folded = sympy.piecewise_fold(base, evaluate=False)
+        return Piecewise(*((_log_of_base(v), c) for v, c in folded.args), evaluate=False)
+    return Piecewise((sympy.log(base), sympy.Ne(base, 0)), (Integer(0), True), evaluate=False)
 
 
 def _piecewise(e: Piecewise, read: Read) -> Expr:
@@ -138,6 +148,8 @@ def kinks(e: Expr) -> set[str]:
         text = table.get(type(f).__name__)
         if text and f.has(Read):
             found.add(text)
+    if any(p.exp.has(Read) and p.base.is_zero is not False for p in e.atoms(Pow)):
+        found.add("x^p: its derivative by p at x = 0 is 0, the limit of x^p log x for p > 0")
     if any(p.has(Read) and any(c.atoms(Read) for _, c in p.args) for p in e.atoms(Piecewise)):
         found.add("Piecewise: the derivative is that of the branch taken; its condition is a constant")
     return found

@@ -1,6 +1,6 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
-    definitions -> ingest -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
+    definitions -> ingest -> regroup -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
                 -> stabilize -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
@@ -34,6 +34,7 @@ from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, 
 from .inverses import INVERSE
 from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
 from .max_first import MAX_FIRST, SET_APART, max_first
+from .regroup import REGROUPING, regroup
 from .rule import Rule
 from .saved_values import SAVED_VALUE
 from .simplify import COLLECT, EXPAND, FACT, GUARD, HOIST, JOIN, KNOWN_SUM, SUBSTITUTION, join_exponents, simplify
@@ -197,6 +198,7 @@ def number(work: Work) -> str:
 
 OPENING = (
     Pass("ingest", read_definitions),
+    Pass("regroup", regroup, (REGROUPING,)),
     Pass("log domain", log_domain, (LOGISTIC, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
     Pass("max first", max_first, (SET_APART, MAX_FIRST)),
 )

@@ -19,6 +19,7 @@ from sympy import Add, Basic, Expr, Function, Integer, Mul, Number, Piecewise, P
 from derive.language import affine
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
 from derive.language.facts import missing_value
+from derive.language.grouping import cancels, holds_group, replaced
 from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
@@ -158,7 +159,7 @@ class Ingest:
 
     def validate_index(self, r: Read, n: int, e: Expr, axis: Expr) -> None:
         if isinstance(e, Index):
-            if not same_size(e.size, axis):
+            if not same_size(e.size, axis) and not affine.in_range(e, axis):  # T - 1 of T, or M of 2*M: a prefix
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(
                     ShapeError,
@@ -232,7 +233,7 @@ class Ingest:
     def reduction(self, t: Tensor, idx: Letters, node: ArgMax | Max) -> Equation:
         first, *rest = node.binders
         opened = self.fresh(first)
-        body = node.body.xreplace({first: opened})
+        body = replaced(node.body, {first: opened})
         rows: list[Row] = []
         if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
             rows = [r for r in _ranges(body) if not r.free_symbols & set(rest)]
@@ -321,9 +322,11 @@ class Ingest:
     def sum(self, node: Sum, scope: Letters) -> list[Term]:
         mapping = {b: self.fresh(b) for b in node.binders}
         bound = tuple(mapping.values())
-        body = node.body.xreplace(mapping)
+        body = replaced(node.body, mapping)
         inner = (*scope, *bound)
-        if body.is_Add and not _splits(body, bound):
+        if body.is_Add and cancels(body):
+            terms = [Term(Integer(1), (self.name(body, inner, "in"),))]
+        elif body.is_Add and not _splits(body, bound):
             terms = [Term(Integer(1), (self.point(body, inner),))]
         else:
             terms = self.terms(body, inner)
@@ -337,6 +340,8 @@ class Ingest:
             return self.inverse(e, scope)
         if isinstance(e, Reduction):
             return self.name(e, scope, type(e).__name__.lower())
+        if holds_group(e):
+            return self.name(e, scope, "in")
         holds = e.has(Reduction)
         if _is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
             letters = [s for s in scope if s in e.free_symbols]

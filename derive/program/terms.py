@@ -18,6 +18,8 @@ from .canonical import term_key
 from .program import Row, Term
 from .rows import guard_of, split_guard
 
+SIMPLE = 1000  # the largest coefficient that is left inside where a sum's common number is taken out
+
 
 def tidy(term: Term) -> Term | None:
     """Numbers into the coefficient, products into factors, true rows away; None if the term is zero."""
@@ -35,7 +37,7 @@ def tidy(term: Term) -> Term | None:
                 fac.append(Iverson(condition))  # {1 if c; 0 otherwise}
                 continue
             if g.is_Add and not affine.sizes_only(g):
-                content, g = g.primitive()  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again
+                content, g = primitive(g)  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again
                 if all(a.could_extract_minus_sign() for a in g.args):
                     content, g = -content, -g
                 coef *= content
@@ -58,6 +60,13 @@ def tidy(term: Term) -> Term | None:
         if verdict is None and row not in rows:
             rows.append(row)
     return Term(coef, tuple(fac), term.bnd, tuple(rows))
+
+
+def primitive(e: Add) -> tuple[Expr, Expr]:
+    """A number and the sum that it multiplies; decimals such as 0.7978 a + 0.0357 b have no simpler ones, and stay."""
+    content, rest = e.primitive()
+    simple = all(abs(a.as_coeff_Mul()[0]) <= SIMPLE for a in rest.args)
+    return (content, rest) if simple else (Integer(1), e)
 
 
 @functools.cache

@@ -108,6 +108,7 @@ LINES: tuple[LinePattern, ...] = (
 def value(scope: Scope, e: Equation) -> Val:
     """The array of an equation, with axes ``e.idx`` and the tensor's dtype."""
     pattern = next(p for p in EQUATIONS if p.applies(scope, e))
+    scope.whole = e.tensor.dtype == "int"
     with scope.assuming([g.condition for g in e.guards]):
         v = pattern.write(scope, e, plain)
     return finished(scope, v, e)

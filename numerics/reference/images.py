@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from sympy import Expr, Integer
 
 from derive.networks import layers as L
 from derive.networks.model import Model, Placed
@@ -23,18 +24,16 @@ SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 
 
 def spans(model: Model, placed: Placed, x: Array) -> list[tuple[int, int]]:
-    """Padding of a window along each axis; "same" is fixed by the sizes that the model was built for."""
-    window, built = placed.layer.window, model.shape(placed.of[0])[1:-1]
+    """Padding of a window along each axis, before and after; "same" is TensorFlow's, the larger half after."""
+    window = placed.layer.window
     if window.padding == "valid":
         return [(0, 0)] * window.rank
     if window.padding != "same":
         return list(window.padding)
     found = []
-    sizes = zip(window.size, window.stride, window.dilation, built, x.shape[1:-1], strict=True)
-    for taps, step, apart, was, now in sizes:
-        width = apart * (taps - 1) + 1
-        before = max((-(-was // step) - 1) * step + width - was, 0) // 2
-        found.append((before, max((-(-now // step) - 1) * step + width - now - before, 0)))
+    for taps, step, apart, size in zip(window.size, window.stride, window.dilation, x.shape[1:-1], strict=True):
+        left = max((-(-size // step) - 1) * step + apart * (taps - 1) + 1 - size, 0)
+        found.append((left // 2, left - left // 2))
     return found
 
 
@@ -225,7 +224,19 @@ def _dropout(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) 
 
 @reference_of(L.Reshape)
 def _reshape(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
-    return xs[0].reshape(xs[0].shape[0], *placed.layer.shape)
+    """The layer's axes at the sizes given: of what the arrays do not fix, one follows, and more are as the model was built."""
+    tensors = [*model.inputs.items(), *((name, p.tensor) for name, p in model.parameters.items())]
+    known = {model.output.axes[n]: size for n, size in enumerate(arrays["y"].shape)}
+    for name, t in tensors:
+        known |= dict(zip(t.axes, arrays[name].shape, strict=True))
+    sizes: dict[Expr, Expr] = {}
+    for axis, size in known.items():
+        coefficient, rest = axis.as_coeff_Mul()
+        sizes |= {rest: Integer(size // int(coefficient))} if rest.is_Symbol else {}
+    shape = [axis.xreplace(sizes) for axis in placed.output.axes[1:]]
+    if sum(not a.is_number for a in shape) > 1:
+        shape = [a.xreplace({s: Integer(model.sizes[s.name]) for s in a.free_symbols}) for a in shape]
+    return xs[0].reshape(xs[0].shape[0], *(int(a) if a.is_number else -1 for a in shape))
 
 
 @reference_of(L.Add)

@@ -17,7 +17,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import as_sympy
 
 from .lower import size_of
-from .syntax import ELEMENTWISE, Formula
+from .syntax import ELEMENTWISE, OF_SIZES, Formula
 
 NUMBER_FUNCTIONS = {f.form: f.text[0] for f in FUNCTIONS.values() if f.nargs == 1}
 
@@ -29,7 +29,20 @@ def formula_of(expr: Expr) -> tuple[Formula, dict[str, tuple[int | Expr, ...]]]:
     expr = as_sympy(expr, "from_matrix")
     work = _Reader()
     found = work.node(expr)
-    return found, work.dims
+    sizes = {s.name for dims in work.dims.values() for d in dims if isinstance(d, Expr) for s in d.free_symbols}
+    clash = [n for n in sizes if work.dims.get(n)]
+    if clash:
+        raise ShapeError(f"the name {clash[0]} is that of a size and of a tensor; give one of them another name")
+    return _sizes_as_values(found, sizes), {n: d for n, d in work.dims.items() if n not in sizes}
+
+
+def _sizes_as_values(f: Formula, sizes: set[str]) -> Formula:
+    """A symbol that is a size and stands in the expression is the number that it is, not a scalar of its own."""
+    if f.op in OF_SIZES:
+        return f
+    if f.op == "name" and f.text in sizes:
+        return Formula("size", (f,))
+    return Formula(f.op, tuple(_sizes_as_values(a, sizes) for a in f.args), f.text)
 
 
 class _Reader:

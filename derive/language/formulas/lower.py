@@ -24,8 +24,8 @@ from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Tensor, tensor
 
 from .functions import kron
-from .shapes import Dim, Shape, Sizes, Times
-from .syntax import ELEMENTWISE, Formula
+from .shapes import Dim, Shape, Sizes, Times, declared_sizes
+from .syntax import ELEMENTWISE, Declaration, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
@@ -53,10 +53,12 @@ class Lowering:
         names: Mapping[str, Shape],
         shapes: Mapping[int, Shape],
         sizes: Sizes,
-        facts: Mapping[str, Sequence[str]],
+        declared: Mapping[str, Declaration],
         value: str,
     ) -> None:
         self.formula, self.shapes, self.sizes = formula, shapes, sizes
+        self.known_sizes = declared_sizes(declared)
+        facts = {n: d.facts for n, d in declared.items()}
         self.known: dict[Dim, Expr] = {}  # root of a size -> SymPy size
         self.order: list[Expr] = []  # sizes in the order that the formula shows them
         self.used: set[str] = set()  # letters of the definition being written
@@ -246,6 +248,8 @@ class Lowering:
 
     def call(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
         arg = f.args[0]
+        if f.op == "size":
+            return Integer(arg.text) if arg.op == "number" else self.size(self.known_sizes[arg.text])
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
         if f.op in ELEMENTWISE:
@@ -275,8 +279,7 @@ class Lowering:
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
-            found = self.element(arg, None, None)
-            return found if row is None or column is None else found * Iverson(Eq(row, column))
+            return Integer(1) if row is None or column is None else Iverson(Eq(row, column))
         a, b = (self.part(x) for x in f.args)
         if a.rank != 2 or b.rank != 2:
             raise UnsupportedError(f"in {f}: kron takes two matrices; the outer product of vectors is written x*y'")
@@ -321,11 +324,11 @@ def lowered(
     names: Mapping[str, Shape],
     shapes: Mapping[int, Shape],
     sizes: Sizes,
-    facts: Mapping[str, Sequence[str]],
+    declared: Mapping[str, Declaration],
     value: str,
 ) -> dict[str, Tensor]:
     """All inputs of a formula and its value, by name."""
-    work = Lowering(formula, names, shapes, sizes, facts, value)
+    work = Lowering(formula, names, shapes, sizes, declared, value)
     if value in work.tensors:
         raise DeriveError(
             f"the value is named {value}, and so is a tensor of {formula}; give it another name, as in g = {formula}"

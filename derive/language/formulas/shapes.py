@@ -17,7 +17,7 @@ from sympy import Expr
 
 from derive.language.errors import ShapeError
 
-from .syntax import ELEMENTWISE, Declaration, Formula
+from .syntax import ELEMENTWISE, OF_SIZES, SIZES_TAKEN, Declaration, Formula
 
 GREEK = {
     "alpha",
@@ -112,7 +112,17 @@ def shapes(formula: Formula, declared: Mapping[str, Declaration]) -> tuple[dict[
     ShapeError
         Where the formula fits no reading of its names, or several equally well; the message names both.
     """
-    names = formula.names()
+    names, known = formula.names(), declared_sizes(declared)
+    twice = [n for n in names if n in known]
+    if twice:
+        raise ShapeError(
+            f"{formula}\n  {twice[0]} is a size, and stands as a value too; write size({twice[0]}) for the number that it "
+            f"is, or give the value another name"
+        )
+    for f in formula.nodes():
+        if f.op in OF_SIZES and f.args[0].op == "name" and f.args[0].text not in known:
+            have = f"the declared sizes are {', '.join(known)}" if known else "no size is declared"
+            raise ShapeError(f"{formula}\n  in {f}: {f.args[0]} is no size ({have}); {f.op} takes {SIZES_TAKEN[f.op]}")
     free = [n for n in names if n not in declared]
     usual = tuple(_usual(n) for n in free)
     loose = [
@@ -141,6 +151,13 @@ def shapes(formula: Formula, declared: Mapping[str, Declaration]) -> tuple[dict[
             reading = fits[0][1]
             return reading.names, reading.nodes, reading.sizes
     raise ShapeError(f"{formula}\n  {first}")
+
+
+def declared_sizes(declared: Mapping[str, Declaration]) -> dict[str, str | Expr]:
+    """Name -> size, of those that the declarations name."""
+    dims = [d for t in declared.values() for d in t.dims]
+    found = {d: d for d in dims if isinstance(d, str) and not d.isdigit()}
+    return found | {s.name: s for d in dims if isinstance(d, Expr) for s in sorted(d.free_symbols, key=str)}
 
 
 def _usual(name: str) -> str:
@@ -172,6 +189,7 @@ class Reading:
         self.sizes = Sizes()
         self.names: dict[str, Shape] = {}
         self.nodes: dict[int, Shape] = {}  # by id
+        self.known = declared_sizes(declared)
         for n in formula.names():
             self.names[n] = self._declared(declared[n]) if n in declared else _undeclared(n, kinds[n])
             if n in declared and {"symmetric", "positive_definite"} & set(declared[n].facts):
@@ -203,7 +221,7 @@ class Reading:
         return all(self.sizes.find(d) == 1 for d in shape)
 
     def shape(self, f: Formula) -> Shape:
-        args = [self.shape(a) for a in f.args]
+        args = [self.shape(a) for a in f.args] if f.op not in OF_SIZES else []
         found = self.rule(f, args)
         self.nodes[id(f)] = found
         return found
@@ -270,6 +288,11 @@ class Reading:
         )
 
     def call(self, f: Formula, args: Sequence[Shape]) -> Shape:
+        if f.op == "size":
+            return (1, 1)
+        if f.op == "eye":
+            n = self.size_named(f)
+            return n, n
         if f.op in ELEMENTWISE:
             return args[0]
         if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
@@ -287,7 +310,7 @@ class Reading:
                 return rows, rows
             self.square(f, args[0])
             return rows, 1
-        if f.op in ("vector", "matrix", "eye"):
+        if f.op in ("vector", "matrix"):
             if not self.is_scalar(args[0]):
                 raise Conflict(
                     f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; {f.op} takes the number that it is filled "
@@ -295,7 +318,7 @@ class Reading:
                 )
             n = next(self.fresh)
             rows = ("any rows", f"{f} {n}")
-            return rows, 1 if f.op == "vector" else rows if f.op == "eye" else ("any columns", rows[1])
+            return rows, 1 if f.op == "vector" else ("any columns", rows[1])
         if f.op == "kron":
             a, b = args
             return self.times(a[0], b[0]), self.times(a[1], b[1])
@@ -305,6 +328,13 @@ class Reading:
         if self.sizes.find(a) == 1:
             return b
         return a if self.sizes.find(b) == 1 else Times(a, b)
+
+    def size_named(self, f: Formula) -> Dim:
+        """The size that ``eye(n)``, ``eye(3)`` and ``size(n)`` name; of ``eye(1)`` it is the one that fits."""
+        (arg,) = f.args
+        if arg.op == "name":
+            return self.known[arg.text]
+        return int(arg.text) if arg.text != "1" else ("any rows", f"{f} {next(self.fresh)}")
 
 
 def _undeclared(name: str, kind: str) -> Shape:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
@@ -42,16 +43,23 @@ CALLS = {
     "vector": 1,
     "matrix": 1,
     "eye": 1,
+    "size": 1,
     "kron": 2,
     "solve": 2,
     "transpose": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
+OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
 PRODUCTS = ("*", "/", ".*", "./")
 TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])"
 )
+SIZES_TAKEN = {
+    "eye": "the size of the identity: a declared size as in eye(n), a number as in eye(3), or eye(1) for the size that "
+    "fits; c times the identity is c*eye(1)",
+    "size": "the name of a declared size, as in  X: m x n; size(n)*tr(X'*X)",
+}
 DEEPEST = 100
 SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
@@ -89,10 +97,23 @@ class Formula:
             return f"{shown[0]}{self.op}{shown[1]}"
         return f"{self.op}({', '.join(map(str, self.args))})"
 
+    @property
+    def is_size(self) -> bool:
+        """Whether it can name a size: a name, or a positive whole number."""
+        return self.op == "name" or (self.op == "number" and self.text.isdigit() and int(self.text) > 0)
+
     def names(self) -> list[str]:
-        """The tensors named, in order of appearance."""
+        """The tensors named, in order of appearance; what :data:`OF_SIZES` take names a size."""
+        if self.op in OF_SIZES:
+            return []
         found = [self.text] if self.op == "name" else [n for a in self.args for n in a.names()]
         return list(dict.fromkeys(found))
+
+    def nodes(self) -> Iterator[Formula]:
+        """The node and all below it."""
+        yield self
+        for a in self.args:
+            yield from a.nodes()
 
 
 @dataclass(frozen=True)
@@ -178,7 +199,8 @@ class _Parser:
             self.fail(
                 self.token[2], f"expected an operator or the end, found {self.token[1]!r}; the product is written *"
             )
-        unused = [n for n in declared if n not in formula.names()]
+        used = {f.text for f in formula.nodes() if f.op == "name"}
+        unused = [n for n in declared if n not in used]
         if unused:
             self.fail(0, f"{unused[0]} is declared but does not occur in the formula")
         return Parsed(name, formula, declared)
@@ -305,6 +327,8 @@ class _Parser:
             self.take(")")
             if len(args) != CALLS[text]:
                 self.fail(at, f"{text} takes {CALLS[text]} argument{'s' if CALLS[text] > 1 else ''}, not {len(args)}")
+            if text in OF_SIZES and not args[0].is_size:
+                self.fail(at, f"{text}({args[0]}): {text} takes {SIZES_TAKEN[text]}")
             return Formula({"trace": "tr", "transpose": "'"}.get(text, text), tuple(args))
         if kind == "name":
             return Formula("name", text=text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn, TypeAlias
@@ -19,6 +20,7 @@ from sympy.logic.boolalg import Boolean
 from derive.language import nodes
 from derive.language.errors import DeriveError, IndexCaptureError, ShapeError, UnsupportedError
 from derive.language.functions import FUNCTIONS
+from derive.language.grouping import is_group, scaled
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
 from derive.language.tensor import Read, Tensor
@@ -129,8 +131,8 @@ class Expressions:
         mantissa, _, power = node.token.text.lower().partition("e")
         whole, _, part = mantissa.partition(".")
         shift = int(power or 0) - len(part)
-        if abs(shift) > 400:
-            raise self.error(node.token, "a number beyond 1e400 or below 1e-400")
+        if abs(shift) > 400 or math.isinf(float(node.token.text)):
+            raise self.error(node.token, "a number beyond 1e308, which is infinite as a float, or below 1e-400")
         return Rational(int(whole + part)) * Rational(10) ** shift
 
     def _name(self, node: Node, scope: Scope) -> Basic:
@@ -261,7 +263,7 @@ class Expressions:
 
     def _sum(self, node: Node, scope: Scope) -> Expr:
         signs = [1] + [1 if w.text == "+" else -1 for w in node.words]
-        return sympy.Add(*(s * self.number(a, scope) for s, a in zip(signs, node.args, strict=True)))
+        return sympy.Add(*(scaled(Integer(s), self.number(a, scope)) for s, a in zip(signs, node.args, strict=True)))
 
     def _product(self, node: Node, scope: Scope) -> Expr:
         factors = [self.number(node.args[0], scope)]
@@ -282,10 +284,11 @@ class Expressions:
                 factors = [sympy.floor(left / value)]
             else:
                 factors.append(value if word.text == "*" else 1 / value)
-        return sympy.Mul(*factors)
+        numbers = [f for f in factors if f.is_Rational]
+        return scaled(sympy.Mul(*numbers), sympy.Mul(*(f for f in factors if not f.is_Rational)))
 
     def _negative(self, node: Node, scope: Scope) -> Expr:
-        return -self.number(node.args[0], scope)
+        return scaled(Integer(-1), self.number(node.args[0], scope))
 
     def _power(self, node: Node, scope: Scope) -> Expr:
         base, exponent = (self.number(a, scope) for a in node.args)
@@ -303,7 +306,7 @@ class Expressions:
                 f"a number to the power {exponent}: write its value (SymPy looks for exact roots)",
                 UnsupportedError,
             )
-        return base**exponent
+        return sympy.Pow(base, exponent, evaluate=not is_group(base))
 
     def _compare(self, node: Node, scope: Scope) -> Boolean:
         parts = [self.number(a, scope) for a in node.args]

@@ -276,14 +276,22 @@ class Builder:
         coefficient, rest = size.as_coeff_Mul()
         if any(c % parts for c in expand(size).as_coefficients_dict().values()):
             n = parts // math.gcd(int(coefficient), parts)
-            self.equal.append(
-                (rest, n * Size(f"{rest.name}_{n}")) if isinstance(rest, Size) else (size, Integer(self.number(size)))
-            )
+            if isinstance(rest, Size):
+                part = Size(f"{rest.name}_{n}")
+                self.equal.append((rest, n * part))
+                self._known.setdefault(part.name, self.number(rest) // n)
+            else:
+                self.equal.append((size, Integer(self.number(size))))
         return size / parts
+
+    @property
+    def known(self) -> dict[str, int]:
+        """The numbers of all sizes, those too that a group's channels brought in."""
+        return {**self._known, **self.sizes}
 
     def number(self, size: Expr) -> int:
         """What a symbolic size is bound to."""
-        found = number(size, {**self._known, **self.sizes})
+        found = number(size, self.known)
         if not found.is_Integer:
             raise ShapeError(f"layer {self.layer}: the size {size} has no number; make axes with new.axis(128)")
         return int(found)

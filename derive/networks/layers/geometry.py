@@ -5,8 +5,9 @@ of padding before and after.  Tap ``r`` of output ``u`` reads position
 
 .. math:: S u + D r - P, \qquad 0 \le u < U = \lfloor (H + P + Q - D(R - 1) - 1)/S \rfloor + 1
 
-"valid" has no padding.  "same" is TensorFlow's: :math:`U = \lceil H/S \rceil`, and of the padding that this needs the
-larger half stands after.  The window is made of numbers, the image's size stays a symbol.
+"valid" has no padding.  "same" is TensorFlow's: :math:`U = \lceil H/S \rceil`, and of the padding that this needs,
+:math:`S(U - 1) + D(R - 1) + 1 - H` or none, the larger half stands after.  The window is made of numbers, the image's
+size stays a symbol: where the padding before depends on it, as with an odd window and stride 2, it is a formula of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sympy import Expr, Integer, expand
+from sympy import Expr, Integer, expand, floor
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import Index
@@ -39,13 +40,8 @@ class Reach:
     u: Index
     r: Index
     at: Expr
-    before: int
-    after: int
+    padded: bool  # whether a window reads outside at some size of what is read
     size: Expr  # of what is read
-
-    @property
-    def padded(self) -> bool:
-        return self.before > 0 or self.after > 0
 
 
 @dataclass(frozen=True)
@@ -88,18 +84,19 @@ class Window:
 
     def _along(self, n: int, size: Expr, x: Tensor, new: Builder) -> Reach:
         taps, step, apart = self.size[n], self.stride[n], self.dilation[n]
-        width, have = apart * (taps - 1) + 1, new.number(size)
+        width = apart * (taps - 1) + 1
         if self.padding == "same":
-            left = max((-(-have // step) - 1) * step + width - have, 0)
-            before, after = left // 2, left - left // 2
             out = quotient(size - 1, step) + 1 if step > 1 else size
+            before, padded = _same_before(size, out, step, width, new), width > 1
         else:
-            before, after = self.pair(n)
-            if have + before + after < width:
-                raise ShapeError(self._no_output(n, have, width, before + after, x, new))
-            out = expand(quotient(size + before + after - width, step) + 1)
+            sides = self.pair(n)
+            have, around = new.number(size), sum(sides)
+            if have + around < width:
+                raise ShapeError(self._no_output(n, have, width, around, x, new))
+            out = expand(quotient(size + around - width, step) + 1)
+            before, padded = Integer(sides[0]), around > 0
         u, r = Index(OUT[n], out), Index(TAPS[n], Integer(taps))
-        return Reach(u, r, step * u + apart * r - before, before, after, size)
+        return Reach(u, r, step * u + apart * r - before, padded, size)
 
     def pair(self, n: int) -> tuple[int, int]:
         """The padding before and after along an axis, where it is no word of :meth:`over`'s: none if it is "valid"."""
@@ -123,6 +120,23 @@ class Window:
             else "; use padding='same', a smaller window or a larger input"
         )
         return said + hint
+
+
+def _same_before(size: Expr, out: Expr, step: int, width: int, new: Builder) -> Expr:
+    """The positions of "same" padding before an axis: a number where it is one at every size, else a formula of the size.
+
+    ``size`` positions are ``missing`` short of ``out`` whole strides; what is padded is ``max(width - step + missing, 0)``.
+    """
+    cases = [max(width - step + missing, 0) // 2 for missing in range(step)]
+    missing = expand(step * out - size)
+    if len(set(cases)) == 1:
+        return Integer(cases[0])
+    if step == 2:
+        return cases[0] + (cases[1] - cases[0]) * missing
+    if width >= step:
+        return floor((width - step + missing) / 2)
+    new.equal.append((size, Integer(new.number(size))))  # a window that leaves gaps: its formula is a max of sizes
+    return Integer(cases[-new.number(size) % step])
 
 
 def check_rank(x: Tensor, rank: int, where: str, new: Builder) -> None:

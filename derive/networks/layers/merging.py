@@ -40,7 +40,11 @@ class Merge(Layer):
         ]
 
     def _at(self, axis: Expr, i: Index, new: Builder) -> Expr:
-        return Integer(0) if new.number(axis) == 1 and new.number(i.size) > 1 else i
+        """The letter, or 0 along an axis of one element that serves all; that it has one holds from then on."""
+        if new.number(axis) != 1 or new.number(i.size) == 1:
+            return i
+        new.same(axis, Integer(1), type(self).__name__)
+        return Integer(0)
 
     def _misfit(self, xs: list[Tensor], new: Builder) -> ShapeError:
         shapes = ", ".join(f"{t.name} {new.shape(t)}" for t in xs)

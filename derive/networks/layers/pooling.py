@@ -28,17 +28,16 @@ class Pool(Layer):
         self.window = Window.of(type(self).__name__, self.rank, size, size if stride is None else stride, padding)
 
     def reach(self, x: Tensor, new: Builder) -> list[Reach]:
-        """The window over ``x``; every window holds a position of the image."""
-        found = self.window.over(x, new)
-        for n, a in enumerate(found):
-            last = self.window.stride[n] * (new.number(a.u.size) - 1) - a.before
-            if a.before >= self.window.size[n] or last >= new.number(a.size):
-                raise ShapeError(
-                    f"{type(self).__name__}: along the {AXES[self.rank][n]} (axis {n + 1}) a window of "
-                    f"{self.window.size[n]} lies wholly in the padding ({a.before} before, {a.after} "
-                    f"after); accepted is less padding than the window"
-                )
-        return found
+        """The window over ``x``; every window holds a position of the image, whatever its size."""
+        if not isinstance(self.window.padding, str):
+            for n, (sides, taps) in enumerate(zip(self.window.padding, self.window.size, strict=True)):
+                if max(sides) >= taps:
+                    raise ShapeError(
+                        f"{type(self).__name__}: along the {AXES[self.rank][n]} (axis {n + 1}) a window of "
+                        f"{taps} lies wholly in the padding ({sides[0]} before, {sides[1]} "
+                        f"after); accepted is less padding than the window"
+                    )
+        return self.window.over(x, new)
 
 
 class MaxPool(Pool):

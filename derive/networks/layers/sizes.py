@@ -7,6 +7,7 @@ again with the solution; so every read is in range by the sizes alone, and the d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from sympy import Expr, Integer, Mul, expand, floor
@@ -36,9 +37,30 @@ def solve(equations: Iterable[tuple[Expr, Expr]], sizes: dict[str, int]) -> dict
         a, b = expand(a.xreplace(found)), expand(b.xreplace(found))
         if expand(a - b) == 0:
             continue
-        made = _one(a, b, {**sizes, **_numbers(found, sizes)})
+        made = _one(a, b, {**sizes, **numbers(found, sizes)})
         found = {s: e.xreplace(made) for s, e in found.items()} | made
     return found
+
+
+def _common(a: Expr, b: Expr, sizes: Mapping[str, int]) -> dict[Size, Expr]:
+    """``3*g = 2*h`` solved by what both are multiples of: ``g = 2*g_2``, ``h = 3*g_2``."""
+    (m, g), (n, h) = a.as_coeff_Mul(), b.as_coeff_Mul()
+    if not (isinstance(g, Size) and isinstance(h, Size)) or g == h:
+        return {}
+    shared = math.gcd(int(m), int(n))
+    m, n = int(m) // shared, int(n) // shared
+    part = Size(f"{g.name}_{n}")
+    return {g: n * part, h: m * part} if sizes[g.name] % n == 0 and part.name not in sizes else {}
+
+
+def numbers(found: Mapping[Size, Expr], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The numbers of sizes that a substitution brought in, such as ``H_2``."""
+    out = {}
+    for s, e in found.items():
+        coefficient, rest = e.as_coeff_Mul()
+        if isinstance(rest, Size) and rest.name not in sizes and s.name in sizes:
+            out[rest.name] = sizes[s.name] // int(coefficient)
+    return out
 
 
 def _one(a: Expr, b: Expr, sizes: Mapping[str, int]) -> dict[Size, Expr]:
@@ -47,10 +69,9 @@ def _one(a: Expr, b: Expr, sizes: Mapping[str, int]) -> dict[Size, Expr]:
     if alone:  # the later one goes
         one, other = max(alone, key=lambda pair: order.index(pair[0].name) if pair[0].name in order else -1)
         return {one: other}
-    for one, other in ((b, a), (a, b)):
-        made = _multiple(one, other)
-        if made:
-            return made
+    made = _multiple(b, a) or _multiple(a, b) or _common(a, b, sizes)
+    if made:
+        return made
     for s in sorted(a.free_symbols | b.free_symbols, key=str):
         for n in (2, 4, 8, 16, 32, 64):
             made = {s: n * Size(f"{s.name}_{n}")}
@@ -67,16 +88,6 @@ def _multiple(one: Expr, other: Expr) -> dict[Size, Expr]:
         if all(c.is_Integer for c in solved.as_coefficients_dict().values()):
             return {rest: solved}
     return {}
-
-
-def _numbers(found: Mapping[Size, Expr], sizes: Mapping[str, int]) -> dict[str, int]:
-    """The numbers of sizes that a substitution brought in, such as ``H_2``."""
-    out = {}
-    for s, e in found.items():
-        coefficient, rest = e.as_coeff_Mul()
-        if isinstance(rest, Size) and rest.name not in sizes and s.name in sizes:
-            out[rest.name] = sizes[s.name] // int(coefficient)
-    return out
 
 
 def number(e: Expr, sizes: dict[str, int]) -> Expr:

@@ -13,7 +13,7 @@ from derive.language.index import index
 from derive.language.tensor import Tensor, tensor
 from derive.networks.layers.base import Layer, Node
 from derive.networks.layers.builder import Builder, Parameter, whole
-from derive.networks.layers.sizes import solve
+from derive.networks.layers.sizes import numbers, solve
 
 from .given import own
 
@@ -85,8 +85,9 @@ class Plan:
             unequal = [(a, b) for a, b in built.equal if expand(a - b) != 0]
             if not unequal:
                 return training, self._graph(Builder(False, solved, known))
-            known |= built.sizes
+            known |= built.known
             new = solve(unequal, known)
+            known |= numbers(new, known)
             solved = {s: e.xreplace(new) for s, e in solved.items()} | new
         a, b = unequal[0]
         raise ShapeError(f"{self.name}: the sizes {a} and {b} must be one, and no choice of symbols makes them so")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from derive.language.affine import in_range
+from derive.language.index import Index, same_size
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.show.formulas.layout import Fence, Name, Node, Ones, Transposed, children
@@ -281,7 +283,13 @@ def _ranges(f: Formulas) -> Sentence:
 
 
 def _shifted(f: Formulas) -> bool:
-    return any(i.is_Add for e in f.d.program.equations for r in e.reads() for i in r.idx)
+    """Whether a read may lie outside: at a shifted index, or at one of an axis that is longer."""
+    return any(
+        i.is_Add or (isinstance(i, Index) and not same_size(i.size, axis) and not in_range(i, axis))
+        for e in f.d.program.equations
+        for r in e.reads()
+        for i, axis in zip(r.idx, r.tensor.axes, strict=True)
+    )
 
 
 def _nodes(value: object) -> Iterator[Node]:

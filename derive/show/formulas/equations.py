@@ -18,6 +18,7 @@ from derive.language.index import Index, Size
 from derive.language.matrices import MATRICES, split_at
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
+from derive.program.terms import primitive
 
 from .expressions import Context, factor_rank, fraction_of, layout, matrix_of, read, relation, scalar_names
 from .layout import Apply, Big, Entry, Fence, Inverted, Node, Num, Relation, Sum
@@ -113,7 +114,7 @@ def _piece(t: Term) -> Piece:
     for f in t.fac:
         for a in Mul.make_args(f):
             if a.is_Add and a.atoms(Read):
-                content, a = a.primitive()
+                content, a = primitive(a)
                 coef = coef * content
             if (
                 a.atoms(Read)

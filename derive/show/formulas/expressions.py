@@ -6,6 +6,7 @@ positive first, numbers before letters in a product, plain reads before function
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,6 +60,8 @@ APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
 FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
 SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
+LONGEST_FRACTION = 12  # digits above and below the line
+LONGEST_DECIMAL = 17  # digits of a float
 BIG_OPS = {nodes.Sum: "sum", nodes.Max: "max", nodes.ArgMax: "argmax"}
 
 
@@ -191,22 +194,47 @@ def number(value: Expr) -> Node:
     if not isinstance(value, Rational):
         return Num(str(value))
     if value.q == 1:
-        return Num(str(value.p))
+        return Num(whole_text(value.p))
     return Num(decimal_text(value)) if is_decimal(value) else Fraction(Num(str(value.p)), Num(str(value.q)))
 
 
 def is_decimal(value: Rational) -> bool:
-    """Whether a person would write it with a decimal point: 0.044715 and 1e-5, but 1/2, 1/10 and 1/3."""
+    """Whether a person would write it with a decimal point: 0.044715 and 1e-5, but 1/2, 1/10 and 1/3.
+
+    So is a fraction of long numbers, such as a third of 0.7978845608.
+    """
+    if len(str(value.p)) + len(str(value.q)) > LONGEST_FRACTION:
+        return True
     return value.q > 50 and set(sympy.factorint(value.q)) <= {2, 5} and value.q not in (64, 100, 128, 256, 512, 1024)
 
 
+def whole_text(n: int) -> str:
+    """A whole number; one of zeros after a digit or two, or of more digits than a float has, by its power of ten."""
+    digits = str(n)
+    if len(digits) > LONGEST_DECIMAL or (len(digits) > 6 and len(digits.rstrip("0")) <= 2):
+        return _rounded(Rational(n))
+    return digits
+
+
 def decimal_text(value: Rational) -> str:
+    """Its digits, as many as a float has."""
     places = max(sympy.multiplicity(2, value.q), sympy.multiplicity(5, value.q))
     digits = str(value.p * 10**places // value.q)
-    if places > 3 and len(digits) <= 2:
-        head = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
-        return f"{head}e-{places - len(digits) + 1}"
+    if value.q != 2 ** sympy.multiplicity(2, value.q) * 5 ** sympy.multiplicity(5, value.q):
+        return _rounded(value)
+    if len(digits) > LONGEST_DECIMAL or (places > 3 and len(digits) <= 2) or places - len(digits) > 4:
+        return _rounded(value)
     return f"{digits[:-places] or '0'}.{digits[-places:].zfill(places)}"
+
+
+def _rounded(value: Rational) -> str:
+    """``2.5e-17``, ``1e9`` or, near 1, ``0.26596152026666667``."""
+    with decimal.localcontext(prec=LONGEST_DECIMAL):
+        found = (decimal.Decimal(int(value.p)) / int(value.q)).normalize()
+    if -4 < found.adjusted() < 6:
+        return f"{found:f}"
+    head, *tail = map(str, found.as_tuple().digits)
+    return f"{'.'.join((head, ''.join(tail))) if tail else head}e{found.adjusted()}"
 
 
 def power(e: Pow, ctx: Context) -> Node:
@@ -301,12 +329,23 @@ def product(coef: Rational, factors: Iterable[Expr], ctx: Context, tail: Node | 
 
 def fraction_of(coef: Rational, above: Sequence[Node], below: Sequence[Node], tail: Node | None = None) -> Node:
     """The product of a positive number and of nodes above and below a line; ``tail`` stays on the line."""
-    decimal = coef.q != 1 and is_decimal(coef)
-    p, q = (Num(decimal_text(coef)), Num("1")) if decimal else (Num(str(coef.p)), Num(str(coef.q)))
+    p, q = _parts_of(coef)
     up = [*([p] if p.text != "1" else []), *above]
-    down = [*([q] if q.text != "1" else []), *below]
+    down = [*([q] if q is not None and q.text != "1" else []), *below]
     head = [Fraction(join(up), join(down))] if down else up
     return join([*head, *([tail] if tail is not None else [])])
+
+
+def _parts_of(coef: Rational) -> tuple[Num, Num | None]:
+    """The numbers above and below a line: ``0.5`` alone, ``2`` and ``3``, ``1`` and ``0.3081`` where one divides by that."""
+    if coef.q == 1:
+        return Num(whole_text(coef.p)), None
+    if is_decimal(coef):
+        return Num(decimal_text(coef)), None
+    shift = 10 ** (len(str(coef.p)) - len(str(coef.p).rstrip("0")))
+    if coef.q > 50 and shift > 100:
+        return Num(whole_text(coef.p // shift)), Num(decimal_text(Rational(coef.q, shift)))
+    return Num(str(coef.p)), Num(str(coef.q))
 
 
 def join(items: Sequence[Node]) -> Node:

@@ -76,6 +76,7 @@ class Scope:
         self.imports: set[str] = outer.imports if outer else set()
         self.dtype_used: list[str] = outer.dtype_used if outer else []
         self.number = 0
+        self.whole = False  # whether the equation being written is one of integers
         self.helpers: list[str] = outer.helpers if outer else []
         self.patterns: dict[str, str] = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"

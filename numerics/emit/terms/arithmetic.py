@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from sympy import Integer, Rational
 
+from derive.language.errors import UnsupportedError
 from derive.language.index import Index
 from numerics.emit.source.code import (
     Binary,
@@ -27,6 +29,7 @@ from numerics.emit.source.value import Val, align, elementwise, joint_kind, unio
 
 ZERO, ONE = number(Integer(0)), number(Integer(1))
 MINUS_INFINITY = Val(Unary("-", dotted("jnp.inf")), (), "num")
+WHOLE = 2**24  # whole numbers below are themselves in float32
 
 Order = Sequence[Index]  # how axes are sorted where there is a choice
 
@@ -97,7 +100,7 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
         coef = Rational(coef.p)
     if coef == 1 and len(top) == 1 and not bottom:
         return top[0]
-    top = ([number(coef)] if coef != 1 or not top else []) + sorted(top, key=place_in_product)
+    top = ([constant(scope, coef)] if coef != 1 or not top else []) + sorted(top, key=place_in_product)
     if bottom:
         top, bottom = [as_float(scope, v) for v in top], [as_float(scope, as_number(scope, v)) for v in bottom]
     axes = union([*top, *bottom], order)
@@ -116,6 +119,17 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
         return elementwise(array, around, kind)
     above, below = ([align(v, axes).node for v in many] for many in (top, bottom))
     return Val(_quotient(above, below, whole_numbers), axes, kind)
+
+
+def constant(scope: Scope, value: Rational) -> Val:
+    """A number; a large whole one is a float in a float equation, as ``1e9 * m`` of an integer m must not be an int32."""
+    if math.isinf(float(value)):
+        raise UnsupportedError(
+            f"a number of {len(str(value))} digits is infinite as a float; accepted are numbers up to 1e308"
+        )
+    if value.is_Integer and abs(value) >= WHOLE and not scope.whole:
+        return Val(number_of(float(value)), (), "num")
+    return number(value)
 
 
 def place_in_product(v: Val) -> int:

@@ -34,6 +34,7 @@ from .arithmetic import (
     as_float,
     as_number,
     combine,
+    constant,
     float_number,
     negate,
     ratio,
@@ -56,7 +57,7 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
     if isinstance(e, Index):
         return scope.place(e)
     if _only_sizes(e):
-        return scope.size(e)
+        return constant(scope, e) if isinstance(e, Rational) else scope.size(e)
     if isinstance(e, Add):
         if is_index_array(e):
             return index_array(scope, e, order)

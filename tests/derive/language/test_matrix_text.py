@@ -226,3 +226,45 @@ def test_jacobians_are_documents_too():
     assert "J_x[i,k]    = A[i,k]" in text and "J_x = A" in text and "f = A x" in text
     assert "J_A (jacobian), of shape (N, N, M)" in text
     assert "<math" in d.to_html() and "A_{ik}" in d.to_latex()
+
+
+# -- sizes and values --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("A: n x n; tr(eye(n) - A)^2", ("f_sum = n - tr(A)", "f = f_sum^2", "dA = -2 f_sum I")),
+        ("A: 2 x 2; tr(eye(2) - A)", ("f = 2 - tr(A)", "dA = -I")),
+        ("X: m x n; tr(X*eye(n)*X'*eye(m)) + tr(eye(n))", ("f = n + ||X||^2", "dX = 2 X")),
+        ("A: n x n; v: 3; size(3)*v'*v + tr(A*eye(1))", ("f = 3 ||v||^2 + tr(A)", "dA = I", "dv = 6 v")),
+    ],
+)
+def test_eye_is_the_identity_of_a_size(text, shown):
+    d = dv.derive_matrix(text)
+    lines = {" ".join(line.split()) for line in d.to_matrix_notation().splitlines()}
+    assert lines == set(shown) and d.check().ok
+    assert {t.name for t in d.program.inputs} <= {"A", "X", "v"}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("A: n x n; n*tr(A)", r"n is a size, and stands as a value too; write size\(n\)"),
+        ("A: n x n; n: scalar; n*tr(A)", r"n is a size, and stands as a value too"),
+        ("A: n x n; c: scalar; tr(eye(c)*A)", r"in eye\(c\): c is no size \(the declared sizes are n\).*c\*eye\(1\)"),
+        ("tr(eye(n) - A)", r"n is no size \(no size is declared\)"),
+        ("A: n x n; tr(eye(n + 1)*A)", r"eye takes the size of the identity"),
+        ("A: 2 x 2; norm2(eye(3)*A)", r"eye\(3\) is \(3\) x \(3\), A is \(2\) x \(2\)"),
+    ],
+)
+def test_a_size_is_no_value(text, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        dv.matrix(text)
+
+
+def test_a_size_in_a_sympy_expression_is_the_number_that_it_is():
+    n = sympy.Symbol("n", integer=True, positive=True)
+    A = sympy.MatrixSymbol("A", n, n)
+    found = dv.from_matrix(n * sympy.Trace(A + sympy.Identity(n)))
+    assert list(found) == ["A", "f"]

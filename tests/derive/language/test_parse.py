@@ -207,7 +207,7 @@ ERRORS = [
     ("a: float[b] sums over b", 1, 18, "found name over, expected 'to'"),
     ("z = 3 $ 4", 1, 7, r"found the character '\$'"),
     ("z = 3x", 1, 5, r"3x is neither a number nor a name"),
-    ("z = 1e500", 1, 5, "a number beyond 1e400"),
+    ("z = 1e500", 1, 5, "a number beyond 1e308"),
     ("z = exp(1, 2)", 1, 5, "exp takes one argument, found 2"),
     ("z = max(1)", 1, 5, r"takes two arguments or more, found 1; over an index, write max\[k\]"),
     ("z = where(1, 2, 3)", 1, 11, "found a number, expected a condition"),

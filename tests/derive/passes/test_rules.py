@@ -59,9 +59,17 @@ def guarded_root():
     return dv.backprop(dv.define("loss", (), dv.Sum(sympy.Piecewise((s[b, k], b < k), (0, True)), b, k)), [x])
 
 
+def additive_mask():
+    """A mask of 0 and 1 that is added as ``-1e9`` where it is 0."""
+    s = dv.define("s", (b, k), x[b, k] - 10**9 * (1 - y[b, k]))
+    return dv.backprop(dv.define("loss", (), dv.Sum(sympy.tanh(s[b, k]), b, k)), [x])
+
+
 SECOND = ("logistic", "softmax_regression", "log_sum_exp", "matrix_factorization", "softmax_cross_entropy")
 MORE = {
-    **{f.__name__: f for f in (named_softmax, named_logistic, equal_adjoints, pooled_relu, guarded_root)},
+    **{
+        f.__name__: f for f in (named_softmax, named_logistic, equal_adjoints, pooled_relu, guarded_root, additive_mask)
+    },
     "inverse": lambda: dv.derive_matrix("a'*inv(A)*A*b", "b"),
     **{f"hessian of {n}": lambda n=n: dv.hessian(*getattr(second, n)()[:2]) for n in SECOND},
     **{f"product of {n}": lambda n=n: dv.hvp(*getattr(second, n)()[:2]) for n in SECOND},

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy
-from test_train import blobs, small
+from trainers import blobs, small
 
 import derive as dv
 import numerics as nx

@@ -3,7 +3,7 @@
 import numpy as np
 import optax
 import pytest
-from test_train import blobs, small
+from trainers import blobs, small
 
 import derive as dv
 import numerics as nx

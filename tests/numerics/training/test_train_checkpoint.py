@@ -5,7 +5,7 @@ import json
 import numpy as np
 import optax
 import pytest
-from test_train import blobs, small
+from trainers import blobs, small
 
 from numerics.errors import NumericsError
 from numerics.training.loading import load

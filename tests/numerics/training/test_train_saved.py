@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from safetensors.numpy import load_file, save
-from test_train import blobs, small
+from trainers import blobs, small
 
 from numerics import files
 from numerics.errors import NumericsError
