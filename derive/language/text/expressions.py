@@ -311,6 +311,9 @@ class Expressions:
     def _compare(self, node: Node, scope: Scope) -> Boolean:
         parts = [self.number(a, scope) for a in node.args]
         for w, a, b in zip(node.words, parts, parts[1:], strict=False):
+            for side in (a, b):
+                if side.is_number and side.is_real is False:
+                    raise self.error(w, f"{side} has no real value", UnsupportedError)
             if a.is_number and b.is_number and not (a.is_Rational and b.is_Rational):
                 raise self.error(w, f"{a} and {b} are constants; write true or false for what holds", UnsupportedError)
         found = [RELATIONS[w.text](a, b) for w, a, b in zip(node.words, parts, parts[1:], strict=False)]
