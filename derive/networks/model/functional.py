@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -174,7 +173,8 @@ class Model:
         """This network with some layers as in use."""
         if not still:
             return self
-        made = copy(self)
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))  # not copy(), which gives a network itself: nothing of it changes once it is made
         made.training, _ = self._plan.connect(still)
         return made
 

@@ -56,11 +56,11 @@ def test_logits_of_ten_thousand_are_finite_in_float32():
 
 def test_a_traceback_shows_the_generated_line():
     _, kern, arrays = small()
-    arrays["x"] = arrays["x"][:, :4]
+    arrays["label"] = arrays["label"].astype(np.float32)  # shapes are looked at before, dtypes by JAX itself
     with pytest.raises(TypeError) as caught:
         kern.fn(*(arrays[t.name] for t in kern.inputs))
     text = "".join(traceback.format_exception(caught.value))
-    assert "z = x @ W + c" in text and "<generated loss_and_grads" in text
+    assert "z_shifted[b, label]" in text and "<generated loss_and_grads" in text
 
 
 def test_a_saved_file_runs_where_only_jax_is(tmp_path):
