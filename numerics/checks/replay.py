@@ -18,7 +18,7 @@ import sympy
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Row, Term
-from derive.program.schedule import Scan, schedule
+from derive.program.schedule import Scan, members, schedule
 from numerics.reference.definitions import Evaluator, Scope, coefficient, size_value
 
 Values = dict[str, np.ndarray]
@@ -142,7 +142,7 @@ class Replay:
         self.program, self.sizes, self.known = program, sizes, dict(known or {})
         self.memory: dict = {}
         self.groups = [
-            (g, _members(g), frozenset(t.name for e in _members(g) for t in e.tensors())) for g in schedule(program)
+            (g, members(g), frozenset(t.name for e in members(g) for t in e.tensors())) for g in schedule(program)
         ]
         self.base: Values = {n: np.asarray(a) for n, a in {**arrays, **self.known}.items()}
         with np.errstate(all="ignore"):
@@ -198,10 +198,6 @@ def points(program: Program, sizes: dict) -> int:
             axes = {*e.idx, *e.over, *solved(term).bnd}
             total += math.prod(size_value(i.size, sizes) for i in axes)
     return total
-
-
-def _members(group: Equation | Scan) -> tuple[Equation, ...]:
-    return group.equations if isinstance(group, Scan) else (group,)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -22,7 +22,7 @@ from derive.language.affine import parts
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
-from derive.program.schedule import Scan
+from derive.program.schedule import Scan, members
 from numerics.emit.source.scope import nonnegative_forms
 from numerics.emit.terms.arithmetic import Order
 
@@ -78,7 +78,7 @@ class Pools:
     def of(cls, groups: Iterable[Equation | Scan], kept: Iterable[str]) -> Pools:
         """The pools of a schedule, outside recurrences; ``kept`` are the names of results."""
         groups = list(groups)
-        every = [e for g in groups for e in (g.equations if isinstance(g, Scan) else (g,))]
+        every = [e for g in groups for e in members(g)]
         return cls([g for g in groups if not isinstance(g, Scan)], every, kept)
 
     # -- finding ----------------------------------------------------------------------------------------------------

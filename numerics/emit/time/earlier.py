@@ -15,7 +15,7 @@ from typing import Any
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row
-from derive.program.schedule import Scan
+from derive.program.schedule import Scan, members
 
 Group = Equation | Scan  # what a schedule is a list of
 
@@ -67,15 +67,11 @@ def earlier(groups: list[Group], results: Collection[str], readers: Mapping[str,
     return Earlier([_rewritten(g, found) for g in groups] if found else list(groups), found)
 
 
-def _equations(g: Group) -> tuple[Equation, ...]:
-    return g.equations if isinstance(g, Scan) else (g,)
-
-
 def _reads(groups: Iterable[Group]) -> dict[str, list[tuple[str, Read]]]:
     """``(reader, read)`` of every tensor, by its name."""
     found: dict[str, list[tuple[str, Read]]] = {}
     for g in groups:
-        for e in _equations(g):
+        for e in members(g):
             for r in e.reads():
                 found.setdefault(r.tensor.name, []).append((e.name, r))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation
-from derive.program.schedule import Scan
+from derive.program.schedule import Scan, members
 
 from .earlier import Group
 
@@ -52,24 +52,20 @@ def pairs(groups: list[Group], results: set[str]) -> list[Pair]:
 
 
 def _read_by(groups: Iterable[Group]) -> set[str]:
-    return {t.name for g in groups for e in _equations(g) for t in e.tensors()}
-
-
-def _equations(g: Group) -> tuple[Equation, ...]:
-    return g.equations if isinstance(g, Scan) else (g,)
+    return {t.name for g in groups for e in members(g) for t in e.tensors()}
 
 
 def _beside(groups: list[Group], f: Scan, r: Scan) -> tuple[Equation, ...]:
-    members = {e.name for g in (f, r) for e in g.equations}
+    both = {e.name for g in (f, r) for e in g.equations}
     backward = {e.name for e in r.equations}
-    known = {e.name for g in groups[: groups.index(r) + 1] for e in _equations(g)}
+    known = {e.name for g in groups[: groups.index(r) + 1] for e in members(g)}
     later = [g for g in groups[groups.index(r) + 1 :] if not isinstance(g, Scan)]
     return tuple(
         e
         for e in later
-        if step_of(e, members) is not None
+        if step_of(e, both) is not None
         and all(t.is_input or t.name in known for t in e.tensors())
-        and _in_time(e, r, members, backward)
+        and _in_time(e, r, both, backward)
     )
 
 
