@@ -3,6 +3,7 @@
 # make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
 # make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
+# make torch   torch for its processor build, the optional opponent and source of the tests that name it
 #
 # Needs python 3.11 or newer with venv; say PYTHON=/path/to/python to choose one.
 
@@ -14,7 +15,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs golden bench clean
+.PHONY: all demo test test-slow test-all check lint format types docs golden bench torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -63,6 +64,9 @@ golden: $(VENV)/with-test
 
 bench: $(VENV)/with-train
 	$(PY) -m benchmarks --out $(OUT)/bench $(ARGS)
+
+torch: $(VENV)/with-test
+	$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 
 clean:
 	rm -rf $(VENV) $(OUT) docs/_build docs/generated build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
