@@ -163,6 +163,15 @@ class Replay:
             return None  # an alteration that no longer makes sense, such as a factor whose range was its own
         return values
 
+    def at(self, arrays: Mapping[str, Any], only: frozenset[str] | None = None) -> Values:
+        """All values at other arrays of the same shapes, as they are; or those of some tensors with what they read."""
+        values = {**{n: np.asarray(a) for n, a in arrays.items()}, **self.known}
+        with np.errstate(all="ignore"):
+            for group, members, _ in self.groups:
+                if only is None or any(e.name in only for e in members):
+                    self._evaluate(group, values, {})
+        return values
+
     def _note(self, members: Sequence[Equation], changed: Changes, values: Values, moved: set[str]) -> None:
         """Which values are new: only what reads those is computed again."""
         for e in members:
