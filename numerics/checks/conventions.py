@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .ours import Ours
@@ -18,19 +20,26 @@ def by_convention(ours: Ours, name: str, theirs: np.ndarray, tolerance: float, d
     An element that no side moves must be right: there is no convention about it.  A little way is what rounding of
     ``dtype`` is, if that is more.
     """
-    rng = np.random.default_rng(ours.seed + 11)
     step = max(STEP, 4 * unit(dtype))
-    low, high = ours.arrays[name].copy(), ours.arrays[name].copy()
-    for _ in range(NEARBY):
-        near = {n: _beside(a, step, rng) if is_float(a) else a for n, a in ours.draw.arrays.items()}
-        found = ours.leaves(near)[name]
-        if not np.all(np.isfinite(found)):
-            return False
-        low, high = np.minimum(low, found), np.maximum(high, found)
+    low, high = nearby(ours.leaves, name, ours.draw.arrays, ours.seed, step)
+    if not np.all(np.isfinite(low + high)):
+        return False
     width = np.where(high - low > SMOOTH * step * ours.scale[name], high - low, 0.0)
     slack = np.where(width > 0, width, tolerance * ours.scale[name])
     centre = np.where(width > 0, (low + high) / 2, ours.arrays[name])
     return bool(np.all(np.abs(theirs - centre) <= width / 2 + slack))
+
+
+def nearby(
+    leaves: Callable[[dict], dict[str, np.ndarray]], name: str, arrays: dict, seed: int, step: float = STEP
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest that each element is, at inputs and a little way off them; NaN where one is not finite."""
+    rng = np.random.default_rng(seed + 11)
+    low = high = leaves(arrays)[name]
+    for _ in range(NEARBY):
+        found = leaves({n: _beside(a, step, rng) if is_float(a) else a for n, a in arrays.items()})[name]
+        low, high = np.minimum(low, found), np.maximum(high, found)
+    return low, high
 
 
 def _beside(a: np.ndarray, step: float, rng: np.random.Generator) -> np.ndarray:

@@ -47,7 +47,9 @@ class Coverage:
         """``seen: 3 of 3 conditions both ways; ties; B = 1.   not seen: ...``, and a line for each condition not met."""
         met = len(self.seen)
         all_ = met + len(self.missing) + len(self.allowed)
-        said = [f"{self.conditions} of {self.conditions} conditions both ways"] if met == all_ and self.conditions else []
+        said = (
+            [f"{self.conditions} of {self.conditions} conditions both ways"] if met == all_ and self.conditions else []
+        )
         if met < all_:
             said = [f"{met} of {all_} ways of {self.conditions} conditions"]
         text = "seen: " + ("; ".join([*said, *self.regimes]) or "no condition, no regime beside the first draw")
@@ -84,7 +86,9 @@ class Seen:
         self.conditions = [c for c in found if c.by_data]
         self.structural = [c for c in found if not c.by_data]
         self.winners = winners_of(self.program)
-        self.never = {text for c in found for way in (True, False) if impossible(self.program, c, way) for text in [c.text(way)]}
+        self.never = {
+            text for c in found for way in (True, False) if impossible(self.program, c, way) for text in [c.text(way)]
+        }
         self.places: dict[str, set[str]] = {}  # of each max: the places that could win at the sizes met
         self._replays: dict[tuple, Replay] = {}
 
@@ -142,7 +146,12 @@ class Seen:
     def coverage(self, allow: Iterable[str] = ()) -> Coverage:
         """The record for a report, given the ways that the caller allows to be missing."""
         missing = [c.text(way) for c, way in self.unmet()] + [w.text(p) for w, p in self.unwon()]
-        structural = [c.text(w) for c in self.structural for w in (True, False) if c.text(w) not in self.met | dict.fromkeys(self.never)]
+        structural = [
+            c.text(w)
+            for c in self.structural
+            for w in (True, False)
+            if c.text(w) not in self.met | dict.fromkeys(self.never)
+        ]
         allow = list(allow)
         known = {c.text(way) for c in self.conditions for way in (True, False)}
         known |= {w.text(p) for w in self.winners for p in self.places.get(w.equation.name, ())}

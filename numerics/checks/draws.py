@@ -7,7 +7,7 @@ starts at zero is not zero any more.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,13 @@ from derive.program.schedule import Scan, schedule
 from .coverage import Seen
 from .regimes import free_floats, value_regimes
 from .replay import Replay, points
-from .sampling import TELLING, draw, draw_sample, draw_sizes
+from .rounding import moved, scales
+from .sampling import TELLING, draw, draw_sample, draw_sizes, size_choices
 from .steering import Steering
 
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
 STEPS = 64  # of a recurrence in float32: what is lost a little at every step
+NOISE = 1e-9  # of a result that moves by more of itself when its inputs move by one rounding, no digit is known
 SPREADS = (3.0, 10.0)  # of two draws more where there are conditions: the thresholds of what is compared may be others
 STEERED = 3_000_000  # grid points of one evaluation beyond which conditions are met, but regimes not looked for
 
@@ -56,7 +58,7 @@ class Draw:
 
     @property
     def sizes_text(self) -> str:
-        return " ".join(f"{n}={v}" for n, v in sorted(self.by_name.items())) or "(fixed)"
+        return _sizes_text(self.sizes)
 
 
 class Drawing:
@@ -64,12 +66,54 @@ class Drawing:
 
     def __init__(self, d: Derivation, program: Program, names: list[str], fixed: dict[Size, int], targets: list[str]):
         self.d, self.program, self.names, self.fixed, self.targets = d, program, names, fixed, targets
+        self.instead = ""  # why other sizes were taken than the usual ones
         self._replays: dict[tuple, Replay] = {}
 
     def first(self, seed: int) -> Draw:
-        return self._at(draw_sizes(self.program, self.fixed, seed=seed, pool=TELLING), seed, "")
+        sizes, self.instead = self.telling(seed, TELLING)
+        return self._at(sizes, seed, "")
 
-    def after(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
+    # -- sizes at which the function is not degenerate -----------------------------------------------------------------
+
+    def telling(self, seed: int, pool: Sequence[int]) -> tuple[dict[Size, int], str]:
+        """Unequal sizes at which the fewest results are zero but for rounding, and a note where the first were not those.
+
+        ``det(X'X)`` of a wide X is 0 whatever X is: nothing can be compared there.
+        """
+        usual = draw_sizes(self.program, self.fixed, seed=seed, pool=pool) or {}
+        gone = self.degenerate(usual, seed)
+        if not gone:
+            return usual, ""
+        best, left = usual, gone
+        for sizes in size_choices(self.program, self.fixed, seed, pool):
+            found = self.degenerate(sizes, seed) if sizes != usual else gone
+            if len(found) < len(left):
+                best, left = sizes, found
+            if not left:
+                break
+        if best is usual:
+            return usual, ""
+        said = "not finite, or zero but for rounding"
+        return best, f"sizes {_sizes_text(best)} instead of {_sizes_text(usual)}, where {', '.join(gone)} is {said}"
+
+    def degenerate(self, sizes: dict[Size, int], seed: int) -> list[str]:
+        """The results that are nothing but rounding at drawn inputs; all of them where none is finite."""
+        try:
+            sample = draw_sample(self.program, self.finite(sizes), sizes, seed, self.d.wrt)
+        except DeriveError:
+            return list(self.targets)
+        replay = self._replays[_key(sizes)]
+
+        def leaves(arrays: dict) -> dict[str, np.ndarray]:
+            values = replay.at(arrays)
+            return {n: np.asarray(values[n], float) for n in self.targets}
+
+        found = leaves(sample.arrays)
+        change, scale = moved(leaves, sample.arrays, "float64", seed, draws=1), scales(found)
+        own = {n: float(np.max(np.abs(a), initial=0.0)) for n, a in found.items()}
+        return [n for n in own if not change[n] * scale[n] < NOISE * own[n]]
+
+    def after(self, first: Draw, seen: Seen, seed: int, squares: bool = True) -> Iterator[Draw]:
         """Everything after the first draw, which ``seen`` knows: conditions, then regimes of values, then of sizes.
 
         Whoever takes a draw tells ``seen`` what it met once it was compared.
@@ -77,14 +121,17 @@ class Drawing:
         yield self._at(first.sizes, seed + 1, f"another draw (seed {seed + 1})")
         yield from self.steered(first, seen, seed)
         yield from self.values(first, seen, seed)
-        yield from self.of_sizes(first, seen, seed)
+        yield from self.of_sizes(first, seen, seed, squares)
 
-    def of_sizes(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
+    def of_sizes(self, first: Draw, seen: Seen, seed: int, squares: bool) -> Iterator[Draw]:
         """Long axes where positions are compared or steps are taken, equal sizes, one element in the first axis."""
-        for sizes, name, dtype in self._regimes(first.sizes, seen, seed):
+        usual = set(self.degenerate(first.sizes, seed))
+        for sizes, name, dtype in self._regimes(first.sizes, seen, seed, squares):
             try:
                 found = self._at(sizes, seed + 2, name)
             except DeriveError:  # nothing finite there: a variance of one element, a matrix that is singular
+                found = None
+            if found is None or set(self.degenerate(sizes, seed + 2)) - usual:
                 seen.regime(name, False)
                 continue
             text = f"{name} ({found.sizes_text})"
@@ -95,11 +142,13 @@ class Drawing:
             arrays = {**found.arrays, **rounded}
             yield Draw(found.sizes, arrays, passed, text, compiled=False, regime=name, dtype=dtype)
 
-    def _regimes(self, sizes: dict[Size, int], seen: Seen, seed: int) -> Iterator[tuple[dict[Size, int], str, str]]:
+    def _regimes(
+        self, sizes: dict[Size, int], seen: Seen, seed: int, squares: bool
+    ) -> Iterator[tuple[dict[Size, int], str, str]]:
         long = self._long(sizes, seen)
         if long:
             yield from self._sized(long, "long axes", seed)
-        square = draw_sizes(self.program, self.fixed, square=True, seed=seed)
+        square = draw_sizes(self.program, self.fixed, square=True, seed=seed) if squares else None
         if square is not None and square != sizes:
             yield square, "equal sizes", "float64"
         lead = self._lead()
@@ -166,7 +215,7 @@ class Drawing:
 
     def finite(self, sizes: dict[Size, int]) -> Callable[[dict], bool]:
         """Whether all results are finite, by the derived program in NumPy."""
-        key = tuple(sorted((s.name, n) for s, n in sizes.items()))
+        key = _key(sizes)
 
         def holds(arrays: dict) -> bool:
             if key not in self._replays:
@@ -185,7 +234,9 @@ class Drawing:
         size = points(self.d.source, first.sizes)
         rng = np.random.default_rng(seed + 4)
         for text, arrays in search.draws(first.arrays, first.sizes, size):
-            if self.d.seed is not None:  # a cotangent that is small where the condition turns would hide what happens there
+            if (
+                self.d.seed is not None
+            ):  # a cotangent that is small where the condition turns would hide what happens there
                 signs = rng.choice([-1.0, 1.0], arrays[self.d.seed.name].shape)
                 arrays = {**arrays, self.d.seed.name: signs}
             yield self._of(arrays, first.sizes, f"a draw with {text}", "turn")
@@ -212,6 +263,14 @@ class Drawing:
                 passed[t.name] = like(arrays[t.name], given.passed[t.name])
                 arrays[t.name] = np.asarray(passed[t.name], float)
         return replace(given, arrays=arrays, passed=passed, text=f"{', '.join(zero)} drawn instead of all zero")
+
+
+def _key(sizes: dict[Size, int]) -> tuple:
+    return tuple(sorted((s.name, n) for s, n in sizes.items()))
+
+
+def _sizes_text(sizes: dict[Size, int]) -> str:
+    return " ".join(f"{n}={v}" for n, v in _key(sizes)) or "(fixed)"
 
 
 def like(values: np.ndarray, array: Any) -> Any:

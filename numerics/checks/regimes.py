@@ -14,7 +14,6 @@ import sympy
 from derive.language.facts import missing_value
 from derive.language.nodes import softplus
 from derive.language.tensor import Tensor
-from derive.program.program import Program
 from numerics.reference.definitions import size_value
 
 from .conditions import Condition, evaluated
@@ -97,7 +96,9 @@ def _labels(inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Re
                 yield from (Regime(name, {**start, t.name: changed[t.name]}, "tie") for t in group)
     for t in whole:
         if missing_value(t) is not None:
-            yield Regime(f"all of {t.name} missing", {**start, t.name: np.full_like(start[t.name], missing_value(t))}, "tie")
+            yield Regime(
+                f"all of {t.name} missing", {**start, t.name: np.full_like(start[t.name], missing_value(t))}, "tie"
+            )
 
 
 def _ties(seen: Seen, inputs: Sequence[Tensor], start: Arrays) -> Iterator[Regime]:
@@ -112,7 +113,9 @@ def _ties(seen: Seen, inputs: Sequence[Tensor], start: Arrays) -> Iterator[Regim
 
 
 def _at(c: Condition) -> str:
-    return c.text(True).partition(" where ")[0].replace(">=", "=").replace("<=", "=").replace(">", "=").replace("<", "=")
+    return (
+        c.text(True).partition(" where ")[0].replace(">=", "=").replace("<=", "=").replace(">", "=").replace("<", "=")
+    )
 
 
 def _large(inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) -> Iterator[Regime]:

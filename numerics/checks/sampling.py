@@ -84,6 +84,21 @@ def draw_sizes(
     )
 
 
+def size_choices(
+    program: Program, fixed: dict[Size, int], seed: int = 0, pool: Sequence[int] = UNEQUAL, most: int = 6
+) -> Iterator[dict[Size, int]]:
+    """A few sets of unequal sizes, the one of :func:`draw_sizes` first: a function may be degenerate at one of them."""
+    free = [s for s in program.sizes() if s not in fixed]
+    wanted, given = extents(program), 0
+    known: set[tuple[int, ...]] = set()
+    for values in _unequal_tries(len(free), seed, pool):
+        sizes = {**fixed, **dict(zip(free, values, strict=True))}
+        if given < most and tuple(values) not in known and _possible(wanted, sizes):
+            known.add(tuple(values))
+            given += 1
+            yield sizes
+
+
 def _square_tries(free: list[Size]) -> list[tuple[int, ...]]:
     return [(n,) * len(free) for n in (3, 4, 2, 5, 6, 8)] if free else []
 

@@ -33,7 +33,9 @@ OFFSETS = (1.0, 4.0, 10.0, 30.0, 100.0)
 UNKNOWN = 1e6  # by how much a guard fails that is nowhere decided
 
 Arrays = dict[str, np.ndarray]
-Margin = tuple[bool, float]  # whether a condition decides anything, and by how much it goes the wanted way; more is nearer
+Margin = tuple[
+    bool, float
+]  # whether a condition decides anything, and by how much it goes the wanted way; more is nearer
 
 
 class Steering:

@@ -1,0 +1,19 @@
+"""How far two results are from each other, where that makes sense at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def distance(ours: Any, reference: Any, scale: float) -> tuple[float | None, str]:
+    """The largest difference relative to a scale; None with a note where that makes no sense."""
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    if ours.shape != reference.shape:
+        return None, f"shape {ours.shape}, expected {reference.shape}"
+    for who, array in (("the kernel", ours), ("the reference", reference)):
+        bad = np.argwhere(~np.isfinite(array.astype(float)))
+        if len(bad):
+            return None, f"{who} is not finite at {tuple(int(n) for n in bad[0])}"
+    return float(np.max(np.abs(ours.astype(float) - reference.astype(float)), initial=0.0)) / scale, ""
