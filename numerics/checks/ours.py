@@ -15,7 +15,7 @@ import numpy as np
 from .draws import Draw
 from .opponent import flatten
 from .replay import Replay
-from .rounding import CAPS, FLOOR, Model, moved, scales, unit
+from .rounding import CAPS, FLOOR, Model, cancelled, moved, scales, unit
 
 NOTHING = 1e-12  # of the largest leaf: what a zero may be when it is computed
 STEPS = 1e9  # of a rounding unit, about: from how far a leaf moves by rounding to a hundredth of the move itself
@@ -32,6 +32,7 @@ class Ours:
     vanishing: set[str]
     leaves: Callable[[dict], dict[str, np.ndarray]]
     seed: int
+    jittered: Callable[[float, np.random.Generator], dict[str, np.ndarray]]
 
     def __post_init__(self) -> None:
         self._moved: dict[str, dict[str, float]] = {}
@@ -43,7 +44,9 @@ class Ours:
 
     def tolerance(self, model: Model, name: str, dtype: str) -> float:
         if dtype not in self._moved:
-            self._moved[dtype] = moved(self.leaves, self.draw.arrays, dtype, self.seed)
+            by_inputs = moved(self.leaves, self.draw.arrays, dtype, self.seed)
+            inside = cancelled(self.jittered, self.arrays, dtype, self.seed)
+            self._moved[dtype] = {n: max(by_inputs[n], inside[n]) for n in self.arrays}
         shift = self._moved[dtype][name] * scales(self.arrays)[name] / self.scale[name]
         return self._bound(model, name, dtype, shift)
 
@@ -83,4 +86,9 @@ def ours_at(
     scale = {n: FLOOR * largest or 1.0 if n in vanishing else own[n] for n in arrays}
     scale = {n: max(s, (least or {}).get(n, 0.0)) for n, s in scale.items()}
     slack = {n: 8 * largest / scale[n] if n not in vanishing else 0.0 for n in arrays}
-    return Ours(draw, arrays, scale, slack, vanishing, leaves, seed)
+
+    def jittered(step: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        values = Replay(d.program, draw.arrays, draw.sizes).jittered(draw.arrays, step, rng)
+        return {n: values[t] for n, t in tensors.items()}
+
+    return Ours(draw, arrays, scale, slack, vanishing, leaves, seed, jittered)
