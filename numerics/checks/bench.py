@@ -18,6 +18,7 @@ from .sampling import Sample
 from .second import DERIVATIVES
 
 AUTODIFF = "autodiff of the forward"
+CONVENTIONS = "stated conventions"
 
 
 class Bench:
@@ -65,11 +66,7 @@ class Bench:
     ) -> None:
         """One row of the report."""
         sizes, domain = (sample.text(), sample.domain) if sample else ("", "")
-        self.row(tensor, dtype, sizes, domain, opponent, error, scale, bound, **more)
-
-    def row(self, *row: Any, **more: Any) -> None:
-        """One row of the report whose sizes and inputs are told in words."""
-        self.findings.append(Finding(*row, **more))
+        self.findings.append(Finding(tensor, dtype, sizes, domain, opponent, error, scale, bound, **more))
 
     def opponent(self, sizes: dict, conventions: bool = False) -> Opponent:
         """Compiled once for each set of sizes; with conventions it is always the evaluator of the definitions."""

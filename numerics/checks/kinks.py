@@ -9,7 +9,7 @@ from sympy import Expr
 from derive.language.functions import FUNCTIONS
 from derive.program.program import Equation
 
-from .bench import Bench
+from .bench import CONVENTIONS, Bench
 from .distance import distance
 from .ground import float64
 from .rounding import Model, scales
@@ -57,7 +57,7 @@ def _row(
     if verdict == "ok" and (differs is None or differs > bound):
         by = "is not finite" if differs is None else f"differs by {differs * scale:.1e}"
         verdict, note = "convention", f"autodiff of the forward {by} at ties: {'; '.join(bench.d.kinks)}"
-    bench.add(name, "float64", sample, "stated conventions", error, scale, bound, verdict=verdict, note=note)
+    bench.add(name, "float64", sample, CONVENTIONS, error, scale, bound, verdict=verdict, note=note)
 
 
 def _tied(bench: Bench, sizes: dict) -> dict[str, np.ndarray]:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .bench import AUTODIFF, Bench
+from .bench import AUTODIFF, CONVENTIONS, Bench
 from .conventions import nearby
 from .distance import distance
 from .draws import Draw, Drawing
 from .ground import float64, in_precision
 from .opponent import label
 from .replay import Replay
+from .report import OK
 from .rounding import CAPS, Model, cancelled, moved, scales
 from .sampling import Sample
 
@@ -25,32 +26,30 @@ EQUATIONS = "the derived equations in NumPy"
 SATURATED = 1e-6  # of a result at the first sample: below that, nothing is left of it at large numbers
 
 Arrays = dict[str, np.ndarray]
-Worst = dict[str, tuple[float, float, float]]  # name -> error, scale, bound of the draw that came nearest to its bound
 
 
 def through_regions(bench: Bench, drawing: Drawing, sample: Sample) -> None:
-    """Rows for everything beyond the first sample, one for each tensor, and one more for each that fails."""
+    """Every draw beyond the first sample: a row for each result that fails at one, a note on how near the others came."""
     with float64():
         first = Draw(dict(sample.sizes), sample.arrays, {n: sample.arrays[n] for n in drawing.names})
         least = scales(bench.leaves(sample.arrays))
         if not bench.seen.small(sample.sizes):
             bench.notes.append("these sizes are too large to see which conditions are met")
             return
-        here, elsewhere = _Group(bench, least), _Group(bench, least)
+        regions = _Regions(bench, least)
         for draw in drawing.after(first, bench.seen, bench.seed, squares=False):
-            (here if draw.compiled else elsewhere).compare(draw)
-        here.rows(sample.text(), AUTODIFF)
-        elsewhere.rows("", EQUATIONS)
+            regions.compare(draw)
+        bench.notes.append(regions.text())
 
 
-class _Group:
-    """Draws that share a row for each result."""
+class _Regions:
+    """Draws that share a note; what fails at one has a row of its own, once, unless another rung has refused it."""
 
     def __init__(self, bench: Bench, least: dict[str, float]):
         self.bench, self.least = bench, least
-        self.worst: Worst = {}
-        self.regimes: list[str] = []
-        self.failed: set[str] = set()
+        self.nearest = 0.0  # the largest error, as a share of its bound
+        self.draws = 0
+        self.failed = {f.tensor for f in bench.findings if f.verdict not in OK}
 
     def compare(self, draw: Draw) -> None:
         bench = self.bench
@@ -99,28 +98,31 @@ class _Group:
         self, draw: Draw, name: str, error: float | None, scale: float, bound: float, note: str, good: bool
     ) -> None:
         if good and error is not None:
-            before = self.worst.get(name)
-            if before is None or error * before[2] > before[0] * bound:
-                self.worst[name] = error, scale, bound
+            self.nearest = max(self.nearest, error / bound)
         elif name not in self.failed:
             self.failed.add(name)
             where = Sample(draw.sizes, draw.arrays, draw.text)
-            opponent = AUTODIFF if draw.compiled and draw.kind != "large" else EQUATIONS
-            self.bench.add(name, draw.dtype, where, opponent, error, scale, bound, verdict="FAIL", note=note)
+            self.bench.add(
+                name, draw.dtype, where, self._opponent(draw), error, scale, bound, verdict="FAIL", note=note
+            )
+
+    def _opponent(self, draw: Draw) -> str:
+        if not draw.compiled or draw.kind == "large":
+            return EQUATIONS
+        return CONVENTIONS if self.bench.d.kinks else AUTODIFF
 
     def _met(self, draw: Draw, skipped: bool) -> None:
-        self.regimes.append(draw.regime or draw.text)
+        self.draws += 1
         self.bench.seen.add(draw.arrays, draw.sizes)
         if skipped:
             self.bench.seen.regime(f"{draw.regime or draw.text} (rounding alone decides there)", False)
         elif draw.regime:
             self.bench.seen.regime(draw.regime)
 
-    def rows(self, sizes: str, opponent: str) -> None:
-        """One row for each result, at the draw that came nearest to its bound."""
-        said = f"{len(self.regimes)} more draws" if sizes else "; ".join(self.regimes)
-        for name, (error, scale, bound) in self.worst.items():
-            self.bench.row(name, "float64", sizes or "other", said, opponent, error, scale, bound)
+    def text(self) -> str:
+        return (
+            f"{self.draws} more draws, for conditions and regimes: errors up to {self.nearest:.1e} of their tolerance"
+        )
 
 
 class _Equations:
