@@ -21,6 +21,7 @@ from .conditions import Condition
 INF = float("inf")
 Range = tuple[float, float]
 ALL: Range = (-INF, INF)
+TINY = 5e-324  # above 0, and no more
 DEEP = 200  # equations that a range is followed through
 
 
@@ -126,7 +127,7 @@ def _declared(t: Tensor) -> Range:
         bound = t.below
         known = bound is not None and getattr(bound, "is_Integer", False)
         return ALL if "missing" in kinds or bound is None else (0.0, float(bound) - 1 if known else INF)
-    return (0.0, INF) if kinds & {"positive", "nonnegative"} else ALL
+    return (TINY, INF) if "positive" in kinds else (0.0, INF) if "nonnegative" in kinds else ALL
 
 
 def _known(low: float, high: float) -> Range:

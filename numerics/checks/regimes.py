@@ -18,6 +18,7 @@ from numerics.reference.definitions import size_value
 
 from .conditions import Condition, evaluated
 from .coverage import Seen
+from .sampling import with_zeros
 from .steering import planted
 
 Arrays = dict[str, np.ndarray]
@@ -42,7 +43,7 @@ def value_regimes(
     """The regimes that are finite, each with its inputs; of the others :class:`Seen` is told that none was in them."""
     rng = np.random.default_rng(seed + 7)
     tries = [
-        *_zeros(inputs, start, rng),
+        *_zeros(inputs, start, sizes, rng),
         *_labels(inputs, start, sizes),
         *_ties(seen, inputs, start),
         *_large(inputs, start, rng),
@@ -62,16 +63,16 @@ def free_floats(inputs: Sequence[Tensor], start: Arrays) -> list[Tensor]:
     return [t for t in inputs if t.dtype == "float" and not t.facts and t.name in start]
 
 
-def _zeros(inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) -> Iterator[Regime]:
+def _zeros(inputs: Sequence[Tensor], start: Arrays, sizes: dict, rng: np.random.Generator) -> Iterator[Regime]:
     """Some elements exactly zero, in all tensors or in one; and a whole row."""
     floats = free_floats(inputs, start)
-    some = {t.name: np.where(rng.random(start[t.name].shape) < 0.3, 0.0, start[t.name]) for t in floats}
-    for a in some.values():
-        if a.size > 1:
-            a.flat[0] = 0.0
-    if floats:
+    with_them = {
+        t.name: with_zeros(start[t.name], t, sizes, rng) for t in inputs if t.dtype == "float" and t.name in start
+    }
+    some = {n: a for n, a in with_them.items() if a is not None}
+    if some:
         yield Regime("exact zeros", {**start, **some}, "tie")
-        yield from (Regime("exact zeros", {**start, t.name: some[t.name]}, "tie") for t in floats)
+        yield from (Regime("exact zeros", {**start, n: a}, "tie") for n, a in some.items())
     for t in floats:
         if t.rank > 1 and t.role != "parameter":
             array = np.array(start[t.name])

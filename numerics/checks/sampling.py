@@ -216,6 +216,18 @@ def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndar
     return found
 
 
+def with_zeros(found: np.ndarray, t: Tensor, sizes: dict[Size, int], rng: np.random.Generator) -> np.ndarray | None:
+    """An input with some elements exactly zero, whose declared facts still hold; None where they exclude that."""
+    if {f.kind for f in t.facts} - {"nonnegative", "sums_to"} or found.size < 2:
+        return None
+    zero = rng.random(found.shape) < 0.4
+    zero.flat[0] = True
+    for f in t.facts:
+        if isinstance(f, SumsTo):  # something is left of every sum
+            zero &= found < found.max(axis=f.axis(t), keepdims=True)
+    return _with_facts(np.where(zero, 0.0, found), t, sizes)
+
+
 def draw_sample(
     program: Program, finite: Callable[[dict], bool], sizes: dict[Size, int], seed: int = 0, wrt: Iterable[Tensor] = ()
 ) -> Sample:

@@ -19,7 +19,7 @@ from derive.program.program import Program
 from .conditions import Condition, Winner, ancestors, evaluated
 from .coverage import Seen, Way
 from .replay import QuickEvaluator
-from .sampling import DOMAINS, draw_arrays
+from .sampling import DOMAINS, draw_arrays, with_zeros
 
 BUDGET = 1500  # evaluations of definitions for one check, however many conditions it has
 GOES: tuple = (True, 0.0)
@@ -28,7 +28,7 @@ POINTS = 3_000_000_000  # grid points for one check: large programs are evaluate
 ROUNDS = 4  # of moves for one way
 HALVINGS = 20
 NEAR = 1e-4  # of the move: how near its turning point a condition is met
-FACTORS = (-1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 0.3, 0.01)
+FACTORS = (-1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 0.3, 0.01, 1e-4, 1e-8)
 OFFSETS = (1.0, 4.0, 10.0, 30.0, 100.0)
 UNKNOWN = 1e6  # by how much a guard fails that is nowhere decided
 
@@ -117,6 +117,10 @@ class Steering:
             yield from ({**here, t.name: here[t.name] + s * o} for o in OFFSETS for s in (1.0, -1.0))
         if len(free) > 1:
             yield from ({**here, **{t.name: here[t.name] * f for t in free}} for f in FACTORS)
+        for t in movable:
+            zeroed = with_zeros(here[t.name], t, self.sizes, self.rng) if t.dtype == "float" else None
+            if zeroed is not None:
+                yield {**here, t.name: zeroed}
         for domain in (*DOMAINS, *DOMAINS):
             fresh = draw_arrays(self.inputs, self.sizes, {t.name: domain for t in movable}, self.rng, self.wrt)
             yield {**here, **{t.name: fresh[t.name] for t in movable}}
