@@ -19,6 +19,8 @@ from .replay import Replay, points
 
 LARGE = 200_000_000  # grid points of one evaluation: beyond them the conditions of given inputs are not looked at
 
+TO = " to +-1e4"  # how the regime of one tensor that is large is called
+
 Way = tuple[Condition, bool]
 
 
@@ -45,15 +47,13 @@ class Coverage:
 
     def lines(self) -> list[str]:
         """``seen: 3 of 3 conditions both ways; ties; B = 1.   not seen: ...``, and a line for each condition not met."""
-        met = len(self.seen)
-        all_ = met + len(self.missing) + len(self.allowed)
-        said = (
-            [f"{self.conditions} of {self.conditions} conditions both ways"] if met == all_ and self.conditions else []
-        )
-        if met < all_:
-            said = [f"{met} of {all_} ways of {self.conditions} conditions"]
-        text = "seen: " + ("; ".join([*said, *self.regimes]) or "no condition, no regime beside the first draw")
-        found = [text + (f".   not seen: {'; '.join(self.absent)}" if self.absent else "")]
+        met, ways = len(self.seen), len(self.seen) + len(self.missing) + len(self.allowed)
+        of = f"{self.conditions} condition{'' if self.conditions == 1 else 's'}"
+        said = [f"{self.conditions} of {of} both ways" if met == ways else f"{met} of {ways} ways of {of}"]
+        text = "; ".join([*(said if self.conditions else []), *_together(self.regimes)])
+        found = [
+            f"seen: {text or 'the first draw'}" + (f".   not seen: {'; '.join(self.absent)}" if self.absent else "")
+        ]
         found += [f"not seen: {way}" for way in self.missing]
         found += [f"not seen, as allowed: {way}" for way in self.allowed]
         return found + [f"never true: {way}" for way in self.impossible]
@@ -68,6 +68,13 @@ class Coverage:
             "regimes": list(self.regimes),
             "regimes_not_seen": list(self.absent),
         }
+
+
+def _together(regimes: tuple[str, ...]) -> list[str]:
+    """Regimes of single tensors in one: ``+-1e4 in x, W``."""
+    alone = [r for r in regimes if TO not in r]
+    tensors = [r.removesuffix(TO) for r in regimes if TO in r]
+    return alone + ([f"+-1e4 in {', '.join(tensors)}"] if tensors else [])
 
 
 @dataclass

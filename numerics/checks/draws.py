@@ -166,11 +166,11 @@ class Drawing:
                 yield found, name, dtype
 
     def _lead(self) -> Size | None:
-        """The size of the first axis of the data: how many examples there are."""
-        names = {t.name for t in self.d.wrt}
+        """The size of the first axis of the data that no recurrence goes along: how many examples there are."""
+        names, steps = {t.name for t in self.d.wrt}, self._steps()
         inputs = sorted(self.program.inputs, key=lambda t: (t.name in names, t.role != "data"))
-        leads = [t.axes[0] for t in inputs if t.rank and isinstance(t.axes[0], Size)]
-        return next((s for s in leads if s not in self.fixed), None)
+        leads = [a for t in inputs for a in t.axes[:1]] + [a for t in inputs for a in t.axes[1:2]]
+        return next((s for s in leads if isinstance(s, Size) and s not in (*self.fixed, *steps)), None)
 
     def _steps(self) -> list[Size]:
         """The sizes of the axes along which recurrences go."""

@@ -17,7 +17,7 @@ from derive.language.tensor import Tensor
 from numerics.reference.definitions import size_value
 
 from .conditions import Condition, evaluated
-from .coverage import Seen
+from .coverage import TO, Seen
 from .sampling import with_zeros
 from .steering import planted
 
@@ -77,7 +77,7 @@ def _zeros(inputs: Sequence[Tensor], start: Arrays, sizes: dict, rng: np.random.
         if t.rank > 1 and t.role != "parameter":
             array = np.array(start[t.name])
             array[0] = 0.0
-            yield Regime("a whole row zero", {**start, t.name: array}, "tie")
+            yield Regime("a whole row exactly 0", {**start, t.name: array}, "tie")
 
 
 def _labels(inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Regime]:
@@ -126,7 +126,7 @@ def _large(inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) ->
         array = np.asarray(rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-1, 4, shape))
         if array.size:
             array.flat[-1] = LARGE if array.size > 1 else array.flat[-1]
-        yield Regime(f"{t.name} up to 1e4", {**start, t.name: array}, "large")
+        yield Regime(t.name + TO, {**start, t.name: array}, "large")
 
 
 def _exponents(seen: Seen, inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Regime]:
