@@ -24,7 +24,7 @@ from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
 from derive.language.naming import numbered, primed
-from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum
+from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, Sum, maximum, minimum
 from derive.language.tensor import Read, Tensor
 
 from .check import check
@@ -338,6 +338,8 @@ class Ingest:
             return e
         if isinstance(e, MatrixFunction) and e.at:
             return self.inverse(e, scope)
+        if isinstance(e, Prod):
+            return self.product(e, scope)
         if isinstance(e, Reduction):
             return self.name(e, scope, type(e).__name__.lower())
         if holds_group(e):
@@ -431,6 +433,30 @@ class Ingest:
         )
         self.names[name] = made
         return made
+
+    def product(self, e: Prod, scope: Letters) -> Read:
+        """The last of the running products ``P[i] = (P[i-1] + [i = 0]) f[i]``: a recurrence, as reads before the start are 0.
+
+        Its adjoint is the running product from the other end, so that of each factor is the product of all others.
+        """
+        first, *rest = e.binders
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        found = key(e, {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)})
+        made = self.shared.get(found)
+        if made is None:
+            i = self.fresh(first)
+            body = replaced(e.body, {first: i})
+            inside = Prod(body, *rest) if rest else body
+            plain = isinstance(inside, Read) and inside.tensor.dtype == "float"
+            factor = inside if plain else self.name(inside, (*letters, i), "in")
+            made = self.intermediate(e, (*letters, i), "prod", found)
+            terms = (
+                Term(Integer(1), (Read(made, *letters, i - 1), factor)),
+                Term(Integer(1), (factor,), (), (Row("==", i, Integer(0)),)),
+            )
+            self.equations.append(Equation(made, (*letters, i), terms))
+            self.shared[found] = made
+        return Read(made, *letters, first.size - 1)
 
     def inverse(self, e: Inverse, scope: Letters) -> Read:
         """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
