@@ -45,10 +45,10 @@ __all__ = [
     "Activation", "Derivation", "DerivationError", "DeriveError", "Determinant", "Equation", "Expansion",
     "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Prod", "Program",
     "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
-    "backprop", "block", "define", "derive_matrix", "det", "dropped_term", "examples", "from_matrix",
-    "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logdet",
+    "backprop", "block", "define", "derive_matrix", "det", "digamma", "dropped_term", "examples", "from_matrix",
+    "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logdet", "loggamma",
     "losses", "matrix", "matrix_notation", "maximum", "minimum", "missing", "nonnegative", "norm2", "parse",
-    "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
+    "polygamma", "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
     "sums_to", "symmetric", "taylor", "tensor", "trace", "vjp", "with_update", "written_out",
 ]
 # fmt: on

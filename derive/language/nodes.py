@@ -224,6 +224,10 @@ class loggamma(Function):
     nargs = 1
     is_real = True
 
+    @classmethod
+    def eval(cls, x: Expr) -> Expr | None:
+        return sympy.zoo if x.is_zero else None
+
     def fdiff(self, argindex: int = 1) -> Expr:
         if argindex != 1:
             raise ArgumentIndexError(self, argindex)
@@ -235,6 +239,10 @@ class digamma(Function):
 
     nargs = 1
     is_real = True
+
+    @classmethod
+    def eval(cls, x: Expr) -> Expr | None:
+        return sympy.zoo if x.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> Expr:
         if argindex != 1:
@@ -252,7 +260,7 @@ class polygamma(Function):
     def eval(cls, n: Expr, x: Expr) -> Expr | None:
         if not (n.is_Integer and n.is_nonnegative):
             raise UnsupportedError(f"polygamma({n}, {x}): the order is a whole number, as in polygamma(1, x)")
-        return digamma(x) if n == 0 else None
+        return digamma(x) if n == 0 else sympy.zoo if x.is_zero else None
 
     def fdiff(self, argindex: int = 1) -> Expr:
         if argindex != 2:

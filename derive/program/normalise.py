@@ -215,7 +215,10 @@ def _sympy_range(e: sympy.Sum | sympy.Product, ingest: Asking) -> Sum | Prod:
     for limits in e.limits:
         i, *rest = limits
         if not isinstance(i, Index):
-            ingest.fail(IndexCaptureError, f"sympy.{type(e).__name__} over {i}: it is not an index; make one with dv.index(name)")
+            ingest.fail(
+                IndexCaptureError,
+                f"sympy.{type(e).__name__} over {i}: it is not an index; make one with dv.index(name)",
+            )
         low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
         conditions = [
             c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at

@@ -178,7 +178,11 @@ class Expressions:
     def _read(self, node: Node, scope: Scope) -> Read:
         name = node.token.text
         if name not in self.tensors:
-            hint = f"; {name}[...] reduces over indices and is followed by (...)" if name in (*REDUCTIONS, *MATRICES) else ""
+            hint = (
+                f"; {name}[...] reduces over indices and is followed by (...)"
+                if name in (*REDUCTIONS, *MATRICES)
+                else ""
+            )
             raise self.error(
                 node.token,
                 f"unknown tensor {name!r}"
@@ -218,7 +222,7 @@ class Expressions:
             return REDUCED[node.token.text](body, *over)
 
     def _matrix(self, node: Node, scope: Scope) -> Expr:
-        """``inverse[p,q](A[p,q])[i,j]``, ``logdet[p,q](A[p,q])``; of a tensor's own two axes ``inverse(A)[i,j]``, ``logdet(A)``."""
+        """``inverse[p,q](A[p,q])[i,j]`` and ``logdet[p,q](A[p,q])``; of all of A ``inverse(A)[i,j]`` and ``logdet(A)``."""
         body, *at = node.args or (node,)
         kind = MATRIX[node.token.text]
         if node.words:

@@ -336,7 +336,11 @@ class Parser:
         if self.is_op("("):
             self.take()
             args = self.listed(")", self.expression)
-            return Node("matrix", name, (*args, *self.element(name))) if name.text in MATRICES else Node("call", name, args)
+            return (
+                Node("matrix", name, (*args, *self.element(name)))
+                if name.text in MATRICES
+                else Node("call", name, args)
+            )
         if not self.is_op("["):
             return Node("name", name)
         self.take()
@@ -359,7 +363,9 @@ class Parser:
         """The two positions that an inverse is read at; a determinant is a number."""
         if not name.text.startswith("inv"):
             return ()
-        self.expect("[", f"'[' and two indices: {name.text} is a matrix, read at an element, as in {name.text}(A)[i, j]")
+        self.expect(
+            "[", f"'[' and two indices: {name.text} is a matrix, read at an element, as in {name.text}(A)[i, j]"
+        )
         return self.listed("]", self.expression)
 
     def parentheses(self) -> Node:

@@ -21,7 +21,13 @@ COMMANDS = {f.text[0]: f.latex for f in FUNCTIONS.values()} | {  # what else a f
     "diagonal": r"\operatorname{diagonal}",
     "vec": r"\operatorname{vec}",
 }
-BIG = {"matrix": r"\operatorname*{mat}", "sum": r"\sum", "prod": r"\prod", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
+BIG = {
+    "matrix": r"\operatorname*{mat}",
+    "sum": r"\sum",
+    "prod": r"\prod",
+    "max": r"\max",
+    "argmax": r"\operatorname*{arg\,max}",
+}
 FENCES = {
     "abs": (r"\lvert ", r"\rvert "),
     "norm": (r"\lVert ", r"\rVert "),
