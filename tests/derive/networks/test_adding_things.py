@@ -258,8 +258,8 @@ def test_a_primitive_is_two_rows(house):
     assert r"\operatorname{Ei}" in found["expint"]["latex"] and r"\beta" in found["bump"]["latex"]
     assert ">β<" in found["bump"]["page"]
     assert found["expint"]["value"] == pytest.approx(-0.5425432647 + 0.4542199049)
-    slopes = [math.exp(x) / x for x in (0.25, 0.5)]
-    assert found["expint"]["compiled"] == pytest.approx([found["expint"]["value"], *slopes], rel=1e-6)
+    slopes = [math.exp(x) / x for x in (0.25, 0.5)]  # the values nearly cancel, and are float32
+    assert found["expint"]["compiled"] == pytest.approx([found["expint"]["value"], *slopes], rel=1e-5)
     assert found["bump"]["value"] == pytest.approx(1 / 1.0625 + 1 / 1.25)
     assert not any(f["undecided"] for f in found.values())
     assert all("exp" in found["expint"]["matrix"] and "x" in f["matrix"] for f in found.values())
