@@ -57,6 +57,21 @@ def run(made: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, dict[str, np.n
 class Array(np.ndarray):
     """An array with the out-of-place updates of JAX: ``a.at[k].add(v)``."""
 
+    def __getitem__(self, places: Any) -> Any:
+        try:
+            return super().__getitem__(places)
+        except IndexError:  # JAX reads the nearest element there is
+            places = places if isinstance(places, tuple) else (places,)
+            if any(not (p is None or isinstance(p, slice) or np.asarray(p).dtype.kind in "iu") for p in places):
+                return _ours(jnp.asarray(self)[places])
+            axes = iter(self.shape)
+            inside = [
+                p if p is None else np.clip(p, -n, n - 1) if not isinstance(p, slice) else p
+                for p in places
+                for n in ((0,) if p is None else (next(axes),))
+            ]
+            return super().__getitem__(tuple(inside))
+
     @property
     def at(self) -> _At:
         return _At(self)
@@ -69,14 +84,18 @@ class _At:
     def __getitem__(self, places: Any) -> _At:
         return _At(self.array, places)
 
-    def add(self, amount: Any, **_: Any) -> np.ndarray:
-        out = self.array.copy()
-        np.add.at(out, self.places, amount)
-        return out
+    def add(self, amount: Any, **how: Any) -> np.ndarray:
+        return self._changed("add", np.add.at, amount, how)
 
-    def set(self, amount: Any, **_: Any) -> np.ndarray:
+    def set(self, amount: Any, **how: Any) -> np.ndarray:
+        return self._changed("set", np.ndarray.__setitem__, amount, how)
+
+    def _changed(self, name: str, change: Callable[..., None], amount: Any, how: Mapping[str, Any]) -> np.ndarray:
         out = self.array.copy()
-        out[self.places] = amount
+        try:
+            change(out, self.places, amount)
+        except IndexError:  # JAX leaves out what is to be written outside the array
+            return _ours(getattr(jnp.asarray(self.array).at[self.places], name)(amount, **how))
         return out
 
 
@@ -122,8 +141,17 @@ def _scan(
     for t in range(steps)[:: -1 if reverse else 1]:
         carry, y = f(carry, jax.tree.map(lambda a, t=t: _ours(a[t]), xs))
         outs.append(y)
+    if not outs:  # no step: one on zeros says what the steps would give
+        _, y = f(init, jax.tree.map(lambda a: np.zeros(a.shape[1:], a.dtype).view(Array), xs))
+        return init, jax.tree.map(lambda a: np.zeros((0, *np.shape(a))).view(Array), y)
     stacked = jax.tree.map(lambda *ys: _ours(np.stack(ys)), *(outs[::-1] if reverse else outs))
     return carry, stacked
+
+
+def _fori_loop(low: int, high: int, body: Callable, state: Any, **_: Any) -> Any:
+    for t in range(int(low), int(high)):
+        state = body(t, state)
+    return state
 
 
 def _pad(array: np.ndarray, fill: Any, pads: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -169,6 +197,7 @@ NN = {"sigmoid": lambda x: special.expit(x).view(Array), "softplus": lambda x: n
 LAX = Namespace(
     {
         "scan": _scan,
+        "fori_loop": _fori_loop,
         "erf": _wrapped(special.erf),
         "erfc": _wrapped(special.erfc),
         "rsqrt": lambda x: 1 / np.sqrt(x),

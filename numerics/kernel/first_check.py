@@ -33,7 +33,7 @@ from .kernel import Kernel
 
 BUDGET = 5_000_000  # elements of the grids of all terms; an equation counts as OVERHEAD of them besides
 OVERHEAD = 10_000
-SIZES = (3, 5, 2, 4, 6, 7, 8, 9)
+SIZES = (3, 5, 4, 6, 7, 8, 9)
 CLOSE, STEP, SLOPE = 1e-7, 1e-5, 1e-2
 
 Values = Mapping[str, Any]
