@@ -79,7 +79,7 @@ class EarlyStopping(Callback):
         How much better counts as better.
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; auto: smaller for losses and errors, larger for the rest.
-    restore_best : bool
+    restore_best_weights : bool
         Whether the fit ends with the best parameters and running averages, also where it ran to its end.
 
     References
@@ -96,7 +96,7 @@ class EarlyStopping(Callback):
         patience: int = 5,
         min_delta: float = 0.0,
         mode: str = "auto",
-        restore_best: bool = True,
+        restore_best_weights: bool = True,
     ):
         if mode not in ("auto", "min", "max"):
             raise InputError(f"EarlyStopping: mode is {mode!r}; accepted are 'auto', 'min', 'max'")
@@ -105,7 +105,7 @@ class EarlyStopping(Callback):
         falls = "loss" in monitor or "error" in monitor or monitor.endswith(("mae", "mse", "perplexity"))
         self.monitor, self.patience, self.min_delta = monitor, int(patience), abs(float(min_delta))
         self.mode = mode if mode != "auto" else "min" if falls else "max"
-        self.restore_best = restore_best
+        self.restore_best_weights = restore_best_weights
         self._fresh()
 
     def _fresh(self):
@@ -127,7 +127,7 @@ class EarlyStopping(Callback):
         gain = 0.0 if self.best is None else (self.best - now if self.mode == "min" else now - self.best)
         if self.best is None or gain > self.min_delta:
             self.best, self.best_epoch, self.waited = now, trainer.epoch, 0
-            if self.restore_best:
+            if self.restore_best_weights:
                 self._kept = {"params": dict(trainer.params), "state": dict(trainer.state)}
             return False
         self.waited += 1
