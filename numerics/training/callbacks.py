@@ -5,7 +5,8 @@ A callback is told five things.  It is given the trainer, and a row: a dict that
 ================  =========================================  =======================================================
 event             when                                       the row has
 ================  =========================================  =======================================================
-on_fit_begin      before the first step                      epochs, steps (in an epoch), batch_size, examples
+on_fit_begin      before the first step                      epochs, steps (in an epoch), batch_size, examples; None
+                                                             where an iterable does not say
 on_epoch_begin    before the first step of an epoch          epoch (from 1), epochs, steps, done (steps, if resumed)
 on_step_end       after a step                               epoch, step (in the epoch, from 1), steps, loss
 on_epoch_end      after an epoch and its validation          loss, the metrics, val_..., learning_rate, seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
-from derive.networks import activations
+from derive.networks import activations, elsewhere
 
 from .base import Layer
 from .penalty import Penalty
@@ -73,7 +73,7 @@ def layer_from(config: Mapping[str, Any]) -> Layer:
     if unknown:
         fields = LAYERS[kind].fields
         raise DeriveError(
-            f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
+            f"layer {kind}: unknown argument {unknown[0]!r}{elsewhere.hint(unknown[0], fields, elsewhere.OPTIONS)}; it takes "
             f"{', '.join(fields)}"
         )
     inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "class" in v}
