@@ -38,7 +38,7 @@ def test_saved_as_data(name):
 
 
 def test_the_pieces_of_a_maxout_are_drawn_like_dense_kernels():
-    model = alone(L.Maxout(400, pieces=3, kernel_init="he_normal"), (200,))
+    model = alone(L.Maxout(400, pieces=3, kernel_initializer="he_normal"), (200,))
     drawn = np.asarray(nx.init(model)["maxout_1_kernel"])
     assert drawn.shape == (200, 400, 3)
     assert drawn.std(axis=(0, 1)) == pytest.approx(np.full(3, np.sqrt(2 / 200)), rel=0.02)

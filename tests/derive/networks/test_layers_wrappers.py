@@ -86,7 +86,7 @@ def test_carried_states_join_two_windows_into_one():
         lambda: dv.Sequential(
             [L.Embedding(7, 3), L.Bidirectional(L.LSTM(2, peepholes=True)), L.Dense(2)], input_shape=(4,)
         ),
-        lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset="before")], input_shape=(4, 3)),
+        lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset_after=False)], input_shape=(4, 3)),
         encoder_decoder,
     ],
 )
