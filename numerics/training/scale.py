@@ -37,7 +37,7 @@ def warn_of_scale(trainer: Any, X: Any) -> None:
 
 def _reads_plainly(trainer: Any, name: str) -> bool:
     """Whether the layers that read the input multiply it by weights; a normalization scales it by itself."""
-    return not any(p.layer.kind.endswith("_norm") for p in trainer.model.layers[:1])
+    return not any(getattr(p.layer, "kind", "").endswith("_norm") for p in trainer.model.layers[:1])
 
 
 def _said(given: Any, said: str) -> str | None:

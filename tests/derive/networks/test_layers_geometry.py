@@ -101,7 +101,7 @@ def test_same_padding_holds_at_every_size(built, stride, taps):
                 convolve(x=x, conv1d_1_kernel=w)
             continue
         layout = ("NTC", "TIO", "NTC")
-        z = convolve(x=x, conv1d_1_kernel=w)[0]
+        z = convolve(x=x, conv1d_1_kernel=w)["conv1d_1"]
         np.testing.assert_allclose(
             z, lax.conv_general_dilated(x, w, (stride,), "SAME", dimension_numbers=layout), atol=1e-6
         )
@@ -201,8 +201,8 @@ def test_geometry_that_cannot_be(make, shape, message):
         (lambda: L.Conv2D(4, 3, padding=((1, 2, 3), 0)), r"a pair is \(before, after\)"),
         (lambda: L.Conv2D(4, 3, strides=0), r"Conv2D: strides is 0"),
         (
-            lambda: L.Conv2D(4, 3, strides=2),
-            r"Conv2D: unknown option .strides.; did you mean .stride.\?; it takes filters, ",
+            lambda: L.Conv2D(4, 3, stride=2),
+            r"Conv2D: unknown option .stride.; that is .strides. here; it takes filters, ",
         ),
         (lambda: L.ZeroPadding2D("same"), r"ZeroPadding2D: padding is 'same'"),
         (lambda: L.UpSampling2D(2, "cubic"), r"interpolation is 'cubic'; accepted are 'nearest' and 'bilinear'"),
@@ -210,7 +210,7 @@ def test_geometry_that_cannot_be(make, shape, message):
         (lambda: L.BatchNorm(momentum=1), r"BatchNorm: momentum is 1"),
         (lambda: L.BatchNorm(epsilon="small"), r"BatchNorm: epsilon is 'small'"),
         (lambda: L.LocalResponseNorm(4), r"n is 4; accepted is an odd number"),
-        (lambda: L.Reshape((-1, -1)), r"Reshape: shape is \(-1, -1\)"),
+        (lambda: L.Reshape((-1, -1)), r"Reshape: target_shape is \(-1, -1\)"),
     ],
 )
 def test_arguments_that_cannot_be(make, message):

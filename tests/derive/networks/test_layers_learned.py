@@ -115,9 +115,9 @@ def test_an_empty_bag_gives_zero_and_no_gradient(x64):
         ),
         (lambda: alone(L.RBF(0), (2,)), ShapeError, r"RBF\(0\): units is 0"),
         (
-            lambda: L.PReLU(init="he_norml"),
+            lambda: L.PReLU(alpha_initializer="he_norml"),
             DeriveError,
-            "PReLU: init: unknown initializer 'he_norml'; did you mean 'he_normal'",
+            "PReLU: alpha_initializer: unknown initializer 'he_norml'; did you mean 'he_normal'",
         ),
         (lambda: L.EmbeddingBag(6, 3, mode="avg"), DeriveError, "unknown mode 'avg'.*accepted are sum, mean, max"),
         (lambda: L.EmbeddingBag(6, 3, mode="max", weighted=True), DeriveError, "mode 'max' takes no weights"),
