@@ -325,6 +325,10 @@ class logaddexp(Function):
     nargs = 2
     is_real = True
 
+    @classmethod
+    def definition(cls, a: Expr, b: Expr) -> Expr:
+        return sympy.log(sympy.exp(a) + sympy.exp(b))
+
     def fdiff(self, argindex: int = 1) -> Expr:
         a, b = self.args
         return sigmoid(a - b) if argindex == 1 else sigmoid(b - a)

@@ -28,6 +28,7 @@ from derive.program.schedule import Scan, in_order, schedule
 from derive.program.terms import collect
 
 from .chain_rule import CHAIN_RULE, SEED, chain_rule
+from .collecting import EXPAND, FACT, HOIST, KNOWN_SUM
 from .contract import CONTRACTION, contract
 from .exponentials import LOGISTIC, WRITTEN_OUT
 from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
@@ -38,7 +39,7 @@ from .max_first import MAX_FIRST, SET_APART, max_first
 from .regroup import REGROUPING, regroup
 from .rule import Rule
 from .saved_values import SAVED_VALUE
-from .simplify import COLLECT, EXPAND, FACT, GUARD, HOIST, JOIN, KNOWN_SUM, SUBSTITUTION, join_exponents, simplify
+from .simplify import COLLECT, GUARD, JOIN, SUBSTITUTION, join_exponents, simplify
 from .stabilize import STABILIZE, stabilize
 from .work import NEW_NAME, Backward, Forward, Work
 

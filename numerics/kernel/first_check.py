@@ -193,7 +193,7 @@ def _refusal(
 def _slope(d: Derivation, results: Values, arrays: Values, sizes: Mapping[Size, int]) -> str:
     """The gradients together, along one direction, against a central difference of the definitions."""
     grads = dict(d.results).get("grads")
-    if d.kind not in ("backprop", "vjp") or grads is None or d.kinks or any(t.facts for t in d.wrt):
+    if d.kind not in ("backprop", "vjp") or grads is None or d.kinks or any(t.facts or not t.is_input for t in d.wrt):
         return ""
     if any(
         type(n).__name__ == "stop_gradient"

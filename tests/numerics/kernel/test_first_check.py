@@ -115,6 +115,6 @@ def test_ten_layers_in_a_fifth_of_a_second_and_once():
 def test_the_kernel_of_a_trainer_is_checked():
     model = dv.Sequential([L.Dense(4, activation="tanh"), L.Dense(2)], input_shape=(3,))
     trainer = nx.Trainer(model, loss="sparse_softmax_cross_entropy", optimizer=optax.sgd(0.1))
-    x, y = np.zeros((4, 3), np.float32), np.zeros(4, np.int32)
+    x, y = np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1], np.int32)
     trainer.fit(x, y, batch_size=2, epochs=1)
     assert trainer.kernel.checked.startswith("checked at ")
