@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from derive.language.errors import DerivationError
+from numerics.reference.sampling import Sample
 
 from .coverage import Seen
 from .ground import everything, fixed_sizes
 from .opponent import Opponent, flatten, label
 from .report import Finding
-from .rounding import Model
-from .sampling import Sample
+from .rounding import Model, is_float
 from .second import DERIVATIVES
 
 AUTODIFF = "autodiff of the forward"
+FORWARD = "the definitions"  # of a program that only goes forward
 CONVENTIONS = "stated conventions"
 
 
@@ -78,6 +79,10 @@ class Bench:
     def leaves(self, arrays: dict) -> dict[str, np.ndarray]:
         """The kernel's results by label, in the precision of the arrays."""
         return flatten(self.d, self.kern(**{t.name: arrays[t.name] for t in self.kern.inputs}))
+
+    def steady_leaves(self, arrays: dict) -> dict[str, np.ndarray]:
+        """The same without infinities, which no rounding moves."""
+        return {n: np.where(np.isinf(a), 0, a) if is_float(a) else a for n, a in self.leaves(arrays).items()}
 
     def tolerance(self, dtype: str, model: Model, change: float) -> float:
         if self.given is None:

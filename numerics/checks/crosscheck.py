@@ -13,6 +13,7 @@ from derive.language.index import Size
 from derive.program.program import Program
 from numerics.errors import NumericsError
 from numerics.kernel.inputs import check_values
+from numerics.reference.sampling import bind_sizes
 
 from .answers import Expected, coarsest, copied, to_numpy
 from .coverage import Seen, allowed_texts
@@ -21,7 +22,6 @@ from .ground import everything, fixed_sizes, float64
 from .judge import Judge
 from .ours import Ours, ours_at
 from .rounding import Model, is_float
-from .sampling import bind_sizes
 from .verdicts import CrossReport, Verdict
 
 
@@ -90,6 +90,11 @@ def crosscheck(
     """
     if not hasattr(kern, "derivation"):
         raise NumericsError(f"crosscheck({type(kern).__name__}, ...): takes a kernel, as nx.compile(d) returns it")
+    if kern.derivation.kind == "forward":
+        raise NumericsError(
+            f"crosscheck: {kern.derivation.name} only goes forward, so there is no gradient to compare with yours; compile "
+            f"dv.backprop(loss, wrt=...), or compare values with nx.verify(kern, forward=...)"
+        )
     return _Cross(kern, fn, inputs, seed, allowed_texts(allow_unseen, "crosscheck")).run()
 
 

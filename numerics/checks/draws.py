@@ -20,12 +20,12 @@ from derive.language.index import Index, Size
 from derive.language.tensor import Read
 from derive.program.program import Program
 from derive.program.schedule import Scan, schedule
+from numerics.reference.sampling import TELLING, draw, draw_sample, draw_sizes, size_choices
 
 from .coverage import Seen
 from .regimes import free_floats, value_regimes
 from .replay import Replay, points
 from .rounding import moved, scales
-from .sampling import TELLING, draw, draw_sample, draw_sizes, size_choices
 from .steering import Steering
 
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
@@ -98,6 +98,8 @@ class Drawing:
 
     def degenerate(self, sizes: dict[Size, int], seed: int) -> list[str]:
         """The results that are nothing but rounding at drawn inputs; all of them where none is finite."""
+        if self.d.kind == "forward":
+            return []  # values are what they are
         try:
             sample = draw_sample(self.program, self.finite(sizes), sizes, seed, self.d.wrt)
         except DeriveError:
@@ -216,12 +218,13 @@ class Drawing:
     def finite(self, sizes: dict[Size, int]) -> Callable[[dict], bool]:
         """Whether all results are finite, by the derived program in NumPy."""
         key = _key(sizes)
+        real = np.isfinite if self.d.kind != "forward" else _is_number  # of values alone, infinity is one
 
         def holds(arrays: dict) -> bool:
             if key not in self._replays:
                 self._replays[key] = Replay(self.d.program, arrays, sizes)
             values = self._replays[key].at(arrays)
-            return all(np.all(np.isfinite(values[n])) for n in self.targets)
+            return all(np.all(real(values[n])) for n in self.targets)
 
         return holds
 
@@ -267,6 +270,10 @@ class Drawing:
 
 def _key(sizes: dict[Size, int]) -> tuple:
     return tuple(sorted((s.name, n) for s, n in sizes.items()))
+
+
+def _is_number(a: np.ndarray) -> Any:
+    return ~np.isnan(a)
 
 
 def _sizes_text(sizes: dict[Size, int]) -> str:

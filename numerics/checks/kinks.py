@@ -8,12 +8,12 @@ from sympy import Expr
 
 from derive.language.functions import FUNCTIONS
 from derive.program.program import Equation
+from numerics.reference.sampling import Sample, draw_arrays
 
 from .bench import CONVENTIONS, Bench
 from .distance import distance
 from .ground import float64
 from .rounding import Model, scales
-from .sampling import Sample, draw_arrays
 
 # functions that keep what ties tied, in every rounding
 TIES = {f.name for f in FUNCTIONS.values() if f.keeps_integers} | {"Piecewise", "Iverson"}

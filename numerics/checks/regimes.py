@@ -15,10 +15,10 @@ from derive.language.facts import missing_value
 from derive.language.nodes import softplus
 from derive.language.tensor import Tensor
 from numerics.reference.definitions import size_value
+from numerics.reference.sampling import with_zeros
 
 from .conditions import Condition, evaluated
 from .coverage import TO, Seen
-from .sampling import with_zeros
 from .steering import planted
 
 Arrays = dict[str, np.ndarray]

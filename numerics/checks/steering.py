@@ -15,11 +15,11 @@ from sympy.core.relational import Relational
 
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Program
+from numerics.reference.sampling import DOMAINS, draw_arrays, with_zeros
 
 from .conditions import Condition, Winner, ancestors, evaluated
 from .coverage import Seen, Way
 from .replay import QuickEvaluator
-from .sampling import DOMAINS, draw_arrays, with_zeros
 
 BUDGET = 1500  # evaluations of definitions for one check, however many conditions it has
 GOES: tuple = (True, 0.0)
