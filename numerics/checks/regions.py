@@ -21,10 +21,12 @@ from .ground import float64, in_precision
 from .opponent import label
 from .replay import Replay
 from .report import OK
-from .rounding import CAPS, Model, cancelled, is_float, moved, scales
+from .rounding import CAPS, FLOOR, Model, cancelled, is_float, moved, scales
 
 EQUATIONS = "the derived equations in NumPy"
-SATURATED = 1e-6  # of a result at the first sample: below that, nothing is left of it at large numbers
+SATURATED = (
+    FLOOR  # of a result at the first sample: below that, only the rounding of 1 - 1 is left of it at large numbers
+)
 
 Arrays = dict[str, np.ndarray]
 
