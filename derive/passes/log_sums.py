@@ -69,6 +69,7 @@ Addends = tuple[Addend, ...]
 def log_sums(work: Work) -> list[str]:
     """Rewrite logarithms of, and quotients by, sums of exponentials in all forward equations; the names of those changed."""
     _set_apart(work)
+    _move_inside(work)
     sums, done = Sums(work), []
     for eq in list(work.forward):
         sums.current = eq
@@ -84,7 +85,9 @@ def log_sums(work: Work) -> list[str]:
 def _set_apart(work: Work) -> None:
     """``s = sum e^u`` named in ``1 + sum e^u`` where a logarithm or a quotient is of the whole."""
     for eq in list(work.forward):
-        if eq.reduce or len(eq.terms) < 2 or eq.name in work.cyclic or not any(t.bnd for t in eq.terms):
+        if eq.reduce or eq.name in work.cyclic or not any(t.bnd for t in eq.terms):
+            continue
+        if len(eq.terms) == 1 and eq.terms[0].coef == 1:
             continue
         if not any(needs_log(u, eq.tensor) for u in work.forward):
             continue
@@ -98,12 +101,41 @@ def _set_apart(work: Work) -> None:
             if t.bnd:
                 idx = tuple(i for i in eq.idx if i in t.free_symbols)
                 apart = Equation(work.tensor(work.unused(f"{eq.name}_sum"), idx, eq.tensor.block), idx, (t,))
+                apart = replace(apart, terms=(replace(t, coef=Integer(1)),))
                 work.forward.insert(work.forward.index(eq), apart)
                 work.define(LOG_OF_SUM, apart, f"the sum of exponentials in {eq.name} gets a name")
                 made.append(apart)
-                t = Term(Integer(1), (apart.lhs,))
+                t = Term(t.coef, (apart.lhs,))
             terms.append(t)
         work.rewrite_forward(LOG_OF_SUM, eq, replace(eq, terms=tuple(terms)), "the sum is read by its name", made)
+
+
+def _move_inside(work: Work) -> None:
+    """``sum_k (e^(u_k) / s) v_k`` for ``(sum_k e^(u_k) v_k) / s``: the numerator alone overflows, a softmax does not."""
+    sums = Sums(work)
+    for eq in list(work.forward):
+        if eq.name in work.cyclic or eq.reduce:
+            continue
+        terms, made = [], []
+        for t in eq.terms:
+            above = next((f for f in t.fac if isinstance(f, Read) and sums.is_weighted(f)), None)
+            below = next((f for f in t.fac if isinstance(f, Pow) and f.exp == -1 and sums.is_positive(f.base)), None)
+            if above is None or below is None or above.tensor in {r.tensor for r in below.atoms(Read)}:
+                terms.append(t)
+                continue
+            (inside,) = sums.equation_of(above).at(above.idx, work.fresh)
+            idx = tuple(_indices(above.free_symbols | below.free_symbols))
+            tensor = work.tensor(work.unused(f"{above.tensor.name}_share"), idx, eq.tensor.block)
+            share = Equation(tensor, idx, (replace(inside, fac=(*inside.fac, below)),))
+            work.forward.insert(work.forward.index(eq), share)
+            work.define(
+                LOG_OF_SUM, share, f"{above.tensor.name} over the sum, which leaves it no exponential that overflows"
+            )
+            made.append(share)
+            terms.append(replace(t, fac=(share.lhs, *(f for f in t.fac if f is not above and f is not below))))
+        if made:
+            after = replace(eq, terms=tuple(terms))
+            work.rewrite_forward(LOG_OF_SUM, eq, after, "the quotient is taken inside the sum", made)
 
 
 class Sums:
@@ -273,12 +305,31 @@ class Sums:
             return None
         return (Addend(Integer(1), expand(e.exp * logarithm(found))),)
 
+    def equation_of(self, r: Read) -> Equation:
+        found = self.work.equation(r.tensor.name)
+        assert found is not None
+        return found
+
+    def is_weighted(self, r: Read) -> bool:
+        """Whether a read is of ``sum_k e^(u_k) v_k``, with something besides the exponential in it."""
+        eq = self.work.equation(r.tensor.name) if affine.safe_read(r) else None
+        t = None if eq is None else eq.single()
+        if eq is None or t is None or not t.bnd or eq.name in self.work.cyclic:
+            return False
+        powers = [f for f in t.fac if self._holds(f)]
+        return 0 < len(powers) < len(t.fac) and all(isinstance(f, exp) or self._is_sum(f) for f in powers)
+
+    def is_positive(self, e: Expr) -> bool:
+        """Whether ``e`` is a sum of exponentials over an index, or holds one."""
+        found = self.addends(e)
+        return found is not None and all(a.weight == 1 for a in found) and any(a.exponent.has(log) for a in found)
+
     # --- what becomes of it ---
 
     def term(self, t: Term) -> list[Term]:
         """A term with its logarithms and quotients in exponents; a sum that is now the only factor is terms of its own."""
         fac = self._quotients(tuple(f.replace(_is_log, self._logarithm) if f.has(log) else f for f in t.fac))
-        fac = tuple(f.replace(_is_mul, self._quotient) if f.has(Pow) else f for f in fac)
+        fac = tuple(f.replace(_is_mul, self._quotient).replace(_is_pow, self._root) if f.has(Pow) else f for f in fac)
         fac = tuple(f.replace(_has_branches, self._named) if f.has(logaddexp, sigmoid) else f for f in fac)
         if fac == t.fac:
             return [t]
@@ -314,7 +365,7 @@ class Sums:
         if parted is not None:
             return parted
         found = self.addends(e.args[0])
-        if found is None or not (self._worth_it(found) or self._is_name_of_another(e.args[0], found)):
+        if found is None or not (self._worth_it(found) or self._is_product(e.args[0], found)):
             return e
         if all(a.weight == 1 for a in found):
             return logarithm(found)
@@ -377,10 +428,53 @@ class Sums:
         names = {t.name for t in self.work.wrt}
         return any(names & {r.tensor.name, *float_ancestors(self.work.forward, r.tensor)} for r in weight.atoms(Read))
 
-    def _is_name_of_another(self, e: Expr, found: Addends) -> bool:
-        """Whether ``e`` reads a name for an exponential that stands under another name, or one minus it."""
+    def _is_product(self, e: Expr, found: Addends) -> bool:
+        """Whether ``e`` is one exponential that later rules do not see: a product or a quotient of sigmoids and softmaxes."""
+        return len(found) == 1 and not _all_constant(found) and not self._is_plain(e)
+
+    def _is_plain(self, e: Expr) -> bool:
+        """An exponential, a sigmoid, one minus a sigmoid, a named sum; or a product of exponentials over a named sum."""
+        if isinstance(e, exp | sigmoid) or not self._holds(e):
+            return True
+        if e.is_Add:
+            return (
+                all(
+                    isinstance(x, sigmoid) or self._is_sigmoid(x) or x == 1
+                    for x in (a.as_coeff_Mul()[1] for a in e.args)
+                )
+                and len(e.args) == 2
+            )
+        if e.is_Mul:
+            return not any(isinstance(a, Read) and self._sums(a) for a in e.args) and all(
+                isinstance(a, exp) or self._is_sum(a) or not self._holds(a) for a in e.args
+            )
         eq = self.work.equation(e.tensor.name) if isinstance(e, Read) else None
-        return eq is not None and not _all_constant(found) and (len(eq.terms) > 1 or isinstance(eq.value(), Read))
+        t = None if eq is None else eq.single()
+        if eq is None or t is None or isinstance(eq.value(), Read):
+            return False
+        return t.coef == 1 and (bool(t.bnd) or self._is_plain(Mul(*t.fac)))
+
+    def _is_sigmoid(self, e: Expr) -> bool:
+        eq = self.work.equation(e.tensor.name) if isinstance(e, Read) else None
+        return eq is not None and isinstance(eq.value(), sigmoid)
+
+    def _sums(self, r: Read) -> bool:
+        eq = self.work.equation(r.tensor.name)
+        return eq is not None and any(t.bnd for t in eq.terms)
+
+    def _is_sum(self, e: Expr) -> bool:
+        """``1/s`` or ``s`` of a named sum over an index, or a name of an exponential."""
+        base = e.base if isinstance(e, Pow) else e
+        eq = self.work.equation(base.tensor.name) if isinstance(base, Read) else None
+        t = None if eq is None else eq.single()
+        return eq is not None and t is not None and (bool(t.bnd) or isinstance(eq.value(), exp))
+
+    def _root(self, e: Expr) -> Expr:
+        """``e^(q u)`` of ``p^q`` for a sigmoid or a softmax p = e^u: where p is 0 as a float, the slope of a root is not."""
+        found = None if e.exp.is_Integer else self.addends(e.base)
+        if found is None or len(found) != 1 or found[0].weight != 1 or not found[0].bounded:
+            return e
+        return exp(expand(e.exp * found[0].exponent))
 
     def _quotients(self, fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """The factors of a product with each quotient by a sum of exponentials in exponents."""
@@ -471,6 +565,10 @@ def _indices(symbols: set) -> list[Index]:
 
 def _is_log(e: Expr) -> bool:
     return isinstance(e, log)
+
+
+def _is_pow(e: Expr) -> bool:
+    return isinstance(e, Pow)
 
 
 def _has_branches(e: Expr) -> bool:
