@@ -16,6 +16,7 @@ and lose nothing, however they are spelled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import sympy
@@ -85,13 +86,13 @@ def _move_inside(work: Work) -> None:
     for eq in list(work.forward):
         if eq.name in work.cyclic or eq.reduce:
             continue
-        terms, made = [], []
-        for t in eq.terms:
-            above = next((f for f in t.fac if isinstance(f, Read) and sums.is_weighted(f)), None)
-            below = next((f for f in t.fac if isinstance(f, Pow) and f.exp == -1 and sums.is_positive(f.base)), None)
+        made: list[Equation] = []
+
+        def moved(fac: tuple[Expr, ...], eq: Equation = eq, made: list[Equation] = made) -> tuple[Expr, ...]:
+            above = next((f for f in fac if isinstance(f, Read) and sums.is_weighted(f)), None)
+            below = next((f for f in fac if isinstance(f, Pow) and f.exp == -1 and sums.is_positive(f.base)), None)
             if above is None or below is None or above.tensor in {r.tensor for r in below.atoms(Read)}:
-                terms.append(t)
-                continue
+                return fac
             (inside,) = sums.equation_of(above).at(above.idx, work.fresh)
             idx = tuple(indices_of(above.free_symbols | below.free_symbols))
             tensor = work.tensor(work.unused(f"{above.tensor.name}_share"), idx, eq.tensor.block)
@@ -101,7 +102,12 @@ def _move_inside(work: Work) -> None:
                 LOG_OF_SUM, share, f"{above.tensor.name} over the sum, which leaves it no exponential that overflows"
             )
             made.append(share)
-            terms.append(replace(t, fac=(share.lhs, *(f for f in t.fac if f is not above and f is not below))))
+            return (share.lhs, *(f for f in fac if f is not above and f is not below))
+
+        def inside_of(e: Expr, moved: Callable[..., tuple[Expr, ...]] = moved) -> Expr:
+            return Mul(*moved(e.args))
+
+        terms = [replace(t, fac=tuple(f.replace(_is_mul, inside_of) for f in moved(t.fac))) for t in eq.terms]
         if made:
             after = replace(eq, terms=tuple(terms))
             work.rewrite_forward(LOG_OF_SUM, eq, after, "the quotient is taken inside the sum", made)

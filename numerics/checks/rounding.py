@@ -100,6 +100,28 @@ def moved(
     return worst
 
 
+def cancelled(
+    jittered: Callable[[float, np.random.Generator], dict[str, np.ndarray]],
+    leaves: dict[str, np.ndarray],
+    dtype: str,
+    seed: int = 0,
+    draws: int = 4,
+) -> dict[str, float]:
+    """How much each leaf moves, relative to its scale, when every tensor on the way is off by one rounding of ``dtype``.
+
+    ``jittered(step, rng)`` returns the leaves with that done.  What large numbers leave when they cancel is known only as
+    well as those numbers, which moving the inputs does not show.
+    """
+    rng, scale = np.random.default_rng(seed), scales(leaves)
+    step = max(unit(dtype), 1e-12)  # above what the float64 evaluation rounds by itself
+    worst = dict.fromkeys(leaves, 0.0)
+    for _ in range(draws):
+        for name, leaf in jittered(step, rng).items():
+            change = float(np.max(np.abs(leaf - leaves[name]), initial=0.0)) / scale[name]
+            worst[name] = max(worst[name], change * unit(dtype) / step) if np.isfinite(change) else np.inf
+    return worst
+
+
 def scales(leaves: dict) -> dict[str, float]:
     """What an error of each leaf is measured against: its own largest entry, at least ``FLOOR`` of the largest leaf."""
     size = {n: float(np.max(np.abs(a), initial=0.0)) for n, a in leaves.items()}
