@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-from sympy import Add, And, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log, oo
+from sympy import Add, And, Basic, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log, oo
 
 from derive.language import affine
 from derive.language.index import Index
@@ -307,5 +308,5 @@ def _alike(m: Equation, rest: Equation) -> bool:
     return a == b.xreplace({b.bnd[0]: a.bnd[0]}) or replace(b, bnd=a.bnd).xreplace({b.bnd[0]: a.bnd[0]}) == a
 
 
-def indices_of(symbols: set) -> list[Index]:
+def indices_of(symbols: Iterable[Basic]) -> list[Index]:
     return sorted((s for s in symbols if isinstance(s, Index)), key=lambda i: i.name)
