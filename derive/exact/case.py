@@ -96,13 +96,13 @@ class Case:
         machine.run(program)
         return machine.arrays
 
-    def tangent_of(self, e: Equation, x: Tensor, known: Mapping[str, Array]) -> list[Element]:
-        """The tangent of the right-hand side of ``e`` when x moves along its direction and nothing else moves."""
+    def tangent_of(self, e: Equation, moving: Directions, known: Mapping[str, Array]) -> list[Element]:
+        """The tangent of the right-hand side of ``e`` when what it reads moves as said and nothing else moves."""
         F = DualField(self.field)
         arrays = {}
         for t in e.tensors():
             array = known[t.name] if t.name in known else self.array(t)
-            arrays[t.name] = _dual(array, t, self.direction(x) if t == x else None)
+            arrays[t.name] = _dual(array, t, moving.get(t.name))
         result = Machine(F, self.sizes, self.linear, arrays).result(e)
         return [F.tangent(v) for v in result.data]
 

@@ -24,6 +24,7 @@ from .compile import Array
 from .decide import Claim, Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
+from .record import record_findings
 from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
 from .steps import Steps, modular_floats, step_name
@@ -122,7 +123,7 @@ class Checker:
         for key, finding in self.findings():
             found.add(key)
             yield key, finding
-        for key in [] if self.too_large else self._result_keys():
+        for key in [] if self.too_large or found == {"results"} else self._result_keys():
             if key not in found:
                 yield (
                     key,
@@ -146,7 +147,11 @@ class Checker:
                     yield f"{LABELS.get(group, group)}:{t.name}"
 
     def findings(self) -> Iterator[tuple[Key, Finding]]:
-        """(key, Finding) for each gradient, each other result, and each step, in this order."""
+        """(key, Finding) for each gradient, each other result, each step, and what is recorded of them, in this order."""
+        recorded = dict(record_findings(self.d))
+        if recorded["results"].verdict == REFUTED:  # of other tensors than they say, so nothing else is about them
+            yield "results", recorded["results"]
+            return
         if self.too_large:
             found = apart.step_findings(self)
             yield (
@@ -159,6 +164,7 @@ class Checker:
                 ),
             )
             yield from found
+            yield from recorded.items()
             return
         if any(group == "grads" for group, _ in self.d.results):
             yield from self.gradient_findings()
@@ -168,6 +174,7 @@ class Checker:
         steps = Steps(self)
         for s in self.d.steps:
             yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
+        yield from recorded.items()
 
     def _why_too_large(self) -> str:
         if not self.assignments:
