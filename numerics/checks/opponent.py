@@ -16,7 +16,8 @@ import numpy as np
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import UnsupportedError
-from numerics.reference.definitions import evaluate, size_value
+from numerics.reference.definitions import evaluate
+from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference
 
 from .rounding import is_float
@@ -40,6 +41,12 @@ def flatten(d: Derivation, returned: Iterable) -> dict[str, np.ndarray]:
         else:
             found[group] = np.asarray(value)
     return found
+
+
+def written(d: Derivation) -> list:
+    """The tensors whose written definitions say what a derivation is about: its loss and its other outputs."""
+    outputs = [t for group, declared in d.results if group == "outputs" for t in declared.values()]
+    return [d.loss, *outputs, *([] if d.between is None else [d.between])]
 
 
 class Opponent:
@@ -85,7 +92,7 @@ class Opponent:
         return self._nodes(arrays, nudges)[self.d.loss.name]
 
     def _nodes(self, arrays: dict, nudges: dict | None = None) -> dict:
-        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
+        return evaluate(written(self.d), arrays, self.sizes, jnp, self.conventions, nudges)
 
     def _all(self, floats: dict, whole: dict) -> dict:
         zeros = {t.name: jnp.zeros([size_value(a, self.sizes) for a in t.axes]) for t in self.inner}
@@ -144,7 +151,7 @@ def finite(opponent: Opponent) -> Callable[[dict], bool]:
 
     def holds(arrays: dict) -> bool:
         with np.errstate(all="ignore"):
-            values = evaluate(d.source, arrays, opponent.sizes, np)
+            values = evaluate(written(d), arrays, opponent.sizes, np)
         if not np.all(np.isfinite(values[d.loss.name])):
             return False
         return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())
