@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from derive.language.tensor import Tensor
+from derive.language.written import groups
 from derive.program.program import Equation, Program
 
 from .abstract import Element, Field
@@ -15,6 +16,7 @@ from .field import CaseField, DualField, ModularField, RealField, Undefined
 from .machine import Machine
 from .roots import run_with_roots
 from .sample import Assignment, direction, draw
+from .written import Written
 
 Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each tensor that moves
 
@@ -95,6 +97,21 @@ class Case:
         machine = Machine(F, self.sizes, self.linear, arrays, nudge)
         machine.run(program)
         return machine.arrays
+
+    def written(
+        self, y: Tensor, directions: Directions | None = None, second: Directions | None = None
+    ) -> Array:
+        """A tensor from its written definition; with directions it is one of dual numbers, as of :meth:`tangent`."""
+        inputs = [t for group in groups([y]) for t in group if t.is_input]
+        if directions is None:
+            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[y.name]
+        F: Field[Any] = DualField(self.field)
+        arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in inputs}
+        nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if n not in arrays}
+        if second is not None:
+            F = DualField(F)
+            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name)) for t in inputs}
+        return Written(F, self.sizes, arrays, self.linear, nudge).run([y])[y.name]
 
     def tangent_of(self, e: Equation, moving: Directions, known: Mapping[str, Array]) -> list[Element]:
         """The tangent of the right-hand side of ``e`` when what it reads moves as said and nothing else moves."""

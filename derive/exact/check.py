@@ -110,12 +110,27 @@ class Checker:
                 made.append(e)
         return Program(d.source.inputs, (*self.ordered.equations, *made), d.source.outputs)
 
-    def source(self, case: Case) -> Program:
-        """The author's definitions; mod p with the maxes that steps take first, since nothing else has an order there."""
+    def truth(
+        self, case: Case, y: Tensor, directions: Directions | None = None, second: Directions | None = None
+    ) -> list[Element]:
+        """The elements of y from the definitions as they were written; with directions, dual numbers along them.
+
+        Mod p, where steps take a max first, nothing has an order but what they put first: then y is of the source with its
+        maxes first, which they make it, after the source itself has been compared with what was written.
+        """
+        written = case.written(y, directions, second).data
         if not case.field.exact or self.ordered is self.d.source:
-            return self.d.source
+            return written
+        read, first = (self._arrays_of(case, p, directions, second) for p in (self.d.source, self.ordered))
+        if [_parts(v) for v in read[y.name].data] != [_parts(v) for v in written]:
+            return written
         case.notes.add("given the steps that take a max first")
-        return self.ordered
+        return first[y.name].data
+
+    def _arrays_of(
+        self, case: Case, program: Program, directions: Directions | None, second: Directions | None
+    ) -> dict[str, Array]:
+        return case.run(program) if directions is None else case.tangent(program, directions, second)
 
     def all_findings(self) -> Iterator[tuple[Key, Finding]]:
         """The findings, and a row "undecided, by nothing" for every result that none of them is about."""
@@ -307,8 +322,8 @@ class Checker:
     def source_tangent(self, case: Case, directions: Directions) -> Element:
         """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
         d = self.d
-        out = case.tangent(self.source(case), directions)[d.loss.name]
-        return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
+        out = self.truth(case, d.loss, directions)
+        return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out])
 
     def locate(self, name: str) -> Difference | None:
         """The first element of a wrong gradient, found by moving one element of the tensor at a time."""
@@ -334,7 +349,8 @@ class Checker:
         """A result of the final program has the value of its definition in the source."""
 
         def claim(case: Case) -> Difference | None:
-            true = case.array(t)
+            shape = case.array(t).shape
+            true = Array(shape, self.truth(case, t))
 
             def agrees(arrays: Mapping[str, Array]) -> Difference | None:
                 found = compare(case.field, t.name, arrays[t.name], true)
@@ -378,6 +394,11 @@ class Checker:
         if others:
             lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")
         return "\n".join(lines)
+
+
+def _parts(v: Element) -> list[Element]:
+    """The value of a dual number and its tangents, 0 where there is none."""
+    return [*_parts(v[0]), *([0] if v[1] is None else _parts(v[1]))] if isinstance(v, tuple) else [v]
 
 
 def _max_first(d: Derived) -> Program:

@@ -154,7 +154,7 @@ class Machine(Generic[V]):
         if fixed is not None:
             ranges[fixed[0]] = (fixed[1],)
         try:
-            for at in _positions(ranges):
+            for at in positions(ranges):
                 v = element(at)
                 if nudge is not None:
                     v = self.F.add(v, nudge[array.offset(at)])
@@ -170,11 +170,12 @@ class Machine(Generic[V]):
         return data
 
 
-def _positions(ranges: Sequence[Sequence[int]]) -> Iterator[Position]:
+def positions(ranges: Sequence[Sequence[int]]) -> Iterator[Position]:
+    """Every choice of one number from each range, the last fastest."""
     if not ranges:
         yield ()
         return
-    for head in _positions(ranges[:-1]):
+    for head in positions(ranges[:-1]):
         for i in ranges[-1]:
             yield (*head, i)
 
