@@ -94,7 +94,10 @@ def result_mutants(d):
     entries = [(g, k, t) for g, v in d.results for k, t in (v.items() if hasattr(v, "items") else ((None, v),))]
     for (g, k, s), (h, m, t) in itertools.combinations(entries, 2):
         if s != t:
-            yield f"results {g} {k} and {h} {m} exchanged", replace(d, results=_with(d, {(g, k): t, (h, m): s}), evidence={})
+            yield (
+                f"results {g} {k} and {h} {m} exchanged",
+                replace(d, results=_with(d, {(g, k): t, (h, m): s}), evidence={}),
+            )
     for g, k, t in entries:
         for e in d.program.equations:
             if e.tensor != t and e.tensor.axes == t.axes and all(e.tensor != x for *_, x in entries):

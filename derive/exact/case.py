@@ -98,13 +98,13 @@ class Case:
         machine.run(program)
         return machine.arrays
 
-    def written(
-        self, y: Tensor, directions: Directions | None = None, second: Directions | None = None
-    ) -> Array:
+    def written(self, y: Tensor, directions: Directions | None = None, second: Directions | None = None) -> Array:
         """A tensor from its written definition; with directions it is one of dual numbers, as of :meth:`tangent`."""
         inputs = [t for group in groups([y]) for t in group if t.is_input]
         if directions is None:
-            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[y.name]
+            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[
+                y.name
+            ]
         F: Field[Any] = DualField(self.field)
         arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in inputs}
         nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if n not in arrays}

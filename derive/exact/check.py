@@ -21,7 +21,7 @@ from .abstract import Element
 from .case import Case, Cases, Directions
 from .checked import ArrayClaim
 from .compile import Array
-from .decide import Claim, Difference, compare, decide, outcomes, same_exponentials, show
+from .decide import ORDERED_DRAWS, Claim, Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
 from .record import record_findings
@@ -340,7 +340,7 @@ class Checker:
             return None
 
         for kind in ("real", "modular"):
-            for _, found in outcomes(self.cases, kind, 0, claim, 1):
+            for _, found in outcomes(self.cases, kind, 0, claim, ORDERED_DRAWS if kind == "real" else 1):
                 if found:
                     return found
         return None

@@ -98,7 +98,9 @@ class Machine(Generic[V]):
         self.F, self.sizes, self.linear, self.nudge = field, dict(sizes), linear, nudge or {}
         self.arrays: dict[str, Array] = {} if arrays is None else dict(arrays)
         self.compiler = Compiler(field, self.sizes, self.arrays)
-        self._elements: dict[int, tuple[Equation, _Element[V]]] = {}  # by id: an equation is run again after a root failed
+        self._elements: dict[
+            int, tuple[Equation, _Element[V]]
+        ] = {}  # by id: an equation is run again after a root failed
 
     def shape(self, t: Tensor) -> tuple[int, ...]:
         return tuple(whole_size(a, self.sizes) for a in t.axes)

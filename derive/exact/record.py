@@ -72,15 +72,21 @@ def _check_facts(d: Derived) -> None:
         known = {f.text(t): f for t in _tensors(s) for f in t.facts}
         for text in s.facts:
             if text not in known:
-                raise DerivationError(f"step {s.id} ({s.rule}) uses the fact {text!r}, which no tensor that it reads has")
+                raise DerivationError(
+                    f"step {s.id} ({s.rule}) uses the fact {text!r}, which no tensor that it reads has"
+                )
             used.setdefault(text, []).append(s.id)
     ranges = {range_text(t) for t in d.program.inputs if t.dtype == "int" and t.below is not None}
     declared = {f.text(t) for t in (*d.source.inputs, *d.program.inputs) for f in t.facts} | ranges
     start, end = REMARKS.get(d.kind, (None, ""))
     for f in d.facts:
         remark = start is not None and start in f.text and f.text.endswith(end)
-        if list(f.steps) != used.get(f.text, []) or not (f.steps or f.text in declared or remark or _follows(f.text, d)):
-            raise DerivationError(f"the fact {f.text!r} is listed for the steps {list(f.steps)}; used by {used.get(f.text, [])}")
+        if list(f.steps) != used.get(f.text, []) or not (
+            f.steps or f.text in declared or remark or _follows(f.text, d)
+        ):
+            raise DerivationError(
+                f"the fact {f.text!r} is listed for the steps {list(f.steps)}; used by {used.get(f.text, [])}"
+            )
     missing = (set(used) | ranges) - {f.text for f in d.facts}
     if missing:
         raise DerivationError(f"the fact {min(missing)!r} is used and not listed")

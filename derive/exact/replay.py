@@ -42,7 +42,9 @@ def _check_start(s: Step, now: dict[str, Equation]) -> None:
     if s.claim in REWRITES and [b.name for b in s.before] != [s.target]:
         raise DerivationError(f"{where} claims to rewrite {s.target} and starts from {', '.join(map(str, s.before))}")
     if s.claim in MAKES and s.target in now and not _adds_seed(s, now[s.target]):
-        raise DerivationError(f"{where} defines {s.target} again: {s.after}\n  the steps before it left {now[s.target]}")
+        raise DerivationError(
+            f"{where} defines {s.target} again: {s.after}\n  the steps before it left {now[s.target]}"
+        )
     for what, equations in (("rewrites" if s.claim in REWRITES else "reads", s.before), ("relies on", s.context)):
         for e in equations:
             if now.get(e.name) != _plain(e):

@@ -148,7 +148,9 @@ class Steps:
         for n, a in enumerate(found):
             if not F.same(a, pushed[n] if pushed else F.zero):
                 b = pushed[n] if pushed else F.zero
-                return Difference(f"element {n} along a random direction", f"J v = {show(F, a)}", f"tangent {show(F, b)}")
+                return Difference(
+                    f"element {n} along a random direction", f"J v = {show(F, a)}", f"tangent {show(F, b)}"
+                )
         return None
 
     def definition(self, s: Step, case: Case) -> None:

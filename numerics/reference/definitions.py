@@ -172,7 +172,10 @@ class Definitions(Grid):
             condition = _condition(f)
             if condition is not None:
                 mask = both(mask, self.condition(condition, scope))
-        return [self.value(f, scope, None if _condition(f) is not None and isinstance(f, Iverson) else mask) for f in factors]
+        return [
+            self.value(f, scope, None if _condition(f) is not None and isinstance(f, Iverson) else mask)
+            for f in factors
+        ]
 
     # -- reductions ------------------------------------------------------------------------------------------------
 
