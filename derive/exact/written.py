@@ -14,6 +14,7 @@ What is inside a function, a power, a branch or an index is read by :mod:`derive
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
@@ -78,7 +79,7 @@ class Written(Generic[V]):
         members, axis, direction = time_of(group) if reads_itself(group) else (list(group), {}, 1)
         for t in members:
             shape = tuple(whole_size(a, self.sizes) for a in t.axes)
-            self.arrays[t.name] = Array(shape, [None] * _count(shape))
+            self.arrays[t.name] = Array(shape, [None] * math.prod(shape))
         elements = [(t, self._element(t)) for t in members]
         first = members[0]
         times = range(self.arrays[first.name].shape[axis[first.name]]) if axis else range(1)
@@ -253,30 +254,36 @@ class Reader(Compiler[V]):
 
     def _largest(self, body: Expr, binders: Sequence[Index], slots: Slots) -> Closure[tuple[Element, int]]:
         """The first largest value and its position, among the positions that exist."""
-        F, below = self.F, self.F.infinity(-1)
+        F, below = self.F, _primal(self.F, self.F.infinity(-1))
         inner = {**slots, **{b: self.slot() for b in binders}}
         exists, value = self._exists(body, inner), self.value(body, inner)
-        places = [inner[b] for b in binders]
-        ranges = [range(whole_size(b.size, self.sizes)) for b in binders]
+        places = [(inner[b], whole_size(b.size, self.sizes)) for b in binders]
 
-        def best(I: Values) -> tuple[Element, int]:
+        def best(I: Values, depth: int = 0) -> tuple[Element, int] | None:
+            """The largest over the binders from ``depth`` on, of each the largest over those after it.
+
+            In this order because mod p "larger" is not transitive: the largest of all at once may be another.
+            """
+            if depth == len(places):
+                return (value(I), 0) if exists(I) else None
             found: tuple[Element, int] | None = None
-            masked = False
-            for n, at in enumerate(positions(ranges)):
-                for slot, k in zip(places, at, strict=True):
-                    I[slot] = k
-                if not exists(I):
-                    continue
-                v = value(I)
-                if _primal(F, v) == _primal(F, below):
-                    masked = True  # -oo is chosen only where there is nothing else
-                elif found is None or F.sign(F.sub(v, found[0])) > 0:
-                    found = v, n
-            if found is None and not masked:
-                raise Undefined("a max over an empty window")
-            return found or (below, 0)
+            slot, n = places[depth]
+            for k in range(n):
+                I[slot] = k
+                new = best(I, depth + 1)
+                if new is None or (found is not None and _primal(F, new[0]) == below):
+                    continue  # -oo is chosen only where there is nothing else
+                if found is None or _primal(F, found[0]) == below or F.sign(F.sub(new[0], found[0])) > 0:
+                    found = new[0], k * math.prod(m for _, m in places[depth + 1 :]) + new[1]
+            return found
 
-        return best
+        def largest(I: Values) -> tuple[Element, int]:
+            found = best(I)
+            if found is None:
+                raise Undefined("a max over an empty window")
+            return found
+
+        return largest
 
     def _exists(self, e: Basic, slots: Slots) -> Condition:
         """Whether all that is read lies inside its tensor; of branches, in the one that is chosen.  Sums are total."""
@@ -356,10 +363,3 @@ def _of_two(e: Expr) -> Expr:
 
 def _primal(F: Field[Element], v: Element) -> Element:
     return _primal(F.base, v[0]) if isinstance(F, DualField) else v
-
-
-def _count(shape: Sequence[int]) -> int:
-    n = 1
-    for s in shape:
-        n *= s
-    return n

@@ -75,7 +75,7 @@ def test_a_crash_is_not_a_pass(monkeypatch):
     def broken(self, *args, **kwargs):
         raise RuntimeError("the evaluator is broken")
 
-    monkeypatch.setattr(Case, "tangent", broken)
+    monkeypatch.setattr(Case, "written", broken)
     d = hand.bilinear()
     with pytest.raises(RuntimeError, match="the evaluator is broken"):
         d.check()

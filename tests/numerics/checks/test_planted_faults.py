@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sympy
-from sympy import Eq, Integer, Piecewise, exp, log, oo, sqrt, tanh
+from sympy import Integer, Piecewise, exp, log, oo, sqrt, tanh
 
 import derive as dv
 import numerics as nx
-from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.passes import adjoints, log_domain, pipeline, saved_values
 from derive.program import ingest
