@@ -285,7 +285,8 @@ def _exponent_whole(factors: list[Expr]) -> list[Expr]:
     number = next((f for f in factors if isinstance(f, Float) and f > 0 and abs(sympy.log(f)) > BEYOND), None)
     if number is None or not powers:
         return factors
-    whole = sympy.exp(Add(powers[0].args[0], Float(float(sympy.log(number))), evaluate=False), evaluate=False)
+    addends = (*Add.make_args(powers[0].args[0]), Float(float(sympy.log(number))))
+    whole = sympy.exp(Add(*addends, evaluate=False), evaluate=False)
     return [whole, *(f for f in factors if f is not number and f is not powers[0])]
 
 
