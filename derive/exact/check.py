@@ -1,8 +1,9 @@
-"""``d.check()``: the derivation as a whole, and every kept step by its own claim.
+"""``d.check()``: the derivation as a whole, every kept step by its own claim, and that the steps lead from end to end.
 
-As a whole: for every tensor W differentiated for, ``<grad W, v>`` equals the tangent of the author's loss along a
-random direction v, the tangent being computed by dual numbers on the source definitions, with rules that the derivation
-does not share.  Step by step: see :mod:`derive.exact.steps`.
+As a whole: for every tensor W differentiated for, ``<grad W, v>`` of the final program equals the tangent of the author's
+loss along a random direction v, the tangent being computed by dual numbers on the definitions as they were written
+(:mod:`derive.exact.written`), with rules that the derivation does not share.  Step by step: see :mod:`derive.exact.steps`.
+From end to end, and results and facts: see :mod:`derive.exact.record`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def check_derivation(d: Derived, seed: int = 0) -> Evidence:
     Returns
     -------
     Evidence
-        One row per gradient, per other result and per step; also stored, as verdicts, in ``d.evidence``.
+        One row per gradient, per other result and per step, and the rows results, steps and facts; also stored, as verdicts, in ``d.evidence``.
 
     Raises
     ------
