@@ -25,6 +25,7 @@ from .compile import Array
 from .decide import ORDERED_DRAWS, Claim, Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
+from .ordered import max_first, parts
 from .record import record_findings
 from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
@@ -51,7 +52,8 @@ def check_derivation(d: Derived, seed: int = 0) -> Evidence:
     Returns
     -------
     Evidence
-        One row per gradient, per other result and per step, and the rows results, steps and facts; also stored, as verdicts, in ``d.evidence``.
+        One row per gradient, per other result and per step, and the rows results, steps and facts; also stored, as
+        verdicts, in ``d.evidence``.
 
     Raises
     ------
@@ -78,7 +80,7 @@ class Checker:
     def __init__(self, d: Derived, seed: int) -> None:
         self.d, self.seed = d, seed
         self.steps = {s.id: s for s in d.steps}
-        self.ordered = _max_first(d)
+        self.ordered = max_first(d)
         equations = [
             *d.source.equations,
             *d.program.equations,
@@ -123,7 +125,7 @@ class Checker:
         if not case.field.exact or self.ordered is self.d.source:
             return written
         read, first = (self._arrays_of(case, p, directions, second) for p in (self.d.source, self.ordered))
-        if [_parts(v) for v in read[y.name].data] != [_parts(v) for v in written]:
+        if [parts(v) for v in read[y.name].data] != [parts(v) for v in written]:
             return written
         case.notes.add("given the steps that take a max first")
         return first[y.name].data
@@ -395,19 +397,3 @@ class Checker:
         if others:
             lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")
         return "\n".join(lines)
-
-
-def _parts(v: Element) -> list[Element]:
-    """The value of a dual number and its tangents, 0 where there is none."""
-    return [*_parts(v[0]), *([0] if v[1] is None else _parts(v[1]))] if isinstance(v, tuple) else [v]
-
-
-def _max_first(d: Derived) -> Program:
-    """The source with each max first that a step takes first: an identity of ordered numbers, checked by itself."""
-    moved = {s.after.name: s for s in d.steps if s.claim == "ordered"}
-    if not moved:
-        return d.source
-    known = {e.name for e in d.source.equations}
-    before = dict.fromkeys(e for s in moved.values() for e in s.context if e.name not in known)
-    equations = [moved[e.name].after if e.name in moved else e for e in d.source.equations]
-    return Program(d.source.inputs, (*before, *equations), d.source.outputs)

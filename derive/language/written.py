@@ -98,7 +98,8 @@ def _time_axes(
 
 
 def _within_step(group: Group, edges: set[tuple[str, str]]) -> list[Tensor] | None:
-    left, done = list(group), []
+    left: list[Tensor] = list(group)
+    done: list[Tensor] = []
     while left:
         known = {t.name for t in done}
         free = [t for t in left if all(b in known for a, b in edges if a == t.name)]

@@ -175,9 +175,9 @@ class Seen:
         quick = QuickEvaluator({}, sizes, {})
         quick.values = values
         for e, t, c in self.conditions:
-            scope = quick._scope(e.idx, (*e.over, *t.bnd), {})
+            scope = quick.scope(e.idx, (*e.over, *t.bnd), {})
             with np.errstate(all="ignore"):
-                holds = quick._condition(c, scope)
+                holds = quick.condition(c, scope)
             for way in {bool(v) for v in np.unique(holds)} - self.ways[self.text(e, c)]:
                 self.ways[self.text(e, c)].add(way)
                 new = True

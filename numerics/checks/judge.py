@@ -139,7 +139,7 @@ class Judge:
         quick = QuickEvaluator({}, self.draw.sizes, {})
         quick.values = search.replay.base
         for e, t, condition in seen.conditions:
-            holds = quick._condition(condition, quick._scope(e.idx, (*e.over, *t.bnd), {}))
+            holds = quick.condition(condition, quick.scope(e.idx, (*e.over, *t.bnd), {}))
             count, total = int(np.sum(holds)), int(np.size(holds))
             if 0 < count < total and abs(c * count - total) <= 1e-6 * total:
                 said = expr_text(e, Mul(condition.lhs)) if condition.rhs == 0 else str(condition)
