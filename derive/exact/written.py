@@ -4,6 +4,7 @@
 nothing with ingestion, which makes the program that is derived from:
 
     Sum(f, i), sympy.Sum          every value of i, one after the other
+    Prod(f, i), sympy.Product     the same, multiplied
     Max(f, i), argmax             the first largest, among the positions at which all that is read exists and is not -oo
     [c] f, {f if c; 0} g          0 where c is false; the rest is not looked at there
     h[t-1] in h[t]                a loop over t, in the direction that its reads leave open
@@ -26,7 +27,19 @@ from derive.language.grouping import float_in_exponent
 from derive.language.index import Index
 from derive.language.keys import key
 from derive.language.matrices import KINDS, MatrixFunction
-from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum, relu
+from derive.language.nodes import (
+    ArgMax,
+    Iverson,
+    Max,
+    Prod,
+    Reduction,
+    Sum,
+    loggamma,
+    maximum,
+    minimum,
+    polygamma,
+    relu,
+)
 from derive.language.tensor import Read, Tensor
 from derive.language.written import Group, groups, reads_itself, time_of
 from derive.program.program import Program
@@ -126,8 +139,12 @@ class Reader(Compiler[V]):
     def value(self, e: Expr, slots: Slots) -> Closure[V]:
         if isinstance(e, ArgMax):
             return self._embed(self.exact(e, slots), constant=False)
-        if isinstance(e, Reduction | sympy.Sum):
+        if isinstance(e, Reduction | sympy.Sum | sympy.Product):
             return self._reduction(e, slots)
+        if isinstance(e, sympy.polygamma | sympy.loggamma):
+            return self.value((polygamma if isinstance(e, sympy.polygamma) else loggamma)(*e.args), slots)
+        if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):
+            return self.value(loggamma(*e.args[0].args), slots)
         if isinstance(e, sympy.KroneckerDelta):
             return self.value(Iverson(sympy.Eq(*e.args[:2], evaluate=False)), slots)
         if isinstance(e, sympy.Max | sympy.Min):
@@ -150,11 +167,14 @@ class Reader(Compiler[V]):
             return lambda I: best(I)[0]
         if isinstance(e, Sum):
             return self._sum(e.body, e.binders, slots)
-        body = e.function
+        if isinstance(e, Prod):
+            return self._all_factors(e.body, e.binders, slots)
+        body, nothing = e.function, int(isinstance(e, sympy.Product))
         for i, *ends in e.limits:
             if ends:
-                body = Piecewise((body, sympy.And(i >= ends[0], i <= ends[1])), (0, True), evaluate=False)
-        return self._sum(body, tuple(i for i, *_ in e.limits), slots)
+                body = Piecewise((body, sympy.And(i >= ends[0], i <= ends[1])), (nothing, True), evaluate=False)
+        binders = tuple(i for i, *_ in e.limits)
+        return (self._all_factors if nothing else self._sum)(body, binders, slots)
 
     def argument(self, e: Expr, slots: Slots) -> Closure[Argument[V]]:
         """A sum inside an argument is taken apart to its terms, which exponentials mod p must know."""
@@ -250,6 +270,23 @@ class Reader(Compiler[V]):
 
         return lambda I: at(0, I, F.one)
 
+    def _all_factors(self, body: Expr, binders: Sequence[Index], slots: Slots) -> Closure[V]:
+        """The product of the body at every value of the binders."""
+        inner = {**slots, **{b: self.slot() for b in binders}}
+        value, mul, one = self.value(body, inner), self.F.mul, self.F.one
+        places = [inner[b] for b in binders]
+        ranges = [range(whole_size(b.size, self.sizes)) for b in binders]
+
+        def product(I: Values) -> V:
+            out = one
+            for at in positions(ranges):
+                for slot, k in zip(places, at, strict=True):
+                    I[slot] = k
+                out = mul(out, value(I))
+            return out
+
+        return product
+
     # -- the largest -----------------------------------------------------------------------------------------------
 
     def _largest(self, body: Expr, binders: Sequence[Index], slots: Slots) -> Closure[tuple[Element, int]]:
@@ -287,7 +324,7 @@ class Reader(Compiler[V]):
 
     def _exists(self, e: Basic, slots: Slots) -> Condition:
         """Whether all that is read lies inside its tensor; of branches, in the one that is chosen.  Sums are total."""
-        if isinstance(e, Reduction | sympy.Sum | Tensor):
+        if isinstance(e, Reduction | sympy.Sum | sympy.Product | Tensor):
             return lambda I: True
         if isinstance(e, Piecewise):
             branches = [(self.condition(c, slots), self._exists(v, slots)) for v, c in e.args]

@@ -5,6 +5,7 @@ by ingestion nor by a pass, so that it shares no mistake with them, and nothing 
 :func:`numerics.checks.verify` compares the derived gradients with.  It is slow and obvious on purpose.
 
     Sum(f, i)                 the body on the grid with i, summed
+    Prod(f, i)                the product of the body over i
     Max(f, i)                 the largest value over the positions whose reads lie inside
     [condition] * f           0 where the condition is false, whatever f is there
     -oo, oo                   the infinities of floats
@@ -26,7 +27,7 @@ from derive.language.errors import ShapeError
 from derive.language.index import Index
 from derive.language.keys import key
 from derive.language.matrices import KINDS, MatrixFunction
-from derive.language.nodes import ArgMax, Iverson, Max, Reduction, maximum, minimum, relu
+from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, loggamma, maximum, minimum, polygamma, relu
 from derive.language.tensor import Read, Tensor
 from derive.language.written import Group, groups, reads_itself, time_of
 from derive.program.program import Program
@@ -134,11 +135,15 @@ class Definitions(Grid):
     # -- expressions -----------------------------------------------------------------------------------------------
 
     def value(self, e: Expr, scope: Scope, mask: Array | None = None) -> Array:
-        if isinstance(e, Reduction | sympy.Sum):
+        if isinstance(e, Reduction | sympy.Sum | sympy.Product):
             found = self._reduction(e, scope, mask)
             return found if mask is None or isinstance(e, ArgMax) else self.xp.where(mask, found, ELSEWHERE)
         if isinstance(e, Index) and mask is not None:
             return self.xp.where(mask, scope.place(e), ELSEWHERE)
+        if isinstance(e, sympy.polygamma | sympy.loggamma):
+            return self.value((polygamma if isinstance(e, sympy.polygamma) else loggamma)(*e.args), scope, mask)
+        if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):
+            return self.value(loggamma(*e.args[0].args), scope, mask)
         if isinstance(e, sympy.KroneckerDelta):
             return self.value(Iverson(sympy.Eq(*e.args[:2], evaluate=False)), scope, mask)
         if isinstance(e, sympy.Max | sympy.Min):
@@ -182,12 +187,13 @@ class Definitions(Grid):
     def _reduction(self, e: Expr, scope: Scope, mask: Array | None) -> Array:
         if isinstance(e, MatrixFunction):
             return self._matrix(e, scope)
-        if isinstance(e, sympy.Sum):
+        product = isinstance(e, Prod | sympy.Product)
+        if isinstance(e, sympy.Sum | sympy.Product):
             body, binders = e.function, tuple(i for i, *_ in e.limits)
             for i, *ends in e.limits:
                 if ends:
                     inside = sympy.And(i >= ends[0], i <= ends[1])
-                    body = Piecewise((body, inside), (0, True), evaluate=False)
+                    body = Piecewise((body, inside), (int(product), True), evaluate=False)
         else:
             body, binders = e.body, e.binders
         inner = Scope(
@@ -200,6 +206,9 @@ class Definitions(Grid):
             mask = mask.reshape((*mask.shape, *(1 for _ in binders)))
         if isinstance(e, Max | ArgMax):
             return self._largest(e, body, inner, len(scope.axes), mask)
+        if product:
+            factors = self.xp.broadcast_to(self.value(body, inner, mask), inner.extents)
+            return self.xp.prod(factors.reshape(*scope.extents, -1), axis=-1)
         return self._sum(body, inner, len(scope.axes), mask)
 
     def _sum(self, body: Expr, inner: Scope, kept: int, mask: Array | None) -> Array:
@@ -225,7 +234,7 @@ class Definitions(Grid):
 
     def _exists(self, e: Basic, scope: Scope) -> Array | None:
         """Where all that an expression reads lies inside its tensor; None for everywhere.  What is summed inside is total."""
-        if isinstance(e, Reduction | sympy.Sum | Tensor):
+        if isinstance(e, Reduction | sympy.Sum | sympy.Product | Tensor):
             return None
         if isinstance(e, Piecewise):
             return self._branch_exists(e, scope)
