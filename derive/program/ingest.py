@@ -31,7 +31,7 @@ from .check import check
 from .infinite import check_products
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import split_guard, split_masked
+from .rows import implied, rows_of, split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -247,7 +247,7 @@ class Ingest:
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
         self.outside = outside
-        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
+        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside and not implied(r, x.rows)]
         for r in rows:
             if decide(r) is False:
                 self.fail(
@@ -516,8 +516,14 @@ def _says_below(c: Basic, i: Index, size: Expr) -> bool:
     return affine.nonnegative(size - c.rhs - int(isinstance(c, sympy.Le)))
 
 
-def _ranges(e: Expr) -> list[Row]:
-    """That every read in an expression is inside its tensor, where sizes do not prove it."""
+def _ranges(e: Basic) -> list[Row]:
+    """That every read in an expression is inside its tensor, where neither sizes nor its branch's own condition say so."""
+    if isinstance(e, Piecewise):
+        chosen = [r for v, c in e.args for r in _ranges(v) if not implied(r, rows_of(c) or ())]
+        return chosen + [r for _, c in e.args for r in _ranges(c)]
+    if e.has(Piecewise):
+        own = _range_rows(e) if isinstance(e, Read) else []
+        return own + [r for a in e.args for r in _ranges(a)]
     return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
 
 
