@@ -151,7 +151,9 @@ class Programs:
         def predict(params, state, carried, inputs):
             every = {**params, **state, **carried, **inputs}
             found = self.forward.fn(*[every[n] for n in names])
-            return found if len(self.forward.derivation.results) > 1 else (found, {})
+            outputs, *rest = (found,) if isinstance(found, dict) else found
+            outputs = outputs if isinstance(outputs, dict) else {next(iter(self.model.outputs)): outputs}
+            return outputs, rest[0] if rest else {}
 
         return jax.jit(predict)
 
