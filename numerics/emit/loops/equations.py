@@ -223,12 +223,14 @@ def _planned(over: Sequence[Index], rows: Sequence[Row]) -> tuple[Plan, list[Row
     left, waiting = list(over), list(rows)
     while left:
         solved = [(i, r, v) for i in left for r in waiting if (v := _solution(r, i)) is not None]
-        i, row, value = next((s for s in solved if not s[2].free_symbols & set(left)), (None, None, None))
-        if i is None:  # one that no equality gives comes first, for it may be what gives the others
+        found = next((s for s in solved if not s[2].free_symbols & set(left)), None)
+        if found is None:  # one that no equality gives comes first, for it may be what gives the others
             i = next((j for j in left if all(j != s[0] for s in solved)), left[0])
+            plan.append((i, None))
         else:
+            i, row, value = found
             waiting.remove(row)
-        plan.append((i, value))
+            plan.append((i, value))
         left.remove(i)
     return plan, waiting
 

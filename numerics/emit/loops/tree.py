@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -171,7 +172,7 @@ class Function:
     returned: Returned
 
 
-def summed(parts: list[tuple[bool, Expr]]) -> Expr:
+def summed(parts: Sequence[tuple[bool, Expr]]) -> Expr:
     """``a - b + c`` of ``(negative, part)`` pairs, what is added first."""
     total: Expr | None = None
     for negative, part in sorted(parts, key=lambda p: p[0]):
@@ -182,7 +183,7 @@ def summed(parts: list[tuple[bool, Expr]]) -> Expr:
     return Num(0) if total is None else total
 
 
-def multiplied(parts: list[Expr]) -> Expr:
+def multiplied(parts: Sequence[Expr]) -> Expr:
     """``a * b * c``, without ones."""
     total: Expr | None = None
     for part in parts:
@@ -191,7 +192,7 @@ def multiplied(parts: list[Expr]) -> Expr:
     return Num(1) if total is None else total
 
 
-def joined(op: str, parts: list[Expr]) -> Expr:
+def joined(op: str, parts: Sequence[Expr]) -> Expr:
     """``a op b op c`` of at least one part."""
     first, *rest = parts
     for part in rest:

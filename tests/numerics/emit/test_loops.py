@@ -194,7 +194,7 @@ HOSTILE = [
     "toString",
     "x; process.exit(1) //",
     "a`${b}`",
-    "\u2028",
+    "a\u2028b",
     "重み",
     "let",
     "given",
