@@ -13,6 +13,7 @@ from derive.language.index import Size
 from derive.program.program import Program
 from numerics.errors import NumericsError
 from numerics.kernel.inputs import check_values
+from numerics.reference.sampling import bind_sizes
 
 from .answers import Expected, coarsest, copied, to_numpy
 from .draws import Draw, Drawing, Seen, seen_at
@@ -21,7 +22,6 @@ from .judge import Judge
 from .ours import Ours, ours_at
 from .replay import Replay
 from .rounding import Model, is_float
-from .sampling import bind_sizes
 from .verdicts import CrossReport, Verdict
 
 

@@ -23,9 +23,9 @@ from derive.language.index import Index, Size
 from derive.language.nodes import maximum, minimum, relu
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Term
+from numerics.reference.sampling import TELLING, draw, draw_arrays, draw_sample, draw_sizes
 
 from .replay import QuickEvaluator, Replay, points
-from .sampling import TELLING, draw, draw_arrays, draw_sample, draw_sizes
 
 TRIES = 24  # draws looked at for a condition that was not met both ways
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice

@@ -18,12 +18,12 @@ import numpy as np
 from derive.language.errors import DerivationError
 from derive.language.functions import FUNCTIONS
 from numerics.errors import NumericsError
+from numerics.reference.sampling import Sample, draw_arrays, draw_sample, draw_sizes
 
 from .ground import _precision, everything, fixed_sizes, float64
 from .opponent import Opponent, finite, flatten, label
 from .report import Finding, Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
-from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
 from .second import DERIVATIVES, asymmetries, taylor_order
 from .taylor import order, symmetric_directions
 
