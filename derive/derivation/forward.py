@@ -13,17 +13,14 @@ from .given import OneOrMore, _defined, _tensors
 
 
 def forward(
-    outputs: Mapping[str, Tensor] | Tensor,
-    name: str,
-    carried: Mapping[str, Tensor] | None = None,
-    loss: Tensor | None = None,
+    outputs: Mapping[str, Tensor], name: str, carried: Mapping[str, Tensor] | None = None, loss: Tensor | None = None
 ) -> Derivation:
     """The program of some tensors, made numerically safe as for training.
 
     Parameters
     ----------
-    outputs : dict of str to Tensor, or Tensor
-        What the program returns as ``outputs``, by these names; or as ``output``.
+    outputs : dict of str to Tensor
+        What the program returns as ``outputs``, by these names.
     name : str
         The display name.
     carried : dict of str to Tensor, optional
@@ -31,12 +28,10 @@ def forward(
     loss : Tensor, optional
         What it returns first, as ``loss``.
     """
-    asked = [outputs] if isinstance(outputs, Tensor) else list(outputs.values())
-    first, *rest = dict.fromkeys([*([] if loss is None else [loss]), *asked, *(carried or {}).values()])
+    first, *rest = dict.fromkeys([*([] if loss is None else [loss]), *outputs.values(), *(carried or {}).values()])
     work = Backward(first, (), tuple(rest))
     results: list[tuple[str, Tensor | dict[str, Tensor]]] = [] if loss is None else [("loss", loss)]
-    results += [("output", outputs) if isinstance(outputs, Tensor) else ("outputs", dict(outputs))]
-    results += [("carried", dict(carried))] if carried else []
+    results += [("outputs", dict(outputs)), *([("carried", dict(carried))] if carried else [])]
     return derivation_of(work, "forward", name, results, run(work))
 
 

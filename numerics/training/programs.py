@@ -151,9 +151,7 @@ class Programs:
         def predict(params, state, carried, inputs):
             every = {**params, **state, **carried, **inputs}
             found = self.forward.fn(*[every[n] for n in names])
-            outputs, *rest = (found,) if isinstance(found, dict) else found
-            outputs = outputs if isinstance(outputs, dict) else {next(iter(self.model.outputs)): outputs}
-            return outputs, rest[0] if rest else {}
+            return found if len(self.forward.derivation.results) > 1 else (found, {})
 
         return jax.jit(predict)
 

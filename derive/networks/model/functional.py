@@ -253,16 +253,16 @@ class Model:
     def forward(self, layers: Sequence[str] = ()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
-        Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
-        on, a second result ``carried`` has the states after the last step, by the names of the inputs.
+        Without dropout, and with the running averages of batch normalization.  Its kernel returns the outputs by name, as
+        that of any definitions; where recurrent layers carry their state on, a second result ``carried`` has the states
+        after the last step, by the names of the inputs.
 
         ``layers`` asks for the outputs of these layers, by name, instead of the network's.
         """
         placed = {p.name: p.output for p in self.inference.layers}
         outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
         carried = self._carried_on()
-        one = next(iter(outputs.values()))
-        return forward(one if len(outputs) == 1 else outputs, f"{self.name}_forward", carried)
+        return forward(outputs, f"{self.name}_forward", carried)
 
     def evaluation(self, loss: Any, weights: Mapping[str, float] | None = None) -> Derivation:
         """The loss and the outputs of the network in use, nothing differentiated: what held-out data is measured with.
