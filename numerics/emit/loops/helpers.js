@@ -61,6 +61,12 @@ function softplus(x) {
   return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
+// log(e^a + e^b), which is -Infinity where both are.
+function logaddexp(a, b) {
+  const most = Math.max(a, b);
+  return Number.isFinite(most) ? most + Math.log1p(Math.exp(-Math.abs(a - b))) : most;
+}
+
 // erf by its series with positive terms only, x e^(-x^2) sum 2^n x^(2n) / (2n+1)!!: for |x| < 1.5.
 function errorSeries(x) {
   let sum = 0;

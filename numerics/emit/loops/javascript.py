@@ -59,7 +59,21 @@ RESERVED = frozenset(_WORDS.split())
 _AS_THEY_ARE = "exp log sign floor sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sqrt log1p expm1"
 FUNCTIONS = {
     **{n: f"Math.{n}" for n in _AS_THEY_ARE.split()},
-    **{n: n for n in ("erf", "erfc", "erfinv", "digamma", "polygamma", "sigmoid", "softplus", "above", "inverse")},
+    **{
+        n: n
+        for n in (
+            "erf",
+            "erfc",
+            "erfinv",
+            "digamma",
+            "polygamma",
+            "sigmoid",
+            "softplus",
+            "logaddexp",
+            "above",
+            "inverse",
+        )
+    },
     "Abs": "Math.abs",
     "maximum": "Math.max",
     "minimum": "Math.min",

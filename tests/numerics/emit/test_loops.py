@@ -19,9 +19,9 @@ from derive.networks.activations import ACTIVATIONS
 from derive.networks.losses import LOSSES
 from numerics.checks.ground import everything, float64
 from numerics.checks.opponent import flatten, label
-from numerics.checks.sampling import draw_sample, draw_sizes
 from numerics.emit.loops.javascript import FUNCTIONS, helpers
 from numerics.reference.definitions import evaluate
+from numerics.reference.sampling import draw_sample, draw_sizes
 
 TEXTS = {
     "gamma": "x: float[i] positive; loss = sum[i](loggamma(x[i]) + digamma(x[i])*polygamma(2, x[i]))",
@@ -35,6 +35,7 @@ TEXTS = {
     "masked": "x: float[b,k]; m: int[b,k] < 2; s[b,k] = where(m[b,k] == 1, x[b,k], -inf); "
     "lse[b] = log(sum[k](exp(s[b,k]))); loss = sum[b,k](exp(s[b,k] - lse[b])^2)",
     "bools": "x: float[b,k]; m: bool[b,k]; loss = sum[b,k](where(m[b,k], x[b,k]^3, abs(x[b,k])))",
+    "sums_of_exponentials": "x: float[b]; y: float[b]; loss = sum[b](log(exp(x[b]) + exp(2*x[b]) + exp(y[b])))",
     "powers": "x: float[i] positive; loss = sum[i](x[i]^3/3 - x[i]^-2 + x[i]^(1/3) + sqrt(x[i]) + x[i]^-0.5 - (1 - x[i])^2)",
 }
 
