@@ -11,7 +11,7 @@ from derive.language.tensor import Tensor
 from derive.program.program import Equation
 from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
-from numerics.emit.patterns import pooling
+from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
@@ -100,7 +100,7 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     written = affine_forms(scope, vectors_in_sums(scope, reused.program), returned)
     scope.choices += [*reused.choices, *written.choices]
     scope.records[Affine] = written
-    order = time_first(schedule(written.program))
+    order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
         found = earlier(order.groups, names, _readers(d))
         order.groups, scope.records[Earlier] = found.groups, found
