@@ -104,9 +104,12 @@ def _cost(program: Program, sizes: Mapping[Size, int]) -> int:
 
 
 def _draw(d: Derivation, program: Program, sizes: dict[Size, int]) -> tuple[dict[str, Any], Values] | None:
-    """Inputs and all values there: at which every result is finite, or at least a number."""
+    """Inputs and all values there: at which every value is finite, or at least a number.
+
+    Every one on the way, too: relu makes a number of a NaN or keeps it, by how it is computed.
+    """
     rng, second = np.random.default_rng(0), None
-    names = [t.name for _, t in _tensors(d)]
+    names = [e.name for e in d.program]
     floats = [t.name for t in program.inputs if t.dtype == "float"]
     for n, domain in enumerate((*DOMAINS, *DOMAINS)):
         arrays = draw_arrays(program, sizes, dict.fromkeys(floats, domain), rng, d.wrt, open_masks=n >= len(DOMAINS))

@@ -21,7 +21,7 @@ def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():
 
 @pytest.mark.parametrize("merge, size", [("concat", 8), ("sum", 4), ("mul", 4), ("ave", 4)])
 def test_bidirectional_shapes_and_parameters(merge, size):
-    model = dv.Sequential([L.Bidirectional(L.LSTM(4), merge=merge)], input_shape=(5, 3))
+    model = dv.Sequential([L.Bidirectional(L.LSTM(4), merge_mode=merge)], input_shape=(5, 3))
     assert model.shape_of("bidirectional_1") == (size,)
     assert [n for n in model.parameters if "backward" in n] == [
         f"bidirectional_1_backward_{role}" for role in ("kernel", "recurrent", "bias")
