@@ -1,0 +1,276 @@
+"""``nx.from_jax``: a JAX function as definitions in index notation."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from sympy import Expr, Integer
+
+import derive as dv
+from derive.derivation.derivation import Derivation
+from derive.language.errors import DerivationError, DeriveError, UnsupportedError
+from derive.language.index import Index, Size
+from derive.language.naming import numbered
+from derive.language.tensor import Tensor
+from numerics.errors import InputError
+
+from .flat import Block
+from .interpret import Interpreter, reading
+from .pointwise import kind_of
+from .shifts import without_shifts
+from .trace import Leaf, Traced, trace
+from .value import Value
+
+
+class JaxModel:
+    """A JAX function as definitions.
+
+    Attributes
+    ----------
+    outputs : tuple of Tensor
+        What the function returns, one for each array, the loss first.
+    tensors : dict of str to Tensor
+        Inputs and definitions by name.
+    wrt : tuple of Tensor
+        The arrays of the arguments that ``argnums`` names, in the order of their structure.
+    bound : dict of str to str
+        The sizes that the function decides something by, as "D = 12", and why.
+    conventions, notes : list of str
+        Where JAX's own gradient differs; what else was found.
+    """
+
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, has_aux: bool):
+        self.function = f
+        self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        self._flat, self._tree = jax.tree_util.tree_flatten(tuple(args))
+        self._names = names_of(f, args)
+        leaves = self._leaves(args)
+        called = lambda *flat: f(*jax.tree_util.tree_unflatten(self._tree, self._filled(flat)))  # noqa: E731
+        self._traced = trace(called, leaves, _axes(axes, self._names, leaves), bool(jax.config.jax_enable_x64))
+        self.bound = self._traced.bound
+        without_shifts(self._traced.block, self._traced.sizes)
+        below: dict[str, Expr] = {}
+        self._interpret(leaves, below, has_aux)
+        if below:
+            self._interpret(leaves, below, has_aux)
+
+    def _leaves(self, args: Sequence[Any]) -> list[Leaf]:
+        out = []
+        owner = [n for n, a in enumerate(args) for _ in jax.tree_util.tree_leaves(a)]
+        self._arrays = []
+        for n, (x, argument) in enumerate(zip(self._flat, owner, strict=True)):
+            if not hasattr(x, "shape") and not isinstance(x, bool | int | float | np.number):
+                raise InputError(
+                    f"nx.from_jax: {self._names[n]} is {type(x).__name__}, no array; accepted: arrays and numbers in "
+                    f"pytrees; close over the rest, as in lambda params, x: f(params, x, option)"
+                )
+            self._arrays.append(n)
+            dtype = jax.numpy.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
+            trained = argument in self._argnums
+            if trained and kind_of(dtype) != "float":
+                raise InputError(
+                    f"nx.from_jax: argnums={self._argnums} names {self._names[n]}, which is {dtype}; accepted: arrays of floats"
+                )
+            out.append(Leaf(self._names[n], tuple(np.shape(x)), dtype, trained))
+        return out
+
+    def _filled(self, flat: Sequence[Any]) -> list[Any]:
+        return list(flat)
+
+    def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr], has_aux: bool) -> None:
+        new = Interpreter(self._traced.sizes, dict(below))
+        self.wrt_list: list[Tensor] = []
+        ins: list[Value] = []
+        self._inputs: list[Tensor] = []
+        for leaf, axes in zip(leaves, self._traced.axes, strict=True):
+            made = _input(new, leaf, axes)
+            self._inputs.append(made)
+            ins.append(reading(made, [a if isinstance(a, Expr) else Integer(a) for a in axes]))
+        outs = new.run(self._traced.block, ins)
+        below.update(new.below)
+        self.outputs = tuple(self._output(new, v, n, has_aux) for n, v in enumerate(outs))
+        self.lines = new.lines
+        self._constants = new.arrays
+        self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained)
+        self.tensors = {name: t for name, t in new.names.items() if t is not None}
+        self.conventions: list[str] = []
+        self.notes = list(new.notes) + [f"{size} is bound: {why}" for size, why in self.bound.items()]
+
+    def _output(self, new: Interpreter, v: Value, n: int, has_aux: bool) -> Tensor:
+        t = v.tensor
+        if t is not None and t.definition is not None:
+            return t
+        name = "loss" if n == 0 and not v.axes else "out"
+        if v.kind == "bool":
+            raise UnsupportedError(f"nx.from_jax: output {n} is boolean; accepted: arrays of numbers")
+        made = new.named(v, None, name).tensor
+        assert made is not None
+        return made
+
+    # -- use --------------------------------------------------------------------------------------------------------
+
+    def arrays(self, *args: Any) -> dict[str, Any]:
+        """The inputs of a kernel, by name, from arguments of the structure that was traced."""
+        flat, tree = jax.tree_util.tree_flatten(args)
+        if tree != self._tree:
+            raise InputError(f"the arguments have the structure {tree}, but {self._tree} was traced")
+        given = dict(zip((t.name for t in self._inputs), flat, strict=True))
+        return {**given, **self._constants}
+
+    def backprop(self) -> Derivation:
+        """The derivation of the gradients, of the first output; the others are returned beside them."""
+        loss, *others = self.outputs
+        if loss.rank:
+            raise DerivationError(
+                f"the function returns an array of axes ({', '.join(map(str, loss.axes))}), and gradients need a scalar; "
+                f"sum or average it, or use m.vjp()"
+            )
+        return dv.backprop(loss, wrt=self.wrt, outputs=[t for t in others if t.dtype == "float"])
+
+    def vjp(self, cotangent: str = "dy") -> Derivation:
+        """The vector-Jacobian product of the first output."""
+        return dv.vjp(self.outputs[0], wrt=self.wrt, cotangent=cotangent)
+
+    def hessian(self) -> Derivation:
+        """The Hessian of the loss."""
+        return dv.hessian(self.outputs[0], wrt=self.wrt)
+
+    def hvp(self, direction: Mapping[Tensor, Tensor] | None = None) -> Derivation:
+        """The product of the Hessian with a direction, by default of inputs ``W_dir``."""
+        return dv.hvp(self.outputs[0], wrt=self.wrt, direction=direction)
+
+    def jacobian(self) -> Derivation:
+        """The Jacobian of the first output."""
+        return dv.jacobian(self.outputs[0], wrt=self.wrt)
+
+    def __str__(self) -> str:
+        inputs = [f"{t.name}: {t.dtype}[{','.join(map(str, t.axes))}]" for t in self._inputs]
+        defined = [
+            f"{t.name}[{','.join(map(str, t.definition.idx))}] = {t.definition.body}"
+            + (f"    {self.lines[t.name]}" if t.name in self.lines else "")
+            for t in self.tensors.values()
+            if t.definition is not None
+        ]
+        return "\n".join([*inputs, *defined, *self.notes])
+
+    __repr__ = __str__
+
+
+def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] = 0, axes: Any = None) -> JaxModel:
+    """A JAX function, traced at the given arguments, as definitions in index notation.
+
+    Parameters
+    ----------
+    f : callable
+        Of pytrees of arrays; it returns a scalar loss, an array, or a structure of them with the loss first.
+    *args
+        What to trace it at; ``jax.ShapeDtypeStruct`` will do.
+    argnums : int or sequence of int
+        Which arguments are differentiated by.
+    axes : dict, optional
+        Names for the axes of arrays, ``{"x": "B T D"}``; others are named here.
+
+    Returns
+    -------
+    JaxModel
+
+    Raises
+    ------
+    UnsupportedError
+        An operation without a meaning in index notation: its name, where it stands, and what would be accepted.
+
+    >>> import jax.numpy as jnp
+    >>> def loss(w, x):
+    ...     return jnp.sum((x @ w) ** 2)
+    >>> m = from_jax(loss, jnp.ones(3), jnp.ones((5, 3)))
+    >>> print(m.backprop().gradient("w"))
+    dw[i] = 2 sum_b x[b,i] (sum_i' x[b,i'] w[i'])
+    """
+    return JaxModel(f, args, argnums, axes, False)
+
+
+def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    """A name for every array of the arguments: by its path, the parameter's own name only where it is needed."""
+    try:
+        named = list(inspect.signature(f).bind(*args).arguments.items())
+    except (TypeError, ValueError):
+        named = [(f"x{n}", a) for n, a in enumerate(args)]
+    tops: list[tuple[str, Any]] = []
+    for name, a in named:
+        if isinstance(a, tuple) and len(named) != len(args) and name == named[-1][0] and len(a) == len(args) - len(named) + 1:
+            tops += [(f"{name}_{n}", x) for n, x in enumerate(a)]
+        else:
+            tops.append((name, a))
+    if len(tops) != len(args):
+        tops = [(f"x{n}", a) for n, a in enumerate(args)]
+    paths = []
+    for name, a in tops:
+        for path, _ in jax.tree_util.tree_flatten_with_path(a)[0]:
+            paths.append((name, [_part(k) for k in path]))
+    short = ["_".join(p) if p and not p[0].isdigit() else "_".join([top, *p]) for top, p in paths]
+    tails = ["_".join([top, *p]) for top, p in paths]
+    tops_of = {top for top, p in paths if not p}
+    clean = [s if short.count(s) == 1 and s not in tops_of or not p else t for s, t, (_, p) in zip(short, tails, paths, strict=True)]
+    out: list[str] = []
+    for c in map(_identifier, clean):
+        out.append(numbered(c, out, "_"))
+    return out
+
+
+def _part(k: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(k, attribute):
+            return str(getattr(k, attribute))
+    return str(k)
+
+
+_PLAIN = ("params", "value", "params_params")
+
+
+def _identifier(name: str) -> str:
+    text = "".join(c if c.isalnum() else "_" for c in name)
+    parts = [p for p in text.split("_") if p]
+    while len(parts) > 1 and parts[0] == "params" and not parts[1].isdigit():
+        parts = parts[1:]
+    text = "_".join(parts) or "x"
+    return text if text.isidentifier() else f"p_{text}"
+
+
+def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Size | int]) -> Tensor:
+    taken: set[str] = set()
+    letters: list[Any] = []
+    for a in axes:
+        if isinstance(a, int):
+            letters.append(a)
+            continue
+        i = new.letter(Index("i", a), taken)
+        taken.add(i.name)
+        letters.append(i)
+    kind = kind_of(leaf.dtype)
+    below = new.below.get(leaf.name) if kind == "int" else None
+    made = dv.tensor(leaf.name, *letters, dtype=kind, below=below, role="parameter" if leaf.trained else "data")
+    new.names[made.name] = made
+    return made
+
+
+def _axes(axes: Any, names: Sequence[str], leaves: Sequence[Leaf]) -> list[list[str | None] | None]:
+    if axes is None:
+        return [None] * len(leaves)
+    out: list[list[str | None] | None] = []
+    unknown = set(axes) - set(names)
+    if unknown:
+        raise DeriveError(f"axes={axes}: {sorted(unknown)[0]!r} is no array; the arrays are {', '.join(names)}")
+    for name, leaf in zip(names, leaves, strict=True):
+        given = axes.get(name)
+        if given is None:
+            out.append(None)
+            continue
+        letters = given.split() if isinstance(given, str) else list(given)
+        if len(letters) != len(leaf.shape):
+            raise DeriveError(f"axes={axes}: {name} has {len(leaf.shape)} axes, shape {leaf.shape}, and {given!r} names {len(letters)}")
+        out.append(letters)
+    return out
