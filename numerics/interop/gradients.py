@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from derive.derivation.derivation import Derivation
 from numerics.errors import NumericsError
 from numerics.kernel.compile import compile
@@ -86,7 +82,7 @@ class _Compiled:
 
     def run(self, args: Sequence[Any]) -> tuple[Any, Any]:
         arrays = self.model.arrays(*args)
-        value, grads = self.kernel.fn(*(arrays[name] for name in self.kernel.order))[:2]
+        value, grads = self.kernel.fn(*(arrays[t.name] for t in self.kernel.inputs))[:2]
         return value, self.model.structured(grads, args)
 
 

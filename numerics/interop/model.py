@@ -15,7 +15,7 @@ from derive.derivation.derivation import Derivation
 from derive.language.errors import DerivationError, DeriveError, UnsupportedError
 from derive.language.index import Index, Size
 from derive.language.naming import numbered
-from derive.language.tensor import Tensor
+from derive.language.tensor import Read, Tensor
 from numerics.errors import InputError
 
 from .flat import Block
@@ -43,32 +43,35 @@ class JaxModel:
         Where JAX's own gradient differs; what else was found.
     """
 
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, has_aux: bool):
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any):
         self.function = f
+        self._single = isinstance(argnums, int)
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         self._flat, self._tree = jax.tree_util.tree_flatten(tuple(args))
         self._names = names_of(f, args)
         leaves = self._leaves(args)
-        called = lambda *flat: f(*jax.tree_util.tree_unflatten(self._tree, self._filled(flat)))  # noqa: E731
-        self._traced = trace(called, leaves, _axes(axes, self._names, leaves), bool(jax.config.jax_enable_x64))
+        self._leaf_dtypes = [leaf.dtype for leaf in leaves]
+
+        def called(*flat: Any) -> Any:
+            return f(*jax.tree_util.tree_unflatten(self._tree, flat))
+
+        self._traced = trace(called, leaves, _axes(axes, self._names, leaves))
         self.bound = self._traced.bound
         without_shifts(self._traced.block, self._traced.sizes)
         below: dict[str, Expr] = {}
-        self._interpret(leaves, below, has_aux)
+        self._interpret(leaves, below)
         if below:
-            self._interpret(leaves, below, has_aux)
+            self._interpret(leaves, below)
 
     def _leaves(self, args: Sequence[Any]) -> list[Leaf]:
         out = []
         owner = [n for n, a in enumerate(args) for _ in jax.tree_util.tree_leaves(a)]
-        self._arrays = []
         for n, (x, argument) in enumerate(zip(self._flat, owner, strict=True)):
             if not hasattr(x, "shape") and not isinstance(x, bool | int | float | np.number):
                 raise InputError(
                     f"nx.from_jax: {self._names[n]} is {type(x).__name__}, no array; accepted: arrays and numbers in "
                     f"pytrees; close over the rest, as in lambda params, x: f(params, x, option)"
                 )
-            self._arrays.append(n)
             dtype = jax.numpy.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
             trained = argument in self._argnums
             if trained and kind_of(dtype) != "float":
@@ -78,12 +81,8 @@ class JaxModel:
             out.append(Leaf(self._names[n], tuple(np.shape(x)), dtype, trained))
         return out
 
-    def _filled(self, flat: Sequence[Any]) -> list[Any]:
-        return list(flat)
-
-    def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr], has_aux: bool) -> None:
+    def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr]) -> None:
         new = Interpreter(self._traced.sizes, dict(below))
-        self.wrt_list: list[Tensor] = []
         ins: list[Value] = []
         self._inputs: list[Tensor] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
@@ -92,7 +91,7 @@ class JaxModel:
             ins.append(reading(made, [a if isinstance(a, Expr) else Integer(a) for a in axes]))
         outs = new.run(self._traced.block, ins)
         below.update(new.below)
-        self.outputs = tuple(self._output(new, v, n, has_aux) for n, v in enumerate(outs))
+        self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
         self._constants = new.arrays
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained)
@@ -100,7 +99,7 @@ class JaxModel:
         self.conventions: list[str] = []
         self.notes = list(new.notes) + [f"{size} is bound: {why}" for size, why in self.bound.items()]
 
-    def _output(self, new: Interpreter, v: Value, n: int, has_aux: bool) -> Tensor:
+    def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
         t = v.tensor
         if t is not None and t.definition is not None:
             return t
@@ -121,6 +120,30 @@ class JaxModel:
         given = dict(zip((t.name for t in self._inputs), flat, strict=True))
         return {**given, **self._constants}
 
+    def takes(self, args: Sequence[Any]) -> bool:
+        """Whether arguments are of what was traced: structure, dtypes, and lengths that the sizes allow."""
+        flat, tree = jax.tree_util.tree_flatten(tuple(args))
+        if tree != self._tree:
+            return False
+        lengths: dict[Any, int] = {}
+        for x, dtype, axes in zip(flat, self._leaf_dtypes, self._traced.axes, strict=True):
+            if (x.dtype if hasattr(x, "dtype") else jax.numpy.asarray(x).dtype) != dtype or np.ndim(x) != len(axes):
+                return False
+            for a, n in zip(axes, np.shape(x), strict=True):
+                if n != (a if isinstance(a, int) else lengths.setdefault(a, n)) or (n == 1) != (a == 1):
+                    return False
+        return True
+
+    def structured(self, grads: Mapping[str, Any], args: Sequence[Any]) -> Any:
+        """Gradients by name in the structure of the arguments; of those that the loss does not read, zeros."""
+        flat, _ = jax.tree_util.tree_flatten(tuple(args))
+        found = [
+            jax.numpy.asarray(grads[t.name], dtype) if t.name in grads else jax.numpy.zeros(np.shape(x), dtype)
+            for t, x, dtype in zip(self._inputs, flat, self._leaf_dtypes, strict=True)
+        ]
+        whole = jax.tree_util.tree_unflatten(self._tree, found)
+        return whole[self._argnums[0]] if self._single else tuple(whole[n] for n in self._argnums)
+
     def backprop(self) -> Derivation:
         """The derivation of the gradients, of the first output; the others are returned beside them."""
         loss, *others = self.outputs
@@ -129,23 +152,38 @@ class JaxModel:
                 f"the function returns an array of axes ({', '.join(map(str, loss.axes))}), and gradients need a scalar; "
                 f"sum or average it, or use m.vjp()"
             )
-        return dv.backprop(loss, wrt=self.wrt, outputs=[t for t in others if t.dtype == "float"])
+        return dv.backprop(loss, wrt=self.reached(loss), outputs=[t for t in others if t.dtype == "float"])
+
+    def reached(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Those of ``wrt`` that a result depends on, not through a stop_gradient alone."""
+        seen: set[Tensor] = set()
+        stack = [y]
+        while stack:
+            t = stack.pop()
+            if t in seen:
+                continue
+            seen.add(t)
+            if t.definition is not None:
+                moving = t.definition.body.replace(lambda e: isinstance(e, dv.stop_gradient), lambda e: Integer(0))
+                stack += [r.tensor for r in moving.atoms(Read) if r.tensor.dtype == "float"]
+                stack += t.partners
+        return tuple(t for t in self.wrt if t in seen)
 
     def vjp(self, cotangent: str = "dy") -> Derivation:
         """The vector-Jacobian product of the first output."""
-        return dv.vjp(self.outputs[0], wrt=self.wrt, cotangent=cotangent)
+        return dv.vjp(self.outputs[0], wrt=self.reached(self.outputs[0]), cotangent=cotangent)
 
     def hessian(self) -> Derivation:
         """The Hessian of the loss."""
-        return dv.hessian(self.outputs[0], wrt=self.wrt)
+        return dv.hessian(self.outputs[0], wrt=self.reached(self.outputs[0]))
 
     def hvp(self, direction: Mapping[Tensor, Tensor] | None = None) -> Derivation:
         """The product of the Hessian with a direction, by default of inputs ``W_dir``."""
-        return dv.hvp(self.outputs[0], wrt=self.wrt, direction=direction)
+        return dv.hvp(self.outputs[0], wrt=self.reached(self.outputs[0]), direction=direction)
 
     def jacobian(self) -> Derivation:
         """The Jacobian of the first output."""
-        return dv.jacobian(self.outputs[0], wrt=self.wrt)
+        return dv.jacobian(self.outputs[0], wrt=self.reached(self.outputs[0]))
 
     def __str__(self) -> str:
         inputs = [f"{t.name}: {t.dtype}[{','.join(map(str, t.axes))}]" for t in self._inputs]
@@ -190,7 +228,7 @@ def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] 
     >>> print(m.backprop().gradient("w"))
     dw[i] = 2 sum_b x[b,i] (sum_i' x[b,i'] w[i'])
     """
-    return JaxModel(f, args, argnums, axes, False)
+    return JaxModel(f, args, argnums, axes)
 
 
 def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:

@@ -48,7 +48,7 @@ class Traced:
 
 
 def trace(
-    f: Callable[..., Any], leaves: Sequence[Leaf], named: Sequence[Sequence[str | None] | None], x64: bool
+    f: Callable[..., Any], leaves: Sequence[Leaf], named: Sequence[Sequence[str | None] | None]
 ) -> Traced:
     """Trace ``f(*leaves)`` at the given sizes and at others, binding the sizes that it decides something by.
 
