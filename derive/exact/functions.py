@@ -292,6 +292,32 @@ _TABLE = (
         everywhere=True,
     ),
     Primitive(
+        "erfinv",
+        lambda F, x: F.atom("erfinv", F.total(x), odd=True),
+        lambda mp, x: mp.erfinv(x),
+        (lambda F, y, x: F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),))),),
+        known=(ZERO, ZERO),
+    ),
+    Primitive(
+        "loggamma",
+        lambda F, x: F.atom("loggamma", F.total(x)),
+        lambda mp, x: mp.loggamma(x),
+        (lambda F, y, x: F.call("digamma", x),),
+        known=(ONE, ZERO),
+    ),
+    Primitive(
+        "digamma",
+        lambda F, x: F.atom("digamma", F.total(x)),
+        lambda mp, x: mp.psi(0, x),
+        (lambda F, y, x: F.call("polygamma", ((ONE, F.one),), x),),
+    ),
+    Primitive(
+        "polygamma",
+        lambda F, n, x: F.atom(f"polygamma {F.total(n)}", F.total(x)),
+        lambda mp, n, x: mp.psi(int(n), x),
+        (_zero, lambda F, y, n, x: F.call("polygamma", (*n, (ONE, F.one)), x)),
+    ),
+    Primitive(
         "sigmoid",
         _sigmoid,
         lambda mp, x: 1 / (1 + mp.exp(-x)),

@@ -82,6 +82,8 @@ def read_definitions(work: Work) -> str:
 
 def _check_wrt(work: Work) -> None:
     label = work.target.name
+    if not work.wrt:
+        return
     if work.target.dtype != "float":
         raise DerivationError(f"{label} is {work.target.dtype}; only float tensors are differentiated")
     known = {t.name: t for t in work.inputs} | {e.name: e.tensor for e in work.forward}

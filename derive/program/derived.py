@@ -49,7 +49,7 @@ class Derived:
     Attributes
     ----------
     kind : str
-        backprop, vjp or hvp.
+        backprop, vjp, hvp, gauss_newton, jacobian, hessian, or forward, where nothing is differentiated.
     name : str
         The display name, used for the emitted module.
     source : Program
@@ -93,13 +93,16 @@ class Derived:
 
     @property
     def loss(self) -> Tensor:
-        """The differentiated tensor (of ``self.program``)."""
+        """The differentiated tensor (of ``self.program``); of a program that only goes forward, its first result."""
         found = self.results[0][1]
-        assert isinstance(found, Tensor)  # every kind of derivation puts it first
-        return found
+        return found if isinstance(found, Tensor) else next(iter(found.values()))
 
     @property
     def gradients(self) -> Mapping[str, Tensor]:
         """The gradient of each tensor that was asked for, by its name."""
+        if self.kind == "forward":
+            raise DeriveError(
+                f"{self.name} only goes forward: it has no gradients; dv.backprop(loss, wrt=...) derives them"
+            )
         grads: Mapping[str, Tensor] = self.result("grads")
         return grads

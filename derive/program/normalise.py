@@ -17,7 +17,19 @@ from derive.language.index import Index, Size
 from derive.language.keys import key
 from derive.language.matrices import Determinant, LogDet
 from derive.language.naming import primed
-from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
+from derive.language.nodes import (
+    Iverson,
+    Prod,
+    Reduction,
+    Sum,
+    loggamma,
+    maximum,
+    minimum,
+    polygamma,
+    relu,
+    sigmoid,
+    softplus,
+)
 from derive.language.tensor import Read, Tensor
 
 from .infinite import outward
@@ -57,13 +69,19 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
         return e
     if isinstance(e, Expr) and e.is_Float:
         return Rational(repr(float(e)))
-    if isinstance(e, sympy.Sum):
-        return _sympy_sum(e, ingest)
+    if isinstance(e, sympy.Sum | sympy.Product):
+        return _sympy_range(e, ingest)
     if isinstance(e, Mul):
         e = _float_in_exponent(e)
+    if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):  # which SymPy makes of loggamma(label + 1)
+        return loggamma(_own_nodes(e.args[0].args[0], ingest))
     args = tuple(_own_nodes(a, ingest) for a in e.args)
     if isinstance(e, sympy.Max | sympy.Min):
         return _pointwise_extreme(e, args)
+    if isinstance(e, sympy.polygamma):
+        return polygamma(*args)
+    if isinstance(e, sympy.loggamma):
+        return loggamma(*args)
     if isinstance(e, sympy.KroneckerDelta):
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
@@ -189,18 +207,23 @@ def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:
     return out
 
 
-def _sympy_sum(e: sympy.Sum, ingest: Asking) -> Sum:
+def _sympy_range(e: sympy.Sum | sympy.Product, ingest: Asking) -> Sum | Prod:
+    """SymPy's sum or product over part of a range: elsewhere the body is 0, or the factor 1."""
+    kind, nothing = (Sum, 0) if isinstance(e, sympy.Sum) else (Prod, 1)
     body = _own_nodes(e.function, ingest)
     bound = []
     for limits in e.limits:
         i, *rest = limits
         if not isinstance(i, Index):
-            ingest.fail(IndexCaptureError, f"sympy.Sum over {i}: it is not an index; make one with dv.index(name)")
+            ingest.fail(
+                IndexCaptureError,
+                f"sympy.{type(e).__name__} over {i}: it is not an index; make one with dv.index(name)",
+            )
         low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
         conditions = [
             c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at
         ]
         if conditions:
-            body = Piecewise((body, And(*conditions)), (0, True))
+            body = Piecewise((body, And(*conditions)), (nothing, True))
         bound.append(i)
-    return Sum(body, *bound)
+    return kind(body, *bound)

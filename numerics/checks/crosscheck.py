@@ -78,6 +78,11 @@ def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None 
     """
     if not hasattr(kern, "derivation"):
         raise NumericsError(f"crosscheck({type(kern).__name__}, ...): takes a kernel, as nx.compile(d) returns it")
+    if kern.derivation.kind == "forward":
+        raise NumericsError(
+            f"crosscheck: {kern.derivation.name} only goes forward, so there is no gradient to compare with yours; compile "
+            f"dv.backprop(loss, wrt=...), or compare values with nx.verify(kern, forward=...)"
+        )
     return _Cross(kern, fn, inputs, seed).run()
 
 

@@ -36,6 +36,7 @@ FUNCTION_NAMES = {
     "gauss_newton": "loss_grads_and_gauss_newton",
     "jacobian": "value_and_jacobian",
     "hessian": "loss_grads_and_hessian",
+    "forward": "outputs",
 }
 
 
@@ -48,6 +49,11 @@ class Module:
     inputs: tuple[Tensor, ...]
     choices: tuple[tuple[str, int, str], ...]
     tree: FunctionDef  # the function, as it was printed
+
+
+def only_outputs(d: Derivation) -> bool:
+    """Whether a program returns nothing but outputs by name: then it returns the dict of them itself."""
+    return [group for group, _ in d.results] == ["outputs"]
 
 
 def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
@@ -188,11 +194,10 @@ def _returned(d: Derivation, scope: Scope) -> Code:
     def key(k: str | tuple[str, ...]) -> Code:
         return Tuple(tuple(map(Text, k))) if isinstance(k, tuple) else Text(k)
 
-    return Tuple(
-        tuple(
-            Name(scope.arrays[value.name])
-            if isinstance(value, Tensor)
-            else Dict(tuple((key(k), Name(scope.arrays[t.name])) for k, t in value.items()))
-            for _, value in d.results
-        )
+    found = tuple(
+        Name(scope.arrays[value.name])
+        if isinstance(value, Tensor)
+        else Dict(tuple((key(k), Name(scope.arrays[t.name])) for k, t in value.items()))
+        for _, value in d.results
     )
+    return found[0] if only_outputs(d) else Tuple(found)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.errors import NumericsError
 
 from .request import Request
@@ -14,7 +15,7 @@ TARGETS: dict[str, Callable[[Request], str]] = {"jax": lambda request: request.m
 
 
 def source(
-    d: Derivation,
+    d: Derivation | Tensor | Sequence[Tensor],
     target: str = "jax",
     backend: str | None = None,
     sizes: Mapping[str | Size, int] | None = None,
@@ -24,12 +25,12 @@ def source(
     form: str = "dense",
     checkpoint_every: int | None = None,
 ) -> str:
-    """The source of a derivation's program; needs neither JAX nor NumPy.
+    """The source of a derivation's program, or of definitions alone; needs neither JAX nor NumPy.
 
     Parameters
     ----------
-    d : Derivation
-        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    d : Derivation, Tensor or sequence of Tensors
+        From ``dv.backprop``, ``dv.vjp`` and their kin; or definitions, as :func:`numerics.compile` takes them.
     target : str
         The language: "jax".
     backend : str, optional

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.emit.request import Request
 
 from .kernel import Kernel
@@ -16,7 +17,7 @@ from .structured import StructuredKernel
 
 
 def compile(
-    d: Derivation,
+    d: Derivation | Tensor | Sequence[Tensor],
     sizes: Mapping[str | Size, int] | None = None,
     dense: bool = False,
     name: str | None = None,
@@ -25,12 +26,13 @@ def compile(
     checkpoint_every: int | None = None,
     backend: str | None = None,
 ) -> Kernel:
-    """Write, execute and wrap the JAX program of a derivation.
+    """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
 
     Parameters
     ----------
-    d : Derivation
-        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    d : Derivation, Tensor or sequence of Tensors
+        From ``dv.backprop``, ``dv.vjp`` and their kin; or definitions, of any shape and dtype, that are computed and not
+        differentiated: ``nx.compile([z, p])(x=...)`` is ``{"z": ..., "p": ...}``.
     sizes : dict, optional
         Sizes that no array fixes, by name: ``{"S": 2}``.  Sizes that an array fixes may be given too; they are then
         fixed in the source, and an array that disagrees is refused.
@@ -62,6 +64,8 @@ def compile(
         For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of.
     derive.UnsupportedError
         For a construct that no emission knows.
+    derive.DeriveError
+        For definitions that are none, such as an input.
 
     Examples
     --------
@@ -72,10 +76,12 @@ def compile(
     >>> kern = nx.compile(dv.backprop(loss, wrt=[w]))
     >>> [t.name for t in kern.inputs]
     ['w', 'x']
+    >>> nx.compile(loss)
+    <kernel loss(x, w) -> loss>
     """
     backend = backend or jax.default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
     if request.layout is not None:
         return StructuredKernel(request)
-    check_results(d, request.sizes)
+    check_results(request.derivation, request.sizes)
     return Kernel(request)

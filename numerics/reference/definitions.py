@@ -395,7 +395,12 @@ def _relu(xp: ModuleType, x: Array) -> Array:
     return xp.where(x > 0, x, xp.zeros_like(x))
 
 
+def _polygamma(xp: ModuleType, n: Array, x: Array) -> Array:
+    return _special(xp).polygamma(xp.asarray(n).astype(int), x)
+
+
 OWN: dict[str, Callable] = {
+    "polygamma": _polygamma,
     "relu": _relu,
     "sigmoid": lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
     "softplus": lambda xp, x: xp.logaddexp(x, 0.0),

@@ -27,7 +27,9 @@
                 | reduction "[" NAME { "," NAME } "]" "(" expression ")"
                 | NAME "(" expression { "," expression } ")"   a function
                 | "[" expression "]"                           1 where the condition holds, else 0
-    reduction   = "sum" | "mean" | "max" | "min" | "argmax"
+                | matrix [ "[" NAME "," NAME "]" ] "(" expression ")" [ "[" expression "," expression "]" ]
+    matrix      = "inverse" | "inv" | "det" | "logdet"         inverse[p,q](A[b,p,q])[i,j]; of a matrix: inv(A)[i,j], logdet(A)
+    reduction   = "sum" | "mean" | "max" | "min" | "argmax" | "prod"
 
 Index letter ``b`` ranges over the size ``B`` unless an ``index`` line says otherwise; ``b'`` is another letter over the
 size of ``b``.  In an axis, a name that starts with a capital is a size and any other is a letter.  ``max(a, b)`` and

@@ -30,6 +30,7 @@ ACCEPTED = {
     "gram": ("strips", "plain"),
     "class-pairs": ("pairs", "plain"),
     "diagonal": ("scatter", "mask"),
+    "running-sum": ("cumsum", "mask"),
     "products": ("stacked", "plain"),
 }
 Rule = Callable[
@@ -127,6 +128,7 @@ _RULES: dict[str, Rule] = {
     ),
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
+    "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
     "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),
 }
