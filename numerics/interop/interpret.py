@@ -33,9 +33,10 @@ WIDE = 60  # nodes of an expression beyond which it gets a name
 class Interpreter:
     """The state: values by variable, the names taken, the definitions made, what was assumed."""
 
-    def __init__(self, sizes: Sizes, below: dict[str, Expr] | None = None):
+    def __init__(self, sizes: Sizes, below: dict[str, Expr], letters: dict[Expr, str]):
         self.sizes = sizes
-        self.below = below if below is not None else {}
+        self.below = below
+        self.letters = letters  # of axes whose size is a multiple of one
         self.env: dict[Var, Value] = {}
         self.names: dict[str, Tensor | None] = {}
         self.lines: dict[str, str] = {}  # where a definition stands
@@ -124,7 +125,7 @@ class Interpreter:
         letters = []
         if self.loop is not None:
             letters, taken = [self.loop.letter], {self.loop.letter.name}
-        mapping: dict[Any, Any] = {}
+        mapping: dict[Any, Any] = {i: Integer(0) for a in value.axes for i in a if i.size == 1}
         for i in flat:
             mapping[i] = self.letter(i, taken)
             taken.add(mapping[i].name)
@@ -155,6 +156,8 @@ class Interpreter:
     def letter(self, i: Index, taken: set[str]) -> Index:
         if isinstance(i.size, Size):
             return Index(primed(i.size.name.lower(), taken), i.size)
+        if i.size in self.letters:
+            return Index(primed(self.letters[i.size].lower(), taken), i.size)
         used = {s.name.lower() for s in self.sizes.names}
         free = [c for c in _LETTERS if c not in used]
         return Index(next((c for c in free if c not in taken), primed(free[0], taken)), i.size)

@@ -13,7 +13,7 @@ from sympy import Expr, Integer
 import derive as dv
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DerivationError, DeriveError, UnsupportedError
-from derive.language.index import Index, Size
+from derive.language.index import Index
 from derive.language.naming import numbered
 from derive.language.tensor import Read, Tensor
 from numerics.errors import InputError
@@ -37,8 +37,8 @@ class JaxModel:
         Inputs and definitions by name.
     wrt : tuple of Tensor
         The arrays of the arguments that ``argnums`` names, in the order of their structure.
-    bound : dict of str to str
-        The sizes that the function decides something by, as "D = 12", and why.
+    bound : tuple of str
+        The axes whose lengths the function decides something by, as "x axis 1 = 12".
     conventions, notes : list of str
         Where JAX's own gradient differs; what else was found.
     """
@@ -82,13 +82,13 @@ class JaxModel:
         return out
 
     def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr]) -> None:
-        new = Interpreter(self._traced.sizes, dict(below))
+        new = Interpreter(self._traced.sizes, dict(below), self._traced.letters)
         ins: list[Value] = []
         self._inputs: list[Tensor] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
             made = _input(new, leaf, axes)
             self._inputs.append(made)
-            ins.append(reading(made, [a if isinstance(a, Expr) else Integer(a) for a in axes]))
+            ins.append(reading(made, axes))
         outs = new.run(self._traced.block, ins)
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
@@ -97,7 +97,7 @@ class JaxModel:
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained)
         self.tensors = {name: t for name, t in new.names.items() if t is not None}
         self.conventions: list[str] = []
-        self.notes = list(new.notes) + [f"{size} is bound: {why}" for size, why in self.bound.items()]
+        self.notes = list(new.notes) + [f"bound: {axis}" for axis in self.bound]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
         t = v.tensor
@@ -125,12 +125,15 @@ class JaxModel:
         flat, tree = jax.tree_util.tree_flatten(tuple(args))
         if tree != self._tree:
             return False
-        lengths: dict[Any, int] = {}
+        sizes: dict[Any, int] = {}
         for x, dtype, axes in zip(flat, self._leaf_dtypes, self._traced.axes, strict=True):
             if (x.dtype if hasattr(x, "dtype") else jax.numpy.asarray(x).dtype) != dtype or np.ndim(x) != len(axes):
                 return False
             for a, n in zip(axes, np.shape(x), strict=True):
-                if n != (a if isinstance(a, int) else lengths.setdefault(a, n)) or (n == 1) != (a == 1):
+                times, size = a.as_coeff_Mul()
+                if n % int(times) or int(n) // int(times) != sizes.setdefault(size, int(n) // int(times)):
+                    return False
+                if size == 1 and n != times or times == 1 and size != 1 and n == 1:
                     return False
         return True
 
@@ -278,11 +281,11 @@ def _identifier(name: str) -> str:
     return text if text.isidentifier() else f"p_{text}"
 
 
-def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Size | int]) -> Tensor:
+def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Expr]) -> Tensor:
     taken: set[str] = set()
     letters: list[Any] = []
     for a in axes:
-        if isinstance(a, int):
+        if a.is_number:
             letters.append(a)
             continue
         i = new.letter(Index("i", a), taken)

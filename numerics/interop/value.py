@@ -173,7 +173,9 @@ def chosen(cases: Sequence[tuple[Any, Any]]) -> Any:
 def is_heavy(e: Any) -> bool:
     """Whether an expression is worth computing once: it sums, or applies a function."""
     return isinstance(e, Expr) and (
-        e.has(Reduction) or any(isinstance(f, sympy.Function) for f in e.atoms(sympy.Function)) or e.has(sympy.Pow)
+        e.has(Reduction)
+        or any(not isinstance(f, Piecewise) for f in e.atoms(sympy.Function))
+        or any(p.has(Read) for p in e.atoms(sympy.Pow))
     )
 
 
