@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 from jax.extend import core
-from sympy import Expr, Integer
+from sympy import Expr, Integer, expand
+
+from derive.networks.layers.sizes import quotient
 
 from .sizes import SizeDecides, Sizes
 from .source import Frame, frames_of
@@ -31,6 +33,7 @@ INLINED = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "custom_lin": "jaxpr",
 }
+LEAVES = ("inv", "solve", "det", "slogdet")  # of jnp.linalg
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
 
@@ -141,12 +144,14 @@ class _Flat:
             name = eqns[0].primitive.name
             frames = frames_of(eqns[0], outer)
             key = INLINED.get(name)
-            if key is not None:
+            leaf = _leaf(eqns[0])
+            name = leaf or name
+            if key is not None and leaf is None:
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
                 continue
-            params = {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
+            params = {} if leaf else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
-            outs = [self.bind(env, vs) for vs in zip(*(e.outvars for e in eqns), strict=True)]
+            outs = [self.bind(env, vs, self.windowed(name, ins, params)) for vs in zip(*(e.outvars for e in eqns), strict=True)]
             made.ops.append(Op(name, ins, outs, params, frames, next(self.count)))
 
     def inline(self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]) -> None:
@@ -159,13 +164,23 @@ class _Flat:
         for v, vs in zip(eqns[0].outvars, zip(*(j.outvars for j in jaxprs), strict=True), strict=True):
             env[v] = self.read(inner, vs)
 
-    def bind(self, env: dict[Any, Var], vs: Sequence[Any]) -> Var:
+    def bind(self, env: dict[Any, Var], vs: Sequence[Any], known: dict[int, Expr] | None = None) -> Var:
         aval = vs[0].aval
-        if not hasattr(aval, "shape"):
-            env[vs[0]] = Var((), None)
-        else:
-            env[vs[0]] = Var(self.shape(vs), aval.dtype)
+        env[vs[0]] = Var(self.shape(vs, known or {}), aval.dtype) if hasattr(aval, "shape") else Var((), None)
         return env[vs[0]]
+
+    def windowed(self, name: str, ins: Sequence[Var], p: dict[str, Any]) -> dict[int, Expr]:
+        """The lengths that windows leave of axes, by axis: they are rounded down, which no few numbers show."""
+        if name.startswith("reduce_window"):
+            each = zip(ins[0].shape, p["window_dimensions"], p["window_strides"], p["window_dilation"], p["padding"], strict=True)
+            return {n: _left(*x) for n, x in enumerate(each) if x[2] != 1}
+        if name != "conv_general_dilated":
+            return {}
+        d = p["dimension_numbers"]
+        lengths = [(ins[0].shape[n] - 1) * f + 1 for n, f in zip(d.lhs_spec[2:], p["lhs_dilation"], strict=True)]
+        widths = [ins[1].shape[n] for n in d.rhs_spec[2:]]
+        each = zip(lengths, widths, p["window_strides"], p["rhs_dilation"], p["padding"], strict=True)
+        return {n: _left(*x) for n, x in zip(d.out_spec[2:], each, strict=True) if x[2] != 1}
 
     def read(self, env: dict[Any, Var], vs: Sequence[Any]) -> Var:
         if not isinstance(vs[0], core.Literal):
@@ -180,10 +195,14 @@ class _Flat:
             return Literal((), first.dtype, values[0])
         return Literal((), first.dtype, self.sizes.formula(numbers, 0.0 if exact else 3e-7))
 
-    def shape(self, vs: Sequence[Any]) -> tuple[Expr, ...]:
-        return tuple(
-            _whole(self.sizes.formula([int(n) for n in axis])) for axis in zip(*(v.aval.shape for v in vs), strict=True)
-        )
+    def shape(self, vs: Sequence[Any], known: dict[int, Expr]) -> tuple[Expr, ...]:
+        out = []
+        for axis, lengths in enumerate(zip(*(v.aval.shape for v in vs), strict=True)):
+            numbers = [int(n) for n in lengths]
+            formula = known.get(axis)
+            fits = formula is not None and self.sizes.fits(formula, numbers, 0.0)
+            out.append(formula if fits and formula is not None else _whole(self.sizes.formula(numbers)))
+        return tuple(out)
 
     def param(self, values: list[Any], frames: tuple[Frame, ...]) -> Any:
         """A parameter of an operation: whole numbers are formulas of the sizes, what holds operations is a block."""
@@ -201,6 +220,19 @@ class _Flat:
         if hasattr(first, "eqns") or hasattr(first, "jaxpr"):
             return self.block(values, frames)
         return first
+
+
+def _leaf(eqn: Any) -> str | None:
+    """The name of a function of JAX that is a leaf of the language, however JAX computes it."""
+    info = getattr(getattr(eqn.params.get("jaxpr"), "jaxpr", None), "debug_info", None)
+    if eqn.primitive.name != "jit" or info is None or eqn.params.get("name") not in LEAVES:
+        return None
+    return f"linalg.{eqn.params['name']}" if "linalg.py" in str(info.func_src_info) else None
+
+
+def _left(length: Expr, width: Expr, stride: Expr, dilation: Expr, padding: tuple[Expr, Expr]) -> Expr:
+    """How many windows there are along an axis."""
+    return quotient(expand(length + padding[0] + padding[1] - dilation * (width - 1) - 1), int(stride)) + 1
 
 
 def _whole(value: Expr | float) -> Expr:

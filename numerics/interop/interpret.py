@@ -13,11 +13,12 @@ import derive as dv
 from derive.language import affine
 from derive.language.errors import UnsupportedError
 from derive.language.index import Index, Size
+from derive.language.matrices import MatrixFunction
 from derive.language.naming import numbered, primed
 from derive.language.nodes import Reduction
 from derive.language.tensor import Read, Tensor
 
-from . import loops, pointwise, reductions, structure  # noqa: F401  the rows enter the table
+from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  the rows enter the table
 from .flat import Block, Literal, Op, Var
 from .numbers import exact
 from .pointwise import kind_of
@@ -27,6 +28,7 @@ from .table import PRIMITIVES, VIEWS, refuse
 from .value import Value, chosen, is_heavy, merged, opened, parts_of, put
 
 _LETTERS = "ruvqpsgmlnjkxyzwefac"
+SHORT = 15  # nodes up to which an expression is written again where it is used
 WIDE = 60  # nodes of an expression beyond which it gets a name
 
 
@@ -43,6 +45,7 @@ class Interpreter:
         self.notes: dict[str, None] = {}
         self.uses: dict[Var, int] = {}
         self.readers: dict[Var, list[Op]] = {}
+        self.maker: dict[Var, Op] = {}
         self.loop: loops.Loop | None = None
         self.reserved: set[str] = set()  # names that the function's author uses
         self.arrays: dict[str, np.ndarray] = {}  # arrays that the function holds
@@ -80,6 +83,7 @@ class Interpreter:
         made = row(self, op, [self.value(v) for v in op.ins])
         for n, (var, value) in enumerate(zip(op.outs, [made] if isinstance(made, Value) else made, strict=True)):
             self.env[var] = self.settled(op, n, var, value, block)
+            self.maker[var] = op
 
     @staticmethod
     def _is_real(dtype: Any) -> bool:
@@ -107,12 +111,13 @@ class Interpreter:
         escapes = var in block.outs
         name, own = name_of(op, n, self.readers.get(var, []), escapes)
         heavy = is_heavy(value.body)
-        wide = len(list(sympy.preorder_traversal(value.body))) > WIDE
         if own and (heavy or not _is_read(value.body)) and op.name not in VIEWS:
             return self.named(value, op, name)
         if op.name in VIEWS:
             return value
-        if (heavy and (used > 1 or value.body.has(Reduction) and name)) or (wide and heavy) or (used > 3 and wide):
+        long = len(list(sympy.preorder_traversal(value.body)))
+        holds = value.body.has(Reduction)
+        if holds and (used > 1 or name) or heavy and (long > WIDE or used > 1 and long > SHORT):
             return self.named(value, op, name or self.fallback(op))
         return value
 
@@ -131,7 +136,7 @@ class Interpreter:
             taken.add(mapping[i].name)
             letters.append(mapping[i])
         body = value.body
-        body = put(body, mapping)
+        body = put(body, mapping).replace(sympy.ITE, _either)
         body = self.lettered(body, taken)
         made = self.define(name, tuple(letters), body)
         if op is not None and op.frames:
@@ -170,6 +175,8 @@ class Interpreter:
                 mapping[b] = self.letter(b, inner)
                 inner.add(mapping[b].name)
             body = self.lettered(put(e.body, mapping), inner)
+            if isinstance(e, MatrixFunction):
+                return type(e)(body, tuple(mapping.values()), *(self.lettered(a, taken) for a in e.at))
             return type(e)(body, *mapping.values())
         if not e.args or not e.has(Reduction):
             return e
@@ -181,18 +188,27 @@ class Interpreter:
 
     def fallback(self, op: Op) -> str:
         """A name for a value that its author gave none, which no name of theirs is."""
-        usual = {"dot_general": "z", "conv_general_dilated": "z", "reduce_max": "m", "reduce_sum": "s", "exp": "e"}
+        usual = {"dot_general": "z", "conv_general_dilated": "z", "reduce_max": "m", "reduce_sum": "s", "exp": "e", "div": "p"}
         return next(n for n in (usual.get(op.name, "u"), "u", "v", "a", "g", "h", "inner") if n not in self.reserved)
 
-    def shared(self, value: Value, op: Op, name: str) -> Value:
-        """The value with what is worth computing once under a name."""
-        return self.named(value, op, name_of(op, 0, [], False)[0] or name) if is_heavy(value.body) else value
+    def shared(self, value: Value, var: Var, op: Op) -> Value:
+        """The value under a name if it is worth computing once, for an operation that reads it many times."""
+        if value.kind != "float" or not is_heavy(value.body) or not _reads_more(value.body):
+            return value
+        made = self.maker.get(var, op)
+        return self.named(value, made, name_of(made, 0, [op], False)[0] or self.fallback(made))
 
     def read_outside(self, value: Value, op: Op) -> Value:
         """A value that may be read outside, where it is zero: a tensor as it stands."""
         if isinstance(value.body, Read) and _is_read(value.body):
             return value
         return self.named(value, op, self.fallback(op))
+
+    def held(self, value: Value, op: Op) -> Value:
+        """A value as a tensor, for what reads all of it at once."""
+        if value.tensor is not None:
+            return value
+        return self.named(value, op, "A" if "A" not in self.names else self.fallback(op))
 
     # -- what rows ask ------------------------------------------------------------------------------------------------
 
@@ -201,6 +217,12 @@ class Interpreter:
         times = sympy.Mul(*(i.size for i in bound if i not in body.free_symbols))
         over = [i for i in bound if i in body.free_symbols]
         return times * (dv.Sum(body, *over) if over else body)
+
+    def product(self, body: Expr, bound: Sequence[Index]) -> Expr:
+        """A product over indices, those that nothing reads as a power."""
+        over = [i for i in bound if i in body.free_symbols]
+        whole = dv.Prod(body, *over) if over else body
+        return whole ** sympy.Mul(*(i.size for i in bound if i not in over))
 
     def number(self, size: Expr) -> int:
         return int(self.sizes.at(size))
@@ -253,6 +275,16 @@ def reading(tensor: Tensor, shape: Sequence[Expr]) -> Value:
     at = [Integer(0) if i.size == 1 else i for i in idx]
     read = Read(tensor, *at)
     return Value(tuple((i,) for i in idx), sympy.Ne(read, 0) if tensor.dtype == "bool" else read, tensor.dtype)
+
+
+def _either(condition: Any, one: Any, other: Any) -> Any:
+    """What SymPy makes of a comparison of branches."""
+    return sympy.Or(sympy.And(condition, one), sympy.And(sympy.Not(condition), other))
+
+
+def _reads_more(e: Expr) -> bool:
+    """Whether an expression sums, or is more than a function of one element."""
+    return e.has(Reduction) or len(e.atoms(Read)) > 1
 
 
 def _is_read(e: Any) -> bool:

@@ -200,6 +200,8 @@ def _counted(body: Block, place: int, n: int) -> Expr | None:
 def _cond(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     which, *operands = values
     branches = op.params["branches"]
+    if isinstance(which.body, Integer):
+        return new.run(branches[min(max(int(which.body), 0), len(branches) - 1)], operands)
     found = [new.run(b, operands) for b in branches]
     out: list[Value] = []
     for n, var in enumerate(op.outs):
@@ -216,3 +218,10 @@ def _is(which: Any, k: int) -> Any:
     if isinstance(which, dv.Iverson):
         return which.condition if k == 1 else sympy.Not(which.condition)
     return sympy.Eq(which, k)
+
+
+@primitive("platform_index")
+def _platform(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    """The branch for the platforms that have none of their own: all compute the same."""
+    platforms = list(op.params["platforms"])
+    return Value((), Integer(platforms.index(None) if None in platforms else 0), "int")

@@ -10,6 +10,7 @@ import sympy
 from sympy import Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
 
 import derive as dv
+from derive.language.nodes import digamma, loggamma, polygamma
 from derive.language.tensor import Read
 
 from .flat import Op
@@ -121,6 +122,10 @@ for _name, _body in {
     "atanh": sympy.atanh,
     "erf": sympy.erf,
     "erfc": sympy.erfc,
+    "erf_inv": sympy.erfinv,
+    "lgamma": loggamma,
+    "digamma": digamma,
+    "polygamma": polygamma,
     "logistic": dv.sigmoid,
     "abs": _absolute,
     "sign": sympy.sign,

@@ -41,6 +41,7 @@ def _maximal(new: Interpreter, body: Expr, bound: list[Index]) -> Expr:
 _reduce("reduce_sum", lambda new, body, bound: new.sum(as_float(body), bound))
 _reduce("reduce_max", _maximal)
 _reduce("reduce_min", lambda new, body, bound: -_maximal(new, -body, bound))
+_reduce("reduce_prod", lambda new, body, bound: new.product(as_float(body), bound))
 _reduce("reduce_or", lambda new, body, bound: sympy.Gt(new.sum(as_float(body), bound), 0))
 _reduce("reduce_and", lambda new, body, bound: sympy.Eq(new.sum(as_float(sympy.Not(body)), bound), 0))
 
@@ -59,7 +60,7 @@ def _argmax(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 
 @primitive("dot_general")
 def _dot(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
-    a, b = values
+    a, b = (new.shared(v, var, op) for v, var in zip(values, op.ins, strict=True))
     (lc, rc), (lb, rb) = op.params["dimension_numbers"]
     left: list[Any] = [None] * len(a.axes)
     right: list[Any] = [None] * len(b.axes)
@@ -81,7 +82,7 @@ def _dot(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(tuple(axes), new.sum(body, [i for i in bound if i.size != 1]), "float")
 
 
-@primitive("cumsum", "cumlogsumexp", "cummax", "cummin")
+@primitive("cumsum", "cumprod", "cumlogsumexp", "cummax", "cummin")
 def _cumulative(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     (v,) = values
     axis, back = int(op.params["axis"]), op.params["reverse"]
@@ -91,6 +92,8 @@ def _cumulative(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     upto = j >= i if back else j <= i
     if op.name == "cumsum":
         found: Expr = dv.Sum(Piecewise((body, upto), (0, True), evaluate=False), j)
+    elif op.name == "cumprod":
+        found = dv.Prod(Piecewise((body, upto), (1, True), evaluate=False), j)
     elif op.name == "cumlogsumexp":
         found = sympy.log(dv.Sum(Piecewise((sympy.exp(body), upto), (0, True), evaluate=False), j))
     else:

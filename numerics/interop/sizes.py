@@ -48,13 +48,13 @@ class Sizes:
         moved = [s for n, s in enumerate(self.names, 1) if values[n] != first]
         for form in (_monomial, _affine, _rounded):
             found = form(self, moved, values)
-            if found is not None and self._fits(found, values, tolerance):
+            if found is not None and self.fits(found, values, tolerance):
                 return found
         raise SizeDecides(
             moved or self.names, f"a number that is {first} here and {values[-1]} at other sizes is no formula of them"
         )
 
-    def _fits(self, formula: Expr, values: Sequence[float], tolerance: float) -> bool:
+    def fits(self, formula: Expr, values: Sequence[float], tolerance: float) -> bool:
         return all(
             isclose(float(formula.xreplace({s: Integer(v) for s, v in at.items()})), value, rel_tol=tolerance)
             for at, value in zip(self.traces, values, strict=True)
@@ -85,7 +85,10 @@ def _affine(sizes: Sizes, moved: Sequence[Size], values: Sequence[float]) -> Exp
     out: Expr = Integer(0)
     for n, s in enumerate(sizes.names, 1):
         if s in moved:
-            out += _number((values[n] - first) / (sizes.traces[n][s] - base[s])) * s
+            slope = _number((values[n] - first) / (sizes.traces[n][s] - base[s]))
+            if isinstance(first, int) and not slope.is_Integer:
+                return None  # rounded down
+            out += slope * s
     return out + _number(first - float(sizes.at(out)))
 
 
@@ -98,7 +101,7 @@ def _rounded(sizes: Sizes, moved: Sequence[Size], values: Sequence[float]) -> Ex
         for c in range(k):
             whole = floor((s + c) / Integer(k))
             formula = whole + Integer(values[0]) - sizes.at(whole)
-            if sizes._fits(formula, values, 0.0):
+            if sizes.fits(formula, values, 0.0):
                 return formula
     return None
 

@@ -142,7 +142,7 @@ def _iota(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 @primitive("concatenate")
 def _concatenate(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     axis = int(op.params["dimension"])
-    values = [new.shared(v, op, "part") for v in values]
+    values = [new.shared(v, var, op) for v, var in zip(values, op.ins, strict=True)]
 
     def at(idx: Sequence[Expr]) -> Any:
         cases, start = [], Integer(0)
@@ -154,6 +154,40 @@ def _concatenate(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         return chosen(cases)
 
     return _plain(op, at)
+
+
+@primitive("stack")
+def _stack(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    axis = int(op.params["axis"])
+    values = [new.shared(v, var, op) for v, var in zip(values, op.ins, strict=True)]
+
+    def at(idx: Sequence[Expr]) -> Any:
+        rest = [e for n, e in enumerate(idx) if n != axis]
+        cases = [(v.at(rest), sympy.Eq(idx[axis], n)) for n, v in enumerate(values[:-1])]
+        return chosen([*cases, (values[-1].at(rest), sympy.true)])
+
+    return _plain(op, at)
+
+
+@primitive("unstack", view=True)
+def _unstack(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    (v,) = values
+    axis = int(op.params["axis"])
+    return [
+        _plain(op, lambda idx, n=n: v.at([*idx[:axis], Integer(n), *idx[axis:]]), n) for n in range(len(op.outs))
+    ]
+
+
+@primitive("tile")
+def _tile(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    reps = op.params["reps"]
+    axes = tuple(
+        parts_of([i.size for i in own]) if r == 1 else (opened(r), *parts_of([i.size for i in own]))
+        for own, r in zip(v.axes, reps, strict=True)
+    )
+    at = [merged(a if r == 1 else a[1:]) for a, r in zip(axes, reps, strict=True)]
+    return Value(axes, v.at(at), v.kind)
 
 
 @primitive("pad")
