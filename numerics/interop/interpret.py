@@ -117,7 +117,7 @@ class Interpreter:
             return value
         long = len(list(sympy.preorder_traversal(value.body)))
         holds = value.body.has(Reduction)
-        if holds and (used > 1 or name) or heavy and (long > WIDE or used > 1 and long > SHORT):
+        if holds and (used > 1 or name) or heavy and long > WIDE or used > 1 and long > SHORT:
             return self.named(value, op, name or self.fallback(op))
         return value
 

@@ -14,6 +14,7 @@ from derive.language.nodes import digamma, loggamma, polygamma
 from derive.language.tensor import Read
 
 from .flat import Op
+from .numbers import exact
 from .table import primitive, refuse
 from .value import Value, as_float, chosen, common, merged
 
@@ -171,6 +172,8 @@ def _comparison(name: str, relation: Callable[[Any, Any], Any], of_conditions: C
             if of_conditions is not None and values[0].kind == values[1].kind == "bool":
                 return of_conditions(a, b)
             a, b = as_float(a), as_float(b)
+            if isinstance(a, dv.Iverson) and b == 0 and name in ("ne", "gt", "eq"):  # a mask made a number, and back
+                return sympy.Not(a.condition) if name == "eq" else a.condition
             if a == b and not isinstance(a, sympy.Float):
                 return relation(Integer(0), Integer(0))
             return relation(a, b)
@@ -199,9 +202,12 @@ for _logic, _of in {"and": sympy.And, "or": sympy.Or, "not": sympy.Not, "xor": s
 @primitive("select_n")
 def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     which, *cases = values
+    lowest = exact(np.finfo(op.outs[0].dtype).min, op.outs[0].dtype) if kind_of(op.outs[0].dtype) == "float" else None
 
     def body(w: Any, *found: Any) -> Any:
         if which.kind == "bool":
+            if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
+                found = (-sympy.oo, *found[1:])
             return chosen([(found[1], w), (found[0], sympy.true)])
         pairs = [(v, Eq(w, n)) for n, v in enumerate(found[:-1])]
         return chosen([*pairs, (found[-1], sympy.true)])
@@ -214,7 +220,7 @@ def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     before, after = kind_of(op.ins[0].dtype), kind_of(op.outs[0].dtype)
     (v,) = values
     if after == "bool" and before != "bool":
-        return elementwise(op, values, lambda x: Ne(x, 0))
+        return elementwise(op, values, lambda x: x.condition if isinstance(x, dv.Iverson) else Ne(x, 0))
     if before == "bool" and after != "bool":
         return elementwise(op, values, as_float)
     if before == "float" and after == "int":

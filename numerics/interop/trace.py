@@ -20,6 +20,7 @@ Shape: TypeAlias = tuple[int, ...]
 Given: TypeAlias = "Sequence[Sequence[str | None] | None]"
 
 MOST = 64  # the greatest factor between two axes that is looked for
+TRIES, FEW = 40, 8  # traces that look for ties between axes: where doubling all of them works, and where it does not
 _USUAL = {1: "B", 2: "BI", 3: "BTD", 4: "BHWC"}
 _OTHERS = "JKLMNOPQRSUVXYZACEFG"
 
@@ -143,10 +144,16 @@ class _Run:
                 out.append(Free(length, {n: 1}))
             else:
                 bad.append(n)
-        while bad:
+        tries = TRIES if bad and self.works({m: self.lengths[m] for m in bad}, 2) else FEW
+        while bad and tries:
             n = min(bad, key=lambda n: (self.lengths[n], n))
             bad.remove(n)
-            found = next((x for x in self._tied(n, bad) if self.works(x.times, x.base + 1)), None)
+            found = None
+            for x in self._tied(n, bad):
+                tries -= 1
+                if not tries or self.works(x.times, x.base + 1):
+                    found = x if tries else None
+                    break
             if found is None:
                 continue
             for m in list(found.times):
