@@ -6,7 +6,6 @@ compute); the lengths and the numbers of all traces become formulas of the sizes
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from sympy import Expr, Integer, expand
 from derive.networks.layers.sizes import quotient
 
 from .sizes import SizeDecides, Sizes
-from .source import Frame, frames_of
+from .source import Frame, frames_of, is_jax
 
 INLINED = {
     "jit": "jaxpr",
@@ -64,6 +63,7 @@ class Block:
     consts: dict[Var, np.ndarray]
     ops: list[Op] = field(default_factory=list)
     outs: list[Var] = field(default_factory=list)
+    customs: tuple[str, ...] = ()  # functions with derivative rules of their own, and where they are called
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class Op:
     outs: list[Var]
     params: dict[str, Any]
     frames: tuple[Frame, ...]
-    number: int
+    eqn: Any  # as it was traced first
 
 
 def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
@@ -86,7 +86,10 @@ def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
     SizeDecides
         Where they do different things.
     """
-    return _Flat(sizes).block(traces, ())
+    flat = _Flat(sizes)
+    made = flat.block(traces, ())
+    made.customs = tuple(flat.customs)
+    return made
 
 
 def shape_of(jaxpr: Any) -> tuple[Any, ...]:
@@ -110,7 +113,7 @@ def _subs(values: Iterable[Any]) -> Iterable[Any]:
 class _Flat:
     def __init__(self, sizes: Sizes):
         self.sizes = sizes
-        self.count = itertools.count()
+        self.customs: dict[str, None] = {}
 
     def block(self, closed: Sequence[Any], frames: tuple[Frame, ...]) -> Block:
         jaxprs = [getattr(c, "jaxpr", c) for c in closed]
@@ -146,13 +149,15 @@ class _Flat:
             key = INLINED.get(name)
             leaf = _leaf(eqns[0])
             name = leaf or name
+            if name in CUSTOM and (called := _own_rules(eqns[0].params[key or ""], frames)):
+                self.customs[called] = None
             if key is not None and leaf is None:
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
                 continue
             params = {} if leaf else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
             outs = [self.bind(env, vs, self.windowed(name, ins, params)) for vs in zip(*(e.outvars for e in eqns), strict=True)]
-            made.ops.append(Op(name, ins, outs, params, frames, next(self.count)))
+            made.ops.append(Op(name, ins, outs, params, frames, eqns[0]))
 
     def inline(self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]) -> None:
         jaxprs = [getattr(s, "jaxpr", s) for s in subs]
@@ -220,6 +225,15 @@ class _Flat:
         if hasattr(first, "eqns") or hasattr(first, "jaxpr"):
             return self.block(values, frames)
         return first
+
+
+def _own_rules(inner: Any, frames: tuple[Frame, ...]) -> str:
+    """A function with derivative rules that are not JAX's own, and where it is called."""
+    said = str(getattr(getattr(inner, "jaxpr", inner), "debug_info", None) and inner.jaxpr.debug_info.func_src_info)
+    if is_jax(said.rpartition(" at ")[2]):
+        return ""
+    at = f" at {frames[0].shown}" if frames else ""
+    return f"{said.split(' at ')[0]}{at}"
 
 
 def _leaf(eqn: Any) -> str | None:

@@ -25,8 +25,9 @@ class ValueAndGrad:
         Those of the latest trace.
     """
 
-    def __init__(self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, axes: Any):
+    def __init__(self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, axes: Any, custom_rules: str | None):
         self._f, self._argnums, self._has_aux, self._axes = f, argnums, has_aux, axes
+        self._custom_rules = custom_rules
         self._made: list[_Compiled] = []
         self._latest: _Compiled | None = None
         self.__name__ = getattr(f, "__name__", "function")
@@ -38,7 +39,7 @@ class ValueAndGrad:
         if self._latest is None:
             loss = (lambda *a: self._f(*a)[0]) if self._has_aux else self._f
             loss = _signed(loss, self._f)
-            self._latest = _Compiled(JaxModel(loss, args, self._argnums, self._axes))
+            self._latest = _Compiled(JaxModel(loss, args, self._argnums, self._axes, self._custom_rules))
             self._made.append(self._latest)
         return self
 
@@ -94,7 +95,11 @@ def _signed(loss: Callable[..., Any], f: Callable[..., Any]) -> Callable[..., An
 
 
 def value_and_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, axes: Any = None
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    axes: Any = None,
+    custom_rules: str | None = None,
 ) -> ValueAndGrad:
     """A function that returns ``(f(*args), gradients)``, as :func:`jax.value_and_grad` does, by the derivation of f.
 
@@ -108,6 +113,8 @@ def value_and_grad(
         Whether f returns ``(loss, aux)``; what is beside the loss is computed by f itself.
     axes : dict, optional
         Names for axes, see :func:`from_jax`.
+    custom_rules : {None, "primal"}
+        See :func:`from_jax`.
 
     >>> import jax.numpy as jnp
     >>> vg = value_and_grad(lambda w, x: jnp.sum((x @ w) ** 2))
@@ -115,4 +122,4 @@ def value_and_grad(
     >>> float(value), grad.tolist()
     (45.0, [30.0, 30.0, 30.0])
     """
-    return ValueAndGrad(f, argnums, has_aux, axes)
+    return ValueAndGrad(f, argnums, has_aux, axes, custom_rules)

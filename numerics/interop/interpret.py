@@ -262,6 +262,23 @@ class Interpreter:
         self.arrays[name] = array
         return reading(made, v.shape)
 
+    def drawn(self, var: Var, op: Op, n: int) -> Tensor:
+        """An input of role random, for what is drawn from keys; named as its author names it."""
+        kind = kind_of(var.dtype)
+        name, _ = name_of(op, n, self.readers.get(var, []), True)
+        taken: set[str] = set()
+        axes: list[Any] = []
+        for size in var.shape:
+            if size.is_number:
+                axes.append(size)
+                continue
+            axes.append(self.letter(Index("i", size), taken))
+            taken.add(axes[-1].name)
+        made = dv.tensor(self.free(name or ("mask" if kind == "bool" else "noise")), *axes, dtype=kind, role="random")
+        self.names[made.name] = made
+        self.env[var] = reading(made, var.shape)
+        return made
+
     def convert(self, op: Op) -> None:
         """Refuse what rounds to fewer digits than the rest is computed in."""
         before, after = op.ins[0].dtype, op.outs[0].dtype

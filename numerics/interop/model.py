@@ -16,14 +16,17 @@ from derive.language.errors import DerivationError, DeriveError, UnsupportedErro
 from derive.language.index import Index
 from derive.language.naming import numbered
 from derive.language.tensor import Read, Tensor
+from numerics.checks.custom_rules import differing
 from numerics.errors import InputError
 
-from .flat import Block
+from .flat import flatten
 from .interpret import Interpreter, reading
 from .pointwise import kind_of
+from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
-from .trace import Leaf, Traced, trace
-from .value import Value
+from .sizes import Sizes
+from .trace import Leaf, trace
+from .value import Value, parts_of
 
 
 class JaxModel:
@@ -43,7 +46,9 @@ class JaxModel:
         Where JAX's own gradient differs; what else was found.
     """
 
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any):
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
+        if custom_rules not in (None, "primal"):
+            raise InputError(f"custom_rules={custom_rules!r}: accepted are None, which refuses rules of their own, and 'primal'")
         self.function = f
         self._single = isinstance(argnums, int)
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
@@ -58,6 +63,11 @@ class JaxModel:
         self._traced = trace(called, leaves, _axes(axes, self._names, leaves))
         self.bound = self._traced.bound
         without_shifts(self._traced.block, self._traced.sizes)
+        self._called = called
+        if self._traced.block.customs and custom_rules != "primal":
+            self._check_rules(leaves)
+        self._draws = cut(self._traced.block)
+        self._drawn: dict[Any, Draws] = {}
         below: dict[str, Expr] = {}
         self._interpret(leaves, below)
         if below:
@@ -74,27 +84,50 @@ class JaxModel:
                 )
             dtype = jax.numpy.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
             trained = argument in self._argnums
-            if trained and kind_of(dtype) != "float":
+            if trained and (is_key(dtype) or kind_of(dtype) != "float"):
                 raise InputError(
                     f"nx.from_jax: argnums={self._argnums} names {self._names[n]}, which is {dtype}; accepted: arrays of floats"
                 )
             out.append(Leaf(self._names[n], tuple(np.shape(x)), dtype, trained))
         return out
 
+    def _check_rules(self, leaves: Sequence[Leaf]) -> None:
+        """Refuse derivative rules that are not those of what is computed."""
+        rng = np.random.default_rng(0)
+        args = []
+        for x, leaf in zip(self._flat, leaves, strict=True):
+            if isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct):
+                floats = kind_of(leaf.dtype) == "float" if not is_key(leaf.dtype) else False
+                x = jax.numpy.asarray(rng.normal(size=leaf.shape) if floats else np.zeros(leaf.shape), leaf.dtype)
+            args.append(x)
+        with jax.ensure_compile_time_eval():
+            wrong = differing(self._called, args, [n for n, leaf in enumerate(leaves) if leaf.trained])
+        if wrong:
+            raise UnsupportedError(
+                f"nx.from_jax: the derivative rules of {', '.join(self._traced.block.customs)} are not those of what it "
+                f"computes: the gradients by {', '.join(leaves[n].name for n in wrong)} differ; accepted: "
+                f"custom_rules='primal', which derives the gradients of what is computed"
+            )
+
     def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr]) -> None:
         new = Interpreter(self._traced.sizes, dict(below), self._traced.letters)
         ins: list[Value] = []
-        self._inputs: list[Tensor] = []
+        self._inputs: list[Tensor | None] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
+            if is_key(leaf.dtype):
+                self._inputs.append(None)
+                ins.append(Value(tuple((i,) for i in parts_of(axes)), None, "key"))
+                continue
             made = _input(new, leaf, axes)
             self._inputs.append(made)
             ins.append(reading(made, axes))
+        self._random = [new.drawn(*x) for x in self._draws.values]
         outs = new.run(self._traced.block, ins)
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
         self._constants = new.arrays
-        self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained)
+        self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
         self.tensors = {name: t for name, t in new.names.items() if t is not None}
         self.conventions: list[str] = []
         self.notes = list(new.notes) + [f"bound: {axis}" for axis in self.bound]
@@ -117,8 +150,32 @@ class JaxModel:
         flat, tree = jax.tree_util.tree_flatten(args)
         if tree != self._tree:
             raise InputError(f"the arguments have the structure {tree}, but {self._tree} was traced")
-        given = dict(zip((t.name for t in self._inputs), flat, strict=True))
-        return {**given, **self._constants}
+        read = self._read()
+        given = {t.name: x for t, x in zip(self._inputs, flat, strict=True) if t is not None}
+        if self._random:
+            given |= zip((t.name for t in self._random), self._draw(flat), strict=True)
+        return {name: x for name, x in (given | self._constants).items() if name in read}
+
+    def _draw(self, flat: Sequence[Any]) -> list[Any]:
+        """The values drawn from the keys, at the lengths of the arguments."""
+        shapes = tuple(map(np.shape, flat))
+        if shapes not in self._drawn:
+            args = [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, self._leaf_dtypes, strict=True)]
+            self._drawn[shapes] = cut(flatten([jax.make_jaxpr(self._called)(*args)], Sizes((), ({},))))
+        return self._drawn[shapes].run(flat)
+
+    def _read(self) -> set[str]:
+        """The names of the inputs that the results need."""
+        seen: set[Tensor] = set()
+        stack = list(self.outputs)
+        while stack:
+            t = stack.pop()
+            if t not in seen:
+                seen.add(t)
+                if t.definition is not None:
+                    stack += [r.tensor for r in t.definition.body.atoms(Read)]
+                    stack += t.partners
+        return {t.name for t in seen if t.is_input}
 
     def takes(self, args: Sequence[Any]) -> bool:
         """Whether arguments are of what was traced: structure, dtypes, and lengths that the sizes allow."""
@@ -141,7 +198,11 @@ class JaxModel:
         """Gradients by name in the structure of the arguments; of those that the loss does not read, zeros."""
         flat, _ = jax.tree_util.tree_flatten(tuple(args))
         found = [
-            jax.numpy.asarray(grads[t.name], dtype) if t.name in grads else jax.numpy.zeros(np.shape(x), dtype)
+            jax.numpy.asarray(grads[t.name], dtype)
+            if t is not None and t.name in grads
+            else None
+            if t is None
+            else jax.numpy.zeros(np.shape(x), dtype)
             for t, x, dtype in zip(self._inputs, flat, self._leaf_dtypes, strict=True)
         ]
         whole = jax.tree_util.tree_unflatten(self._tree, found)
@@ -155,7 +216,16 @@ class JaxModel:
                 f"the function returns an array of axes ({', '.join(map(str, loss.axes))}), and gradients need a scalar; "
                 f"sum or average it, or use m.vjp()"
             )
-        return dv.backprop(loss, wrt=self.reached(loss), outputs=[t for t in others if t.dtype == "float"])
+        return dv.backprop(loss, wrt=self._by(loss), outputs=[t for t in others if t.dtype == "float"])
+
+    def _by(self, y: Tensor) -> tuple[Tensor, ...]:
+        found = self.reached(y)
+        if not found:
+            raise DerivationError(
+                f"{y.name} depends on none of {', '.join(t.name for t in self.wrt)}, but through stop_gradient or steps: "
+                f"its gradient is zero; name other arguments with argnums="
+            )
+        return found
 
     def reached(self, y: Tensor) -> tuple[Tensor, ...]:
         """Those of ``wrt`` that a result depends on, not through a stop_gradient alone."""
@@ -174,22 +244,22 @@ class JaxModel:
 
     def vjp(self, cotangent: str = "dy") -> Derivation:
         """The vector-Jacobian product of the first output."""
-        return dv.vjp(self.outputs[0], wrt=self.reached(self.outputs[0]), cotangent=cotangent)
+        return dv.vjp(self.outputs[0], wrt=self._by(self.outputs[0]), cotangent=cotangent)
 
     def hessian(self) -> Derivation:
         """The Hessian of the loss."""
-        return dv.hessian(self.outputs[0], wrt=self.reached(self.outputs[0]))
+        return dv.hessian(self.outputs[0], wrt=self._by(self.outputs[0]))
 
     def hvp(self, direction: Mapping[Tensor, Tensor] | None = None) -> Derivation:
         """The product of the Hessian with a direction, by default of inputs ``W_dir``."""
-        return dv.hvp(self.outputs[0], wrt=self.reached(self.outputs[0]), direction=direction)
+        return dv.hvp(self.outputs[0], wrt=self._by(self.outputs[0]), direction=direction)
 
     def jacobian(self) -> Derivation:
         """The Jacobian of the first output."""
-        return dv.jacobian(self.outputs[0], wrt=self.reached(self.outputs[0]))
+        return dv.jacobian(self.outputs[0], wrt=self._by(self.outputs[0]))
 
     def __str__(self) -> str:
-        inputs = [f"{t.name}: {t.dtype}[{','.join(map(str, t.axes))}]" for t in self._inputs]
+        inputs = [f"{t.name}: {t.dtype}[{','.join(map(str, t.axes))}]" for t in self._inputs if t is not None]
         defined = [
             f"{t.name}[{','.join(map(str, t.definition.idx))}] = {t.definition.body}"
             + (f"    {self.lines[t.name]}" if t.name in self.lines else "")
@@ -201,7 +271,7 @@ class JaxModel:
     __repr__ = __str__
 
 
-def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] = 0, axes: Any = None) -> JaxModel:
+def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] = 0, axes: Any = None, custom_rules: str | None = None) -> JaxModel:
     """A JAX function, traced at the given arguments, as definitions in index notation.
 
     Parameters
@@ -214,6 +284,9 @@ def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] 
         Which arguments are differentiated by.
     axes : dict, optional
         Names for the axes of arrays, ``{"x": "B T D"}``; others are named here.
+    custom_rules : {None, "primal"}
+        Functions with ``custom_jvp`` or ``custom_vjp`` rules are what they compute; where their rules say otherwise, as
+        of a straight-through estimator, they are refused, or with "primal" derived all the same.
 
     Returns
     -------
@@ -231,7 +304,7 @@ def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] 
     >>> print(m.backprop().gradient("w"))
     dw[i] = 2 sum_b x[b,i] (sum_i' x[b,i'] w[i'])
     """
-    return JaxModel(f, args, argnums, axes)
+    return JaxModel(f, args, argnums, axes, custom_rules)
 
 
 def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:

@@ -35,6 +35,11 @@ class Frame:
         return f"{Path(self.file).name}:{self.line}"
 
 
+def is_jax(file: str) -> bool:
+    """Whether a file is one of JAX's."""
+    return file.startswith(_JAX)
+
+
 def frames_of(eqn: Any, outer: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """The frames of an operation, innermost first; of one inside a function that JAX traced once and kept, the caller's.
 

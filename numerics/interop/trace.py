@@ -144,7 +144,7 @@ class _Run:
                 out.append(Free(length, {n: 1}))
             else:
                 bad.append(n)
-        tries = TRIES if bad and self.works({m: self.lengths[m] for m in bad}, 2) else FEW
+        tries, bad = self._worth(bad)
         while bad and tries:
             n = min(bad, key=lambda n: (self.lengths[n], n))
             bad.remove(n)
@@ -163,6 +163,15 @@ class _Run:
             out.append(found)
             bad = [m for m in bad if m not in found.times]
         return out
+
+    def _worth(self, bad: list[int]) -> tuple[int, list[int]]:
+        """How many traces the search for ties is worth, and of which groups: those that can be doubled together."""
+        lengths = sorted({self.lengths[m] for m in bad})
+        for left_out in [0, *lengths]:
+            some = [m for m in bad if self.lengths[m] != left_out]
+            if some and self.works({m: self.lengths[m] for m in some}, 2):
+                return TRIES, some
+        return FEW, bad
 
     def _tied(self, n: int, bad: Sequence[int]) -> Iterator[Free]:
         """A group with those of its length, and those of multiples of it, in units of its divisors."""
