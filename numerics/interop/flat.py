@@ -156,10 +156,15 @@ class _Flat:
                 continue
             params = {} if leaf else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
-            outs = [self.bind(env, vs, self.windowed(name, ins, params)) for vs in zip(*(e.outvars for e in eqns), strict=True)]
+            outs = [
+                self.bind(env, vs, self.windowed(name, ins, params))
+                for vs in zip(*(e.outvars for e in eqns), strict=True)
+            ]
             made.ops.append(Op(name, ins, outs, params, frames, eqns[0]))
 
-    def inline(self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]) -> None:
+    def inline(
+        self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]
+    ) -> None:
         jaxprs = [getattr(s, "jaxpr", s) for s in subs]
         inner: dict[Any, Var] = {}
         made.consts.update(self.consts(inner, jaxprs, [getattr(s, "consts", ()) for s in subs]))
@@ -177,7 +182,14 @@ class _Flat:
     def windowed(self, name: str, ins: Sequence[Var], p: dict[str, Any]) -> dict[int, Expr]:
         """The lengths that windows leave of axes, by axis: they are rounded down, which no few numbers show."""
         if name.startswith("reduce_window"):
-            each = zip(ins[0].shape, p["window_dimensions"], p["window_strides"], p["window_dilation"], p["padding"], strict=True)
+            each = zip(
+                ins[0].shape,
+                p["window_dimensions"],
+                p["window_strides"],
+                p["window_dilation"],
+                p["padding"],
+                strict=True,
+            )
             return {n: _left(*x) for n, x in enumerate(each) if x[2] != 1}
         if name != "conv_general_dilated":
             return {}

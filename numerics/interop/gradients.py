@@ -25,7 +25,9 @@ class ValueAndGrad:
         Those of the latest trace.
     """
 
-    def __init__(self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, axes: Any, custom_rules: str | None):
+    def __init__(
+        self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, axes: Any, custom_rules: str | None
+    ):
         self._f, self._argnums, self._has_aux, self._axes = f, argnums, has_aux, axes
         self._custom_rules = custom_rules
         self._made: list[_Compiled] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,19 @@ from sympy import Expr, Integer, Piecewise
 
 import derive as dv
 from derive.language import affine
-from derive.language.errors import UnsupportedError
 from derive.language.index import Index, Size
 from derive.language.matrices import MatrixFunction
 from derive.language.naming import numbered, primed
 from derive.language.nodes import Reduction
 from derive.language.tensor import Read, Tensor
 
-from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  the rows enter the table
 from .flat import Block, Literal, Op, Var
 from .numbers import exact
-from .pointwise import kind_of
+from .recurrence import Loop
 from .sizes import Sizes
 from .source import name_of, statement
 from .table import PRIMITIVES, VIEWS, refuse
-from .value import Value, chosen, is_heavy, merged, opened, parts_of, put
+from .value import Value, is_heavy, kind_of, opened, parts_of, put
 
 _LETTERS = "ruvqpsgmlnjkxyzwefac"
 SHORT = 15  # nodes up to which an expression is written again where it is used
@@ -46,7 +44,7 @@ class Interpreter:
         self.uses: dict[Var, int] = {}
         self.readers: dict[Var, list[Op]] = {}
         self.maker: dict[Var, Op] = {}
-        self.loop: loops.Loop | None = None
+        self.loop: Loop | None = None
         self.reserved: set[str] = set()  # names that the function's author uses
         self.arrays: dict[str, np.ndarray] = {}  # arrays that the function holds
 
@@ -181,14 +179,19 @@ class Interpreter:
         if not e.args or not e.has(Reduction):
             return e
         if isinstance(e, Piecewise):
-            return Piecewise(
-                *((self.lettered(v, taken), self.lettered(c, taken)) for v, c in e.args), evaluate=False
-            )
+            return Piecewise(*((self.lettered(v, taken), self.lettered(c, taken)) for v, c in e.args), evaluate=False)
         return e.func(*(self.lettered(a, taken) for a in e.args))
 
     def fallback(self, op: Op) -> str:
         """A name for a value that its author gave none, which no name of theirs is."""
-        usual = {"dot_general": "z", "conv_general_dilated": "z", "reduce_max": "m", "reduce_sum": "s", "exp": "e", "div": "p"}
+        usual = {
+            "dot_general": "z",
+            "conv_general_dilated": "z",
+            "reduce_max": "m",
+            "reduce_sum": "s",
+            "exp": "e",
+            "div": "p",
+        }
         return next(n for n in (usual.get(op.name, "u"), "u", "v", "a", "g", "h", "inner") if n not in self.reserved)
 
     def shared(self, value: Value, var: Var, op: Op) -> Value:
@@ -229,7 +232,7 @@ class Interpreter:
 
     def index(self, e: Any, size: Expr, op: Op) -> Expr:
         """An expression as an index below a size; what JAX adds for negative ones and for those outside is left out."""
-        while isinstance(e, Piecewise) or isinstance(e, dv.maximum | dv.minimum | dv.relu):
+        while isinstance(e, Piecewise | dv.maximum | dv.minimum | dv.relu):
             if isinstance(e, Piecewise):
                 (_, first), *rest = e.args
                 if len(e.args) == 2 and isinstance(first, sympy.StrictLessThan) and first.rhs == 0:
@@ -245,7 +248,9 @@ class Interpreter:
         if isinstance(e, Read) and e.tensor.is_input:
             self.below.setdefault(e.tensor.name, size)
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):
-            raise refuse(op, f"the index {e} is no sum of indices and integer arrays; accepted: arrays of integers as they are")
+            raise refuse(
+                op, f"the index {e} is no sum of indices and integer arrays; accepted: arrays of integers as they are"
+            )
         return e
 
     def constant(self, v: Var, array: np.ndarray) -> Value:
@@ -306,5 +311,3 @@ def _reads_more(e: Expr) -> bool:
 
 def _is_read(e: Any) -> bool:
     return isinstance(e, Read) or (isinstance(e, Expr) and not e.has(Read))
-
-

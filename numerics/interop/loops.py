@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
-from sympy import Expr, Integer, Piecewise
+from sympy import Expr, Integer
 
 import derive as dv
 from derive.language.index import Index
+from derive.language.naming import numbered
 from derive.language.tensor import Read, Tensor
 
 from .flat import Block, Literal, Op, Var
-from .pointwise import kind_of
+from .interpret import Interpreter
+from .recurrence import Loop
+from .source import statement
 from .table import primitive, refuse
-from .value import Value, as_float, chosen, is_heavy, merged, opened, parts_of, put
-
-if TYPE_CHECKING:
-    from .interpret import Interpreter
-
-
-class Loop:
-    """The definitions of one recurrence, which read one another, collected while its body is read."""
-
-    def __init__(self, index: Index, letter: Index):
-        self.index, self.letter = index, letter
-        self.heads: list[Tensor] = []
-        self.bodies: list[Expr] = []
-
-    def head(self, name: str, letters: tuple[Index, ...]) -> Tensor:
-        """The tensor that stands for itself in its own definition."""
-        return Tensor(
-            name, tuple(i.size for i in letters), letters, role="computed", digest=f"self:{name}"
-        )
-
-    def define(self, name: str, letters: tuple[Index, ...], body: Expr) -> Tensor:
-        head = self.head(name, letters)
-        self.heads.append(head)
-        self.bodies.append(body.xreplace({self.index: self.letter}))
-        return head
-
-    def close(self) -> dict[Any, Any]:
-        """The definitions; what stood for each of them is replaced by it."""
-        names = " ".join(h.name for h in self.heads)
-        made = dv.define(names, [h.indices for h in self.heads], lambda *_: tuple(self.bodies))
-        made = made if isinstance(made, tuple) else (made,)
-        return dict(zip(self.heads, made, strict=True))
+from .value import Value, chosen, kind_of, merged, opened, parts_of, put
 
 
 @primitive("scan")
@@ -91,9 +63,6 @@ def _before(
     new: Interpreter, loop: Loop, op: Op, n: int, start: Value, var: Var, t: Index, heads: dict[int, Tensor]
 ) -> Value:
     """A carry at the beginning of a step: what the step before left, or the start."""
-    from derive.language.naming import numbered
-
-    from .source import name_of
 
     name = numbered(_carry_name(op, n), new.names, "_")
     new.names[name] = None
@@ -113,8 +82,6 @@ def _before(
 
 def _carry_name(op: Op, n: int) -> str:
     """The name of a carry: what the body's author calls it, where it can be seen."""
-    from .source import statement
-
     for frame in op.frames:
         _, names = statement(frame)
         names = tuple(x for x in names if x and x.isidentifier() and x != "_")

@@ -6,7 +6,6 @@ JAX computes them by LU factors with pivots; what they are does not depend on ho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import sympy
 from sympy import Expr
@@ -15,11 +14,9 @@ import derive as dv
 from derive.language.index import Index
 
 from .flat import Op
+from .interpret import Interpreter
 from .table import primitive
 from .value import Value, merged, opened
-
-if TYPE_CHECKING:
-    from .interpret import Interpreter
 
 
 def _matrix(v: Value) -> tuple[tuple[tuple[Index, ...], ...], Expr, tuple[Index, Index]]:
@@ -65,4 +62,3 @@ def _slogdet(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     axes, body, (p, q) = _matrix(new.held(values[0], op))
     found = dv.Determinant(body, p, q)
     return [Value(axes, sympy.sign(found), "float"), Value(axes, sympy.log(sympy.Abs(found)), "float")]
-

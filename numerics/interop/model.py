@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,21 +11,21 @@ from sympy import Expr, Integer
 
 import derive as dv
 from derive.derivation.derivation import Derivation
-from derive.language.errors import DerivationError, DeriveError, UnsupportedError
+from derive.language.errors import DerivationError, UnsupportedError
 from derive.language.index import Index
-from derive.language.naming import numbered
 from derive.language.tensor import Read, Tensor
 from numerics.checks.custom_rules import differing
 from numerics.errors import InputError
 
+from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
+from .arguments import axes_of_arguments, names_of
 from .flat import flatten
 from .interpret import Interpreter, reading
-from .pointwise import kind_of
 from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, trace
-from .value import Value, parts_of
+from .value import Value, kind_of, parts_of
 
 
 class JaxModel:
@@ -48,7 +47,9 @@ class JaxModel:
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
         if custom_rules not in (None, "primal"):
-            raise InputError(f"custom_rules={custom_rules!r}: accepted are None, which refuses rules of their own, and 'primal'")
+            raise InputError(
+                f"custom_rules={custom_rules!r}: accepted are None, which refuses rules of their own, and 'primal'"
+            )
         self.function = f
         self._single = isinstance(argnums, int)
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
@@ -60,7 +61,7 @@ class JaxModel:
         def called(*flat: Any) -> Any:
             return f(*jax.tree_util.tree_unflatten(self._tree, flat))
 
-        self._traced = trace(called, leaves, _axes(axes, self._names, leaves))
+        self._traced = trace(called, leaves, axes_of_arguments(axes, self._names, leaves))
         self.bound = self._traced.bound
         without_shifts(self._traced.block, self._traced.sizes)
         self._called = called
@@ -148,7 +149,7 @@ class JaxModel:
     def arrays(self, *args: Any) -> dict[str, Any]:
         """The inputs of a kernel, by name, from arguments of the structure that was traced."""
         flat, tree = jax.tree_util.tree_flatten(args)
-        if tree != self._tree:
+        if not tree == self._tree:  # noqa: SIM201  a PyTreeDef has no !=
             raise InputError(f"the arguments have the structure {tree}, but {self._tree} was traced")
         read = self._read()
         given = {t.name: x for t, x in zip(self._inputs, flat, strict=True) if t is not None}
@@ -180,7 +181,7 @@ class JaxModel:
     def takes(self, args: Sequence[Any]) -> bool:
         """Whether arguments are of what was traced: structure, dtypes, and lengths that the sizes allow."""
         flat, tree = jax.tree_util.tree_flatten(tuple(args))
-        if tree != self._tree:
+        if not tree == self._tree:  # noqa: SIM201  a PyTreeDef has no !=
             return False
         sizes: dict[Any, int] = {}
         for x, dtype, axes in zip(flat, self._leaf_dtypes, self._traced.axes, strict=True):
@@ -271,7 +272,14 @@ class JaxModel:
     __repr__ = __str__
 
 
-def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] = 0, axes: Any = None, custom_rules: str | None = None) -> JaxModel:
+def from_jax(
+    f: Callable[..., Any],
+    /,
+    *args: Any,
+    argnums: int | Sequence[int] = 0,
+    axes: Any = None,
+    custom_rules: str | None = None,
+) -> JaxModel:
     """A JAX function, traced at the given arguments, as definitions in index notation.
 
     Parameters
@@ -307,53 +315,6 @@ def from_jax(f: Callable[..., Any], /, *args: Any, argnums: int | Sequence[int] 
     return JaxModel(f, args, argnums, axes, custom_rules)
 
 
-def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
-    """A name for every array of the arguments: by its path, the parameter's own name only where it is needed."""
-    try:
-        named = list(inspect.signature(f).bind(*args).arguments.items())
-    except (TypeError, ValueError):
-        named = [(f"x{n}", a) for n, a in enumerate(args)]
-    tops: list[tuple[str, Any]] = []
-    for name, a in named:
-        if isinstance(a, tuple) and len(named) != len(args) and name == named[-1][0] and len(a) == len(args) - len(named) + 1:
-            tops += [(f"{name}_{n}", x) for n, x in enumerate(a)]
-        else:
-            tops.append((name, a))
-    if len(tops) != len(args):
-        tops = [(f"x{n}", a) for n, a in enumerate(args)]
-    paths = []
-    for name, a in tops:
-        for path, _ in jax.tree_util.tree_flatten_with_path(a)[0]:
-            paths.append((name, [_part(k) for k in path]))
-    short = ["_".join(p) if p and not p[0].isdigit() else "_".join([top, *p]) for top, p in paths]
-    tails = ["_".join([top, *p]) for top, p in paths]
-    tops_of = {top for top, p in paths if not p}
-    clean = [s if short.count(s) == 1 and s not in tops_of or not p else t for s, t, (_, p) in zip(short, tails, paths, strict=True)]
-    out: list[str] = []
-    for c in map(_identifier, clean):
-        out.append(numbered(c, out, "_"))
-    return out
-
-
-def _part(k: Any) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(k, attribute):
-            return str(getattr(k, attribute))
-    return str(k)
-
-
-_PLAIN = ("params", "value", "params_params")
-
-
-def _identifier(name: str) -> str:
-    text = "".join(c if c.isalnum() else "_" for c in name)
-    parts = [p for p in text.split("_") if p]
-    while len(parts) > 1 and parts[0] == "params" and not parts[1].isdigit():
-        parts = parts[1:]
-    text = "_".join(parts) or "x"
-    return text if text.isidentifier() else f"p_{text}"
-
-
 def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Expr]) -> Tensor:
     taken: set[str] = set()
     letters: list[Any] = []
@@ -369,22 +330,3 @@ def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Expr]) -> Tensor:
     made = dv.tensor(leaf.name, *letters, dtype=kind, below=below, role="parameter" if leaf.trained else "data")
     new.names[made.name] = made
     return made
-
-
-def _axes(axes: Any, names: Sequence[str], leaves: Sequence[Leaf]) -> list[list[str | None] | None]:
-    if axes is None:
-        return [None] * len(leaves)
-    out: list[list[str | None] | None] = []
-    unknown = set(axes) - set(names)
-    if unknown:
-        raise DeriveError(f"axes={axes}: {sorted(unknown)[0]!r} is no array; the arrays are {', '.join(names)}")
-    for name, leaf in zip(names, leaves, strict=True):
-        given = axes.get(name)
-        if given is None:
-            out.append(None)
-            continue
-        letters = given.split() if isinstance(given, str) else list(given)
-        if len(letters) != len(leaf.shape):
-            raise DeriveError(f"axes={axes}: {name} has {len(leaf.shape)} axes, shape {leaf.shape}, and {given!r} names {len(letters)}")
-        out.append(letters)
-    return out

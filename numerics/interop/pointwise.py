@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy
@@ -14,18 +14,10 @@ from derive.language.nodes import digamma, loggamma, polygamma
 from derive.language.tensor import Read
 
 from .flat import Op
+from .interpret import Interpreter
 from .numbers import exact
 from .table import primitive, refuse
-from .value import Value, as_float, chosen, common, merged
-
-if TYPE_CHECKING:
-    from .interpret import Interpreter
-
-
-def kind_of(dtype: Any) -> str:
-    if np.dtype(dtype) == bool:
-        return "bool"
-    return "int" if np.issubdtype(dtype, np.integer) else "float"
+from .value import Value, as_float, chosen, common, kind_of, merged
 
 
 def elementwise(op: Op, values: Sequence[Value], body: Callable[..., Any]) -> Value:
@@ -165,7 +157,9 @@ def _is_finite(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x: sympy.true)
 
 
-def _comparison(name: str, relation: Callable[[Any, Any], Any], of_conditions: Callable[[Any, Any], Any] | None) -> None:
+def _comparison(
+    name: str, relation: Callable[[Any, Any], Any], of_conditions: Callable[[Any, Any], Any] | None
+) -> None:
     @primitive(name)
     def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         def body(a: Any, b: Any) -> Any:

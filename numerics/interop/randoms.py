@@ -47,9 +47,7 @@ def cut(block: Block) -> Draws:
     inner = {id(op) for op in made}
     kept = [op for op in block.ops if id(op) not in inner]
     read = {v for op in kept for v in op.ins} | set(block.outs)
-    values = tuple(
-        (v, op, n) for op in made for n, v in enumerate(op.outs) if v in read and not is_key(v.dtype)
-    )
+    values = tuple((v, op, n) for op in made for n, v in enumerate(op.outs) if v in read and not is_key(v.dtype))
     makers = {v: op for op in block.ops for v in op.outs}
     block.ops[:] = kept
     return Draws(values, lambda arrays: _run(block, makers, [v for v, _, _ in values], arrays))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 from sympy import Expr, Integer, Piecewise, expand
@@ -12,12 +12,9 @@ import derive as dv
 from derive.language.index import Index
 
 from .flat import Op
-from .pointwise import kind_of
+from .interpret import Interpreter
 from .table import primitive, refuse
-from .value import Value, as_float, merged, opened, parts_of
-
-if TYPE_CHECKING:
-    from .interpret import Interpreter
+from .value import Value, as_float, kind_of, merged, opened, parts_of
 
 
 def _reduce(name: str, of: Callable[[Interpreter, Any, list[Index]], Any]) -> None:
@@ -139,7 +136,11 @@ def _convolution(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     c = opened(per_in)
     channel: Expr = c if per_in != 1 else Integer(0)
     if groups != 1:
-        each = expand(features / groups) if not sympy.cancel(features / groups).is_Integer else sympy.cancel(features / groups)
+        each = (
+            expand(features / groups)
+            if not sympy.cancel(features / groups).is_Integer
+            else sympy.cancel(features / groups)
+        )
         g, m = opened(groups), opened(each)
         axes[d.out_spec[1]] = (g,) if each == 1 else (g, m)
         channel = expand(g * per_in + channel)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 from sympy import Expr, Integer, expand
 
+from derive.language.index import Index, same_size
+
 from .axes import runs
 from .flat import Op
-from .pointwise import kind_of
+from .interpret import Interpreter
 from .table import primitive, refuse
-from .value import Value, as_float, chosen, merged, opened, parts_of, radix, same
-
-if TYPE_CHECKING:
-    from .interpret import Interpreter
+from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix, split
 
 
 def _plain(op: Op, at: Any, n: int = 0) -> Value:
@@ -29,10 +28,10 @@ def _plain(op: Op, at: Any, n: int = 0) -> Value:
 def _broadcast(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, out = values[0], op.outs[0]
     to = op.params["broadcast_dimensions"]
-    axes = [(opened(s),) for s in out.shape]
+    axes: list[tuple[Index, ...]] = [(opened(s),) for s in out.shape]
     at: list[Expr] = []
     for own, n in zip(v.axes, to, strict=True):
-        if same(v.shape[len(at)], out.shape[int(n)]):
+        if same_size(v.shape[len(at)], out.shape[int(n)]):
             axes[int(n)] = parts_of([i.size for i in own])
             at.append(merged(axes[int(n)]))
         else:
@@ -55,11 +54,6 @@ def _squeeze(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(kept, v.at([Integer(0) if n in gone else merged(a) for n, a in enumerate(idx)]), v.kind)
 
 
-@primitive("expand_dims", view=True)
-def _expand(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
-    return _reshape(new, op, values)
-
-
 @primitive("reshape", view=True)
 def _reshape(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     (v,) = values
@@ -79,18 +73,12 @@ def _reshape(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             at[source[0]] = radix(idx, [out.shape[n] for n in target])
         else:
             flat = radix([axes[n][0] for n in target], [out.shape[n] for n in target])
-            rest = _unflat(flat, [v.shape[n] for n in source])
+            rest = split(flat, [v.shape[n] for n in source])
             if rest is None:
                 raise refuse(op, f"axes {source} become axes {target}, and none is a product of the others")
             for n, e in zip(source, rest, strict=True):
                 at[n] = e
     return Value(tuple(axes), v.at(at), v.kind)
-
-
-def _unflat(flat: Expr, sizes: Sequence[Expr]) -> list[Expr] | None:
-    from .value import split
-
-    return split(flat, sizes)
 
 
 @primitive("slice", view=True)
@@ -100,7 +88,7 @@ def _slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     steps = op.params["strides"] or [Integer(1)] * len(starts)
     out = op.outs[0]
     axes = tuple(
-        parts_of([i.size for i in a]) if same(v.shape[n], s) else (opened(s),)
+        parts_of([i.size for i in a]) if same_size(v.shape[n], s) else (opened(s),)
         for n, (a, s) in enumerate(zip(v.axes, out.shape, strict=True))
     )
     at = [expand(a + s * merged(i)) for a, s, i in zip(starts, steps, axes, strict=True)]
@@ -124,9 +112,7 @@ def _split(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
 def _reversed(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     (v,) = values
     turned = {int(n) for n in op.params["dimensions"]}
-    return _plain(
-        op, lambda idx: v.at([v.shape[n] - 1 - e if n in turned else e for n, e in enumerate(idx)])
-    )
+    return _plain(op, lambda idx: v.at([v.shape[n] - 1 - e if n in turned else e for n, e in enumerate(idx)]))
 
 
 @primitive("zero", "empty")
@@ -173,9 +159,7 @@ def _stack(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 def _unstack(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     (v,) = values
     axis = int(op.params["axis"])
-    return [
-        _plain(op, lambda idx, n=n: v.at([*idx[:axis], Integer(n), *idx[axis:]]), n) for n in range(len(op.outs))
-    ]
+    return [_plain(op, lambda idx, n=n: v.at([*idx[:axis], Integer(n), *idx[axis:]]), n) for n in range(len(op.outs))]
 
 
 @primitive("tile")
@@ -202,7 +186,7 @@ def _pad(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         for e, low, n, total in zip(idx, lows, v.shape, op.outs[0].shape, strict=True):
             if low != 0:
                 inside.append(e >= low)
-            if not same(low + n, total):
+            if not same_size(low + n, total):
                 inside.append(e < low + n)
         here = v.at([e - low for e, low in zip(idx, lows, strict=True)])
         return chosen([(here, sympy.And(*inside)), (filler.body, sympy.true)])
@@ -214,7 +198,7 @@ def _pad(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 def _dynamic_slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, *starts = values
     at = [
-        Integer(0) if same(n, m) else new.index(s.body, n - m + 1, op)
+        Integer(0) if same_size(n, m) else new.index(s.body, n - m + 1, op)
         for s, n, m in zip(starts, v.shape, op.outs[0].shape, strict=True)
     ]
     return _plain(op, lambda idx: v.at([expand(a + e) for a, e in zip(at, idx, strict=True)]))
@@ -224,7 +208,7 @@ def _dynamic_slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 def _dynamic_update(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, update, *starts = values
     at = [
-        Integer(0) if same(n, m) else new.index(s.body, n - m + 1, op)
+        Integer(0) if same_size(n, m) else new.index(s.body, n - m + 1, op)
         for s, n, m in zip(starts, v.shape, update.shape, strict=True)
     ]
 
@@ -232,7 +216,7 @@ def _dynamic_update(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         inside = [
             c
             for e, a, n, m in zip(idx, at, update.shape, v.shape, strict=True)
-            if not same(n, m)
+            if not same_size(n, m)
             for c in (e >= a, e < a + n)
         ]
         here = update.at([e - a for e, a in zip(idx, at, strict=True)])
@@ -255,7 +239,7 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         e: Expr = Integer(0)
         if n in d.start_index_map:
             found = where.at([*batch, Integer(d.start_index_map.index(n))])
-            if not same(size, slices[n]):
+            if not same_size(size, slices[n]):
                 e = new.index(found, size - slices[n] + 1, op)
         if n in d.operand_batching_dims:
             e = batch[d.start_indices_batching_dims[d.operand_batching_dims.index(n)]]
@@ -284,7 +268,7 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             here.append(over[batch.index(n)] if n in batch else idx[window[n]])
         for k, n in enumerate(d.scatter_dims_to_operand_dims):
             spread = update.shape[d.update_window_dims[kept.index(n)]] if n in kept else Integer(1)
-            if n in kept and same(spread, v.shape[n]):
+            if n in kept and same_size(spread, v.shape[n]):
                 continue
             start = new.index(where.at([*over, Integer(k)]), v.shape[n] - spread + 1, op)
             if n in kept:

@@ -7,17 +7,14 @@ refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from derive.language.errors import UnsupportedError
 
 from .flat import INLINED, Op
 from .value import Value
 
-if TYPE_CHECKING:
-    from .interpret import Interpreter
-
-Row: TypeAlias = "Callable[[Interpreter, Op, Sequence[Value]], Value | Sequence[Value]]"
+Row: TypeAlias = Callable[[Any, Op, Sequence[Value]], Value | Sequence[Value]]  # the first is the Interpreter
 
 PRIMITIVES: dict[str, Row] = {}
 VIEWS = set[str]()  # those that change only how their operand is read
@@ -60,7 +57,3 @@ def refuse(op: Op, why: str = "") -> UnsupportedError:
     shapes = ", ".join(f"{v.dtype}{list(v.shape)}" for v in op.ins if v.dtype is not None)
     why = why or REASONS.get(name, "it is not in the table of primitives; accepted are " + ", ".join(sorted(known())))
     return UnsupportedError(f"nx.from_jax: {name} of {shapes}{where}: {why}")
-
-
-def constant_of(value: Any) -> Any:
-    return value

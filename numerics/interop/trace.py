@@ -255,4 +255,6 @@ class _Run:
                 names[x] = next(c for c in candidates if c not in taken)
                 taken.add(names[x])
         self.names = {x: names[x] for x in free}
-        self.sizes = {x: Size(names[x] if 1 in x.times.values() else f"{names[x]}_{min(x.times.values())}") for x in free}
+        self.sizes = {
+            x: Size(names[x] if 1 in x.times.values() else f"{names[x]}_{min(x.times.values())}") for x in free
+        }

@@ -12,16 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sympy
 from sympy import Basic, Eq, Expr, Integer, Mul, Piecewise, expand
 
 from derive.language import affine
 from derive.language.grouping import replaced
-from derive.language.index import Index, same_size
+from derive.language.index import Index
 from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Read, Tensor
 
 _COUNT = itertools.count(1)
+
+
+def kind_of(dtype: Any) -> str:
+    if np.dtype(dtype) == bool:
+        return "bool"
+    return "int" if np.issubdtype(dtype, np.integer) else "float"
 
 
 def opened(size: Expr) -> Index:
@@ -112,8 +119,7 @@ def put(e: Any, mapping: dict[Basic, Expr]) -> Any:
     mapping = {k: v for k, v in mapping.items() if k != v}
     if not mapping:
         return e
-    out = replaced(e, mapping) if isinstance(e, Expr) else e.xreplace(mapping)
-    return out
+    return replaced(e, mapping) if isinstance(e, Expr) else e.xreplace(mapping)
 
 
 def split(e: Expr, sizes: Sequence[Expr]) -> list[Expr] | None:
@@ -177,7 +183,3 @@ def is_heavy(e: Any) -> bool:
         or any(not isinstance(f, Piecewise) for f in e.atoms(sympy.Function))
         or any(p.has(Read) for p in e.atoms(sympy.Pow))
     )
-
-
-def same(a: Expr, b: Expr) -> bool:
-    return same_size(a, b)
