@@ -203,7 +203,7 @@ class _Flat:
         if not isinstance(vs[0], core.Literal):
             return env[vs[0]]
         values = [v.val for v in vs]
-        first = np.asarray(values[0])
+        first = np.asarray(values[0], vs[0].aval.dtype)  # a Python number has a dtype here that NumPy would not give it
         if first.ndim or first.dtype == bool:
             return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
         exact = first.dtype.kind in "iu"

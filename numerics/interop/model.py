@@ -83,7 +83,7 @@ class JaxModel:
                     f"nx.from_jax: {self._names[n]} is {type(x).__name__}, no array; accepted: arrays and numbers in "
                     f"pytrees; close over the rest, as in lambda params, x: f(params, x, option)"
                 )
-            dtype = jax.numpy.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
+            dtype = dtype_of(x)
             trained = argument in self._argnums
             if trained and (is_key(dtype) or kind_of(dtype) != "float"):
                 raise InputError(
@@ -185,7 +185,7 @@ class JaxModel:
             return False
         sizes: dict[Any, int] = {}
         for x, dtype, axes in zip(flat, self._leaf_dtypes, self._traced.axes, strict=True):
-            if (x.dtype if hasattr(x, "dtype") else jax.numpy.asarray(x).dtype) != dtype or np.ndim(x) != len(axes):
+            if dtype_of(x) != dtype or np.ndim(x) != len(axes):
                 return False
             for a, n in zip(axes, np.shape(x), strict=True):
                 times, size = a.as_coeff_Mul()
@@ -313,6 +313,12 @@ def from_jax(
     dw[i] = 2 sum_b x[b,i] (sum_i' x[b,i'] w[i'])
     """
     return JaxModel(f, args, argnums, axes, custom_rules)
+
+
+def dtype_of(x: Any) -> Any:
+    """The dtype that JAX computes an argument in, or that of its keys."""
+    dtype = x.dtype if hasattr(x, "dtype") else jax.numpy.asarray(x).dtype
+    return dtype if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else jax.dtypes.canonicalize_dtype(dtype)
 
 
 def _input(new: Interpreter, leaf: Leaf, axes: Sequence[Expr]) -> Tensor:

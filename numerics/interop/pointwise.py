@@ -129,7 +129,6 @@ for _name, _body in {
     "clamp": lambda low, x, high: _minimum(_maximum(x, low), high),
     "stop_gradient": lambda x: x if x.is_number else dv.stop_gradient(x),
     "copy": lambda x: x,
-    "copy_p": lambda x: x,
     "optimization_barrier": lambda x: x,
 }.items():
     _row(_name, _body)

@@ -247,7 +247,7 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(tuple((i,) for i in idx), v.at(at), v.kind)
 
 
-@primitive("scatter", "scatter-add", "scatter_add")
+@primitive("scatter", "scatter-add")
 def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, where, update = values
     d = op.params["dimension_numbers"]
