@@ -70,11 +70,10 @@ def trace(f: Callable[..., Any], leaves: Sequence[Leaf], given: Given) -> Traced
         try:
             return run.traced(free)
         except SizeDecides as error:
-            names = {s.name for s in error.sizes}
-            kept = [own for own in free if run.sizes[own].name not in names]
-            if len(kept) == len(free):
+            decided = [own for own in free if run.sizes[own] in error.sizes]
+            if not decided:
                 raise
-            free = kept
+            free = [own for own in free if own is not decided[-1]]  # of several the one that was found last, by a tie
 
 
 @dataclass(eq=False)
