@@ -44,14 +44,39 @@ def _squared(g, *args):
 
 # -- jax.nn, jax.scipy.special, optax ----------------------------------------------------------------------------------
 
-for _name in (
-    "relu gelu silu sigmoid softplus tanh elu selu celu leaky_relu log_sigmoid hard_tanh relu6 hard_sigmoid hard_swish mish "
-    "squareplus sparse_plus sparse_sigmoid identity soft_sign glu softmax log_softmax standardize logsumexp logmeanexp"
-).split():
+for _name in [
+    "relu",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "softplus",
+    "tanh",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "log_sigmoid",
+    "hard_tanh",
+    "relu6",
+    "hard_sigmoid",
+    "hard_swish",
+    "mish",
+    "squareplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "identity",
+    "soft_sign",
+    "glu",
+    "softmax",
+    "log_softmax",
+    "standardize",
+    "logsumexp",
+    "logmeanexp",
+]:
     FUNCTIONS[f"nn.{_name}"] = _squared(getattr(jax.nn, _name), normal(6, 4))
 FUNCTIONS["nn.gelu exact"] = _squared(lambda x: jax.nn.gelu(x, approximate=False), normal(6, 4))
 
-for _name in "logsumexp erf erfc expit log_ndtr ndtr".split():
+for _name in ["logsumexp", "erf", "erfc", "expit", "log_ndtr", "ndtr"]:
     FUNCTIONS[f"special.{_name}"] = _squared(getattr(jax.scipy.special, _name), normal(6, 4))
 for _name, _low, _high in (
     ("logit", 0.1, 0.9),
@@ -62,28 +87,30 @@ for _name, _low, _high in (
     ("ndtri", 0.1, 0.9),
 ):
     FUNCTIONS[f"special.{_name}"] = _squared(getattr(jax.scipy.special, _name), uniform(_low, _high, 6, 4))
-for _name in "xlogy xlog1py rel_entr kl_div betaln".split():
+for _name in ["xlogy", "xlog1py", "rel_entr", "kl_div", "betaln"]:
     FUNCTIONS[f"special.{_name}"] = _squared(
         getattr(jax.scipy.special, _name), uniform(0.2, 2, 6, 4), uniform(0.3, 2, 6, 4)
     )
 
 
 def _loss(name, *targets):
-    FUNCTIONS[f"optax.{name}"] = lambda: (lambda p, *t: getattr(optax, name)(p, *t).mean(), (normal(6, 4), *targets))
+    FUNCTIONS[f"optax.{name}"] = lambda: (
+        lambda p, *t: getattr(optax.losses, name)(p, *t).mean(),
+        (normal(6, 4), *targets),
+    )
 
 
-for _name in "squared_error l2_loss huber_loss log_cosh cosine_distance cosine_similarity".split():
+for _name in ["squared_error", "l2_loss", "huber_loss", "log_cosh", "cosine_distance", "cosine_similarity"]:
     _loss(_name, normal(6, 4, seed=1))
 _PROBABILITIES = np.exp(normal(6, 4)) / np.exp(normal(6, 4)).sum(1, keepdims=True)
-for _name in "softmax_cross_entropy safe_softmax_cross_entropy poly_loss_cross_entropy kl_divergence".split():
+for _name in ["softmax_cross_entropy", "safe_softmax_cross_entropy", "poly_loss_cross_entropy", "kl_divergence"]:
     _loss(_name, _PROBABILITIES)
 _loss("kl_divergence_with_log_targets", np.log(_PROBABILITIES))
 _loss("sigmoid_binary_cross_entropy", 1.0 * (normal(6, 4, seed=1) > 0))
 _loss("hinge_loss", np.sign(normal(6, 4, seed=1)))
 _loss("triplet_margin_loss", normal(6, 4, seed=1), normal(6, 4, seed=2))
-for _name in "softmax_cross_entropy_with_integer_labels multiclass_hinge_loss multiclass_perceptron_loss".split():
-    if hasattr(optax, _name):
-        _loss(_name, labels(4, 6))
+for _name in ["softmax_cross_entropy_with_integer_labels", "multiclass_hinge_loss", "multiclass_perceptron_loss"]:
+    _loss(_name, labels(4, 6))
 
 
 # -- models --------------------------------------------------------------------------------------------------------------
@@ -101,11 +128,7 @@ def mlp(params, x, y):
     return optax.softmax_cross_entropy_with_integer_labels(z, y).mean()
 
 
-@function(
-    [{"w": normal(4, 5), "b": normal(5)}, {"w": normal(5, 3), "b": normal(3)}],
-    normal(6, 4),
-    labels(3, 6),
-)
+@function([{"w": normal(4, 5), "b": normal(5)}, {"w": normal(5, 3), "b": normal(3)}], normal(6, 4), labels(3, 6))
 def mlp_of_a_list(params, x, y):
     for layer in params[:-1]:
         x = jax.nn.relu(x @ layer["w"] + layer["b"])

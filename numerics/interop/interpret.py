@@ -26,6 +26,16 @@ from .table import PRIMITIVES, VIEWS, refuse
 from .value import Value, is_heavy, kind_of, opened, parts_of, put
 
 _LETTERS = "ruvqpsgmlnjkxyzwefac"
+KINKS = {
+    "relu": "relu'(0) = 0, as of jax.nn.relu; jnp.maximum(x, 0) has 1/2 there",
+    "max": "at a tie the first argument has the gradient; JAX gives half to each",
+    "min": "at a tie the first argument has the gradient; JAX gives half to each",
+    "clamp": "at a bound the value has the gradient; JAX's may differ",
+    "reduce_max": "among equal maxima the first has the gradient; JAX gives each an equal part",
+    "reduce_min": "among equal minima the first has the gradient; JAX gives each an equal part",
+    "reduce_window_max": "among equal maxima of a window the first has the gradient, as in JAX",
+    "is_finite": "isfinite is taken to hold: values that are not finite are refused as inputs",
+}
 SHORT = 15  # nodes up to which an expression is written again where it is used
 WIDE = 60  # nodes of an expression beyond which it gets a name
 
@@ -40,7 +50,7 @@ class Interpreter:
         self.env: dict[Var, Value] = {}
         self.names: dict[str, Tensor | None] = {}
         self.lines: dict[str, str] = {}  # where a definition stands
-        self.notes: dict[str, None] = {}
+        self.conventions: dict[str, None] = {}
         self.uses: dict[Var, int] = {}
         self.readers: dict[Var, list[Op]] = {}
         self.maker: dict[Var, Op] = {}
@@ -79,9 +89,20 @@ class Interpreter:
             if v.dtype is not None and not self._is_real(v.dtype):
                 raise refuse(op, f"{v.dtype} is not in the language; accepted are floats, integers and booleans")
         made = row(self, op, [self.value(v) for v in op.ins])
+        self._convention(op, made)
         for n, (var, value) in enumerate(zip(op.outs, [made] if isinstance(made, Value) else made, strict=True)):
             self.env[var] = self.settled(op, n, var, value, block)
             self.maker[var] = op
+
+    def _convention(self, op: Op, made: Value | Sequence[Value]) -> None:
+        """Keep where JAX's own gradient differs: at kinks and ties, in what is computed of the arguments."""
+        said = KINKS.get(op.name)
+        if said is None or not isinstance(made, Value) or made.kind != "float" or not made.body.has(Read):
+            return
+        if op.name == "max" and isinstance(made.body, dv.relu):
+            said = KINKS["relu"]
+        stands = next((f for f in op.frames if not f.is_library), None)
+        self.conventions[f"{stands.shown}: {said}" if stands else said] = None
 
     @staticmethod
     def _is_real(dtype: Any) -> bool:

@@ -42,7 +42,7 @@ class JaxModel:
     bound : tuple of str
         The axes whose lengths the function decides something by, as "x axis 1 = 12".
     conventions, notes : list of str
-        Where JAX's own gradient differs; what else was found.
+        Where JAX's own gradient differs, with lines; what else was found.
     """
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
@@ -130,8 +130,8 @@ class JaxModel:
         self._constants = new.arrays
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
         self.tensors = {name: t for name, t in new.names.items() if t is not None}
-        self.conventions: list[str] = []
-        self.notes = list(new.notes) + [f"bound: {axis}" for axis in self.bound]
+        self.conventions = list(new.conventions)
+        self.notes = [f"bound: {axis}" for axis in self.bound]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
         t = v.tensor
@@ -267,7 +267,7 @@ class JaxModel:
             for t in self.tensors.values()
             if t.definition is not None
         ]
-        return "\n".join([*inputs, *defined, *self.notes])
+        return "\n".join([*inputs, *defined, *self.notes, *self.conventions])
 
     __repr__ = __str__
 

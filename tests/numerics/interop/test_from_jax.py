@@ -108,7 +108,9 @@ def test_rules_of_ones_own_are_compared():
     softplus.defjvp(lambda p, t: (softplus(p[0]), jax.nn.sigmoid(p[0]) * t[0]))
     nx.value_and_grad(lambda x: jnp.sum(softplus(x)))(X)
     f = lambda x: jnp.sum(straight_through(x))  # noqa: E731
-    with pytest.raises(UnsupportedError, match="straight_through .*the gradients by x differ; accepted: custom_rules='primal'"):
+    with pytest.raises(
+        UnsupportedError, match="straight_through .*the gradients by x differ; accepted: custom_rules='primal'"
+    ):
         nx.value_and_grad(f)(X)
     np.testing.assert_allclose(nx.value_and_grad(f, custom_rules="primal")(X)[1], 1 - np.tanh(X) ** 2, rtol=1e-5)
 
@@ -119,7 +121,10 @@ def test_rules_of_ones_own_are_compared():
         (lambda x: lax.while_loop(lambda a: jnp.sum(a) < 9, lambda a: a * 2, x).sum(), "while .*lax.scan"),
         (lambda x: jnp.sort(x).sum(), "sort of .*an order has no formula"),
         (lambda x: jnp.abs(jnp.fft.fft(x)).sum(), "convert_element_type of .*complex64 is not in the language"),
-        (lambda x: jnp.sum(x.astype(jnp.bfloat16)), "convert_element_type of .*rounded from float32 to bfloat16; accepted: one precision"),
+        (
+            lambda x: jnp.sum(x.astype(jnp.bfloat16)),
+            "convert_element_type of .*rounded from float32 to bfloat16; accepted: one precision",
+        ),
         (lambda x: jnp.sum(jnp.linalg.eigh(x.T @ x)[0]), "eigh of .*eigenvalues are not in the language"),
     ],
 )
@@ -127,6 +132,15 @@ def test_what_has_no_meaning_is_refused_by_name_and_line(f, said):
     with pytest.raises(UnsupportedError, match=f"nx.from_jax: {said}") as refused:
         nx.from_jax(f, X)
     assert "at test_from_jax.py:" in str(refused.value)
+
+
+def test_conventions_name_the_line():
+    m = nx.from_jax(lambda x: jnp.max(jnp.maximum(x, 0.0), 1).sum() + jnp.sum(jax.nn.softmax(x, axis=1)[:, 0]), X)
+    assert [c.partition(": ")[2][:30] for c in m.conventions] == [
+        "relu'(0) = 0, as of jax.nn.rel",
+        "among equal maxima the first h",
+    ]
+    assert all(c.startswith("test_from_jax.py:") for c in m.conventions)
 
 
 def test_bad_arguments():
