@@ -12,6 +12,9 @@ NAMES = {
     "emit.targets": "source",
     "kernel.compile": "compile",
     "kernel.kernel": "Kernel",
+    # functions that exist already
+    "interop.model": "JaxModel from_jax",
+    "interop.gradients": "value_and_grad",
     # evidence
     "checks.verify": "verify",
     "checks.crosscheck": "CrossReport assert_gradients crosscheck",

@@ -18,6 +18,8 @@ from .errors import UnsupportedError
 class Finite(Expr):
     """An expression that cannot be added to an infinity by ``+`` and ``-``."""
 
+    _op_priority = 10.5  # above SymPy's 10, so that oo + s asks s
+
     def __add__(self, other: Any) -> Expr:
         _refuse_infinity(self, other, "+")
         return super().__add__(other)

@@ -16,60 +16,31 @@ and lose nothing, however they are spelled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable
+from dataclasses import replace
 
 import sympy
-from sympy import Add, And, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log, oo
+from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log
 
 from derive.language import affine
-from derive.language.index import Index
 from derive.language.nodes import logaddexp, sigmoid, softplus
 from derive.language.tensor import Read
 from derive.program.graph import float_ancestors
-from derive.program.match import unify
-from derive.program.program import Equation, Row, Term
+from derive.program.program import Equation, Term
 from derive.program.terms import tidy
 
+from .addends import LOG_OF_SUM, Addend, Addends, Sums, all_constant, indices_of, logarithm
 from .exponentials import needs_log
-from .rule import Rule
 from .work import Work
 
-LOG_OF_SUM = Rule(
-    "logarithm of a sum",
-    "Logarithms of sums of exponentials",
-    "The logarithm of a sum of exponentials is found from their exponents: the largest leaves the sum, so nothing overflows.",
-    "exp-equal",
-)
 WHY = "the largest exponent leaves the sum of exponentials, so nothing overflows and nothing is lost"
-MOST = 6  # addends; a sum that is longer when it is written out stays as it is
-
-
-@dataclass(frozen=True)
-class Addend:
-    """``weight * e^exponent``; ``bounded`` where it is at most 1 by what it is, a sigmoid or a softmax."""
-
-    weight: Expr
-    exponent: Expr
-    bounded: bool = False
-
-    def times(self, other: Addend) -> Addend:
-        plain = {Integer(0)}
-        bounded = (self.bounded or self.exponent in plain) and (other.bounded or other.exponent in plain)
-        return Addend(self.weight * other.weight, self.exponent + other.exponent, bounded)
-
-    @property
-    def is_constant(self) -> bool:
-        return self.exponent == 0 or not self.exponent.has(Read)
-
-
-Addends = tuple[Addend, ...]
 
 
 def log_sums(work: Work) -> list[str]:
     """Rewrite logarithms of, and quotients by, sums of exponentials in all forward equations; the names of those changed."""
     _set_apart(work)
-    sums, done = Sums(work), []
+    _move_inside(work)
+    sums, done = Rewriting(work), []
     for eq in list(work.forward):
         sums.current = eq
         after = replace(eq, terms=tuple(x for t in eq.terms for x in sums.term(t)))
@@ -84,7 +55,9 @@ def log_sums(work: Work) -> list[str]:
 def _set_apart(work: Work) -> None:
     """``s = sum e^u`` named in ``1 + sum e^u`` where a logarithm or a quotient is of the whole."""
     for eq in list(work.forward):
-        if eq.reduce or len(eq.terms) < 2 or eq.name in work.cyclic or not any(t.bnd for t in eq.terms):
+        if eq.reduce or eq.name in work.cyclic or not any(t.bnd for t in eq.terms):
+            continue
+        if len(eq.terms) == 1 and eq.terms[0].coef == 1:
             continue
         if not any(needs_log(u, eq.tensor) for u in work.forward):
             continue
@@ -98,187 +71,60 @@ def _set_apart(work: Work) -> None:
             if t.bnd:
                 idx = tuple(i for i in eq.idx if i in t.free_symbols)
                 apart = Equation(work.tensor(work.unused(f"{eq.name}_sum"), idx, eq.tensor.block), idx, (t,))
+                apart = replace(apart, terms=(replace(t, coef=Integer(1)),))
                 work.forward.insert(work.forward.index(eq), apart)
                 work.define(LOG_OF_SUM, apart, f"the sum of exponentials in {eq.name} gets a name")
                 made.append(apart)
-                t = Term(Integer(1), (apart.lhs,))
+                t = Term(t.coef, (apart.lhs,))
             terms.append(t)
         work.rewrite_forward(LOG_OF_SUM, eq, replace(eq, terms=tuple(terms)), "the sum is read by its name", made)
 
 
-class Sums:
-    """What the forward equations are as sums of exponentials."""
+def _move_inside(work: Work) -> None:
+    """``sum_k (e^(u_k) / s) v_k`` for ``(sum_k e^(u_k) v_k) / s``: the numerator alone overflows, a softmax does not."""
+    sums = Sums(work)
+    for eq in list(work.forward):
+        if eq.name in work.cyclic or eq.reduce:
+            continue
+        made: list[Equation] = []
+
+        def moved(fac: tuple[Expr, ...], eq: Equation = eq, made: list[Equation] = made) -> tuple[Expr, ...]:
+            above = next((f for f in fac if isinstance(f, Read) and sums.is_weighted(f)), None)
+            below = next((f for f in fac if isinstance(f, Pow) and f.exp == -1 and sums.is_positive(f.base)), None)
+            if above is None or below is None or above.tensor in {r.tensor for r in below.atoms(Read)}:
+                return fac
+            (inside,) = sums.equation_of(above).at(above.idx, work.fresh)
+            idx = tuple(indices_of(above.free_symbols | below.free_symbols))
+            tensor = work.tensor(work.unused(f"{above.tensor.name}_share"), idx, eq.tensor.block)
+            share = Equation(tensor, idx, (replace(inside, fac=(*inside.fac, below)),))
+            work.forward.insert(work.forward.index(eq), share)
+            work.define(
+                LOG_OF_SUM, share, f"{above.tensor.name} over the sum, which leaves it no exponential that overflows"
+            )
+            made.append(share)
+            return (share.lhs, *(f for f in fac if f is not above and f is not below))
+
+        def inside_of(e: Expr, moved: Callable[..., tuple[Expr, ...]] = moved) -> Expr:
+            return Mul(*moved(e.args))
+
+        terms = [replace(t, fac=tuple(f.replace(_is_mul, inside_of) for f in moved(t.fac))) for t in eq.terms]
+        if made:
+            after = replace(eq, terms=tuple(terms))
+            work.rewrite_forward(LOG_OF_SUM, eq, after, "the quotient is taken inside the sum", made)
+
+
+class Rewriting(Sums):
+    """The forward equations, and what becomes of logarithms and quotients in them."""
 
     def __init__(self, work: Work):
-        self.work = work
-        self.made: list[Equation] = []  # what was given a name here
-        self.others: list[Equation] = []  # of these, the sums over all positions but one
+        super().__init__(work)
         self.current: Equation  # that is being rewritten
         self._names: dict[Expr, Expr] = {}
-        self._known: dict[str, Addends | None] = {}  # by the name of an equation, at its own indices
-
-    # --- what an expression is ---
-
-    def addends(self, e: Expr) -> Addends | None:
-        """The addends of ``e``; None where it is no such sum.  What holds no exponential is a weight."""
-        if isinstance(e, exp):
-            return (Addend(Integer(1), e.args[0]),)
-        if isinstance(e, sigmoid):
-            return (Addend(Integer(1), -softplus(-e.args[0]), True),)
-        if isinstance(e, Read):
-            found = self._read(e)
-            return found if found is not None and not _all_constant(found) else (Addend(e, Integer(0)),)
-        if not self._holds(e):
-            return (Addend(Integer(1), log(e)),) if e.is_positive and affine.sizes_only(e) else (Addend(e, Integer(0)),)
-        if e.is_Add:
-            return self._added(e)
-        if e.is_Mul:
-            return self._multiplied(e)
-        if isinstance(e, Pow) and e.exp.is_number:
-            found = self.addends(e.base)
-            if found is not None and len(found) == 1 and found[0].weight == 1:
-                return (replace(found[0], exponent=e.exp * found[0].exponent, bounded=False),)
-        if isinstance(e, Piecewise):
-            branches = [self._branch(v) for v, _ in e.args]
-            if all(b is not None for b in branches):
-                pairs = [(b, c) for b, (_, c) in zip(branches, e.args, strict=True)]
-                return (Addend(Integer(1), Piecewise(*pairs, evaluate=False)),)
-        return None
-
-    def _branch(self, v: Expr) -> Expr | None:
-        """The logarithm of a branch; of 0 it is -oo."""
-        if v == 0:
-            return -oo
-        found = self.addends(v)
-        return None if found is None or any(a.weight != 1 for a in found) else logarithm(found)
-
-    def _holds(self, e: Expr) -> bool:
-        """Whether there is an exponential in an expression, or behind a name in it."""
-        if e.has(exp, sigmoid):
-            return True
-        return any(not _all_constant(self._read(r) or ()) for r in e.atoms(Read))
-
-    def _read(self, r: Read) -> Addends | None:
-        eq = self.work.equation(r.tensor.name) if affine.safe_read(r) else None
-        if eq is None or eq.name in self.work.cyclic or eq.reduce:
-            return None
-        if eq.name not in self._known:
-            self._known[eq.name] = None  # while it is looked at
-            self._known[eq.name] = self._value(eq)
-        found, at = self._known[eq.name], dict(zip(eq.idx, r.idx, strict=True))
-        return found and tuple(
-            replace(a, weight=a.weight.xreplace(at), exponent=a.exponent.xreplace(at)) for a in found
-        )
-
-    def _value(self, eq: Equation) -> Addends | None:
-        t = eq.single()
-        if t is not None and t.bnd and t.coef.is_positive:
-            inside = self.addends(Mul(*t.fac))
-            if inside is not None and not _all_constant(inside) and all(a.weight == 1 for a in inside):
-                return (Addend(Integer(1), log(eq.lhs)),)
-        if any(x.bnd for x in eq.terms) or not eq.terms:
-            return None
-        whole = Add(*(_under(x.coef * Mul(*x.fac), x.rows) for x in eq.terms))
-        return self.addends(whole) if self._holds(whole) else None
-
-    def _added(self, e: Expr) -> Addends | None:
-        free = Add(*(a for a in e.args if not self._holds(a)))
-        found: list[Addend] = []
-        for a in e.args:
-            if not self._holds(a):
-                continue
-            if a.could_extract_minus_sign():
-                rest = self._complement(-a)
-                if rest is None:
-                    return None
-                free -= rest[0]
-                found.append(rest[1])
-                continue
-            inner = self.addends(a)
-            if inner is None:
-                return None
-            found += inner
-        if free.is_number and free.is_negative:
-            return None
-        if free != 0:
-            found += self.addends(free) or ()
-        return tuple(found) if len(found) <= MOST else None
-
-    def _complement(self, e: Expr) -> tuple[Expr, Addend] | None:
-        """``(c, c (1 - p))`` of ``c p``, where p is a sigmoid or an element of a softmax."""
-        c, f = e.as_coeff_Mul()
-        found = self.addends(f)
-        if found is None or len(found) != 1 or found[0].weight != 1 or not found[0].bounded or not c.is_positive:
-            return None
-        u, number = found[0].exponent, Integer(0) if c == 1 else log(c)
-        inside = -u
-        if isinstance(inside, softplus):
-            return c, Addend(Integer(1), number - softplus(-inside.args[0]), True)
-        others = self._others(u)
-        return None if others is None else (c, Addend(Integer(1), number + others, True))
-
-    def _others(self, u: Expr) -> Expr | None:
-        """``log sum_(j != k) e^(u_j) - log sum_j e^(u_j)`` of ``u = u_k - log sum_j e^(u_j)``."""
-        for a in Add.make_args(u):
-            below = -a
-            if not (isinstance(below, log) and isinstance(below.args[0], Read)):
-                continue
-            s = self.work.equation(below.args[0].tensor.name)
-            t = None if s is None else s.single()
-            if s is None or t is None or len(t.bnd) != 1:
-                continue
-            inside = self.addends(Mul(*t.fac))
-            if inside is None or len(inside) != 1 or t.rows:
-                continue
-            at = dict(zip(s.idx, below.args[0].idx, strict=True))
-            found = unify(inside[0].exponent.xreplace(at), u - a, set(t.bnd), {})
-            if found is None or t.bnd[0] not in found:
-                continue
-            k = found[t.bnd[0]]
-            free = u.free_symbols | k.free_symbols
-            idx = tuple(i for i in _indices(free))
-            opened = self.work.fresh(t.bnd[0])
-            term = t.xreplace({**at, t.bnd[0]: opened})
-            term = replace(term, bnd=(opened,), rows=(*term.rows, Row("!=", opened, k)))
-            rest = Equation(self.work.tensor(self.work.unused(f"{s.name}_others"), idx), idx, (term,))
-            same = next((m for m in self.others if m.idx == idx and _alike(m, rest)), None)
-            if same is None:
-                self.work.insert_after(s, rest)
-                self.work.define(LOG_OF_SUM, rest, f"the sum {s.name} without one position: 1 - p is its share")
-                self.others.append(rest)
-                self.made.append(rest)
-            return log((same or rest).lhs) + a
-        return None
-
-    def _multiplied(self, e: Expr) -> Addends | None:
-        free = Mul(*(a for a in e.args if not self._holds(a)))
-        lists = [self._divided(a) if isinstance(a, Pow) else self.addends(a) for a in e.args if self._holds(a)]
-        if any(x is None for x in lists):
-            return None
-        if free != 1:
-            lists.append(self.addends(free))
-        out = []
-        for combination in product(*(x for x in lists if x is not None)):
-            one = combination[0]
-            for other in combination[1:]:
-                one = one.times(other)
-            out.append(one)
-        if len(out) == 1 and _is_softmax(out[0].exponent):
-            out = [replace(out[0], bounded=True)]
-        return tuple(out) if len(out) <= MOST else None
-
-    def _divided(self, e: Pow) -> Addends | None:
-        found = self.addends(e.base) if e.exp.is_number else None
-        if found is None or any(a.weight != 1 for a in found):
-            return None
-        return (Addend(Integer(1), expand(e.exp * logarithm(found))),)
-
-    # --- what becomes of it ---
 
     def term(self, t: Term) -> list[Term]:
         """A term with its logarithms and quotients in exponents; a sum that is now the only factor is terms of its own."""
         fac = self._quotients(tuple(f.replace(_is_log, self._logarithm) if f.has(log) else f for f in t.fac))
-        fac = tuple(f.replace(_is_mul, self._quotient) if f.has(Pow) else f for f in fac)
+        fac = tuple(f.replace(_is_mul, self._quotient).replace(_is_pow, self._root) if f.has(Pow) else f for f in fac)
         fac = tuple(f.replace(_has_branches, self._named) if f.has(logaddexp, sigmoid) else f for f in fac)
         if fac == t.fac:
             return [t]
@@ -297,7 +143,7 @@ class Sums:
         if not isinstance(f, Piecewise):
             return e
         if f not in self._names:
-            idx = tuple(_indices(f.free_symbols))
+            idx = tuple(indices_of(f.free_symbols))
             made = Equation(
                 self.work.tensor(self.work.unused(f"{self.current.name}_in"), idx), idx, (Term(Integer(1), (f,)),)
             )
@@ -314,7 +160,7 @@ class Sums:
         if parted is not None:
             return parted
         found = self.addends(e.args[0])
-        if found is None or not (self._worth_it(found) or self._is_name_of_another(e.args[0], found)):
+        if found is None or not (self._worth_it(found) or self._is_product(e.args[0], found)):
             return e
         if all(a.weight == 1 for a in found):
             return logarithm(found)
@@ -325,7 +171,7 @@ class Sums:
 
     def _worth_it(self, found: Addends) -> bool:
         """Whether another form is better: not of one exponential, nor where a constant keeps the sum away from 0."""
-        if _all_constant(found):
+        if all_constant(found):
             return False
         if len(found) == 1:
             return (
@@ -377,10 +223,16 @@ class Sums:
         names = {t.name for t in self.work.wrt}
         return any(names & {r.tensor.name, *float_ancestors(self.work.forward, r.tensor)} for r in weight.atoms(Read))
 
-    def _is_name_of_another(self, e: Expr, found: Addends) -> bool:
-        """Whether ``e`` reads a name for an exponential that stands under another name, or one minus it."""
-        eq = self.work.equation(e.tensor.name) if isinstance(e, Read) else None
-        return eq is not None and not _all_constant(found) and (len(eq.terms) > 1 or isinstance(eq.value(), Read))
+    def _is_product(self, e: Expr, found: Addends) -> bool:
+        """Whether ``e`` is one exponential that later rules do not see: a product or a quotient of sigmoids and softmaxes."""
+        return len(found) == 1 and not all_constant(found) and not self.is_plain(e)
+
+    def _root(self, e: Expr) -> Expr:
+        """``e^(q u)`` of ``p^q`` for a sigmoid or a softmax p = e^u: where p is 0 as a float, the slope of a root is not."""
+        found = None if e.exp.is_Integer else self.addends(e.base)
+        if found is None or len(found) != 1 or found[0].weight != 1 or not found[0].bounded:
+            return e
+        return exp(expand(e.exp * found[0].exponent))
 
     def _quotients(self, fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """The factors of a product with each quotient by a sum of exponentials in exponents."""
@@ -390,7 +242,7 @@ class Sums:
             found = self.addends(below.base)
             if found is None or len(found) < 2 or any(a.weight != 1 for a in found) or not self._worth_it(found):
                 continue
-            above = [f for f in fac if (a := self._holds(f) and self.addends(f)) and len(a) == 1 and a[0].weight == 1]
+            above = [f for f in fac if (a := self.holds(f) and self.addends(f)) and len(a) == 1 and a[0].weight == 1]
             u = Add(*(a[0].exponent for f in above if (a := self.addends(f)) is not None))
             rest = tuple(f for f in fac if f is not below and f not in above)
             return (*_share(u, found), *rest)
@@ -399,26 +251,6 @@ class Sums:
     def _quotient(self, e: Expr) -> Expr:
         after = self._quotients(e.args)
         return e if after == e.args else Mul(*after)
-
-
-def logarithm(found: Addends) -> Expr:
-    """The logarithm of a sum whose weights are all 1."""
-    ordered = sorted((a.exponent for a in found), key=lambda u: isinstance(u, Piecewise))
-    out = ordered[0]
-    for u in ordered[1:]:
-        out = _together(out, u)
-    return out
-
-
-def _together(u: Expr, v: Expr) -> Expr:
-    """``log(e^u + e^v)``; one that may be -oo by a condition leaves the other as it is there."""
-    for masked, other in ((v, u), (u, v)):
-        if isinstance(masked, Piecewise) and any(x == -oo for x, _ in masked.args):
-            pairs = [(other if x == -oo else _together(other, x), c) for x, c in masked.args]
-            return Piecewise(*pairs, evaluate=False)
-    if u == 0:
-        return softplus(v)
-    return softplus(u) if v == 0 else logaddexp(u, v)
 
 
 def _share(u: Expr, found: Addends) -> tuple[Expr, ...]:
@@ -442,35 +274,17 @@ def _cancelled(e: Expr) -> Expr:
     return e
 
 
-def _under(e: Expr, rows: tuple[Row, ...]) -> Expr:
-    return Piecewise((e, And(*(r.condition for r in rows))), (0, True), evaluate=False) if rows else e
-
-
-def _all_constant(found: Addends) -> bool:
-    return all(a.is_constant for a in found)
-
-
-def _is_softmax(u: Expr) -> bool:
-    """Whether an exponent is ``v - log s`` with s a sum over an index: at most 0 if v is one of the exponents in it."""
-    return any(isinstance(-a, log) and isinstance((-a).args[0], Read) for a in Add.make_args(u))
-
-
 def _is_others(u: Expr, made: list[Equation]) -> bool:
     names = {m.name for m in made}
     return any(r.tensor.name in names for r in u.atoms(Read))
 
 
-def _alike(m: Equation, rest: Equation) -> bool:
-    (a,), (b,) = m.terms, rest.terms
-    return a == b.xreplace({b.bnd[0]: a.bnd[0]}) or replace(b, bnd=a.bnd).xreplace({b.bnd[0]: a.bnd[0]}) == a
-
-
-def _indices(symbols: set) -> list[Index]:
-    return sorted((s for s in symbols if isinstance(s, Index)), key=lambda i: i.name)
-
-
 def _is_log(e: Expr) -> bool:
     return isinstance(e, log)
+
+
+def _is_pow(e: Expr) -> bool:
+    return isinstance(e, Pow)
 
 
 def _has_branches(e: Expr) -> bool:

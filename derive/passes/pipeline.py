@@ -27,6 +27,7 @@ from derive.program.program import Equation, Program, Step
 from derive.program.schedule import Scan, in_order, schedule
 from derive.program.terms import collect
 
+from .addends import LOG_OF_SUM
 from .chain_rule import CHAIN_RULE, SEED, chain_rule
 from .collecting import EXPAND, FACT, HOIST, KNOWN_SUM
 from .contract import CONTRACTION, contract
@@ -34,7 +35,6 @@ from .exponentials import LOGISTIC, WRITTEN_OUT
 from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
 from .inverses import INVERSE
 from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
-from .log_sums import LOG_OF_SUM
 from .max_first import MAX_FIRST, SET_APART, max_first
 from .regroup import REGROUPING, regroup
 from .rule import Rule

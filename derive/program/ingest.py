@@ -29,6 +29,7 @@ from derive.language.tensor import Read, Tensor
 
 from .check import check
 from .infinite import check_products
+from .inside import is_below
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
 from .rows import implied, rows_of, split_guard, split_masked
@@ -160,7 +161,7 @@ class Ingest:
     def validate_index(self, r: Read, n: int, e: Expr, axis: Expr, body: Expr) -> None:
         if isinstance(e, Index):
             fits = same_size(e.size, axis) or affine.in_range(e, axis)  # T - 1 of T, or M of 2*M: a prefix
-            if not fits and not _is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
+            if not fits and not is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(
                     ShapeError,
@@ -485,35 +486,6 @@ def _describe(t: Tensor) -> str:
     if t.definition is not None:
         return f"{t.name} = {t.definition.body}"
     return f"{t!r}"
-
-
-def _is_below(e: Basic, r: Read, i: Index, size: Expr) -> bool:
-    """Whether ``r`` stands in an expression only where a condition says that ``i < size``."""
-    if e == r:
-        return False
-    if isinstance(e, Piecewise):
-        before: list[Basic] = []
-        for value, condition in e.args:
-            known = (condition, *(sympy.Not(c) for c in before))
-            if not (any(_says_below(c, i, size) for c in known) or _is_below(value, r, i, size)):
-                return False
-            if not _is_below(condition, r, i, size):
-                return False
-            before.append(condition)
-        return True
-    if isinstance(e, Mul) and any(isinstance(f, Iverson) and _says_below(f.condition, i, size) for f in e.args):
-        return True
-    return all(_is_below(a, r, i, size) for a in e.args)
-
-
-def _says_below(c: Basic, i: Index, size: Expr) -> bool:
-    if isinstance(c, sympy.And):
-        return any(_says_below(a, i, size) for a in c.args)
-    if isinstance(c, sympy.Gt | sympy.Ge):
-        c = c.reversed
-    if not isinstance(c, sympy.Lt | sympy.Le) or c.lhs != i or not affine.sizes_only(c.rhs):
-        return False
-    return affine.nonnegative(size - c.rhs - int(isinstance(c, sympy.Le)))
 
 
 def _ranges(e: Basic) -> list[Row]:

@@ -100,11 +100,11 @@ class Winner:
         flat = np.where(allowed, total, -np.inf).reshape(*total.shape[: len(e.idx)], -1)
         count = flat.shape[-1]
         best = flat.max(axis=-1, keepdims=True)
-        real = np.isfinite(best[..., 0])
-        winners = {_place(int(n), count) for n in np.unique(np.argmax(flat, axis=-1)[real])}
-        open_ = allowed.reshape(-1, count).any(axis=0)
-        possible = {_place(n, count) for n in range(count) if open_[n]}
-        return winners, possible, bool(np.any((flat == best).sum(axis=-1)[real] > 1))
+        real = np.asarray(np.isfinite(best[..., 0]))
+        winners = {_place(int(n), count) for n in np.unique(np.asarray(np.argmax(flat, axis=-1))[real])}
+        open_ = np.flatnonzero(allowed.reshape(-1, count).any(axis=0))
+        possible = {_place(int(n), count) for n in open_}
+        return winners, possible, bool(np.any(np.asarray((flat == best).sum(axis=-1))[real] > 1))
 
 
 def _place(n: int, count: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from derive.derivation.derivation import Derivation
 from derive.language.errors import UnsupportedError
 from derive.language.tensor import Tensor
-from numerics.emit.module import only_outputs
+from numerics.emit.source.asked import only_outputs
 from numerics.reference.definitions import evaluate
 from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference

@@ -22,7 +22,7 @@ from scipy import linalg, special
 from numerics.emit.module import Module
 
 
-def run(made: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+def run(made: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, dict[str, Any]]:
     """What the function of a module returns, and the arrays that its body named.
 
     Parameters
@@ -38,7 +38,7 @@ def run(made: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, dict[str, np.n
     """
     namespace: dict[str, Any] = {"__name__": "eager", "__builtins__": {**vars(builtins), "__import__": _import}}
     exec(builtins.compile(made.source, f"<eager {made.function}>", "exec"), namespace)  # noqa: S102  our own text
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
 
     def look(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and frame.f_code.co_name == made.function:
@@ -132,7 +132,7 @@ class Namespace:
 
 
 def _scan(
-    f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1
+    f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1
 ) -> tuple[Any, Any]:
     """``lax.scan`` as a loop."""
     leaves = jax.tree.leaves(xs)
@@ -148,7 +148,7 @@ def _scan(
     return carry, stacked
 
 
-def _fori_loop(low: int, high: int, body: Callable, state: Any, **_: Any) -> Any:
+def _fori_loop(low: int, high: int, body: Callable[..., Any], state: Any, **_: Any) -> Any:
     for t in range(int(low), int(high)):
         state = body(t, state)
     return state

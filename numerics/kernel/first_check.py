@@ -62,6 +62,7 @@ def _checked(kern: Kernel) -> str:
     whole = Program(tuple(inputs.values()), (*d.source.equations, *d.program.equations))
     try:
         sizes = draw_sizes(whole, dict(kern.request.sizes), pool=SIZES)
+        assert sizes is not None  # None stands for equal sizes only
         cost = _cost(d.program, sizes)
     except DeriveError as error:
         return f"not checked: {error}"

@@ -74,7 +74,7 @@ def _folded(text: str, beside: int, indent: int) -> list[str]:
         return [text]
     return textwrap.wrap(
         text,
-        118 - beside,
+        max(118 - beside, 60),  # what is made of many equations names them all
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -87,6 +87,30 @@ SPELLINGS = {
         lambda z: (jax.nn.softmax(jnp.concatenate([z, jnp.zeros((len(z), 1))], 1))[:, :3] * jnp.arange(1.0, 4)).sum(),
         {"z": LOGITS},
     ),
+    "the logarithm of a mean": (
+        "z: float[b,k] parameter\nl = sum[b](log(mean[k](exp(z[b,k]))))",
+        lambda z: (jax.nn.logsumexp(z, 1) - jnp.log(3.0)).sum(),
+        {"z": LOGITS},
+    ),
+    "a numerator of its own": (
+        "z: float[b,k] parameter\nv: float[k]\n"
+        "l = sum[b](sum[k](exp(z[b,k])*v[k])/sum[k](exp(z[b,k])) + sum[k](exp(z[b,k])*v[k])/(1 + sum[k](exp(z[b,k]))))",
+        lambda z, v: (
+            (jax.nn.softmax(z) @ v).sum()
+            + (jax.nn.softmax(jnp.concatenate([z, jnp.zeros((len(z), 1))], 1))[:, :3] @ v).sum()
+        ),
+        {"z": LOGITS, "v": np.array([1.0, -2, 3])},
+    ),
+    "a product and a quotient": (
+        TWO + "p[b] = sigmoid(a[b])*sigmoid(c[b])\nl = sum[b](log(p[b]) + log(sigmoid(a[b])/(1 - sigmoid(a[b]))))",
+        lambda a, c: (log_sigmoid(a) + log_sigmoid(c) + a).sum(),
+        PAIRS,
+    ),
+    "a root of a softmax": (
+        SOFTMAX + "l = sum[b](sqrt(p[b,label[b]]))",
+        lambda z, label: jnp.exp(picked(jax.nn.log_softmax(z), label) / 2).sum(),
+        SOFT,
+    ),
     "a mixture": (
         TWO + "w: float[b] parameter\np[b] = sigmoid(w[b])\nl = sum[b](log(p[b]*exp(a[b]) + (1 - p[b])*exp(c[b])))",
         lambda a, c, w: jnp.logaddexp(log_sigmoid(w) + a, log_sigmoid(-w) + c).sum(),

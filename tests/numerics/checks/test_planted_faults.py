@@ -19,11 +19,11 @@ from derive.program import ingest
 from derive.program.program import Row
 from numerics.checks.ground import float64
 from numerics.checks.opponent import Opponent, flatten
-from numerics.reference.sampling import draw_arrays, draw_sizes
 from numerics.checks.taylor import order
 from numerics.emit.patterns import convolution
 from numerics.emit.source import printer
 from numerics.emit.terms import pointwise
+from numerics.reference.sampling import draw_arrays, draw_sizes
 
 DRAWS = 4
 
