@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from derive.networks.layers import layer_config, layer_from
-from derive.networks.layers.base import Layer, Node, call
+from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import Input
 
 from .given import own
@@ -34,5 +34,5 @@ def graph_from_dict(data: Mapping[str, Any]) -> tuple[list[Node], dict[str, Node
     inputs = list(nodes)
     for made in data["calls"]:
         layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
-        nodes.append(call(layer, on if layer.merges else on[0]))
+        nodes.append(call(layer, taken(layer, on)))
     return inputs, {name: nodes[n] for name, n in data["outputs"].items()}
