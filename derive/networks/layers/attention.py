@@ -139,7 +139,7 @@ class MultiHeadAttention(Layer):
         weight = sympy.exp(s[(b, *every, t, q)]) / Sum(sympy.exp(s[(b, *every, t, other)]), other)
         a = new.define("a", (b, *every, t, q), weight)
         if self.dropout:
-            a = self._drop.connect(a, Part.of(new, "dropout"))
+            a = self._drop.connect(a, Part.of(new, "weights"))
         o = new.define("o", (b, t, *every, k), Sum(a[(b, *every, t, q)] * value[(b, q, *heads, k)], q))
         j = Index(i.name, i.size)
         kernel = new.parameter("output_kernel", *every, k, j, init=AsMatrix(self.kernel_initializer, len(every) + 1))

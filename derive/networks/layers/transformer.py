@@ -32,9 +32,10 @@ class TransformerBlock(Layer):
 
     .. math::
 
-        \text{pre:}\quad u = x + \operatorname{att}(\operatorname{norm} x), \qquad h = u + \operatorname{mlp}(\operatorname{norm} u)
+        u = x + \operatorname{att}(\operatorname{norm}(x)), \qquad h = u + \operatorname{mlp}(\operatorname{norm}(u))
 
-        \text{post:}\quad u = \operatorname{norm}(x + \operatorname{att} x), \qquad h = \operatorname{norm}(u + \operatorname{mlp} u)
+    for a block that normalizes before (pre), and after it :math:`u = \operatorname{norm}(x + \operatorname{att}(x))`,
+    :math:`h = \operatorname{norm}(u + \operatorname{mlp}(u))` (post).
 
     GPT: ``causal=True``.  BERT: ``norm="post"``.  Llama: ``causal=True, normalization="rms", gated=True,
     activation="silu", rotary=True, use_bias=False``.  A decoder that reads an encoder: ``causal=True, cross=True``.
@@ -116,7 +117,6 @@ class TransformerBlock(Layer):
         self._drop = Dropout(dropout)
         if num_kv_heads is not None:
             self._attention(2)  # refuses groups that do not divide the heads, here and not in a model
-        self.merges = self.cross
         self.called = "L.TransformerBlock(8, cross=True)([x, memory])"
 
     def connect(self, x: Any, new: Builder) -> Tensor:
