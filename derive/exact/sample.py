@@ -30,6 +30,7 @@ WIDE = tuple(range(1, 17))  # where no such small sizes do: floor(H/4) floor(W/4
 COEFFICIENTS = (2, 3, 1)  # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000  # products of one evaluation, beyond which a case is refused
 PLENTY = 10_000  # and up to which evaluations are cheap
+ROOTLESS = 2000  # what a size weighs that has no root mod p where one is taken: no draw of the inputs gives it one
 AT_ONCE = 8  # changes of one step of a recurrence take as long as finding one root elsewhere
 FEW_ROOTS = 6  # half of all numbers have a square root mod p, so that many can be hoped for
 SEARCHED = 800  # assignments tried
@@ -137,7 +138,7 @@ class Sizes:
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
         drawn = sum(_tried([values[i] for i in outer], step) for _, outer, step in self.rooted)
         cost = self._cost(values)
-        unlucky = 100 * rootless + 6 * max(0, drawn - FEW_ROOTS)
+        unlucky = ROOTLESS * rootless + 6 * max(0, drawn - FEW_ROOTS)
         return wrong + small + unlucky + max(0, cost - PLENTY) / 400 + cost / 1000
 
     def _values(self, sizes: Assignment) -> list[int] | None:
