@@ -13,7 +13,23 @@ from .language.facts import missing, nonnegative, positive, positive_definite, s
 from .language.formulas.functions import det, inverse, kron, logdet, norm2, solve, trace
 from .language.index import index, indices, size
 from .language.matrices import Determinant, Inverse, LogDet
-from .language.nodes import Iverson, Max, Sum, argmax, maximum, minimum, relu, sigmoid, softplus, stop_gradient
+from .language.nodes import (
+    Iverson,
+    Max,
+    Prod,
+    Sum,
+    argmax,
+    digamma,
+    logaddexp,
+    loggamma,
+    maximum,
+    minimum,
+    polygamma,
+    relu,
+    sigmoid,
+    softplus,
+    stop_gradient,
+)
 from .language.tensor import tensor
 from .language.text.parse import parse
 from .networks import activations, examples, layers, losses
@@ -28,12 +44,13 @@ from .show.pictures.written import solved, written_out
 # fmt: off
 __all__ = [
     "Activation", "Derivation", "DerivationError", "DeriveError", "Determinant", "Equation", "Expansion",
-    "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Program",
+    "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Prod", "Program",
     "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
-    "backprop", "block", "define", "derive_matrix", "det", "dropped_term", "examples", "from_matrix",
-    "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logdet",
+    "backprop", "block", "define", "derive_matrix", "det", "digamma", "dropped_term", "examples", "from_matrix",
+    "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logaddexp", "logdet",
+    "loggamma",
     "losses", "matrix", "matrix_notation", "maximum", "minimum", "missing", "nonnegative", "norm2", "parse",
-    "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
+    "polygamma", "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
     "sums_to", "symmetric", "taylor", "tensor", "trace", "vjp", "with_update", "written_out",
 ]
 # fmt: on

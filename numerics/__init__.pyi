@@ -27,6 +27,9 @@ from .errors import InputError as InputError
 from .errors import NotFiniteError as NotFiniteError
 from .errors import NumericsError as NumericsError
 from .errors import SizeError as SizeError
+from .interop.gradients import value_and_grad as value_and_grad
+from .interop.model import JaxModel as JaxModel
+from .interop.model import from_jax as from_jax
 from .kernel.compile import compile as compile
 from .kernel.kernel import Kernel as Kernel
 from .minimize import NewtonError as NewtonError

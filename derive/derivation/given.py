@@ -20,7 +20,7 @@ def _defined(t: Any, what: str, argument: str) -> Tensor:
         raise DeriveError(f"{what}: {argument} is {type(t).__name__}; give a tensor made by dv.define")
     t = t.member
     if t.is_input:
-        raise DeriveError(f"{what}: {t.name} is an input, not a definition; there is nothing to differentiate")
+        raise DeriveError(f"{what}: {t.name} is an input, not a definition; there is nothing to derive")
     return t
 
 

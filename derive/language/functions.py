@@ -22,7 +22,7 @@ COLUMNS = {
     "mathml": "the name before its brackets on a page, as 'arcsin'",
     "jax": "what generated modules call, as 'jnp.arcsin', 'lax.erf' or 'jax.nn.sigmoid'; 'identity' for nothing",
     "numpy": f"what the evaluator of definitions calls, as 'arcsin' of NumPy or 'special.erf' of SciPy; {DEFINITION!r} for "
-    f"the definition of its class, {OWN!r} for a rule in numerics.reference.definitions",
+    f"the definition of its class, {OWN!r} for a rule in numerics.reference.functions",
 }
 
 
@@ -98,9 +98,17 @@ _TABLE = (
     ScalarFunction(sympy.atanh, 1, ("atanh",), r"\operatorname{artanh}", "artanh", "jnp.arctanh", "arctanh", domain=(-1, 1)),
     ScalarFunction(sympy.erf, 1, ("erf",), r"\operatorname{erf}", "erf", "lax.erf", "special.erf"),
     ScalarFunction(sympy.erfc, 1, ("erfc",), r"\operatorname{erfc}", "erfc", "lax.erfc", "special.erfc"),
+    ScalarFunction(sympy.erfinv, 1, ("erfinv",), r"\operatorname{erf}^{-1}", "erfinv", "lax.erf_inv", "special.erfinv",
+                   domain=(-1, 1)),
+    ScalarFunction(nodes.loggamma, 1, ("loggamma",), r"\log\Gamma", "log Γ", "lax.lgamma", "special.gammaln",
+                   domain=(0, inf)),
+    ScalarFunction(nodes.digamma, 1, ("digamma",), r"\psi", "ψ", "lax.digamma", "special.digamma", domain=(0, inf)),
+    ScalarFunction(nodes.polygamma, 2, ("polygamma",), r"\operatorname{polygamma}", "polygamma",
+                   "lax.polygamma", OWN, domain=(0, inf)),
     ScalarFunction(nodes.relu, 1, ("relu",), r"\operatorname{relu}", "relu", "jnp.maximum", OWN, (0,), keeps_integers=True),
     ScalarFunction(nodes.sigmoid, 1, ("sigmoid",), r"\sigma", "σ", "jax.nn.sigmoid", OWN),
     ScalarFunction(nodes.softplus, 1, ("softplus",), r"\operatorname{softplus}", "softplus", "jax.nn.softplus", OWN),
+    ScalarFunction(nodes.logaddexp, 2, ("logaddexp",), r"\operatorname{logaddexp}", "logaddexp", "jnp.logaddexp", "logaddexp"),
     ScalarFunction(nodes.stop_gradient, 1, ("stop_gradient",), r"\operatorname{stop}", "stop", "identity", OWN,
                    keeps_integers=True),
     ScalarFunction(nodes.maximum, 2, ("max", "maximum"), r"\max", "max", "jnp.maximum", "maximum", keeps_integers=True),

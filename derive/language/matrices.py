@@ -65,8 +65,9 @@ class MatrixFunction(Reduction):
         return (self.body.free_symbols - set(self.binders)).union(*(e.free_symbols for e in self.at))
 
     def _sympystr(self, printer: Printer) -> str:
+        names = ",".join(str(b) for b in self.binders)
         inside = f"[{', '.join(printer._print(e) for e in self.at)}]" if self.at else ""
-        return super()._sympystr(printer) + inside
+        return f"{KINDS[type(self)]}[{names}]({printer._print(self.body)}){inside}"
 
 
 class Inverse(MatrixFunction):
@@ -87,7 +88,7 @@ class Determinant(MatrixFunction):
     >>> from derive import indices, tensor
     >>> p, q = indices("p q", size="N")
     >>> Determinant(tensor("A", p, q)[p, q], p, q)
-    determinant[p,q](A[p, q])
+    det[p,q](A[p, q])
     """
 
 

@@ -126,6 +126,19 @@ class ArgMax(Reduction):
 argmax = ArgMax
 
 
+class Prod(Reduction):
+    r"""``Prod(expr, i, j)``: the product over all values of the indices, :math:`\prod_{i,j} expr`.
+
+    It is computed by running products, so that its derivative, the product of all the other factors, needs no quotient
+    and is right where one factor or several are zero.
+
+    >>> from derive import indices, tensor
+    >>> b, i = indices("b i")
+    >>> Prod(tensor("x", b, i)[b, i], i)
+    prod[i](x[b, i])
+    """
+
+
 class Iverson(Expr):
     """``[condition]``: 1.0 where the condition holds and 0.0 elsewhere; its derivative is zero."""
 
@@ -205,6 +218,56 @@ class stop_gradient(Function):
         return Integer(0)
 
 
+class loggamma(Function):
+    r""":math:`\log\Gamma(x)` for x > 0; SymPy's own turns into ``log(gamma(n))`` at whole numbers, which overflows."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, x: Expr) -> Expr | None:
+        return sympy.zoo if x.is_zero else None
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return digamma(self.args[0])
+
+
+class digamma(Function):
+    r""":math:`\psi(x) = \Gamma'(x)/\Gamma(x)` for x > 0."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, x: Expr) -> Expr | None:
+        return sympy.zoo if x.is_zero else None
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return polygamma(1, self.args[0])
+
+
+class polygamma(Function):
+    r""":math:`\psi^{(n)}(x)`, the n-th derivative of :class:`digamma`, for x > 0 and a whole number n."""
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def eval(cls, n: Expr, x: Expr) -> Expr | None:
+        if not (n.is_Integer and n.is_nonnegative):
+            raise UnsupportedError(f"polygamma({n}, {x}): the order is a whole number, as in polygamma(1, x)")
+        return digamma(x) if n == 0 else sympy.zoo if x.is_zero else None
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        if argindex != 2:
+            raise ArgumentIndexError(self, argindex)
+        return polygamma(self.args[0] + 1, self.args[1])
+
+
 class _FromDefinition(Function):
     """A function known only by its definition; its derivative is SymPy's, written again in known functions."""
 
@@ -251,3 +314,21 @@ class softplus(_FromDefinition):
     @classmethod
     def definition(cls, x: Expr) -> Expr:
         return sympy.log(1 + sympy.exp(x))
+
+
+class logaddexp(Function):
+    r""":math:`\log(e^a + e^b)`, evaluated without overflow; of ``-oo`` twice it is ``-oo``.
+
+    The derivatives are the shares of the two, ``sigmoid(a - b)`` and ``sigmoid(b - a)``.
+    """
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def definition(cls, a: Expr, b: Expr) -> Expr:
+        return sympy.log(sympy.exp(a) + sympy.exp(b))
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        a, b = self.args
+        return sigmoid(a - b) if argindex == 1 else sigmoid(b - a)

@@ -49,11 +49,12 @@ class Derived:
     Attributes
     ----------
     kind : str
-        backprop, vjp or hvp.
+        backprop, vjp, hvp, gauss_newton, jacobian, hessian, or forward, where nothing is differentiated.
     name : str
         The display name, used for the emitted module.
     source : Program
-        The definitions as the author gave them, with nested reductions named; what the evidence is checked against.
+        The definitions as they were read, nested reductions named: where the steps start.  What the author wrote, which the
+        evidence is about, are the definitions of its outputs.
     program : Program
         All equations, forward then backward, in order, numbered from 1.
     wrt : tuple of Tensor
@@ -93,13 +94,16 @@ class Derived:
 
     @property
     def loss(self) -> Tensor:
-        """The differentiated tensor (of ``self.program``)."""
+        """The differentiated tensor (of ``self.program``); of a program that only goes forward, its first result."""
         found = self.results[0][1]
-        assert isinstance(found, Tensor)  # every kind of derivation puts it first
-        return found
+        return found if isinstance(found, Tensor) else next(iter(found.values()))
 
     @property
     def gradients(self) -> Mapping[str, Tensor]:
         """The gradient of each tensor that was asked for, by its name."""
+        if self.kind == "forward":
+            raise DeriveError(
+                f"{self.name} only goes forward: it has no gradients; dv.backprop(loss, wrt=...) derives them"
+            )
         grads: Mapping[str, Tensor] = self.result("grads")
         return grads

@@ -24,14 +24,15 @@ from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
 from derive.language.naming import numbered, primed
-from derive.language.nodes import ArgMax, Iverson, Max, Reduction, Sum, maximum, minimum
+from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, Sum, maximum, minimum
 from derive.language.tensor import Read, Tensor
 
 from .check import check
 from .infinite import check_products
+from .inside import is_below
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import split_guard, split_masked
+from .rows import implied, rows_of, split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -159,18 +160,19 @@ class Ingest:
     def validate(self, body: Expr) -> None:
         for r in sorted(body.atoms(Read), key=str):
             for n, (e, axis) in enumerate(zip(r.idx, r.tensor.axes, strict=True)):
-                self.validate_index(r, n, e, axis)
+                self.validate_index(r, n, e, axis, body)
 
-    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr) -> None:
+    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr, body: Expr) -> None:
         if isinstance(e, Index):
-            if not same_size(e.size, axis) and not affine.in_range(e, axis):  # T - 1 of T, or M of 2*M: a prefix
+            fits = same_size(e.size, axis) or affine.in_range(e, axis)  # T - 1 of T, or M of 2*M: a prefix
+            if not fits and not is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(
                     ShapeError,
                     f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
                     f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
-                    f"made by dv.index({e.name!r}, size={str(axis)!r}), or an affine read such as "
-                    f"2*{e} or {e} + 1",
+                    f"made by dv.index({e.name!r}, size={str(axis)!r}), an affine read such as "
+                    f"2*{e} or {e} + 1, or a piece, as in Piecewise(({r}, {e} < {axis}), ...)",
                 )
             return
         if isinstance(e, Read) and e.tensor.dtype == "int":
@@ -250,7 +252,7 @@ class Ingest:
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
         self.outside = outside
-        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
+        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside and not implied(r, x.rows)]
         for r in rows:
             if decide(r) is False:
                 self.fail(
@@ -342,6 +344,8 @@ class Ingest:
             return e
         if isinstance(e, MatrixFunction) and e.at:
             return self.inverse(e, scope)
+        if isinstance(e, Prod):
+            return self.product(e, scope)
         if isinstance(e, Reduction):
             return self.name(e, scope, type(e).__name__.lower())
         if holds_group(e):
@@ -436,6 +440,30 @@ class Ingest:
         self.names[name] = made
         return made
 
+    def product(self, e: Prod, scope: Letters) -> Read:
+        """The last of the running products ``P[i] = (P[i-1] + [i = 0]) f[i]``: a recurrence, as reads before the start are 0.
+
+        Its adjoint is the running product from the other end, so that of each factor is the product of all others.
+        """
+        first, *rest = e.binders
+        letters = tuple(s for s in scope if s in e.free_symbols)
+        found = key(e, {s: f"#{n}:{key(s.size)}" for n, s in enumerate(letters)})
+        made = self.shared.get(found)
+        if made is None:
+            i = self.fresh(first)
+            body = replaced(e.body, {first: i})
+            inside = Prod(body, *rest) if rest else body
+            plain = isinstance(inside, Read) and inside.tensor.dtype == "float"
+            factor = inside if plain else self.name(inside, (*letters, i), "in")
+            made = self.intermediate(e, (*letters, i), "prod", found)
+            terms = (
+                Term(Integer(1), (Read(made, *letters, i - 1), factor)),
+                Term(Integer(1), (factor,), (), (Row("==", i, Integer(0)),)),
+            )
+            self.equations.append(Equation(made, (*letters, i), terms))
+            self.shared[found] = made
+        return Read(made, *letters, first.size - 1)
+
     def inverse(self, e: Inverse, scope: Letters) -> Read:
         """A read of the tensor that holds an inverse: all of it is named, wherever the expression reads it."""
         batch = tuple(s for s in scope if s in e.body.free_symbols)
@@ -464,8 +492,14 @@ def _describe(t: Tensor) -> str:
     return f"{t!r}"
 
 
-def _ranges(e: Expr) -> list[Row]:
-    """That every read in an expression is inside its tensor, where sizes do not prove it."""
+def _ranges(e: Basic) -> list[Row]:
+    """That every read in an expression is inside its tensor, where neither sizes nor its branch's own condition say so."""
+    if isinstance(e, Piecewise):
+        chosen = [r for v, c in e.args for r in _ranges(v) if not implied(r, rows_of(c) or ())]
+        return chosen + [r for _, c in e.args for r in _ranges(c)]
+    if e.has(Piecewise):
+        own = _range_rows(e) if isinstance(e, Read) else []
+        return own + [r for a in e.args for r in _ranges(a)]
     return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
 
 

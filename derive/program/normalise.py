@@ -12,17 +12,27 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedError
 from derive.language.functions import NAMES
-from derive.language.grouping import rebuilt, replaced
+from derive.language.grouping import float_in_exponent, rebuilt, replaced
 from derive.language.index import Index, Size
 from derive.language.keys import key
 from derive.language.matrices import Determinant, LogDet
 from derive.language.naming import primed
-from derive.language.nodes import Iverson, Reduction, Sum, maximum, minimum, relu, sigmoid, softplus
+from derive.language.nodes import (
+    Iverson,
+    Prod,
+    Reduction,
+    Sum,
+    loggamma,
+    maximum,
+    minimum,
+    polygamma,
+    relu,
+    sigmoid,
+    softplus,
+)
 from derive.language.tensor import Read, Tensor
 
 from .infinite import outward
-
-BEYOND_FLOATS = 80  # e^80 is the largest power that a float32 holds, nearly
 
 
 class Asking(Protocol):
@@ -45,13 +55,19 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
         return e
     if isinstance(e, Expr) and e.is_Float:
         return Rational(repr(float(e)))
-    if isinstance(e, sympy.Sum):
-        return _sympy_sum(e, ingest)
+    if isinstance(e, sympy.Sum | sympy.Product):
+        return _sympy_range(e, ingest)
     if isinstance(e, Mul):
-        e = _float_in_exponent(e)
+        e = float_in_exponent(e)
+    if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):  # which SymPy makes of loggamma(label + 1)
+        return loggamma(_own_nodes(e.args[0].args[0], ingest))
     args = tuple(_own_nodes(a, ingest) for a in e.args)
     if isinstance(e, sympy.Max | sympy.Min):
         return _pointwise_extreme(e, args)
+    if isinstance(e, sympy.polygamma):
+        return polygamma(*args)
+    if isinstance(e, sympy.loggamma):
+        return loggamma(*args)
     if isinstance(e, sympy.KroneckerDelta):
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):
@@ -134,37 +150,6 @@ def _exp_of_branch(v: Expr) -> Expr:
     return Integer(0) if v == -sympy.oo else sympy.exp(v)
 
 
-def _float_in_exponent(e: Mul) -> Expr:
-    """``exp(u - 1e9)``, which SymPy makes ``4e-434294482 * exp(u)``: a factor that a float is 0 for, or has lost its digits.
-
-    A factor that is a short decimal itself is the user's; so is one whose logarithm is none, unless it is beyond floats.
-    """
-    factor, *others = e.args
-    powers = [a for a in others if isinstance(a, sympy.exp)]
-    if not (factor.is_Float and factor.is_positive and powers):
-        return e
-    value, exponent, rest = float(factor), float(sympy.log(factor)), Integer(1)
-    if abs(exponent) > BEYOND_FLOATS:
-        found = _partner(factor, powers[0].args[0])
-        added, rest = found or (Rational(f"{exponent:.15g}"), rest)
-    else:
-        added = Rational(f"{exponent:.12g}")
-        if abs(value - float(f"{value:.12g}")) <= 1e-15 * value or abs(exponent - float(added)) > 4e-15:
-            return e
-    return Mul(rest, sympy.exp(powers[0].args[0] + added), *(a for a in others if a is not powers[0]))
-
-
-def _partner(factor: Expr, exponent: Expr) -> tuple[Expr, Expr] | None:
-    """``(-c, g)`` of a factor ``g exp(-c)``, where c is a number of the exponent: ``c*m - c`` is to cancel exactly."""
-    for c in {s * a.as_coeff_Mul()[0] for a in Add.make_args(exponent) for s in (1, -1)}:
-        left = factor * sympy.exp(sympy.Float(c)) if abs(c) > BEYOND_FLOATS else sympy.Float(0)
-        if 1e-6 < left < 1e6:
-            exact = Rational(repr(float(left)))
-            simple = exact.limit_denominator(1000)
-            return Rational(repr(float(-c))), simple if abs(simple - exact) < 1e-14 * exact else exact
-    return None
-
-
 def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:
     """SymPy's Max and Min forget the order of their arguments; against 0 that is relu, else ours in SymPy's order."""
     args = sorted(args, key=lambda a: (a.is_number, key(a)))
@@ -177,18 +162,23 @@ def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:
     return out
 
 
-def _sympy_sum(e: sympy.Sum, ingest: Asking) -> Sum:
+def _sympy_range(e: sympy.Sum | sympy.Product, ingest: Asking) -> Sum | Prod:
+    """SymPy's sum or product over part of a range: elsewhere the body is 0, or the factor 1."""
+    kind, nothing = (Sum, 0) if isinstance(e, sympy.Sum) else (Prod, 1)
     body = _own_nodes(e.function, ingest)
     bound = []
     for limits in e.limits:
         i, *rest = limits
         if not isinstance(i, Index):
-            ingest.fail(IndexCaptureError, f"sympy.Sum over {i}: it is not an index; make one with dv.index(name)")
+            ingest.fail(
+                IndexCaptureError,
+                f"sympy.{type(e).__name__} over {i}: it is not an index; make one with dv.index(name)",
+            )
         low, high = rest if len(rest) == 2 else (Integer(0), i.size - 1)
         conditions = [
             c for c, at in ((i >= low, low == 0), (i <= high, sympy.expand(high - i.size + 1) == 0)) if not at
         ]
         if conditions:
-            body = Piecewise((body, And(*conditions)), (0, True))
+            body = Piecewise((body, And(*conditions)), (nothing, True))
         bound.append(i)
-    return Sum(body, *bound)
+    return kind(body, *bound)

@@ -16,11 +16,16 @@ import numpy as np
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import UnsupportedError
-from numerics.reference.definitions import evaluate, size_value
+from derive.language.tensor import Tensor
+from numerics.emit.source.asked import only_outputs
+from numerics.reference.definitions import evaluate
+from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference
 
 from .rounding import is_float
 from .second import DERIVATIVES
+
+VALUES = ("outputs", "carried")  # results that are values of definitions
 
 
 def label(group: str, key: Any = None) -> str:
@@ -34,12 +39,20 @@ def label(group: str, key: Any = None) -> str:
 def flatten(d: Derivation, returned: Iterable) -> dict[str, np.ndarray]:
     """What a kernel returned, as label -> array, in the order of ``d.results``."""
     found = {}
+    returned = (returned,) if only_outputs(d) else returned
     for (group, declared), value in zip(d.results, returned, strict=True):
         if hasattr(declared, "items"):
             found.update({label(group, key): np.asarray(value[key]) for key in declared})
         else:
             found[group] = np.asarray(value)
     return found
+
+
+def written(d: Derivation) -> list:
+    """The tensors whose written definitions say what a derivation is about: its loss and its other outputs."""
+    values = [v for group, v in d.results if group not in ("grads", *DERIVATIVES)]
+    found = [t for v in values for t in ([v] if isinstance(v, Tensor) else v.values())]
+    return [*found, *([] if d.between is None else [d.between])]
 
 
 class Opponent:
@@ -53,7 +66,7 @@ class Opponent:
         self.d, self.sizes, self.conventions = d, sizes, conventions
         self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
-        unknown = [g for g in self.groups[1:] if g not in ("grads", "outputs", *DERIVATIVES)]
+        unknown = [g for g in self.groups[1:] if g not in ("grads", *VALUES, *DERIVATIVES)]
         if unknown:
             raise UnsupportedError(f"verify has no opponent for the result {unknown[0]!r} of a {d.kind}")
         self.inner = [t for t in d.wrt if not t.is_input]  # intermediates: differentiated through a nudge
@@ -84,10 +97,23 @@ class Opponent:
             return self.given(**{n: a for n, a in arrays.items() if n not in left_out})
         return self._nodes(arrays, nudges)[self.d.loss.name]
 
+    def _given_outputs(self, arrays: dict) -> dict:
+        """The values of a program that only goes forward: of the forward that was given, else of the definitions."""
+        values = self._nodes(arrays) if self.given is None else self.given(**arrays)
+        found = {}
+        for group, declared in self.d.results:
+            if isinstance(declared, Tensor):
+                found[group] = values[declared.name]
+            else:
+                found.update({label(group, k): values[k if self.given else t.name] for k, t in declared.items()})
+        return found
+
     def _nodes(self, arrays: dict, nudges: dict | None = None) -> dict:
-        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
+        return evaluate(written(self.d), arrays, self.sizes, jnp, self.conventions, nudges)
 
     def _all(self, floats: dict, whole: dict) -> dict:
+        if self.d.kind == "forward":
+            return self._given_outputs({**floats, **whole})
         zeros = {t.name: jnp.zeros([size_value(a, self.sizes) for a in t.axes]) for t in self.inner}
         wrt = {t.name: zeros[t.name] if t in self.inner else floats[t.name] for t in self.d.wrt}
 
@@ -142,11 +168,15 @@ def finite(opponent: Opponent) -> Callable[[dict], bool]:
     """A predicate on arrays: are the loss and all gradients finite there?"""
     d = opponent.d
 
+    def exists(arrays: dict) -> bool:
+        """Of values alone, infinity is one."""
+        return not any(np.any(np.isnan(a)) for a in opponent(arrays).values())
+
     def holds(arrays: dict) -> bool:
         with np.errstate(all="ignore"):
-            values = evaluate(d.source, arrays, opponent.sizes, np)
+            values = evaluate(written(d), arrays, opponent.sizes, np)
         if not np.all(np.isfinite(values[d.loss.name])):
             return False
         return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())
 
-    return holds
+    return exists if d.kind == "forward" else holds

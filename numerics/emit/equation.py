@@ -1,9 +1,9 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | sum of terms          EQUATIONS
-    term        gradient of a pool | windows | reshape | rows solved                     TERMS
-    terms       stack | diagonal | class pairs | products                                SUMS
-    lines       given | reshape | product | sum | pointwise | scatter                    LINES
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
+    term        gradient of a pool | windows | reshape | rows solved                         TERMS
+    terms       stack | running sums | diagonal | class pairs | products                     SUMS
+    lines       given | reshape | product | sum | pointwise | scatter                        LINES
 
 Of ``EQUATIONS`` and ``TERMS`` the first that applies is taken.  Every one of ``SUMS`` is asked in turn: it writes the whole
 sum, or replaces some of its terms, or leaves it.  ``LINES`` says which of the terms that are left go into one line, in the
@@ -24,7 +24,18 @@ import sympy
 
 from derive.language.index import Index
 from derive.program.program import Equation, Term
-from numerics.emit.patterns import affine, groups, matrices, planned, rows, stacking, symmetric
+from numerics.emit.patterns import (
+    affine,
+    groups,
+    matrices,
+    pieces,
+    planned,
+    products,
+    rows,
+    running,
+    stacking,
+    symmetric,
+)
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val
 from numerics.emit.terms import pointwise
@@ -76,6 +87,8 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("affine form", affine.applies, affine.equation),
     EquationPattern("inverse, determinant", matrices.applies, matrices.equation),
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
+    EquationPattern("running product", products.applies, products.equation),
+    EquationPattern("pieces", pieces.applies, pieces.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )
 
@@ -88,6 +101,7 @@ TERMS: tuple[TermPattern, ...] = (
 
 SUMS: tuple[SumPattern, ...] = (
     SumPattern("stack", stacking.value),
+    SumPattern("running sums", running.running),
     SumPattern("diagonal", symmetric.diagonal),
     SumPattern("class pairs", symmetric.pairs),
     SumPattern("products", symmetric.stacked),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from derive.derivation.derivation import Derivation
+from derive.derivation.forward import values_of
 from derive.derivation.structured import Part, structured
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.errors import NumericsError, SizeError
 
 from . import module
@@ -44,7 +46,7 @@ class Request:
     def of(
         cls,
         caller: str,
-        d: Derivation,
+        d: Derivation | Tensor | Sequence[Tensor],
         sizes: Mapping[str | Size, int] | None,
         dense: bool,
         name: str | None,
@@ -53,10 +55,13 @@ class Request:
         checkpoint_every: int | None,
         backend: str,
     ) -> Request:
-        """Check the arguments of ``caller``, which the errors name."""
+        """Check the arguments of ``caller``, which the errors name; definitions become the program that computes them."""
+        if isinstance(d, Tensor) or (isinstance(d, list | tuple) and d and all(isinstance(t, Tensor) for t in d)):
+            d = values_of(d, caller, name)
         if not isinstance(d, Derivation):
             raise NumericsError(
-                f"{caller}({type(d).__name__}): takes a derivation, as dv.backprop(loss, wrt) returns it"
+                f"{caller}({type(d).__name__}): takes a derivation, as dv.backprop(loss, wrt) returns it, or definitions, "
+                f"as dv.define makes them: one or a list of them"
             )
         fixed = _fixed_sizes(caller, d, sizes or {})
         if form not in FORMS:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.emit.request import Request
 
+from .first_check import first_check
 from .kernel import Kernel
 from .memory import check_results
 from .structured import StructuredKernel
 
 
 def compile(
-    d: Derivation,
+    d: Derivation | Tensor | Sequence[Tensor],
     sizes: Mapping[str | Size, int] | None = None,
     dense: bool = False,
     name: str | None = None,
@@ -24,13 +26,15 @@ def compile(
     form: str = "dense",
     checkpoint_every: int | None = None,
     backend: str | None = None,
+    check: bool = True,
 ) -> Kernel:
-    """Write, execute and wrap the JAX program of a derivation.
+    """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
 
     Parameters
     ----------
-    d : Derivation
-        From ``dv.backprop``, ``dv.vjp`` and their kin.
+    d : Derivation, Tensor or sequence of Tensors
+        From ``dv.backprop``, ``dv.vjp`` and their kin; or definitions, of any shape and dtype, that are computed and not
+        differentiated: ``nx.compile([z, p])(x=...)`` is ``{"z": ..., "p": ...}``.
     sizes : dict, optional
         Sizes that no array fixes, by name: ``{"S": 2}``.  Sizes that an array fixes may be given too; they are then
         fixed in the source, and an array that disagrees is refused.
@@ -51,6 +55,9 @@ def compile(
         header of the source says what is kept.
     backend : str, optional
         "cpu", "gpu" or "tpu": whose rules choose between emissions.  JAX's default backend if not given.
+    check : bool
+        Whether the written module is compared with its equations, once, at small sizes, before it is returned; what was
+        compared, or why nothing was, is ``kern.checked``.  Equal modules are checked once in a process.
 
     Returns
     -------
@@ -59,9 +66,12 @@ def compile(
     Raises
     ------
     numerics.NumericsError
-        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of.
+        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of; for a module that is not what
+        its equations say, with the first equation that differs.
     derive.UnsupportedError
         For a construct that no emission knows.
+    derive.DeriveError
+        For definitions that are none, such as an input.
 
     Examples
     --------
@@ -72,10 +82,15 @@ def compile(
     >>> kern = nx.compile(dv.backprop(loss, wrt=[w]))
     >>> [t.name for t in kern.inputs]
     ['w', 'x']
+    >>> nx.compile(loss)
+    <kernel loss(x, w) -> loss>
     """
     backend = backend or jax.default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
     if request.layout is not None:
         return StructuredKernel(request)
-    check_results(d, request.sizes)
-    return Kernel(request)
+    check_results(request.derivation, request.sizes)
+    kern = Kernel(request)
+    if check:
+        kern.checked = first_check(kern)
+    return kern

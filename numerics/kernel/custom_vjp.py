@@ -39,7 +39,8 @@ def custom_vjp(kern: Compiled) -> Callable[..., Any]:
     """See :meth:`numerics.kernel.kernel.Kernel.as_custom_vjp`."""
     d = kern.derivation
     if d.kind not in ("backprop", "vjp"):
-        raise NumericsError(f"as_custom_vjp: {d.name} is a {d.kind}; a derivation by dv.backprop or dv.vjp is needed")
+        what = "only goes forward: it has no gradients" if d.kind == "forward" else f"is a {d.kind}"
+        raise NumericsError(f"as_custom_vjp: {d.name} {what}; a derivation by dv.backprop or dv.vjp is needed")
     seed = d.seed.name if d.seed is not None else None
     names = tuple(t.name for t in kern.inputs if t.name != seed)
     grads = next(n for n, (field, _) in enumerate(d.results) if field == "grads")

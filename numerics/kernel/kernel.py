@@ -21,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from numerics import files
 from numerics.emit.module import Module
 from numerics.emit.request import Request
+from numerics.emit.source.asked import only_outputs
 
 from . import inputs as checks
 from .custom_vjp import custom_vjp
@@ -49,21 +51,26 @@ class Kernel:
         What was compiled, with the options it was compiled with.
     choices : tuple of (rule, equation number, reason)
         Emissions that had an alternative.
+    module : Module
+        What was written, with its tree.
+    checked : str
+        What :func:`numerics.compile` compared of the module with its equations, or why it did not.
     evidence : dict or None
         Set by ``nx.verify``; saved beside the source.
     """
 
     def __init__(self, request: Request) -> None:
         made, written = request.module(), request.written
-        self.request, self.derivation, self._made = request, request.derivation, made
+        self.request, self.derivation, self.module = request, request.derivation, made
         self.inputs, self.choices = made.inputs, made.choices
         self.sizes = {s.name: n for s, n in request.sizes.items()}
+        self.checked = "not checked: check=False"
         self.evidence: dict[str, Any] | None = None
         self.name = request.name or written.name
         self._seen: dict[Size, int] = {}  # the sizes of the last call, for validate() of some of the arrays
         self._unneeded = {t.name for t in (*written.source.inputs, *written.program.inputs)}
         self._unneeded -= {t.name for t in made.inputs}
-        self._result = _result_type(tuple(field for field, _ in written.results))
+        self._result = _returned(written)
         self.fn = _execute(made)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -85,10 +92,10 @@ class Kernel:
     def source(self) -> str:
         """The generated module; once verified, its header says so."""
         line = (self.evidence or {}).get("summary")
-        return self.request.module(line).source if line else self._made.source
+        return self.request.module(line).source if line else self.module.source
 
     def __call__(self, /, **arrays: Any) -> Any:
-        """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays.
+        """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays; of definitions, a dict of arrays.
 
         Raises
         ------
@@ -102,7 +109,7 @@ class Kernel:
             self._seen,
             next((a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4),
         )
-        return self._result(*self.fn(*given))
+        return self._result(self.fn(*given))
 
     def _ordered(self, arrays: dict[str, Any]) -> list[Any]:
         self._seen = checks.check_arrays(
@@ -145,11 +152,21 @@ class Kernel:
 
     def __repr__(self) -> str:
         arguments = ", ".join(t.name for t in self.inputs)
-        return f"<kernel {self.name}({arguments}) -> {', '.join(n for n, _ in self.derivation.results)}>"
+        d = self.derivation
+        returned = d.result("outputs") if only_outputs(d) else [n for n, _ in d.results]
+        return f"<kernel {self.name}({arguments}) -> {', '.join(returned)}>"
+
+
+def _returned(d: Derivation) -> Callable[[Any], Any]:
+    """What is made of what the program returns: a named tuple; of outputs alone the dict, in the order asked for."""
+    if only_outputs(d):
+        names = tuple(d.result("outputs"))
+        return lambda found: {n: found[n] for n in names}
+    return _result_type(tuple(field for field, _ in d.results))._make
 
 
 @functools.cache
-def _result_type(fields: tuple[str, ...]) -> type:
+def _result_type(fields: tuple[str, ...]) -> Any:
     return namedtuple("Result", fields)
 
 

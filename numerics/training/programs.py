@@ -150,9 +150,8 @@ class Programs:
 
         def predict(params, state, carried, inputs):
             every = {**params, **state, **carried, **inputs}
-            found, *rest = self.forward.fn(*[every[n] for n in names])
-            outputs = found if isinstance(found, dict) else {next(iter(self.model.outputs)): found}
-            return outputs, rest[0] if rest else {}
+            found = self.forward.fn(*[every[n] for n in names])
+            return found if len(self.forward.derivation.results) > 1 else (found, {})
 
         return jax.jit(predict)
 

@@ -23,9 +23,11 @@ from derive.language.functions import FUNCTIONS
 from derive.language.grouping import is_group, scaled
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
+from derive.language.matrices import Determinant, Inverse, LogDet
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 
-from .syntax import REDUCTIONS, Node
+from .syntax import MATRICES, REDUCTIONS, Node
 from .tokens import Text, Token
 
 # calls a text may write, by name; sqrt is a power
@@ -33,7 +35,10 @@ UNARY: dict[str, Callable[[Expr], Expr]] = {n: f.form for f in FUNCTIONS.values(
 UNARY["sqrt"] = sympy.sqrt
 POINTWISE = {n: f.form for f in FUNCTIONS.values() if f.nargs == 2 for n in f.text}
 CHOICES = ("where", "piecewise")
-FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES)
+FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES, *MATRICES)
+
+MATRIX = {"inverse": Inverse, "inv": Inverse, "det": Determinant, "logdet": LogDet}
+REDUCED = {"sum": nodes.Sum, "max": nodes.Max, "argmax": nodes.ArgMax, "prod": nodes.Prod}
 
 RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==": sympy.Eq, "!=": sympy.Ne}
 CONSTANTS = {"pi": sympy.pi, "inf": sympy.oo, "true": sympy.true, "false": sympy.false}
@@ -99,13 +104,16 @@ class Expressions:
                 f"compared, names of their own",
                 UnsupportedError,
             ) from None
+        if _is_infinity(node):  # a constant
+            return value
         branches = {p.args[0] for p in value.atoms(Piecewise) for p in p.args} if value.has(Piecewise) else set()
         loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
         outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
         if outside or loose.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I):
             raise self.error(
                 node.token,
-                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...)",
+                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...) or "
+                f"as a whole definition",
                 UnsupportedError,
             )
         return value
@@ -173,7 +181,11 @@ class Expressions:
     def _read(self, node: Node, scope: Scope) -> Read:
         name = node.token.text
         if name not in self.tensors:
-            hint = f"; {name}[...] reduces over indices and is followed by (...)" if name in REDUCTIONS else ""
+            hint = (
+                f"; {name}[...] reduces over indices and is followed by (...)"
+                if name in (*REDUCTIONS, *MATRICES)
+                else ""
+            )
             raise self.error(
                 node.token,
                 f"unknown tensor {name!r}"
@@ -210,7 +222,41 @@ class Expressions:
                 return nodes.Sum(body, *over) / functools.reduce(operator.mul, [i.size for i in over])
             if node.token.text == "min":
                 return -nodes.Max(-body, *over)
-            return {"sum": nodes.Sum, "max": nodes.Max, "argmax": nodes.ArgMax}[node.token.text](body, *over)
+            return REDUCED[node.token.text](body, *over)
+
+    def _matrix(self, node: Node, scope: Scope) -> Expr:
+        """``inverse[p,q](A[p,q])[i,j]`` and ``logdet[p,q](A[p,q])``; of all of A ``inverse(A)[i,j]`` and ``logdet(A)``."""
+        body, *at = node.args or (node,)
+        kind = MATRIX[node.token.text]
+        if node.words:
+            for w in node.words:
+                if w.text in scope:
+                    raise self.error(w, f"index {w.text} is already in use; use another letter", IndexCaptureError)
+            over = [self.letter(w) for w in node.words]
+            inside = self.number(body, {**scope, **{i.name: i for i in over}})
+        else:
+            inside, over = self.whole_matrix(node, body, scope)
+        places = [self.position(a, scope, node.token.text) for a in at]
+        with self.located(node.token):
+            return kind(inside, tuple(over), *places)
+
+    def whole_matrix(self, node: Node, body: Node, scope: Scope) -> tuple[Expr, list[Index]]:
+        """A named matrix read at two letters of its own."""
+        t = self.tensors.get(body.token.text) if body.kind == "name" else None
+        if t is None or t.rank != 2:
+            word = node.token.text
+            raise self.error(
+                node.token,
+                f"{word}(A) takes the name of a matrix; of anything else, such as each of a batch, name its two indices, "
+                f"as in {word}[p,q](A[b,p,q])",
+                ShapeError,
+            )
+        over: list[Index] = []
+        for n, axis in enumerate(t.axes):
+            letter = t.letters[n]
+            name = primed(letter.name if letter is not None else "pq"[n], {*scope, *(i.name for i in over)})
+            over.append(Index(name, axis))
+        return Read(t, *over), over
 
     def _call(self, node: Node, scope: Scope) -> Expr:
         name = node.token.text
@@ -228,7 +274,8 @@ class Expressions:
                     f"{name}(a, b) takes two arguments or more, found {len(node.args)}; "
                     f"over an index, write {name[:3]}[k](...)",
                 )
-            return functools.reduce(POINTWISE[name], [self.number(a, scope) for a in node.args])
+            with self.located(node.token):
+                return functools.reduce(POINTWISE[name], [self.number(a, scope) for a in node.args])
         if name == "where":
             if len(node.args) != 3:
                 raise self.error(node.token, f"where(condition, a, b) takes three arguments, found {len(node.args)}")
@@ -331,3 +378,8 @@ class Expressions:
     def _bracket(self, node: Node, scope: Scope) -> Expr:
         with self.located(node.token):
             return nodes.Iverson(self.condition(node.args[0], scope))
+
+
+def _is_infinity(node: Node) -> bool:
+    """``inf`` or ``-inf``, and nothing else."""
+    return node.token.text == "inf" if node.kind == "name" else node.kind == "negative" and _is_infinity(node.args[0])

@@ -20,7 +20,8 @@ DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
 DTYPES = ("float", "int", "bool")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
 FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums", "missing")
-REDUCTIONS = ("sum", "mean", "max", "min", "argmax")
+REDUCTIONS = ("sum", "mean", "max", "min", "argmax", "prod")
+MATRICES = ("inverse", "inv", "det", "logdet")
 RESERVED = ("and", "or", "not")
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
@@ -41,7 +42,7 @@ _INFIX = {
 class Node:
     """One place in the tree: ``kind`` says what, ``token`` says where."""
 
-    kind: str  # number name read reduce call tuple sum product negative power compare and or not bracket
+    kind: str  # number name read reduce matrix call tuple sum product negative power compare and or not bracket
     token: Token
     args: tuple[Node, ...] = ()
     words: tuple[Token, ...] = ()  # operators of a chain, or the indices of a reduction
@@ -334,12 +335,17 @@ class Parser:
         name = self.name("a name")
         if self.is_op("("):
             self.take()
-            return Node("call", name, self.listed(")", self.expression))
+            args = self.listed(")", self.expression)
+            return (
+                Node("matrix", name, (*args, *self.element(name)))
+                if name.text in MATRICES
+                else Node("call", name, args)
+            )
         if not self.is_op("["):
             return Node("name", name)
         self.take()
         args = self.listed("]", self.expression)
-        if not (self.is_op("(") and name.text in REDUCTIONS):
+        if not (self.is_op("(") and name.text in (*REDUCTIONS, *MATRICES)):
             return Node("read", name, args)
         for a in args:
             if a.kind != "name":
@@ -350,7 +356,17 @@ class Parser:
         self.take()
         body = self.expression()
         self.expect(")", "')' or an operator")
-        return Node("reduce", name, (body,), tuple(a.token for a in args))
+        kind = "reduce" if name.text in REDUCTIONS else "matrix"
+        return Node(kind, name, (body, *self.element(name)), tuple(a.token for a in args))
+
+    def element(self, name: Token) -> tuple[Node, ...]:
+        """The two positions that an inverse is read at; a determinant is a number."""
+        if not name.text.startswith("inv"):
+            return ()
+        self.expect(
+            "[", f"'[' and two indices: {name.text} is a matrix, read at an element, as in {name.text}(A)[i, j]"
+        )
+        return self.listed("]", self.expression)
 
     def parentheses(self) -> Node:
         token = self.take()

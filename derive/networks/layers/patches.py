@@ -48,7 +48,7 @@ class PatchEmbedding(Layer):
         super().__init__(name, trainable)
         self.size = whole(size, f"PatchEmbedding({size!r}): size")
         self.units = whole(units, f"PatchEmbedding({size!r}, {units!r}): units")
-        self._map = Conv2D(self.units, self.size, stride=self.size)
+        self._map = Conv2D(self.units, self.size, strides=self.size)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank != 4:
@@ -70,7 +70,7 @@ class ClassToken(Layer):
 
     Parameters
     ----------
-    init : str, number or callable
+    token_initializer : str, number or callable
     name : str, optional
         The parameter is ``<name>_token`` (J,).
     trainable : bool
@@ -87,14 +87,14 @@ class ClassToken(Layer):
     kind = "class_token"
     gives = "values"
 
-    def __init__(self, init: Initializer = "normal", name: str | None = None, trainable: bool = True):
+    def __init__(self, token_initializer: Initializer = "normal", name: str | None = None, trainable: bool = True):
         super().__init__(name, trainable)
-        self.init = initializer(init, "ClassToken: init")
+        self.token_initializer = initializer(token_initializer, "ClassToken: token_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank != 3:
             raise ShapeError(f"ClassToken stands in front of a sequence (B, T, D); it was given {new.shape(x)}")
         b, t, j = x.indices
-        token = new.parameter("token", j, init=self.init)
+        token = new.parameter("token", j, init=self.token_initializer)
         after = Index(t.name, t.size + 1)
         return new.define("h", (b, after, j), Piecewise((token[j], Eq(after, 0)), (x[b, after - 1, j], True)))

@@ -25,7 +25,7 @@ class PositionalEmbedding(Layer):
     ----------
     length : int
         How many positions the table has; a sequence may be shorter, not longer.
-    init : str, number or callable
+    embeddings_initializer : str, number or callable
         "uniform" on :math:`\pm 0.05` by default, as of ``L.Embedding``.
     name : str, optional
         The parameter is ``<name>_table`` (length, J).
@@ -43,10 +43,18 @@ class PositionalEmbedding(Layer):
     kind = "positional_embedding"
     gives = "values"
 
-    def __init__(self, length: int, init: Initializer = "uniform", name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        length: int,
+        embeddings_initializer: Initializer = "uniform",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
         self.length = whole(length, f"PositionalEmbedding({length!r}): length")
-        self.init = initializer(init, f"PositionalEmbedding({length!r}): init")
+        self.embeddings_initializer = initializer(
+            embeddings_initializer, f"PositionalEmbedding({length!r}): embeddings_initializer"
+        )
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         b, t, j = _sequence(x, "PositionalEmbedding", new)
@@ -57,7 +65,7 @@ class PositionalEmbedding(Layer):
                 f"sequences of at most {self.length}, or PositionalEmbedding({steps})"
             )
         size = t.size if steps == self.length else t.size + new.axis(self.length - steps, named="Rest").size
-        table = new.parameter("table", Index(t.name, size), j, init=self.init)
+        table = new.parameter("table", Index(t.name, size), j, init=self.embeddings_initializer)
         return new.define("h", x.indices, x[x.indices] + table[t, j])
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from derive.derivation.backprop import backprop
-from derive.derivation.derivation import Derivation, derivation_of
+from derive.derivation.derivation import Derivation
+from derive.derivation.forward import forward
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.index import Size
@@ -16,10 +17,8 @@ from derive.networks.layers.base import Layer
 from derive.networks.layers.builder import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
-from derive.passes.pipeline import run
-from derive.passes.work import Backward
 
-from . import objective
+from . import habits, objective
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
 from .serialise import graph_from_dict, graph_to_dict
@@ -92,6 +91,10 @@ class Model:
         called = dict(outputs) if isinstance(outputs, dict) else output_names(wanted, names)
         self._plan = Plan(name, given, every, names, called, self._shape_said)
         self.training, self.inference = self._plan.connect()
+        habits.tell_unflattened(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise habits.missing(self, name)
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 
@@ -250,20 +253,16 @@ class Model:
     def forward(self, layers: Sequence[str] = ()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
 
-        Without dropout, and with the running averages of batch normalization.  Where recurrent layers carry their state
-        on, a second result ``carried`` has the states after the last step, by the names of the inputs.
+        Without dropout, and with the running averages of batch normalization.  Its kernel returns the outputs by name, as
+        that of any definitions; where recurrent layers carry their state on, a second result ``carried`` has the states
+        after the last step, by the names of the inputs.
 
         ``layers`` asks for the outputs of these layers, by name, instead of the network's.
         """
         placed = {p.name: p.output for p in self.inference.layers}
         outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
         carried = self._carried_on()
-        first, *rest = dict.fromkeys([*outputs.values(), *carried.values()])
-        work = Backward(first, (), tuple(rest))
-        reports = run(work)
-        results: list[tuple[str, Any]] = [("output", first)] if len(outputs) == 1 else [("outputs", dict(outputs))]
-        results += [("carried", carried)] if carried else []
-        return derivation_of(work, "forward", f"{self.name}_forward", results, reports)
+        return forward(outputs, f"{self.name}_forward", carried)
 
     def evaluation(self, loss: Any, weights: Mapping[str, float] | None = None) -> Derivation:
         """The loss and the outputs of the network in use, nothing differentiated: what held-out data is measured with.
@@ -279,11 +278,7 @@ class Model:
         outputs = self.inference.outputs
         carried = self._carried_on()
         loss = objective.total(self, loss, weights, outputs)
-        work = Backward(loss, (), tuple(dict.fromkeys([*outputs.values(), *carried.values()])))
-        reports = run(work)
-        results: list[tuple[str, Any]] = [("loss", loss), ("outputs", dict(outputs))]
-        results += [("carried", carried)] if carried else []
-        return derivation_of(work, "forward", f"{self.name}_evaluation", results, reports)
+        return forward(outputs, f"{self.name}_evaluation", carried, loss)
 
     def _carried_on(self) -> dict[str, Tensor]:
         """What the carried states are after a call in use, by the names of the inputs."""

@@ -30,7 +30,7 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Term
 
 # what derivatives and SymPy's own expressions bring beside the functions of the language
-FLOATS: Mapping[type[Expr], Callable[[float], float]] = {sympy.loggamma: math.lgamma}
+FLOATS: Mapping[type[Expr], Callable[[float], float]] = {nodes.loggamma: math.lgamma}
 EXACT: Mapping[type[Expr], Callable[..., Fraction | float]] = {sympy.ceiling: math.ceil, sympy.Mod: lambda a, b: a % b}
 COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], bool]] = {
     sympy.Eq: operator.eq,

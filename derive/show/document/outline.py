@@ -28,7 +28,8 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
-    derivation = [Heading(2, "The derivation"), *chapters(f), *_result(f)]
+    told = chapters(f)
+    derivation = [*([Heading(2, "The derivation"), *told] if told else []), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
@@ -41,6 +42,8 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
 
 
 def title(d: Derived) -> str:
+    if d.kind == "forward":
+        return f"The program of {d.name}"
     what = {
         "backprop": "the gradient of {}",
         "vjp": "the vector-Jacobian product of {}",
@@ -55,6 +58,14 @@ def _question(f: Formulas) -> Sentence:
     wanted = _names(f, d.wrt)
     target = f.names.name(d.loss)
     steps = f"{len(d.steps)} steps" if len(d.steps) != 1 else "one step"
+    count = f"{len(d.source)} definition{'s' * (len(d.source) > 1)}"
+    if d.kind == "forward":
+        how = f", rewritten in {steps} so that nothing overflows" if d.steps else ""
+        return (
+            "How are ",
+            *_names(f, _forward(d)),
+            f" computed? What follows are {count}{how}; nothing is differentiated.",
+        )
     asked: Sentence
     if d.kind == "backprop":
         asked = ("How does ", target, " change with ", *wanted, "? ")
@@ -85,7 +96,7 @@ def _question(f: Formulas) -> Sentence:
         asked = ("How does the gradient of a loss with respect to ", *wanted, " change along a direction? ")
     return (
         *asked,
-        f"What follows derives the answer from {len(d.source)} definition{'s' * (len(d.source) > 1)} in {steps}; nothing about "
+        f"What follows derives the answer from {count} in {steps}; nothing about "
         "derivatives is taken from a catalogue but those of scalar functions.",
     )
 
@@ -139,9 +150,18 @@ def _definitions(f: Formulas) -> list[Block]:
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
+def _forward(d: Derived) -> list[Tensor]:
+    """All results of a program that only goes forward."""
+    every = (t for _, v in d.results for t in ([v] if isinstance(v, Tensor) else v.values()))
+    return list(dict.fromkeys(every))
+
+
 def _asked(f: Formulas) -> list[Block]:
     d = f.d
     items: list[Sentence] = []
+    if d.kind == "forward":
+        items = [(f.names.name(t), f", of shape {_shape(t)}") for t in _forward(d)]
+        return [Heading(2, "What is asked for"), Bullets(tuple(items))]
     for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
         items.append(
@@ -211,6 +231,11 @@ def _differentiated(f: Formulas) -> Sentence:
 
 def _result(f: Formulas) -> list[Block]:
     d = f.d
+    if d.kind == "forward":
+        return [
+            Heading(2, "The result"),
+            Equations(tuple(f.line(e, aside=False) for e in d.program.equations), boxed=True),
+        ]
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
     adjoints = [e for e in d.program.equations if e.name in f.adjoints or e.name in wanted]

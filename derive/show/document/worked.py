@@ -26,7 +26,7 @@ def worked(f: Formulas) -> list[Block]:
     lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in f.given() if t.name in ex.values]
     forward: list[Line] = []
     backward: list[Line] = []
-    wanted = {t.name for _, v in f.d.results[1:] for t in v.values()}
+    wanted = set() if f.d.kind == "forward" else {t.name for _, v in f.d.results[1:] for t in v.values()}
     for e in f.d.program.equations:
         target = backward if e.name in f.adjoints or e.name in wanted or backward else forward
         target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
@@ -36,9 +36,9 @@ def worked(f: Formulas) -> list[Block]:
         Equations(tuple(lines)),
         Para(("Forward, by the numbered equations:",)),
         Equations(tuple(forward)),
-        Para(("Backward:",)),
-        Equations(tuple(backward)),
     ]
+    if backward:
+        out += [Para(("Backward:",)), Equations(tuple(backward))]
     return out + _difference(f, ex)
 
 

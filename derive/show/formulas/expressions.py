@@ -50,9 +50,6 @@ from .names import Namer
 # functions that a formula writes as name(arguments), and those that it draws: the language's, and what derivatives and
 # SymPy's own expressions bring
 APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
-    sympy.loggamma: "loggamma",
-    sympy.digamma: "digamma",
-    sympy.polygamma: "polygamma",
     sympy.Max: "max",
     sympy.Min: "min",
     sympy.Mod: "mod",
@@ -62,7 +59,7 @@ SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 LONGEST_FRACTION = 12  # digits above and below the line
 LONGEST_DECIMAL = 17  # digits of a float
-BIG_OPS = {nodes.Sum: "sum", nodes.Max: "max", nodes.ArgMax: "argmax"}
+BIG_OPS = {nodes.Sum: "sum", nodes.Max: "max", nodes.ArgMax: "argmax", nodes.Prod: "prod"}
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from .names import GREEK, is_narrow
 
 SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
 APPLIED = {f.text[0]: f.mathml for f in FUNCTIONS.values()} | {  # what else a formula applies under another name
-    "loggamma": "log Γ",
-    "digamma": "ψ",
-    "logdet": "log det",
+    "logdet": "log det"
 }
-BIG = {"matrix": "mat", "sum": "∑", "max": "max", "argmax": "arg max"}
+BIG = {"matrix": "mat", "sum": "∑", "prod": "∏", "max": "max", "argmax": "arg max"}
 FENCES = {
     "abs": ("|", "|"),
     "norm": ("‖", "‖"),
@@ -183,7 +181,7 @@ def _big(node: L.Big) -> str:
         under += op(":") + render(node.conditions[0])
     symbol = (
         op(BIG[node.op], movablelimits="false", largeop="true")
-        if node.op == "sum"
+        if node.op in ("sum", "prod")
         else op(BIG[node.op], movablelimits="false", form="prefix", rspace="0.17em")
     )
     return row(f"<munder>{symbol}<mrow>{under}</mrow></munder>", _wrapped(node.body, L.BIG))

@@ -12,9 +12,6 @@ from .names import GREEK, is_narrow, plain
 
 SYMBOLS = {"==": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
 COMMANDS = {f.text[0]: f.latex for f in FUNCTIONS.values()} | {  # what else a formula applies
-    "loggamma": r"\log\Gamma",
-    "digamma": r"\psi",
-    "polygamma": r"\operatorname{polygamma}",
     "mod": r"\operatorname{mod}",
     "diag": r"\operatorname{diag}",
     "onehot": r"\operatorname{onehot}",
@@ -24,7 +21,13 @@ COMMANDS = {f.text[0]: f.latex for f in FUNCTIONS.values()} | {  # what else a f
     "diagonal": r"\operatorname{diagonal}",
     "vec": r"\operatorname{vec}",
 }
-BIG = {"matrix": r"\operatorname*{mat}", "sum": r"\sum", "max": r"\max", "argmax": r"\operatorname*{arg\,max}"}
+BIG = {
+    "matrix": r"\operatorname*{mat}",
+    "sum": r"\sum",
+    "prod": r"\prod",
+    "max": r"\max",
+    "argmax": r"\operatorname*{arg\,max}",
+}
 FENCES = {
     "abs": (r"\lvert ", r"\rvert "),
     "norm": (r"\lVert ", r"\rVert "),

@@ -21,13 +21,15 @@ TITLES = {
     "gauss_newton": "Loss, gradients and Gauss-Newton product",
     "jacobian": "Value and Jacobian",
     "hessian": "Loss, gradients and Hessian",
+    "forward": "Outputs",
 }
 
 
 def header(d: Derivation, title: str, scope: Scope, verified: str | None) -> str:
     """The module's docstring: every equation with its number, what it was derived from, and what was chosen."""
     what = TITLES.get(d.kind, "Loss and gradients")
-    lines = [f"{comment(what)} of {comment(title)}, generated from its derivation.", "", *_equations(d)]
+    source = "its definitions" if d.kind == "forward" else "its derivation"
+    lines = [f"{comment(what)} of {comment(title)}, generated from {source}.", "", *_equations(d)]
     facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
     kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
     lines += _paragraph(f"Facts used: {facts}.") + _paragraph(f"Kinks: {kinks}.")
@@ -72,7 +74,7 @@ def _folded(text: str, beside: int, indent: int) -> list[str]:
         return [text]
     return textwrap.wrap(
         text,
-        118 - beside,
+        max(118 - beside, 60),  # what is made of many equations names them all
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -10,7 +10,7 @@ from derive.language.index import Size
 from derive.language.tensor import Tensor
 from numerics.errors import SizeError
 
-from .code import Assign, Attribute, Call, Code, Name, Statement, Subscript, Text, Tuple, number_of
+from .code import Assign, Attribute, Call, Code, Name, Statement, Subscript, Text, Tuple, call, number_of
 from .names import Names
 from .scope import Scope
 
@@ -69,8 +69,13 @@ def preamble(scope: Scope, inputs: Sequence[Tensor]) -> list[Statement]:
     for t, sizes in by_tensor.items():
         lines += _sizes_of(scope, t, sizes)
     if scope.dtype_used:
-        first = next(t for t in inputs if t.dtype == "float")
-        lines.append(Assign(scope.dtype, Attribute(Name(scope.arrays[first.name]), "dtype")))
+        first = next((t for t in inputs if t.dtype == "float"), None)
+        given = (
+            call("jnp.result_type", Name("float"))
+            if first is None
+            else Attribute(Name(scope.arrays[first.name]), "dtype")
+        )
+        lines.append(Assign(scope.dtype, given))
     return lines
 
 

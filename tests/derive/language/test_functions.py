@@ -19,10 +19,11 @@ from derive.show.formulas.expressions import APPLIED, SHAPED
 from derive.show.formulas.mathml import APPLIED as MATHML
 from derive.show.formulas.tex import COMMANDS
 from numerics.checks.ground import float64
-from numerics.reference.definitions import OWN as OWN_RULES
-from numerics.reference.definitions import RULES, rule
+from numerics.reference.functions import OWN as OWN_RULES
+from numerics.reference.functions import RULES, rule
 
 ROWS = FUNCTIONS.values()
+ORDERS = {"polygamma": np.array([1.0, 2.0, 3.0])}  # what stands before the argument and is no argument itself
 
 
 def test_every_reader_of_the_table_has_every_row_and_none_besides():
@@ -45,6 +46,7 @@ def inside(f: ScalarFunction) -> np.ndarray:
 def test_jax_and_numpy_columns_are_the_function(name):
     f = FUNCTIONS[name]
     at = [inside(f), inside(f)[::-1] * 0.9][: f.nargs]
+    at[0] = ORDERS.get(name, at[0])
     home, _, call = f.jax.rpartition(".")
     with float64():
         called = {"jnp": jnp, "lax": lax, "jax.nn": jax.nn}[home] if home else None
@@ -61,19 +63,21 @@ def meant(form: type, point) -> float:
         dv.minimum: sympy.Min,
         dv.stop_gradient: lambda x: x,
     }
-    return float(known.get(form, getattr(form, "definition", form))(*map(sympy.Float, point)).evalf())
+    point = [sympy.Integer(int(p)) if form is dv.polygamma and n == 0 else sympy.Float(p) for n, p in enumerate(point)]
+    return float(known.get(form, getattr(form, "definition", form))(*point).evalf())
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_derivative_exists_inside_the_domain_and_not_beyond(name):
     f = FUNCTIONS[name]
     x = sympy.Dummy("x", real=True)
-    slope = f.form(*[x, sympy.Integer(0)][: f.nargs]).fdiff(1)
+    order = [sympy.Integer(2)] if name in ORDERS else []
+    slope = f.form(*[*order, x, sympy.Integer(0)][: f.nargs]).fdiff(1 + len(order))
     for p in inside(f):
         assert sympy.re(slope.subs(x, sympy.Float(p))).is_finite is not False
     for edge in f.domain:
         if math.isfinite(edge):
-            value = f.form(sympy.Integer(int(edge)))
+            value = f.form(*order, sympy.Integer(int(edge)))
             limit = slope.subs(x, sympy.Integer(int(edge)))
             assert not (value.is_finite and limit.is_finite), name
 

@@ -1,0 +1,1 @@
+"""Functions that exist already, brought in: from JAX to definitions in index notation."""

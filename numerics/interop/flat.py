@@ -1,0 +1,276 @@
+"""A traced function as a flat list of primitive operations, the traces at several sizes laid over one another.
+
+``jit``, ``checkpoint``, ``custom_jvp`` and ``custom_vjp`` are inlined (of the custom ones the primal is what they
+compute); the lengths and the numbers of all traces become formulas of the sizes, see :mod:`.sizes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jax.extend import core
+from sympy import Expr, Integer, expand
+
+from derive.networks.layers.sizes import quotient
+
+from .sizes import SizeDecides, Sizes
+from .source import Frame, frames_of, is_jax
+
+INLINED = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "custom_lin": "jaxpr",
+}
+LEAVES = ("inv", "solve", "det", "slogdet")  # of jnp.linalg
+CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+
+
+@dataclass(eq=False)
+class Var:
+    """A value of the traced function: its axes as formulas of the sizes, and its dtype."""
+
+    shape: tuple[Expr, ...]
+    dtype: Any
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(eq=False)
+class Literal(Var):
+    """A number that stands in the traced function; one that is a formula of the sizes is that formula."""
+
+    value: Any
+
+
+@dataclass(eq=False)
+class Block:
+    """Operations with what goes in and what comes out: the function, or the body of a loop."""
+
+    ins: list[Var]
+    consts: dict[Var, np.ndarray]
+    ops: list[Op] = field(default_factory=list)
+    outs: list[Var] = field(default_factory=list)
+    customs: tuple[str, ...] = ()  # functions with derivative rules of their own, and where they are called
+
+
+@dataclass(eq=False)
+class Op:
+    """One primitive operation; ``frames`` say where it stands, innermost first."""
+
+    name: str
+    ins: list[Var]
+    outs: list[Var]
+    params: dict[str, Any]
+    frames: tuple[Frame, ...]
+    eqn: Any  # as it was traced first
+
+
+def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
+    """The closed jaxprs of one function at several sizes as one block.
+
+    Raises
+    ------
+    SizeDecides
+        Where they do different things.
+    """
+    flat = _Flat(sizes)
+    made = flat.block(traces, ())
+    made.customs = tuple(flat.customs)
+    return made
+
+
+def shape_of(jaxpr: Any) -> tuple[Any, ...]:
+    """What two traces of a function have in common if they differ in sizes alone."""
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+    return tuple(
+        (e.primitive.name, tuple((len(v.aval.shape), str(v.aval.dtype)) for v in e.outvars if hasattr(v.aval, "shape")))
+        + tuple(shape_of(p) for p in _subs(e.params.values()))
+        for e in jaxpr.eqns
+    )
+
+
+def _subs(values: Iterable[Any]) -> Iterable[Any]:
+    for v in values:
+        if hasattr(v, "eqns") or hasattr(v, "jaxpr"):
+            yield v
+        elif isinstance(v, tuple):
+            yield from _subs(v)
+
+
+class _Flat:
+    def __init__(self, sizes: Sizes):
+        self.sizes = sizes
+        self.customs: dict[str, None] = {}
+
+    def block(self, closed: Sequence[Any], frames: tuple[Frame, ...]) -> Block:
+        jaxprs = [getattr(c, "jaxpr", c) for c in closed]
+        env: dict[Any, Var] = {}
+        ins = [self.bind(env, vs) for vs in zip(*(j.invars for j in jaxprs), strict=True)]
+        consts = self.consts(env, jaxprs, [getattr(c, "consts", ()) for c in closed])
+        made = Block(ins, consts)
+        self.ops(made, jaxprs, env, frames)
+        made.outs = [self.read(env, vs) for vs in zip(*(j.outvars for j in jaxprs), strict=True)]
+        made.ops = _needed(made)
+        return made
+
+    def consts(self, env: dict[Any, Var], jaxprs: Sequence[Any], values: Sequence[Sequence[Any]]) -> dict[Var, Any]:
+        out = {}
+        for vs, arrays in zip(zip(*(j.constvars for j in jaxprs), strict=True), zip(*values, strict=True), strict=True):
+            first = np.asarray(arrays[0])
+            moved = [
+                s
+                for s, a in zip(self.sizes.names, arrays[1:], strict=False)
+                if np.shape(a) != first.shape or not np.array_equal(np.asarray(a), first)
+            ]
+            if moved:
+                raise SizeDecides(moved, "an array made outside of JAX depends on them")
+            out[self.bind(env, vs)] = first
+        return out
+
+    def ops(self, made: Block, jaxprs: Sequence[Any], env: dict[Any, Var], outer: tuple[Frame, ...]) -> None:
+        if len({len(j.eqns) for j in jaxprs}) > 1:
+            raise SizeDecides(self.sizes.names, "the number of operations depends on them")
+        for eqns in zip(*(j.eqns for j in jaxprs), strict=True):
+            name = eqns[0].primitive.name
+            frames = frames_of(eqns[0], outer)
+            key = INLINED.get(name)
+            leaf = _leaf(eqns[0])
+            name = leaf or name
+            if name in CUSTOM and (called := _own_rules(eqns[0].params[key or ""], frames)):
+                self.customs[called] = None
+            if key is not None and leaf is None:
+                self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
+                continue
+            params = {} if leaf else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
+            ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
+            outs = [
+                self.bind(env, vs, self.windowed(name, ins, params))
+                for vs in zip(*(e.outvars for e in eqns), strict=True)
+            ]
+            made.ops.append(Op(name, ins, outs, params, frames, eqns[0]))
+
+    def inline(
+        self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]
+    ) -> None:
+        jaxprs = [getattr(s, "jaxpr", s) for s in subs]
+        inner: dict[Any, Var] = {}
+        made.consts.update(self.consts(inner, jaxprs, [getattr(s, "consts", ()) for s in subs]))
+        for v, vs in zip(jaxprs[0].invars, zip(*(e.invars for e in eqns), strict=True), strict=True):
+            inner[v] = self.read(env, vs)
+        self.ops(made, jaxprs, inner, frames)
+        for v, vs in zip(eqns[0].outvars, zip(*(j.outvars for j in jaxprs), strict=True), strict=True):
+            env[v] = self.read(inner, vs)
+
+    def bind(self, env: dict[Any, Var], vs: Sequence[Any], known: dict[int, Expr] | None = None) -> Var:
+        aval = vs[0].aval
+        env[vs[0]] = Var(self.shape(vs, known or {}), aval.dtype) if hasattr(aval, "shape") else Var((), None)
+        return env[vs[0]]
+
+    def windowed(self, name: str, ins: Sequence[Var], p: dict[str, Any]) -> dict[int, Expr]:
+        """The lengths that windows leave of axes, by axis: they are rounded down, which no few numbers show."""
+        if name.startswith("reduce_window"):
+            each = zip(
+                ins[0].shape,
+                p["window_dimensions"],
+                p["window_strides"],
+                p["window_dilation"],
+                p["padding"],
+                strict=True,
+            )
+            return {n: _left(*x) for n, x in enumerate(each) if x[2] != 1}
+        if name != "conv_general_dilated":
+            return {}
+        d = p["dimension_numbers"]
+        lengths = [(ins[0].shape[n] - 1) * f + 1 for n, f in zip(d.lhs_spec[2:], p["lhs_dilation"], strict=True)]
+        widths = [ins[1].shape[n] for n in d.rhs_spec[2:]]
+        each = zip(lengths, widths, p["window_strides"], p["rhs_dilation"], p["padding"], strict=True)
+        return {n: _left(*x) for n, x in zip(d.out_spec[2:], each, strict=True) if x[2] != 1}
+
+    def read(self, env: dict[Any, Var], vs: Sequence[Any]) -> Var:
+        if not isinstance(vs[0], core.Literal):
+            return env[vs[0]]
+        values = [v.val for v in vs]
+        first = np.asarray(values[0], vs[0].aval.dtype)  # a Python number has a dtype here that NumPy would not give it
+        if first.ndim or first.dtype == bool:
+            return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
+        exact = first.dtype.kind in "iu"
+        numbers = [int(v) if exact else float(v) for v in values]
+        if len(set(numbers)) <= 1 or any(n != n for n in numbers):
+            return Literal((), first.dtype, values[0])
+        return Literal((), first.dtype, self.sizes.formula(numbers, 0.0 if exact else 3e-7))
+
+    def shape(self, vs: Sequence[Any], known: dict[int, Expr]) -> tuple[Expr, ...]:
+        out = []
+        for axis, lengths in enumerate(zip(*(v.aval.shape for v in vs), strict=True)):
+            numbers = [int(n) for n in lengths]
+            formula = known.get(axis)
+            fits = formula is not None and self.sizes.fits(formula, numbers, 0.0)
+            out.append(formula if fits and formula is not None else _whole(self.sizes.formula(numbers)))
+        return tuple(out)
+
+    def param(self, values: list[Any], frames: tuple[Frame, ...]) -> Any:
+        """A parameter of an operation: whole numbers are formulas of the sizes, what holds operations is a block."""
+        first = values[0]
+        if isinstance(first, bool | str | type(None)):
+            return first
+        if isinstance(first, int | np.integer):
+            return _whole(self.sizes.formula([int(v) for v in values]))
+        if isinstance(first, float):
+            return self.sizes.formula(values, 3e-7)
+        if isinstance(first, tuple) and type(first) is tuple:
+            if len({len(v) for v in values}) > 1:
+                raise SizeDecides(self.sizes.names, "the number of operands depends on them")
+            return tuple(self.param(list(v), frames) for v in zip(*values, strict=True))
+        if hasattr(first, "eqns") or hasattr(first, "jaxpr"):
+            return self.block(values, frames)
+        return first
+
+
+def _own_rules(inner: Any, frames: tuple[Frame, ...]) -> str:
+    """A function with derivative rules that are not JAX's own, and where it is called."""
+    said = str(getattr(getattr(inner, "jaxpr", inner), "debug_info", None) and inner.jaxpr.debug_info.func_src_info)
+    if is_jax(said.rpartition(" at ")[2]):
+        return ""
+    at = f" at {frames[0].shown}" if frames else ""
+    return f"{said.split(' at ')[0]}{at}"
+
+
+def _leaf(eqn: Any) -> str | None:
+    """The name of a function of JAX that is a leaf of the language, however JAX computes it."""
+    info = getattr(getattr(eqn.params.get("jaxpr"), "jaxpr", None), "debug_info", None)
+    if eqn.primitive.name != "jit" or info is None or eqn.params.get("name") not in LEAVES:
+        return None
+    return f"linalg.{eqn.params['name']}" if "linalg.py" in str(info.func_src_info) else None
+
+
+def _left(length: Expr, width: Expr, stride: Expr, dilation: Expr, padding: tuple[Expr, Expr]) -> Expr:
+    """How many windows there are along an axis."""
+    return quotient(expand(length + padding[0] + padding[1] - dilation * (width - 1) - 1), int(stride)) + 1
+
+
+def _whole(value: Expr | float) -> Expr:
+    return value if isinstance(value, Expr) else Integer(int(value))
+
+
+def _needed(block: Block) -> list[Op]:
+    """The operations that the outputs need, in order."""
+    wanted = {id(v) for v in block.outs}
+    kept = []
+    for op in reversed(block.ops):
+        if any(id(v) in wanted for v in op.outs):
+            wanted |= {id(v) for v in op.ins}
+            kept.append(op)
+    return kept[::-1]

@@ -1,0 +1,70 @@
+"""The numbers in a traced function as what their author wrote: ``0.7978846`` is ``sqrt(2/pi)``, ``0.1`` is ``1/10``."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy
+from sympy import Expr, Integer, Rational, log, pi, sqrt
+
+_KNOWN = tuple(
+    (float(e), e)
+    for base in (
+        1 / sqrt(2),
+        sqrt(2),
+        sqrt(2 / pi),
+        sqrt(pi),
+        sqrt(2 * pi),
+        1 / sqrt(pi),
+        2 / sqrt(pi),
+        1 / sqrt(2 * pi),
+        pi,
+        2 * pi,
+        pi / 2,
+        pi / 4,
+        1 / pi,
+        log(2),
+        1 / log(2),
+        log(10),
+        log(pi),
+        log(2 * pi),
+        log(2 * pi) / 2,
+        sympy.E,
+        sqrt(3),
+    )
+    for e in (base, -base)
+)
+
+
+def exact(value: Any, dtype: Any) -> Any:
+    """A number of a dtype in SymPy: a known constant or a short fraction within its rounding, else its decimal digits."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return sympy.true if bool(value) else sympy.false
+    if kind in "iu":
+        return Integer(int(value))
+    number = np.asarray(value, dtype).reshape(())[()]
+    v = float(number)
+    if v != v:
+        return sympy.nan
+    if v in (float("inf"), float("-inf")):
+        return sympy.oo if v > 0 else -sympy.oo
+    if v == int(v) and abs(v) < 1e15:
+        return Integer(int(v))
+    return _fraction(number, v, dtype)
+
+
+def _fraction(number: Any, v: float, dtype: Any) -> Expr:
+    digits = str(number)
+    if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
+        return Rational(digits)
+    near = 4e-16 if np.dtype(dtype).itemsize > 4 else 1.2e-7
+    for known, form in _KNOWN:
+        if abs(known - v) <= near * abs(v):
+            return form
+    simple = Fraction(v).limit_denominator(1000)
+    if simple and abs(float(simple) - v) <= near / 2 * abs(v):
+        return Rational(simple.numerator, simple.denominator)
+    return Rational(digits)

@@ -1,0 +1,223 @@
+"""The rows of elementwise primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+from sympy import Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
+
+import derive as dv
+from derive.language.nodes import digamma, loggamma, polygamma
+from derive.language.tensor import Read
+
+from .flat import Op
+from .interpret import Interpreter
+from .numbers import exact
+from .table import primitive, refuse
+from .value import Value, as_float, chosen, common, kind_of, merged
+
+
+def elementwise(op: Op, values: Sequence[Value], body: Callable[..., Any]) -> Value:
+    """A function of the values at the same index."""
+    out = op.outs[0]
+    whole = [v for v in values if v.axes]
+    axes = common(whole, out.shape)
+    at = [merged(a) for a in axes]
+    return Value(axes, body(*(v.at(at) if v.axes else v.body for v in values)), kind_of(out.dtype))
+
+
+def _number(e: Any) -> Any:
+    """A condition among numbers counts as 1 or 0."""
+    return as_float(e)
+
+
+def _row(name: str, body: Callable[..., Any]) -> None:
+    @primitive(name)
+    def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+        if op.outs[0].dtype is not None and np.issubdtype(op.outs[0].dtype, np.complexfloating):
+            raise refuse(op, "complex numbers are not in the language")
+        return elementwise(op, values, lambda *args: body(*map(_number, args)))
+
+
+def _power(x: Expr, y: Expr) -> Expr:
+    return x**y
+
+
+def _maximum(a: Expr, b: Expr) -> Expr:
+    if -sympy.oo in (a, b):
+        return b if a == -sympy.oo else a
+    if a.is_number and b.is_number:
+        return sympy.Max(a, b)
+    if 0 in (a, b):
+        return dv.relu(a if b == 0 else b)
+    return dv.maximum(a, b)
+
+
+def _minimum(a: Expr, b: Expr) -> Expr:
+    if sympy.oo in (a, b):
+        return b if a == sympy.oo else a
+    return dv.minimum(a, b)
+
+
+def _absolute(x: Expr) -> Expr:
+    return x if is_positive(x) else sympy.Abs(x)
+
+
+def is_positive(e: Any) -> bool:
+    """Whether an expression is seen to be no less than zero: powers of e, their sums and products."""
+    if isinstance(e, Read) and e.tensor.definition is not None:
+        return is_positive(e.tensor.definition.body)
+    if isinstance(e, dv.Sum | dv.Max):
+        return is_positive(e.body)
+    if isinstance(e, sympy.Add | sympy.Mul):
+        return all(map(is_positive, e.args))
+    if isinstance(e, sympy.Piecewise):
+        return all(is_positive(v) for v, _ in e.args)
+    if isinstance(e, sympy.Pow) and e.exp.is_even:
+        return True
+    return isinstance(e, sympy.exp | sympy.Abs | dv.Iverson | dv.sigmoid | dv.relu) or e.is_nonnegative is True
+
+
+def _rounded(x: Expr) -> Expr:
+    return sympy.floor(x + Rational(1, 2))
+
+
+for _name, _body in {
+    "neg": lambda x: -x,
+    "add": lambda x, y: x + y,
+    "add_any": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "pow": _power,
+    "sqrt": sympy.sqrt,
+    "rsqrt": lambda x: x ** Rational(-1, 2),
+    "cbrt": lambda x: sympy.sign(x) * sympy.Abs(x) ** Rational(1, 3),
+    "square": lambda x: x**2,
+    "exp": sympy.exp,
+    "exp2": lambda x: sympy.exp(x * sympy.log(2)),
+    "expm1": lambda x: sympy.exp(x) - 1,
+    "log": sympy.log,
+    "log1p": lambda x: sympy.log(1 + x),
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "asin": sympy.asin,
+    "acos": sympy.acos,
+    "atan": sympy.atan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": sympy.tanh,
+    "asinh": sympy.asinh,
+    "acosh": sympy.acosh,
+    "atanh": sympy.atanh,
+    "erf": sympy.erf,
+    "erfc": sympy.erfc,
+    "erf_inv": sympy.erfinv,
+    "lgamma": loggamma,
+    "digamma": digamma,
+    "polygamma": polygamma,
+    "logistic": dv.sigmoid,
+    "abs": _absolute,
+    "sign": sympy.sign,
+    "floor": sympy.floor,
+    "ceil": lambda x: -sympy.floor(-x),
+    "max": _maximum,
+    "min": _minimum,
+    "clamp": lambda low, x, high: _minimum(_maximum(x, low), high),
+    "stop_gradient": lambda x: x if x.is_number else dv.stop_gradient(x),
+    "copy": lambda x: x,
+    "optimization_barrier": lambda x: x,
+}.items():
+    _row(_name, _body)
+
+
+@primitive("div")
+def _div(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    if kind_of(op.outs[0].dtype) == "int":
+        return elementwise(op, values, lambda x, y: sympy.floor(as_float(x) / as_float(y)))
+    return elementwise(op, values, lambda x, y: as_float(x) / as_float(y))
+
+
+@primitive("rem")
+def _rem(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return elementwise(op, values, lambda x, y: x - y * sympy.floor(x / y))
+
+
+@primitive("integer_pow")
+def _integer_pow(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return elementwise(op, values, lambda x: as_float(x) ** op.params["y"])
+
+
+@primitive("is_finite")
+def _is_finite(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return elementwise(op, values, lambda x: sympy.true)
+
+
+def _comparison(
+    name: str, relation: Callable[[Any, Any], Any], of_conditions: Callable[[Any, Any], Any] | None
+) -> None:
+    @primitive(name)
+    def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+        def body(a: Any, b: Any) -> Any:
+            if of_conditions is not None and values[0].kind == values[1].kind == "bool":
+                return of_conditions(a, b)
+            a, b = as_float(a), as_float(b)
+            if isinstance(a, dv.Iverson) and b == 0 and name in ("ne", "gt", "eq"):  # a mask made a number, and back
+                return sympy.Not(a.condition) if name == "eq" else a.condition
+            if a == b and not isinstance(a, sympy.Float):
+                return relation(Integer(0), Integer(0))
+            return relation(a, b)
+
+        return elementwise(op, values, body)
+
+
+_comparison("eq", Eq, lambda a, b: sympy.Not(sympy.Xor(a, b)))
+_comparison("ne", Ne, sympy.Xor)
+for _compared, _relation in {"lt": Lt, "le": Le, "gt": Gt, "ge": Ge}.items():
+    _comparison(_compared, _relation, None)
+
+
+def _logical(name: str, of: Callable[..., Any]) -> None:
+    @primitive(name)
+    def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+        if any(v.kind != "bool" for v in values):
+            raise refuse(op, "bits of integers are not in the language")
+        return elementwise(op, values, of)
+
+
+for _logic, _of in {"and": sympy.And, "or": sympy.Or, "not": sympy.Not, "xor": sympy.Xor}.items():
+    _logical(_logic, _of)
+
+
+@primitive("select_n")
+def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    which, *cases = values
+    lowest = exact(np.finfo(op.outs[0].dtype).min, op.outs[0].dtype) if kind_of(op.outs[0].dtype) == "float" else None
+
+    def body(w: Any, *found: Any) -> Any:
+        if which.kind == "bool":
+            if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
+                found = (-sympy.oo, *found[1:])
+            return chosen([(found[1], w), (found[0], sympy.true)])
+        pairs = [(v, Eq(w, n)) for n, v in enumerate(found[:-1])]
+        return chosen([*pairs, (found[-1], sympy.true)])
+
+    return elementwise(op, [which, *cases], body)
+
+
+@primitive("convert_element_type", view=True)
+def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    before, after = kind_of(op.ins[0].dtype), kind_of(op.outs[0].dtype)
+    (v,) = values
+    if after == "bool" and before != "bool":
+        return elementwise(op, values, lambda x: x.condition if isinstance(x, dv.Iverson) else Ne(x, 0))
+    if before == "bool" and after != "bool":
+        return elementwise(op, values, as_float)
+    if before == "float" and after == "int":
+        return elementwise(op, values, lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)))
+    if before == after == "float":
+        new.convert(op)
+    return Value(v.axes, v.body, after)

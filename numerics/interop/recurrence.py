@@ -1,0 +1,37 @@
+"""The definitions of a loop's body, which read one another at earlier steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sympy import Expr
+
+import derive as dv
+from derive.language.index import Index
+from derive.language.tensor import Tensor
+
+
+class Loop:
+    """The definitions of one recurrence, which read one another, collected while its body is read."""
+
+    def __init__(self, index: Index, letter: Index):
+        self.index, self.letter = index, letter
+        self.heads: list[Tensor] = []
+        self.bodies: list[Expr] = []
+
+    def head(self, name: str, letters: tuple[Index, ...]) -> Tensor:
+        """The tensor that stands for itself in its own definition."""
+        return Tensor(name, tuple(i.size for i in letters), letters, role="computed", digest=f"self:{name}")
+
+    def define(self, name: str, letters: tuple[Index, ...], body: Expr) -> Tensor:
+        head = self.head(name, letters)
+        self.heads.append(head)
+        self.bodies.append(body.xreplace({self.index: self.letter}))
+        return head
+
+    def close(self) -> dict[Any, Any]:
+        """The definitions; what stood for each of them is replaced by it."""
+        names = " ".join(h.name for h in self.heads)
+        made = dv.define(names, [h.indices for h in self.heads], lambda *_: tuple(self.bodies))
+        made = made if isinstance(made, tuple) else (made,)
+        return dict(zip(self.heads, made, strict=True))

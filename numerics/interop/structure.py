@@ -1,0 +1,290 @@
+"""The rows of primitives that move values about: reads at other indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+from sympy import Expr, Integer, expand
+
+from derive.language.index import Index, same_size
+
+from .axes import runs
+from .flat import Op
+from .interpret import Interpreter
+from .table import primitive, refuse
+from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix, split
+
+
+def _plain(op: Op, at: Any, n: int = 0) -> Value:
+    """The result of fresh indices, one an axis, whose value is ``at(indices)``."""
+    out = op.outs[n]
+    idx = parts_of(out.shape)
+    return Value(tuple((i,) for i in idx), at(idx), kind_of(out.dtype))
+
+
+@primitive("broadcast_in_dim", view=True)
+def _broadcast(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, out = values[0], op.outs[0]
+    to = op.params["broadcast_dimensions"]
+    axes: list[tuple[Index, ...]] = [(opened(s),) for s in out.shape]
+    at: list[Expr] = []
+    for own, n in zip(v.axes, to, strict=True):
+        if same_size(v.shape[len(at)], out.shape[int(n)]):
+            axes[int(n)] = parts_of([i.size for i in own])
+            at.append(merged(axes[int(n)]))
+        else:
+            at.append(Integer(0))
+    return Value(tuple(axes), v.at(at), v.kind)
+
+
+@primitive("transpose", view=True)
+def _transpose(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    return Value(tuple(v.axes[int(n)] for n in op.params["permutation"]), v.body, v.kind)
+
+
+@primitive("squeeze", view=True)
+def _squeeze(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    gone = {int(n) for n in op.params["dimensions"]}
+    idx = v.like()
+    kept = tuple(a for n, a in enumerate(idx) if n not in gone)
+    return Value(kept, v.at([Integer(0) if n in gone else merged(a) for n, a in enumerate(idx)]), v.kind)
+
+
+@primitive("reshape", view=True)
+def _reshape(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    out = op.outs[0]
+    old, wanted = [new.number(s) for s in v.shape], [new.number(s) for s in out.shape]
+    axes: list[tuple[Any, ...]] = [(opened(s),) for s in out.shape]
+    at: list[Expr] = [Integer(0)] * len(old)
+    for source, target in runs(old, wanted):
+        if len(target) == 1:
+            parts = [tuple(v.axes[n]) for n in source]
+            fresh = [parts_of([i.size for i in p]) for p in parts]
+            axes[target[0]] = tuple(i for f in fresh for i in f)
+            for n, f in zip(source, fresh, strict=True):
+                at[n] = merged(f)
+        elif len(source) == 1:
+            idx = [axes[n][0] for n in target]
+            at[source[0]] = radix(idx, [out.shape[n] for n in target])
+        else:
+            flat = radix([axes[n][0] for n in target], [out.shape[n] for n in target])
+            rest = split(flat, [v.shape[n] for n in source])
+            if rest is None:
+                raise refuse(op, f"axes {source} become axes {target}, and none is a product of the others")
+            for n, e in zip(source, rest, strict=True):
+                at[n] = e
+    return Value(tuple(axes), v.at(at), v.kind)
+
+
+@primitive("slice", view=True)
+def _slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    starts = op.params["start_indices"]
+    steps = op.params["strides"] or [Integer(1)] * len(starts)
+    out = op.outs[0]
+    axes = tuple(
+        parts_of([i.size for i in a]) if same_size(v.shape[n], s) else (opened(s),)
+        for n, (a, s) in enumerate(zip(v.axes, out.shape, strict=True))
+    )
+    at = [expand(a + s * merged(i)) for a, s, i in zip(starts, steps, axes, strict=True)]
+    return Value(axes, v.at(at), v.kind)
+
+
+@primitive("split", view=True)
+def _split(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    (v,) = values
+    axis, start, out = int(op.params["axis"]), Integer(0), []
+    for n, size in enumerate(op.params["sizes"]):
+        begin = start
+        out.append(
+            _plain(op, lambda idx, begin=begin: v.at([e + begin if m == axis else e for m, e in enumerate(idx)]), n)
+        )
+        start += size
+    return out
+
+
+@primitive("rev", view=True)
+def _reversed(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    turned = {int(n) for n in op.params["dimensions"]}
+    return _plain(op, lambda idx: v.at([v.shape[n] - 1 - e if n in turned else e for n, e in enumerate(idx)]))
+
+
+@primitive("zero", "empty")
+def _zero(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return _plain(op, lambda idx: Integer(0))
+
+
+@primitive("iota")
+def _iota(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return _plain(op, lambda idx: idx[int(op.params["dimension"])] * Integer(1))
+
+
+@primitive("concatenate")
+def _concatenate(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    axis = int(op.params["dimension"])
+    values = [new.shared(v, var, op) for v, var in zip(values, op.ins, strict=True)]
+
+    def at(idx: Sequence[Expr]) -> Any:
+        cases, start = [], Integer(0)
+        for n, v in enumerate(values):
+            stop = start + v.shape[axis]
+            here = [e - start if m == axis else e for m, e in enumerate(idx)]
+            cases.append((v.at(here), sympy.true if n == len(values) - 1 else idx[axis] < stop))
+            start = stop
+        return chosen(cases)
+
+    return _plain(op, at)
+
+
+@primitive("stack")
+def _stack(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    axis = int(op.params["axis"])
+    values = [new.shared(v, var, op) for v, var in zip(values, op.ins, strict=True)]
+
+    def at(idx: Sequence[Expr]) -> Any:
+        rest = [e for n, e in enumerate(idx) if n != axis]
+        cases = [(v.at(rest), sympy.Eq(idx[axis], n)) for n, v in enumerate(values[:-1])]
+        return chosen([*cases, (values[-1].at(rest), sympy.true)])
+
+    return _plain(op, at)
+
+
+@primitive("unstack", view=True)
+def _unstack(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    (v,) = values
+    axis = int(op.params["axis"])
+    return [_plain(op, lambda idx, n=n: v.at([*idx[:axis], Integer(n), *idx[axis:]]), n) for n in range(len(op.outs))]
+
+
+@primitive("tile")
+def _tile(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    (v,) = values
+    reps = op.params["reps"]
+    axes = tuple(
+        parts_of([i.size for i in own]) if r == 1 else (opened(r), *parts_of([i.size for i in own]))
+        for own, r in zip(v.axes, reps, strict=True)
+    )
+    at = [merged(a if r == 1 else a[1:]) for a, r in zip(axes, reps, strict=True)]
+    return Value(axes, v.at(at), v.kind)
+
+
+@primitive("pad")
+def _pad(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, filler = values
+    lows = [low for low, _, _ in op.params["padding_config"]]
+    if any(inner != 0 for _, _, inner in op.params["padding_config"]):
+        raise refuse(op, "interior padding; accepted: padding before and after")
+
+    def at(idx: Sequence[Expr]) -> Any:
+        inside: list[Any] = []
+        for e, low, n, total in zip(idx, lows, v.shape, op.outs[0].shape, strict=True):
+            if low != 0:
+                inside.append(e >= low)
+            if not same_size(low + n, total):
+                inside.append(e < low + n)
+        here = v.at([e - low for e, low in zip(idx, lows, strict=True)])
+        return chosen([(here, sympy.And(*inside)), (filler.body, sympy.true)])
+
+    return _plain(op, at)
+
+
+@primitive("dynamic_slice")
+def _dynamic_slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, *starts = values
+    at = [
+        Integer(0) if same_size(n, m) else new.index(s.body, n - m + 1, op)
+        for s, n, m in zip(starts, v.shape, op.outs[0].shape, strict=True)
+    ]
+    return _plain(op, lambda idx: v.at([expand(a + e) for a, e in zip(at, idx, strict=True)]))
+
+
+@primitive("dynamic_update_slice")
+def _dynamic_update(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, update, *starts = values
+    at = [
+        Integer(0) if same_size(n, m) else new.index(s.body, n - m + 1, op)
+        for s, n, m in zip(starts, v.shape, update.shape, strict=True)
+    ]
+
+    def body(idx: Sequence[Expr]) -> Any:
+        inside = [
+            c
+            for e, a, n, m in zip(idx, at, update.shape, v.shape, strict=True)
+            if not same_size(n, m)
+            for c in (e >= a, e < a + n)
+        ]
+        here = update.at([e - a for e, a in zip(idx, at, strict=True)])
+        return chosen([(here, sympy.And(*inside)), (v.at(idx), sympy.true)])
+
+    return _plain(op, body)
+
+
+@primitive("gather")
+def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, where = values
+    d, out = op.params["dimension_numbers"], op.outs[0]
+    slices = op.params["slice_sizes"]
+    kept = [n for n in range(len(v.shape)) if n not in (*d.collapsed_slice_dims, *d.operand_batching_dims)]
+    idx = parts_of(out.shape)
+    batch = [i for n, i in enumerate(idx) if n not in d.offset_dims]
+    inside = dict(zip(kept, (idx[n] for n in d.offset_dims), strict=True))
+    at: list[Expr] = []
+    for n, size in enumerate(v.shape):
+        e: Expr = Integer(0)
+        if n in d.start_index_map:
+            found = where.at([*batch, Integer(d.start_index_map.index(n))])
+            if not same_size(size, slices[n]):
+                e = new.index(found, size - slices[n] + 1, op)
+        if n in d.operand_batching_dims:
+            e = batch[d.start_indices_batching_dims[d.operand_batching_dims.index(n)]]
+        at.append(expand(e + inside.get(n, Integer(0))))
+    return Value(tuple((i,) for i in idx), v.at(at), v.kind)
+
+
+@primitive("scatter", "scatter-add")
+def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    v, where, update = values
+    d = op.params["dimension_numbers"]
+    if d.operand_batching_dims:
+        raise refuse(op, "batched scatters; accepted: x.at[index].set and .add")
+    batch = [n for n in range(len(update.shape)) if n not in d.update_window_dims]
+    over = parts_of([update.shape[n] for n in batch])
+    kept = [n for n in range(len(v.shape)) if n not in d.inserted_window_dims]
+    add = op.name != "scatter"
+    if not add and any(i.size != 1 for i in over):
+        raise refuse(op, "several places set at once may be one place; accepted: x.at[index].add, or one index")
+
+    def body(idx: Sequence[Expr]) -> Any:
+        inside: list[Any] = []
+        window = dict(zip(d.update_window_dims, kept, strict=True))
+        here: list[Expr] = []
+        for n in range(len(update.shape)):
+            here.append(over[batch.index(n)] if n in batch else idx[window[n]])
+        for k, n in enumerate(d.scatter_dims_to_operand_dims):
+            spread = update.shape[d.update_window_dims[kept.index(n)]] if n in kept else Integer(1)
+            if n in kept and same_size(spread, v.shape[n]):
+                continue
+            start = new.index(where.at([*over, Integer(k)]), v.shape[n] - spread + 1, op)
+            if n in kept:
+                here[d.update_window_dims[kept.index(n)]] = idx[n] - start
+                inside += [idx[n] >= start, idx[n] < start + spread]
+            else:
+                inside.append(sympy.Eq(idx[n], start))
+        hit = sympy.And(*inside)
+        moved = [Integer(0) if i.size == 1 else i for i in over]
+        put_here = update.at(here)
+        put_here = put_here.xreplace(dict(zip(over, moved, strict=True)))
+        hit = hit.xreplace(dict(zip(over, moved, strict=True)))
+        if not add:
+            return chosen([(put_here, hit), (v.at(idx), sympy.true)])
+        sums = [i for i in over if i.size != 1]
+        added = as_float(put_here) * as_float(hit)
+        return v.at(idx) + (new.sum(added, sums) if sums else added)
+
+    return _plain(op, body)

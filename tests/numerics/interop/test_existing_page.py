@@ -1,0 +1,23 @@
+"""docs/existing.md runs as it stands, and prints what it says."""
+
+import contextlib
+import io
+import re
+
+from derive.language.errors import DeriveError
+
+
+def test_the_page(root, tmp_path):
+    page = (root / "docs" / "existing.md").read_text("utf-8")
+    names: dict = {}
+    for n, (code, said) in enumerate(re.findall(r"```python\n(.*?)```\s*(?:```text\n(.*?)```)?", page, re.S)):
+        (tmp_path / str(n)).mkdir()
+        file = tmp_path / str(n) / "model.py"  # names are read from the lines of a file
+        file.write_text(code, "utf-8")
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            try:
+                exec(compile(code, str(file), "exec"), names)
+            except DeriveError as error:
+                print(f"{type(error).__name__}: {error}")
+        assert out.getvalue().split() == said.split()
