@@ -118,6 +118,7 @@ def block(p, x, at=lambda a: a):
     return u + jax.nn.gelu(h @ p["up_kernel"] + p["up_bias"], approximate=False) @ p["down_kernel"] + p["down_bias"]
 
 
+@pytest.mark.slow
 def test_a_block_and_a_stack_of_blocks():
     gradients(dv.Sequential([L.TransformerBlock(2)], input_shape=(4, 6)), lambda p: block(p, p["x"]))
     model = dv.Sequential([L.Stack(L.TransformerBlock(2), 3)], input_shape=(4, 6))
