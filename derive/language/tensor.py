@@ -284,10 +284,16 @@ class Recurrence:
     def __init__(self) -> None:
         self.members: tuple[Tensor, ...] = ()
 
-    def stand_in(self, name: str, letters: Sequence[Index]) -> Tensor:
-        """What right-hand sides read for a member before there is one; see :attr:`Tensor.member`."""
+    def stand_in(self, name: str, letters: Sequence[Index], apart: str = "") -> Tensor:
+        """What right-hand sides read for a member before there is one; see :attr:`Tensor.member`.
+
+        What is defined on the way reads it too, and is told by it from what another recurrence names alike; ``apart`` says
+        by what, if not by the order in which they were written.
+        """
         sizes = tuple(i.size for i in letters)
-        return Tensor(name, sizes, letters, role="computed", digest=f"self:{name}:{next(_COUNT)}", recurrence=self)
+        return Tensor(
+            name, sizes, letters, role="computed", digest=f"self:{name}:{apart or next(_COUNT)}", recurrence=self
+        )
 
     def close(self, parts: Sequence[Tensor], stand_ins: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The members, made of their definitions, which read stand-ins."""

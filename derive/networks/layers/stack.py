@@ -13,7 +13,8 @@ from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.grouping import replaced
 from derive.language.index import Index
-from derive.language.tensor import Definition, Read, Tensor, tensor
+from derive.language.keys import hash_text
+from derive.language.tensor import Definition, Read, Recurrence, Tensor, tensor
 from derive.networks.initializers import Initializer, PerGate
 
 from .base import Function, Layer
@@ -89,13 +90,13 @@ class Stack(Layer):
             return x
         self._check(x, y, new)
 
-        def step(before: Tensor) -> Expr:
-            start = Piecewise((x[x.indices], Eq(n, 0)), (before[(n - 1, *x.indices)], True))
-            inside.entered(one, Part.of(new, "block").define("x", (n, *x.indices), start))
-            return inside.body(y)
-
+        letters = (n, *y.indices)
+        recurrence = Recurrence()  # told from others by the block that it repeats, so that equal networks are equal
+        before = recurrence.stand_in(y.name, letters, hash_text(f"{x.digest} {y.digest} {n.size} {self.shared}"))
+        start = Piecewise((x[x.indices], Eq(n, 0)), (before[(n - 1, *x.indices)], True))
+        inside.entered(one, Part.of(new, "block").define("x", (n, *x.indices), start))
         with in_block(new.layer):
-            every = define(y.name, (n, *y.indices), step)
+            (every,) = recurrence.close([define(y.name, letters, inside.body(y))], [before])
         for state, idx, body in inside.updates:
             new.update(state, inside.lifted(body, idx))
         return new.define("h", y.indices, every[(n.size - 1, *y.indices)])

@@ -27,9 +27,11 @@ def graph_to_dict(
     }
 
 
-def graph_from_dict(data: Mapping[str, Any]) -> tuple[list[Node], dict[str, Node]]:
+def graph_from_dict(
+    data: Mapping[str, Any], own_layers: Sequence[type[Layer]] = ()
+) -> tuple[list[Node], dict[str, Node]]:
     """The inputs and the outputs by name, as symbols."""
-    layers = {c["name"]: layer_from(c) for c in data["layers"]}
+    layers = {c["name"]: layer_from(c, own_layers) for c in data["layers"]}
     nodes = [Input(**{**given, "shape": tuple(given["shape"])}) for given in data["inputs"]]
     inputs = list(nodes)
     for made in data["calls"]:

@@ -135,3 +135,28 @@ def test_what_is_no_stack_is_refused(said):
     with pytest.raises(dv.DeriveError) as error:
         REFUSED[said]()
     assert said in str(error.value)
+
+
+class Mine(L.Layer):
+    """A gain of your own."""
+
+    kind = "mine"
+
+    def __init__(self, start=1.0, name=None, trainable=True):
+        super().__init__(name, trainable)
+        self.start = start
+
+    def connect(self, x, new):
+        gain = new.parameter("gain", x.letters[-1], init=self.start)
+        return new.define("h", x.letters, gain[x.letters[-1]] * x[x.letters])
+
+
+def test_a_layer_of_your_own_is_saved_by_its_name_and_never_imported():
+    model = dv.Sequential([L.Stack(Mine(2.0), 3), L.Dense(2)], input_shape=(4,))
+    data = model.to_dict()
+    assert data["layers"][0]["block"]["class"] == f"{__name__}.Mine"
+    assert dv.Model.from_dict(data).output == model.output
+    elsewhere = {**data, "layers": [{**data["layers"][0], "block": {"class": "their.module.Mine", "start": 2.0}}]}
+    with pytest.raises(dv.DeriveError, match="from their.module import Mine before loading, or give it"):
+        dv.Model.from_dict(elsewhere)
+    assert dv.Model.from_dict(elsewhere, layers=[Mine]).parameters["stack_1_gain"].shape == (3, 4)
