@@ -16,6 +16,7 @@ from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Program
+from derive.program.schedule import Scan, schedule
 
 from . import apart
 from .abstract import Element
@@ -87,7 +88,8 @@ class Checker:
         ]
         self.linear = linear_tensors(equations, also=[t.name for _, t in self._values()])
         inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
-        self.sizes = Sizes(equations, inputs)
+        steps = {e.name: g.axis[e.name] for g in schedule(d.source) if isinstance(g, Scan) for e in g.equations}
+        self.sizes = Sizes(equations, inputs, steps)
         whole = Sizes([*d.source.equations, *d.program.equations], inputs)
         self.assignments = assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY

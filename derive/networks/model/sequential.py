@@ -85,8 +85,8 @@ class Sequential(Model):
         }
 
     @classmethod
-    def _from_dict(cls, data: dict) -> Sequential:
-        return Sequential([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+    def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Sequential:
+        return Sequential([layer_from(c, layers) for c in data["layers"]], data["input_shape"], data["name"])
 
     @staticmethod
     def _wrote(data: dict) -> bool:
