@@ -40,9 +40,12 @@ class Atom:
     powers: tuple[Expr, ...] = ()  # of "had": the exponent of each factor
     turned: bool = False
     symmetric: bool = False
+    rank: int = 0  # of a name: its place among the inputs, by which terms are ordered
 
     @cached_property
     def key(self) -> str:
+        if self.op == "name":
+            return f"{self.rank:02d}:{self.text}" + ("'" if self.turned else "")
         inside = ",".join(a.key for a in self.args)
         powers = f"^{self.powers}" if self.powers else ""
         return f"{self.op}:{self.text}({inside}){powers}" + ("'" if self.turned else "")
@@ -130,8 +133,8 @@ def of_atom(a: Atom, exponent: Expr | int = 1) -> Polynomial:
     return Polynomial(a.shape, (m,))
 
 
-def named(name: str, shape: Shape, symmetric: bool = False) -> Polynomial:
-    return of_atom(Atom("name", shape, text=name, symmetric=symmetric))
+def named(name: str, shape: Shape, symmetric: bool = False, rank: int = 0) -> Polynomial:
+    return of_atom(Atom("name", shape, text=name, symmetric=symmetric, rank=rank))
 
 
 def ones(n: Axis) -> Polynomial:

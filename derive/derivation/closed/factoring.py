@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import sympy
 from sympy import Expr, Integer, Rational
@@ -38,12 +38,17 @@ def content(p: Polynomial) -> tuple[Monomial, Polynomial]:
     return Monomial(coef, tuple(shared.values())), collected(p.shape, rest)
 
 
-def oriented(common: Monomial, p: Polynomial) -> tuple[Monomial, Polynomial]:
-    """The same with the longest term positive, the last of them: ``x - a`` and ``A x - b``, never both signs of one."""
-    longest = max(p.terms, key=lambda m: (len(m.word), m.key))
+def oriented(common: Monomial, p: Polynomial, seen: Set[str]) -> tuple[Monomial, Polynomial]:
+    """The same in the sign that its author wrote, ``x - A s``; else with the longest term positive."""
+    if p.key in seen or transposed(p).key in seen:
+        return common, p
+    other = p.scaled(-1)
+    if other.key in seen or transposed(other).key in seen:
+        return Monomial(-common.coef, common.scalars), other
+    longest = min(p.terms, key=lambda m: (-len(m.word), m.key.replace("'", "")))
     if not longest.coef.could_extract_minus_sign():
         return common, p
-    return Monomial(-common.coef, common.scalars), p.scaled(-1)
+    return Monomial(-common.coef, common.scalars), other
 
 
 def _shared_coefficient(coefs: Sequence[Expr]) -> Expr:
@@ -57,21 +62,23 @@ def _shared_coefficient(coefs: Sequence[Expr]) -> Expr:
     return shared * sizes if same else shared
 
 
-def groupings(p: Polynomial) -> Iterator[list[Group]]:
+def groupings(p: Polynomial, seen: Set[str]) -> Iterator[list[Group]]:
     """The sum as groups with a common factor on the left, and as groups with one on the right."""
     if any(not m.word for m in p.terms):
         return
     for apart in (False, True):
-        left = _grouped(p.terms, p.shape, apart)
+        left = _grouped(p.terms, p.shape, apart, seen)
         if left is not None:
             yield left
         rows, columns = p.shape
-        mirrored = _grouped([Monomial(m.coef, m.scalars, turned(m.word)) for m in p.terms], (columns, rows), apart)
+        mirrored = _grouped([Monomial(m.coef, m.scalars, turned(m.word)) for m in p.terms], (columns, rows), apart, seen)
         if mirrored is not None:
             yield [(transposed(b), m, transposed(a)) for a, m, b in mirrored]
 
 
-def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool) -> list[Group] | None:
+def _grouped(
+    terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, seen: Set[str]
+) -> list[Group] | None:
     """Groups ``prefix * rest`` by the first factor, those of one rest joined; None where nothing is shared.
 
     ``apart``: a term that is the first factor alone stands by itself instead of giving an identity.
@@ -94,7 +101,7 @@ def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool) -
             (middle, shape[1]),
             [Monomial(m.coef, m.scalars, w or _identity(middle)) for m, w in zip(group, words, strict=True)],
         )
-        common, bare = oriented(*content(rest))
+        common, bare = oriented(*content(rest), seen)
         left = Polynomial((shape[0], middle), (Monomial(common.coef, common.scalars, prefix),))
         alone = is_identity(bare)
         same = next((n for n, g in enumerate(found) if not alone and (g[2].key, g[2].shape) == (bare.key, bare.shape)), None)
@@ -155,7 +162,7 @@ def _lone(m: Monomial, op: str) -> Word | None:
     return found[0].args[0].terms[0].word if len(found) == 1 else None
 
 
-def root_of(p: Polynomial) -> Polynomial | None:
+def root_of(p: Polynomial, seen: Set[str]) -> Polynomial | None:
     """A vector v with ``v'v`` the polynomial, or a matrix with ``tr(V'V)``; None where none is found."""
     for op in ("inner", "tr"):
         squares: list[Polynomial] = []
@@ -176,7 +183,7 @@ def root_of(p: Polynomial) -> Polynomial | None:
                 v += s.scaled(sign)
             square = times(transposed(v), v)
             if (square if op == "inner" else trace(square)).key == p.key:
-                return oriented(Monomial(Integer(1)), v)[1]
+                return oriented(Monomial(Integer(1)), v, seen)[1]
     return None
 
 

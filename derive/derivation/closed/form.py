@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sympy import Integer
+from sympy import Expr, Integer
 
 from derive.exact import Comparison
 from derive.exact.compare import compare_gradient
@@ -69,38 +69,41 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
     """
     name = equation.name
     try:
-        value = Reader(d.source, d.program).equation(equation)
-        formula = Writer().formula(value)
+        reader = Reader(d.source, d.program)
+        value = reader.equation(equation)
+        formula = Writer(reader.sums).formula(value)
     except NoClosedForm as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
-    inputs = [t for t in d.program.inputs if t.name in formula.names()]
-    inputs += [t for t in d.source.inputs if t.name in formula.names() and t.name not in {i.name for i in inputs}]
+    known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+    inputs = [t for t in known.values() if t.name in formula.names()]
     text = plain(formula)
-    read = _read_back(text, value, inputs)
+    read = _read_back(text, value, equation, list(known.values()))
     proof = compare_gradient(d, name, equation, read)
     if not proof:
         raise DerivationError(f"{name} = {text} was found and is not returned, for it is not proved:\n{proof}")
     return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof)
 
 
-def _read_back(text: str, value: Polynomial, inputs: list[Tensor]) -> Tensor | Integer:
-    """The text as ``dv.matrix`` reads it, of the shape of the value."""
-    if not inputs and not value.terms:
+def _read_back(text: str, value: Polynomial, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:
+    """The text as ``dv.matrix`` reads it, at the letters of the equation."""
+    if not value.terms:
         return Integer(0)
     declared = {
-        t.name: Declaration(
-            tuple(t.axes) or ("scalar",) * 0,
-            tuple(f.kind for f in t.facts if getattr(f, "kind", "") in FACTS),
-        )
+        t.name: Declaration(tuple(t.axes), tuple(f.kind for f in t.facts if getattr(f, "kind", "") in FACTS))
         for t in inputs
+        if t.rank <= 2 and t.dtype == "float"
     }
     formula = parse_formula(text).formula
     names, nodes, sizes = shapes(formula, declared)
-    rows, columns = (x if x is not None else 1 for x in value.shape)
-    found = nodes[id(formula)]
-    for mine, theirs in zip(found, (rows, columns), strict=True):
-        sizes.unify(mine, int(theirs) if isinstance(theirs, Integer) else theirs, f"{text} has another shape")
-    return lowered(formula, names, nodes, sizes, declared, "closed_form")["closed_form"]
+    if len(equation.idx) < 3:
+        for mine, axis in zip(nodes[id(formula)], value.shape, strict=True):
+            theirs = 1 if axis is None else int(axis) if axis.is_Integer else axis
+            sizes.unify(mine, theirs, f"{text} has another shape")
+    read = lowered(formula, names, nodes, sizes, declared, "closed_form")["closed_form"]
+    if len(equation.idx) < 3:
+        return read
+    i, j, k, l = equation.idx  # noqa: E741
+    return read[i * j.size + j, k * l.size + l]
 
 
 def _declaration(t: Tensor) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from derive.language.index import Index
 
 from .algebra import NoClosedForm, Polynomial, constant, ones
-from .rules import diag, diagonal, hadamard, times, trace, transposed
+from .rules import diag, diagonal, hadamard, kron, times, trace, transposed
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,10 @@ class Edge:
 
 
 def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Index]) -> Polynomial:
-    """``sum_{bound} prod edges`` over the free letters ``idx`` (at most two), as a scalar, a vector or a matrix."""
+    """``sum_{bound} prod edges`` over the free letters ``idx``, as a scalar, a vector or a matrix.
+
+    Over four letters it is a Kronecker product, of what stands at the first and third and at the second and fourth.
+    """
     left = list(bound)
     work = [_own_diagonal(e) for e in edges]
     while left:
@@ -41,7 +44,18 @@ def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Inde
             raise NoClosedForm("a sum over a letter that more than two matrices share is no product of matrices")
         letter, work = done
         left = [b for b in left if b != letter and (_touching(work, b) or b not in _letters(edges))]
-    return _placed(work, idx)
+    return _placed(work, idx) if len(idx) < 3 else _kronecker(work, idx)
+
+
+def _kronecker(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
+    if len(idx) != 4:
+        raise NoClosedForm(f"a tensor of {len(idx)} axes is no matrix")
+    first, second = (idx[0], idx[2]), (idx[1], idx[3])
+    left = [e for e in edges if set(e.at) <= set(first)]
+    right = [e for e in edges if e not in left]
+    if any(not set(e.at) <= set(second) for e in right):
+        raise NoClosedForm("it is no Kronecker product without a commutation matrix or a reshape")
+    return kron(_placed(left, first), _placed(right, second))
 
 
 def _letters(edges: Sequence[Edge]) -> set[Index]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import sympy
-from sympy import Add, Expr, Integer, Mul, Pow
+from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
 
 from derive.language.functions import FUNCTIONS
@@ -15,7 +13,7 @@ from derive.language.nodes import Iverson
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Term
 
-from .algebra import Atom, Axis, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
+from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
 from .network import Edge, contracted
 from .rules import (
     apply,
@@ -38,6 +36,9 @@ class Reader:
     def __init__(self, *programs: Program) -> None:
         self.programs = programs
         self.found: dict[str, Polynomial] = {}
+        self.sums: set[str] = set()  # keys of the sums in the definitions
+        names = [t.name for p in programs for t in p.inputs]
+        self.ranks = {n: k for k, n in enumerate(dict.fromkeys(names))}
 
     def equation_of(self, t: Tensor) -> Equation | None:
         return next((e for p in self.programs if (e := p.equation(t)) is not None), None)
@@ -48,13 +49,15 @@ class Reader:
             eq = self.equation_of(t)
             if eq is not None:
                 self.found[t.name] = self.equation(eq)
+                if len(self.found[t.name].terms) > 1:
+                    self.sums.add(self.found[t.name].key)
             elif t.rank > 2 or t.dtype != "float":
                 what = f"has {t.rank} axes" if t.rank > 2 else f"holds values of type {t.dtype}"
                 raise NoClosedForm(f"{t.name} {what}, and is no scalar, vector or matrix of numbers")
             else:
                 rows, columns = (*t.axes, None, None)[:2]
                 symmetric = t.rank == 2 and any(f.is_symmetric for f in t.facts)
-                self.found[t.name] = named(t.name, (rows, columns), symmetric)
+                self.found[t.name] = named(t.name, (rows, columns), symmetric, self.ranks.get(t.name, len(self.ranks)))
         return self.found[t.name]
 
     def equation(self, eq: Equation) -> Polynomial:
@@ -66,7 +69,7 @@ class Reader:
             raise NoClosedForm(said if " in the equation " in said else f"{said}, in the equation {eq}") from None
 
     def _equation(self, eq: Equation) -> Polynomial:
-        if len(eq.idx) > 2:
+        if len(eq.idx) not in (0, 1, 2, 4):
             raise NoClosedForm(f"{eq.name} has {len(eq.idx)} axes, and is no scalar, vector or matrix")
         if eq.reduce in MATRICES:
             read = eq.terms[0].fac[0]
@@ -82,6 +85,9 @@ class Reader:
         if eq.reduce is not None:
             raise NoClosedForm(f"a {eq.reduce} over an index")
         rows, columns = (*(i.size for i in eq.idx), None, None)[:2]
+        if len(eq.idx) == 4:
+            a, b, c, e = (i.size for i in eq.idx)
+            rows, columns = a * b, c * e
         result = Polynomial((rows, columns))
         for t in eq.terms:
             result += self.term(t, eq.idx)
@@ -90,11 +96,38 @@ class Reader:
     # -- a term -----------------------------------------------------------------------------------------------------
 
     def term(self, t: Term, idx: tuple[Index, ...]) -> Polynomial:
+        if (blocks := radix_pairs(t)) is not None:
+            return self.blocks(t, blocks, idx)
         t, edges = self.tied(t, idx)
         factors = [a for f in t.fac for a in Mul.make_args(f)]
         for f in factors:
             edges += self.edges(f)
         return times(constant(t.coef), contracted(edges, t.bnd, idx))
+
+    def blocks(self, t: Term, pairs: dict[Index, tuple[Index, Index]], idx: tuple[Index, ...]) -> Polynomial:
+        """A term whose rows and columns are those of a Kronecker product, ``r = n i + k`` and ``c = n j + l``."""
+        plain = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in pairs), ())
+        if all(i in pairs for i in idx) and len(idx) == 2 and not any(i in pairs for i in plain.bnd):
+            (i, k), (j, l) = (pairs[x] for x in idx)
+            bound = tuple(b for b in plain.bnd if b not in (i, k, j, l))
+            return self.term(Term(t.coef, t.fac, bound, ()), (i, k, j, l))
+        edges: list[Edge] = []
+        sums: list[list[list[Edge]]] = []
+        for f in (a for x in t.fac for a in Mul.make_args(x)):
+            if not (isinstance(f, Read) and any(i in pairs for i in f.idx)):
+                edges += self.edges(f)
+                continue
+            if len(f.idx) != 2 or not all(i in pairs for i in f.idx):
+                raise NoClosedForm(f"the blocks of {f}")
+            (i, k), (j, l) = (pairs[x] for x in f.idx)
+            sums.append([[*e] for e in _block_edges(self.tensor(f.tensor), i, k, j, l)])
+        if len(sums) != 1:
+            raise NoClosedForm("the blocks of several matrices")
+        rows, columns = (*(i.size for i in idx), None, None)[:2]
+        result = Polynomial((rows, columns))
+        for more in sums[0]:
+            result += times(constant(t.coef), contracted([*edges, *more], plain.bnd, idx))
+        return result
 
     def tied(self, t: Term, idx: tuple[Index, ...]) -> tuple[Term, list[Edge]]:
         """The term with equal letters as one, and an identity for each pair of free letters that are equal."""
@@ -149,6 +182,8 @@ class Reader:
             result = parts[0]
             for p in parts[1:]:
                 result = result + p if isinstance(e, Add) else hadamard(result, p)
+            if isinstance(e, Add):
+                self.sums.add(result.key)
             return result
         if isinstance(e, Pow):
             base = self.pointwise(e.base, row, column)
@@ -179,17 +214,38 @@ class Reader:
         return of_atom(Atom("fn", shape, (difference,), ">"))
 
 
+def radix_pairs(t: Term) -> dict[Index, tuple[Index, Index]] | None:
+    """The letters that rows tie to two others, ``r = n i + k`` with n the size of k; None where rows say anything else."""
+    found: dict[Index, tuple[Index, Index]] = {}
+    for row in t.rows:
+        for one, other in ((row.lhs, row.rhs), (row.rhs, row.lhs)):
+            letters = _letters(other)
+            if row.op == "==" and isinstance(one, Index) and len(letters) == 2:
+                for i, k in (letters, letters[::-1]):
+                    if sympy.expand(other - (i * k.size + k)) == 0:
+                        found[one] = (i, k)
+    return found if t.rows and len(found) == len(t.rows) else None
+
+
+def _block_edges(p: Polynomial, i: Index, k: Index, j: Index, l: Index) -> list[list[Edge]]:  # noqa: E741
+    """``M[n i + k, n j + l]`` of a sum of Kronecker products and identities, as edges of each term."""
+    found: list[list[Edge]] = []
+    for m in p.terms:
+        scale = Edge(Polynomial((None, None), (Monomial(m.coef, m.scalars),)))
+        ops = [a.op for a in m.word]
+        if ops == ["eye"]:
+            found.append([scale, Edge(eye(i.size), (i, j)), Edge(eye(k.size), (k, l))])
+        elif ops == ["kron"]:
+            a, b = m.word[0].args
+            found.append([scale, Edge(a, (i, j)), Edge(b, (k, l))])
+        else:
+            raise NoClosedForm("the blocks of a matrix that is no Kronecker product")
+    return found
+
+
 def _letters(e: Expr) -> tuple[Index, ...]:
     return tuple(sorted({s for s in e.free_symbols if isinstance(s, Index)}, key=lambda i: (i.name, i.uid)))
 
 
 def _sizes(e: Expr) -> set[Size]:
     return {s for s in e.free_symbols if isinstance(s, Size)}
-
-
-def read_value(target: Equation, programs: Sequence[Program]) -> Polynomial:
-    """The value of an equation in the inputs of programs."""
-    reader = Reader(*programs)
-    return reader.equation(target)
-
-

@@ -9,6 +9,8 @@ r"""The identities of matrices that closed forms are normalised by, each an equa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sympy import Expr, Integer
 
 from .algebra import (
@@ -36,6 +38,8 @@ def turned_atom(a: Atom) -> Atom:
     rows, columns = a.shape
     if a.is_scalar or a.symmetric or a.op in ("eye", "diag"):
         return a
+    if a.op == "kron":
+        return replace(a, shape=(columns, rows), args=tuple(map(transposed, a.args)))
     if a.op == "inv" or (a.op in ("had", "fn") and None not in a.shape):
         if a.op == "inv":
             return _inverse_atom(transposed(a.args[0]))
@@ -43,7 +47,7 @@ def turned_atom(a: Atom) -> Atom:
         args = tuple(p for p, _ in made) if made else tuple(map(transposed, a.args))
         powers = tuple(e for _, e in made) if made else ()
         return Atom(a.op, (columns, rows), args, a.text, powers)
-    return Atom(a.op, (columns, rows), a.args, a.text, a.powers, not a.turned)
+    return replace(a, shape=(columns, rows), turned=not a.turned)
 
 
 def turned(word: Word) -> Word:
@@ -219,6 +223,8 @@ def _trace(word: Word, n: Axis) -> Polynomial:
     assert n is not None
     if word == _one_word(eye(n)):
         return constant(n)
+    if len(word) == 1 and word[0].op == "kron":
+        return times(*map(trace, word[0].args))
     cut = next((k for k in range(len(word)) if word[k].shape[0] is None), None)
     if cut is not None:
         return product(word[cut:] + word[:cut], (None, None))
@@ -238,6 +244,20 @@ def _trace(word: Word, n: Axis) -> Polynomial:
     rotations = [w[k:] + w[:k] for w in (word, turned(word)) for k in range(len(word))]
     w = _least(rotations)
     return of_atom(Atom("tr", (None, None), (Polynomial((w[0].shape[0],) * 2, (Monomial(Integer(1), (), w),)),)))
+
+
+def kron(a: Polynomial, b: Polynomial) -> Polynomial:
+    """The Kronecker product of two matrices, multiplied out."""
+    shape = a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]
+    result = Polynomial(shape)
+    for m in a.terms:
+        for n in b.terms:
+            args = tuple(
+                Polynomial(p.shape, (Monomial(Integer(1), (), x.word),)) for p, x in ((a, m), (b, n))
+            )
+            made = of_atom(Atom("kron", shape, args))
+            result += scaled_by(made, m.coef * n.coef, (*m.scalars, *n.scalars))
+    return result
 
 
 def diag(v: Polynomial) -> Polynomial:

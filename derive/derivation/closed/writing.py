@@ -7,7 +7,7 @@ on the right taken out, groups whose rests are alike joined ((D + D')(X b + c)),
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import sympy
 from sympy import Expr, Integer, Rational
@@ -15,13 +15,14 @@ from sympy import Expr, Integer, Rational
 from derive.language.formulas.syntax import Formula
 from derive.language.functions import FUNCTIONS
 
-from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, collected
-from .factoring import content, elementwise_content, groupings, is_identity, root_of, symmetrised
+from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
+from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, symmetrised
 from .printing import plain
 from .rules import scaled_by, transposed, turned, turned_atom
 
 Signed = tuple[int, Formula]
-BRACKET, LONE = 2, 6  # characters that a sum costs inside a product, and that a bracket beside a lone term counts as
+# Characters that a sum counts more: inside a product, for a bracket beside a lone term, for an identity made by factoring.
+BRACKET, LONE, IDENTITY = 2, 6, 14
 
 
 def number(n: Expr) -> Formula:
@@ -37,7 +38,8 @@ def number(n: Expr) -> Formula:
 class Writer:
     """Formulas of polynomials, each found once."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Set[str] = frozenset()) -> None:
+        self.seen = seen  # keys of sums that the definitions hold, whose signs are kept
         self.known: dict[tuple[str, str], Signed] = {}
 
     def formula(self, p: Polynomial) -> Formula:
@@ -57,73 +59,117 @@ class Writer:
         if len(rest.terms) == 1:
             return self.monomial(common, self.word(rest.terms[0].word))
         if p.is_scalar and common == Monomial(Integer(1)) and all(not m.word for m in rest.terms):
-            return 1, self.scalar_sum(rest)
-        return self.monomial(common, [self.sum(rest)])
+            return self.scalar_sum(rest)
+        outer, inside = self.sum(rest)
+        sign, f = self.monomial(common, [inside])
+        return outer * sign, f
 
     # -- sums -------------------------------------------------------------------------------------------------------
 
-    def sum(self, p: Polynomial) -> Formula:
+    def sum(self, p: Polynomial) -> Signed:
         """The shortest of the forms of a sum without common factors; begins with a term that is not negative."""
         plainly = self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])
-        found = [(len(plain(plainly)) + BRACKET, plainly)]
-        identities = plain(plainly).count("eye(")
-        for groups in groupings(p):
+        text = plain(plainly[1])
+        found = [(len(text) + BRACKET, plainly)]
+        identities = text.count("eye(")
+        for groups in groupings(p, self.seen):
             parts: list[Signed] = []
             for left, middle, right in groups:
-                common, bare = content(left)
-                common2, bare2 = content(right)
+                common, bare = oriented(*content(left), self.seen)
+                common2, bare2 = oriented(*content(right), self.seen)
                 coef = Monomial(
                     common.coef * common2.coef * middle.coef, (*common.scalars, *common2.scalars, *middle.scalars)
                 )
-                parts.append(self.monomial(coef, [*self.factor(bare), *self.factor(bare2)] or self.word(bare.terms[0].word)))
+                (sign, one), (sign2, two) = self.factor(bare), self.factor(bare2)
+                sign3, f = self.monomial(coef, [*one, *two] or self.word(bare.terms[0].word))
+                parts.append((sign * sign2 * sign3, f))
             made = self.added(parts)
+            text = plain(made[1])
             lone = any(len(a.terms) == len(b.terms) == 1 for a, _, b in groups)
             lone = lone and any(len(m.word) > 2 for g in groups for p in (g[0], g[2]) if len(p.terms) > 1 for m in p.terms)
-            cost = (len(groups) > 1) * (BRACKET + lone * LONE) + LONE * (plain(made).count("eye(") - identities)
-            found.append((len(plain(made)) + cost, made))
+            cost = (len(groups) > 1) * (BRACKET + lone * LONE) + IDENTITY * max(0, text.count("eye(") - identities)
+            found.append((len(text) + cost, made))
+        if p.shape[0] is None and p.shape[1] is not None:
+            sign, f = self.sum(transposed(p))
+            return sign, Formula("'", (f,))
+        if all(len(m.word) == 1 and m.word[0].op == "kron" for m in p.terms):
+            return self.kronecker(p)
         if all(len(m.word) == 1 and m.word[0].op == "diag" for m in p.terms):
             vector = Polynomial((p.shape[0], None))
             for m in p.terms:
                 vector += scaled_by(m.word[0].args[0], m.coef, m.scalars)
-            return Formula("diag", (self.formula(vector),))
+            sign, f = self.signed(vector)
+            return sign, Formula("diag", (f,))
         taken = elementwise_content(p)
         if taken is not None:
-            made = Formula(".*", (self.formula(taken[0]), self.formula(taken[1])))
-            found.append((len(plain(made)), made))
+            (sign, one_), (sign2, two_) = self.signed(taken[0]), self.signed(taken[1])
+            made = sign * sign2, Formula(".*", (one_, two_))
+            found.append((len(plain(made[1])), made))
         if None not in p.shape and sum(a.turned for m in p.terms for a in m.word):
             other = transposed(p)
             if sum(a.turned for m in other.terms for a in m.word) == 0:
-                made = Formula("'", (self.sum(other),))
-                found.append((len(plain(made)), made))
+                sign, f = self.sum(other)
+                made = sign, Formula("'", (f,))
+                found.append((len(plain(made[1])), made))
         return min(found, key=lambda x: x[0])[1]
 
-    def factor(self, p: Polynomial) -> list[Formula]:
+    def kronecker(self, p: Polynomial) -> Signed:
+        """A sum of Kronecker products, those of one second (or one first) factor as one."""
+        found: list[Signed] = []
+        for place in (1, 0):
+            joined: dict[str, tuple[Polynomial, Polynomial]] = {}
+            for m in p.terms:
+                args = m.word[0].args
+                own = scaled_by(args[1 - place], m.coef, m.scalars)
+                old = joined.get(args[place].key)
+                joined[args[place].key] = (old[0] + own if old else own, args[place])
+            parts: list[Signed] = []
+            for own, other in joined.values():
+                common, rest = oriented(*content(own), self.seen)
+                pair = (rest, other) if place else (other, rest)
+                parts.append(self.monomial(common, [Formula("kron", tuple(map(self.sized, pair)))]))
+            found.append(self.added(parts))
+        return min(found, key=lambda x: len(plain(x[1])))
+
+    def sized(self, p: Polynomial) -> Formula:
+        """A factor of a Kronecker product; an identity with its size, which nothing else there tells."""
+        if is_identity(p) and p.shape[0] is not None:
+            if not (p.shape[0].is_Symbol or p.shape[0].is_Integer):
+                raise NoClosedForm(f"an identity of size {p.shape[0]}")
+            return Formula("eye", (Formula("name", text=str(p.shape[0])),))
+        return self.formula(p)
+
+    def factor(self, p: Polynomial) -> tuple[int, list[Formula]]:
+        """A sign and the factors of a polynomial without common ones; none of an identity."""
         if is_identity(p):
-            return []
+            return 1, []
         if len(p.terms) == 1 and p.terms[0].coef == 1 and not p.terms[0].scalars:
-            return self.word(p.terms[0].word)
-        return [self.sum(p)]
+            return 1, self.word(p.terms[0].word)
+        sign, f = self.sum(p)
+        return sign, [f]
 
-    def added(self, parts: Sequence[Signed]) -> Formula:
-        ordered = sorted(parts, key=lambda x: x[0] < 0)
-        sign, found = ordered[0]
-        found = found if sign > 0 else Formula("neg", (found,))
+    def added(self, parts: Sequence[Signed]) -> Signed:
+        """A sum that begins with a term that is not negative; its sign, if all are."""
+        outer = 1 if any(sign > 0 for sign, _ in parts) else -1
+        ordered = sorted(parts, key=lambda x: x[0] != outer)
+        found = ordered[0][1]
         for sign, f in ordered[1:]:
-            found = Formula("+" if sign > 0 else "-", (found, f))
-        return found
+            found = Formula("+" if sign == outer else "-", (found, f))
+        return outer, found
 
-    def scalar_sum(self, p: Polynomial) -> Formula:
+    def scalar_sum(self, p: Polynomial) -> Signed:
         """A sum of scalars: a squared norm or a product of brackets where it is one."""
         found = [self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])]
-        root = root_of(p)
+        root = root_of(p, self.seen)
         if root is not None:
-            found.append(Formula("^", (Formula("norm2", (self.formula(root),)), number(Integer(2)))))
+            found.append((1, Formula("^", (Formula("norm2", (self.formula(root),)), number(Integer(2))))))
         words = symmetrised(p)
         if words is not None:
             common, rest = content(words)
-            sign, f = self.monomial(common, [self.sum(rest)])
-            found.append(f if sign > 0 else Formula("neg", (f,)))
-        return min(found, key=lambda f: len(plain(f)))
+            outer, inside = self.factor(rest)
+            sign, f = self.monomial(common, inside)
+            found.append((outer * sign, f))
+        return min(found, key=lambda x: len(plain(x[1])))
 
     # -- products -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +223,7 @@ class Writer:
         if a.op == "fn":
             return self.function(a), False
         if a.op == "kron":
-            return Formula("kron", tuple(map(self.formula, a.args))), False
+            return Formula("kron", tuple(map(self.sized, a.args))), False
         raise NoClosedForm(f"{a.op} has no notation")
 
     def inverse(self, a: Atom) -> tuple[Formula, bool]:
@@ -222,7 +268,8 @@ class Writer:
         """A scalar atom in a power that is not a negative number."""
         half = e.is_Rational and not e.is_Integer and (2 * e).is_Integer
         if half and a.op in ("inner", "tr", "group"):
-            root = root_of(a.args[0] if a.op == "group" else collected((None, None), [Monomial(Integer(1), ((a, Integer(1)),))]))
+            square = a.args[0] if a.op == "group" else of_atom(a)
+            root = root_of(square, self.seen)
             if root is not None:
                 return _powered(Formula("norm2", (self.formula(root),)), 2 * e)
         base = self.scalar_base(a)

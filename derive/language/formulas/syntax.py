@@ -348,8 +348,7 @@ class _Parser:
                     at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}"
                 )
             return Formula("number", text=text)
-        spaced = self.token[2] > at + len(text)  # x (a + b) is a product
-        if kind == "name" and self.peek("(") and (text in CALLS or not spaced):
+        if kind == "name" and self.peek("(") and (text in CALLS or self.token[2] == at + len(text)):  # else x (a + b)
             if text not in CALLS:
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(
