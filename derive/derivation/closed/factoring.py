@@ -40,10 +40,11 @@ def content(p: Polynomial) -> tuple[Monomial, Polynomial]:
 
 def oriented(common: Monomial, p: Polynomial, seen: Set[str]) -> tuple[Monomial, Polynomial]:
     """The same in the sign that its author wrote, ``x - A s``; else with the longest term positive."""
-    if p.key in seen or transposed(p).key in seen:
-        return common, p
     other = p.scaled(-1)
-    if other.key in seen or transposed(other).key in seen:
+    mine, theirs = (q.key in seen or transposed(q).key in seen for q in (p, other))
+    if mine and not theirs:
+        return common, p
+    if theirs and not mine:
         return Monomial(-common.coef, common.scalars), other
     longest = min(p.terms, key=lambda m: (-len(m.word), m.key.replace("'", "")))
     if not longest.coef.could_extract_minus_sign():
@@ -165,47 +166,48 @@ def _lone(m: Monomial, op: str) -> Word | None:
 def root_of(p: Polynomial, seen: Set[str]) -> Polynomial | None:
     """A vector v with ``v'v`` the polynomial, or a matrix with ``tr(V'V)``; None where none is found."""
     for op in ("inner", "tr"):
-        squares: list[Polynomial] = []
-        for m in p.terms:
-            word = _lone(m, op)
-            others = tuple((a, e) for a, e in m.scalars if not (a.op == op and e == 1))
-            root = sympy.sqrt(m.coef)
-            found = _half(word, op) if word is not None else None
-            if found is None or not root.is_Rational or any(e % 2 for _, e in others):
+        squares = [_roots(m, op) for m in p.terms]
+        for first in (squares := [r for r in squares if r]) and squares[0]:
+            alike = [next((r for r in roots if r.shape == first.shape), None) for roots in squares[1:]]
+            rest = [r for r in alike if r is not None]
+            if len(rest) < len(alike) or len(rest) >= MOST_SQUARES:
                 continue
-            shape = found[0].shape[0], found[-1].shape[1]
-            squares.append(Polynomial(shape, (Monomial(root, tuple((a, e / 2) for a, e in others), found),)))
-        if not 0 < len(squares) <= MOST_SQUARES or len({s.shape for s in squares}) > 1:
-            continue
-        for signs in itertools.product((1, -1), repeat=len(squares) - 1):
-            v = squares[0]
-            for sign, s in zip(signs, squares[1:], strict=True):
-                v += s.scaled(sign)
-            square = times(transposed(v), v)
-            if (square if op == "inner" else trace(square)).key == p.key:
-                return oriented(Monomial(Integer(1)), v, seen)[1]
+            for signs in itertools.product((1, -1), repeat=len(rest)):
+                v = first
+                for sign, s in zip(signs, rest, strict=True):
+                    v += s.scaled(sign)
+                square = times(transposed(v), v)
+                if (square if op == "inner" else trace(square)).key == p.key:
+                    return oriented(Monomial(Integer(1)), v, seen)[1]
     return None
 
 
-def _half(word: Word, op: str) -> Word | None:
-    """``u`` of ``u'u``."""
-    if len(word) % 2:
-        return None
+def _roots(m: Monomial, op: str) -> list[Polynomial]:
+    """Every ``u`` of a monomial that is ``u'u``."""
+    word = _lone(m, op)
+    others = tuple((a, e) for a, e in m.scalars if not (a.op == op and e == 1))
+    root = sympy.sqrt(m.coef)
+    if word is None or not root.is_Rational or any(e % 2 for _, e in others) or len(word) % 2:
+        return []
+    found: list[Polynomial] = []
     for turn in range(len(word) if op == "tr" else 1):
         w = word[turn:] + word[:turn]
         half = w[len(w) // 2 :]
         if word_key(turned(half)) == word_key(w[: len(w) // 2]):
-            return half
-    return None
+            shape = half[0].shape[0], half[-1].shape[1]
+            found.append(Polynomial(shape, (Monomial(root, tuple((a, e / 2) for a, e in others), half),)))
+    return found
 
 
-def symmetrised(p: Polynomial) -> Polynomial | None:
-    """A sum of inner products as half of each and half of its transpose, so that brackets can be taken out."""
-    terms: list[Monomial] = []
+def words_of(p: Polynomial) -> Iterator[Polynomial]:
+    """A sum of inner products as a sum of words, from which brackets can be taken out; as half of each and half of its
+    transpose too."""
+    both: list[list[Monomial]] = [[], []]
     for m in p.terms:
         word = _lone(m, "inner")
         if word is None:
-            return None
+            return
         rest: Scalars = tuple((a, e) for a, e in m.scalars if not (a.op == "inner" and e == 1))
-        terms += [Monomial(m.coef / 2, rest, word), Monomial(m.coef / 2, rest, turned(word))]
-    return collected(p.shape, terms)
+        both[0].append(Monomial(m.coef, rest, word))
+        both[1] += [Monomial(m.coef / 2, rest, w) for w in (word, turned(word))]
+    yield from (collected(p.shape, terms) for terms in both)

@@ -9,9 +9,10 @@ from sympy import Expr, Integer
 
 from derive.exact import Comparison
 from derive.exact.compare import compare_gradient
+from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
 from derive.language.formulas.lower import lowered
-from derive.language.formulas.shapes import shapes
+from derive.language.formulas.shapes import Conflict, shapes
 from derive.language.formulas.syntax import Declaration, Formula, parse_formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
@@ -68,20 +69,25 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
         Where there is none: why, and the definitions that remain; or where what was found could not be proved.
     """
     name = equation.name
+    known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
+    tried: dict[str, Comparison] = {}
     try:
         reader = Reader(d.source, d.program)
         value = reader.equation(equation)
-        formula = Writer(reader.sums).formula(value)
-    except NoClosedForm as error:
+        for brackets in (True, False):  # the exact check keys exp by its argument, and may know one spelling of it only
+            formula = Writer(reader.sums, brackets).formula(value)
+            text = plain(formula)
+            if text in tried:
+                continue
+            proof = compare_gradient(d, name, equation, _read_back(text, value, equation, list(known.values())))
+            if proof.verdict == PROVED:
+                inputs = [t for t in known.values() if t.name in formula.names()]
+                return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof)
+            tried[text] = proof
+    except (NoClosedForm, Conflict) as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
-    known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
-    inputs = [t for t in known.values() if t.name in formula.names()]
-    text = plain(formula)
-    read = _read_back(text, value, equation, list(known.values()))
-    proof = compare_gradient(d, name, equation, read)
-    if not proof:
-        raise DerivationError(f"{name} = {text} was found and is not returned, for it is not proved:\n{proof}")
-    return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof)
+    found = "\n".join(f"{name} = {text}\n{proof}" for text, proof in tried.items())
+    raise DerivationError(f"a closed form of {name} was found and is not returned, for it is not proved:\n{found}")
 
 
 def _read_back(text: str, value: Polynomial, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:

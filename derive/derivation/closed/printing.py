@@ -6,7 +6,7 @@ from derive.language.formulas.syntax import Formula
 from derive.language.functions import FUNCTIONS
 
 SUM, PRODUCT, UNARY, POWER, ATOM = range(5)
-LEVELS = {"+": SUM, "-": SUM, ">": SUM, "neg": UNARY, "*": PRODUCT, "/": PRODUCT, ".*": PRODUCT, "./": PRODUCT}
+LEVELS = {"+": SUM, "-": SUM, "neg": UNARY, "*": PRODUCT, "/": PRODUCT, ".*": PRODUCT, "./": PRODUCT}
 TEX_CALLS = {"inv": None, "det": r"\det", "logdet": r"\log\det", "tr": r"\operatorname{tr}", "diag": r"\operatorname{diag}"}
 TEX_CALLS |= {"sum": r"\operatorname{sum}", "vec": r"\operatorname{vec}", "norm1": None, "norm2": None}
 TEX_FUNCTIONS = {f.text[0]: f.latex for f in FUNCTIONS.values() if f.nargs == 1} | {"sqrt": r"\sqrt"}
@@ -23,8 +23,10 @@ def plain(f: Formula) -> str:
     """The text: products by a space, none after a prime or a closing bracket."""
     if f.op in ("number", "name"):
         return f.text
-    if f.op in ("+", "-", ">"):
+    if f.op in ("+", "-"):
         return f"{plain(f.args[0])} {f.op} {_fenced(f.args[1], SUM + 1)}"
+    if f.op == ">":
+        return f"({_bare(f)})"
     if f.op == "neg":
         return f"-{_fenced(f.args[0], PRODUCT)}"
     if f.op == "*":
@@ -41,7 +43,12 @@ def plain(f: Formula) -> str:
         return f"||{plain(f.args[0])}||"
     if f.op == "()":
         return f"({plain(f.args[0])})"
-    return f"{f.op}({', '.join(map(plain, f.args))})"
+    return f"{f.op}({', '.join(map(_bare, f.args))})"
+
+
+def _bare(f: Formula) -> str:
+    """The text inside a bracket, where a comparison needs none of its own."""
+    return f"{plain(f.args[0])} > {plain(f.args[1])}" if f.op == ">" else plain(f)
 
 
 def _fenced(f: Formula, least: int) -> str:
@@ -77,8 +84,10 @@ def tex(f: Formula) -> str:
         return f.text
     if f.op == "name":
         return tex_name(f.text)
-    if f.op in ("+", "-", ">"):
+    if f.op in ("+", "-"):
         return f"{tex(f.args[0])} {f.op} {_tex_fenced(f.args[1], SUM + 1)}"
+    if f.op == ">":
+        return rf"\left[{tex(f.args[0])} > {tex(f.args[1])}\right]"
     if f.op == "neg":
         return f"-{_tex_fenced(f.args[0], PRODUCT)}"
     if f.op == "*":

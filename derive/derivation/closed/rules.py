@@ -60,7 +60,8 @@ def transposed(p: Polynomial) -> Polynomial:
 
 
 def _primes(word: Word) -> int:
-    return sum(a.turned or (a.op == "inv" and _primes(a.args[0].terms[0].word) > 0) for a in word)
+    inside = ("inv", "fn", "had", "kron")
+    return sum(a.turned or (a.op in inside and any(_primes(p.terms[0].word) for p in a.args)) for a in word)
 
 
 def _least(words: list[Word]) -> Word:
@@ -196,6 +197,9 @@ def inner(word: Word) -> Polynomial:
             rest_word = _one_word(rest)
             if len(rest.terms) == 1 and rest.terms[0].coef == 1:
                 return of_atom(_inner_atom(turned(first) + rest_word))
+    for a, b in ((word[0], word[-1]), (turned_atom(word[-1]), turned_atom(word[0]))):
+        if len(word) == 2 and (a.op, b.op) == ("ones", "diagonal"):
+            return trace(b.args[0])
     if len(word) == 2 and word[0].op == word[1].op == "ones":
         return constant(word[0].shape[1] or 1)
     for n, a in enumerate(word):

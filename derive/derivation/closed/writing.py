@@ -16,7 +16,7 @@ from derive.language.formulas.syntax import Formula
 from derive.language.functions import FUNCTIONS
 
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
-from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, symmetrised
+from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, words_of
 from .printing import plain
 from .rules import scaled_by, transposed, turned, turned_atom
 
@@ -38,8 +38,9 @@ def number(n: Expr) -> Formula:
 class Writer:
     """Formulas of polynomials, each found once."""
 
-    def __init__(self, seen: Set[str] = frozenset()) -> None:
+    def __init__(self, seen: Set[str] = frozenset(), brackets: bool = True) -> None:
         self.seen = seen  # keys of sums that the definitions hold, whose signs are kept
+        self.brackets = brackets  # whether brackets are taken out of sums of scalars
         self.known: dict[tuple[str, str], Signed] = {}
 
     def formula(self, p: Polynomial) -> Formula:
@@ -58,9 +59,8 @@ class Writer:
         common, rest = content(p)
         if len(rest.terms) == 1:
             return self.monomial(common, self.word(rest.terms[0].word))
-        if p.is_scalar and common == Monomial(Integer(1)) and all(not m.word for m in rest.terms):
-            return self.scalar_sum(rest)
-        outer, inside = self.sum(rest)
+        lone = p.is_scalar and all(not m.word for m in rest.terms)
+        outer, inside = self.scalar_sum(rest) if lone else self.sum(rest)
         sign, f = self.monomial(common, [inside])
         return outer * sign, f
 
@@ -158,18 +158,28 @@ class Writer:
         return outer, found
 
     def scalar_sum(self, p: Polynomial) -> Signed:
-        """A sum of scalars: a squared norm or a product of brackets where it is one."""
+        """A sum of scalars, with the squared norm or the product of brackets that it holds."""
         found = [self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])]
-        root = root_of(p, self.seen)
-        if root is not None:
-            found.append((1, Formula("^", (Formula("norm2", (self.formula(root),)), number(Integer(2))))))
-        words = symmetrised(p)
-        if words is not None:
-            common, rest = content(words)
-            outer, inside = self.factor(rest)
+        for op in ("inner", "tr") if self.brackets else ():
+            some = tuple(m for m in p.terms if any(a.op == op for a, _ in m.scalars))
+            rest = [self.signed(Polynomial(p.shape, (m,))) for m in p.terms if m not in some]
+            common, bare = content(Polynomial(p.shape, some)) if len(some) > 1 else (Monomial(Integer(1)), p)
+            root = root_of(bare, self.seen) if len(some) > 1 else None
+            if root is not None:
+                square = Formula("^", (Formula("norm2", (self.root(root),)), number(Integer(2))))
+                found.append(self.added([self.monomial(common, [square]), *rest]))
+        for words in words_of(p) if self.brackets else ():
+            common, bare = content(words)
+            outer, inside = self.factor(bare)
             sign, f = self.monomial(common, inside)
             found.append((outer * sign, f))
         return min(found, key=lambda x: len(plain(x[1])))
+
+    def root(self, v: Polynomial) -> Formula:
+        """What stands in a norm, the way round that is shorter."""
+        if None in v.shape:
+            return self.formula(v)
+        return min(self.formula(v), self.formula(transposed(v)), key=lambda f: len(plain(f)))
 
     # -- products -----------------------------------------------------------------------------------------------------
 
@@ -271,7 +281,7 @@ class Writer:
             square = a.args[0] if a.op == "group" else of_atom(a)
             root = root_of(square, self.seen)
             if root is not None:
-                return _powered(Formula("norm2", (self.formula(root),)), 2 * e)
+                return _powered(Formula("norm2", (self.root(root),)), 2 * e)
         base = self.scalar_base(a)
         if e == Rational(1, 2):
             return Formula("sqrt", (base,))
@@ -299,9 +309,8 @@ class Writer:
         first, last = word[0].op == "ones", word[-1].op == "ones"
         if first or last:
             inside = word[first : len(word) - last]
-            if inside[0].shape[0] is None:
-                inside = turned(inside)
-            return Formula("sum", (_product(self.word(inside)),))
+            both = [_product(self.word(w)) for w in (inside, turned(inside))]
+            return Formula("sum", (min(both, key=lambda f: len(plain(f))),))
         return _product(self.word(word))
 
 

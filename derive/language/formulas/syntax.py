@@ -8,7 +8,8 @@ r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, an
     unary        = "-" unary | power
     power        = postfix [("^" | ".^") unary]
     postfix      = atom {"'" | "^T" | "^-T"}
-    atom         = NUMBER | NAME | NAME "(" sum {"," sum} ")" | "(" sum [">" sum] ")" | "||" sum "||"
+    atom         = NUMBER | NAME | NAME "(" value {"," value} ")" | "(" value ")" | "||" sum "||"
+    value        = sum [">" sum]
 
 The notation is that of matrixcalculus.org: ``*`` is the matrix product (or a scaling), ``.*`` acts element by element,
 ``'`` transposes, functions of numbers act on each element.  As in books, a product may go without its sign (``2 X'X``),
@@ -327,18 +328,22 @@ class _Parser:
         return 2 if ahead[:2] == ["^", "T"] else 3 if ahead == ["^", "-", "T"] else 0
 
     def bracketed(self, one: bool = False) -> tuple[Formula, ...]:
-        """What stands in a bracket, which is open: values with commas between, or one comparison."""
+        """What stands in a bracket, which is open: values or comparisons, with commas between."""
         before, self.in_norm = self.in_norm, False
-        args = [self.sum()]
-        if one and self.peek(">"):
-            self.n += 1
-            args = [Formula(">", (args[0], self.sum()))]
+        args = [self.comparison()]
         while not one and self.peek(","):
             self.n += 1
-            args.append(self.sum())
+            args.append(self.comparison())
         self.take(")")
         self.in_norm = before
         return tuple(args)
+
+    def comparison(self) -> Formula:
+        left = self.sum()
+        if not self.peek(">"):
+            return left
+        self.n += 1
+        return Formula(">", (left, self.sum()))
 
     def atom(self) -> Formula:
         kind, text, at = self.next()
