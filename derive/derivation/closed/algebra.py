@@ -152,5 +152,3 @@ def powers_of(pairs: Iterable[tuple[Atom, Expr]]) -> Scalars:
         old = found.get(a.key)
         found[a.key] = (a, old[1] + e if old else e)
     return tuple(found[k] for k in sorted(found) if found[k][1] != 0)
-
-

@@ -72,14 +72,14 @@ def groupings(p: Polynomial, seen: Set[str]) -> Iterator[list[Group]]:
         if left is not None:
             yield left
         rows, columns = p.shape
-        mirrored = _grouped([Monomial(m.coef, m.scalars, turned(m.word)) for m in p.terms], (columns, rows), apart, seen)
+        mirrored = _grouped(
+            [Monomial(m.coef, m.scalars, turned(m.word)) for m in p.terms], (columns, rows), apart, seen
+        )
         if mirrored is not None:
             yield [(transposed(b), m, transposed(a)) for a, m, b in mirrored]
 
 
-def _grouped(
-    terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, seen: Set[str]
-) -> list[Group] | None:
+def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, seen: Set[str]) -> list[Group] | None:
     """Groups ``prefix * rest`` by the first factor, those of one rest joined; None where nothing is shared.
 
     ``apart``: a term that is the first factor alone stands by itself instead of giving an identity.
@@ -105,7 +105,9 @@ def _grouped(
         common, bare = oriented(*content(rest), seen)
         left = Polynomial((shape[0], middle), (Monomial(common.coef, common.scalars, prefix),))
         alone = is_identity(bare)
-        same = next((n for n, g in enumerate(found) if not alone and (g[2].key, g[2].shape) == (bare.key, bare.shape)), None)
+        same = next(
+            (n for n, g in enumerate(found) if not alone and (g[2].key, g[2].shape) == (bare.key, bare.shape)), None
+        )
         if same is None:
             found.append((left, Monomial(Integer(1)), bare))
         else:

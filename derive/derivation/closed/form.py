@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,13 +13,13 @@ from derive.exact.compare import compare_gradient
 from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
 from derive.language.formulas.lower import lowered
-from derive.language.formulas.shapes import Conflict, shapes
+from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
 from derive.language.formulas.syntax import Declaration, Formula, parse_formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
 
-from .algebra import NoClosedForm, Polynomial
+from .algebra import NoClosedForm
 from .printing import plain, tex
 from .reading import Reader
 from .writing import Writer
@@ -79,7 +80,7 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
             text = plain(formula)
             if text in tried:
                 continue
-            proof = compare_gradient(d, name, equation, _read_back(text, value, equation, list(known.values())))
+            proof = compare_gradient(d, name, equation, read_back(text, equation, list(known.values())))
             if proof.verdict == PROVED:
                 inputs = [t for t in known.values() if t.name in formula.names()]
                 return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof)
@@ -90,9 +91,9 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
     raise DerivationError(f"a closed form of {name} was found and is not returned, for it is not proved:\n{found}")
 
 
-def _read_back(text: str, value: Polynomial, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:
-    """The text as ``dv.matrix`` reads it, at the letters of the equation."""
-    if not value.terms:
+def read_back(text: str, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:
+    """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name."""
+    if text == "0":
         return Integer(0)
     declared = {
         t.name: Declaration(tuple(t.axes), tuple(f.kind for f in t.facts if getattr(f, "kind", "") in FACTS))
@@ -101,15 +102,24 @@ def _read_back(text: str, value: Polynomial, equation: Equation, inputs: list[Te
     }
     formula = parse_formula(text).formula
     names, nodes, sizes = shapes(formula, declared)
-    if len(equation.idx) < 3:
-        for mine, axis in zip(nodes[id(formula)], value.shape, strict=True):
-            theirs = 1 if axis is None else int(axis) if axis.is_Integer else axis
-            sizes.unify(mine, theirs, f"{text} has another shape")
+    sides = [i.size for i in equation.idx] + [Integer(1)] * (2 - len(equation.idx))
+    if len(sides) == 2:
+        _fit(sizes, nodes[id(formula)], sides, text)
+    for f in formula.nodes() if len(sides) == 4 else ():
+        if f.op == "kron":
+            _fit(sizes, nodes[id(f.args[0])], sides[::2], text)
+            _fit(sizes, nodes[id(f.args[1])], sides[1::2], text)
     read = lowered(formula, names, nodes, sizes, declared, "closed_form")["closed_form"]
-    if len(equation.idx) < 3:
+    if len(sides) == 2:
         return read
     i, j, k, l = equation.idx  # noqa: E741
     return read[i * j.size + j, k * l.size + l]
+
+
+def _fit(sizes: Sizes, shape: Shape, axes: Sequence[Expr], text: str) -> None:
+    """The size of an identity or of ones is told by the equation, not by the text."""
+    for mine, axis in zip(shape, axes, strict=True):
+        sizes.unify(mine, int(axis) if axis.is_Integer else axis, f"{text} has another shape")
 
 
 def _declaration(t: Tensor) -> str:

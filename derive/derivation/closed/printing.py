@@ -7,7 +7,13 @@ from derive.language.functions import FUNCTIONS
 
 SUM, PRODUCT, UNARY, POWER, ATOM = range(5)
 LEVELS = {"+": SUM, "-": SUM, "neg": UNARY, "*": PRODUCT, "/": PRODUCT, ".*": PRODUCT, "./": PRODUCT}
-TEX_CALLS = {"inv": None, "det": r"\det", "logdet": r"\log\det", "tr": r"\operatorname{tr}", "diag": r"\operatorname{diag}"}
+TEX_CALLS = {
+    "inv": None,
+    "det": r"\det",
+    "logdet": r"\log\det",
+    "tr": r"\operatorname{tr}",
+    "diag": r"\operatorname{diag}",
+}
 TEX_CALLS |= {"sum": r"\operatorname{sum}", "vec": r"\operatorname{vec}", "norm1": None, "norm2": None}
 TEX_FUNCTIONS = {f.text[0]: f.latex for f in FUNCTIONS.values() if f.nargs == 1} | {"sqrt": r"\sqrt"}
 

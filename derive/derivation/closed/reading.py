@@ -7,7 +7,7 @@ from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
 
 from derive.language.functions import FUNCTIONS
-from derive.language.index import Index, Size
+from derive.language.index import Fresh, Index, Size
 from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read, Tensor
@@ -15,17 +15,7 @@ from derive.program.program import Equation, Program, Term
 
 from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
 from .network import Edge, contracted
-from .rules import (
-    apply,
-    determinant,
-    hadamard,
-    inverse,
-    log_determinant,
-    power,
-    symbolic_power,
-    times,
-    transposed,
-)
+from .rules import apply, determinant, hadamard, inverse, log_determinant, power, symbolic_power, times, transposed
 
 Place = tuple[Index | None, Index | None]
 
@@ -36,6 +26,8 @@ class Reader:
     def __init__(self, *programs: Program) -> None:
         self.programs = programs
         self.found: dict[str, Polynomial] = {}
+        used = [b.uid for p in programs for e in p for t in e.terms for b in (*e.idx, *t.bnd)]
+        self.fresh = Fresh(max(used, default=0) + 1)
         self.sums: set[str] = set()  # keys of the sums in the definitions
         names = [t.name for p in programs for t in p.inputs]
         self.ranks = {n: k for k, n in enumerate(dict.fromkeys(names))}
@@ -98,11 +90,27 @@ class Reader:
     def term(self, t: Term, idx: tuple[Index, ...]) -> Polynomial:
         if (blocks := radix_pairs(t)) is not None:
             return self.blocks(t, blocks, idx)
+        if (written := self.written_out(t)) is not None:
+            rows, columns = (*(i.size for i in idx), None, None)[:2]
+            result = Polynomial((rows, columns))
+            for part in written:
+                result += self.term(part, idx)
+            return result
         t, edges = self.tied(t, idx)
         factors = [a for f in t.fac for a in Mul.make_args(f)]
         for f in factors:
             edges += self.edges(f)
         return times(constant(t.coef), contracted(edges, t.bnd, idx))
+
+    def written_out(self, t: Term) -> list[Term] | None:
+        """The terms with a tensor of three axes or more replaced by its definition; None where the term has none."""
+        for n, f in enumerate(t.fac):
+            eq = self.equation_of(f.tensor) if isinstance(f, Read) and len(f.idx) > 2 else None
+            if eq is not None and eq.reduce is None:
+                rest = (*t.fac[:n], *t.fac[n + 1 :])
+                inside = eq.at(tuple(f.idx), self.fresh)
+                return [Term(t.coef * x.coef, (*rest, *x.fac), (*t.bnd, *x.bnd), (*t.rows, *x.rows)) for x in inside]
+        return None
 
     def blocks(self, t: Term, pairs: dict[Index, tuple[Index, Index]], idx: tuple[Index, ...]) -> Polynomial:
         """A term whose rows and columns are those of a Kronecker product, ``r = n i + k`` and ``c = n j + l``."""
@@ -205,7 +213,9 @@ class Reader:
         return times(self.pointwise(e, row, None), transposed(ones(column.size)))
 
     def bracket(self, c: Relational, row: Index | None, column: Index | None, shape: tuple[Axis, Axis]) -> Polynomial:
-        """``[a > b]`` of every element, written as the sign of a difference compared with 0."""
+        """The identity of ``[i = j]``; ``[a > b]`` of every element as a difference compared with 0."""
+        if isinstance(c, sympy.Eq) and row is not None and {c.lhs, c.rhs} == {row, column}:
+            return eye(row.size)
         kinds = {sympy.StrictGreaterThan: 1, sympy.StrictLessThan: -1}
         kind = kinds.get(type(c))
         if kind is None:

@@ -1,10 +1,10 @@
 r"""The identities of matrices that closed forms are normalised by, each an equation that holds for all arguments.
 
-    (A B)' = B' A'          inv(A B) = inv(B) inv(A) of square A, B      inv(A)' = inv(A')      inv(A) A = I
-    x' A y is a scalar      x' A y = y' A' x                             tr(A B) = tr(B A)      tr(A) = tr(A')
-    det(A B) = det A det B  diag(u) v = u .* v                           diag(u) 1 = u          diag(u) diag(v) = diag(u .* v)
-    M .* (u v') = diag(u) M diag(v)                                      M .* I = diag(diag(M))
-    exp(u + s 1) = exp(s) exp(u)       exp(u) .* exp(v) = exp(u + v)     exp(log s) = s         log(s exp(t)) = t + log s
+(A B)' = B' A'          inv(A B) = inv(B) inv(A) of square A, B      inv(A)' = inv(A')      inv(A) A = I
+x' A y is a scalar      x' A y = y' A' x                             tr(A B) = tr(B A)      tr(A) = tr(A')
+det(A B) = det A det B  diag(u) v = u .* v                           diag(u) 1 = u          diag(u) diag(v) = diag(u .* v)
+M .* (u v') = diag(u) M diag(v)                                      M .* I = diag(diag(M))
+exp(u + s 1) = exp(s) exp(u)       exp(u) .* exp(v) = exp(u + v)     exp(log s) = s         log(s exp(t)) = t + log s
 """
 
 from __future__ import annotations
@@ -159,7 +159,11 @@ def _line(word: Word) -> Polynomial:
             if word[n].op == "diag":
                 rest = _line(word[n + 1 :])
                 value = hadamard(word[n].args[0], rest)
-                return times(Polynomial((rows, value.shape[0]), (Monomial(Integer(1), (), word[:n]),)), value) if n else value
+                return (
+                    times(Polynomial((rows, value.shape[0]), (Monomial(Integer(1), (), word[:n]),)), value)
+                    if n
+                    else value
+                )
     return Polynomial((rows, columns), (Monomial(Integer(1), (), word),))
 
 
@@ -256,9 +260,7 @@ def kron(a: Polynomial, b: Polynomial) -> Polynomial:
     result = Polynomial(shape)
     for m in a.terms:
         for n in b.terms:
-            args = tuple(
-                Polynomial(p.shape, (Monomial(Integer(1), (), x.word),)) for p, x in ((a, m), (b, n))
-            )
+            args = tuple(Polynomial(p.shape, (Monomial(Integer(1), (), x.word),)) for p, x in ((a, m), (b, n)))
             made = of_atom(Atom("kron", shape, args))
             result += scaled_by(made, m.coef * n.coef, (*m.scalars, *n.scalars))
     return result
@@ -446,7 +448,9 @@ def apply(name: str, p: Polynomial) -> Polynomial:
         m = p.terms[0]
         inside = [(a, e) for a, e in m.scalars if a.op == "fn" and a.text == "exp"]
         if inside:
-            result = apply("log", Polynomial(p.shape, (Monomial(m.coef, tuple(x for x in m.scalars if x not in inside)),)))
+            result = apply(
+                "log", Polynomial(p.shape, (Monomial(m.coef, tuple(x for x in m.scalars if x not in inside)),))
+            )
             for a, e in inside:
                 result += a.args[0].scaled(e)
             return result
@@ -523,4 +527,3 @@ def symbolic_power(base: Polynomial, exponent: Polynomial) -> Polynomial:
     if not (base.is_scalar and exponent.is_scalar):
         raise NoClosedForm("a power of a tensor whose exponent is no number")
     return of_atom(Atom("pow", (None, None), (base, exponent)))
-

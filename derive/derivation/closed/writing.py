@@ -86,7 +86,9 @@ class Writer:
             made = self.added(parts)
             text = plain(made[1])
             lone = any(len(a.terms) == len(b.terms) == 1 for a, _, b in groups)
-            lone = lone and any(len(m.word) > 2 for g in groups for p in (g[0], g[2]) if len(p.terms) > 1 for m in p.terms)
+            lone = lone and any(
+                len(m.word) > 2 for g in groups for p in (g[0], g[2]) if len(p.terms) > 1 for m in p.terms
+            )
             cost = (len(groups) > 1) * (BRACKET + lone * LONE) + IDENTITY * max(0, text.count("eye(") - identities)
             found.append((len(text) + cost, made))
         if p.shape[0] is None and p.shape[1] is not None:
@@ -127,17 +129,9 @@ class Writer:
             for own, other in joined.values():
                 common, rest = oriented(*content(own), self.seen)
                 pair = (rest, other) if place else (other, rest)
-                parts.append(self.monomial(common, [Formula("kron", tuple(map(self.sized, pair)))]))
+                parts.append(self.monomial(common, [Formula("kron", tuple(map(self.formula, pair)))]))
             found.append(self.added(parts))
         return min(found, key=lambda x: len(plain(x[1])))
-
-    def sized(self, p: Polynomial) -> Formula:
-        """A factor of a Kronecker product; an identity with its size, which nothing else there tells."""
-        if is_identity(p) and p.shape[0] is not None:
-            if not (p.shape[0].is_Symbol or p.shape[0].is_Integer):
-                raise NoClosedForm(f"an identity of size {p.shape[0]}")
-            return Formula("eye", (Formula("name", text=str(p.shape[0])),))
-        return self.formula(p)
 
     def factor(self, p: Polynomial) -> tuple[int, list[Formula]]:
         """A sign and the factors of a polynomial without common ones; none of an identity."""
@@ -233,7 +227,7 @@ class Writer:
         if a.op == "fn":
             return self.function(a), False
         if a.op == "kron":
-            return Formula("kron", tuple(map(self.sized, a.args))), False
+            return Formula("kron", tuple(map(self.formula, a.args))), False
         raise NoClosedForm(f"{a.op} has no notation")
 
     def inverse(self, a: Atom) -> tuple[Formula, bool]:

@@ -234,7 +234,9 @@ class Lowering:
         inverted = exponent.op == "neg"
         n = int((exponent.args[0] if inverted else exponent).text)
         if not 1 <= n <= LONGEST_POWER:
-            raise UnsupportedError(f"in {f}: matrix powers from 1 to {LONGEST_POWER}, and of the inverse from -1, are accepted")
+            raise UnsupportedError(
+                f"in {f}: matrix powers from 1 to {LONGEST_POWER}, and of the inverse from -1, are accepted"
+            )
         letters = [self.letter(self.shape(base)[1]) for _ in range(n - 1)]
         found = Integer(1)
         for i, j in itertools.pairwise([row, *letters, column]):
