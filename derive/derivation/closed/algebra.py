@@ -11,7 +11,7 @@ alike are one value (:attr:`Polynomial.key`); which identities bring them there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias

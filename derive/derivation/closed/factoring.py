@@ -10,7 +10,8 @@ import sympy
 from sympy import Expr, Integer, Rational
 
 from .algebra import Atom, Axis, Monomial, Polynomial, Scalars, Word, collected, eye, word_key
-from .rules import from_factors, scaled_by, sorted_factors, split, times, trace, transposed, turned
+from .rules import from_factors, scaled_by, split, times, trace
+from .transposes import sorted_factors, transposed, turned
 
 MOST_SQUARES = 5
 

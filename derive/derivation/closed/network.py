@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from derive.language.index import Index
 
 from .algebra import NoClosedForm, Polynomial, constant, ones
-from .rules import diag, diagonal, hadamard, kron, times, trace, transposed
+from .functions import kron
+from .rules import diag, diagonal, hadamard, times, trace
+from .transposes import transposed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Term
 
 from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
+from .functions import apply, determinant, inverse, log_determinant, symbolic_power
 from .network import Edge, contracted
-from .rules import apply, determinant, hadamard, inverse, log_determinant, power, symbolic_power, times, transposed
+from .rules import hadamard, power, times
+from .transposes import transposed
 
 Place = tuple[Index | None, Index | None]
 

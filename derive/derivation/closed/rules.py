@@ -9,8 +9,6 @@ exp(u + s 1) = exp(s) exp(u)       exp(u) .* exp(v) = exp(u + v)     exp(log s) 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sympy import Expr, Integer
 
 from .algebra import (
@@ -27,47 +25,8 @@ from .algebra import (
     of_atom,
     ones,
     powers_of,
-    word_key,
 )
-
-# -- transposes -------------------------------------------------------------------------------------------------------
-
-
-def turned_atom(a: Atom) -> Atom:
-    """The transpose of an atom, written as far inside as it goes."""
-    rows, columns = a.shape
-    if a.is_scalar or a.symmetric or a.op in ("eye", "diag"):
-        return a
-    if a.op == "kron":
-        return replace(a, shape=(columns, rows), args=tuple(map(transposed, a.args)))
-    if a.op == "inv" or (a.op in ("had", "fn") and None not in a.shape):
-        if a.op == "inv":
-            return _inverse_atom(transposed(a.args[0]))
-        made = sorted_factors([(transposed(p), e) for p, e in _factors(a)]) if a.op == "had" else None
-        args = tuple(p for p, _ in made) if made else tuple(map(transposed, a.args))
-        powers = tuple(e for _, e in made) if made else ()
-        return Atom(a.op, (columns, rows), args, a.text, powers)
-    return replace(a, shape=(columns, rows), turned=not a.turned)
-
-
-def turned(word: Word) -> Word:
-    return tuple(map(turned_atom, reversed(word)))
-
-
-def transposed(p: Polynomial) -> Polynomial:
-    rows, columns = p.shape
-    return collected((columns, rows), (Monomial(m.coef, m.scalars, turned(m.word)) for m in p.terms))
-
-
-def _primes(word: Word) -> int:
-    inside = ("inv", "fn", "had", "kron")
-    return sum(a.turned or (a.op in inside and any(_primes(p.terms[0].word) for p in a.args)) for a in word)
-
-
-def _least(words: list[Word]) -> Word:
-    """Of words of one value, the one with the fewest transposes."""
-    return min(words, key=lambda w: (_primes(w), word_key(w)))
-
+from .transposes import Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
 
 # -- products ---------------------------------------------------------------------------------------------------------
 
@@ -215,7 +174,7 @@ def inner(word: Word) -> Polynomial:
 
 
 def _inner_atom(word: Word) -> Atom:
-    w = _least([word, turned(word)])
+    w = least([word, turned(word)])
     return Atom("inner", (None, None), (Polynomial((None, None), (Monomial(Integer(1), (), w),)),))
 
 
@@ -250,20 +209,8 @@ def _trace(word: Word, n: Axis) -> Polynomial:
             rows = around[0].shape[0] if around else before[k].shape[0]
             return _trace(around or _one_word(eye(rows or Integer(1))), rows)
     rotations = [w[k:] + w[:k] for w in (word, turned(word)) for k in range(len(word))]
-    w = _least(rotations)
+    w = least(rotations)
     return of_atom(Atom("tr", (None, None), (Polynomial((w[0].shape[0],) * 2, (Monomial(Integer(1), (), w),)),)))
-
-
-def kron(a: Polynomial, b: Polynomial) -> Polynomial:
-    """The Kronecker product of two matrices, multiplied out."""
-    shape = a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]
-    result = Polynomial(shape)
-    for m in a.terms:
-        for n in b.terms:
-            args = tuple(Polynomial(p.shape, (Monomial(Integer(1), (), x.word),)) for p, x in ((a, m), (b, n)))
-            made = of_atom(Atom("kron", shape, args))
-            result += scaled_by(made, m.coef * n.coef, (*m.scalars, *n.scalars))
-    return result
 
 
 def diag(v: Polynomial) -> Polynomial:
@@ -299,30 +246,16 @@ def _diagonal(word: Word, n: Axis) -> Polynomial:
     for end in (0, -1):
         if word[end].op == "diag":
             return hadamard(word[end].args[0], _diagonal(word[1:] if end == 0 else word[:-1], n))
-    w = _least([word, turned(word)])
+    w = least([word, turned(word)])
     return of_atom(Atom("diagonal", (n, None), (Polynomial((n, n), (Monomial(Integer(1), (), w),)),)))
 
 
 # -- elementwise ------------------------------------------------------------------------------------------------------
 
-Factor = tuple[Polynomial, Expr]
-
-
-def _factors(a: Atom) -> list[Factor]:
-    return list(zip(a.args, a.powers, strict=True))
-
 
 def split(a: Atom) -> list[Factor]:
     """The factors of an elementwise product, one of anything else."""
-    return _factors(a) if a.op == "had" and not a.turned else [(of_atom(a), Integer(1))]
-
-
-def sorted_factors(pairs: list[Factor]) -> list[Factor]:
-    found: dict[str, Factor] = {}
-    for p, e in pairs:
-        old = found.get(p.key)
-        found[p.key] = (p, (old[1] if old else 0) + e)
-    return [found[k] for k in sorted(found) if found[k][1] != 0]
+    return factors_of(a) if a.op == "had" and not a.turned else [(of_atom(a), Integer(1))]
 
 
 def _factors_of_word(word: Word) -> list[Factor]:
@@ -434,96 +367,3 @@ def exponential(p: Polynomial) -> Polynomial:
     if not rest.terms:
         return factor if p.is_scalar else times(factor, from_factors([], p.shape))
     return times(factor, of_atom(Atom("fn", p.shape, (rest,), "exp")))
-
-
-def apply(name: str, p: Polynomial) -> Polynomial:
-    """A function of one number, of every element."""
-    if p.shape[0] is None and p.shape[1] is not None:
-        return transposed(apply(name, transposed(p)))
-    if name == "exp":
-        return exponential(p)
-    if name in ("Abs", "sign") and p.terms and p.terms[0].coef.is_negative:
-        return apply(name, p.scaled(-1)).scaled(-1 if name == "sign" else 1)
-    if name == "log" and len(p.terms) == 1 and p.is_scalar:
-        m = p.terms[0]
-        inside = [(a, e) for a, e in m.scalars if a.op == "fn" and a.text == "exp"]
-        if inside:
-            result = apply(
-                "log", Polynomial(p.shape, (Monomial(m.coef, tuple(x for x in m.scalars if x not in inside)),))
-            )
-            for a, e in inside:
-                result += a.args[0].scaled(e)
-            return result
-        if p.number == 1:
-            return constant(0)
-    return of_atom(Atom("fn", p.shape, (p,), name))
-
-
-# -- inverses and determinants ----------------------------------------------------------------------------------------
-
-
-def _all_square(word: Word) -> bool:
-    return all(a.shape[0] == a.shape[1] and a.shape[0] is not None for a in word)
-
-
-def _inverse_atom(p: Polynomial) -> Atom:
-    symmetric = transposed(p).key == p.key
-    return Atom("inv", p.shape, (p,), symmetric=symmetric)
-
-
-def inverse(p: Polynomial) -> Polynomial:
-    """The inverse of a square matrix."""
-    if not p.terms:
-        raise NoClosedForm("the inverse of 0")
-    if len(p.terms) == 1:
-        m = p.terms[0]
-        word: Word = ()
-        lone = tuple((a, -e) for a, e in m.scalars)
-        if _all_square(m.word):
-            result = eye(p.shape[0] or Integer(1))
-            for a in reversed(m.word):
-                result = times(result, _inverse_of(a))
-            return scaled_by(result, 1 / m.coef, lone)
-        word = m.word
-        bare = Polynomial(p.shape, (Monomial(Integer(1), (), word),))
-        return scaled_by(of_atom(_inverse_atom(bare)), 1 / m.coef, lone)
-    lead = p.terms[0].coef
-    return of_atom(_inverse_atom(p.scaled(1 / lead))).scaled(1 / lead)
-
-
-def _inverse_of(a: Atom) -> Polynomial:
-    if a.op == "inv":
-        return a.args[0]
-    if a.op == "diag":
-        return diag(power(a.args[0], Integer(-1)))
-    return of_atom(a) if a.op == "eye" else of_atom(_inverse_atom(of_atom(a)))
-
-
-def determinant(p: Polynomial) -> Polynomial:
-    if len(p.terms) == 1 and p.terms[0].coef == 1 and not p.terms[0].scalars and _all_square(p.terms[0].word):
-        result = constant(1)
-        for a in p.terms[0].word:
-            if a.op == "inv":
-                result = times(result, power(determinant(a.args[0]), Integer(-1)))
-            elif a.op != "eye":
-                result = times(result, of_atom(Atom("det", (None, None), (_untransposed(of_atom(a)),))))
-        return result
-    return of_atom(Atom("det", (None, None), (_untransposed(p),)))
-
-
-def _untransposed(p: Polynomial) -> Polynomial:
-    return min((p, transposed(p)), key=lambda q: (sum(_primes(m.word) for m in q.terms), q.key))
-
-
-def log_determinant(p: Polynomial) -> Polynomial:
-    word = p.terms[0].word if len(p.terms) == 1 else ()
-    if len(word) == 1 and word[0].op == "inv" and p.terms[0].coef == 1 and not p.terms[0].scalars:
-        return log_determinant(word[0].args[0]).scaled(-1)
-    return of_atom(Atom("logdet", (None, None), (_untransposed(p),)))
-
-
-def symbolic_power(base: Polynomial, exponent: Polynomial) -> Polynomial:
-    """``a^b`` of scalars."""
-    if not (base.is_scalar and exponent.is_scalar):
-        raise NoClosedForm("a power of a tensor whose exponent is no number")
-    return of_atom(Atom("pow", (None, None), (base, exponent)))

@@ -18,7 +18,8 @@ from derive.language.functions import FUNCTIONS
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
 from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, words_of
 from .printing import plain
-from .rules import scaled_by, transposed, turned, turned_atom
+from .rules import scaled_by
+from .transposes import transposed, turned, turned_atom
 
 Signed = tuple[int, Formula]
 # Characters that a sum counts more: inside a product, for a bracket beside a lone term, for an identity made by factoring.

@@ -1,12 +1,12 @@
 """Closed forms: the book's formulas beside ours, each proved; what has none says why."""
 
 import pytest
+from cookbook import COOKBOOK
 
 import derive as dv
 from derive.derivation.closed.form import read_back
 from derive.derivation.closed.reading import Reader
 from derive.program.ingest import ingest
-from cookbook import COOKBOOK
 
 # Where ours is another form than the book's, or there is none, and why.
 DIFFERENT = {
@@ -117,9 +117,9 @@ def test_tensors_in_index_notation():
     ("d", "name", "why"),
     [
         (dv.derive_matrix("logdet(X)", "X", order=2), "H_X_X", "commutation matrix.*in index notation it is"),
-        (dv.backprop(dv.parse("x: float[i]; loss = sum[i](x[i]*x[i+1])")["loss"]), "x", r"the read x\[.*\]"),
+        (dv.backprop(dv.parse("x: float[i]; loss = sum[i](x[i]*x[i+1])")["loss"], "x"), "x", r"the read x\[.*\]"),
         (
-            dv.backprop(dv.parse("x: float[i,j,k]; loss = sum[i,j,k](x[i,j,k]^2)")["loss"]),
+            dv.backprop(dv.parse("x: float[i,j,k]; loss = sum[i,j,k](x[i,j,k]^2)")["loss"], "x"),
             "x",
             "x has 3 axes|dx has 3 axes",
         ),
