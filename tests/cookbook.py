@@ -1,8 +1,9 @@
-"""The 92 formulas that closed forms are judged by: the Matrix Cookbook's section 2 (numbers are its equations) and the
-examples of matrixcalculus.org (mc): what is differentiated, by what, the declarations, and the book's form in the grammar of ``dv.matrix``.
+"""The 92 formulas that closed forms are judged by.
 
-A sum over powers is written out for the power at hand; where no form stands, the book's needs the commutation matrix or a
-reshape, which have no notation here.
+The Matrix Cookbook's section 2 (numbers are its equations) and the examples of matrixcalculus.org (mc): what is
+differentiated, by what, how often, the declarations, and the book's form in the grammar of ``dv.matrix``.  A sum over powers
+is written out for the power at hand; where no form stands, the book's needs the commutation matrix or a reshape, which have no
+notation here.
 """
 
 COOKBOOK = (

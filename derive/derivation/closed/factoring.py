@@ -22,7 +22,7 @@ def content(p: Polynomial) -> tuple[Monomial, Polynomial]:
     """The coefficient and the scalars that all terms share, and the rest; the first positive term stays positive."""
     shared: dict[str, tuple[Atom, Expr]] = {}
     first = {a.key: (a, e) for a, e in p.terms[0].scalars} if p.terms else {}
-    for key, (a, e) in first.items():
+    for key, (a, _) in first.items():
         exponents = [next((x for b, x in m.scalars if b.key == key), Integer(0)) for m in p.terms]
         if all(x.is_number for x in exponents) and (all(x > 0 for x in exponents) or all(x < 0 for x in exponents)):
             shared[key] = (a, min(exponents, key=abs))
@@ -87,8 +87,8 @@ def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, s
     """
     by_first: dict[str, list[Monomial]] = {}
     for m in terms:
-        alone = " alone" if apart and len(m.word) == 1 else ""
-        by_first.setdefault(m.word[0].key + alone, []).append(m)
+        suffix = " alone" if apart and len(m.word) == 1 else ""
+        by_first.setdefault(m.word[0].key + suffix, []).append(m)
     found: list[Group] = []
     for group in by_first.values():
         prefix = _prefix([m.word for m in group])
@@ -169,8 +169,8 @@ def _lone(m: Monomial, op: str) -> Word | None:
 def root_of(p: Polynomial, seen: Set[str]) -> Polynomial | None:
     """A vector v with ``v'v`` the polynomial, or a matrix with ``tr(V'V)``; None where none is found."""
     for op in ("inner", "tr"):
-        squares = [_roots(m, op) for m in p.terms]
-        for first in (squares := [r for r in squares if r]) and squares[0]:
+        squares = [r for m in p.terms if (r := _roots(m, op))]
+        for first in squares[0] if squares else ():
             alike = [next((r for r in roots if r.shape == first.shape), None) for roots in squares[1:]]
             rest = [r for r in alike if r is not None]
             if len(rest) < len(alike) or len(rest) >= MOST_SQUARES:

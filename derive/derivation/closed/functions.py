@@ -11,7 +11,10 @@ from .transposes import inverse_atom, primes, transposed
 
 def kron(a: Polynomial, b: Polynomial) -> Polynomial:
     """The Kronecker product of two matrices, multiplied out."""
-    shape = a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]
+    (i, j), (k, l) = a.shape, b.shape  # noqa: E741
+    if i is None or j is None or k is None or l is None:
+        raise NoClosedForm("a Kronecker product of vectors")
+    shape = i * k, j * l
     result = Polynomial(shape)
     for m in a.terms:
         for n in b.terms:

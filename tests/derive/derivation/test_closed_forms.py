@@ -113,16 +113,17 @@ def test_tensors_in_index_notation():
     assert str(d.closed_form(W)) == "2 x'(x W + vector(1) c' - y) / size(B)"
 
 
+def written(text, by):
+    found = dv.parse(text)
+    return dv.backprop(found["loss"], [found[by]])
+
+
 @pytest.mark.parametrize(
     ("d", "name", "why"),
     [
         (dv.derive_matrix("logdet(X)", "X", order=2), "H_X_X", "commutation matrix.*in index notation it is"),
-        (dv.backprop(dv.parse("x: float[i]; loss = sum[i](x[i]*x[i+1])")["loss"], "x"), "x", r"the read x\[.*\]"),
-        (
-            dv.backprop(dv.parse("x: float[i,j,k]; loss = sum[i,j,k](x[i,j,k]^2)")["loss"], "x"),
-            "x",
-            "x has 3 axes|dx has 3 axes",
-        ),
+        (written("x: float[i]; loss = sum[i](x[i]*x[i+1])", "x"), "x", r"the read x\[.*\]"),
+        (written("x: float[i,j,k]; loss = sum[i,j,k](x[i,j,k]^2)", "x"), "x", "x has 3 axes|dx has 3 axes"),
     ],
 )
 def test_what_has_none_says_why(d, name, why):
