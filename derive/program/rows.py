@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy
 from sympy import Basic, Expr, Integer, Piecewise, Pow
 from sympy.core.relational import Relational
@@ -11,8 +13,9 @@ from derive.language import affine
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
-from .program import Row
+from .program import Equation, Row
 
+POLES = ("log", "asin", "acos", "acosh", "atanh")
 SINGULAR = ("log", "exp", "cosh", "sinh", "tan", "asin", "acos", "acosh", "atanh")
 
 
@@ -68,6 +71,19 @@ def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
     return [], f
 
 
+def implied(row: Row, by: Iterable[Row]) -> bool:
+    """Whether an inequality of whole numbers follows from one of others: ``0 <= e`` from ``2 <= e``."""
+    if row.op not in ("<=", "<"):
+        return row in by
+    gaps = (_gap(row) - _gap(other) for other in by if other.op in ("<=", "<"))
+    return any((found := sympy.expand(g)).is_Integer and found >= 0 for g in gaps)
+
+
+def _gap(row: Row) -> Expr:
+    """What is at least 0 where an inequality of whole numbers holds."""
+    return row.rhs - row.lhs - (1 if row.op == "<" else 0)
+
+
 def may_be_singular(e: Basic) -> bool:
     """Whether an expression may be infinite or NaN somewhere: a quotient, a root, a logarithm or an exponential of reads.
 
@@ -80,6 +96,22 @@ def may_be_singular(e: Basic) -> bool:
     if type(e).__name__ in SINGULAR:
         return e.has(Read)
     return any(may_be_singular(a) for a in e.args)
+
+
+def singular(equations: Iterable[Equation]) -> frozenset[str]:
+    """The tensors that hold a quotient, a root or a logarithm for every value of their indices, whatever is guarded later.
+
+    An exponential is infinite only by overflow, and that is not what a condition on an index keeps away.
+    """
+
+    def is_pole(e: Basic) -> bool:
+        if isinstance(e, Pow) and not (e.exp.is_Integer and e.exp.is_positive):
+            return e.has(Read)
+        return type(e).__name__ in POLES and e.has(Read)
+
+    return frozenset(
+        e.name for e in equations for t in e.terms if not t.bnd and not t.rows and any(map(is_pole, t.fac))
+    )
 
 
 def guard_of(f: Expr) -> Basic | None:

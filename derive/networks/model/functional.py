@@ -18,7 +18,7 @@ from derive.networks.layers.builder import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 
-from . import objective
+from . import habits, objective
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
 from .serialise import graph_from_dict, graph_to_dict
@@ -91,6 +91,10 @@ class Model:
         called = dict(outputs) if isinstance(outputs, dict) else output_names(wanted, names)
         self._plan = Plan(name, given, every, names, called, self._shape_said)
         self.training, self.inference = self._plan.connect()
+        habits.tell_unflattened(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise habits.missing(self, name)
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 
@@ -332,8 +336,11 @@ class Model:
         return graph_to_dict(self.name, plan.inputs, plan.nodes, plan.names, plan.outputs)
 
     @classmethod
-    def from_dict(cls, data: dict) -> Model:
+    def from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
         """The network that :meth:`to_dict` wrote, a Sequential where it was one.
+
+        Layers of your own are written by the names of their classes.  These are looked for among ``layers`` and among the
+        subclasses of ``L.Layer`` that are imported already; nothing is imported because a file names it.
 
         >>> from derive import Sequential, layers as L
         >>> model = Sequential([L.Dense(3, activation="relu")], input_shape=(2,))
@@ -341,7 +348,7 @@ class Model:
         True
         """
         try:
-            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data)
+            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data, layers)
         except DeriveError:
             raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -357,8 +364,8 @@ class Model:
         return self  # nothing of it changes once it is made
 
     @classmethod
-    def _from_dict(cls, data: dict) -> Model:
-        return Model(*graph_from_dict(data), data["name"])
+    def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
+        return Model(*graph_from_dict(data, layers), data["name"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"

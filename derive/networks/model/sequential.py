@@ -41,7 +41,7 @@ class Sequential(Model):
 
     _shape_said = "Sequential: an axis of input_shape"
 
-    def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
+    def __init__(self, layers: Sequence, input_shape: Sequence[int] | None = None, name: str = "model"):
         if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
             raise DeriveError(
                 f"Sequential: layers is {type(layers).__name__}; give a list, as in "
@@ -49,6 +49,11 @@ class Sequential(Model):
             )
         if not layers:
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
+        if input_shape is None:
+            raise ShapeError(
+                "Sequential: input_shape is not given; give the shape of one example without the batch axis, as in "
+                "Sequential([...], input_shape=(64,)), or (28, 28, 1) for images"
+            )
         if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
             raise ShapeError(
                 f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "
@@ -80,8 +85,8 @@ class Sequential(Model):
         }
 
     @classmethod
-    def _from_dict(cls, data: dict) -> Sequential:
-        return Sequential([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+    def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Sequential:
+        return Sequential([layer_from(c, layers) for c in data["layers"]], data["input_shape"], data["name"])
 
     @staticmethod
     def _wrote(data: dict) -> bool:

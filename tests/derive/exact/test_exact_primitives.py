@@ -17,7 +17,7 @@ from derive.language.functions import NAMES
 CANDIDATES = ("-1.3", "-0.6", "0.3", "0.45", "1.7", "2.5")
 POINTS = {f.name: [p for p in CANDIDATES if f.domain[0] < float(p) < f.domain[1]] for f in LANGUAGE.values()}
 UNARY = [n for n, p in FUNCTIONS.items() if p.nargs == 1]
-BINARY = [n for n, p in FUNCTIONS.items() if p.nargs == 2]
+BINARY = [n for n, p in FUNCTIONS.items() if p.nargs == 2 and n != "polygamma"]  # whose first argument is no number
 OWN = {n: f.form for n, f in LANGUAGE.items() if f.form.__module__ == nodes.__name__}
 
 
@@ -41,6 +41,7 @@ def sympy_value(name, *points):
         "minimum": sympy.Min,
         "stop_gradient": lambda x: x,
         "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)),
+        "logaddexp": lambda a, b: sympy.log(sympy.exp(a) + sympy.exp(b)),
         "softplus": lambda x: sympy.log(1 + sympy.exp(x)),
     }.get(name) or getattr(sympy, name)
     return meaning(*(sympy.Rational(p) for p in points)).evalf(60)
@@ -76,14 +77,31 @@ def test_tangents_of_two_arguments(name):
     for a, b in (("0.3", "1.1"), ("1.1", "0.3")):
         x, y = F.rational(Fraction(a)), F.rational(Fraction(b))
         value, tangent = D.call(name, ((Fraction(1), (x, F.mp.mpf(2))),), ((Fraction(1), (y, F.mp.mpf(5))),))
+        if name == "logaddexp":
+            share = 1 / (1 + F.mp.exp(y - x))
+            assert abs(value - F.mp.mpf(str(sympy_value(name, a, b)))) < F.mp.mpf(10) ** -50
+            assert abs(tangent - 2 * share - 5 * (1 - share)) < F.mp.mpf(10) ** -50
+            continue
         assert value == F.mp.mpf(str(sympy_value(name, a, b))) or abs(value - x) * abs(value - y) == 0
         assert tangent == (2 if value == x else 5)
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_polygamma_is_the_derivative_of_the_one_before(order):
+    F = RealField()
+    D = DualField(F)
+    x = F.rational(Fraction(7, 3))
+    value, tangent = D.call("polygamma", ((Fraction(order), D.one),), ((Fraction(1), (x, F.mp.mpf(2))),))
+    assert abs(value - F.mp.psi(order, x)) < F.mp.mpf(10) ** -50
+    assert abs(tangent - 2 * F.mp.psi(order + 1, x)) < F.mp.mpf(10) ** -50
+    M = modular()
+    assert M.call("polygamma", ((1, M.one),), arg(5)) != M.call("polygamma", ((2, M.one),), arg(5))
 
 
 def test_a_tie_goes_to_the_first_argument():
     F = RealField()
     D = DualField(F)
-    for name in BINARY:
+    for name in set(BINARY) - {"logaddexp"}:  # which has no kink
         _, tangent = D.call(name, ((Fraction(1), (F.one, F.mp.mpf(2))),), ((Fraction(1), (F.one, F.mp.mpf(5))),))
         assert tangent == 2, name
 
