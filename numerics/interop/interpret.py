@@ -267,7 +267,11 @@ class Interpreter:
                 continue
             break
         if isinstance(e, Piecewise) and all(r.tensor.dtype == "int" for r in e.atoms(Read)):
-            e = self._replaced_labels(e, size, op)
+            raise refuse(
+                op,
+                f"the index {e} puts other labels in the place of some, and no range is known of those given; accepted: "
+                f"labels in range everywhere, and a weight of 0 for those that do not count",
+            )
         if isinstance(e, Read) and e.tensor.is_input:
             self.below.setdefault(e.tensor.name, size)
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):
@@ -276,15 +280,6 @@ class Interpreter:
             )
         self.within(e, size)
         return e
-
-    def _replaced_labels(self, e: Piecewise, size: Expr, op: Op) -> Expr:
-        """Labels with others in the place of those that are none: in range by what is chosen, whatever is given."""
-        over = sorted((i for i in e.free_symbols if isinstance(i, Index)), key=lambda i: -i.uid)
-        read = self.named(Value(tuple((i,) for i in over), e, "int"), op, "label").body
-        t = read.tensor
-        made = Tensor(t.name, t.axes, t.letters, "int", size, "computed", definition=t.definition)
-        self.names[t.name] = made
-        return Read(made, *read.idx)
 
     def within(self, e: Expr, size: Expr) -> None:
         """Say of sizes that they are one, or that their numbers decide, where an index is in range by those alone."""
