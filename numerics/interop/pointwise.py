@@ -199,6 +199,8 @@ def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 
     def body(w: Any, *found: Any) -> Any:
         if which.kind == "bool":
+            if sympy.nan in found:  # where JAX has no value there is none here
+                return found[0] if found[1] is sympy.nan else found[1]
             if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
                 found = (-sympy.oo, *found[1:])
             return chosen([(found[1], w), (found[0], sympy.true)])
