@@ -87,7 +87,7 @@ CASES = (
     Case("conv 5x5 32->64", lambda: [L.Conv2D(64, 5)], (14, 14, 32), one_convolution(), 1.0, torch=eager.convolution()),
     Case(
         "conv 3x3 stride 2 32->64",
-        lambda: [L.Conv2D(64, 3, stride=2)],
+        lambda: [L.Conv2D(64, 3, strides=2)],
         (28, 28, 32),
         one_convolution(2),
         1.0,
@@ -122,7 +122,7 @@ CASES = (
     ),
     Case(
         "max pool 3/2",
-        lambda: [L.MaxPool2D(3, stride=2)],
+        lambda: [L.MaxPool2D(3, strides=2)],
         (29, 29, 32),
         lambda p, x: max_pool(x, 3, 2),
         5.0,

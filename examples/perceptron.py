@@ -34,9 +34,9 @@ def main(picture: str | None = None) -> tuple[nx.Perceptron, nx.Perceptron]:
         plots.save(plots.decision_boundary(setosa, x, label, ("petal length", "petal width")), picture)
 
     forward = nx.compile(step.forward())  # the same weights in the network of a step
-    (answers,) = forward(
-        x=np.float32(x), dense_1_kernel=np.float32(setosa.kernel), dense_1_bias=np.float32(setosa.bias)
-    )
+    answers = forward(x=np.float32(x), dense_1_kernel=np.float32(setosa.kernel), dense_1_bias=np.float32(setosa.bias))[
+        "dense_1"
+    ]
     print(f"a threshold layer with these weights answers alike: {np.array_equal(answers[:, 0], setosa.predict(x))}")
     return setosa, virginica
 

@@ -37,6 +37,16 @@ NAMES = {
 # modules whose functions go by the module's name, as in nx.plots.curves
 SPACES = {"minimize": "minimize", "pictures": "pages.pictures", "plots": "pages.plots"}
 
+# what those who know Keras look for
+ELSEWHERE = {
+    "ModelCheckpoint": "; trainer.fit(..., checkpoint='run/') writes the run after every epoch, resume=True goes on",
+    "CSVLogger": "; callbacks=[nx.Log('run/log.tsv')] writes a line an epoch",
+    "TensorBoard": "; callbacks=[nx.Log('run/log.tsv')] writes a line an epoch, nx.plots.curves draws it",
+    "ReduceLROnPlateau": "; optimizer=optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()), or learning_rate=",
+    "LearningRateScheduler": "; Trainer(..., optimizer=optax.adam, learning_rate=optax.cosine_decay_schedule(1e-3, 1000))",
+    "load_model": "; nx.load('run/') reads what trainer.save('run/') wrote",
+}
+
 _MODULE_OF = {name: module for module, names in NAMES.items() for name in names.split()}
 __all__ = list({**_MODULE_OF, **SPACES})
 
@@ -47,7 +57,7 @@ def __getattr__(name: str):
     elif name in _MODULE_OF:
         value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{ELSEWHERE.get(name, '')}")
     globals()[name] = value  # the next use does not come here
     return value
 

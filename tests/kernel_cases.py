@@ -9,8 +9,8 @@ from sympy import Eq, Piecewise, Rational, erf, exp, log, tanh
 import derive as dv
 import numerics as nx
 from derive.language.tensor import Tensor
-from numerics.checks import sampling
 from numerics.checks.ground import float64
+from numerics.reference import sampling
 from numerics.reference.definitions import evaluate
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from numerics.checks.opponent import label
 from numerics.checks.rounding import is_float
-from numerics.checks.sampling import bind_sizes
 from numerics.reference.definitions import evaluate
+from numerics.reference.sampling import bind_sizes
 
 
 class SlowKernel:

@@ -334,6 +334,17 @@ _TABLE = (
         everywhere=True,
         linear=True,
     ),
+    Primitive(
+        "logaddexp",
+        lambda F, a, b: F.log(F.add(F.exp(a), F.exp(b))),
+        lambda mp, a, b: mp.log(mp.exp(a) + mp.exp(b)),
+        (
+            lambda F, y, a, b: F.call("sigmoid", (*a, *scale(b, -ONE))),
+            lambda F, y, a, b: F.call("sigmoid", (*b, *scale(a, -ONE))),
+        ),
+        everywhere=True,
+        linear=True,
+    ),
     Primitive("Abs", _abs, None, (lambda F, y, x: F.rational(Fraction(F.sign(F.total(x)))),), abs, everywhere=True),
     Primitive("sign", lambda F, x: F.rational(Fraction(F.sign(F.total(x)))), None, (_zero,), _sign_of, everywhere=True),
     Primitive(

@@ -108,6 +108,7 @@ _TABLE = (
     ScalarFunction(nodes.relu, 1, ("relu",), r"\operatorname{relu}", "relu", "jnp.maximum", OWN, (0,), keeps_integers=True),
     ScalarFunction(nodes.sigmoid, 1, ("sigmoid",), r"\sigma", "σ", "jax.nn.sigmoid", OWN),
     ScalarFunction(nodes.softplus, 1, ("softplus",), r"\operatorname{softplus}", "softplus", "jax.nn.softplus", OWN),
+    ScalarFunction(nodes.logaddexp, 2, ("logaddexp",), r"\operatorname{logaddexp}", "logaddexp", "jnp.logaddexp", "logaddexp"),
     ScalarFunction(nodes.stop_gradient, 1, ("stop_gradient",), r"\operatorname{stop}", "stop", "identity", OWN,
                    keeps_integers=True),
     ScalarFunction(nodes.maximum, 2, ("max", "maximum"), r"\max", "max", "jnp.maximum", "maximum", keeps_integers=True),

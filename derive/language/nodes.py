@@ -314,3 +314,21 @@ class softplus(_FromDefinition):
     @classmethod
     def definition(cls, x: Expr) -> Expr:
         return sympy.log(1 + sympy.exp(x))
+
+
+class logaddexp(Function):
+    r""":math:`\log(e^a + e^b)`, evaluated without overflow; of ``-oo`` twice it is ``-oo``.
+
+    The derivatives are the shares of the two, ``sigmoid(a - b)`` and ``sigmoid(b - a)``.
+    """
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def definition(cls, a: Expr, b: Expr) -> Expr:
+        return sympy.log(sympy.exp(a) + sympy.exp(b))
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        a, b = self.args
+        return sigmoid(a - b) if argindex == 1 else sigmoid(b - a)

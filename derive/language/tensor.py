@@ -18,6 +18,7 @@ from sympy.printing.printer import Printer
 
 from .errors import DeriveError, ShapeError, UnsupportedError
 from .facts import Fact, check_facts
+from .finite import Finite
 from .index import Index, SizeLike, as_size, as_sympy, check_name
 from .keys import hash_text, key
 from .printing import latex
@@ -275,11 +276,10 @@ class Recurrence:
         )
 
 
-class Read(Expr):
+class Read(Finite):
     """One element of a tensor, ``T[e1, e2, ...]``; args are the tensor and the index expressions.
 
-    A float read outside its tensor is zero.
-    """
+    A float read outside its tensor is zero."""
 
     is_commutative = True
     is_real = True  # plain real: declared facts such as v > 0 are used only by named steps, never silently

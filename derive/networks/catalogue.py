@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
+from derive.networks import elsewhere
 
 E = TypeVar("E", bound="Entry")
 
@@ -70,6 +71,8 @@ class Entry:
     rule: Callable
 
     what: ClassVar[str] = "entry"  # how messages call it
+    short: ClassVar[Mapping[str, str]] = {}  # names that are as good
+    others: ClassVar[elsewhere.Names] = {}  # what other libraries call them
 
     @classmethod
     def catalogue(cls) -> dict[str, Self]:
@@ -169,9 +172,12 @@ def find(
         options = {**{k: v for k, v in given.items() if k != "name"}, **options}
         given = given.get("name")
     if isinstance(given, str):
-        if given not in table:
-            raise DeriveError(f"{where}unknown {kind.what} {given!r}{did_you_mean(given, table)}; {accepted}")
-        given = table[given]
+        named = given if given in table else kind.short.get(given, given)
+        if named not in table:
+            raise DeriveError(
+                f"{where}unknown {kind.what} {given!r}{elsewhere.hint(given, table, kind.others)}; {accepted}"
+            )
+        given = table[named]
     elif not isinstance(given, kind):
         if not callable(given):
             raise DeriveError(f"{where}{kind.what} {given!r} is {type(given).__name__}; {accepted}")

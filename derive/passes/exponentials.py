@@ -36,7 +36,7 @@ def write_out(work: Work) -> None:
     named = _named_exponentials(work)
     for s in list(work.forward):
         t = s.single()
-        users = [u for u in work.forward if s.tensor in u.tensors() and _needs_log(u, s.tensor)]
+        users = [u for u in work.forward if s.tensor in u.tensors() and needs_log(u, s.tensor)]
         if t is None or t.coef != 1 or not t.bnd or not users:
             continue
         weights = _weights(_written_out(t, named, frozenset()), work)
@@ -214,7 +214,7 @@ def _written(eq: Equation, read: Read) -> Expr:
     return value.xreplace(dict(zip(eq.idx, read.idx, strict=True)))
 
 
-def _needs_log(u: Equation, s: Tensor) -> bool:
+def needs_log(u: Equation, s: Tensor) -> bool:
     """Whether ``u`` divides by ``s`` or takes its logarithm: only then is the sum better kept as one."""
 
     def reads(x: Expr) -> bool:

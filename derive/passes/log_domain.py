@@ -20,6 +20,7 @@ from derive.program.program import Equation, Term
 from derive.program.terms import merge, tidy
 
 from .exponentials import IN_THE_LOG_DOMAIN, exponential_of, name_sigmoids, write_out
+from .log_sums import log_sums
 from .rule import Rule
 from .work import Work
 
@@ -34,11 +35,16 @@ LOG_OF_EXP = Rule(
 
 def log_domain(work: Work) -> str:
     """Rewrite the forward equations of ``work`` (see :mod:`derive.passes.pipeline`) in the log domain."""
-    write_out(work)
     name_sigmoids(work)
-    done = []
-    for eq in list(work.forward):
-        if _is_sum_of_exp(eq):
+    done = log_sums(work)
+    seen: set[str] = set()
+    while True:  # a softmax is a named exponential itself once its sum is one
+        write_out(work)
+        sums = [eq for eq in work.forward if _is_sum_of_exp(eq) and eq.name not in seen]
+        if not sums:
+            break
+        seen |= {eq.name for eq in sums}
+        for eq in sums:
             done += _through_lse(work, eq)
     for eq in list(work.forward):
         after = _map_factors(eq, lambda f: _log_of_exp(f, work))
@@ -164,9 +170,6 @@ def _log_of_exp(f: Expr, work: Work) -> Expr:
             return found.args[0]
         if isinstance(found, sigmoid):
             return -softplus(-found.args[0])
-        both = [_log_of_positive(a, work) for a in u.args] if u.is_Add and len(u.args) == 2 else []
-        if len(both) == 2 and both[0] is not None and both[1] is not None:
-            return both[0] + softplus(both[1] - both[0])
         if u.is_Add and len(u.args) == 2 and Integer(1) in u.args:
             rest = _exponential(Integer(1) - u, work)
             if isinstance(rest, sigmoid):
@@ -174,13 +177,6 @@ def _log_of_exp(f: Expr, work: Work) -> Expr:
         return e
 
     return f.replace(lambda e: isinstance(e, log), change) if f.has(log) else f
-
-
-def _log_of_positive(e: Expr, work: Work) -> Expr | None:
-    """``u + log c`` of ``c exp(u)`` for a positive number c; None of anything else."""
-    c, f = e.as_coeff_Mul()
-    found = _exponential(_one_exponential(f), work) or _product_of_exponentials(f, work)
-    return found.args[0] + log(c) if c.is_positive and isinstance(found, exp) else None
 
 
 def _product_of_exponentials(u: Expr, work: Work) -> Expr | None:

@@ -27,7 +27,9 @@ from derive.program.program import Equation, Program, Step
 from derive.program.schedule import Scan, in_order, schedule
 from derive.program.terms import collect
 
+from .addends import LOG_OF_SUM
 from .chain_rule import CHAIN_RULE, SEED, chain_rule
+from .collecting import EXPAND, FACT, HOIST, KNOWN_SUM
 from .contract import CONTRACTION, contract
 from .exponentials import LOGISTIC, WRITTEN_OUT
 from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
@@ -37,7 +39,7 @@ from .max_first import MAX_FIRST, SET_APART, max_first
 from .regroup import REGROUPING, regroup
 from .rule import Rule
 from .saved_values import SAVED_VALUE
-from .simplify import COLLECT, EXPAND, FACT, GUARD, HOIST, JOIN, KNOWN_SUM, SUBSTITUTION, join_exponents, simplify
+from .simplify import COLLECT, GUARD, JOIN, SUBSTITUTION, join_exponents, simplify
 from .stabilize import STABILIZE, stabilize
 from .work import NEW_NAME, Backward, Forward, Work
 
@@ -201,7 +203,7 @@ def number(work: Work) -> str:
 OPENING = (
     Pass("ingest", read_definitions),
     Pass("regroup", regroup, (REGROUPING,)),
-    Pass("log domain", log_domain, (LOGISTIC, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
+    Pass("log domain", log_domain, (LOGISTIC, LOG_OF_SUM, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
     Pass("max first", max_first, (SET_APART, MAX_FIRST)),
 )
 BACKWARD = (Pass("chain rule", chain_rule, (NEW_NAME, SEED, CHAIN_RULE), ordered=False),)

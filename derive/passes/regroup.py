@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import Add, Expr, Mul
+from sympy import Add, Expr, Integer, Mul
 
 from derive.language.grouping import cancelling
-from derive.program.program import Term
+from derive.program.program import Equation, Term
 
 from .rule import Rule
 from .work import Work
@@ -24,6 +24,7 @@ def regroup(work: Work) -> str:
     """Take the common factor out of large terms that cancel: ``c m - c`` is ``c (m - 1)``."""
     done = []
     for eq in list(work.forward):
+        eq = _apart(work, eq)
         terms = _grouped(eq.terms)
         if terms != eq.terms:
             work.rewrite_forward(
@@ -34,6 +35,27 @@ def regroup(work: Work) -> str:
             )
             done.append(eq.name)
     return ", ".join(done) or "nothing to do"
+
+
+def _apart(work: Work, eq: Equation) -> Equation:
+    """The equation with a name for each sum over an index that cancels against a number or another sum."""
+    plain = [n for n, t in enumerate(eq.terms) if not t.rows and _split(t)[1] == 1]
+    found = cancelling([eq.terms[n].coef for n in plain])
+    sums = [eq.terms[plain[n]] for n in (found[1] if found is not None else ()) if eq.terms[plain[n]].bnd]
+    if not sums or eq.reduce or eq.name in work.cyclic:
+        return eq
+    terms, made = list(eq.terms), []
+    for t in sums:
+        idx = tuple(i for i in eq.idx if i in t.free_symbols)
+        tensor = work.tensor(work.unused(f"{eq.name}_sum"), idx, eq.tensor.block)
+        named = Equation(tensor, idx, (replace(t, coef=Integer(1)),))
+        work.forward.insert(work.forward.index(eq), named)
+        work.define(REGROUPING, named, f"a sum in {eq.name} gets a name, so that what it cancels against can meet it")
+        terms[terms.index(t)] = Term(t.coef, (named.lhs,))
+        made.append(named)
+    after = replace(eq, terms=tuple(terms))
+    work.rewrite_forward(REGROUPING, eq, after, "the sums are read by their names", context=made)
+    return after
 
 
 def _grouped(terms: tuple[Term, ...]) -> tuple[Term, ...]:

@@ -12,36 +12,27 @@ hoist         what does not depend on the summed index leaves the sum, which get
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy
-from sympy import Add, Basic, Expr, Integer, Mul
+from sympy import Basic, Expr, Integer
 
 from derive.language import affine
-from derive.language.facts import SumsTo
-from derive.language.nodes import Iverson, relu, sigmoid
+from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from derive.program.canonical import expr_size, term_key
-from derive.program.match import match_sum
 from derive.program.program import Equation, Row, Term
 from derive.program.rows import guard_of, may_be_singular
-from derive.program.terms import collect, decide, drop_free_sums, merge, tidy
+from derive.program.terms import decide, merge
 
-from .contract import contract
+from .changes import changed, ordered
+from .collecting import expand, hoist, known_sums, use_facts
 from .inverses import INVERSE, cancelled
 from .rule import Rule
 from .saved_values import SAVED_VALUE
 from .work import Work
 
 SUBSTITUTION = Rule("substitution", "Substitution", "An adjoint that is only a few letters long is written in place.")
-EXPAND = Rule(
-    "expand and collect", "Expanding and collecting", "Products are multiplied out where terms then cancel or combine."
-)
 COLLECT = Rule("collect", "Collecting", "Equal factors and like terms combine.")
-FACT = Rule("declared fact", "Declared facts", "What was promised about an input is used here, and nowhere else.")
-KNOWN_SUM = Rule("known sum", "Known sums", "A sum that an earlier equation holds is read from it.")
 JOIN = Rule(
     "one exponential",
     "One exponential",
@@ -54,7 +45,6 @@ GUARD = Rule(
     "Where a condition makes an adjoint zero, what it is multiplied by may be infinite, and zero times infinity is not zero: "
     "the condition is kept beside it.",
 )
-HOIST = Rule("hoist", "Out of the sum")
 
 
 def simplify(eq: Equation, work: Work) -> Equation:
@@ -78,24 +68,6 @@ def simplify(eq: Equation, work: Work) -> Equation:
     return eq
 
 
-def _changed(
-    eq: Equation,
-    terms: Iterable[Term],
-    work: Work,
-    rule: Rule,
-    why: str,
-    context: Iterable[Equation] = (),
-    facts: Iterable[str] = (),
-) -> Equation:
-    """The equation with new terms, merged and collected; kept as a step if anything changed."""
-    merged = [merge(x, work.saved.nonzero) for x in (contract(t) for t in terms) if x is not None]
-    after = replace(eq, terms=collect([t for t in (tidy(m) for m in merged) if t is not None], eq.idx))
-    if after.terms == eq.terms:
-        return eq
-    work.step(rule, (eq,), after, why, context=context, facts=facts)
-    return after
-
-
 # --- substitute ----------------------------------------------------------------------------------------------------
 
 
@@ -108,14 +80,7 @@ def substitute(eq: Equation, work: Work) -> Equation:
     if not used:
         return eq
     names = sorted({u.name for u in used})
-    return _changed(eq, terms, work, SUBSTITUTION, f"{', '.join(names)} written in place", context=_ordered(used))
-
-
-def _ordered(equations: Iterable[Equation]) -> list[Equation]:
-    seen: dict[str, Equation] = {}
-    for e in equations:
-        seen.setdefault(e.name, e)
-    return list(seen.values())
+    return changed(eq, terms, work, SUBSTITUTION, f"{', '.join(names)} written in place", context=ordered(used))
 
 
 def _substituted(t: Term, eq: Equation, work: Work, used: list[Equation]) -> list[Term]:
@@ -166,7 +131,7 @@ def cancel_inverses(eq: Equation, work: Work) -> Equation:
     terms = [cancelled(t, inverses, used) for t in eq.terms] if inverses else eq.terms
     if not used:
         return eq
-    return _changed(eq, terms, work, INVERSE, "a matrix times its inverse is the identity", context=_ordered(used))
+    return changed(eq, terms, work, INVERSE, "a matrix times its inverse is the identity", context=ordered(used))
 
 
 # --- exponents -----------------------------------------------------------------------------------------------------
@@ -182,7 +147,7 @@ def join_exponents(eq: Equation, work: Work) -> Equation:
         return eq
     names = ", ".join(dict.fromkeys(u.name for u in used))
     why = f"{names} holds the exponential of minus a log-sum-exp: it meets the exponential of a summand"
-    return _changed(eq, terms, work, JOIN, why, context=_ordered(used))
+    return changed(eq, terms, work, JOIN, why, context=ordered(used))
 
 
 def _joined(t: Term, eq: Equation, work: Work, used: list[Equation]) -> list[Term]:
@@ -230,137 +195,7 @@ def saved_values(eq: Equation, work: Work) -> Equation:
         if used
         else "equal factors and exponentials combine"
     )
-    return _changed(eq, terms, work, SAVED_VALUE if used else COLLECT, why)
-
-
-# --- facts ---------------------------------------------------------------------------------------------------------
-
-
-def use_facts(eq: Equation, work: Work) -> Equation:
-    """``|v| = v`` for v > 0, ``sum_k y[b,k] = 1``, ``A[j,i] = A[i,j]``, where declared."""
-    terms: list[Term] = []
-    texts: list[str] = []
-    for t in eq.terms:
-        t = _signs(t, texts)
-        terms.append(_declared_sum(t, texts))
-    terms = _symmetry(terms, eq, texts)
-    if not texts:
-        return eq
-    return _changed(eq, terms, work, FACT, "; ".join(dict.fromkeys(texts)), facts=dict.fromkeys(texts))
-
-
-def _signs(t: Term, texts: list[str]) -> Term:
-    def positive(e: Expr) -> bool:
-        return isinstance(e, Read) and any(f.kind == "positive" for f in e.tensor.facts)
-
-    def hit(e: Expr) -> bool:
-        return (
-            isinstance(e, sympy.Abs | sympy.sign | relu)
-            and positive(e.args[0])
-            or (
-                isinstance(e, Iverson)
-                and isinstance(e.condition, sympy.Gt)
-                and positive(e.condition.lhs)
-                and e.condition.rhs == 0
-            )
-        )
-
-    def change(e: Expr) -> Expr:
-        read = e.condition.lhs if isinstance(e, Iverson) else e.args[0]
-        fact = next(f for f in read.tensor.facts if f.kind == "positive")
-        texts.append(fact.text(read.tensor))
-        return Integer(1) if isinstance(e, sympy.sign | Iverson) else read
-
-    fac = tuple(f.replace(hit, change) if f.has(sympy.Abs, sympy.sign, relu, Iverson) else f for f in t.fac)
-    return replace(t, fac=fac)
-
-
-def _declared_sum(t: Term, texts: list[str]) -> Term:
-    """``sum_k y[b, k] -> 1`` where declared: the bound index is read once, bare, on the declared axis."""
-    for b in t.bnd:
-        holders = [f for f in t.fac if b in f.free_symbols]
-        if len(holders) != 1 or not isinstance(holders[0], Read) or any(b in r.free_symbols for r in t.rows):
-            continue
-        y = holders[0]
-        for fact in y.tensor.facts:
-            if (
-                isinstance(fact, SumsTo)
-                and [n for n, e in enumerate(y.idx) if b in e.free_symbols] == [fact.axis(y.tensor)]
-                and y.idx[fact.axis(y.tensor)] == b
-                and all(affine.in_range(e, a) for e, a in zip(y.idx, y.tensor.axes, strict=True))
-            ):
-                texts.append(fact.text(y.tensor))
-                fac = tuple(f for f in t.fac if f is not y)
-                return _declared_sum(Term(t.coef * fact.value, fac, tuple(x for x in t.bnd if x != b), t.rows), texts)
-    return t
-
-
-def _symmetry(terms: list[Term], eq: Equation, texts: list[str]) -> list[Term]:
-    """Read a symmetric matrix transposed where that makes two terms alike."""
-    env = {i: f"={n}" for n, i in enumerate(eq.idx)}
-    out: list[Term] = []
-    keys: dict[str, int] = {}
-    for t in terms:
-        k = term_key(t, env)
-        if k not in keys:
-            for r in sorted((r for r in t.reads() if any(f.is_symmetric for f in r.tensor.facts)), key=str):
-                swapped = t.xreplace({r: Read(r.tensor, r.idx[1], r.idx[0])})
-                if term_key(swapped, env) in keys:
-                    texts.append(next(f for f in r.tensor.facts if f.is_symmetric).text(r.tensor))
-                    t, k = swapped, term_key(swapped, env)
-                    break
-        keys.setdefault(k, len(out))
-        out.append(t)
-    return out
-
-
-# --- known sums, expansion, hoisting ---------------------------------------------------------------------------------
-
-
-def known_sums(eq: Equation, work: Work) -> Equation:
-    """``sum_i x[b,i] = I mean[b]`` where the forward pass, or an earlier adjoint, defined ``mean`` so."""
-    used: list[Equation] = []
-    terms = [_known(t, eq, work, used) for t in eq.terms]
-    if not used:
-        return eq
-    return _changed(
-        eq,
-        terms,
-        work,
-        KNOWN_SUM,
-        f"{', '.join(sorted({u.name for u in used}))} holds this sum",
-        context=[u for u in used if work.is_backward(u)],
-    )
-
-
-def _known(t: Term, eq: Equation, work: Work, used: list[Equation]) -> Term:
-    """The term with its sum read from an equation that already holds it, if there is one."""
-    if not t.bnd:
-        return t
-    outer, inner = _split(t)
-    if inner is None:
-        return t
-    for other in work.sums_like(inner):
-        if other.name == eq.name:
-            continue
-        at = match_sum(other, inner)
-        if at is not None and all(affine.in_range(e, a) for e, a in zip(at, other.tensor.axes, strict=True)):
-            used.append(other)
-            ratio = inner.coef / other.terms[0].coef
-            return Term(outer.coef * ratio, (*outer.fac, Read(other.tensor, *at)), (), outer.rows)
-    return t
-
-
-def _split(t: Term) -> tuple[Term, Term | None]:
-    """A term as (what is constant under its sum) * (the sum itself)."""
-    bound = set(t.bnd)
-    inside = tuple(f for f in t.fac if f.free_symbols & bound)
-    outside = tuple(f for f in t.fac if not f.free_symbols & bound)
-    rows_in = tuple(r for r in t.rows if r.free_symbols & bound)
-    rows_out = tuple(r for r in t.rows if not r.free_symbols & bound)
-    if not inside:
-        return t, None
-    return Term(t.coef, outside, (), rows_out), Term(Integer(1), inside, t.bnd, rows_in)
+    return changed(eq, terms, work, SAVED_VALUE if used else COLLECT, why)
 
 
 # --- guards --------------------------------------------------------------------------------------------------------
@@ -374,7 +209,7 @@ def keep_guards(eq: Equation, work: Work) -> Equation:
         return eq
     names = ", ".join(dict.fromkeys(u.name for u in used))
     why = f"{names} is zero where the condition fails, and what stands beside it may be infinite there"
-    return _changed(eq, terms, work, GUARD, why, context=_ordered(used))
+    return changed(eq, terms, work, GUARD, why, context=ordered(used))
 
 
 def _guarded(t: Term, eq: Equation, work: Work, used: list[Equation]) -> Term:
@@ -407,90 +242,3 @@ def _support(eq: Equation) -> tuple[list[Row], list[Basic]]:
     rows = [r for r in first.rows if not r.free_symbols & bound and all(r in t.rows for t in others)]
     guards = [[c for f in t.fac if (c := guard_of(f)) is not None and not c.free_symbols & bound] for t in eq.terms]
     return rows, [c for c in guards[0] if all(c in more for more in guards[1:])]
-
-
-def expand(eq: Equation, work: Work) -> Equation:
-    """Multiply out, read known sums, use facts and collect; kept only if the equation gets shorter."""
-    if not any(f.is_Add or isinstance(f, sigmoid) or f.has(sigmoid) for t in eq.terms for f in t.fac):
-        return eq
-    used: list[Equation] = []
-    texts: list[str] = []
-    terms: list[Term] = []
-    many = 0
-    for t in eq.terms:
-        product = Mul(
-            *(
-                f.replace(
-                    lambda e: isinstance(e, sigmoid) and e.args[0].could_extract_minus_sign(),
-                    lambda e: 1 - sigmoid(-e.args[0]),
-                )
-                for f in t.fac
-            )
-        )
-        many += _products(product)
-        product = sympy.expand_mul(product, deep=False)
-        if len(Add.make_args(product)) > 24:
-            return eq
-        for a in Add.make_args(product):
-            x = tidy(Term(t.coef, (a,), t.bnd, t.rows))
-            if x is not None:
-                x = merge(drop_free_sums(x), work.saved.nonzero)
-                x, _ = work.saved.rewrite(x)
-                terms.append(_known(_declared_sum(x, texts), eq, work, used))
-    collected = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
-    met = used or texts or len(collected) < many  # a sum that is known, or terms that meet
-    if not met or _cost(collected) >= _cost(eq.terms) or len(collected) > sum(_addends(t) for t in eq.terms):
-        return eq
-    why = "multiplied out, terms cancel or combine"
-    if used:
-        why += f"; {', '.join(sorted({u.name for u in used}))} holds one of the sums"
-    if texts:
-        why += f"; {'; '.join(dict.fromkeys(texts))}"
-    return _changed(
-        eq, collected, work, EXPAND, why, context=[u for u in used if work.is_backward(u)], facts=dict.fromkeys(texts)
-    )
-
-
-def _products(e: Expr) -> int:
-    """How many products multiplying out would write, before any of them meet."""
-    if isinstance(e, Add):
-        return sum(_products(a) for a in e.args)
-    if isinstance(e, Mul):
-        return math.prod(_products(a) for a in e.args)
-    return 1
-
-
-def _addends(t: Term) -> int:
-    """How many addends a term shows: those of its longest sum, at least one."""
-    return max((len(f.args) for f in t.fac if f.is_Add), default=1)
-
-
-def _cost(terms: Iterable[Term]) -> int:
-    return sum(2 + sum(expr_size(f) for f in t.fac) + 3 * len(t.bnd) + 2 * len(t.rows) for t in terms)
-
-
-def hoist(eq: Equation, work: Work) -> Equation:
-    """``sum_i rs[b] a[b,i] = rs[b] * sum_i a[b,i]``, the sum named, so that it can be read and reused."""
-    terms: list[Term] = []
-    made: list[Equation] = []
-    for t in eq.terms:
-        outer, inner = _split(t) if t.bnd else (t, None)
-        if inner is None or not outer.fac:
-            terms.append(t)
-            continue
-        core = _named_sum(inner, eq, work)
-        made.append(core)
-        terms.append(Term(outer.coef, (*outer.fac, core.lhs), (), outer.rows))
-    if not made:
-        return eq
-    return _changed(eq, terms, work, HOIST, "what does not depend on the summed index leaves the sum", context=made)
-
-
-def _named_sum(inner: Term, eq: Equation, work: Work) -> Equation:
-    """The equation of a hoisted sum, by the indices of ``eq`` that it depends on."""
-    idx = tuple(i for i in eq.idx if i in inner.free_symbols)
-    made = Equation(work.tensor(work.unused(f"{eq.name}_sum"), idx, eq.tensor.block), idx, (inner,))
-    work.backward.append(made)
-    work.define(HOIST, made, f"the sum inside {eq.name} gets a name")
-    work.register(made)
-    return made

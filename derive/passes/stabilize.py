@@ -18,7 +18,7 @@ from dataclasses import replace
 from sympy import Abs, Add, Expr, Gt, Integer, Mul, Piecewise, cosh, exp, expand, log
 
 from derive.language import affine
-from derive.language.nodes import softplus
+from derive.language.nodes import sigmoid, softplus
 from derive.language.tensor import Read
 from derive.program.infinite import carries_infinity, may_be_infinite
 from derive.program.match import unify
@@ -37,7 +37,7 @@ LOWEST = Integer(-(10**30))  # what no exponent is below but -oo (SymPy takes m 
 def stabilize(work: Work) -> str:
     """Shift every log-sum-exp by its largest exponent, and split log cosh, so that no exponential overflows."""
     work.unshifted = work.equations
-    done = log_cosh(work)
+    done = log_cosh(work) + shares(work)
     for lse in list(work.forward):
         s = _sum_of_exp_inside(work, lse)
         if s is not None:
@@ -73,6 +73,39 @@ def log_cosh(work: Work) -> list[str]:
             )
             done.append(eq.name)
     return done
+
+
+def shares(work: Work) -> list[str]:
+    """``{sigmoid(u - v) if u > -oo; 0}`` for ``sigmoid(u - v)``, where u and v may both be -oo and their difference NaN.
+
+    It is the share of u in ``log(e^u + e^v)``: where a mask has taken u away, it is 0.
+    """
+    names = may_be_infinite(work.forward)
+
+    def change(e: Expr) -> Expr:
+        parts = Add.make_args(e.args[0])
+        above = [a for a in parts if carries_infinity(a, names) and not a.could_extract_minus_sign()]
+        below = [a for a in parts if carries_infinity(a, names) and a.could_extract_minus_sign()]
+        if not above or not below:
+            return e
+        return Piecewise((e, Gt(Add(*above), LOWEST)), (Integer(0), True), evaluate=False)
+
+    done = []
+    for place in (work.forward, work.backward) if names else ():
+        for n, eq in enumerate(place):
+            terms = [replace(t, fac=tuple(f.replace(_is_sigmoid, change) for f in t.fac)) for t in eq.terms]
+            after = replace(eq, terms=tuple(terms))
+            if after != eq:
+                place[n] = after
+                work.step(
+                    STABILIZE, (eq,), after, "what a mask has taken away has no share, and -oo + oo is not formed"
+                )
+                done.append(eq.name)
+    return done
+
+
+def _is_sigmoid(e: Expr) -> bool:
+    return isinstance(e, sigmoid)
 
 
 def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:

@@ -14,7 +14,7 @@ import sympy
 from sympy import Add, Expr, Function, Integer, Mul, Piecewise, Pow, oo
 
 from derive.language import affine
-from derive.language.nodes import Iverson, maximum, minimum
+from derive.language.nodes import Iverson, logaddexp, maximum, minimum
 from derive.language.tensor import Read
 
 from .program import Equation
@@ -87,6 +87,8 @@ def _at_infinity(e: Expr, n: int, v: Expr, refuse: Refuse) -> Expr:
     if isinstance(e, maximum | minimum):
         wins = v == (oo if isinstance(e, maximum) else -oo)
         return v if wins else rest[0]
+    if isinstance(e, logaddexp):
+        return v if v == oo else rest[0]
     found = AT_INFINITY.get(type(e).__name__, (None, None))[v == oo]
     if found is None:
         refuse(f"{e}: {type(e).__name__} has no value at {v}, which is a branch of its argument")

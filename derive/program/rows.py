@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy
 from sympy import Basic, Expr, Integer, Piecewise, Pow
 from sympy.core.relational import Relational
@@ -11,8 +13,9 @@ from derive.language import affine
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
-from .program import Row
+from .program import Equation, Row
 
+POLES = ("log", "asin", "acos", "acosh", "atanh")
 SINGULAR = ("log", "exp", "cosh", "sinh", "tan", "asin", "acos", "acosh", "atanh")
 
 
@@ -80,6 +83,22 @@ def may_be_singular(e: Basic) -> bool:
     if type(e).__name__ in SINGULAR:
         return e.has(Read)
     return any(may_be_singular(a) for a in e.args)
+
+
+def singular(equations: Iterable[Equation]) -> frozenset[str]:
+    """The tensors that hold a quotient, a root or a logarithm for every value of their indices, whatever is guarded later.
+
+    An exponential is infinite only by overflow, and that is not what a condition on an index keeps away.
+    """
+
+    def is_pole(e: Basic) -> bool:
+        if isinstance(e, Pow) and not (e.exp.is_Integer and e.exp.is_positive):
+            return e.has(Read)
+        return type(e).__name__ in POLES and e.has(Read)
+
+    return frozenset(
+        e.name for e in equations for t in e.terms if not t.bnd and not t.rows and any(map(is_pole, t.fac))
+    )
 
 
 def guard_of(f: Expr) -> Basic | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,19 +13,25 @@ from derive.language.index import Size
 from derive.program.program import Program
 from numerics.errors import NumericsError
 from numerics.kernel.inputs import check_values
+from numerics.reference.sampling import bind_sizes
 
 from .answers import Expected, coarsest, copied, to_numpy
-from .draws import Draw, Drawing, Seen, seen_at
+from .coverage import Seen, allowed_texts
+from .draws import Draw, Drawing
 from .ground import everything, fixed_sizes, float64
 from .judge import Judge
 from .ours import Ours, ours_at
-from .replay import Replay
 from .rounding import Model, is_float
-from .sampling import bind_sizes
 from .verdicts import CrossReport, Verdict
 
 
-def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None = None, seed: int = 0) -> CrossReport:
+def crosscheck(
+    kern: Any,
+    fn: Callable[..., Any],
+    inputs: dict[str, Any] | None = None,
+    seed: int = 0,
+    allow_unseen: Sequence[str] = (),
+) -> CrossReport:
     """Compare a gradient written by hand with the derived one, and say what is wrong with it.
 
     Parameters
@@ -38,20 +44,26 @@ def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None 
         kernel's own result: ``{("W", "c"): block}`` (or ``{"W": {"c": block}}``) for a Hessian, names for a Jacobian or a
         product; gradients beside them are compared when ``{"grads": {...}, "hvp": {...}}`` is returned.
     inputs : dict, optional
-        Arrays by name; ``fn`` gets copies of them.  Without them float64 NumPy arrays are drawn: of unequal sizes, again, of
-        equal sizes, with one element in the first axis, and so that conditions go both ways.
+        Arrays by name; ``fn`` gets copies of them, and is compared there and nowhere else.  Without them float64 NumPy
+        arrays are drawn: of unequal sizes, so that each condition goes both ways, zeros, ties, up to 1e4, the first label and
+        the last, of equal sizes, with one element in the first axis, with long axes, recurrences of 64 steps in float32.
     seed : int
         Of the drawn inputs.
+    allow_unseen : sequence of str
+        Conditions that no input needs to meet, as the report prints them after "not seen: ", such as ``["z[b] > 3"]``.
 
     Returns
     -------
     CrossReport
-        ``.ok``, ``.verdicts`` (one per tensor, with ``.kind`` and ``.text``); ``print`` gives a table and explanations.
+        ``.ok``, ``.verdicts`` (one per tensor, with ``.kind`` and ``.text``), ``.seen``, ``.not_seen`` (conditions that no
+        input met, which leave ``ok`` False), ``.coverage``; ``print`` gives a table, explanations and what was seen.
 
     Raises
     ------
     numerics.InputError
         For inputs that the definitions exclude: a label out of its range, NaN, a declared fact that does not hold.
+    numerics.NumericsError
+        For an ``allow_unseen`` that names no condition of the program.
 
     Notes
     -----
@@ -83,11 +95,15 @@ def crosscheck(kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None 
             f"crosscheck: {kern.derivation.name} only goes forward, so there is no gradient to compare with yours; compile "
             f"dv.backprop(loss, wrt=...), or compare values with nx.verify(kern, forward=...)"
         )
-    return _Cross(kern, fn, inputs, seed).run()
+    return _Cross(kern, fn, inputs, seed, allowed_texts(allow_unseen, "crosscheck")).run()
 
 
 def assert_gradients(
-    kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None = None, seed: int = 0
+    kern: Any,
+    fn: Callable[..., Any],
+    inputs: dict[str, Any] | None = None,
+    seed: int = 0,
+    allow_unseen: Sequence[str] = (),
 ) -> CrossReport:
     """:func:`crosscheck` as a test: its report, or an AssertionError that shows it.
 
@@ -98,35 +114,49 @@ def assert_gradients(
     >>> nx.assert_gradients(kern, lambda x, w: {"w": 2 * (w - x).sum()}).ok
     True
     """
-    report = crosscheck(kern, fn, inputs, seed)
+    report = crosscheck(kern, fn, inputs, seed, allow_unseen)
     if not report.ok:
         raise AssertionError(str(report))
     return report
 
 
+SATURATED = 1e-6  # of a leaf at the first draw: below that, nothing is left of it at large numbers
+
+VANISHED = 1e-10  # of it: below that, what is left of it at any other draw is rounding
+
+
 class _Cross:
     """One cross-check: the draws, the function at each of them, and a verdict for each tensor."""
 
-    def __init__(self, kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None, seed: int):
+    def __init__(
+        self, kern: Any, fn: Callable[..., Any], inputs: dict[str, Any] | None, seed: int, allow: tuple[str, ...]
+    ):
         self.kern, self.d, self.fn, self.seed, self.given = kern, kern.derivation, fn, seed, inputs
+        self.allow = allow
         self.program: Program = everything(self.d)
         self.expected = Expected(self.d)
         self.fixed: dict[Size, int] = fixed_sizes(kern)
         targets = list(self.expected.tensors.values())
         self.drawing = Drawing(self.d, self.program, [t.name for t in kern.inputs], self.fixed, targets)
+        self.seen = Seen(self.d)
         self.coarsest = "float64"
         self.notes: list[str] = []
         self.verdicts: dict[str, Verdict] = {}
+        self.scale: dict[str, float] = {}  # of each leaf at the first draw
 
     def run(self) -> CrossReport:
         with float64():
             first = self.drawing.first(self.seed) if self.given is None else self._given(self.given)
+        self.notes += [self.drawing.instead] if self.drawing.instead else []
         ours = self._compared(first)
         if ours is not None:
+            self.scale = ours.scale
             self._again(first, ours)
             for draw in self._more(first, ours):
                 self._compared(draw)
-        return CrossReport(self.d.name, first.sizes_text, self.seed, tuple(self.verdicts.values()), tuple(self.notes))
+        coverage = self.seen.coverage(self.allow)
+        verdicts = tuple(self.verdicts.values())
+        return CrossReport(self.d.name, first.sizes_text, self.seed, verdicts, tuple(self.notes), coverage)
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -137,28 +167,21 @@ class _Cross:
         unneeded = {t.name for t in self.program.inputs} - {t.name for t in self.kern.inputs}
         check_values(self.kern.inputs, narrow, self.fixed, self.d.program, unneeded, matrices=False)
         arrays = {n: a.astype(float) if is_float(a) else a for n, a in narrow.items()}
-        return Draw(bind_sizes(self.program, arrays, self.fixed), arrays, dict(inputs))
+        sizes = bind_sizes(self.program, arrays, self.fixed)
+        return Draw(sizes, {**self.drawing.beside(arrays, sizes), **arrays}, dict(inputs))
 
     def _more(self, first: Draw, ours: Ours) -> Any:
-        """The draws after the first, and notes on what none of them has met."""
+        """The draws after the first."""
         if self.given is not None:
             yield from self._unvanished(first, ours)
+            return
+        draws = self.drawing.after(first, self.seen, self.seed)
+        while True:
             with float64():
-                seen = seen_at(self.d.program, first.arrays, first.sizes)
-        else:
-            seen = Seen(self.d.program)
-            others = self._in_float64(self.drawing.others(first, self.seed))
-            for draw in (first, *others):
-                seen.add(Replay(self.d.program, draw.arrays, draw.sizes).base, draw.sizes)
-                if draw is not first:
-                    yield draw
-            yield from self._in_float64(self.drawing.steered(first, seen, self.seed))
-        self.notes += [f"not seen: {text}" for text in (seen.missing() if seen is not None else ())]
-
-    @staticmethod
-    def _in_float64(draws: Any) -> list[Draw]:
-        with float64():
-            return list(draws)
+                draw = next(draws, None)
+            if draw is None:
+                return
+            yield draw
 
     def _unvanished(self, first: Draw, ours: Ours) -> Any:
         gone = sorted(n for n in ours.vanishing if not np.any(ours.arrays[n]))
@@ -181,7 +204,8 @@ class _Cross:
     def _call(self, draw: Draw) -> dict[str, Any]:
         """What the function returns at copies of the inputs, by label; what it wrote into them is noted."""
         handed = {n: copied(a) for n, a in draw.passed.items()}
-        with float64() if self.given is None else contextlib.nullcontext():
+        quiet = np.errstate(all="ignore") if draw.kind == "large" else contextlib.nullcontext()
+        with float64() if self.given is None else contextlib.nullcontext(), quiet:
             returned = self.expected.named(self.fn(**handed))
         for n, a in handed.items():
             text = f"the function changes its input {n} in place; the caller's array changes with it"
@@ -192,22 +216,53 @@ class _Cross:
     def _compared(self, draw: Draw) -> Ours | None:
         """Verdicts at one draw; the first wrong one of a tensor stands.  None where the function failed."""
         with float64():
-            ours = ours_at(self.kern, draw, self.expected.tensors, self.seed)
+            share = SATURATED if draw.kind == "large" else VANISHED
+            least = {n: share * s for n, s in self.scale.items()}
+            ours = ours_at(self.kern, draw, self.expected.tensors, self.seed, least)
         try:
             returned = self._call(draw)
         except Exception as error:
+            if draw.kind == "large" and isinstance(error, ArithmeticError):
+                self.seen.regime(f"{draw.regime} (yours fails there: {error})", False)
+                return None
             said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             text = f"the function failed: {said}"
             self._keep([Verdict(n, "error", text) for n in self.expected.required], draw)
             return None
         with float64():
             told = {n for n, v in self.verdicts.items() if not v.ok}
-            self._keep(self._judge(ours, returned, told).verdicts(), draw)
+            overflows = self._overflows(draw, returned)
+            judge = self._judge(ours, {n: a for n, a in returned.items() if n not in overflows}, told)
+            self._keep([v for v in judge.verdicts() if v.tensor not in overflows], draw)
+            self._note(draw, overflows)
         return ours
+
+    def _overflows(self, draw: Draw, returned: dict[str, Any]) -> list[str]:
+        """What nothing is compared of at large numbers: a right formula may overflow, and half precision has no digits."""
+        if draw.kind != "large":
+            return []
+        with contextlib.suppress(TypeError, ValueError):
+            arrays = {n: to_numpy(a) for n, a in returned.items()}
+            half = {n for n, a in arrays.items() if str(a.dtype) in ("float16", "bfloat16")}
+            return [n for n, a in arrays.items() if n in half or not np.all(np.isfinite(a.astype(float)))]
+        return []
+
+    def _note(self, draw: Draw, overflows: list[str]) -> None:
+        """What this draw has met, now that it was compared; inputs too large to look at have met nothing."""
+        if self.seen.small(draw.sizes):
+            self.seen.add(draw.arrays, draw.sizes)
+        else:
+            self.notes.append("these inputs are too large to see which conditions they meet: give smaller ones")
+        if overflows:
+            self.seen.regime(
+                f"{draw.regime} (yours is not finite there, or in half precision: {', '.join(overflows)})", False
+            )
+        elif draw.regime:
+            self.seen.regime(draw.regime)
 
     def _judge(self, ours: Ours, returned: dict[str, Any], told: set[str]) -> Judge:
         model = Model.of(self.program, ours.draw.sizes)
-        return Judge(self.d, ours, model, self.coarsest, returned, told)
+        return Judge(self.d, ours, model, coarsest([self.coarsest, ours.draw.dtype]), returned, told)
 
     def _keep(self, verdicts: list[Verdict], draw: Draw) -> None:
         for v in verdicts:

@@ -1,4 +1,4 @@
-"""The inputs of a cross-check: several draws, other regimes of sizes, and draws that meet each condition both ways.
+"""The inputs of a cross-check: several draws, other regimes of sizes and values, and draws that meet each condition both ways.
 
 A function that is right at one draw may be wrong where a triplet is inactive, where B is 1, or where a weight that
 starts at zero is not zero any more.
@@ -7,43 +7,50 @@ starts at zero is not zero any more.
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import sympy
-from sympy import Expr
-from sympy.core.relational import Relational
+from sympy import Integer
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DeriveError
 from derive.language.index import Index, Size
-from derive.language.nodes import maximum, minimum, relu
 from derive.language.tensor import Read
-from derive.program.program import Equation, Program, Term
+from derive.program.program import Program
+from derive.program.schedule import Scan, schedule
+from numerics.reference.sampling import TELLING, draw, draw_sample, draw_sizes, size_choices
 
-from .replay import QuickEvaluator, Replay, points
-from .sampling import TELLING, draw, draw_arrays, draw_sample, draw_sizes
+from .coverage import Seen
+from .regimes import free_floats, value_regimes
+from .replay import Replay, points
+from .rounding import moved, scales
+from .steering import Steering
 
-TRIES = 24  # draws looked at for a condition that was not met both ways
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
-ALWAYS = 2  # of them compared where there are conditions at all: a threshold may be another
-MORE = 4  # of them compared
-LARGE = 200_000_000  # grid points: beyond them the conditions of given inputs are not looked at
-SPREADS = (1.0, 3.0, 0.3, 10.0)
+STEPS = 64  # of a recurrence in float32: what is lost a little at every step
+NOISE = 1e-9  # of a result that moves by more of itself when its inputs move by one rounding, no digit is known
+SPREADS = (3.0, 10.0)  # of two draws more where there are conditions: the thresholds of what is compared may be others
+STEERED = 3_000_000  # grid points of one evaluation beyond which conditions are met, but regimes not looked for
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Sizes and arrays (float64), and what the function is handed, in the precision it came in."""
+    """Sizes and arrays (float64), and what the function is handed, in the precision it came in.
+
+    ``kind`` is "tie" where conventions decide, "turn" where a condition has just turned, which rounding may undo, and
+    "large" where a right formula may overflow.
+    """
 
     sizes: dict[Size, int]
     arrays: dict[str, np.ndarray]
     passed: dict[str, Any]
     text: str = ""
     compiled: bool = True  # whether the kernel itself is asked, or the derived program in NumPy (other sizes)
+    kind: str = ""
+    regime: str = ""
+    dtype: str = "float64"
 
     @property
     def by_name(self) -> dict[str, int]:
@@ -51,91 +58,203 @@ class Draw:
 
     @property
     def sizes_text(self) -> str:
-        return " ".join(f"{n}={v}" for n, v in sorted(self.by_name.items())) or "(fixed)"
+        return _sizes_text(self.sizes)
 
 
 class Drawing:
-    """Draws for one derivation; ``names`` are the inputs that a kernel takes."""
+    """Draws for one derivation; ``names`` are the inputs that a kernel takes, ``targets`` what must be finite."""
 
     def __init__(self, d: Derivation, program: Program, names: list[str], fixed: dict[Size, int], targets: list[str]):
         self.d, self.program, self.names, self.fixed, self.targets = d, program, names, fixed, targets
+        self.instead = ""  # why other sizes were taken than the usual ones
+        self._replays: dict[tuple, Replay] = {}
 
     def first(self, seed: int) -> Draw:
-        return self._at(draw_sizes(self.program, self.fixed, seed=seed, pool=TELLING), seed, "")
+        sizes, self.instead = self.telling(seed, TELLING)
+        return self._at(sizes, seed, "")
 
-    def others(self, first: Draw, seed: int) -> Iterator[Draw]:
-        """Another draw, equal sizes, one element in the first axis, and draws for the conditions not met both ways."""
+    # -- sizes at which the function is not degenerate -----------------------------------------------------------------
+
+    def telling(self, seed: int, pool: Sequence[int]) -> tuple[dict[Size, int], str]:
+        """Unequal sizes at which the fewest results are zero but for rounding, and a note where the first were not those.
+
+        ``det(X'X)`` of a wide X is 0 whatever X is: nothing can be compared there.
+        """
+        usual = draw_sizes(self.program, self.fixed, seed=seed, pool=pool) or {}
+        gone = self.degenerate(usual, seed)
+        if not gone:
+            return usual, ""
+        best, left = usual, gone
+        for sizes in size_choices(self.program, self.fixed, seed, pool):
+            found = self.degenerate(sizes, seed) if sizes != usual else gone
+            if len(found) < len(left):
+                best, left = sizes, found
+            if not left:
+                break
+        if best is usual:
+            return usual, ""
+        said = "not finite, or zero but for rounding"
+        return best, f"sizes {_sizes_text(best)} instead of {_sizes_text(usual)}, where {', '.join(gone)} is {said}"
+
+    def degenerate(self, sizes: dict[Size, int], seed: int) -> list[str]:
+        """The results that are nothing but rounding at drawn inputs; all of them where none is finite."""
+        if self.d.kind == "forward":
+            return []  # values are what they are
+        try:
+            sample = draw_sample(self.program, self.finite(sizes), sizes, seed, self.d.wrt)
+        except DeriveError:
+            return list(self.targets)
+        replay = self._replays[_key(sizes)]
+
+        def leaves(arrays: dict) -> dict[str, np.ndarray]:
+            values = replay.at(arrays)
+            return {n: np.asarray(values[n], float) for n in self.targets}
+
+        found = leaves(sample.arrays)
+        change, scale = moved(leaves, sample.arrays, "float64", seed, draws=1), scales(found)
+        own = {n: float(np.max(np.abs(a), initial=0.0)) for n, a in found.items()}
+        return [n for n in own if not change[n] * scale[n] < NOISE * own[n]]
+
+    def after(self, first: Draw, seen: Seen, seed: int, squares: bool = True) -> Iterator[Draw]:
+        """Everything after the first draw, which ``seen`` knows: conditions, then regimes of values, then of sizes.
+
+        Whoever takes a draw tells ``seen`` what it met once it was compared.
+        """
         yield self._at(first.sizes, seed + 1, f"another draw (seed {seed + 1})")
-        for sizes, text in self._regimes(first.sizes, seed):
+        yield from self.steered(first, seen, seed)
+        yield from self.values(first, seen, seed)
+        yield from self.of_sizes(first, seen, seed, squares)
+
+    def of_sizes(self, first: Draw, seen: Seen, seed: int, squares: bool) -> Iterator[Draw]:
+        """Long axes where positions are compared or steps are taken, equal sizes, one element in the first axis."""
+        usual = set(self.degenerate(first.sizes, seed))
+        for sizes, name, dtype in self._regimes(first.sizes, seen, seed, squares):
             try:
-                found = self._at(sizes, seed + 2, text)
-            except DeriveError:
-                continue  # nothing finite there: a variance of one element, a matrix that is singular
-            yield Draw(found.sizes, found.arrays, found.passed, f"{text} ({found.sizes_text})", compiled=False)
+                found = self._at(sizes, seed + 2, name)
+            except DeriveError:  # nothing finite there: a variance of one element, a matrix that is singular
+                found = None
+            if found is None or set(self.degenerate(sizes, seed + 2)) - usual:
+                seen.regime(name, False)
+                continue
+            text = f"{name} ({found.sizes_text})"
+            passed = found.passed
+            if dtype != "float64":
+                passed = {n: a.astype(dtype) if a.dtype.kind == "f" else a for n, a in passed.items()}
+            rounded = {n: a.astype(float) if a.dtype.kind == "f" else a for n, a in passed.items()}
+            arrays = {**found.arrays, **rounded}
+            yield Draw(found.sizes, arrays, passed, text, compiled=False, regime=name, dtype=dtype)
 
-    def _regimes(self, sizes: dict[Size, int], seed: int) -> Iterator[tuple[dict[Size, int], str]]:
-        """Long axes where positions are compared or steps are taken, else equal sizes; and one element in the first axis."""
-        wanted = [(self._long(sizes), "long axes")] if self._long(sizes) else []
-        square = None if wanted else draw_sizes(self.program, self.fixed, square=True, seed=seed)
+    def _regimes(
+        self, sizes: dict[Size, int], seen: Seen, seed: int, squares: bool
+    ) -> Iterator[tuple[dict[Size, int], str, str]]:
+        long = self._long(sizes, seen)
+        if long:
+            yield from self._sized(long, "long axes", seed)
+        square = draw_sizes(self.program, self.fixed, square=True, seed=seed) if squares else None
         if square is not None and square != sizes:
-            yield square, "equal sizes"
-        names = {t.name for t in self.d.wrt}
-        inputs = sorted(self.program.inputs, key=lambda t: (t.name in names, t.role != "data"))
-        leads = [t.axes[0] for t in inputs if t.rank and isinstance(t.axes[0], Size)]
-        lead = next((s for s in leads if s not in self.fixed), None)
+            yield square, "equal sizes", "float64"
+        lead = self._lead()
         if lead is not None:
-            wanted.append(({lead: 1}, f"{lead.name} = 1"))
-        for fixed, text in wanted:
-            with contextlib.suppress(DeriveError):
-                found = draw_sizes(self.program, {**self.fixed, **fixed}, seed=seed, pool=TELLING)
-                if found is not None:
-                    yield found, text
+            yield from self._sized({lead: 1}, f"{lead.name} = 1", seed)
+        steps = {s: STEPS for s in self._steps() if s not in self.fixed}
+        if steps:
+            name = ", ".join(f"{s.name} = {STEPS}" for s in steps)
+            yield from self._sized(steps, f"{name} in float32", seed, "float32")
 
-    def _long(self, sizes: dict[Size, int]) -> dict[Size, int]:
-        """Eight or more for the sizes of recurrences, and of indices that conditions and shifted reads compare."""
-        found: set[Size] = set()
+    def _sized(self, some: dict[Size, int], name: str, seed: int, dtype: str = "float64") -> Iterator[tuple]:
+        with contextlib.suppress(DeriveError):
+            found = draw_sizes(self.program, {**self.fixed, **some}, seed=seed, pool=TELLING)
+            if found is not None and points(self.d.program, found) <= STEERED:
+                yield found, name, dtype
+
+    def _lead(self) -> Size | None:
+        """The size of the first axis of the data that no recurrence goes along: how many examples there are."""
+        names, steps = {t.name for t in self.d.wrt}, self._steps()
+        inputs = sorted(self.program.inputs, key=lambda t: (t.name in names, t.role != "data"))
+        leads = [a for t in inputs for a in t.axes[:1]] + [a for t in inputs for a in t.axes[1:2]]
+        return next((s for s in leads if isinstance(s, Size) and s not in (*self.fixed, *steps)), None)
+
+    def _steps(self) -> list[Size]:
+        """The sizes of the axes along which recurrences go."""
+        scans = [g for g in schedule(self.d.source) if isinstance(g, Scan)]
+        axes = [e.tensor.axes[g.axis[e.name]] for g in scans for e in g.equations]
+        return sorted({a for a in axes if isinstance(a, Size)}, key=lambda s: s.name)
+
+    def _long(self, sizes: dict[Size, int], seen: Seen) -> dict[Size, int]:
+        """Eight or more for the sizes of recurrences, and of indices that conditions and shifted reads compare.
+
+        More where a condition on positions goes another way further on, as ``t >= 10`` does.
+        """
+        wanted: dict[Size, int] = {}
         for e in self.d.program.equations:
             rows = [r for t in e.terms for r in (*t.rows, *e.guards)]
             shifts = [a for r in e.reads() for a in r.idx if not isinstance(a, Index) and not a.atoms(Read)]
             letters = {s for r in rows for s in r.free_symbols} | {s for a in shifts for s in a.free_symbols}
-            found |= {i.size for i in letters if isinstance(i, Index) and isinstance(i.size, Size)}
-        free = sorted((s for s in found if s not in self.fixed), key=lambda s: s.name)
-        short = [s for s in free if sizes[s] < LONG]
-        return dict(zip(short, itertools.count(LONG), strict=False)) if short else {}
+            wanted.update((i.size, LONG) for i in letters if isinstance(i, Index) and isinstance(i.size, Size))
+        for c in seen.structural:
+            if any(c.text(way) not in seen.met for way in (True, False)):
+                far = max((abs(int(n)) for n in c.test.atoms(Integer)), default=0) + 2
+                for i in c.test.atoms(Index):
+                    if isinstance(i.size, Size):
+                        wanted[i.size] = max(wanted.get(i.size, LONG), far)
+        free = sorted((s for s in wanted if s not in self.fixed), key=lambda s: s.name)
+        short = [s for s in free if sizes[s] < wanted[s]]
+        return {s: wanted[s] + n for n, s in enumerate(short)}
 
     def _at(self, sizes: Any, seed: int, text: str) -> Draw:
-        sample = draw_sample(self.program, self._finite(sizes), sizes, seed, self.d.wrt)
-        arrays = {n: sample.arrays[n] for n in self.names}
-        return Draw(dict(sizes), arrays, dict(arrays), text)
+        sample = draw_sample(self.program, self.finite(sizes), sizes, seed, self.d.wrt)
+        return self._of(sample.arrays, sizes, text)
 
-    def _finite(self, sizes: dict[Size, int]) -> Callable[[dict], bool]:
+    def _of(self, arrays: dict[str, np.ndarray], sizes: Any, text: str, kind: str = "", regime: str = "") -> Draw:
+        passed = {n: arrays[n] for n in self.names}
+        return Draw(dict(sizes), dict(arrays), passed, text, kind=kind, regime=regime)
+
+    def beside(self, arrays: dict[str, np.ndarray], sizes: dict[Size, int]) -> dict[str, np.ndarray]:
+        """Arrays for the inputs that were not given: the definitions read them, the results do not."""
+        rng = np.random.default_rng(0)
+        missing = [t for t in self.program.inputs if t.name not in arrays]
+        return {t.name: draw(t, sizes, "normal", rng) for t in missing}
+
+    def finite(self, sizes: dict[Size, int]) -> Callable[[dict], bool]:
+        """Whether all results are finite, by the derived program in NumPy."""
+        key = _key(sizes)
+        real = np.isfinite if self.d.kind != "forward" else _is_number  # of values alone, infinity is one
+
         def holds(arrays: dict) -> bool:
-            values = Replay(self.d.program, arrays, sizes).base
-            return all(np.all(np.isfinite(values[n])) for n in self.targets)
+            if key not in self._replays:
+                self._replays[key] = Replay(self.d.program, arrays, sizes)
+            values = self._replays[key].at(arrays)
+            return all(np.all(real(values[n])) for n in self.targets)
 
         return holds
 
-    # -- conditions ----------------------------------------------------------------------------------------------------
+    # -- conditions and values -----------------------------------------------------------------------------------------
 
     def steered(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
-        """Draws at which a condition goes the way that it has not gone yet."""
-        rng = np.random.default_rng(seed + 3)
-        given = 0
-        for n in range(TRIES):
-            if not seen.conditions or given >= MORE or (given >= ALWAYS and not seen.missing()):
-                return
-            arrays = draw_arrays(self.program, first.sizes, {}, rng, self.d.wrt)
-            spread = SPREADS[n % len(SPREADS)]
-            arrays = {
-                t.name: arrays[t.name] * spread if t.dtype == "float" and not t.facts else arrays[t.name]
-                for t in self.program.inputs
-            }
-            values = Replay(self.d.program, arrays, first.sizes).base
-            finite = all(np.all(np.isfinite(values[t])) for t in self.targets)
-            if finite and (seen.add(values, first.sizes) or given < ALWAYS):
-                given += 1
-                mine = {m: arrays[m] for m in self.names}
-                yield Draw(first.sizes, mine, dict(mine), "a draw for the conditions")
+        """Draws at which a condition goes the way that it has not gone yet; and wider ones, for thresholds not ours."""
+        finite = self.finite(first.sizes)
+        search = Steering(seen, self.program, self.d.wrt, finite, seed + 3)
+        size = points(self.d.source, first.sizes)
+        rng = np.random.default_rng(seed + 4)
+        for text, arrays in search.draws(first.arrays, first.sizes, size):
+            if (
+                self.d.seed is not None
+            ):  # a cotangent that is small where the condition turns would hide what happens there
+                signs = rng.choice([-1.0, 1.0], arrays[self.d.seed.name].shape)
+                arrays = {**arrays, self.d.seed.name: signs}
+            yield self._of(arrays, first.sizes, f"a draw with {text}", "turn")
+        for spread in SPREADS if any(c.moves for c in seen.conditions) else ():
+            wide = {t.name for t in free_floats(self.program.inputs, first.arrays)}
+            arrays = {n: a * spread if n in wide else a for n, a in first.arrays.items()}
+            if finite(arrays):
+                yield self._of(arrays, first.sizes, f"inputs {spread:g} times as large")
+
+    def values(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
+        """Zeros, ties, large numbers, the first label and the last."""
+        finite = self.finite(first.sizes)
+        inputs = [t for t in self.program.inputs if t.name in self.names]
+        for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, seed):
+            yield self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name)
 
     def unvanished(self, given: Draw, zero: list[str], seed: int) -> Draw:
         """Given inputs with those that are all zero drawn instead."""
@@ -146,7 +265,19 @@ class Drawing:
                 arrays[t.name] = draw(t, given.sizes, "normal", rng, True)
                 passed[t.name] = like(arrays[t.name], given.passed[t.name])
                 arrays[t.name] = np.asarray(passed[t.name], float)
-        return Draw(given.sizes, arrays, passed, f"{', '.join(zero)} drawn instead of all zero")
+        return replace(given, arrays=arrays, passed=passed, text=f"{', '.join(zero)} drawn instead of all zero")
+
+
+def _key(sizes: dict[Size, int]) -> tuple:
+    return tuple(sorted((s.name, n) for s, n in sizes.items()))
+
+
+def _is_number(a: np.ndarray) -> Any:
+    return ~np.isnan(a)
+
+
+def _sizes_text(sizes: dict[Size, int]) -> str:
+    return " ".join(f"{n}={v}" for n, v in _key(sizes)) or "(fixed)"
 
 
 def like(values: np.ndarray, array: Any) -> Any:
@@ -160,51 +291,3 @@ def like(values: np.ndarray, array: Any) -> Any:
     import jax.numpy as jnp
 
     return jnp.asarray(values, array.dtype)
-
-
-class Seen:
-    """Which way each condition of a program has gone: relations on values, and the kinks of relu, |x|, max and min."""
-
-    def __init__(self, program: Program):
-        self.conditions = [(e, t, c) for e in program.equations for t in e.terms for c in _conditions(e, t)]
-        self.ways: dict[str, set[bool]] = {self.text(e, c): set() for e, _, c in self.conditions}
-
-    def add(self, values: dict[str, np.ndarray], sizes: dict[Size, int]) -> bool:
-        """Note the ways that these values go; whether there was a new one."""
-        new = False
-        quick = QuickEvaluator({}, sizes, {})
-        quick.values = values
-        for e, t, c in self.conditions:
-            scope = quick._scope(e.idx, (*e.over, *t.bnd), {})
-            with np.errstate(all="ignore"):
-                holds = quick._condition(c, scope)
-            for way in {bool(v) for v in np.unique(holds)} - self.ways[self.text(e, c)]:
-                self.ways[self.text(e, c)].add(way)
-                new = True
-        return new
-
-    def missing(self) -> list[str]:
-        """``dpos[b] + 1 - dneg[b] > 0 false``, for each way that a condition has not gone."""
-        return [f"{c} {str(way).lower()}" for c, ways in self.ways.items() for way in (True, False) if way not in ways]
-
-    @staticmethod
-    def text(e: Equation, c: Expr) -> str:
-        return str(c)
-
-
-def _conditions(e: Equation, term: Term) -> list[Expr]:
-    found: set[Expr] = set()
-    for f in term.fac:
-        found |= {c for c in f.atoms(Relational) if any(r.tensor.dtype == "float" for r in c.atoms(Read))}
-        found |= {sympy.Gt(c.args[0], 0, evaluate=False) for c in f.atoms(relu, sympy.Abs, sympy.sign)}
-        found |= {sympy.Ge(*c.args, evaluate=False) for c in f.atoms(maximum, minimum)}
-    return sorted((c for c in found if isinstance(c, Relational)), key=str)
-
-
-def seen_at(program: Program, arrays: dict, sizes: dict[Size, int]) -> Seen | None:
-    """The conditions that given inputs meet; None where there are none or the inputs are too large to look."""
-    seen = Seen(program)
-    if not seen.conditions or points(program, sizes) > LARGE:
-        return None
-    seen.add(Replay(program, arrays, sizes).base, sizes)
-    return seen

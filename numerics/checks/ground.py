@@ -14,10 +14,12 @@ from derive.program.program import Program
 
 def float64() -> AbstractContextManager:
     """A context in which JAX computes in float64; the user's own setting is back afterwards."""
-    return _precision(True)
+    return in_precision("float64")
 
 
-def _precision(wide: bool) -> AbstractContextManager:
+def in_precision(dtype: str) -> AbstractContextManager:
+    """A context in which JAX computes in float64, or leaves narrower arrays as they are."""
+    wide = dtype == "float64"
     if callable(getattr(jax, "enable_x64", None)):
         return jax.enable_x64(wide)
     from jax.experimental import enable_x64  # type: ignore[attr-defined]  # of older JAX

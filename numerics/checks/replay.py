@@ -48,6 +48,13 @@ class QuickEvaluator(Evaluator):
             total = total + self.term(term, free, fixed)
         return total
 
+    def _matrix(self, e: Equation, free: Sequence[Index], fixed: Fixed) -> Any:
+        """NaN where NumPy refuses: a matrix is singular at these inputs."""
+        try:
+            return super()._matrix(e, free, fixed)
+        except np.linalg.LinAlgError:
+            return np.full(self._scope(free, (), fixed).extents, np.nan)
+
     def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Any:
         term = solved(term)
         scope = self._scope(free, term.bnd, fixed)
@@ -161,6 +168,27 @@ class Replay:
                         self._note(members, changed, values, moved)
         except (ValueError, KeyError, IndexError, ZeroDivisionError, TypeError, OverflowError):
             return None  # an alteration that no longer makes sense, such as a factor whose range was its own
+        return values
+
+    def at(self, arrays: Mapping[str, Any], only: frozenset[str] | None = None) -> Values:
+        """All values at other arrays of the same shapes, as they are; or those of some tensors with what they read."""
+        values = {**{n: np.asarray(a) for n, a in arrays.items()}, **self.known}
+        with np.errstate(all="ignore"):
+            for group, members, _ in self.groups:
+                if only is None or any(e.name in only for e in members):
+                    self._evaluate(group, values, {})
+        return values
+
+    def jittered(self, arrays: Mapping[str, Any], step: float, rng: np.random.Generator) -> Values:
+        """All values, each computed tensor off by one rounding ``step``: what large numbers that cancel leave behind."""
+        values = {**{n: np.asarray(a) for n, a in arrays.items()}, **self.known}
+        with np.errstate(all="ignore"):
+            for group, members, _ in self.groups:
+                self._evaluate(group, values, {})
+                for e in members:
+                    a = values[e.name]
+                    if a.dtype.kind == "f":
+                        values[e.name] = a * (1 + step * rng.choice([-1.0, 1.0], a.shape))
         return values
 
     def _note(self, members: Sequence[Equation], changed: Changes, values: Values, moved: set[str]) -> None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from .coverage import Coverage
+
 OK = ("ok", "convention")
 
 
@@ -33,7 +35,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The evidence for one kernel.  ``ok`` is True only when every finding is, and there is at least one.
+    """The evidence for one kernel.  ``ok`` is True only when every finding is, there is at least one, and every condition
+    of the program was met both ways.
 
     ``print(report)`` is a table with one row per gradient; ``to_json()`` is the same, complete.
     """
@@ -44,10 +47,21 @@ class Report:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     versions: dict = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
 
     @property
     def ok(self) -> bool:
-        return bool(self.findings) and all(f.verdict in OK for f in self.findings)
+        return bool(self.findings) and all(f.verdict in OK for f in self.findings) and self.coverage.ok
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The conditions that the inputs met, each way by itself, and the regimes that they were in."""
+        return (*self.coverage.seen, *self.coverage.regimes)
+
+    @property
+    def not_seen(self) -> tuple[str, ...]:
+        """The conditions that no input met, which leave ``ok`` False; ``coverage.absent`` are the regimes."""
+        return self.coverage.missing
 
     def as_dict(self) -> dict:
         return {
@@ -58,6 +72,7 @@ class Report:
             "findings": [asdict(f) for f in self.findings],
             "notes": list(self.notes),
             "versions": self.versions,
+            "coverage": self.coverage.as_dict(),
         }
 
     def to_json(self) -> str:
@@ -77,6 +92,7 @@ class Report:
         foot = [
             f"independent forward: {self.forward}",
             *(f"note: {n}" for n in self.notes),
+            *self.coverage.lines(),
             "verdict: " + ("ok" if self.ok else "NOT VERIFIED"),
         ]
         return "\n\n".join([*blocks, "\n".join(foot)])

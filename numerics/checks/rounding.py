@@ -23,6 +23,7 @@ from derive.program.program import Program
 from numerics.reference.definitions import size_value
 
 FLOOR = 1e-3  # of the largest leaf: some gradients are exactly zero, and all that is left of them is rounding
+FEW = 6  # inputs
 CAPS = {"float64": 1e-6, "float32": 1e-2, "float16": 0.2, "bfloat16": 0.2}
 
 
@@ -85,17 +86,42 @@ def moved(
 ) -> dict[str, float]:
     """How much each leaf moves, relative to its scale, when the float inputs move by one rounding of ``dtype``.
 
-    ``leaves(arrays)`` returns name -> float64 array.
+    ``leaves(arrays)`` returns name -> float64 array.  Where the inputs are few, each is moved by itself as well: two that
+    cancel (a mean and what is near it) may by chance move together in every draw, and then show nothing.
     """
     rng = np.random.default_rng(seed)
+    floats = [n for n, a in arrays.items() if is_float(a)]
+    ways = [*[floats] * draws, *([[n] for n in floats] if 1 < len(floats) <= FEW else [])]
     step = max(unit(dtype), 1e-9)
     base = leaves(arrays)
     scale = scales(base)
     worst = dict.fromkeys(base, 0.0)
-    for _ in range(draws):
-        near = {n: a * (1 + step * rng.choice([-1.0, 1.0], a.shape)) if is_float(a) else a for n, a in arrays.items()}
+    for way in ways:
+        near = {n: a * (1 + step * rng.choice([-1.0, 1.0], a.shape)) if n in way else a for n, a in arrays.items()}
         for name, leaf in leaves(near).items():
             change = float(np.max(np.abs(leaf - base[name]), initial=0.0)) / scale[name]
+            worst[name] = max(worst[name], change * unit(dtype) / step) if np.isfinite(change) else np.inf
+    return worst
+
+
+def cancelled(
+    jittered: Callable[[float, np.random.Generator], dict[str, np.ndarray]],
+    leaves: dict[str, np.ndarray],
+    dtype: str,
+    seed: int = 0,
+    draws: int = 4,
+) -> dict[str, float]:
+    """How much each leaf moves, relative to its scale, when every tensor on the way is off by one rounding of ``dtype``.
+
+    ``jittered(step, rng)`` returns the leaves with that done.  What large numbers leave when they cancel is known only as
+    well as those numbers, which moving the inputs does not show.
+    """
+    rng, scale = np.random.default_rng(seed), scales(leaves)
+    step = max(unit(dtype), 1e-12)  # above what the float64 evaluation rounds by itself
+    worst = dict.fromkeys(leaves, 0.0)
+    for _ in range(draws):
+        for name, leaf in jittered(step, rng).items():
+            change = float(np.max(np.abs(leaf - leaves[name]), initial=0.0)) / scale[name]
             worst[name] = max(worst[name], change * unit(dtype) / step) if np.isfinite(change) else np.inf
     return worst
 

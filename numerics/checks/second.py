@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from derive.derivation.derivation import Derivation
+from numerics.reference.sampling import Sample
 
-from .sampling import Sample
 from .taylor import Order, order, symmetric_directions
 
 Arrays = dict[str, np.ndarray]

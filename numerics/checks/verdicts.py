@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from .coverage import Coverage
 from .report import table
 
 RIGHT = ("ok",)
@@ -28,17 +29,36 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CrossReport:
-    """One verdict per tensor; ``ok`` only when every one is right.  ``print`` gives a table and the explanations."""
+    """One verdict per tensor; ``ok`` only when every one is right and every condition was met both ways.
+
+    ``print`` gives a table, the explanations, and what was seen.
+    """
 
     name: str
     sizes: str
     seed: int
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
+
+    @property
+    def right(self) -> bool:
+        """Whether every tensor is right where it was compared."""
+        return bool(self.verdicts) and all(v.ok for v in self.verdicts)
 
     @property
     def ok(self) -> bool:
-        return bool(self.verdicts) and all(v.ok for v in self.verdicts)
+        return self.right and self.coverage.ok
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The conditions that the inputs met, each way by itself, and the regimes that they were in."""
+        return (*self.coverage.seen, *self.coverage.regimes)
+
+    @property
+    def not_seen(self) -> tuple[str, ...]:
+        """The conditions that no input met, which leave ``ok`` False; ``coverage.absent`` are the regimes."""
+        return self.coverage.missing
 
     def __getitem__(self, tensor: str) -> Verdict:
         return next(v for v in self.verdicts if v.tensor == tensor)
@@ -52,6 +72,7 @@ class CrossReport:
                 "seed": self.seed,
                 "verdicts": [asdict(v) for v in self.verdicts],
                 "notes": list(self.notes),
+                "coverage": self.coverage.as_dict(),
             },
             indent=1,
             sort_keys=True,
@@ -74,4 +95,5 @@ class CrossReport:
         ]
         lines += [f"{v.tensor}: {v.text}" for v in self.verdicts if v.text]
         lines += [f"note: {n}" for n in self.notes]
+        lines += self.coverage.lines()
         return "\n".join(lines)

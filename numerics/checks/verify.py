@@ -5,7 +5,8 @@
     Taylor     the kernel's own loss, order of the remainder >= 1.9         (numerics.checks.taylor)
                and >= 2.9 with a Hessian, which is symmetric too             (numerics.checks.second)
     precision  float32, bfloat16 ... against float64, by a rounding model   (numerics.checks.rounding)
-    kinks      at points with deliberate ties: the stated conventions hold  (this file)
+    kinks      at points with deliberate ties: the stated conventions hold  (numerics.checks.kinks)
+    regions    where each condition goes both ways, at zeros, ties, 1e4, one example, long axes (numerics.checks.regions)
 
 Autodiff appears here, as the opponent, and nowhere in the generated code.  An opponent that crashes is a failure.
 """
@@ -14,26 +15,26 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import sympy
 
-from derive.language.errors import DerivationError
-from derive.language.functions import FUNCTIONS
 from numerics.errors import NumericsError
+from numerics.reference.sampling import UNEQUAL, Sample, draw_sample, draw_sizes
 
-from .ground import _precision, everything, fixed_sizes, float64
-from .opponent import Opponent, finite, flatten, label
-from .report import Finding, Report
+from .bench import AUTODIFF, FORWARD, Bench
+from .coverage import allowed_texts
+from .distance import distance, without_equal_infinities
+from .draws import Drawing
+from .ground import float64, in_precision
+from .kinks import at_ties
+from .opponent import finite, label
+from .regions import through_regions
+from .report import Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
-from .sampling import Sample, draw_arrays, draw_sample, draw_sizes
-from .second import DERIVATIVES, asymmetries, taylor_order
+from .second import asymmetries, taylor_order
 from .taylor import order, symmetric_directions
 
-AUTODIFF = "autodiff of the forward"
-FORWARD = "the definitions"  # of a program that only goes forward
-# functions that keep what ties tied, in every rounding
-TIES = {f.name for f in FUNCTIONS.values() if f.keeps_integers} | {"Piecewise", "Iverson"}
 
-
-def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None) -> Report:
+def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None, allow_unseen=()) -> Report:
     r"""Check a compiled kernel against opponents that share nothing with it.
 
     .. math::
@@ -57,21 +58,26 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
     tolerance : float or dict, optional
         Relative to the leaf, for all dtypes or by dtype; without it, the rounding model of :mod:`numerics.checks.rounding`.
 
+    allow_unseen : sequence of str
+        Conditions that no input needs to meet, as the report prints them after "not seen: ", such as ``["z[b] > 3"]``.
+
     Returns
     -------
     Report
-        ``report.ok``, ``print(report)`` is a table, ``report.to_json()``.  It is also put into ``kern.evidence``, which
-        ``kern.save`` writes beside the source.
+        ``report.ok``, ``print(report)`` is a table, ``report.to_json()``; ``report.seen`` and ``report.not_seen``, the
+        conditions that no input met, which leave ``ok`` False; ``report.coverage`` has the regimes besides.  It is also
+        put into ``kern.evidence``, which ``kern.save`` writes beside the source.
 
     Raises
     ------
     NumericsError
-        For a dtype outside the four.  A check that crashes raises nothing: it is a finding "error", and the report is
-        not ok.
+        For a dtype outside the four, and for an ``allow_unseen`` that names no condition of the program.  A check that
+        crashes raises nothing: it is a finding "error", and the report is not ok.
 
     Notes
     -----
-    Sizes are unequal, so that a transposition cannot hide, then equal.  Where autodiff differs only by a convention at
+    Sizes are unequal, so that a transposition cannot hide, then equal; others are taken, and the report says so, where a
+    result is nothing but rounding at the first.  Where autodiff differs only by a convention at
     a kink (a tie in a max, the derivative of relu at 0), the verdict is "convention" and the note says which.
 
     References
@@ -99,8 +105,9 @@ def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tol
             raise NumericsError(
                 f"verify(..., dtypes={tuple(dtypes)}): {dtype!r} is not one of float64, float32, bfloat16, float16"
             )
+    allow = allowed_texts(allow_unseen, "verify")
     check = _Check(kern, forward, seed, tuple(dtypes), tolerance)
-    report = check.run()
+    report = check.run(allow)
     kern.evidence = {
         **(kern.evidence or {}),
         "summary": summary(report) if report.ok else "",
@@ -122,58 +129,37 @@ def summary(report: Report) -> str:
     return f"exact {exact}; autodiff {worst:.1e}; {lowest} (evidence in the .json beside it)"
 
 
-class _Check:
+class _Check(Bench):
     def __init__(self, kern, forward, seed, dtypes, tolerance):
-        self.kern, self.d, self.forward, self.seed = kern, kern.derivation, forward, seed
-        self.dtypes, self.given = dtypes, tolerance
-        self.program = everything(self.d)
-        self.findings: list[Finding] = []
-        self.notes: list[str] = []
+        super().__init__(kern, forward, seed, dtypes, tolerance)
         self.text = "none was reached"
-        self._opponents: dict = {}
-        self.derivatives = {label(g, k): (g, k) for g, v in self.d.results if g in DERIVATIVES for k in v}
+        self.sizes: dict | None = None  # unequal ones, at which the function is not degenerate
+        self.first: Sample | None = None  # the sample at these sizes
         self.stopped = any(
             type(n).__name__ == "stop_gradient"
             for e in self.d.source.equations
             for t in e.terms
             for f in t.fac
-            for n in _nodes(f)
+            for n in sympy.preorder_traversal(f)
         )
         if self.stopped:
             self.notes.append("gradients are stopped on purpose, so the loss's own Taylor remainder says nothing")
         self.exact: dict | None = None  # the exact check's own evidence
 
-    def run(self) -> Report:
-        exact = self._attempt("exact check", self._exact)
+    def run(self, allow: tuple[str, ...]) -> Report:
+        exact = self.attempt("exact check", self._exact)
+        results = [t for _, v in self.d.results for t in (v.values() if hasattr(v, "items") else [v])]
+        names = [t.name for t in self.kern.inputs]
+        self.drawing = Drawing(self.d, self.program, names, self.fixed, [t.name for t in results])
         for square in (False, True):
-            self._attempt("equal sizes" if square else "unequal sizes", lambda s=square: self._case(s, exact))
-        if self.d.kinks:
-            self._attempt("kinks", self._kinks)
+            self.attempt("equal sizes" if square else "unequal sizes", lambda s=square: self._case(s, exact))
+        if self.d.kinks and self.derivatives and self.sizes is not None:
+            self.attempt("kinks", lambda: at_ties(self, self.sizes))
+        if self.first is not None:
+            self.attempt("conditions and regimes", lambda: through_regions(self, self.drawing, self.first))
         versions = {"jax": jax.__version__, "numpy": np.__version__}
-        return Report(self.d.name, self.seed, self.text, tuple(self.findings), tuple(self.notes), versions)
-
-    def _attempt(self, what, action):
-        """An opponent that crashes has not passed: the exception becomes a finding "error"."""
-        try:
-            return action()
-        except Exception as error:
-            verdict = "refuted" if isinstance(error, DerivationError) and what == "exact check" else "error"
-            self._add(
-                what,
-                "float64",
-                None,
-                what,
-                None,
-                None,
-                None,
-                verdict=verdict,
-                note=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            )
-            return verdict
-
-    def _add(self, tensor, dtype, sample, opponent, error, scale, bound, **more):
-        sizes, domain = (sample.text(), sample.domain) if sample else ("", "")
-        self.findings.append(Finding(tensor, dtype, sizes, domain, opponent, error, scale, bound, **more))
+        coverage = self.seen.coverage(allow)
+        return Report(self.d.name, self.seed, self.text, tuple(self.findings), tuple(self.notes), versions, coverage)
 
     def _exact(self) -> str:
         found = self.d.check(seed=self.seed)
@@ -195,18 +181,39 @@ class _Check:
     # -- float64: autodiff and Taylor ----------------------------------------------------------------------------------
 
     def _case(self, square, exact):
-        free = set(self.program.sizes()) - set(fixed_sizes(self.kern))
+        free = set(self.program.sizes()) - set(self.fixed)
         if square and len(free) < 2:
             return
-        sizes = draw_sizes(self.program, fixed_sizes(self.kern), square, self.seed)
-        if sizes is None:
-            self.notes.append("no case of equal sizes: the derived sizes do not allow one")
+        sizes = draw_sizes(self.program, self.fixed, True, self.seed) if square else self._unequal()
+        if sizes is None or (square and self._degenerate_beside(sizes)):
+            why = "the derived sizes do not allow one" if sizes is None else "a result is zero but for rounding there"
+            self.notes.append(f"no case of equal sizes: {why}")
+            self.seen.regime("equal sizes", False)
             return
         with float64():
-            self._double(self._telling_sample(sizes), exact)
-        for dtype in () if square else self.dtypes:
+            sample = self._telling_sample(sizes)
+            self._double(sample, exact)
+            self.seen.add(sample.arrays, sizes)
+        if square:
+            self.seen.regime("equal sizes")
+            return
+        self.first = sample
+        for dtype in self.dtypes:
             if dtype != "float64":
-                self._attempt(f"{dtype} against float64", lambda t=dtype: self._narrow(t, sizes))
+                self.attempt(f"{dtype} against float64", lambda t=dtype: self._narrow(t, sizes))
+
+    def _unequal(self) -> dict:
+        with float64():
+            self.sizes, instead = self.drawing.telling(self.seed, UNEQUAL)
+        if instead:
+            self.notes.append(instead)
+        return self.sizes
+
+    def _degenerate_beside(self, sizes) -> bool:
+        """Whether something is nothing but rounding at equal sizes that is not at the unequal ones."""
+        with float64():
+            gone = set(self.drawing.degenerate(sizes, self.seed))
+            return bool(gone - set(self.drawing.degenerate(self.sizes, self.seed)))
 
     def _telling_sample(self, sizes, tries: int = 5) -> Sample:
         """Inputs at which as few derivatives as possible vanish: two zeros agree whatever the equation says."""
@@ -224,26 +231,6 @@ class _Check:
             self.notes.append(f"zero at every draw, so only compared with zero: {', '.join(fewest)}")
         return best
 
-    def opponent(self, sizes, conventions: bool = False) -> Opponent:
-        """Compiled once for each set of sizes; with conventions it is always the evaluator of the definitions."""
-        key = (tuple(sorted(sizes.items(), key=str)), conventions)
-        if key not in self._opponents:
-            self._opponents[key] = Opponent(self.d, sizes, None if conventions else self.forward, conventions)
-        return self._opponents[key]
-
-    def leaves(self, arrays) -> dict[str, np.ndarray]:
-        """The kernel's results by label, in the precision of the arrays."""
-        return flatten(self.d, self.kern(**{t.name: arrays[t.name] for t in self.kern.inputs}))
-
-    def steady_leaves(self, arrays) -> dict[str, np.ndarray]:
-        """The same without infinities, which no rounding moves."""
-        return {n: np.where(np.isinf(a), 0, a) if is_float(a) else a for n, a in self.leaves(arrays).items()}
-
-    def tolerance(self, dtype, model, change):
-        if self.given is None:
-            return model.tolerance(dtype, change)
-        return self.given[dtype] if isinstance(self.given, dict) else float(self.given)
-
     def _double(self, sample: Sample, exact):
         opponent = self.opponent(sample.sizes)
         self.text = opponent.text
@@ -260,9 +247,8 @@ class _Check:
             verdict = "ok" if error is not None and error <= bound else "FAIL"
             if verdict == "FAIL" and not note and self.d.kinks:
                 ruled = ruled or self.opponent(sample.sizes, True)(sample.arrays)
-                if (distance(ours[name], ruled[name], scale[name])[0] or np.inf) <= bound and self._agree_nearby(
-                    sample, name, bound
-                ):
+                apart, _ = distance(ours[name], ruled[name], scale[name])
+                if apart is not None and apart <= bound and self._agree_nearby(sample, name, bound):
                     verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
             taylor = None if self.stopped or not self.derivatives else self._taylor(sample, name, ours, noise)
             if taylor is not None and not taylor.ok and verdict != "convention":
@@ -270,7 +256,7 @@ class _Check:
             if taylor is not None and taylor.tries > 1 and taylor.ok and self.d.kinks:
                 note = note or f"direction {taylor.tries} stays on one side of the kinks"
             checked = exact if name in self.derivatives or not self.derivatives else ""
-            self._add(
+            self.add(
                 name,
                 "float64",
                 sample,
@@ -290,7 +276,7 @@ class _Check:
         for pair, error in asymmetries(self.d, ours, scale).items():
             name = label("hessian", pair)
             bound = self.tolerance("float64", model, change[name])
-            self._add(
+            self.add(
                 name,
                 "float64",
                 sample,
@@ -334,7 +320,7 @@ class _Check:
         sample, change = self._steady(dtype, sizes)
         with float64():
             exact = self.leaves({n: a.astype(float) if is_float(a) else a for n, a in sample.arrays.items()})
-        with _precision(False):
+        with in_precision(dtype):
             ours = self.leaves(sample.arrays)
         exact, ours = without_equal_infinities(exact, ours)
         scale, model = scales(exact), Model.of(self.program, sizes)
@@ -344,7 +330,7 @@ class _Check:
             if is_float(reference) and str(ours[name].dtype) != dtype:
                 note = f"returned {ours[name].dtype} for {dtype} inputs"
             good = error is not None and error <= bound and not note
-            self._add(
+            self.add(
                 name,
                 dtype,
                 sample,
@@ -372,94 +358,3 @@ class _Check:
                 if max(change.values()) < 16 * unit(dtype):
                     break
         return best
-
-    # -- kinks ---------------------------------------------------------------------------------------------------------
-
-    def _kinks(self):
-        """At inputs that tie on purpose: the kernel follows the stated conventions; where autodiff does not, say so."""
-        sizes = draw_sizes(self.program, fixed_sizes(self.kern), False, self.seed) or {}
-        with float64():
-            sample = Sample(sizes, self._tie(sizes), "multiples of 1/2")
-            ruled = self.opponent(sizes, True)(sample.arrays)
-            if not all(np.all(np.isfinite(a)) for a in ruled.values()):
-                self.notes.append("no point with deliberate ties was tested: the loss or gradient is not finite there")
-                return
-            autodiff = self.opponent(sizes)(sample.arrays)
-            ours = self.leaves(sample.arrays)
-            scale, model = scales(ruled), Model.of(self.program, sizes)
-            for name in self.derivatives:
-                self._kink_row(name, sample, ours, ruled, autodiff, scale, model)
-
-    def _kink_row(self, name, sample, ours, ruled, autodiff, scale, model):
-        bound = self.tolerance("float64", model, 0.0)
-        error, note = distance(ours[name], ruled[name], scale[name])
-        differs, _ = distance(autodiff[name], ruled[name], scale[name])
-        verdict = "ok" if error is not None and error <= bound else "FAIL"
-        if verdict == "FAIL" and not note and not self._ties_are_exact():
-            self.notes.append(
-                f"kinks: {name} differs from the conventions by {error:.1e}, but rounding decides which "
-                f"values tie here, so this says nothing"
-            )
-            return
-        if verdict == "ok" and (differs is None or differs > bound):
-            by = "is not finite" if differs is None else f"differs by {differs * scale[name]:.1e}"
-            verdict, note = "convention", f"autodiff of the forward {by} at ties: {'; '.join(self.d.kinks)}"
-        self._add(name, "float64", sample, "stated conventions", error, scale[name], bound, verdict=verdict, note=note)
-
-    def _tie(self, sizes):
-        rng = np.random.default_rng(self.seed)
-        arrays = draw_arrays(self.program, sizes, {}, rng, self.d.wrt)
-        free = {t.name for t in self.program.inputs if t.dtype == "float" and not t.facts}
-        return {n: np.clip(np.round(2 * a) / 2, -1, 1) if n in free else a for n, a in arrays.items()}
-
-    def _ties_are_exact(self) -> bool:
-        """Whether equal values stay equal up to every kink: sums, products and piecewise linear functions only."""
-        upstream, names = [], {n for e in self.d.source.equations if _kinked(e) for n in [e.name]}
-        while names:
-            found = [e for e in self.d.source.equations if e.name in names and e not in upstream]
-            upstream += found
-            names = {t.name for e in found for t in e.tensors()}
-        return all(_dyadic(e) for e in upstream)
-
-
-def _kinked(e) -> bool:
-    heads = {type(n).__name__ for t in e.terms for f in t.fac for n in _nodes(f)}
-    return e.reduce is not None or bool(heads & (TIES - {"stop_gradient"}))
-
-
-def _nodes(expr):
-    yield expr
-    for a in expr.args:
-        if hasattr(a, "args"):
-            yield from _nodes(a)
-
-
-def _dyadic(e) -> bool:
-    for t in e.terms:
-        for n in (n for f in t.fac for n in _nodes(f)):
-            if n.is_Function and type(n).__name__ not in TIES:
-                return False
-            if n.is_Pow and not (n.exp.is_Integer and n.exp > 0):
-                return False
-    return True
-
-
-def without_equal_infinities(reference: dict, ours: dict) -> tuple[dict, dict]:
-    """Two sets of leaves, where both are the same infinity 0 in its place: an output may be infinite."""
-    for name, b in reference.items():
-        a = ours[name]
-        if a.shape == b.shape and np.any(both := np.isinf(b.astype(float)) & (a.astype(float) == b.astype(float))):
-            reference, ours = {**reference, name: np.where(both, 0, b)}, {**ours, name: np.where(both, 0, a)}
-    return reference, ours
-
-
-def distance(ours, reference, scale) -> tuple[float | None, str]:
-    """The largest difference relative to a scale; None with a note where that makes no sense."""
-    ours, reference = np.asarray(ours), np.asarray(reference)
-    if ours.shape != reference.shape:
-        return None, f"shape {ours.shape}, expected {reference.shape}"
-    for who, array in (("the kernel", ours), ("the reference", reference)):
-        bad = np.argwhere(~np.isfinite(array.astype(float)))
-        if len(bad):
-            return None, f"{who} is not finite at {tuple(int(n) for n in bad[0])}"
-    return float(np.max(np.abs(ours.astype(float) - reference.astype(float)), initial=0.0)) / scale, ""

@@ -306,6 +306,8 @@ def _labels(Y, loss, shape, classes, name, said):
 
 def _numbers(a, name) -> np.ndarray:
     given = a
+    if hasattr(a, "detach"):  # a torch tensor that gradients are asked of gives no array by itself
+        a = a.detach().cpu()
     try:
         a = np.asarray(a)
     except ValueError:

@@ -113,6 +113,7 @@ def _values(name):
 
 CLASSES = {
     "accuracy": _accuracy,
+    "acc": _accuracy,
     "balanced_accuracy": _classes("balanced_accuracy_score"),
     "precision": _classes("precision_score", average="macro", zero_division=0.0),
     "recall": _classes("recall_score", average="macro", zero_division=0.0),

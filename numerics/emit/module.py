@@ -10,6 +10,7 @@ from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation
+from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling
 from numerics.emit.patterns.affine import Affine, affine_forms
@@ -109,6 +110,7 @@ def emit(
     names.taken.add(function)
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
+    scope.singular = singular(d.program.equations)
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:

@@ -11,6 +11,7 @@ from derive.language.index import Size
 from derive.language.tensor import Tensor
 from numerics.emit.request import Request
 
+from .first_check import first_check
 from .kernel import Kernel
 from .memory import check_results
 from .structured import StructuredKernel
@@ -25,6 +26,7 @@ def compile(
     form: str = "dense",
     checkpoint_every: int | None = None,
     backend: str | None = None,
+    check: bool = True,
 ) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
 
@@ -53,6 +55,9 @@ def compile(
         header of the source says what is kept.
     backend : str, optional
         "cpu", "gpu" or "tpu": whose rules choose between emissions.  JAX's default backend if not given.
+    check : bool
+        Whether the written module is compared with its equations, once, at small sizes, before it is returned; what was
+        compared, or why nothing was, is ``kern.checked``.  Equal modules are checked once in a process.
 
     Returns
     -------
@@ -61,7 +66,8 @@ def compile(
     Raises
     ------
     numerics.NumericsError
-        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of.
+        For a size that nothing fixes, or a ``checkpoint_every`` that nothing can be made of; for a module that is not what
+        its equations say, with the first equation that differs.
     derive.UnsupportedError
         For a construct that no emission knows.
     derive.DeriveError
@@ -84,4 +90,7 @@ def compile(
     if request.layout is not None:
         return StructuredKernel(request)
     check_results(request.derivation, request.sizes)
-    return Kernel(request)
+    kern = Kernel(request)
+    if check:
+        kern.checked = first_check(kern)
+    return kern

@@ -50,15 +50,20 @@ class Kernel:
         What was compiled, with the options it was compiled with.
     choices : tuple of (rule, equation number, reason)
         Emissions that had an alternative.
+    module : Module
+        What was written, with its tree.
+    checked : str
+        What :func:`numerics.compile` compared of the module with its equations, or why it did not.
     evidence : dict or None
         Set by ``nx.verify``; saved beside the source.
     """
 
     def __init__(self, request: Request) -> None:
         made, written = request.module(), request.written
-        self.request, self.derivation, self._made = request, request.derivation, made
+        self.request, self.derivation, self.module = request, request.derivation, made
         self.inputs, self.choices = made.inputs, made.choices
         self.sizes = {s.name: n for s, n in request.sizes.items()}
+        self.checked = "not checked: check=False"
         self.evidence: dict[str, Any] | None = None
         self.name = request.name or written.name
         self._seen: dict[Size, int] = {}  # the sizes of the last call, for validate() of some of the arrays
@@ -86,7 +91,7 @@ class Kernel:
     def source(self) -> str:
         """The generated module; once verified, its header says so."""
         line = (self.evidence or {}).get("summary")
-        return self.request.module(line).source if line else self._made.source
+        return self.request.module(line).source if line else self.module.source
 
     def __call__(self, /, **arrays: Any) -> Any:
         """Loss, gradients and outputs, as a named tuple of arrays and dicts of arrays; of definitions, a dict of arrays.

@@ -180,7 +180,7 @@ def _evidence(found: Mapping[str, Any], report: Report, ok: bool) -> str:
             f"<p>Sizes {escape(sizes)}; inputs {escape(domain)}.</p>",
             table(tuple(columns), list(zip(*columns.values(), strict=True)), verdict=len(columns) - 1),
         ]
-    parts += ["<ul>", *(f"<li>{escape(n)}</li>" for n in report.notes), "</ul>"] if report.notes else []
+    parts += ["<ul>", *(f"<li>{escape(n)}</li>" for n in (*report.notes, *report.coverage.lines())), "</ul>"]
     parts.append("<h2>The derivation, exactly</h2>")
     if "refuted" in found:
         return "\n".join([*parts, f'<p class="refuted">refuted: {escape(found["refuted"])}</p>'])

@@ -100,8 +100,9 @@ def layer_values(model: Model, params: Params, x: ArrayLike, layers: Sequence[st
     d = model.forward(layers)
     given = {**params, model.input.name: np.asarray(x, np.float32)[None]}
     kern = compile(d, sizes=_unfixed(d, model.sizes))
-    outputs = kern.fn(*[given[t.name] for t in kern.inputs])[0]
-    return {n: np.asarray(a) for n, a in (outputs.items() if isinstance(outputs, dict) else [(layers[0], outputs)])}
+    found = kern.fn(*[given[t.name] for t in kern.inputs])
+    outputs = found if len(d.results) == 1 else found[0]  # the rest are the states that are carried on
+    return {n: np.asarray(a) for n, a in outputs.items()}
 
 
 def saliency(model: Model, params: Params, x: ArrayLike, label: int) -> Figure:

@@ -50,7 +50,7 @@ def _step_gru(layer: Any, p: Arrays, x: Array, state: State) -> State:
         for n in range(p["recurrent"].shape[1])
     ]
     z, r = jax.nn.sigmoid(a[0] + s[0]), jax.nn.sigmoid(a[1] + s[1])
-    n = jnp.tanh(a[2] + (r * s[2] if layer.reset == "after" else (r * h) @ p["candidate"]))
+    n = jnp.tanh(a[2] + (r * s[2] if layer.reset_after else (r * h) @ p["candidate"]))
     return (z * h + (1 - z) * n,)
 
 
@@ -87,16 +87,16 @@ def _recurrent(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays
 
 @reference_of(L.Bidirectional)
 def _bidirectional(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
-    twin = copy.copy(placed.layer.inner)
+    twin = copy.copy(placed.layer.layer)
     twin.go_backwards = True
-    left = unrolled(placed.layer.inner, f"{placed.name}_forward", xs, arrays)[0]
+    left = unrolled(placed.layer.layer, f"{placed.name}_forward", xs, arrays)[0]
     right = unrolled(twin, f"{placed.name}_backward", xs, arrays)[0]
     return {
         "concat": lambda: jnp.concatenate([left, right], axis=-1),
         "sum": lambda: left + right,
         "mul": lambda: left * right,
-        "mean": lambda: (left + right) / 2,
-    }[placed.layer.merge]()
+        "ave": lambda: (left + right) / 2,
+    }[placed.layer.merge_mode]()
 
 
 @reference_of(L.Embedding)

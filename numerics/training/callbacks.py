@@ -5,7 +5,8 @@ A callback is told five things.  It is given the trainer, and a row: a dict that
 ================  =========================================  =======================================================
 event             when                                       the row has
 ================  =========================================  =======================================================
-on_fit_begin      before the first step                      epochs, steps (in an epoch), batch_size, examples
+on_fit_begin      before the first step                      epochs, steps (in an epoch), batch_size, examples; None
+                                                             where an iterable does not say
 on_epoch_begin    before the first step of an epoch          epoch (from 1), epochs, steps, done (steps, if resumed)
 on_step_end       after a step                               epoch, step (in the epoch, from 1), steps, loss
 on_epoch_end      after an epoch and its validation          loss, the metrics, val_..., learning_rate, seconds
@@ -79,7 +80,7 @@ class EarlyStopping(Callback):
         How much better counts as better.
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; auto: smaller for losses and errors, larger for the rest.
-    restore_best : bool
+    restore_best_weights : bool
         Whether the fit ends with the best parameters and running averages, also where it ran to its end.
 
     References
@@ -96,7 +97,7 @@ class EarlyStopping(Callback):
         patience: int = 5,
         min_delta: float = 0.0,
         mode: str = "auto",
-        restore_best: bool = True,
+        restore_best_weights: bool = True,
     ):
         if mode not in ("auto", "min", "max"):
             raise InputError(f"EarlyStopping: mode is {mode!r}; accepted are 'auto', 'min', 'max'")
@@ -105,7 +106,7 @@ class EarlyStopping(Callback):
         falls = "loss" in monitor or "error" in monitor or monitor.endswith(("mae", "mse", "perplexity"))
         self.monitor, self.patience, self.min_delta = monitor, int(patience), abs(float(min_delta))
         self.mode = mode if mode != "auto" else "min" if falls else "max"
-        self.restore_best = restore_best
+        self.restore_best_weights = restore_best_weights
         self._fresh()
 
     def _fresh(self):
@@ -127,7 +128,7 @@ class EarlyStopping(Callback):
         gain = 0.0 if self.best is None else (self.best - now if self.mode == "min" else now - self.best)
         if self.best is None or gain > self.min_delta:
             self.best, self.best_epoch, self.waited = now, trainer.epoch, 0
-            if self.restore_best:
+            if self.restore_best_weights:
                 self._kept = {"params": dict(trainer.params), "state": dict(trainer.state)}
             return False
         self.waited += 1

@@ -12,14 +12,15 @@ from .saving import read, restore
 from .trainer import Trainer
 
 
-def load(folder, optimizer) -> Trainer:
+def load(folder, optimizer=None) -> Trainer:
     """A trainer as it was saved; training goes on as if it had not been interrupted.
 
     Parameters
     ----------
     folder : path-like
-    optimizer : optax.GradientTransformation
-        The same kind as before, since its state is restored; the learning rate may differ.
+    optimizer : optax.GradientTransformation or str, optional
+        The same kind as before, since its state is restored; the learning rate may differ.  Without one the trainer
+        evaluates and predicts.
 
     Raises
     ------

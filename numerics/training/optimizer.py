@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from derive.language.hints import did_you_mean
 from numerics.errors import InputError, NumericsError
 
 RATE = "learning_rate"
@@ -24,6 +25,12 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     """
     import optax
 
+    if optimizer is None:
+        if learning_rate is not None or clip_norm is not None:
+            raise NumericsError("Trainer: learning_rate and clip_norm belong to an optimizer, and none is given")
+        return None
+    if isinstance(optimizer, str):
+        optimizer, learning_rate = _named(optimizer, learning_rate)
     given = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
     if learning_rate is not None:
         if given or not callable(optimizer):
@@ -35,7 +42,8 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     elif not given:
         hint = "; with optimizer=optax.adam, give learning_rate= as well" if callable(optimizer) else ""
         raise NumericsError(
-            f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in optax.adam(1e-3){hint}"
+            f"Trainer: optimizer is {optimizer!r}; accepted is an optax optimizer, as in optax.adam(1e-3), or the "
+            f"name of one, as 'adam'{hint}"
         )
     if clip_norm is not None:
         if isinstance(clip_norm, bool) or not isinstance(clip_norm, int | float) or not clip_norm > 0:
@@ -44,6 +52,33 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     if whole(accumulate, "accumulate", "Trainer") > 1:
         optimizer = optax.MultiSteps(optimizer, every_k_schedule=int(accumulate)).gradient_transformation()
     return optimizer
+
+
+# by name, each with the learning rate that it has in Keras
+NAMED = {
+    "adam": 1e-3,
+    "adamw": 1e-3,
+    "nadam": 1e-3,
+    "adamax": 1e-3,
+    "adagrad": 1e-3,
+    "adadelta": 1e-3,
+    "rmsprop": 1e-3,
+    "lion": 1e-3,
+    "lamb": 1e-3,
+    "sgd": 1e-2,
+}
+
+
+def _named(name: str, learning_rate):
+    """The function of optax that a name means, and its rate; its other options are optax's own."""
+    import optax
+
+    if name.lower() not in NAMED:
+        raise NumericsError(
+            f"Trainer: unknown optimizer {name!r}{did_you_mean(name.lower(), NAMED)}; accepted are {', '.join(NAMED)}, or "
+            f"any optimizer of optax, as in optax.adam(1e-3)"
+        )
+    return getattr(optax, name.lower()), NAMED[name.lower()] if learning_rate is None else learning_rate
 
 
 def _has_rate(node) -> bool:

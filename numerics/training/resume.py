@@ -114,7 +114,7 @@ def first_difference(there, here, where: str = "") -> tuple[str, object, object]
                 (f"layer {s['name']}" for s in (a, b) if isinstance(s, dict) and "name" in s), f"{where}[{n}]"
             )
             if a is None or b is None:
-                a, b = (s if s is None else s.get("layer", s) if isinstance(s, dict) else s for s in (a, b))
+                a, b = (s if s is None else s.get("class", s) if isinstance(s, dict) else s for s in (a, b))
                 return called, a, b
             found = first_difference(a, b, called)
             if found:

@@ -31,10 +31,11 @@ from numerics.errors import NumericsError
 from numerics.kernel.kernel import Kernel
 
 from .fit import Part
+from .labels import Labels
 from .lock import locked
 from .programs import Memory
 
-FORMAT = 3
+FORMAT = 4
 INDEX, PROGRAM = "trainer.json", "program.py"
 REREAD = 3  # times, while somebody else replaces the files that are being read
 
@@ -46,6 +47,7 @@ class Saved(Protocol):
     losses: dict[str, Loss]
     memory: Memory
     part: Part | None
+    optimizer: Any
     seed: int
     epoch: int
     step: int
@@ -66,6 +68,11 @@ def save(trainer: Saved, folder) -> Path:
         another run writes to, and one that cannot be written: what was in it stays as it was.
     """
     folder = Path(folder)
+    if trainer.optimizer is None and trainer.step:
+        raise NumericsError(
+            f"save: this trainer was loaded without an optimizer, and what that had gathered in {trainer.step} steps would "
+            f"be lost; load it with the optimizer, nx.load(folder, optimizer=...), to save it again"
+        )
     with locked(folder):
         try:
             write(trainer, folder)
@@ -162,6 +169,7 @@ def describe(trainer, strict: bool = True) -> dict:
         "loss_weights": trainer.loss_weights,
         "metrics": trainer.metric_names(by_output=True),
         "seed": trainer.seed,
+        "classes": list(trainer.labels.classes),
         "frozen": list(trainer.frozen),
         "epoch": trainer.epoch,
         "step": trainer.step,
@@ -206,9 +214,10 @@ def restore(trainer, described, arrays, folder) -> None:
         params=group("params", trainer.params),
         state=group("state", trainer.state),
         carried=carried,
-        opt_state=_restored(trainer.opt_state, arrays, folder),
+        opt_state=() if trainer.optimizer is None else _restored(trainer.opt_state, arrays, folder),
     )
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
+    trainer.labels = Labels(described["classes"])
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
     if trainer.class_weight is not None:
         _floats(trainer.class_weight, "class_weight", folder)
@@ -269,6 +278,7 @@ FIELDS = {
     "loss_weights": (_maybe(_by_name(_number)), "numbers by output, or nothing"),
     "metrics": (_by_name(_names), "names by output"),
     "seed": (_is(int), "a whole number"),
+    "classes": (_names, "words"),
     "frozen": (_names, "names"),
     "epoch": (_whole(0), "a whole number from 0"),
     "step": (_whole(0), "a whole number from 0"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +14,13 @@ from numerics.errors import InputError, NumericsError
 
 from . import optimizer as optimizers
 from . import saving, use
-from .callbacks import Calls
 from .examples import Examples, check_examples
-from .fit import Fit, Part
+from .fit import Part
+from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
 from .init import draw, init
-from .lock import locked
-from .optimizer import whole
+from .labels import Labels
 from .programs import Memory, Programs
-from .progress import Progress
-from .resume import Keeper
-from .watch import Watch
+from .source import Arrays
 
 
 class Trainer:
@@ -43,8 +38,9 @@ class Trainer:
     model : derive.Model or derive.Sequential
     loss : str, derive.networks.losses.Loss, callable, or dict of output name to one of these
         A name of :mod:`derive.networks.losses`, or your own ``(output, y) -> scalar expression``.
-    optimizer : optax.GradientTransformation, or a function that makes one of ``learning_rate``
-        Such as ``optax.adam(1e-3)``, or ``optax.adam`` with ``learning_rate=1e-3``.
+    optimizer : optax.GradientTransformation, str, a function that makes one of ``learning_rate``, or None
+        Such as ``optax.adam(1e-3)``; ``"adam"``, with Keras's learning rate; or ``optax.adam`` with
+        ``learning_rate=1e-3``.  Without one the trainer evaluates and predicts.
     metrics : sequence of str or callable, or dict of output name to such
         ``"accuracy"`` and others of :mod:`numerics.data.metrics`, or functions ``(y, outputs) -> float``.
     seed : int
@@ -69,6 +65,8 @@ class Trainer:
         From the inputs to the outputs, in use.
     history : dict of str to list
         Of all epochs so far: ``loss``, the metrics, ``val_loss`` ..., ``seconds``.
+    classes : tuple of str
+        Where the targets were words: class k is ``classes[k]``.
     frozen : tuple of str
     epoch, step : int
         How many epochs and steps have been trained.
@@ -100,7 +98,7 @@ class Trainer:
         self,
         model,
         loss,
-        optimizer,
+        optimizer=None,
         metrics=(),
         seed: int = 0,
         loss_weights: dict | None = None,
@@ -116,19 +114,22 @@ class Trainer:
         self.epoch, self.step, self.stop = 0, 0, False
         self.rows: list[dict] = []
         self.part: Part | None = None
+        self.labels = Labels()
         self.class_weight: np.ndarray | None = None
         self.fitted_size: int | None = None  # of the batches of the latest fit
         self._latest: tuple[Memory, dict, int] | None = None
         self._derive((), self.losses)
         params = init(model, seed)
         state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
-        self.memory = Memory(params, self.optimizer.init(self.programs.trained(params)), state, {})
+        gathered = () if self.optimizer is None else self.optimizer.init(self.programs.trained(params))
+        self.memory = Memory(params, gathered, state, {})
 
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
         programs = Programs(self.model, losses, self.loss_weights, tuple(frozen), self.seed)
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
-        self._step = programs.step(self.optimizer, tuple(n for n in self.metrics if self.metrics[n]))
+        watched = tuple(n for n in self.metrics if self.metrics[n])
+        self._step = None if self.optimizer is None else programs.step(self.optimizer, watched)
 
     # -- what it holds -----------------------------------------------------------------------------------------------
 
@@ -166,6 +167,10 @@ class Trainer:
         return columns(self.rows)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self.labels.classes
+
+    @property
     def learning_rate(self) -> float | None:
         """The current rate, where the optimizer keeps it in its state; it can be set unless a schedule sets it."""
         return optimizers.rate(self.opt_state)
@@ -181,6 +186,8 @@ class Trainer:
 
         The arrays are not checked; ``fit`` does that.  The loss is on the device: nothing waits for it.
         """
+        if self._step is None:
+            raise NumericsError(NO_OPTIMIZER)
         self._latest = self.memory, batch, self.step
         self.memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
         self.step += 1
@@ -207,9 +214,10 @@ class Trainer:
     def fit(
         self,
         X,
-        Y,
+        Y=None,
         batch_size: int | None = None,
         epochs: int = 1,
+        steps_per_epoch: int | None = None,
         validation_data=None,
         validation_split: float = 0.0,
         callbacks=(),
@@ -227,13 +235,16 @@ class Trainer:
 
         Parameters
         ----------
-        X : array (N, ...), or a dict or tuple of them
-            Examples of the model's input shapes; converted to float32.  Masks are inputs like others.
+        X : array (N, ...), or a dict or tuple of them; or an iterable of batches
+            Examples of the model's input shapes; converted to float32.  Masks are inputs like others.  Without ``Y``: a
+            list, generator, ``DataLoader`` or function that gives one, of batches (x, y) or (x, y, sample_weight).
         Y : array, or a dict or tuple of them
-            Targets that fit the losses.
+            Targets that fit the losses.  Words are numbered in alphabetical order, see ``trainer.classes``.
         batch_size, epochs : int
             The last batch of an epoch may be smaller (unless ``drop_last``); 32, or all there are.
-        validation_data : tuple (X, Y) or (X, Y, sample_weight), optional
+        steps_per_epoch : int, optional
+            Of an iterable: how many of its batches are an epoch; all, where it is not given.
+        validation_data : tuple (X, Y) or (X, Y, sample_weight), or an iterable of batches, optional
             Measured after every epoch, as ``val_loss`` and so on.
         validation_split : float, optional
             Hold out this share of X and Y instead, chosen by the seed, each class in proportion.
@@ -272,74 +283,36 @@ class Trainer:
         Warns
         -----
         TrainingWarning
-            Of a layer that no longer learns; see :class:`numerics.training.watch.Watch`.
+            Of a layer that no longer learns, see :class:`numerics.training.watch.Watch`; of inputs that nobody scaled.
         """
-        epochs = whole(epochs, "epochs")
-        if validation_split and validation_data is not None:
-            raise InputError("fit: give validation_data or validation_split, not both")
-        self._weigh(sample_weight, class_weight, Y)
-        examples, held_out = self._checked(X, Y, sample_weight), None
-        if validation_split:
-            if self.model.carried:
-                raise InputError(
-                    "fit: validation_split draws examples, but this model carries its state from batch to "
-                    "batch; give validation_data"
-                )
-            examples, held_out = examples.split(validation_split, self.seed, self.losses)
-        elif validation_data is not None:
-            x, y, *weights = _held_out(validation_data)
-            held_out = self._checked(x, y, weights[0] if weights else None, "validation ")
-        examples.check_classes(self.losses)
-        size = use.batch_size(self, batch_size, len(examples))
-        if held_out is not None and self.model.carried:
-            use.batch_size(self, size, len(held_out), "validation")
-        shuffle = shuffle and not self.model.carried
-        calls = Calls(
-            [
-                Watch(),
-                *([callbacks] if not hasattr(callbacks, "__iter__") else callbacks),
-                *([Progress()] if verbose else []),
-            ],
-            self,
+        asked = Asked(
+            X,
+            Y,
+            batch_size,
+            epochs,
+            steps_per_epoch,
+            validation_data,
+            validation_split,
+            callbacks,
+            sample_weight,
+            class_weight,
+            shuffle,
+            drop_last,
+            augment,
+            checkpoint,
+            checkpoint_every,
+            resume,
+            verbose,
         )
-        every = None if checkpoint_every is None else whole(checkpoint_every, "checkpoint_every")
-        asked = {
-            "start": self.epoch,
-            "epochs": epochs,
-            "examples": len(examples),
-            "batch_size": size,
-            "shuffle": shuffle,
-            "drop_last": drop_last,
-        }
-        keeper = None if checkpoint is None else Keeper(self, checkpoint, asked, calls.callbacks)
-        if keeper is None and (resume or every):
-            raise InputError("fit: resume and checkpoint_every need a folder, checkpoint='run/'")
-        with nullcontext() if checkpoint is None else locked(Path(checkpoint)):
-            resumed = keeper is not None and keeper.begin(resume)
-            self.fitted_size = size
-            Fit(
-                self,
-                examples,
-                held_out,
-                size,
-                asked["start"],
-                epochs,
-                calls,
-                shuffle,
-                drop_last,
-                augment,
-                keeper,
-                every,
-                resumed,
-            ).run()
-        return columns(self.rows[asked["start"] :])
+        start = fitted(self, asked)
+        return columns(self.rows[start:])
 
     def new_epoch(self) -> Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""
         self.part = None
         return self
 
-    def _weigh(self, sample_weight, class_weight, Y) -> None:
+    def weigh(self, sample_weight, class_weight, Y) -> None:
         """A loss that has no weights gets them when weights are given: derived again."""
         wanted = {"sample_weight": sample_weight is not None, "class_weight": class_weight is not None}
         new = {
@@ -360,8 +333,9 @@ class Trainer:
     def _class_weights(self) -> np.ndarray:
         return np.ones(self._classes(), np.float32) if self.class_weight is None else self.class_weight
 
-    def _checked(self, X, Y, sample_weight=None, which="") -> Examples:
-        return check_examples(self.model, self.losses, X, Y, sample_weight, which)
+    def checked(self, X, Y, sample_weight=None, which="") -> Examples:
+        """Arrays by name, of shapes, dtypes and ranges that fit."""
+        return check_examples(self.model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
 
     def metric_names(self, by_output: bool = False):
         """The names the metrics were asked for by; by output, or all in a row."""
@@ -373,13 +347,20 @@ class Trainer:
 
     # -- use -----------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, X, Y, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
-        """The loss and the metrics on other data; nothing is trained, and the network is as in use."""
-        examples = self._checked(X, Y, sample_weight)
-        return use.evaluated(self, examples, use.use_size(self, batch_size, len(examples), "evaluate"))
+    def evaluate(self, X, Y=None, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
+        """The loss and the metrics on other data, arrays or an iterable of batches (x, y); nothing is trained, and the
+        network is as in use."""
+        if Y is None:
+            return use.evaluated(self, batches_of(self, X, "evaluate"))
+        examples = self.checked(X, Y, sample_weight)
+        size = use.use_size(self, batch_size, len(examples), "evaluate")
+        return use.evaluated(self, Arrays(self, examples, size, shuffle=False))
 
     def predict(self, X, batch_size: int | None = None):
-        """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict."""
+        """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict.
+
+        ``X`` is arrays as in :meth:`fit`, or an iterable of batches, of which targets are left aside.
+        """
         return use.predicted(self, X, batch_size)
 
     # -- looking inside ------------------------------------------------------------------------------------------------
@@ -447,7 +428,8 @@ class Trainer:
         was = self.programs.trained(self.params)
         self._derive(frozen, self.losses)
         now = self.programs.trained(self.params)
-        self._put(opt_state=optimizers.regrafted(self.optimizer, self.opt_state, was, now))
+        if self.optimizer is not None:
+            self._put(opt_state=optimizers.regrafted(self.optimizer, self.opt_state, was, now))
         return self
 
     # -- files ---------------------------------------------------------------------------------------------------------
@@ -460,7 +442,7 @@ class Trainer:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made.memory = jax.tree_util.tree_map(lambda a: a, self.memory)  # arrays are never written to, dicts may be
-        for name in ("rows", "part", "class_weight", "metrics", "loss_weights"):
+        for name in ("rows", "part", "class_weight", "metrics", "loss_weights", "labels"):
             setattr(made, name, copy.deepcopy(getattr(self, name), memo))
         return made
 
@@ -476,16 +458,3 @@ class Trainer:
     def __repr__(self):
         losses = ", ".join(one.name for one in self.losses.values())
         return f"<Trainer of {self.model.name}: {self.epoch} epochs, loss {losses}>"
-
-
-def columns(rows) -> dict[str, list[float]]:
-    """A table by its columns, in the order in which they first appear."""
-    names = list(dict.fromkeys(n for row in rows for n in row))
-    names = [n for n in names if n != "seconds"] + [n for n in names if n == "seconds"]
-    return {n: [row[n] for row in rows if n in row] for n in names}
-
-
-def _held_out(given):
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise InputError("fit: validation_data is a pair (X, Y), or a triple (X, Y, sample_weight)")
-    return given

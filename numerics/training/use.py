@@ -6,18 +6,17 @@ import numpy as np
 
 from numerics.errors import InputError
 
-from .examples import Examples, check_inputs, slices
+from .examples import check_inputs, slices
 from .optimizer import whole
+from .source import is_stream
 
 BATCH = 32
 USE = 256  # examples at a time, where nothing is trained
 
 
 def batch_size(trainer, given, n: int, where: str = "fit") -> int:
-    """How many examples a batch has; carried states need batches of one size."""
-    size = min(BATCH, n) if given is None else whole(given, "batch_size", where)
-    if size > n and where == "fit":
-        raise InputError(f"fit: batch_size is {size}, but there are {n} examples to train on; accepted are at most {n}")
+    """How many examples a batch has, at most all there are; carried states need batches of one size."""
+    size = min(BATCH if given is None else whole(given, "batch_size", where), n)
     if trainer.model.carried and n % size:
         fits = [d for d in range(1, n + 1) if n % d == 0]
         raise InputError(
@@ -31,56 +30,71 @@ def batch_size(trainer, given, n: int, where: str = "fit") -> int:
 def use_size(trainer, given, n: int, where: str) -> int:
     """Carried states belong to as many sequences as were trained on, unless another number is given."""
     usual = trainer.fitted_size if trainer.model.carried and trainer.fitted_size else USE
-    return batch_size(trainer, min(usual if given is None else whole(given, "batch_size", where), n), n, where)
+    return batch_size(trainer, usual if given is None else given, n, where)
 
 
-def evaluated(trainer, examples: Examples, size: int) -> dict[str, float]:
-    """The loss and the metrics on checked examples."""
-    losses, counts, carried = [], [], trainer.programs.start(size)
+def evaluated(trainer, source) -> dict[str, float]:
+    """The loss and the metrics on batches of checked examples."""
+    losses, counts, carried = [], [], trainer.programs.start(source.extent[1])
     outputs: dict[str, list] = {}
-    for part in slices(len(examples), size):
-        batch = {**examples.take(part), **trainer.constants}
+    targets: dict[str, list] = {}
+    names = {n: t.name for n, t in trainer.model.targets(trainer.losses).items() if trainer.metrics.get(n)}
+    for batch in source.epoch(0):
         loss, found, carried = trainer.programs.measure(trainer.params, trainer.state, carried, batch)
         losses.append(float(loss))
-        counts.append(counted(trainer, examples, part))
-        for name in trainer.metrics:
-            if trainer.metrics[name]:
-                outputs.setdefault(name, []).append(np.asarray(found[name]))
+        counts.append(counted(trainer, batch))
+        for name, target in names.items():
+            outputs.setdefault(name, []).append(np.asarray(found[name]))
+            targets.setdefault(target, []).append(batch[target])
     total = float(np.average(losses, weights=counts)) if sum(counts) else 0.0
-    return {"loss": total, **measured(trainer, examples, {n: np.concatenate(a) for n, a in outputs.items()})}
+    return {"loss": total, **measured(trainer, targets, {n: np.concatenate(a) for n, a in outputs.items()})}
 
 
-def measured(trainer, examples: Examples, outputs: dict, order=slice(None)) -> dict[str, float]:
-    """The metrics of some outputs, with the targets in that order."""
-    targets, row = trainer.model.targets(trainer.losses), {}
+def measured(trainer, targets: dict, outputs: dict) -> dict[str, float]:
+    """The metrics of some outputs; their targets, batch by batch, by the names of the tensors."""
+    tensors, row = trainer.model.targets(trainer.losses), {}
     for name, metrics in trainer.metrics.items():
-        y = examples.targets[targets[name].name][order] if metrics else None
+        y = np.concatenate([np.asarray(a) for a in targets[tensors[name].name]]) if metrics else None
         for called, measure in metrics.items():
             row[called] = measure(y, outputs[name], trainer.losses[name])
     return row
 
 
-def counted(trainer, examples: Examples, rows) -> int:
+def counted(trainer, batch: dict) -> int:
     """How many examples the mean of a batch is over: without those whose label is ignored."""
     loss = next(iter(trainer.losses.values()))
-    y = next(iter(examples.targets.values()))[rows]
+    y = batch[next(iter(trainer.model.targets(trainer.losses).values())).name]
     if len(trainer.losses) > 1 or loss.ignored is None:
         return len(y)
     return int((y != loss.ignored).sum())
 
 
 def predicted(trainer, X, size: int | None):
-    """The outputs for inputs that are checked here; several are a dict."""
-    inputs = check_inputs(trainer.model, X)
-    n = len(next(iter(inputs.values())))
-    size = use_size(trainer, size, n, "predict")
+    """The outputs for inputs that are checked here, as arrays or batch by batch; several are a dict."""
     found: dict[str, list] = {}
-    carried = trainer.programs.start(size)
-    for part in slices(n, size):
-        outputs, carried = trainer.programs.predict(
-            trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
-        )
-        for name, a in outputs.items():
-            found.setdefault(name, []).append(np.asarray(a))
+    for inputs in _inputs(trainer, X):
+        n = len(next(iter(inputs.values())))
+        each = use_size(trainer, size, n, "predict")
+        carried = trainer.programs.start(each)
+        for part in slices(n, each):
+            outputs, carried = trainer.programs.predict(
+                trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
+            )
+            for name, a in outputs.items():
+                found.setdefault(name, []).append(np.asarray(a))
+    if not found:
+        raise InputError("predict: the iterable has no batches")
     whole = {name: np.concatenate(a) for name, a in found.items()}
     return whole if len(trainer.model.outputs) > 1 else next(iter(whole.values()))
+
+
+def _inputs(trainer, X):
+    """The inputs at once, or those of each batch of an iterable; what a batch has besides them (targets) is left."""
+    if not is_stream(X):
+        yield check_inputs(trainer.model, X)
+        return
+    if trainer.model.carried:
+        raise InputError(f"predict: {trainer.model.name} carries its state; give arrays, as nx.windows cuts them")
+    for n, batch in enumerate(X() if callable(X) else X):
+        pair = isinstance(batch, tuple | list) and len(batch) in (2, 3) and hasattr(batch[0], "shape")
+        yield check_inputs(trainer.model, batch[0] if pair else batch, f"batch {n + 1}: ")

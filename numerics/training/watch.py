@@ -30,7 +30,7 @@ def inputs_of(trainer, X=None, Y=None) -> dict:
             raise NumericsError(
                 "no step has been taken yet: give a batch, as in trainer.explain(X[:64], Y[:64])"
             ) from None
-    examples = trainer._checked(X, Y)
+    examples = trainer.checked(X, Y)
     batch = {**examples.take(np.arange(len(examples))), **trainer.constants}
     memory = trainer.memory._replace(carried=trainer.programs.start(len(examples)))
     return trainer.programs.arrays(memory, batch, np.uint32(trainer.step))

@@ -104,13 +104,16 @@ class Expressions:
                 f"compared, names of their own",
                 UnsupportedError,
             ) from None
+        if _is_infinity(node):  # a constant
+            return value
         branches = {p.args[0] for p in value.atoms(Piecewise) for p in p.args} if value.has(Piecewise) else set()
         loose = value.xreplace({v: Integer(0) for v in branches if v in (sympy.oo, -sympy.oo)}) if branches else value
         outside = [n for n in value.atoms(sympy.Pow, sympy.Function) if n.is_number and n.is_extended_real is False]
         if outside or loose.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I):
             raise self.error(
                 node.token,
-                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...)",
+                f"this expression is {value}, which is not a real number; inf may only stand as a branch of where(...) or "
+                f"as a whole definition",
                 UnsupportedError,
             )
         return value
@@ -375,3 +378,8 @@ class Expressions:
     def _bracket(self, node: Node, scope: Scope) -> Expr:
         with self.located(node.token):
             return nodes.Iverson(self.condition(node.args[0], scope))
+
+
+def _is_infinity(node: Node) -> bool:
+    """``inf`` or ``-inf``, and nothing else."""
+    return node.token.text == "inf" if node.kind == "name" else node.kind == "negative" and _is_infinity(node.args[0])

@@ -34,10 +34,10 @@
 Index letter ``b`` ranges over the size ``B`` unless an ``index`` line says otherwise; ``b'`` is another letter over the
 size of ``b``.  In an axis, a name that starts with a capital is a size and any other is a letter.  ``max(a, b)`` and
 ``min(a, b)`` are pointwise; ``where(condition, a, b)`` and ``piecewise((a, condition), (b, condition), c)`` choose;
-``inf`` may stand as a branch of one, ``pi`` anywhere.  Numbers are exact: ``1e-5`` is 1/100000.  A definition may read
-itself at an earlier step (``h[t-1,b]``), also through others; reads before the start are zero.  Definitions may stand
-in any order.  Sizes, indices and tensors have separate names: a bare name is an index in scope, else a scalar tensor,
-else a size.
+``inf`` may stand as a branch of one or as a whole definition, ``pi`` anywhere. Numbers are exact: ``1e-5`` is
+1/100000.  A definition may read itself at an earlier step (``h[t-1,b]``), also through others; reads before the start
+are zero. Definitions may stand in any order. Sizes, indices and tensors have separate names: a bare name is an index
+in scope, else a scalar tensor, else a size.
 """
 
 from __future__ import annotations

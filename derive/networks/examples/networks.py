@@ -112,7 +112,7 @@ def vgg16(classes: int = 1000) -> Sequential:
 
 def convolved(x: Node, filters: int, size: int, stride: int = 1, activation: str | None = "relu") -> Node:
     """Convolution, batch normalization, and an activation if there is one."""
-    h = L.Conv2D(filters, size, stride=stride, padding=size // 2, use_bias=False, kernel_init="he_normal")(x)
+    h = L.Conv2D(filters, size, strides=stride, padding=size // 2, use_bias=False, kernel_initializer="he_normal")(x)
     h = L.BatchNorm(momentum=0.9, epsilon=1e-5)(h)
     return h if activation is None else L.Activation(activation)(h)
 
@@ -157,7 +157,7 @@ def resnet50(classes: int = 1000) -> Model:
     He, Zhang, Ren, Sun, *Deep residual learning for image recognition*, CVPR 2016, table 1.
     """
     x = Input((224, 224, 3))
-    h = L.MaxPool2D(3, stride=2, padding=1)(convolved(x, 64, 7, 2))
+    h = L.MaxPool2D(3, strides=2, padding=1)(convolved(x, 64, 7, 2))
     for stage, repeats in enumerate((3, 4, 6, 3)):
         for n in range(repeats):
             h = residual(h, 64 * 2**stage, 2 if stage and not n else 1, project=n == 0, wide=4)

@@ -5,7 +5,7 @@ A layer is one file of this folder, with a class under :func:`~derive.networks.l
 
 from typing import Any as _Any
 
-from derive.language.hints import did_you_mean as _did_you_mean
+from derive.networks import elsewhere as _elsewhere
 from derive.networks.catalogue import import_all as _import_all
 from .activation import Activation
 from .bag import EmbeddingBag
@@ -37,5 +37,6 @@ def __getattr__(name: str) -> _Any:
     if name.startswith("_"):
         raise AttributeError(name)
     raise AttributeError(
-        f"derive.networks.layers has no {name!r}{_did_you_mean(name, LAYERS)}; the catalogue has {', '.join(LAYERS)}"
+        f"derive.networks.layers has no {name!r}{_elsewhere.hint(name, LAYERS, _elsewhere.LAYERS)}; the catalogue has "
+        f"{', '.join(LAYERS)}"
     )

@@ -28,18 +28,18 @@ class EmbeddingBag(Layer):
 
     Parameters
     ----------
-    vocabulary : int
-        How many tokens there are: every input is in [0, vocabulary).
-    units : int
+    input_dim : int
+        How many tokens there are: every input is in [0, input_dim).
+    output_dim : int
         The size of a row.
     mode : {"sum", "mean", "max"}
     weighted : bool
         The layer is called on ``[x, w]``, where ``w`` (B, T) are floats: a mask of 1 and 0 for padded bags, or the weight
         of each token, not negative.  A bag whose weights sum to 0 gives 0.  Not for "max".
-    init : str, number or callable
+    embeddings_initializer : str, number or callable
         "uniform" on :math:`\pm 0.05` by default.
     name : str, optional
-        The parameter is ``<name>_table`` (vocabulary, units).
+        The parameter is ``<name>_table`` (input_dim, output_dim).
     trainable : bool
 
     References
@@ -57,35 +57,39 @@ class EmbeddingBag(Layer):
 
     def __init__(
         self,
-        vocabulary: int,
-        units: int,
+        input_dim: int,
+        output_dim: int,
         mode: str = "sum",
         weighted: bool = False,
-        init: Initializer = "uniform",
+        embeddings_initializer: Initializer = "uniform",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
-        where = f"EmbeddingBag({vocabulary!r})"
-        self.vocabulary = whole(vocabulary, f"{where}: vocabulary")
-        if self.vocabulary < 2:
-            raise DeriveError("EmbeddingBag(1): vocabulary is 1; a table has at least two rows")
-        self.units = whole(units, f"EmbeddingBag({vocabulary!r}, {units!r}): units")
+        where = f"EmbeddingBag({input_dim!r})"
+        self.input_dim = whole(input_dim, f"{where}: input_dim")
+        if self.input_dim < 2:
+            raise DeriveError("EmbeddingBag(1): input_dim is 1; a table has at least two rows")
+        self.output_dim = whole(output_dim, f"EmbeddingBag({input_dim!r}, {output_dim!r}): output_dim")
         if mode not in MODES:
             raise DeriveError(
                 f"{where}: unknown mode {mode!r}{did_you_mean(mode, MODES)}; accepted are {', '.join(MODES)}"
             )
         if weighted and mode == "max":
             raise DeriveError(f"{where}: mode 'max' takes no weights; accepted with them are sum, mean")
-        self.mode, self.weighted, self.init = mode, bool(weighted), initializer(init, f"{where}: init")
-        self.takes = {"dtype": "int", "below": self.vocabulary}
+        self.mode, self.weighted, self.embeddings_initializer = (
+            mode,
+            bool(weighted),
+            initializer(embeddings_initializer, f"{where}: embeddings_initializer"),
+        )
+        self.takes = {"dtype": "int", "below": self.input_dim}
         self.merges = self.weighted
 
     def connect(self, given: Any, new: Builder) -> Tensor:
         x, w = self._checked(given, new)
         b, t = x.indices
-        j, v = new.axis(self.units), Index("v", x.below)
-        table = new.parameter("table", v, j, init=self.init)
+        j, v = new.axis(self.output_dim), Index("v", x.below)
+        table = new.parameter("table", v, j, init=self.embeddings_initializer)
         row, weight = table[x[b, t], j], 1 if w is None else w[b, t]
         if self.mode == "max":
             return new.define("h", (b, j), Max(row, t))
@@ -105,11 +109,11 @@ class EmbeddingBag(Layer):
         if x.dtype != "int" or x.below is None or x.rank != 2:
             raise ShapeError(
                 f"{said}; {x.name} is {x.dtype} {new.shape(x)}; write dv.Input((T,), dtype='int', "
-                f"below={self.vocabulary})"
+                f"below={self.input_dim})"
             )
-        if new.number(x.below) != self.vocabulary:
+        if new.number(x.below) != self.input_dim:
             raise ShapeError(
-                f"EmbeddingBag({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
+                f"EmbeddingBag({self.input_dim}) has {self.input_dim} rows, but {x.name} is declared below "
                 f"{new.number(x.below)}"
             )
         if w is not None:

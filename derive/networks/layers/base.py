@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Self
 from sympy import Expr
 
 from derive.language.errors import DeriveError
-from derive.language.hints import did_you_mean
 from derive.language.tensor import Tensor
+from derive.networks import elsewhere
 
 from .builder import Builder
 from .penalty import penalties
@@ -69,13 +69,11 @@ class Layer:
         cls.fields = arguments(cls)
 
     def __new__(cls, *values: Any, **given: Any) -> Self:
-        known = inspect.signature(cls.__init__).parameters
-        taken = [n for n, p in known.items() if n != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        unknown = [] if any(p.kind is p.VAR_KEYWORD for p in known.values()) else [n for n in given if n not in taken]
+        unknown = [n for n in given if n not in cls.fields]
         if unknown:
             raise DeriveError(
-                f"{cls.__name__}: unknown option {unknown[0]!r}{did_you_mean(unknown[0], taken)}; it takes "
-                f"{', '.join(taken)}"
+                f"{cls.__name__}: unknown option {unknown[0]!r}"
+                f"{elsewhere.hint(unknown[0], cls.fields, elsewhere.OPTIONS)}; it takes {', '.join(cls.fields)}"
             )
         return super().__new__(cls)
 

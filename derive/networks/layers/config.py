@@ -7,7 +7,7 @@ from typing import Any
 
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
-from derive.networks import activations
+from derive.networks import activations, elsewhere
 
 from .base import Layer
 from .penalty import Penalty
@@ -26,7 +26,7 @@ def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
             f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
             f"as data, so build the network again from your own program"
         )
-    found: dict[str, Any] = {"layer": kind}
+    found: dict[str, Any] = {"class": kind}
     for field in layer.fields:
         if not hasattr(layer, field):
             raise DeriveError(
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 def layer_from(config: Mapping[str, Any]) -> Layer:
     """The layer that :func:`layer_config` wrote."""
     given = dict(config)
-    kind = given.pop("layer", None)
+    kind = given.pop("class", None)
     priced = {role: Penalty(**rates) for role, rates in given.pop("penalties", {}).items()}
     if kind not in LAYERS:
         raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
@@ -73,8 +73,8 @@ def layer_from(config: Mapping[str, Any]) -> Layer:
     if unknown:
         fields = LAYERS[kind].fields
         raise DeriveError(
-            f"layer {kind}: unknown argument {unknown[0]!r}{did_you_mean(unknown[0], fields)}; it takes "
+            f"layer {kind}: unknown argument {unknown[0]!r}{elsewhere.hint(unknown[0], fields, elsewhere.OPTIONS)}; it takes "
             f"{', '.join(fields)}"
         )
-    inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "layer" in v}
+    inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "class" in v}
     return LAYERS[kind](**{**given, **inside}).penalize(**priced)

@@ -26,28 +26,28 @@ class Convolution(Layer):
     def _take(
         self,
         kernel_size: PerAxis,
-        stride: PerAxis,
+        strides: PerAxis,
         padding: Padding,
-        dilation: PerAxis,
+        dilation_rate: PerAxis,
         activation: GivenActivation,
         use_bias: bool,
-        kernel_init: Initializer | None,
-        bias_init: Initializer,
+        bias_initializer: Initializer,
     ) -> None:
         where = type(self).__name__
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.window = Window.of(where, self.rank, kernel_size, stride, padding, dilation)
+        self.kernel_size, self.strides, self.padding, self.dilation_rate = kernel_size, strides, padding, dilation_rate
+        self.window = Window.of(where, self.rank, kernel_size, strides, padding, dilation_rate)
         self.activation = find_activation(activation, where)
         self.use_bias = bool(use_bias)
-        self.kernel_init = initializer(
-            self.activation.init if kernel_init is None else kernel_init, f"{where}: kernel_init"
-        )
-        self.bias_init = initializer(bias_init, f"{where}: bias_init")
+        self.bias_initializer = initializer(bias_initializer, f"{where}: bias_initializer")
         self.gives = self.activation.gives
+
+    def _initial(self, given: Initializer | None, option: str) -> Initializer:
+        """How a kernel starts: as given, or as suits the activation."""
+        return initializer(self.activation.init if given is None else given, f"{type(self).__name__}: {option}")
 
     def biased(self, z: Expr, o: Index, new: Builder) -> Expr:
         """``z``, with the bias of channel ``o`` added."""
-        return z + new.parameter("bias", o, init=self.bias_init)[o] if self.use_bias else z
+        return z + new.parameter("bias", o, init=self.bias_initializer)[o] if self.use_bias else z
 
 
 class Conv(Convolution):
@@ -55,21 +55,22 @@ class Conv(Convolution):
         self,
         filters: int,
         kernel_size: PerAxis,
-        stride: PerAxis = 1,
+        strides: PerAxis = 1,
         padding: Padding = "valid",
-        dilation: PerAxis = 1,
+        dilation_rate: PerAxis = 1,
         groups: int = 1,
         activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init: Initializer | None = None,
-        bias_init: Initializer = "zeros",
+        kernel_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
         where = type(self).__name__
         self.filters, self.groups = whole(filters, f"{where}: filters"), whole(groups, f"{where}: groups")
-        self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
+        self._take(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer)
+        self.kernel_initializer = self._initial(kernel_initializer, "kernel_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
@@ -78,7 +79,7 @@ class Conv(Convolution):
         b, o = x.indices[0], new.axis(self.filters, "o")
         c = apart(x.indices[-1], o)
         us, rs = [a.u for a in reach], [a.r for a in reach]
-        kernel = new.parameter("kernel", *rs, c, o, init=self.kernel_init)
+        kernel = new.parameter("kernel", *rs, c, o, init=self.kernel_initializer)
         z = Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, o)], *rs, c)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
 
@@ -90,7 +91,7 @@ class Conv(Convolution):
         made = new.axis(self.filters, "o")
         k = Index("k", new.split(made.size, self.groups, where, "filters"))
         b, us, rs = x.indices[0], [a.u for a in reach], [a.r for a in reach]
-        kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_init)
+        kernel = new.parameter("kernel", *rs, c, made, init=self.kernel_initializer)
         y = new.define(
             "y",
             (b, *us, g, k),
@@ -115,7 +116,7 @@ class Conv1D(Conv):
     Parameters, padding and references as for :class:`Conv2D`, with one axis.
 
     >>> from derive import Sequential
-    >>> model = Sequential([Conv1D(4, 3, padding="same", dilation=2)], input_shape=(10, 2))
+    >>> model = Sequential([Conv1D(4, 3, padding="same", dilation_rate=2)], input_shape=(10, 2))
     >>> model.shape(model.output), model.parameters["conv1d_1_kernel"].shape
     ((B, 10, 4), (3, 2, 4))
     """
@@ -135,7 +136,7 @@ class Conv2D(Conv):
     ----------
     filters : int
         The number of output channels, O.
-    kernel_size, stride, dilation : int or tuple of int
+    kernel_size, strides, dilation_rate : int or tuple of int
         For all axes, or one an axis.
     padding : "valid", "same", int, or tuple
         No padding; TensorFlow's, so that the output has ceil(H/S) positions (when an odd number of positions is needed,
@@ -145,7 +146,7 @@ class Conv2D(Conv):
         (R, Q, C/groups, O).
     activation : str, Activation or callable, optional
     use_bias : bool
-    kernel_init, bias_init : str, number or callable
+    kernel_initializer, bias_initializer : str, number or callable
     name : str, optional
         ``conv2d_1`` and so on if not given; the parameters are ``<name>_kernel`` and ``<name>_bias``.
     trainable : bool
@@ -161,7 +162,7 @@ class Conv2D(Conv):
     Dumoulin, Visin, *A guide to convolution arithmetic for deep learning*, arXiv:1603.07285.
 
     >>> from derive import Sequential
-    >>> model = Sequential([Conv2D(5, 3, stride=2)], input_shape=(7, 8, 3))
+    >>> model = Sequential([Conv2D(5, 3, strides=2)], input_shape=(7, 8, 3))
     >>> print(model.forward().program.equation("z1"))
     z1[b,u,v,o] = sum_{r,s,c} x[b,2u+r,2v+s,c] conv2d_1_kernel[r,s,c,o] + conv2d_1_bias[o]
     >>> model.shape(model.output), model.output.axes
@@ -194,9 +195,10 @@ class DepthwiseConv2D(Convolution):
 
     Parameters
     ----------
-    kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init, name, trainable
+    kernel_size, strides, padding, dilation_rate, activation, use_bias, depthwise_initializer, bias_initializer, name,
+    trainable
         As for :class:`Conv2D`.
-    multiplier : int
+    depth_multiplier : int
         How many outputs each channel has, M.
 
     References
@@ -214,39 +216,40 @@ class DepthwiseConv2D(Convolution):
     def __init__(
         self,
         kernel_size: PerAxis,
-        stride: PerAxis = 1,
+        strides: PerAxis = 1,
         padding: Padding = "valid",
-        dilation: PerAxis = 1,
-        multiplier: int = 1,
+        dilation_rate: PerAxis = 1,
+        depth_multiplier: int = 1,
         activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init: Initializer | None = None,
-        bias_init: Initializer = "zeros",
+        depthwise_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
-        self.multiplier = whole(multiplier, "DepthwiseConv2D: multiplier")
-        self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
+        self.depth_multiplier = whole(depth_multiplier, "DepthwiseConv2D: depth_multiplier")
+        self._take(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer)
+        self.depthwise_initializer = self._initial(depthwise_initializer, "depthwise_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
         b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
-        z = depthwise(x, reach, self.multiplier, "kernel", self.kernel_init, new)
-        if self.multiplier == 1:
+        z = depthwise(x, reach, self.depth_multiplier, "kernel", self.depthwise_initializer, new)
+        if self.depth_multiplier == 1:
             return new.activated((b, *us, c), self.biased(z, c, new), self.activation)
-        m = Index("m", Integer(self.multiplier))
+        m = Index("m", Integer(self.depth_multiplier))
         y = new.define("y", (b, *us, c, m), z)
-        o = Index("o", self.multiplier * c.size)
+        o = Index("o", self.depth_multiplier * c.size)
         return new.activated((b, *us, o), self.biased(beside(y, o), o, new), self.activation)
 
 
-def depthwise(x: Tensor, reach: list[Reach], multiplier: int, role: str, init: Initializer, new: Builder) -> Expr:
+def depthwise(x: Tensor, reach: list[Reach], depth_multiplier: int, role: str, init: Initializer, new: Builder) -> Expr:
     """Each channel with kernels of its own; by channel ``c`` and, if there are several, ``m``."""
     b, c, rs = x.indices[0], x.indices[-1], [a.r for a in reach]
-    m = Index("m", Integer(multiplier))
+    m = Index("m", Integer(depth_multiplier))
     kernel = new.parameter(role, *rs, c, m, init=init)
-    which = m if multiplier > 1 else Integer(0)
+    which = m if depth_multiplier > 1 else Integer(0)
     return Sum(x[(b, *(a.at for a in reach), c)] * kernel[(*rs, c, which)], *rs)
 
 
@@ -259,10 +262,11 @@ class SeparableConv2D(Convolution):
 
     Parameters
     ----------
-    filters, kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init, name, trainable
+    filters, kernel_size, strides, padding, dilation_rate, activation, use_bias, depthwise_initializer,
+    pointwise_initializer, bias_initializer, name, trainable
         As for :class:`Conv2D`; the parameters are ``<name>_depthwise_kernel`` (R, Q, C, M), ``<name>_pointwise_kernel``
         (1, 1, C*M, O) and ``<name>_bias`` (O,).
-    multiplier : int
+    depth_multiplier : int
         M, as for :class:`DepthwiseConv2D`.
 
     References
@@ -270,7 +274,7 @@ class SeparableConv2D(Convolution):
     Chollet, *Xception: deep learning with depthwise separable convolutions*, CVPR 2017.
 
     >>> from derive import Sequential
-    >>> model = Sequential([SeparableConv2D(7, 3, multiplier=2)], input_shape=(5, 6, 4))
+    >>> model = Sequential([SeparableConv2D(7, 3, depth_multiplier=2)], input_shape=(5, 6, 4))
     >>> {n: p.shape for n, p in model.parameters.items() if "kernel" in n}
     {'separable_conv2d_1_depthwise_kernel': (3, 3, 4, 2), 'separable_conv2d_1_pointwise_kernel': (1, 1, 8, 7)}
     """
@@ -281,33 +285,36 @@ class SeparableConv2D(Convolution):
         self,
         filters: int,
         kernel_size: PerAxis,
-        stride: PerAxis = 1,
+        strides: PerAxis = 1,
         padding: Padding = "valid",
-        dilation: PerAxis = 1,
-        multiplier: int = 1,
+        dilation_rate: PerAxis = 1,
+        depth_multiplier: int = 1,
         activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init: Initializer | None = None,
-        bias_init: Initializer = "zeros",
+        depthwise_initializer: Initializer | None = None,
+        pointwise_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
         self.filters = whole(filters, "SeparableConv2D: filters")
-        self.multiplier = whole(multiplier, "SeparableConv2D: multiplier")
-        self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
+        self.depth_multiplier = whole(depth_multiplier, "SeparableConv2D: depth_multiplier")
+        self._take(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer)
+        self.depthwise_initializer = self._initial(depthwise_initializer, "depthwise_initializer")
+        self.pointwise_initializer = self._initial(pointwise_initializer, "pointwise_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         reach = self.window.over(x, new)
         b, c, us = x.indices[0], x.indices[-1], [a.u for a in reach]
-        m, o = Index("m", Integer(self.multiplier)), new.axis(self.filters, "o")
-        z = depthwise(x, reach, self.multiplier, "depthwise_kernel", self.kernel_init, new)
-        extra = (m,) if self.multiplier > 1 else ()
+        m, o = Index("m", Integer(self.depth_multiplier)), new.axis(self.filters, "o")
+        z = depthwise(x, reach, self.depth_multiplier, "depthwise_kernel", self.depthwise_initializer, new)
+        extra = (m,) if self.depth_multiplier > 1 else ()
         y = new.define("y", (b, *us, c, *extra), z)
         mixture = new.parameter(
-            "pointwise_kernel", 1, 1, Index("c", self.multiplier * c.size), o, init=self.kernel_init
+            "pointwise_kernel", 1, 1, Index("c", self.depth_multiplier * c.size), o, init=self.pointwise_initializer
         )
-        which: Expr = self.multiplier * c + (m if extra else 0)
+        which: Expr = self.depth_multiplier * c + (m if extra else 0)
         inner = apart(c, o)
         z = Sum(y[(b, *us, inner, *extra)] * mixture[0, 0, which.xreplace({c: inner}), o], inner, *extra)
         return new.activated((b, *us, o), self.biased(z, o, new), self.activation)
@@ -321,7 +328,8 @@ class Conv2DTranspose(Convolution):
 
     Parameters
     ----------
-    filters, kernel_size, stride, dilation, activation, use_bias, kernel_init, bias_init, name, trainable
+    filters, kernel_size, strides, dilation_rate, activation, use_bias, kernel_initializer, bias_initializer, name,
+    trainable
         As for :class:`Conv2D`.
     padding : "valid", "same", int, or tuple
         What is cut off before and after.  The output has S(H - 1) + D(R - 1) + 1 - before - after positions; for
@@ -332,7 +340,7 @@ class Conv2DTranspose(Convolution):
     Zeiler, Krishnan, Taylor, Fergus, *Deconvolutional networks*, CVPR 2010.
 
     >>> from derive import Sequential
-    >>> model = Sequential([Conv2DTranspose(3, 3, stride=2, padding="same")], input_shape=(4, 5, 2))
+    >>> model = Sequential([Conv2DTranspose(3, 3, strides=2, padding="same")], input_shape=(4, 5, 2))
     >>> model.shape(model.output)
     (B, 8, 10, 3)
     """
@@ -343,19 +351,20 @@ class Conv2DTranspose(Convolution):
         self,
         filters: int,
         kernel_size: PerAxis,
-        stride: PerAxis = 1,
+        strides: PerAxis = 1,
         padding: Padding = "valid",
-        dilation: PerAxis = 1,
+        dilation_rate: PerAxis = 1,
         activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init: Initializer | None = None,
-        bias_init: Initializer = "zeros",
+        kernel_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
         self.filters = whole(filters, "Conv2DTranspose: filters")
-        self._take(kernel_size, stride, padding, dilation, activation, use_bias, kernel_init, bias_init)
+        self._take(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer)
+        self.kernel_initializer = self._initial(kernel_initializer, "kernel_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         check_rank(x, 2, "Conv2DTranspose", new)
@@ -363,7 +372,7 @@ class Conv2DTranspose(Convolution):
         o = new.axis(self.filters, "o")
         c = apart(x.indices[-1], o)
         (p, r, row), (q, s, column) = (self._along(n, i, new) for n, i in enumerate((u, v)))
-        kernel = new.parameter("kernel", r, s, c, o, init=self.kernel_init)
+        kernel = new.parameter("kernel", r, s, c, o, init=self.kernel_initializer)
         z = Sum(x[b, u, v, c] * kernel[r, s, c, o] * Iverson(Eq(p, row)) * Iverson(Eq(q, column)), u, v, r, s, c)
         return new.activated((b, p, q, o), self.biased(z, o, new), self.activation)
 

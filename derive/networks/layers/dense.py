@@ -26,7 +26,7 @@ class Dense(Layer):
     activation : str, Activation or callable, optional
         A name of :mod:`derive.networks.activations`, or your own function of one scalar expression; linear by default.
     use_bias : bool
-    kernel_init, bias_init : str, number or callable
+    kernel_initializer, bias_initializer : str, number or callable
         Initializers; the kernel's default is the activation's (he_normal for relu, else glorot_uniform), the bias
         starts at zero.
     name : str, optional
@@ -46,8 +46,8 @@ class Dense(Layer):
         units: int,
         activation: GivenActivation = None,
         use_bias: bool = True,
-        kernel_init: Initializer | None = None,
-        bias_init: Initializer = "zeros",
+        kernel_initializer: Initializer | None = None,
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -56,18 +56,19 @@ class Dense(Layer):
         self.units = whole(units, f"{where}: units")
         self.activation = find_activation(activation, where)
         self.use_bias = bool(use_bias)
-        self.kernel_init = initializer(
-            kernel_init if kernel_init is not None else self.activation.init, f"{where}: kernel_init"
+        self.kernel_initializer = initializer(
+            kernel_initializer if kernel_initializer is not None else self.activation.init,
+            f"{where}: kernel_initializer",
         )
-        self.bias_init = initializer(bias_init, f"{where}: bias_init")
+        self.bias_initializer = initializer(bias_initializer, f"{where}: bias_initializer")
         self.gives = self.activation.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
-        kernel = new.parameter("kernel", i, j, init=self.kernel_init)
+        kernel = new.parameter("kernel", i, j, init=self.kernel_initializer)
         z = Sum(x[(*outer, i)] * kernel[i, j], i)
         if self.use_bias:
-            z += new.parameter("bias", j, init=self.bias_init)[j]
+            z += new.parameter("bias", j, init=self.bias_initializer)[j]
         return new.activated((*outer, j), z, self.activation)

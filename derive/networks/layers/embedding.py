@@ -23,14 +23,14 @@ class Embedding(Layer):
 
     Parameters
     ----------
-    vocabulary : int
-        How many numbers there are: every input is in [0, vocabulary).
-    units : int
+    input_dim : int
+        How many numbers there are: every input is in [0, input_dim).
+    output_dim : int
         The size of a row.
-    init : str, number or callable
+    embeddings_initializer : str, number or callable
         "uniform" on :math:`\pm 0.05` by default.
     name : str, optional
-        The parameter is ``<name>_table`` (vocabulary, units).
+        The parameter is ``<name>_table`` (input_dim, output_dim).
     trainable : bool
 
     Raises
@@ -49,32 +49,34 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        vocabulary: int,
-        units: int,
-        init: Initializer = "uniform",
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Initializer = "uniform",
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
-        self.vocabulary = whole(vocabulary, f"Embedding({vocabulary!r}): vocabulary")
-        if self.vocabulary < 2:
-            raise DeriveError("Embedding(1): vocabulary is 1; a table has at least two rows")
-        self.units = whole(units, f"Embedding({vocabulary!r}, {units!r}): units")
-        self.init = initializer(init, f"Embedding({vocabulary!r}): init")
-        self.takes = {"dtype": "int", "below": self.vocabulary}
+        self.input_dim = whole(input_dim, f"Embedding({input_dim!r}): input_dim")
+        if self.input_dim < 2:
+            raise DeriveError("Embedding(1): input_dim is 1; a table has at least two rows")
+        self.output_dim = whole(output_dim, f"Embedding({input_dim!r}, {output_dim!r}): output_dim")
+        self.embeddings_initializer = initializer(
+            embeddings_initializer, f"Embedding({input_dim!r}): embeddings_initializer"
+        )
+        self.takes = {"dtype": "int", "below": self.input_dim}
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.dtype != "int" or x.below is None:
             raise ShapeError(
                 f"Embedding reads token numbers, integers of a declared range; {x.name} is {x.dtype}; "
-                f"write dv.Input(shape, dtype='int', below={self.vocabulary})"
+                f"write dv.Input(shape, dtype='int', below={self.input_dim})"
             )
-        if new.number(x.below) != self.vocabulary:
+        if new.number(x.below) != self.input_dim:
             raise ShapeError(
-                f"Embedding({self.vocabulary}) has {self.vocabulary} rows, but {x.name} is declared below "
+                f"Embedding({self.input_dim}) has {self.input_dim} rows, but {x.name} is declared below "
                 f"{new.number(x.below)}"
             )
-        j = new.axis(self.units)
+        j = new.axis(self.output_dim)
         v = Index("v", x.below)
-        table = new.parameter("table", v, j, init=self.init)
+        table = new.parameter("table", v, j, init=self.embeddings_initializer)
         return new.define("h", (*x.indices, j), table[x[x.indices], j])

@@ -68,9 +68,9 @@ class Window:
         return cls(
             where,
             per_axis(size, rank, f"{where}: the window"),
-            per_axis(stride, rank, f"{where}: stride"),
+            per_axis(stride, rank, f"{where}: strides"),
             paddings(padding, rank, where),
-            per_axis(dilation, rank, f"{where}: dilation"),
+            per_axis(dilation, rank, f"{where}: dilation_rate"),
         )
 
     @property

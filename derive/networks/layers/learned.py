@@ -24,7 +24,7 @@ class PReLU(Layer):
     ----------
     shared : bool
         One slope for all units instead of one for each position of the last axis (a channel, in images).
-    init : str, number or callable
+    alpha_initializer : str, number or callable
         Of the slope; 0.25.
     name : str, optional
         The parameter is ``<name>_slope``, (K,) or ().
@@ -44,13 +44,19 @@ class PReLU(Layer):
     kind = "prelu"
     gives = "values"
 
-    def __init__(self, shared: bool = False, init: Initializer = 0.25, name: str | None = None, trainable: bool = True):
+    def __init__(
+        self,
+        shared: bool = False,
+        alpha_initializer: Initializer = 0.25,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
         super().__init__(name, trainable)
-        self.shared, self.init = bool(shared), initializer(init, "PReLU: init")
+        self.shared, self.alpha_initializer = bool(shared), initializer(alpha_initializer, "PReLU: alpha_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         axes = () if self.shared else x.indices[-1:]
-        slope = new.parameter("slope", *axes, init=self.init)
+        slope = new.parameter("slope", *axes, init=self.alpha_initializer)
         return new.define("h", x.indices, prelu(x[x.indices], slope[axes]))
 
 
@@ -69,7 +75,7 @@ class Maxout(Layer):
     pieces : int
         How many linear functions each unit chooses among.
     use_bias : bool
-    kernel_init, bias_init : str, number or callable
+    kernel_initializer, bias_initializer : str, number or callable
         Of every piece by itself.
     name : str, optional
         The parameters are ``<name>_kernel`` (I, J, R) and ``<name>_bias`` (J, R).
@@ -93,8 +99,8 @@ class Maxout(Layer):
         units: int,
         pieces: int = 2,
         use_bias: bool = True,
-        kernel_init: Initializer = "glorot_uniform",
-        bias_init: Initializer = "zeros",
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
         name: str | None = None,
         trainable: bool = True,
     ):
@@ -102,15 +108,15 @@ class Maxout(Layer):
         self.units = whole(units, f"Maxout({units!r}): units")
         self.pieces = whole(pieces, f"Maxout({units!r}): pieces")
         self.use_bias = bool(use_bias)
-        self.kernel_init = initializer(kernel_init, f"Maxout({units!r}): kernel_init")
-        self.bias_init = initializer(bias_init, f"Maxout({units!r}): bias_init")
+        self.kernel_initializer = initializer(kernel_initializer, f"Maxout({units!r}): kernel_initializer")
+        self.bias_initializer = initializer(bias_initializer, f"Maxout({units!r}): bias_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         *outer, i = x.indices
         j, r = new.axis(self.units), new.axis(self.pieces, "r")
         i = apart(i, j)
-        kernel = new.parameter("kernel", i, j, r, init=PerGate(self.kernel_init, axis=2))
+        kernel = new.parameter("kernel", i, j, r, init=PerGate(self.kernel_initializer, axis=2))
         body = Sum(x[(*outer, i)] * kernel[i, j, r], i)
         if self.use_bias:
-            body += new.parameter("bias", j, r, init=PerGate(self.bias_init, axis=1))[j, r]
+            body += new.parameter("bias", j, r, init=PerGate(self.bias_initializer, axis=1))[j, r]
         return new.define("h", (*outer, j), maxout(new.define("z", (*outer, j, r), body)))

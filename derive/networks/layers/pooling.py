@@ -21,11 +21,17 @@ class Pool(Layer):
     rank = 2
 
     def __init__(
-        self, size: PerAxis = 2, stride: PerAxis | None = None, padding: Padding = "valid", name: str | None = None
+        self,
+        pool_size: PerAxis = 2,
+        strides: PerAxis | None = None,
+        padding: Padding = "valid",
+        name: str | None = None,
     ):
         super().__init__(name)
-        self.size, self.stride, self.padding = size, stride, padding
-        self.window = Window.of(type(self).__name__, self.rank, size, size if stride is None else stride, padding)
+        self.pool_size, self.strides, self.padding = pool_size, strides, padding
+        self.window = Window.of(
+            type(self).__name__, self.rank, pool_size, pool_size if strides is None else strides, padding
+        )
 
     def reach(self, x: Tensor, new: Builder) -> list[Reach]:
         """The window over ``x``; every window holds a position of the image, whatever its size."""
@@ -50,13 +56,13 @@ class MaxPool(Pool):
 class AvgPool(Pool):
     def __init__(
         self,
-        size: PerAxis = 2,
-        stride: PerAxis | None = None,
+        pool_size: PerAxis = 2,
+        strides: PerAxis | None = None,
         padding: Padding = "valid",
         count_padding: bool = False,
         name: str | None = None,
     ):
-        super().__init__(size, stride, padding, name)
+        super().__init__(pool_size, strides, padding, name)
         self.count_padding = bool(count_padding)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
@@ -82,7 +88,7 @@ class MaxPool1D(MaxPool):
     Parameters as for :class:`MaxPool2D`.
 
     >>> from derive import Sequential
-    >>> Sequential([MaxPool1D(3, stride=2)], input_shape=(7, 2)).shape_of("max_pool1d_1")
+    >>> Sequential([MaxPool1D(3, strides=2)], input_shape=(7, 2)).shape_of("max_pool1d_1")
     (3, 2)
     """
 
@@ -99,8 +105,8 @@ class MaxPool2D(MaxPool):
 
     Parameters
     ----------
-    size : int or pair of int
-    stride : int or pair of int, optional
+    pool_size : int or pair of int
+    strides : int or pair of int, optional
         The size itself if not given; less than it makes windows overlap.
     padding : "valid", "same", int, or tuple
         As for :class:`Conv2D`; less than the window.
@@ -153,7 +159,7 @@ class AvgPool2D(AvgPool):
 
     Parameters
     ----------
-    size, stride, padding, name
+    pool_size, strides, padding, name
         As for :class:`MaxPool2D`.
     count_padding : bool
         Whether padding counts: then :math:`n_u` is the window's size everywhere (PyTorch's default), otherwise the
@@ -172,7 +178,7 @@ class AvgPool3D(AvgPool):
     """The mean of a window of a volume (B, D, H, W, C); parameters as for :class:`AvgPool2D`.
 
     >>> from derive import Sequential
-    >>> Sequential([AvgPool3D(2, stride=1)], input_shape=(3, 4, 5, 2)).shape_of("avg_pool3d_1")
+    >>> Sequential([AvgPool3D(2, strides=1)], input_shape=(3, 4, 5, 2)).shape_of("avg_pool3d_1")
     (2, 3, 4, 2)
     """
 

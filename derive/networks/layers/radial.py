@@ -26,7 +26,7 @@ class RBF(Layer):
     ----------
     units : int
         How many centres.
-    centres_init, widths_init : str, number or callable
+    centres_initializer, widths_initializer : str, number or callable
         standard_normal, which suits standardized inputs, and 1.  A width may not be 0; its sign does not matter.
     name : str, optional
         The parameters are ``<name>_centres`` (J, I) and ``<name>_widths`` (J,).
@@ -55,21 +55,21 @@ class RBF(Layer):
     def __init__(
         self,
         units: int,
-        centres_init: Initializer = "standard_normal",
-        widths_init: Initializer = 1,
+        centres_initializer: Initializer = "standard_normal",
+        widths_initializer: Initializer = 1,
         name: str | None = None,
         trainable: bool = True,
     ):
         super().__init__(name, trainable)
         self.units = whole(units, f"RBF({units!r}): units")
-        self.centres_init = initializer(centres_init, f"RBF({units!r}): centres_init")
-        self.widths_init = initializer(widths_init, f"RBF({units!r}): widths_init")
+        self.centres_initializer = initializer(centres_initializer, f"RBF({units!r}): centres_initializer")
+        self.widths_initializer = initializer(widths_initializer, f"RBF({units!r}): widths_initializer")
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         *outer, i = x.indices
         j = new.axis(self.units)
         i = apart(i, j)
-        centres = new.parameter("centres", j, i, init=self.centres_init)
-        widths = new.parameter("widths", j, init=self.widths_init)
+        centres = new.parameter("centres", j, i, init=self.centres_initializer)
+        widths = new.parameter("widths", j, init=self.widths_initializer)
         d = new.define("d", (*outer, j), Sum((x[(*outer, i)] - centres[j, i]) ** 2, i))
         return new.define("h", d.indices, exp(-d[d.indices] * widths[j] ** -2 * Rational(1, 2)))

@@ -87,7 +87,7 @@ class Recurrent(Layer):
         Zeros; trained, ``<name>_h0`` (units,); further symbols of the call, ``[x, h0]``; or carried from one call to
         the next, for truncated backpropagation through time: inputs ``<name>_h`` (B, units) with role "state", whose
         next values ``<name>_h_new`` come with the outputs.
-    kernel_init, recurrent_init, bias_init : str, number or callable
+    kernel_initializer, recurrent_initializer, bias_initializer : str, number or callable
         glorot_uniform, orthogonal and zeros, for every gate by itself.
     use_bias : bool
     name : str, optional
@@ -105,9 +105,9 @@ class Recurrent(Layer):
         go_backwards: bool = False,
         masked: bool = False,
         initial_state: str = "zeros",
-        kernel_init: Initializer = "glorot_uniform",
-        recurrent_init: Initializer = "orthogonal",
-        bias_init: Initializer = "zeros",
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
         use_bias: bool = True,
         name: str | None = None,
         trainable: bool = True,
@@ -123,9 +123,9 @@ class Recurrent(Layer):
                 f"accepted are {', '.join(STARTS)}"
             )
         self.initial_state = initial_state
-        self.kernel_init = initializer(kernel_init, f"{where}: kernel_init")
-        self.recurrent_init = initializer(recurrent_init, f"{where}: recurrent_init")
-        self.bias_init = initializer(bias_init, f"{where}: bias_init")
+        self.kernel_initializer = initializer(kernel_initializer, f"{where}: kernel_initializer")
+        self.recurrent_initializer = initializer(recurrent_initializer, f"{where}: recurrent_initializer")
+        self.bias_initializer = initializer(bias_initializer, f"{where}: bias_initializer")
         self.merges = self.masked or initial_state == "input"
         self.called = f"L.{self._where}([{', '.join(self._symbols())}])"
 
@@ -206,7 +206,9 @@ class Recurrent(Layer):
 
     def weights(self, s: Steps, *gates: Index) -> tuple[Tensor, Tensor]:
         """The kernels of the input and of the state: (F, units), (units, units), or with the gates in the middle."""
-        kernel, recurrent = (PerGate(init) if gates else init for init in (self.kernel_init, self.recurrent_init))
+        kernel, recurrent = (
+            PerGate(init) if gates else init for init in (self.kernel_initializer, self.recurrent_initializer)
+        )
         return (
             s.new.parameter("kernel", s.i, *gates, s.l, init=kernel),
             s.new.parameter("recurrent", s.m, *gates, s.l, init=recurrent),
@@ -247,7 +249,7 @@ class SimpleRNN(Recurrent):
         U, W = self.weights(s)
         z = Sum(s.x[s.b, s.t, s.i] * U[s.i, s.l], s.i)
         if self.use_bias:
-            z += s.new.parameter("bias", s.l, init=self.bias_init)[s.l]
+            z += s.new.parameter("bias", s.l, init=self.bias_initializer)[s.l]
         return (
             s.define("h", (s.b, s.t, s.l), lambda h: s.held(self._f(z + Sum(s.before(h, s.m) * W[s.m, s.l], s.m)), h)),
         )
@@ -302,7 +304,10 @@ class LSTM(Recurrent):
         z_x = Sum(s.x[b, t, s.i] * U[s.i, q, l], s.i)
         if self.use_bias:
             z_x += s.new.parameter(
-                "bias", q, l, init=PerGate(self.bias_init, ((1, "ones"),) if self.unit_forget_bias else (), axis=0)
+                "bias",
+                q,
+                l,
+                init=PerGate(self.bias_initializer, ((1, "ones"),) if self.unit_forget_bias else (), axis=0),
             )[q, l]
         P = s.new.parameter("peephole", 3, l, init="uniform") if self.peepholes else None
 
@@ -336,13 +341,14 @@ class GRU(Recurrent):
         z &= \sigma(a_0 + s_0), \quad r = \sigma(a_1 + s_1), \quad h_t = z\, h_{t-1} + (1 - z)\, n \\
         a_{btql} &= \sum_i x_{bti} U_{iql} + \beta_{ql}, \qquad s_{btql} = \sum_m h_{b,t-1,m} W_{mql} + \beta'_{ql}
 
-    with the reset after the product, as in cuDNN, Keras and PyTorch (``reset="after"``), or before it, as in the paper:
+    with the reset after the product, as in cuDNN, Keras and PyTorch (``reset_after=True``), or before it, as
+    in the paper:
 
     .. math:: n = \tanh(a_2 + r\, s_2) \qquad\text{or}\qquad n = \tanh\Big(a_2 + \sum_m r_m h_{t-1,m} V_{ml}\Big)
 
     Parameters
     ----------
-    reset : {"after", "before"}
+    reset_after : bool
     Others : see :class:`Recurrent`
         The parameters are ``<name>_kernel`` U (F, 3, L), ``<name>_bias`` (3, L), and, with the reset after,
         ``<name>_recurrent`` W (L, 3, L) and ``<name>_recurrent_bias`` (3, L); before, ``<name>_recurrent`` (L, 2, L)
@@ -353,37 +359,37 @@ class GRU(Recurrent):
     Cho et al., *Learning phrase representations using RNN encoder-decoder*, EMNLP 2014; there z and 1 - z swap places.
 
     >>> from derive import Sequential
-    >>> model = Sequential([GRU(4, reset="before")], input_shape=(5, 3))
+    >>> model = Sequential([GRU(4, reset_after=False)], input_shape=(5, 3))
     >>> {name: p.shape for name, p in model.parameters.items()}
     {'gru_1_kernel': (3, 3, 4), 'gru_1_recurrent': (4, 2, 4), 'gru_1_bias': (3, 4), 'gru_1_candidate': (4, 4)}
     """
 
     kind = "gru"
 
-    def __init__(self, units: int, reset: str = "after", **options: Any):
+    def __init__(self, units: int, reset_after: bool = True, **options: Any):
         super().__init__(units, **options)
-        if reset not in ("after", "before"):
+        if not isinstance(reset_after, bool):
             raise DeriveError(
-                f"{self._where}: reset is {reset!r}; accepted are 'after' (cuDNN, Keras) and 'before' (the paper)"
+                f"{self._where}: reset_after is {reset_after!r}; accepted are True (cuDNN, Keras) and False (the paper)"
             )
-        self.reset = reset
+        self.reset_after = reset_after
 
     def equations(self, s: Steps) -> tuple[Tensor, ...]:
-        after = self.reset == "after"
+        after = self.reset_after
         q, p = index("q", 3), index("q", 3 if after else 2)
         b, t, l, at, new = s.b, s.t, s.l, (s.b, s.t, s.l), s.new  # noqa: E741
-        U = new.parameter("kernel", s.i, q, l, init=PerGate(self.kernel_init))
-        W = new.parameter("recurrent", s.m, p, l, init=PerGate(self.recurrent_init))
+        U = new.parameter("kernel", s.i, q, l, init=PerGate(self.kernel_initializer))
+        W = new.parameter("recurrent", s.m, p, l, init=PerGate(self.recurrent_initializer))
         a_body = Sum(s.x[b, t, s.i] * U[s.i, q, l], s.i)
         if self.use_bias:
-            a_body += new.parameter("bias", q, l, init=PerGate(self.bias_init, axis=0))[q, l]
+            a_body += new.parameter("bias", q, l, init=PerGate(self.bias_initializer, axis=0))[q, l]
         a = new.define("a", (b, t, q, l), a_body)
         beta = (
-            new.parameter("recurrent_bias", p, l, init=PerGate(self.bias_init, axis=0))[p, l]
+            new.parameter("recurrent_bias", p, l, init=PerGate(self.bias_initializer, axis=0))[p, l]
             if self.use_bias and after
             else 0
         )
-        V = None if after else new.parameter("candidate", s.m, l, init=self.recurrent_init)
+        V = None if after else new.parameter("candidate", s.m, l, init=self.recurrent_initializer)
 
         def step(s_: Tensor, z: Tensor, r: Tensor, n: Tensor, h: Tensor) -> tuple[Expr, ...]:
             old = s.before(h, l)

@@ -53,7 +53,7 @@ class Reshape(Layer):
 
     Parameters
     ----------
-    shape : tuple of int
+    target_shape : tuple of int
         Of one example; one of the numbers may be -1, for what is left.
     name : str, optional
 
@@ -66,20 +66,24 @@ class Reshape(Layer):
 
     kind = "reshape"
 
-    def __init__(self, shape: Sequence[int], name: str | None = None):
+    def __init__(self, target_shape: Sequence[int], name: str | None = None):
         super().__init__(name)
-        if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape or list(shape).count(-1) > 1:
-            raise ShapeError(f"Reshape: shape is {shape!r}; accepted are whole numbers, one of which may be -1")
-        self.shape = tuple(n if n == -1 else whole(n, f"Reshape: an axis of {tuple(shape)}") for n in shape)
+        numbers = isinstance(target_shape, Sequence) and not isinstance(target_shape, str)
+        if not numbers or not target_shape or list(target_shape).count(-1) > 1:
+            raise ShapeError(
+                f"Reshape: target_shape is {target_shape!r}; accepted are whole numbers, one of which may be -1"
+            )
+        where = f"Reshape: an axis of {tuple(target_shape)}"
+        self.target_shape = tuple(n if n == -1 else whole(n, where) for n in target_shape)
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
-        have, wanted = new.number(product(x.indices[1:])), prod(n for n in self.shape if n != -1)
-        if have % wanted or (-1 not in self.shape and have != wanted):
+        have, wanted = new.number(product(x.indices[1:])), prod(n for n in self.target_shape if n != -1)
+        if have % wanted or (-1 not in self.target_shape and have != wanted):
             raise ShapeError(
-                f"Reshape: {new.shape(x)} has {have} elements an example, and {self.shape} needs "
-                f"{'a multiple of ' if -1 in self.shape else ''}{wanted}"
+                f"Reshape: {new.shape(x)} has {have} elements an example, and {self.target_shape} needs "
+                f"{'a multiple of ' if -1 in self.target_shape else ''}{wanted}"
             )
-        numbers = [have // wanted if n == -1 else n for n in self.shape]
+        numbers = [have // wanted if n == -1 else n for n in self.target_shape]
         x = flat(x, new, "x") if x.rank > 2 else x
         names = ("uvw"[: len(numbers) - 1] + "c") if 1 < len(numbers) < 5 else "u" * len(numbers)
         axes = [new.axis(n, letter) for letter, n in zip(names, numbers, strict=True)]

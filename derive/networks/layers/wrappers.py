@@ -21,7 +21,7 @@ from .builder import Builder
 from .recurrent import Recurrent
 from .registry import in_catalogue
 
-MERGES = ("concat", "sum", "mul", "mean")
+MERGES = ("concat", "sum", "mul", "ave")
 
 
 class Part:
@@ -62,9 +62,9 @@ class Bidirectional(Layer):
 
     Parameters
     ----------
-    inner : SimpleRNN, LSTM or GRU
+    layer : SimpleRNN, LSTM or GRU
         Running forwards; its twin runs backwards with parameters of its own, ``<name>_backward_kernel`` and so on.
-    merge : {"concat", "sum", "mul", "mean"}
+    merge_mode : {"concat", "sum", "mul", "ave"}
     name : str, optional
 
     References
@@ -79,32 +79,33 @@ class Bidirectional(Layer):
 
     kind = "bidirectional"
 
-    def __init__(self, inner: Recurrent, merge: str = "concat", name: str | None = None):
+    def __init__(self, layer: Recurrent, merge_mode: str = "concat", name: str | None = None):
         super().__init__(name)
-        if not isinstance(inner, Recurrent):
-            raise DeriveError(f"Bidirectional({inner!r}): accepted are SimpleRNN, LSTM and GRU")
-        if inner.go_backwards or inner.return_state or inner.initial_state in ("input", "carried"):
+        if not isinstance(layer, Recurrent):
+            raise DeriveError(f"Bidirectional({layer!r}): accepted are SimpleRNN, LSTM and GRU")
+        if layer.go_backwards or layer.return_state or layer.initial_state in ("input", "carried"):
             raise DeriveError(
                 "Bidirectional: the layer runs forwards, gives no states and starts from zeros or a "
                 "parameter; a state cannot be carried to where the backward layer starts, the end"
             )
-        if merge not in MERGES:
+        if merge_mode not in MERGES:
             raise DeriveError(
-                f"Bidirectional: unknown merge {merge!r}{did_you_mean(merge, MERGES)}; accepted are {', '.join(MERGES)}"
+                f"Bidirectional: unknown merge_mode {merge_mode!r}{did_you_mean(merge_mode, MERGES)}; accepted are "
+                f"{', '.join(MERGES)}"
             )
-        self.inner, self.merge, self.trainable = inner, merge, inner.trainable
-        self.merges, self.called = inner.merges, "L.Bidirectional(L.GRU(8, masked=True))([x, mask])"
-        self._backward = copy.copy(inner)
+        self.layer, self.merge_mode, self.trainable = layer, merge_mode, layer.trainable
+        self.merges, self.called = layer.merges, "L.Bidirectional(L.GRU(8, masked=True))([x, mask])"
+        self._backward = copy.copy(layer)
         self._backward.go_backwards = True
 
     def connect(self, x: Any, new: Builder) -> Tensor:
-        left = self.inner.connect(x, Part.of(new, "forward"))
+        left = self.layer.connect(x, Part.of(new, "forward"))
         new._count = 0  # the twin has the same axes
         right = self._backward.connect(x, Part.of(new, "backward"))
         at = left.indices
-        if self.merge != "concat":
+        if self.merge_mode != "concat":
             a, b = left[at], right[at]
-            return new.define("h", at, {"sum": Add(a, b), "mul": Mul(a, b), "mean": (a + b) / 2}[self.merge])
+            return new.define("h", at, {"sum": Add(a, b), "mul": Mul(a, b), "ave": (a + b) / 2}[self.merge_mode])
         *outer, l = at  # noqa: E741
         o = Index("o", 2 * l.size)
         return new.define(
@@ -118,7 +119,7 @@ class TimeDistributed(Layer):
 
     Parameters
     ----------
-    inner : Layer
+    layer : Layer
         Any layer that treats examples one by one: Dense, Conv2D, MaxPool2D, Flatten, ...; not BatchNorm, which averages
         over them.
     name : str, optional
@@ -136,11 +137,11 @@ class TimeDistributed(Layer):
 
     kind = "time_distributed"
 
-    def __init__(self, inner: Layer, name: str | None = None):
+    def __init__(self, layer: Layer, name: str | None = None):
         super().__init__(name)
-        if not isinstance(inner, Layer) or inner.merges or isinstance(inner, Recurrent):
-            raise DeriveError(f"TimeDistributed({inner!r}): accepted are layers that read one tensor and no sequence")
-        self.inner, self.trainable, self.gives = inner, inner.trainable, inner.gives
+        if not isinstance(layer, Layer) or layer.merges or isinstance(layer, Recurrent):
+            raise DeriveError(f"TimeDistributed({layer!r}): accepted are layers that read one tensor and no sequence")
+        self.layer, self.trainable, self.gives = layer, layer.trainable, layer.gives
 
     def connect(self, x: Tensor, new: Builder) -> Tensor:
         if x.rank < 3:
@@ -148,10 +149,10 @@ class TimeDistributed(Layer):
         b, time, *rest = x.indices
         remembered = len(new.state)
         one = Tensor(x.name, (x.axes[0], *x.axes[2:]), (b, *rest), x.dtype, x.below, "data", x.facts)
-        found = self.inner.connect(one, new)
+        found = self.layer.connect(one, new)
         if len(new.state) > remembered:
             raise DeriveError(
-                f"TimeDistributed({type(self.inner).__name__}): it averages over examples, so it cannot "
+                f"TimeDistributed({type(self.layer).__name__}): it averages over examples, so it cannot "
                 f"treat each step by itself"
             )
         taken = {i.name for t in _defined(found) for i in t.indices}

@@ -17,7 +17,7 @@ examples there are, not over their weights, so weights of mean 1 keep the scale.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -29,6 +29,7 @@ from derive.language.facts import Fact, missing, nonnegative, sums_to
 from derive.language.index import Index, as_sympy
 from derive.language.nodes import Iverson, Sum, maximum
 from derive.language.tensor import Tensor, tensor
+from derive.networks import elsewhere
 from derive.networks.catalogue import GIVES, Entry, enter, own_name
 
 F = TypeVar("F", bound=Callable)
@@ -105,6 +106,8 @@ class Loss(Entry):
     class_weight: bool = False
 
     what: ClassVar[str] = "loss"
+    short: ClassVar[Mapping[str, str]] = elsewhere.SHORT
+    others: ClassVar[elsewhere.Names] = elsewhere.LOSSES
 
     # -- options -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from derive.networks.layers.builder import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 
-from . import objective
+from . import habits, objective
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
 from .serialise import graph_from_dict, graph_to_dict
@@ -91,6 +91,10 @@ class Model:
         called = dict(outputs) if isinstance(outputs, dict) else output_names(wanted, names)
         self._plan = Plan(name, given, every, names, called, self._shape_said)
         self.training, self.inference = self._plan.connect()
+        habits.tell_unflattened(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise habits.missing(self, name)
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 

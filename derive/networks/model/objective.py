@@ -93,8 +93,8 @@ def penalties(layers: Sequence[Placed]) -> list[Tensor]:
     """The penalties of layers in their places, defined: ``penalty_dense_1_kernel``."""
     made: list[Tensor] = []
     for placed in layers:
-        inner = getattr(placed.layer, "inner", None)
-        if inner is not None and inner.penalties:
+        around = getattr(placed.layer, "layer", None)
+        if around is not None and around.penalties:
             raise DeriveError(
                 f"layer {placed.name}: penalties are given to the layer around, as in "
                 f"L.{type(placed.layer).__name__}(...).penalize(...); accepted are {_roles(placed)}"

@@ -41,7 +41,7 @@ class Sequential(Model):
 
     _shape_said = "Sequential: an axis of input_shape"
 
-    def __init__(self, layers: Sequence, input_shape: Sequence[int], name: str = "model"):
+    def __init__(self, layers: Sequence, input_shape: Sequence[int] | None = None, name: str = "model"):
         if isinstance(layers, Layer) or not isinstance(layers, Sequence) or isinstance(layers, str):
             raise DeriveError(
                 f"Sequential: layers is {type(layers).__name__}; give a list, as in "
@@ -49,6 +49,11 @@ class Sequential(Model):
             )
         if not layers:
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
+        if input_shape is None:
+            raise ShapeError(
+                "Sequential: input_shape is not given; give the shape of one example without the batch axis, as in "
+                "Sequential([...], input_shape=(64,)), or (28, 28, 1) for images"
+            )
         if isinstance(input_shape, str) or not isinstance(input_shape, Sequence) or not input_shape:
             raise ShapeError(
                 f"Sequential: input_shape is {input_shape!r}; give the shape of one example without the "

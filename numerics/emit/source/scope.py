@@ -80,6 +80,7 @@ class Scope:
         self.helpers: list[str] = outer.helpers if outer else []
         self.patterns: dict[str, str] = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"
+        self.singular: frozenset[str] = outer.singular if outer else frozenset()
         self.records: dict[type, Any] = outer.records if outer else {}
         self.assumed: frozenset[Expr] = outer.assumed if outer else frozenset()
 

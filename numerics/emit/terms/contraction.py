@@ -40,20 +40,21 @@ class Operand:
 
     fac: list[Expr]
     conditions: list[Any] = field(default_factory=list)
+    singular: bool = False  # whether a factor may be infinite where a condition is false
 
     @property
     def labels(self) -> set[Index]:
         return {i for e in (*self.fac, *self.conditions) for i in labels(e)}
 
     def merged(self, other: Operand) -> Operand:
-        return Operand(self.fac + other.fac, self.conditions + other.conditions)
+        return Operand(self.fac + other.fac, self.conditions + other.conditions, self.singular or other.singular)
 
     def value(self, scope: Scope, order: Order) -> Val:
         conditions = list(dict.fromkeys(self.conditions))
         fac = [*self.fac, *(Iverson(c) for c in conditions)]
         weights = self._weights()
         if weights and not (
-            conditions and any(map(may_be_singular, self.fac))
+            conditions and self.singular
         ):  # (x * (s * (1 - s))[:, None]): what holds fewer indices is multiplied while it is small
             rest = [f for f in fac if f not in weights]
             small = pointwise.product(scope, weights, order)
@@ -89,8 +90,9 @@ def arrange(p: Plan) -> Contraction:
     operands, outside = [], Operand([])
     masking = {i for c in p.conditions if labels(c) & bound for i in labels(c)}
     for f in p.fac:
-        if labels(f) & bound or (may_be_singular(f) and labels(f) & masking):
-            operands.append(Operand([f]))
+        singular = may_be_singular(f) or any(r.tensor.name in p.singular for r in f.atoms(Read))
+        if labels(f) & bound or (singular and labels(f) & masking):
+            operands.append(Operand([f], singular=singular))
         else:
             outside.fac.append(f)
     for c in p.conditions:
@@ -98,9 +100,9 @@ def arrange(p: Plan) -> Contraction:
             outside.conditions.append(c)
             continue
         homes = [o for o in operands if labels(c) <= o.labels]
-        singular = [o for o in operands if any(map(may_be_singular, o.fac)) and o.labels & labels(c)]
-        if singular:  # 0 times infinity is not 0: what the condition guards is masked itself
-            for o in singular:
+        guarded = [o for o in operands if o.singular and o.labels & labels(c)]
+        if guarded:  # 0 times infinity is not 0: what the condition guards is masked itself
+            for o in guarded:
                 o.conditions.append(c)
         elif homes:
             min(homes, key=lambda o: len(o.labels)).conditions.append(c)

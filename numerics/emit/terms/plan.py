@@ -44,6 +44,7 @@ class Plan:
     scatter: dict[Index, Expr] = field(default_factory=dict)
     folds: dict[Index, tuple[Index, ...]] = field(default_factory=dict)  # free index -> its digits, see reshape.py
     value: Val | None = None  # its array, where a pattern gave it
+    singular: frozenset[str] = frozenset()  # the tensors that may be infinite where a condition is false
 
     def xreplace(self, mapping: Mapping[Any, Any]) -> None:
         self.fac = [g for f in self.fac for g in flat(f.xreplace(mapping))]
@@ -98,6 +99,7 @@ def solved(p: Plan, idx: Sequence[Index], scope: Scope) -> Plan:
     while _solve_one(p, idx, scope):
         pass
     _choose_scatter(p, idx, scope)
+    p.singular = scope.singular
     _count_unused(p)
     return p
 

@@ -75,7 +75,7 @@ def _updates(scope: Scope, p: Plan, grid_set: set[Index], target: Order) -> Val:
     if not inner:
         v = pointwise.product(scope, _factors(p), target)
     else:
-        c = contraction.arrange(Plan(p.coef, p.fac, p.conditions, inner))
+        c = contraction.arrange(Plan(p.coef, p.fac, p.conditions, inner, singular=p.singular))
         v = contraction.contract(scope, c, target)
         if p.coef != 1 or c.outside.fac:
             v = pointwise.plain_product(scope, [p.coef, *c.outside.fac], target, first=v)

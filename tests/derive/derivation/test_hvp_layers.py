@@ -19,13 +19,13 @@ from numerics.reference.networks import reference
 # name -> (layer of an activation, shape of its input)
 LAYERS = {
     "dense": (lambda a: L.Dense(3, activation=a), (4,)),
-    "conv1d": (lambda a: L.Conv1D(2, 3, stride=2, activation=a), (7, 2)),
+    "conv1d": (lambda a: L.Conv1D(2, 3, strides=2, activation=a), (7, 2)),
     "conv2d": (lambda a: L.Conv2D(2, 3, padding="same", activation=a), (4, 5, 2)),
     "conv3d": (lambda a: L.Conv3D(2, 2, activation=a), (3, 4, 3, 1)),
     "depthwise": (lambda a: L.DepthwiseConv2D(2, activation=a), (4, 3, 2)),
     "separable": (lambda a: L.SeparableConv2D(2, 2, activation=a), (4, 3, 2)),
-    "transpose": (lambda a: L.Conv2DTranspose(2, 2, stride=2, activation=a), (3, 2, 2)),
-    "dilated": (lambda a: L.Conv2D(2, 2, dilation=2, activation=a), (4, 5, 1)),
+    "transpose": (lambda a: L.Conv2DTranspose(2, 2, strides=2, activation=a), (3, 2, 2)),
+    "dilated": (lambda a: L.Conv2D(2, 2, dilation_rate=2, activation=a), (4, 5, 1)),
     "grouped": (lambda a: L.Conv2D(4, 2, groups=2, activation=a), (3, 4, 2)),
 }
 SMOOTH = [n for n in ACTIVATIONS if n != "threshold"]  # a step: no gradient

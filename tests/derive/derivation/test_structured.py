@@ -10,7 +10,7 @@ import numerics as nx
 from derive.derivation.structured import structured
 from derive.language.errors import UnsupportedError
 from numerics.checks.ground import everything
-from numerics.checks.sampling import draw_arrays, draw_sizes
+from numerics.reference.sampling import draw_arrays, draw_sizes
 
 
 def both(d, seed=0):

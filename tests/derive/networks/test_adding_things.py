@@ -75,7 +75,7 @@ print(json.dumps({
     "saved": model.to_dict()["layers"],
     "again": back.output == model.output and back.layers[0].layer.start == 2.0 and loss.config() == "cauchy",
     "hints": [said(lambda: L.Dense(3, activation="bend")), said(lambda: dv.losses.loss("cauchi")), said(lambda: L.Scal)],
-    "loaded": said(lambda: L.layer_from({"layer": "Scal"})),
+    "loaded": said(lambda: L.layer_from({"class": "Scal"})),
     "loose": said(lambda: dv.Sequential([in_catalogue(Loose)(3)], input_shape=(2,)).to_dict()),
     "tables": ["bent" in dv.activations.__doc__, "cauchy" in dv.losses.__doc__],
     "pages": ["bent" in catalogue.index("Activations", "derive.networks.activations", ACTIVATIONS)],
@@ -221,7 +221,7 @@ def test_what_a_new_file_registers_is_listed_and_public(seen):
 
 def test_it_is_in_the_summary_and_comes_back_from_data(seen):
     assert "scale_1" in seen["summary"]
-    assert seen["saved"][0] == {"layer": "Scale", "start": 2.0, "name": "scale_1", "trainable": True}
+    assert seen["saved"][0] == {"class": "Scale", "start": 2.0, "name": "scale_1", "trainable": True}
     assert seen["saved"][1]["activation"] == {"name": "bent", "slope": 2}
     assert seen["again"]
 

@@ -208,7 +208,7 @@ def test_training_through_a_step_is_refused_and_the_perceptron_rule_named():
 def test_a_step_predicts():
     net = dv.Sequential([L.Dense(2, activation="threshold", use_bias=False)], input_shape=(2,))
     out = nx.compile(net.forward())(x=np.array([[1, -1]], np.float32), dense_1_kernel=np.eye(2, dtype=np.float32))
-    assert np.asarray(out.output).tolist() == [[1, 0]]
+    assert np.asarray(out["dense_1"]).tolist() == [[1, 0]]
 
 
 def test_a_stopped_gradient_is_meant_to_be_zero():

@@ -128,8 +128,8 @@ def test_branches_of_different_size_expressions_meet():
 
 def test_strided_branches_meet_without_help():
     x = dv.Input((7, 6, 2))
-    h = L.Conv2D(3, 3, stride=2, padding=1)(x)
-    model = dv.Model(x, L.Add()([h, L.Conv2D(3, 1, stride=2)(x)]))
+    h = L.Conv2D(3, 3, strides=2, padding=1)(x)
+    model = dv.Model(x, L.Add()([h, L.Conv2D(3, 1, strides=2)(x)]))
     assert model.output.axes[1] == floor((dv.size("H") - 1) / 2) + 1
     assert error_against_jax(model) < 1e-12
 

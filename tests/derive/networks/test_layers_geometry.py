@@ -17,8 +17,8 @@ from derive.networks import layers as L
 def any_geometry(rng: random.Random) -> dict:
     return {
         "kernel_size": (rng.randint(1, 4), rng.randint(1, 4)),
-        "stride": (rng.randint(1, 3), rng.randint(1, 3)),
-        "dilation": (rng.randint(1, 2), rng.randint(1, 3)),
+        "strides": (rng.randint(1, 3), rng.randint(1, 3)),
+        "dilation_rate": (rng.randint(1, 2), rng.randint(1, 3)),
         "padding": rng.choice(
             ("valid", "same", rng.randint(0, 3), ((rng.randint(0, 3), rng.randint(0, 3)), rng.randint(0, 2)))
         ),
@@ -28,7 +28,7 @@ def any_geometry(rng: random.Random) -> dict:
 def any_convolution(rng: random.Random):
     kind, geometry = rng.choice(("plain", "plain", "grouped", "depthwise", "transposed")), any_geometry(rng)
     if kind == "depthwise":
-        return L.DepthwiseConv2D(multiplier=rng.randint(1, 2), **geometry)
+        return L.DepthwiseConv2D(depth_multiplier=rng.randint(1, 2), **geometry)
     if kind == "transposed":
         return L.Conv2DTranspose(2, **geometry)
     return L.Conv2D(4 if kind == "grouped" else 2, groups=2 if kind == "grouped" else 1, **geometry)
@@ -37,7 +37,7 @@ def any_convolution(rng: random.Random):
 def any_pool(rng: random.Random):
     return rng.choice((L.MaxPool2D, L.MaxPool2D, L.AvgPool2D))(
         (rng.randint(1, 3), rng.randint(1, 3)),
-        stride=rng.choice((None, 1, 2, (2, 3))),
+        strides=rng.choice((None, 1, 2, (2, 3))),
         padding=rng.choice(("valid", "same", 1, ((0, 1), (1, 2)))),
     )
 
@@ -78,7 +78,7 @@ def test_a_kernel_larger_than_the_image():
 
 def test_same_padding_is_that_of_tensorflow():
     for size, stride, taps, before in ((28, 2, 3, 0), (27, 2, 3, 1), (7, 3, 5, 2), (5, 1, 4, 1)):
-        layer = L.Conv1D(1, taps, stride=stride, padding="same", use_bias=False)
+        layer = L.Conv1D(1, taps, strides=stride, padding="same", use_bias=False)
         model = alone(layer, (size, 1))
         assert model.shape_of("conv1d_1") == (-(-size // stride), 1)
         (read,) = (r for r in model.output.definition.body.atoms(Read) if r.tensor == model.input)
@@ -90,8 +90,8 @@ def test_same_padding_is_that_of_tensorflow():
 @pytest.mark.parametrize("stride, taps", [(2, 3), (2, 5), (3, 5), (3, 2), (1, 4), (4, 3)])
 def test_same_padding_holds_at_every_size(built, stride, taps):
     """What a size decides (the padding before, the count of a window that hangs over) is no number of the size built."""
-    conv = alone(L.Conv1D(1, taps, stride=stride, padding="same", use_bias=False), (built, 1))
-    mean = alone(L.AvgPool1D(taps, stride=stride, padding="same"), (built, 1))
+    conv = alone(L.Conv1D(1, taps, strides=stride, padding="same", use_bias=False), (built, 1))
+    mean = alone(L.AvgPool1D(taps, strides=stride, padding="same"), (built, 1))
     convolve, average = (nx.compile(m.forward()) for m in (conv, mean))
     w = np.random.default_rng(0).normal(size=(taps, 1, 1)).astype(np.float32)
     for size in (4, 5, 6, 7, 9, 12):
@@ -101,14 +101,14 @@ def test_same_padding_holds_at_every_size(built, stride, taps):
                 convolve(x=x, conv1d_1_kernel=w)
             continue
         layout = ("NTC", "TIO", "NTC")
-        z = convolve(x=x, conv1d_1_kernel=w)[0]
+        z = convolve(x=x, conv1d_1_kernel=w)["conv1d_1"]
         np.testing.assert_allclose(
             z, lax.conv_general_dilated(x, w, (stride,), "SAME", dimension_numbers=layout), atol=1e-6
         )
         count, total = (
             lax.reduce_window(a, 0.0, lax.add, (1, taps, 1), (1, stride, 1), "SAME") for a in (np.ones_like(x), x)
         )
-        h = average(x=x)[0]
+        (h,) = average(x=x).values()
         np.testing.assert_allclose(h, total / count, atol=1e-6)
 
 
@@ -123,7 +123,12 @@ def test_what_is_broadcast_has_one_element():
 
 def test_valid_windows_need_no_conditions():
     """What sizes prove inside is read as it is: no guard in any equation of the forward program."""
-    for layer in (L.Conv2D(2, 3, stride=2), L.MaxPool2D(2), L.MaxPool2D(3, stride=2), L.Conv2D(2, 2, dilation=2)):
+    for layer in (
+        L.Conv2D(2, 3, strides=2),
+        L.MaxPool2D(2),
+        L.MaxPool2D(3, strides=2),
+        L.Conv2D(2, 2, dilation_rate=2),
+    ):
         program = alone(layer, (9, 8, 3)).forward().program
         assert not any(e.guards for e in program) and not any(t.rows for e in program for t in e.terms)
     padded = alone(L.MaxPool2D(3, padding=1), (9, 8, 3)).forward().program
@@ -139,7 +144,7 @@ def test_valid_windows_need_no_conditions():
             r"layer conv2d_1, given x of shape \(B, 3, 9, 1\): Conv2D: no output is left "
             r"along the height \(axis 1\): a window of 5 spans 5, and there are 3; use padding='same'",
         ),
-        (lambda: L.Conv2D(4, 3, dilation=4), (8, 9, 1), r"a window of 3 with dilation 4 spans 9, and there are 8"),
+        (lambda: L.Conv2D(4, 3, dilation_rate=4), (8, 9, 1), r"a window of 3 with dilation 4 spans 9, and there are 8"),
         (
             lambda: L.Conv2D(4, 3),
             (1, 28, 28),
@@ -194,10 +199,10 @@ def test_geometry_that_cannot_be(make, shape, message):
         (lambda: L.Conv2D(4, 3, padding="full"), r"Conv2D: padding is 'full'; accepted are 'valid', 'same'"),
         (lambda: L.Conv2D(4, 3, padding=-1), r"Conv2D: padding -1 is not a whole number from 0"),
         (lambda: L.Conv2D(4, 3, padding=((1, 2, 3), 0)), r"a pair is \(before, after\)"),
-        (lambda: L.Conv2D(4, 3, stride=0), r"Conv2D: stride is 0"),
+        (lambda: L.Conv2D(4, 3, strides=0), r"Conv2D: strides is 0"),
         (
-            lambda: L.Conv2D(4, 3, strides=2),
-            r"Conv2D: unknown option .strides.; did you mean .stride.\?; it takes filters, ",
+            lambda: L.Conv2D(4, 3, stride=2),
+            r"Conv2D: unknown option .stride.; that is .strides. here; it takes filters, ",
         ),
         (lambda: L.ZeroPadding2D("same"), r"ZeroPadding2D: padding is 'same'"),
         (lambda: L.UpSampling2D(2, "cubic"), r"interpolation is 'cubic'; accepted are 'nearest' and 'bilinear'"),
@@ -205,7 +210,7 @@ def test_geometry_that_cannot_be(make, shape, message):
         (lambda: L.BatchNorm(momentum=1), r"BatchNorm: momentum is 1"),
         (lambda: L.BatchNorm(epsilon="small"), r"BatchNorm: epsilon is 'small'"),
         (lambda: L.LocalResponseNorm(4), r"n is 4; accepted is an odd number"),
-        (lambda: L.Reshape((-1, -1)), r"Reshape: shape is \(-1, -1\)"),
+        (lambda: L.Reshape((-1, -1)), r"Reshape: target_shape is \(-1, -1\)"),
     ],
 )
 def test_arguments_that_cannot_be(make, message):

@@ -38,7 +38,7 @@ def test_saved_as_data(name):
 
 
 def test_the_pieces_of_a_maxout_are_drawn_like_dense_kernels():
-    model = alone(L.Maxout(400, pieces=3, kernel_init="he_normal"), (200,))
+    model = alone(L.Maxout(400, pieces=3, kernel_initializer="he_normal"), (200,))
     drawn = np.asarray(nx.init(model)["maxout_1_kernel"])
     assert drawn.shape == (200, 400, 3)
     assert drawn.std(axis=(0, 1)) == pytest.approx(np.full(3, np.sqrt(2 / 200)), rel=0.02)
@@ -115,9 +115,9 @@ def test_an_empty_bag_gives_zero_and_no_gradient(x64):
         ),
         (lambda: alone(L.RBF(0), (2,)), ShapeError, r"RBF\(0\): units is 0"),
         (
-            lambda: L.PReLU(init="he_norml"),
+            lambda: L.PReLU(alpha_initializer="he_norml"),
             DeriveError,
-            "PReLU: init: unknown initializer 'he_norml'; did you mean 'he_normal'",
+            "PReLU: alpha_initializer: unknown initializer 'he_norml'; did you mean 'he_normal'",
         ),
         (lambda: L.EmbeddingBag(6, 3, mode="avg"), DeriveError, "unknown mode 'avg'.*accepted are sum, mean, max"),
         (lambda: L.EmbeddingBag(6, 3, mode="max", weighted=True), DeriveError, "mode 'max' takes no weights"),

@@ -19,7 +19,7 @@ LAYERS = {
     "lstm": lambda **o: L.LSTM(4, **o),
     "lstm_peepholes": lambda **o: L.LSTM(4, peepholes=True, **o),
     "gru_after": lambda **o: L.GRU(4, **o),
-    "gru_before": lambda **o: L.GRU(4, reset="before", **o),
+    "gru_before": lambda **o: L.GRU(4, reset_after=False, **o),
 }
 OPTIONS = {
     "last": {},

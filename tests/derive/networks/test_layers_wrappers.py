@@ -19,9 +19,9 @@ def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():
     assert report.forward == "jax.nn reference of model (numerics.reference.networks)"
 
 
-@pytest.mark.parametrize("merge, size", [("concat", 8), ("sum", 4), ("mul", 4), ("mean", 4)])
+@pytest.mark.parametrize("merge, size", [("concat", 8), ("sum", 4), ("mul", 4), ("ave", 4)])
 def test_bidirectional_shapes_and_parameters(merge, size):
-    model = dv.Sequential([L.Bidirectional(L.LSTM(4), merge=merge)], input_shape=(5, 3))
+    model = dv.Sequential([L.Bidirectional(L.LSTM(4), merge_mode=merge)], input_shape=(5, 3))
     assert model.shape_of("bidirectional_1") == (size,)
     assert [n for n in model.parameters if "backward" in n] == [
         f"bidirectional_1_backward_{role}" for role in ("kernel", "recurrent", "bias")
@@ -43,8 +43,8 @@ def test_a_layer_at_every_step_is_the_layer_on_the_folded_batch():
     params = {n: np.asarray(a) for n, a in init(one).items()}
     assert list(many.parameters) == list(params)
     many_kernel, one_kernel = (compile(m.forward(), sizes=_unfixed(m)) for m in (many, one))
-    got = np.asarray(many_kernel(x=x, **params)[0])
-    expected = np.asarray(one_kernel(x=x.reshape(6, 6, 6, 1), **params)[0])
+    got = np.asarray(many_kernel(x=x, **params)["conv"])
+    expected = np.asarray(one_kernel(x=x.reshape(6, 6, 6, 1), **params)["conv"])
     np.testing.assert_allclose(got, expected.reshape(got.shape), rtol=1e-5, atol=1e-6)
 
 
@@ -77,6 +77,7 @@ def test_carried_states_join_two_windows_into_one():
     whole, _ = forward(x=x, **params, **state)
     first, state = forward(x=x[:, :3], **params, **state)
     second, _ = forward(x=x[:, 3:], **params, **state)
+    whole, first, second = (found["lstm_1"] for found in (whole, first, second))
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, rtol=1e-5, atol=1e-6)
 
 
@@ -86,7 +87,7 @@ def test_carried_states_join_two_windows_into_one():
         lambda: dv.Sequential(
             [L.Embedding(7, 3), L.Bidirectional(L.LSTM(2, peepholes=True)), L.Dense(2)], input_shape=(4,)
         ),
-        lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset="before")], input_shape=(4, 3)),
+        lambda: dv.Sequential([L.TimeDistributed(L.Dense(2)), L.GRU(3, reset_after=False)], input_shape=(4, 3)),
         encoder_decoder,
     ],
 )

@@ -33,7 +33,7 @@ def test_the_definitions_are_those_one_would_write():
 
 
 def test_parameters_say_name_shape_initializer_and_layer():
-    second = L.Dense(3, kernel_init="lecun_normal", bias_init=0.5, trainable=False)
+    second = L.Dense(3, kernel_initializer="lecun_normal", bias_initializer=0.5, trainable=False)
     model = dv.Sequential([L.Dense(5, activation="relu", name="hidden"), second], input_shape=(7,))
     found = [(p.name, p.shape, p.init, p.trainable, p.layer, p.size) for p in model.parameters.values()]
     assert found == [
@@ -141,7 +141,7 @@ def test_the_forward_alone_has_neither_loss_nor_target():
 
 
 def test_a_network_as_data():
-    first = L.Dense(np.int64(5), activation="tanh", kernel_init="normal", bias_init=0.1)
+    first = L.Dense(np.int64(5), activation="tanh", kernel_initializer="normal", bias_initializer=0.1)
     model = dv.Sequential([first, L.Dense(3, name="out"), L.Activation("softmax")], input_shape=(7,), name="small")
     again = dv.Sequential.from_dict(json.loads(json.dumps(model.to_dict())))
     assert again.output == model.output and again.name == "small" and again.sizes == model.sizes
@@ -155,8 +155,8 @@ def test_a_network_as_data():
     [
         (L.Dense(2, activation=lambda u: u**2), "layer .*_1: its activation is a function of your own"),
         (
-            L.Dense(2, kernel_init=lambda shape, rng: rng.normal(size=shape)),
-            "its kernel_init is a function of your own",
+            L.Dense(2, kernel_initializer=lambda shape, rng: rng.normal(size=shape)),
+            "its kernel_initializer is a function of your own",
         ),
         (
             lambda x, new: new.define("h", x.letters, 2 * x[x.letters]),
@@ -172,8 +172,8 @@ def test_code_is_not_saved_as_data(layer, message):
 @pytest.mark.parametrize(
     "config, message",
     [
-        ({"layer": "Dens", "units": 2}, "unknown layer 'Dens'; did you mean 'Dense'.*Activation, .*Dense"),
-        ({"layer": "Dense", "unit": 2}, "layer Dense: unknown argument 'unit'; did you mean 'units'"),
+        ({"class": "Dens", "units": 2}, "unknown layer 'Dens'; did you mean 'Dense'.*Activation, .*Dense"),
+        ({"class": "Dense", "unit": 2}, "layer Dense: unknown argument 'unit'; did you mean 'units'"),
         ({"units": 2}, "unknown layer None"),
     ],
 )
@@ -194,8 +194,16 @@ def test_data_that_is_no_network(config, message):
             r"Dense\(2\): unknown activation 'relo'; did you mean 'relu'",
         ),
         (lambda: L.Dense(2, activation=3), DeriveError, r"Dense\(2\): activation 3 is int"),
-        (lambda: L.Dense(2, kernel_init="he"), DeriveError, r"kernel_init: unknown initializer 'he'.*he_normal"),
-        (lambda: L.Dense(2, bias_init=[0]), DeriveError, r"Dense\(2\): bias_init: initializer \[0\] is list"),
+        (
+            lambda: L.Dense(2, kernel_initializer="he"),
+            DeriveError,
+            r"kernel_initializer: unknown initializer 'he'.*he_normal",
+        ),
+        (
+            lambda: L.Dense(2, bias_initializer=[0]),
+            DeriveError,
+            r"Dense\(2\): bias_initializer: initializer \[0\] is list",
+        ),
         (lambda: L.Dense(2, name=" "), DeriveError, r"a name is a non-empty string"),
         (lambda: dv.Sequential([], input_shape=(2,)), DeriveError, "the list of layers is empty"),
         (lambda: dv.Sequential(L.Dense(2), input_shape=(2,)), DeriveError, "layers is Dense; give a list"),

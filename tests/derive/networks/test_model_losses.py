@@ -142,7 +142,7 @@ def test_predictions_come_from_the_forward_alone(x64):
     rng = np.random.default_rng(1)
     x, w, c = rng.normal(size=(B, I)), rng.normal(size=(I, K)), rng.normal(size=K)
     result = nx.compile(net.forward(), sizes=net.sizes)(x=x, dense_1_kernel=w, dense_1_bias=c)
-    assert np.abs(np.asarray(result.output) - softmax(x @ w + c)).max() < 1e-14
+    assert np.abs(np.asarray(result["dense_1"]) - softmax(x @ w + c)).max() < 1e-14
 
 
 def test_own_losses():

@@ -93,7 +93,7 @@ def test_saved_as_data():
 
 def test_training_shrinks_the_weights():
     X = np.zeros((8, 3), np.float32)
-    model = dv.Sequential([L.Dense(2, bias_init="zeros").penalize(kernel=L.Penalty(l2=0.5))], input_shape=(3,))
+    model = dv.Sequential([L.Dense(2, bias_initializer="zeros").penalize(kernel=L.Penalty(l2=0.5))], input_shape=(3,))
     t = nx.Trainer(model, "mean_squared_error", optax.sgd(0.1))
     before = np.asarray(t.params["dense_1_kernel"])
     t.fit(X, np.zeros((8, 2), np.float32), batch_size=8, epochs=1, verbose=False)

@@ -185,3 +185,20 @@ def test_a_text_shows_its_constants_as_written():
 )
 def test_how_a_number_is_shown(value, shown):
     assert render(number(value)) == shown
+
+
+def test_a_sum_over_an_index_meets_the_number_that_it_cancels_against():
+    t = dv.parse("p: float[k] parameter\nz: float parameter\nl = 1e6*sum[k](p[k]) - 1e6 + z")
+    kern = nx.compile(dv.backprop(t["l"], wrt=[t["p"], t["z"]]))
+    assert "1000000 * (l_sum - 1) + z" in kern.source
+    loss, grads = kern(p=np.float32([0.25, 0.5, 0.25]), z=np.float32(1e-3))
+    assert loss == np.float32(1e-3) and (grads["p"] == 1e6).all()
+
+
+def test_a_nest_of_functions_is_not_multiplied_out():
+    body = "x[b]"
+    for _ in range(24):
+        body = f"tanh(1 + {body})"
+    t = dv.parse(f"x: float[b] parameter\nl = sum[b]({body})")
+    d = dv.backprop(t["l"], wrt=[t["x"]])
+    assert len(d.program.equations) == 2

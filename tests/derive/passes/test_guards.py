@@ -116,3 +116,32 @@ def test_a_filter_that_starts_by_itself(form):
     np.testing.assert_allclose(grads["y"], slope[1], rtol=1e-4)
     report = nx.verify(kern)
     assert report.ok, str(report)
+
+
+SINGULAR = {"1/r[i,j]": lambda r: 1 / r, "log(r[i,j])": jnp.log, "sqrt(r[i,j])": jnp.sqrt}
+
+
+@pytest.mark.parametrize("body", SINGULAR)
+@pytest.mark.parametrize(
+    "use",
+    [
+        "y[i] = sum[j](where(j >= 1, q[i,j]*w[j], 0))",
+        "y[i] = sum[j](where(j >= 1, q[i,j], 0)*w[j])",
+        "y[i] = where(i >= 1, sum[j](where(j >= 1, q[i,j]*w[j], 0)), 0)",
+    ],
+)
+def test_a_named_singular_tensor_in_a_guarded_contraction(body, use):
+    """A condition on one index of a contraction masks the tensor that is infinite where it fails, not the other one."""
+    t = dv.parse(f"r: float[i,j] parameter\nw: float[j] parameter\nq[i,j] = {body}\n{use}\nl = sum[i](y[i]^2)")
+    r, w = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4]], np.float32), np.array([1, 2, 3], np.float32)
+    loss, grads = nx.compile(dv.backprop(t["l"], wrt=[t["r"], t["w"]]))(r=r, w=w)
+    rows, columns = jnp.arange(3)[:, None] >= ("i >= 1" in use), jnp.arange(3) >= 1
+
+    def reference(r, w):
+        q = jnp.where(columns, SINGULAR[body](jnp.where(columns, r, 1)), 0)
+        return ((jnp.where(rows, q, 0) @ w) ** 2).sum()
+
+    want, slopes = jax.value_and_grad(reference, (0, 1))(jnp.asarray(r), jnp.asarray(w))
+    np.testing.assert_allclose(loss, want, rtol=1e-5)
+    np.testing.assert_allclose(grads["r"], slopes[0], rtol=1e-5)
+    np.testing.assert_allclose(grads["w"], slopes[1], rtol=1e-5)

@@ -121,3 +121,17 @@ def test_an_infinity_that_has_no_value_is_refused(text, told):
     t = dv.parse(HEAD + text)
     with pytest.raises(dv.UnsupportedError, match=told):
         dv.backprop(t["l"], wrt=[t["s"]])
+
+
+def test_an_infinity_is_a_constant_and_no_addend():
+    b = dv.index("b")
+    s = dv.tensor("s", b)
+    for infinity in (sympy.oo, -sympy.oo, float("inf")):
+        for build in (lambda x: s[b] + x, lambda x: x + s[b], lambda x: s[b] - x, lambda x: x - s[b]):
+            with pytest.raises(dv.UnsupportedError, match="SymPy would forget"):
+                build(infinity)
+    t = dv.parse("s: float[b] parameter\nz[b] = -inf\nl = sum[b](log(exp(z[b]) + exp(s[b])))")
+    loss, grads = nx.compile(dv.backprop(t["l"], wrt=[t["s"]]))(s=np.ones(3, np.float32))
+    assert loss == 3 and (grads["s"] == 1).all()
+    with pytest.raises(dv.UnsupportedError, match="branch of where"):
+        dv.parse("s: float[b]\nz[b] = s[b] - inf")

@@ -44,13 +44,13 @@ def test_relu_and_bias_are_evaluated_once_for_each_window():
 POOLS = {
     "side by side": (lambda: [L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(2)], (9, 8, 2)),
     "overlapping and padded": (
-        lambda: [L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(3, stride=2, padding="same")],
+        lambda: [L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(3, strides=2, padding="same")],
         (9, 8, 2),
     ),
     "no bias": (lambda: [L.Conv2D(4, 2, activation="relu", use_bias=False), L.MaxPool2D(2)], (9, 8, 2)),
     "no relu": (lambda: [L.Conv2D(4, 2), L.MaxPool2D(2)], (9, 8, 2)),
     "all of the image": (lambda: [L.Conv2D(4, 2, activation="relu"), L.GlobalMaxPool(), L.Reshape((4, 1))], (6, 5, 2)),
-    "one axis": (lambda: [L.Conv1D(4, 2, activation="relu"), L.MaxPool1D(3, stride=1)], (9, 2)),
+    "one axis": (lambda: [L.Conv1D(4, 2, activation="relu"), L.MaxPool1D(3, strides=1)], (9, 2)),
     "three axes": (lambda: [L.Conv3D(2, 2, activation="relu"), L.MaxPool3D(2)], (5, 5, 5, 2)),
     "twice": (
         lambda: [L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(2), L.Conv2D(3, 2, activation="relu"), L.MaxPool2D(2)],

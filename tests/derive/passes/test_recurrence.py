@@ -141,13 +141,13 @@ def test_shapes_that_are_no_sequences(layer, shape, message):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: L.GRU(4, reset="between"), "reset is 'between'; accepted are 'after'"),
+        (lambda: L.GRU(4, reset_after="between"), "reset_after is 'between'; accepted are True"),
         (lambda: L.LSTM(0), r"LSTM\(0\): units is 0; accepted is a positive whole number"),
         (lambda: L.LSTM(4, initial_state="zero"), "unknown initial_state 'zero'; did you mean 'zeros'"),
         (lambda: L.SimpleRNN(4, activation="softmax"), "'softmax' looks at a whole axis"),
         (lambda: L.Bidirectional(L.Dense(3)), "accepted are SimpleRNN, LSTM and GRU"),
         (lambda: L.Bidirectional(L.LSTM(3, initial_state="carried")), "cannot be carried"),
-        (lambda: L.Bidirectional(L.LSTM(3), merge="add"), "unknown merge 'add'"),
+        (lambda: L.Bidirectional(L.LSTM(3), merge_mode="add"), "unknown merge_mode 'add'"),
     ],
 )
 def test_options_that_are_refused(make, message):

@@ -65,10 +65,23 @@ def additive_mask():
     return dv.backprop(dv.define("loss", (), dv.Sum(sympy.tanh(s[b, k]), b, k)), [x])
 
 
+def two_exponentials():
+    return dv.backprop(dv.define("loss", (), dv.Sum(sympy.log(sympy.exp(x[b, k]) + sympy.exp(y[b, k])), b, k)), [x])
+
+
 SECOND = ("logistic", "softmax_regression", "log_sum_exp", "matrix_factorization", "softmax_cross_entropy")
 MORE = {
     **{
-        f.__name__: f for f in (named_softmax, named_logistic, equal_adjoints, pooled_relu, guarded_root, additive_mask)
+        f.__name__: f
+        for f in (
+            named_softmax,
+            named_logistic,
+            equal_adjoints,
+            pooled_relu,
+            guarded_root,
+            additive_mask,
+            two_exponentials,
+        )
     },
     "inverse": lambda: dv.derive_matrix("a'*inv(A)*A*b", "b"),
     **{f"hessian of {n}": lambda n=n: dv.hessian(*getattr(second, n)()[:2]) for n in SECOND},

@@ -7,10 +7,10 @@ from slowkernel import SlowKernel
 
 import derive as dv
 from numerics.checks.ground import everything
-from numerics.checks.sampling import bind_sizes, draw, draw_sizes
 from numerics.checks.taylor import order
 from numerics.checks.verify import verify
 from numerics.kernel.compile import compile
+from numerics.reference.sampling import bind_sizes, draw, draw_sizes
 
 
 def max_pool():

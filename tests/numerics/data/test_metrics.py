@@ -83,7 +83,7 @@ def test_metrics_of_values():
         (
             "acurracy",
             SPARSE,
-            r"unknown metric 'acurracy'; did you mean 'accuracy'\?; accepted are accuracy, balanced_accuracy",
+            r"unknown metric 'acurracy'; did you mean 'accuracy'\?; accepted are accuracy, acc, balanced_accuracy",
         ),
         ("top_k_accuracy", SPARSE, r"unknown metric 'top_k_accuracy'; did you mean 'top_5_accuracy'\?"),
         (3, SPARSE, "unknown metric 3"),

@@ -13,7 +13,7 @@ LAYERS = {
     "lstm": lambda: [L.LSTM(4, return_sequences=True)],
     "peepholes": lambda: [L.LSTM(4, peepholes=True)],
     "gru": lambda: [L.GRU(4)],
-    "gru, reset before": lambda: [L.GRU(4, reset="before", return_sequences=True)],
+    "gru, reset before": lambda: [L.GRU(4, reset_after=False, return_sequences=True)],
     "bidirectional": lambda: [L.Bidirectional(L.LSTM(3, return_sequences=True))],
     "stacked": lambda: [L.LSTM(3, return_sequences=True), L.GRU(4, return_sequences=True), L.LSTM(2)],
     "carried": lambda: [L.LSTM(3, return_sequences=True, initial_state="carried")],

@@ -11,8 +11,8 @@ from sympy import Eq, Piecewise, exp, log, tanh
 import derive as dv
 import numerics as nx
 from numerics.checks.ground import everything
-from numerics.checks.sampling import draw_arrays, draw_sizes
 from numerics.emit.source import library
+from numerics.reference.sampling import draw_arrays, draw_sizes
 
 
 def from_text(name):

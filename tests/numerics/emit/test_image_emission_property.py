@@ -62,9 +62,9 @@ def windows(draw, rank, dilated=True):
     def each(high):
         return draw(st.tuples(*[st.integers(1, high)] * rank))
 
-    found = {"kernel_size": each(5 if rank < 3 else 2), "stride": each(3)}
+    found = {"kernel_size": each(5 if rank < 3 else 2), "strides": each(3)}
     if dilated:
-        found["dilation"] = each(3)
+        found["dilation_rate"] = each(3)
     return found | {"padding": draw(st.one_of(pairs(rank), st.sampled_from(["valid", "same"])))}
 
 
@@ -96,8 +96,8 @@ def channelwise(draw):
     layer = draw(
         st.sampled_from(
             [
-                L.DepthwiseConv2D(multiplier=multiplier, **draw(windows(2))),
-                L.SeparableConv2D(3, multiplier=multiplier, **draw(windows(2))),
+                L.DepthwiseConv2D(depth_multiplier=multiplier, **draw(windows(2))),
+                L.SeparableConv2D(3, depth_multiplier=multiplier, **draw(windows(2))),
             ]
         )
     )
@@ -132,7 +132,7 @@ def blocks(draw):
     first = L.Conv2D(draw(st.integers(1, 4)), **draw(windows(2)), activation=draw(ACTIVATIONS))
     norm = draw(st.sampled_from([[], [L.BatchNorm()], [L.LayerNorm()]]))
     size = draw(st.integers(2, 3))
-    pool = L.MaxPool2D(size, stride=draw(st.integers(1, 3)), padding=draw(st.integers(0, size - 1)))
+    pool = L.MaxPool2D(size, strides=draw(st.integers(1, 3)), padding=draw(st.integers(0, size - 1)))
     layers = [first, *norm, pool, L.Conv2D(2, draw(st.integers(1, 2)), padding="same")]
     return layers, draw(shapes(2, st.integers(1, 4)))
 
@@ -146,20 +146,20 @@ KINDS = {
     "norms": (norms(), NORMS),
     "blocks": (blocks(), BLOCKS),
 }
-UNEVEN = {"stride": (2, 3), "padding": ((1, 3), (2, 0))}  # on 5x4: more before or after, divided by no stride
+UNEVEN = {"strides": (2, 3), "padding": ((1, 3), (2, 0))}  # on 5x4: more before or after, divided by no stride
 TELLING = {  # one geometry that shows most mistakes, in every run
-    "convolutions": ([L.Conv2D(3, (3, 5), dilation=(2, 1), activation="relu", **UNEVEN)], (5, 4, 2)),
-    "grouped": ([L.Conv2D(4, (3, 2), groups=2, dilation=(2, 3), **UNEVEN)], (5, 4, 6)),
-    "channelwise": ([L.DepthwiseConv2D((2, 3), multiplier=2, dilation=(3, 2), **UNEVEN)], (5, 4, 3)),
-    "transposed": ([L.Conv2DTranspose(2, (3, 4), dilation=(2, 1), **UNEVEN)], (3, 4, 2)),
-    "pools": ([L.MaxPool2D((3, 4), stride=(2, 1), padding=((1, 2), (2, 0)))], (5, 4, 2)),
+    "convolutions": ([L.Conv2D(3, (3, 5), dilation_rate=(2, 1), activation="relu", **UNEVEN)], (5, 4, 2)),
+    "grouped": ([L.Conv2D(4, (3, 2), groups=2, dilation_rate=(2, 3), **UNEVEN)], (5, 4, 6)),
+    "channelwise": ([L.DepthwiseConv2D((2, 3), depth_multiplier=2, dilation_rate=(3, 2), **UNEVEN)], (5, 4, 3)),
+    "transposed": ([L.Conv2DTranspose(2, (3, 4), dilation_rate=(2, 1), **UNEVEN)], (3, 4, 2)),
+    "pools": ([L.MaxPool2D((3, 4), strides=(2, 1), padding=((1, 2), (2, 0)))], (5, 4, 2)),
     "norms": ([L.GroupNorm(2), L.BatchNorm(), L.Activation("relu")], (3, 2, 4)),
     "blocks": (
         [
-            L.Conv2D(3, 3, stride=(1, 2), padding="same"),
+            L.Conv2D(3, 3, strides=(1, 2), padding="same"),
             L.BatchNorm(),
             L.Activation("relu"),
-            L.MaxPool2D(3, stride=2, padding=1),
+            L.MaxPool2D(3, strides=2, padding=1),
             L.Conv2D(2, 2),
         ],
         (6, 7, 2),

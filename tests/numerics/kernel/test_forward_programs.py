@@ -82,7 +82,7 @@ def test_a_wrong_program_is_not_verified(monkeypatch):
         return module.Module(made.source.replace("x @ W", "2 * x @ W"), *list(vars(made).values())[1:])
 
     monkeypatch.setattr(module, "emit", wrong)
-    report = nx.verify(nx.compile(d), dtypes=("float64",))
+    report = nx.verify(nx.compile(d, check=False), dtypes=("float64",))
     assert not report.ok
 
 

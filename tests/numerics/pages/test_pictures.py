@@ -25,7 +25,7 @@ def test_the_saliency_is_the_slope_of_the_score(network):
     way, small = np.random.default_rng(1).normal(size=x.shape).astype(np.float32), 1e-2
 
     def score(image):
-        return float(kern(x=image[None], **params)[0][0, 2])
+        return float(next(iter(kern(x=image[None], **params).values()))[0, 2])
 
     assert np.isclose(
         (score(x + small * way) - score(x - small * way)) / (2 * small), (gradient * way).sum(), rtol=2e-2

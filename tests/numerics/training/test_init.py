@@ -86,7 +86,7 @@ def test_seeds_and_streams():
 
 
 def test_own_initializers_and_constants():
-    model = network(L.Dense(3, kernel_init=lambda shape, rng: np.full(shape, 2.0), bias_init=0.25))
+    model = network(L.Dense(3, kernel_initializer=lambda shape, rng: np.full(shape, 2.0), bias_initializer=0.25))
     params = init(model)
     assert (params["dense_1_kernel"] == 2).all() and (params["dense_1_bias"] == 0.25).all()
 
@@ -100,7 +100,7 @@ def test_own_initializers_and_constants():
 )
 def test_bad_initializers_are_refused(how, message):
     with pytest.raises(NumericsError, match=message):
-        init(network(L.Dense(3, kernel_init=how)))
+        init(network(L.Dense(3, kernel_initializer=how)))
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "0", None, True])

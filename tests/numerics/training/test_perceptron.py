@@ -104,7 +104,7 @@ def test_the_weights_are_those_of_a_threshold_layer():
     out = forward(
         x=AND[0].astype("float32"), dense_1_kernel=p.kernel.astype("float32"), dense_1_bias=p.bias.astype("float32")
     )
-    assert np.asarray(out[0]).ravel().tolist() == AND[1].tolist()
+    assert np.asarray(out["dense_1"]).ravel().tolist() == AND[1].tolist()
 
 
 def test_training_a_threshold_by_descent_points_here():

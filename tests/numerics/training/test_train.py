@@ -179,7 +179,9 @@ def test_targets_that_do_not_fit_the_loss_are_refused(loss, target, message):
 def test_bad_arguments_are_refused():
     X, Y = blobs()
     with pytest.raises(NumericsError, match="accepted is an optax optimizer"):
-        small(optimizer="adam")
+        small(optimizer=3)
+    with pytest.raises(NumericsError, match="unknown optimizer 'adan'; did you mean 'adam'"):
+        small(optimizer="adan")
     with pytest.raises(InputError, match=r"unknown metric 'acuracy'; did you mean 'accuracy'\?; accepted are accuracy"):
         small(metrics=["acuracy"])
     with pytest.raises(InputError, match="'accuracy' compares classes, but loss 'mean_squared_error' is about values"):
@@ -190,6 +192,8 @@ def test_bad_arguments_are_refused():
         small().fit(X, Y, validation_data=(X, Y), validation_split=0.1)
     with pytest.raises(InputError, match=r"validation_data is a pair \(X, Y\)"):
         small().fit(X, Y, validation_data=X)
+    with pytest.raises(InputError, match="Y is not given, and X is ndarray"):
+        small().fit(X)
 
 
 def test_a_loss_that_diverges_stops_and_keeps_the_parameters():

@@ -166,7 +166,7 @@ def other(units=8, kind=None, **options):
         (
             other(kind=L.BatchNorm()),
             {},
-            "another model: layer dropout_1, layer is 'Dropout' there and 'BatchNorm' here",
+            "another model: layer dropout_1, class is 'Dropout' there and 'BatchNorm' here",
         ),
         (other(seed=2), {}, "another seed: seed is 1 there and 2 here"),
         (other(metrics=[]), {}, "another metrics: .* is 'accuracy' there and None here"),
@@ -199,7 +199,7 @@ def test_resuming_needs_a_folder():
         ),
         (lambda arrays, index: arrays.unlink(), r"arrays-\w+.safetensors: cannot be read"),
         (lambda arrays, index: index.write_text(index.read_text()[:-200]), "trainer.json: cannot be read"),
-        (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 3 of a saved trainer"),
+        (lambda arrays, index: index.write_text("[]"), "trainer.json: not format 4 of a saved trainer"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(harm, message, tmp_path):

@@ -20,7 +20,8 @@ from derive.language.facts import SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.program import Program
-from numerics.reference.definitions import coefficient, size_value
+
+from .definitions import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
 TELLING = (7, 5, 3, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size
@@ -82,6 +83,21 @@ def draw_sizes(
         f"no sizes below {max(pool) + len(free)} for {', '.join(s.name for s in free)} make all of "
         f"{', '.join(sorted(map(str, wanted)))} positive whole numbers; give some with sizes={{...}}"
     )
+
+
+def size_choices(
+    program: Program, fixed: dict[Size, int], seed: int = 0, pool: Sequence[int] = UNEQUAL, most: int = 6
+) -> Iterator[dict[Size, int]]:
+    """A few sets of unequal sizes, the one of :func:`draw_sizes` first: a function may be degenerate at one of them."""
+    free = [s for s in program.sizes() if s not in fixed]
+    wanted, given = extents(program), 0
+    known: set[tuple[int, ...]] = set()
+    for values in _unequal_tries(len(free), seed, pool):
+        sizes = {**fixed, **dict(zip(free, values, strict=True))}
+        if given < most and tuple(values) not in known and _possible(wanted, sizes):
+            known.add(tuple(values))
+            given += 1
+            yield sizes
 
 
 def _square_tries(free: list[Size]) -> list[tuple[int, ...]]:
@@ -199,6 +215,18 @@ def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndar
             else:
                 found = found - found.mean(axis=axis, keepdims=True) + value / found.shape[axis]
     return found
+
+
+def with_zeros(found: np.ndarray, t: Tensor, sizes: dict[Size, int], rng: np.random.Generator) -> np.ndarray | None:
+    """An input with some elements exactly zero, whose declared facts still hold; None where they exclude that."""
+    if {f.kind for f in t.facts} - {"nonnegative", "sums_to"} or found.size < 2:
+        return None
+    zero = rng.random(found.shape) < 0.4
+    zero.flat[0] = True
+    for f in t.facts:
+        if isinstance(f, SumsTo):  # something is left of every sum
+            zero &= found < found.max(axis=f.axis(t), keepdims=True)
+    return _with_facts(np.where(zero, 0.0, found), t, sizes)
 
 
 def draw_sample(
