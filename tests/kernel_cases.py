@@ -11,7 +11,7 @@ import numerics as nx
 from derive.language.tensor import Tensor
 from numerics.checks.ground import float64
 from numerics.reference import sampling
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 
 
 def softmax_regression(outputs=False):

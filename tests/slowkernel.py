@@ -7,7 +7,7 @@ import numpy as np
 
 from numerics.checks.opponent import label
 from numerics.checks.rounding import is_float
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 from numerics.reference.sampling import bind_sizes
 
 

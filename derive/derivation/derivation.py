@@ -11,12 +11,12 @@ from typing import Any, Unpack
 from sympy import Expr
 
 from derive.exact import Comparison, Evidence, check_derivation, compare_gradient
+from derive.exact.replay import replay
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.passes.freeze import finish
 from derive.passes.pipeline import run
 from derive.passes.refuse import refuse_steps
-from derive.passes.replay import replay
 from derive.passes.work import Backward, Work
 from derive.program.derived import Derived, PassReport, Results
 from derive.program.program import Equation, Program

@@ -10,7 +10,7 @@ from sympy import Add
 
 from derive.language.define import define
 from derive.language.errors import DeriveError
-from derive.language.nodes import Sum
+from derive.language.nodes import Sum, stop_gradient
 from derive.language.tensor import Tensor, tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
@@ -59,7 +59,8 @@ def product_along(
     directions, pieces = directions_along(wrt, direction), []
     for t in wrt:
         idx, v = adjoint_letters(t), directions[t]
-        product = first.gradient(t).lhs.func(first.gradient(t).tensor, *idx) * v[idx]
+        held = v[idx] if v.is_input else stop_gradient(v[idx])  # a direction may be computed from what it moves
+        product = first.gradient(t).lhs.func(first.gradient(t).tensor, *idx) * held
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
     made = product_of(first, along, wrt, "hvp", "_hvp", name or f"{loss.name}_hvp", explain)

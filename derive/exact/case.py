@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from derive.language.tensor import Tensor
+from derive.language.written import groups
 from derive.program.program import Equation, Program
 
 from .abstract import Element, Field
@@ -15,6 +16,7 @@ from .field import CaseField, DualField, ModularField, RealField, Undefined
 from .machine import Machine
 from .roots import run_with_roots
 from .sample import Assignment, direction, draw
+from .written import Written
 
 Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each tensor that moves
 
@@ -96,13 +98,28 @@ class Case:
         machine.run(program)
         return machine.arrays
 
-    def tangent_of(self, e: Equation, x: Tensor, known: Mapping[str, Array]) -> list[Element]:
-        """The tangent of the right-hand side of ``e`` when x moves along its direction and nothing else moves."""
+    def written(self, y: Tensor, directions: Directions | None = None, second: Directions | None = None) -> Array:
+        """A tensor from its written definition; with directions it is one of dual numbers, as of :meth:`tangent`."""
+        inputs = [t for group in groups([y]) for t in group if t.is_input]
+        if directions is None:
+            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[
+                y.name
+            ]
+        F: Field[Any] = DualField(self.field)
+        arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in inputs}
+        nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if n not in arrays}
+        if second is not None:
+            F = DualField(F)
+            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name)) for t in inputs}
+        return Written(F, self.sizes, arrays, self.linear, nudge).run([y])[y.name]
+
+    def tangent_of(self, e: Equation, moving: Directions, known: Mapping[str, Array]) -> list[Element]:
+        """The tangent of the right-hand side of ``e`` when what it reads moves as said and nothing else moves."""
         F = DualField(self.field)
         arrays = {}
         for t in e.tensors():
             array = known[t.name] if t.name in known else self.array(t)
-            arrays[t.name] = _dual(array, t, self.direction(x) if t == x else None)
+            arrays[t.name] = _dual(array, t, moving.get(t.name))
         result = Machine(F, self.sizes, self.linear, arrays).result(e)
         return [F.tangent(v) for v in result.data]
 

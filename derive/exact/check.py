@@ -1,8 +1,9 @@
-"""``d.check()``: the derivation as a whole, and every kept step by its own claim.
+"""``d.check()``: the derivation as a whole, every kept step by its own claim, and that the steps lead from end to end.
 
-As a whole: for every tensor W differentiated for, ``<grad W, v>`` equals the tangent of the author's loss along a
-random direction v, the tangent being computed by dual numbers on the source definitions, with rules that the derivation
-does not share.  Step by step: see :mod:`derive.exact.steps`.
+As a whole: for every tensor W differentiated for, ``<grad W, v>`` of the final program equals the tangent of the author's
+loss along a random direction v, the tangent being computed by dual numbers on the definitions as they were written
+(:mod:`derive.exact.written`), with rules that the derivation does not share.  Step by step: see :mod:`derive.exact.steps`.
+From end to end, and results and facts: see :mod:`derive.exact.record`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from .abstract import Element
 from .case import Case, Cases, Directions
 from .checked import ArrayClaim
 from .compile import Array
-from .decide import Claim, Difference, compare, decide, outcomes, same_exponentials, show
+from .decide import ORDERED_DRAWS, Claim, Difference, compare, decide, outcomes, same_exponentials, show
 from .field import NoRoot
 from .loops import linear_tensors
+from .ordered import max_first, parts
+from .record import record_findings
 from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
 from .steps import Steps, modular_floats, step_name
@@ -49,7 +52,8 @@ def check_derivation(d: Derived, seed: int = 0) -> Evidence:
     Returns
     -------
     Evidence
-        One row per gradient, per other result and per step; also stored, as verdicts, in ``d.evidence``.
+        One row per gradient, per other result and per step, and the rows results, steps and facts; also stored, as
+        verdicts, in ``d.evidence``.
 
     Raises
     ------
@@ -76,7 +80,7 @@ class Checker:
     def __init__(self, d: Derived, seed: int) -> None:
         self.d, self.seed = d, seed
         self.steps = {s.id: s for s in d.steps}
-        self.ordered = _max_first(d)
+        self.ordered = max_first(d)
         equations = [
             *d.source.equations,
             *d.program.equations,
@@ -109,12 +113,27 @@ class Checker:
                 made.append(e)
         return Program(d.source.inputs, (*self.ordered.equations, *made), d.source.outputs)
 
-    def source(self, case: Case) -> Program:
-        """The author's definitions; mod p with the maxes that steps take first, since nothing else has an order there."""
+    def truth(
+        self, case: Case, y: Tensor, directions: Directions | None = None, second: Directions | None = None
+    ) -> list[Element]:
+        """The elements of y from the definitions as they were written; with directions, dual numbers along them.
+
+        Mod p, where steps take a max first, nothing has an order but what they put first: then y is of the source with its
+        maxes first, which they make it, after the source itself has been compared with what was written.
+        """
+        written = case.written(y, directions, second).data
         if not case.field.exact or self.ordered is self.d.source:
-            return self.d.source
+            return written
+        read, first = (self._arrays_of(case, p, directions, second) for p in (self.d.source, self.ordered))
+        if [parts(v) for v in read[y.name].data] != [parts(v) for v in written]:
+            return written
         case.notes.add("given the steps that take a max first")
-        return self.ordered
+        return first[y.name].data
+
+    def _arrays_of(
+        self, case: Case, program: Program, directions: Directions | None, second: Directions | None
+    ) -> dict[str, Array]:
+        return case.run(program) if directions is None else case.tangent(program, directions, second)
 
     def all_findings(self) -> Iterator[tuple[Key, Finding]]:
         """The findings, and a row "undecided, by nothing" for every result that none of them is about."""
@@ -122,7 +141,7 @@ class Checker:
         for key, finding in self.findings():
             found.add(key)
             yield key, finding
-        for key in [] if self.too_large else self._result_keys():
+        for key in [] if self.too_large or found == {"results"} else self._result_keys():
             if key not in found:
                 yield (
                     key,
@@ -146,7 +165,11 @@ class Checker:
                     yield f"{LABELS.get(group, group)}:{t.name}"
 
     def findings(self) -> Iterator[tuple[Key, Finding]]:
-        """(key, Finding) for each gradient, each other result, and each step, in this order."""
+        """(key, Finding) for each gradient, each other result, each step, and what is recorded of them, in this order."""
+        recorded = dict(record_findings(self.d))
+        if recorded["results"].verdict == REFUTED:  # of other tensors than they say, so nothing else is about them
+            yield "results", recorded["results"]
+            return
         if self.too_large:
             found = apart.step_findings(self)
             yield (
@@ -159,6 +182,7 @@ class Checker:
                 ),
             )
             yield from found
+            yield from recorded.items()
             return
         if any(group == "grads" for group, _ in self.d.results):
             yield from self.gradient_findings()
@@ -168,6 +192,7 @@ class Checker:
         steps = Steps(self)
         for s in self.d.steps:
             yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
+        yield from recorded.items()
 
     def _why_too_large(self) -> str:
         if not self.assignments:
@@ -300,8 +325,8 @@ class Checker:
     def source_tangent(self, case: Case, directions: Directions) -> Element:
         """The tangent of the author's loss; of ``<dy, y>`` for a vjp."""
         d = self.d
-        out = case.tangent(self.source(case), directions)[d.loss.name]
-        return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out.data])
+        out = self.truth(case, d.loss, directions)
+        return case.inner(self.target_adjoint(case), [case.field.zero if v[1] is None else v[1] for v in out])
 
     def locate(self, name: str) -> Difference | None:
         """The first element of a wrong gradient, found by moving one element of the tensor at a time."""
@@ -318,7 +343,7 @@ class Checker:
             return None
 
         for kind in ("real", "modular"):
-            for _, found in outcomes(self.cases, kind, 0, claim, 1):
+            for _, found in outcomes(self.cases, kind, 0, claim, ORDERED_DRAWS if kind == "real" else 1):
                 if found:
                     return found
         return None
@@ -327,7 +352,8 @@ class Checker:
         """A result of the final program has the value of its definition in the source."""
 
         def claim(case: Case) -> Difference | None:
-            true = case.array(t)
+            shape = case.array(t).shape
+            true = Array(shape, self.truth(case, t))
 
             def agrees(arrays: Mapping[str, Array]) -> Difference | None:
                 found = compare(case.field, t.name, arrays[t.name], true)
@@ -371,14 +397,3 @@ class Checker:
         if others:
             lines.append(f"  also refuted: {', '.join(others[:8])}{' ...' if len(others) > 8 else ''}")
         return "\n".join(lines)
-
-
-def _max_first(d: Derived) -> Program:
-    """The source with each max first that a step takes first: an identity of ordered numbers, checked by itself."""
-    moved = {s.after.name: s for s in d.steps if s.claim == "ordered"}
-    if not moved:
-        return d.source
-    known = {e.name for e in d.source.equations}
-    before = dict.fromkeys(e for s in moved.values() for e in s.context if e.name not in known)
-    equations = [moved[e.name].after if e.name in moved else e for e in d.source.equations]
-    return Program(d.source.inputs, (*before, *equations), d.source.outputs)

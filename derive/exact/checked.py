@@ -7,10 +7,10 @@ from typing import Protocol, TypeAlias
 
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
-from derive.program.program import Equation, Program
+from derive.program.program import Equation
 
 from .abstract import Element
-from .case import Case, Cases
+from .case import Case, Cases, Directions
 from .compile import Array
 from .decide import Difference
 
@@ -28,7 +28,9 @@ class Checked(Protocol):
     @property
     def target(self) -> str: ...
     def target_adjoint(self, case: Case) -> Sequence[Element]: ...
-    def source(self, case: Case) -> Program: ...
+    def truth(
+        self, case: Case, y: Tensor, directions: Directions | None = None, second: Directions | None = None
+    ) -> Sequence[Element]: ...
     def extended(self, case: Case, equations: Iterable[Equation]) -> dict[str, Array]: ...
     def either(self, case: Case, claim: ArrayClaim) -> Difference | None: ...
     def along(

@@ -22,6 +22,8 @@ from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 TRIES = 40  # draws without values, per case, before giving up on it: counted, so that no verdict depends on the machine
 LARGE = 4000  # elements of a case: one with n times as many counts n times
 REAL_DRAWS = 2
+ORDERED_DRAWS = 8  # where an order was used, which of two is larger is chance: a few draws need not meet each case
+FEW = 2000  # elements of a case of which so many draws are taken
 SCALE = 232_792_560  # lcm(1..20): clears the denominators of means before exponentials are compared
 
 
@@ -48,7 +50,7 @@ def decide(what: str, cases: Cases, claim: Claim) -> Finding:
     def finding(verdict: str, by: str, detail: str = "") -> Finding:
         return Finding(what, verdict, by, time.perf_counter() - started, tuple(cases.assignments), cases.seed, detail)
 
-    doubt = ""
+    doubt, draws = "", REAL_DRAWS
     notes: set[str] = set()
     for n in range(len(cases.assignments)):
         try:
@@ -60,6 +62,7 @@ def decide(what: str, cases: Cases, claim: Claim) -> Finding:
             if not case.field.used:
                 shown = _real_difference(cases, claim) or difference
                 return finding(REFUTED, case.field.name, str(shown))
+            draws = ORDERED_DRAWS if "order" in case.field.used and _elements(case) <= FEW else REAL_DRAWS
             doubt = f"differs mod p, where {' and '.join(_USED[u] for u in sorted(case.field.used))}"
             break
         notes |= case.notes
@@ -67,7 +70,7 @@ def decide(what: str, cases: Cases, claim: Claim) -> Finding:
         return finding(PROVED, "exact mod 2**61-1", "; ".join(sorted(notes)))
     agreed = 0
     for n in range(min(2, len(cases.assignments))):
-        for _, difference in outcomes(cases, "real", n, claim, REAL_DRAWS):
+        for _, difference in outcomes(cases, "real", n, claim, draws):
             if difference is not None:
                 return finding(REFUTED, "50-digit evaluation", str(difference))
             agreed += 1

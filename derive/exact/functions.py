@@ -120,6 +120,19 @@ def _bell(F: Field[V], y: V, x: Argument[V]) -> V:
     return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(((Fraction(-1), _square(F, v)),)))
 
 
+def _over_bell(F: Field[V], y: V, x: Argument[V]) -> V:
+    """``sqrt(pi)/2 * exp(y**2)``, the derivative of the inverse of erf."""
+    return F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),)))
+
+
+def _psi(F: Field[V], y: V, x: Argument[V]) -> V:
+    return F.call("digamma", x)
+
+
+def _atom(name: str, odd: bool = False) -> Law:
+    return lambda F, x: F.atom(name, F.total(x), odd=odd)
+
+
 def _inverse_root(F: Field[V], v: V) -> V:
     return F.power(v, -HALF)
 
@@ -275,14 +288,7 @@ _TABLE = (
         (lambda F, y, x: _one_over(F, _one_minus_square(F, F.total(x))),),
         known=(ZERO, ZERO),
     ),
-    Primitive(
-        "erf",
-        lambda F, x: F.atom("erf", F.total(x), odd=True),
-        lambda mp, x: mp.erf(x),
-        (_bell,),
-        known=(ZERO, ZERO),
-        everywhere=True,
-    ),
+    Primitive("erf", _atom("erf", odd=True), lambda mp, x: mp.erf(x), (_bell,), known=(ZERO, ZERO), everywhere=True),
     Primitive(
         "erfc",
         lambda F, x: F.sub(F.one, F.atom("erf", F.total(x), odd=True)),
@@ -291,20 +297,8 @@ _TABLE = (
         known=(ZERO, ONE),
         everywhere=True,
     ),
-    Primitive(
-        "erfinv",
-        lambda F, x: F.atom("erfinv", F.total(x), odd=True),
-        lambda mp, x: mp.erfinv(x),
-        (lambda F, y, x: F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),))),),
-        known=(ZERO, ZERO),
-    ),
-    Primitive(
-        "loggamma",
-        lambda F, x: F.atom("loggamma", F.total(x)),
-        lambda mp, x: mp.loggamma(x),
-        (lambda F, y, x: F.call("digamma", x),),
-        known=(ONE, ZERO),
-    ),
+    Primitive("erfinv", _atom("erfinv", odd=True), lambda mp, x: mp.erfinv(x), (_over_bell,), known=(ZERO, ZERO)),
+    Primitive("loggamma", _atom("loggamma"), lambda mp, x: mp.loggamma(x), (_psi,), known=(ONE, ZERO)),
     Primitive(
         "digamma",
         lambda F, x: F.atom("digamma", F.total(x)),

@@ -98,6 +98,9 @@ class Machine(Generic[V]):
         self.F, self.sizes, self.linear, self.nudge = field, dict(sizes), linear, nudge or {}
         self.arrays: dict[str, Array] = {} if arrays is None else dict(arrays)
         self.compiler = Compiler(field, self.sizes, self.arrays)
+        self._elements: dict[
+            int, tuple[Equation, _Element[V]]
+        ] = {}  # by id: an equation is run again after a root failed
 
     def shape(self, t: Tensor) -> tuple[int, ...]:
         return tuple(whole_size(a, self.sizes) for a in t.axes)
@@ -128,7 +131,14 @@ class Machine(Generic[V]):
     def result(self, e: Equation) -> Array:
         """The right-hand side of an equation at every position of its left-hand side."""
         shape = self.shape(e.tensor)
-        return Array(shape, self._fill(e, None, None))
+        return Array(shape, self._fill(e, None, self._compiled(e)))
+
+    def _compiled(self, e: Equation) -> _Element[V]:
+        if e.reduce in MATRICES:  # it keeps the values of the matrices it has met
+            return _Element(self, e)
+        if id(e) not in self._elements:
+            self._elements[id(e)] = e, _Element(self, e)
+        return self._elements[id(e)][1]
 
     def _scan(self, scan: Scan) -> None:
         fills = []
@@ -145,8 +155,7 @@ class Machine(Generic[V]):
             for e, element in fills:
                 self._fill(e, (scan.axis[e.name], t), element)
 
-    def _fill(self, e: Equation, fixed: tuple[int, int] | None, element: _Element[V] | None) -> list[Element]:
-        element = element or _Element(self, e)
+    def _fill(self, e: Equation, fixed: tuple[int, int] | None, element: _Element[V]) -> list[Element]:
         nudge = self.nudge.get(e.name)
         array = Array(self.shape(e.tensor), []) if fixed is None else self.arrays[e.name]
         ranges: list[Sequence[int]] = [range(n) for n in array.shape]
@@ -154,7 +163,7 @@ class Machine(Generic[V]):
         if fixed is not None:
             ranges[fixed[0]] = (fixed[1],)
         try:
-            for at in _positions(ranges):
+            for at in positions(ranges):
                 v = element(at)
                 if nudge is not None:
                     v = self.F.add(v, nudge[array.offset(at)])
@@ -170,11 +179,12 @@ class Machine(Generic[V]):
         return data
 
 
-def _positions(ranges: Sequence[Sequence[int]]) -> Iterator[Position]:
+def positions(ranges: Sequence[Sequence[int]]) -> Iterator[Position]:
+    """Every choice of one number from each range, the last fastest."""
     if not ranges:
         yield ()
         return
-    for head in _positions(ranges[:-1]):
+    for head in positions(ranges[:-1]):
         for i in ranges[-1]:
             yield (*head, i)
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
-from derive.program.program import Program
 
 from .abstract import Element
 from .case import Case, Directions
@@ -70,10 +69,11 @@ def gauss_newton_claim(checker: Checked, name: str) -> Claim:
 
     def claim(case: Case) -> Difference | None:
         first = {n: case.array(v).data for n, v in d.directions.items()}
-        arrays = case.tangent(checker.source(case), first, {name: case.direction(wrt[name])})
-        dropped = {z.name: [_mixed(case, v) for v in arrays[z.name].data]}
-        along = case.tangent(checker.source(case), dropped)[d.loss.name].data[0][1]
-        mixed = case.field.sub(_mixed(case, arrays[d.loss.name].data[0]), case.field.zero if along is None else along)
+        second = {name: case.direction(wrt[name])}
+        dropped = {z.name: [_mixed(case, v) for v in checker.truth(case, z, first, second)]}
+        along = checker.truth(case, d.loss, dropped)[0][1]
+        whole = mixed_derivative(case, checker, first, second)
+        mixed = case.field.sub(whole, case.field.zero if along is None else along)
         return checker.either(case, lambda arrays: checker.along(case, arrays, products, wrt, mixed))
 
     return claim
@@ -86,7 +86,7 @@ def jacobian_claim(checker: Checked, name: str) -> Claim:
 
     def claim(case: Case) -> Difference | None:
         v = case.direction(w)
-        true = _tangents(case, checker.source(case), {name: v}, y)
+        true = _tangents(case, checker, {name: v}, y)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
 
     return claim
@@ -107,7 +107,7 @@ def hessian_claim(checker: Checked, pair: tuple[str, str]) -> Claim:
 
     def claim_of_rows(case: Case) -> Difference | None:
         v = case.direction(B)
-        true = _tangents(case, checker.source(case), {B.name: v}, dA)
+        true = _tangents(case, checker, {B.name: v}, dA)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[H.name].data, v, true, dA.name))
 
     return claim_of_rows
@@ -115,7 +115,7 @@ def hessian_claim(checker: Checked, pair: tuple[str, str]) -> Claim:
 
 def mixed_derivative(case: Case, checker: Checked, first: Directions, second: Directions) -> Element:
     """The second derivative of the author's loss along two directions."""
-    return _mixed(case, case.tangent(checker.source(case), first, second)[checker.d.loss.name].data[0])
+    return _mixed(case, checker.truth(case, checker.d.loss, first, second)[0])
 
 
 def _mixed(case: Case, v: Dual[Dual[Element]]) -> Element:
@@ -129,9 +129,9 @@ def _wrt(d: Derived, name: str) -> Tensor:
     return found
 
 
-def _tangents(case: Case, program: Program, directions: Directions, y: Tensor) -> list[Element]:
+def _tangents(case: Case, checker: Checked, directions: Directions, y: Tensor) -> list[Element]:
     zero = case.field.zero
-    return [zero if v[1] is None else v[1] for v in case.tangent(program, directions)[y.name].data]
+    return [zero if v[1] is None else v[1] for v in checker.truth(case, y, directions)]
 
 
 def _rows_differ(

@@ -6,12 +6,14 @@ See :class:`derive.program.program.Step` for what each kind of step claims.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program, Step
 
+from .abstract import Element
 from .case import Case
 from .checked import Checked
 from .compile import Array
@@ -30,6 +32,8 @@ class Steps:
     def claim(self, s: Step) -> Claim:
         if s.claim == "transpose":
             return lambda case: self.transpose(s, case)
+        if s.claim == "tangent":
+            return lambda case: self.tangent(s, case)
         if s.claim == "definition":
             return lambda case: self.definition(s, case)
         if s.claim in ("equal", "exp-equal"):
@@ -38,7 +42,7 @@ class Steps:
             return lambda case: self.ordered(s, case)
         raise DerivationError(
             f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, ordered, "
-            f"transpose and definition"
+            f"transpose, tangent and definition"
         )
 
     def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
@@ -119,7 +123,7 @@ class Steps:
         if x.name == self.checker.target:
             pushed = case.inner(self.checker.target_adjoint(case), case.direction(x))
         for consumer in s.before:
-            moved = case.tangent_of(consumer, x, known)
+            moved = case.tangent_of(consumer, {x.name: case.direction(x)}, known)
             adjoint = adjoint_of.get(consumer.name)
             weights = [F.one] * len(moved) if adjoint is None else known.get(adjoint.name, case.array(adjoint)).data
             pushed = F.add(pushed, case.inner(weights, moved))
@@ -131,11 +135,34 @@ class Steps:
             "along a random direction", f"<dy, J v> = {show(F, pushed)}", f"<J' dy, v> = {show(F, pulled)}"
         )
 
+    def tangent(self, s: Step, case: Case) -> Difference | None:
+        """The derivative by ``wrt`` along a random v is the tangent of the equation, everything moving as v moves it."""
+        F, w = case.field, moving(s)
+        known = self.context(s, case, False)
+        v = case.direction(w)
+        along = {w.name: v}
+        for name, derivative in s.adjoint_of:
+            along[name] = _contracted(case, known.get(derivative.name, case.array(derivative)).data, v)
+        pushed = case.tangent_of(s.context[0], along, known) if s.context else []  # an input moves with nothing
+        found = _contracted(case, self.side(s.after, case, known).data, v)
+        for n, a in enumerate(found):
+            if not F.same(a, pushed[n] if pushed else F.zero):
+                b = pushed[n] if pushed else F.zero
+                return Difference(
+                    f"element {n} along a random direction", f"J v = {show(F, a)}", f"tangent {show(F, b)}"
+                )
+        return None
+
     def definition(self, s: Step, case: Case) -> None:
         """A new tensor: it must have values, else Undefined is raised."""
         known = self.context(s, case, False)
         machine = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
         machine.run(Program((), (s.after,)))
+
+
+def _contracted(case: Case, matrix: Sequence[Element], v: Sequence[Element]) -> list[Element]:
+    """``J v``, the elements of the moved tensor being the last axes of J."""
+    return [case.inner(matrix[n : n + len(v)], v) for n in range(0, len(matrix), len(v))]
 
 
 def moving(s: Step) -> Tensor:

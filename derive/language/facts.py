@@ -141,6 +141,13 @@ def missing_value(tensor: Declared) -> int | None:
     return next((f.value for f in tensor.facts if isinstance(f, Missing)), None)
 
 
+def range_text(tensor: Declared) -> str:
+    """The declared range of an integer tensor, as facts are listed."""
+    letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
+    read, none = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name, missing_value(tensor)
+    return f"0 <= {read} < {tensor.below}{'' if none is None else f', or {none}'} (declared)"
+
+
 def check_facts(tensor: Declared) -> None:
     """Refuse facts that do not fit the tensor."""
     for f in tensor.facts:

@@ -22,7 +22,7 @@ COLUMNS = {
     "mathml": "the name before its brackets on a page, as 'arcsin'",
     "jax": "what generated modules call, as 'jnp.arcsin', 'lax.erf' or 'jax.nn.sigmoid'; 'identity' for nothing",
     "numpy": f"what the evaluator of definitions calls, as 'arcsin' of NumPy or 'special.erf' of SciPy; {DEFINITION!r} for "
-    f"the definition of its class, {OWN!r} for a rule in numerics.reference.definitions",
+    f"the definition of its class, {OWN!r} for a rule in numerics.reference.functions",
 }
 
 

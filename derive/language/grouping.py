@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sympy import Add, Basic, Expr, Mul, Pow
+import sympy
+from sympy import Add, Basic, Expr, Integer, Mul, Pow, Rational
 
 from .tensor import Read
 
 LARGE = 1000  # a sum with a coefficient from here on loses three digits or more
+BEYOND_FLOATS = 80  # e^80 is the largest power that a float32 holds, nearly
 MULTIPLE = 1000  # the largest multiple of the common coefficient that is taken out of the bracket with it
 
 
@@ -89,3 +91,34 @@ def _nodes(e: Basic) -> Iterator[Basic]:
     yield e
     for a in e.args:
         yield from _nodes(a)
+
+
+def float_in_exponent(e: Mul) -> Expr:
+    """``exp(u - 1e9)``, which SymPy makes ``4e-434294482 * exp(u)``: a factor that a float is 0 for, or has lost its digits.
+
+    A factor that is a short decimal itself is the user's; so is one whose logarithm is none, unless it is beyond floats.
+    """
+    factor, *others = e.args
+    powers = [a for a in others if isinstance(a, sympy.exp)]
+    if not (factor.is_Float and factor.is_positive and powers):
+        return e
+    value, exponent, rest = float(factor), float(sympy.log(factor)), Integer(1)
+    if abs(exponent) > BEYOND_FLOATS:
+        found = _partner(factor, powers[0].args[0])
+        added, rest = found or (Rational(f"{exponent:.15g}"), rest)
+    else:
+        added = Rational(f"{exponent:.12g}")
+        if abs(value - float(f"{value:.12g}")) <= 1e-15 * value or abs(exponent - float(added)) > 4e-15:
+            return e
+    return Mul(rest, sympy.exp(powers[0].args[0] + added), *(a for a in others if a is not powers[0]))
+
+
+def _partner(factor: Expr, exponent: Expr) -> tuple[Expr, Expr] | None:
+    """``(-c, g)`` of a factor ``g exp(-c)``, where c is a number of the exponent: ``c*m - c`` is to cancel exactly."""
+    for c in {s * a.as_coeff_Mul()[0] for a in Add.make_args(exponent) for s in (1, -1)}:
+        left = factor * sympy.exp(sympy.Float(c)) if abs(c) > BEYOND_FLOATS else sympy.Float(0)
+        if 1e-6 < left < 1e6:
+            exact = Rational(repr(float(left)))
+            simple = exact.limit_denominator(1000)
+            return Rational(repr(float(-c))), simple if abs(simple - exact) < 1e-14 * exact else exact
+    return None

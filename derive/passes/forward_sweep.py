@@ -28,7 +28,7 @@ FORWARD_RULE = Rule(
     "Differentiating forward",
     "Going forward from a parameter, the derivative of a tensor by it gathers one term from everything that the tensor "
     "reads: the partial derivative by what is read, times the derivative of that by the parameter.",
-    "definition",
+    "tangent",
 )
 SYMMETRY = Rule(
     "symmetry", "Symmetry", "Second derivatives commute, so a block is the transpose of its mirror image.", "definition"
@@ -73,11 +73,21 @@ def _derivative(
     made: dict[str, Tensor],
     maximisers: dict[str, Tensor],
 ) -> None:
-    terms, conventions = along(eq, w, extra, made, work.fresh, helper(work, eq, maximisers))
+    beside = helper(work, eq, maximisers)
+    terms, conventions = along(eq, w, extra, made, work.fresh, beside)
     work.kinks |= conventions
     raw = Equation(made[eq.name], (*eq.idx, *extra), tuple(terms))
-    through = ", ".join(t.name for t in eq.tensors() if t == w or t.name in made)
-    work.define(FORWARD_RULE, raw, f"{eq.name} changes with {w.name} through {through}")
+    through = [t for t in eq.tensors() if t == w or t.name in made]
+    known = None if beside is None else work.equation(beside.name)
+    work.step(
+        FORWARD_RULE,
+        (),
+        raw,
+        f"{eq.name} changes with {w.name} through {', '.join(t.name for t in through)}",
+        context=(eq,) if known is None or known == eq else (eq, known),
+        adjoint_of=[(t.name, made[t.name]) for t in through if t != w],
+        wrt=w,
+    )
     work.backward.append(raw)
 
 
@@ -89,7 +99,8 @@ def _no_derivative(work: Forward, t: Tensor, w: Tensor, name: str) -> None:
     work.jacobian[t.name, w.name] = made
     eq = Equation(made, (*idx, *extra), ())
     work.backward.append(eq)
-    work.define(FORWARD_RULE, eq, f"{t.name} does not depend on {w.name}")
+    of = work.equation(t.name)
+    work.step(FORWARD_RULE, (), eq, f"{t.name} does not depend on {w.name}", () if of is None else (of,), wrt=w)
 
 
 def _mirror(work: Forward, t: Tensor, w: Tensor, name: str, known: Tensor) -> None:

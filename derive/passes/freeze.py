@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from derive.language.facts import missing_value
+from derive.language.facts import range_text
 from derive.language.keys import hash_text
 from derive.language.tensor import Tensor
 from derive.program.canonical import equation_key
@@ -91,10 +91,7 @@ def _facts(program: Program, steps: Sequence[Step]) -> tuple[FactUse, ...]:
             facts.setdefault(f, []).append(s.id)
     for t in program.inputs:
         if t.dtype == "int" and t.below is not None:
-            letters = ", ".join(str(x) if x is not None else "·" for x in t.letters)
-            read = f"{t.name}[{letters}]" if t.rank else t.name
-            none = missing_value(t)
-            facts.setdefault(f"0 <= {read} < {t.below}{'' if none is None else f', or {none}'} (declared)", [])
+            facts.setdefault(range_text(t), [])
     return tuple(FactUse(f, tuple(ids)) for f, ids in facts.items())
 
 

@@ -53,7 +53,8 @@ class Derived:
     name : str
         The display name, used for the emitted module.
     source : Program
-        The definitions as the author gave them, with nested reductions named; what the evidence is checked against.
+        The definitions as they were read, nested reductions named: where the steps start.  What the author wrote, which the
+        evidence is about, are the definitions of its outputs.
     program : Program
         All equations, forward then backward, in order, numbered from 1.
     wrt : tuple of Tensor

@@ -29,9 +29,10 @@ from derive.language.tensor import Read, Tensor
 
 from .check import check
 from .infinite import check_products
+from .inside import is_below
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import split_guard, split_masked
+from .rows import implied, rows_of, split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -160,7 +161,7 @@ class Ingest:
     def validate_index(self, r: Read, n: int, e: Expr, axis: Expr, body: Expr) -> None:
         if isinstance(e, Index):
             fits = same_size(e.size, axis) or affine.in_range(e, axis)  # T - 1 of T, or M of 2*M: a prefix
-            if not fits and not _is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
+            if not fits and not is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
                 shapes = ", ".join(map(str, r.tensor.axes))
                 self.fail(
                     ShapeError,
@@ -247,7 +248,7 @@ class Ingest:
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
         self.outside = outside
-        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside]
+        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside and not implied(r, x.rows)]
         for r in rows:
             if decide(r) is False:
                 self.fail(
@@ -487,37 +488,14 @@ def _describe(t: Tensor) -> str:
     return f"{t!r}"
 
 
-def _is_below(e: Basic, r: Read, i: Index, size: Expr) -> bool:
-    """Whether ``r`` stands in an expression only where a condition says that ``i < size``."""
-    if e == r:
-        return False
+def _ranges(e: Basic) -> list[Row]:
+    """That every read in an expression is inside its tensor, where neither sizes nor its branch's own condition say so."""
     if isinstance(e, Piecewise):
-        before: list[Basic] = []
-        for value, condition in e.args:
-            known = (condition, *(sympy.Not(c) for c in before))
-            if not (any(_says_below(c, i, size) for c in known) or _is_below(value, r, i, size)):
-                return False
-            if not _is_below(condition, r, i, size):
-                return False
-            before.append(condition)
-        return True
-    if isinstance(e, Mul) and any(isinstance(f, Iverson) and _says_below(f.condition, i, size) for f in e.args):
-        return True
-    return all(_is_below(a, r, i, size) for a in e.args)
-
-
-def _says_below(c: Basic, i: Index, size: Expr) -> bool:
-    if isinstance(c, sympy.And):
-        return any(_says_below(a, i, size) for a in c.args)
-    if isinstance(c, sympy.Gt | sympy.Ge):
-        c = c.reversed
-    if not isinstance(c, sympy.Lt | sympy.Le) or c.lhs != i or not affine.sizes_only(c.rhs):
-        return False
-    return affine.nonnegative(size - c.rhs - int(isinstance(c, sympy.Le)))
-
-
-def _ranges(e: Expr) -> list[Row]:
-    """That every read in an expression is inside its tensor, where sizes do not prove it."""
+        chosen = [r for v, c in e.args for r in _ranges(v) if not implied(r, rows_of(c) or ())]
+        return chosen + [r for _, c in e.args for r in _ranges(c)]
+    if e.has(Piecewise):
+        own = _range_rows(e) if isinstance(e, Read) else []
+        return own + [r for a in e.args for r in _ranges(a)]
     return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
 
 

@@ -12,7 +12,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
 from derive.language.errors import DeriveError, IndexCaptureError, UnsupportedError
 from derive.language.functions import NAMES
-from derive.language.grouping import rebuilt, replaced
+from derive.language.grouping import float_in_exponent, rebuilt, replaced
 from derive.language.index import Index, Size
 from derive.language.keys import key
 from derive.language.matrices import Determinant, LogDet
@@ -33,8 +33,6 @@ from derive.language.nodes import (
 from derive.language.tensor import Read, Tensor
 
 from .infinite import outward
-
-BEYOND_FLOATS = 80  # e^80 is the largest power that a float32 holds, nearly
 
 
 class Asking(Protocol):
@@ -72,7 +70,7 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
     if isinstance(e, sympy.Sum | sympy.Product):
         return _sympy_range(e, ingest)
     if isinstance(e, Mul):
-        e = _float_in_exponent(e)
+        e = float_in_exponent(e)
     if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):  # which SymPy makes of loggamma(label + 1)
         return loggamma(_own_nodes(e.args[0].args[0], ingest))
     args = tuple(_own_nodes(a, ingest) for a in e.args)
@@ -162,37 +160,6 @@ def _exp_of_branch(v: Expr) -> Expr:
     if isinstance(v, Piecewise):
         return Piecewise(*((_exp_of_branch(w), c) for w, c in v.args), evaluate=False)
     return Integer(0) if v == -sympy.oo else sympy.exp(v)
-
-
-def _float_in_exponent(e: Mul) -> Expr:
-    """``exp(u - 1e9)``, which SymPy makes ``4e-434294482 * exp(u)``: a factor that a float is 0 for, or has lost its digits.
-
-    A factor that is a short decimal itself is the user's; so is one whose logarithm is none, unless it is beyond floats.
-    """
-    factor, *others = e.args
-    powers = [a for a in others if isinstance(a, sympy.exp)]
-    if not (factor.is_Float and factor.is_positive and powers):
-        return e
-    value, exponent, rest = float(factor), float(sympy.log(factor)), Integer(1)
-    if abs(exponent) > BEYOND_FLOATS:
-        found = _partner(factor, powers[0].args[0])
-        added, rest = found or (Rational(f"{exponent:.15g}"), rest)
-    else:
-        added = Rational(f"{exponent:.12g}")
-        if abs(value - float(f"{value:.12g}")) <= 1e-15 * value or abs(exponent - float(added)) > 4e-15:
-            return e
-    return Mul(rest, sympy.exp(powers[0].args[0] + added), *(a for a in others if a is not powers[0]))
-
-
-def _partner(factor: Expr, exponent: Expr) -> tuple[Expr, Expr] | None:
-    """``(-c, g)`` of a factor ``g exp(-c)``, where c is a number of the exponent: ``c*m - c`` is to cancel exactly."""
-    for c in {s * a.as_coeff_Mul()[0] for a in Add.make_args(exponent) for s in (1, -1)}:
-        left = factor * sympy.exp(sympy.Float(c)) if abs(c) > BEYOND_FLOATS else sympy.Float(0)
-        if 1e-6 < left < 1e6:
-            exact = Rational(repr(float(left)))
-            simple = exact.limit_denominator(1000)
-            return Rational(repr(float(-c))), simple if abs(simple - exact) < 1e-14 * exact else exact
-    return None
 
 
 def _pointwise_extreme(e: Expr, args: Iterable[Expr]) -> Expr:

@@ -294,9 +294,12 @@ class Step:
     * ``"ordered"``: both sides agree for every order of the elements of ``wrt``, however they are summed, given ``context``;
     * ``"transpose"``: ``before`` are the consumers y = F(x, ...) of ``target`` x, and ``after`` is the sum over them
       of J_F' dy, tested by <dy, J_F v> = <after, v>;
+    * ``"tangent"``: ``after`` is the derivative of the first equation of ``context`` by the elements of ``wrt``, its own
+      indices first, given those of what it reads;
     * ``"definition"``: ``after`` names a new tensor; nothing is claimed of anything older.
 
-    ``adjoint_of`` maps each consumer's name to the tensor that holds its adjoint.
+    ``adjoint_of`` maps each consumer's name to the tensor that holds its adjoint; for a tangent, each tensor that is read
+    to its derivative by ``wrt``.
     """
 
     id: int

@@ -71,6 +71,19 @@ def _split(f: Expr, other: Expr) -> tuple[list[Row], Expr]:
     return [], f
 
 
+def implied(row: Row, by: Iterable[Row]) -> bool:
+    """Whether an inequality of whole numbers follows from one of others: ``0 <= e`` from ``2 <= e``."""
+    if row.op not in ("<=", "<"):
+        return row in by
+    gaps = (_gap(row) - _gap(other) for other in by if other.op in ("<=", "<"))
+    return any((found := sympy.expand(g)).is_Integer and found >= 0 for g in gaps)
+
+
+def _gap(row: Row) -> Expr:
+    """What is at least 0 where an inequality of whole numbers holds."""
+    return row.rhs - row.lhs - (1 if row.op == "<" else 0)
+
+
 def may_be_singular(e: Basic) -> bool:
     """Whether an expression may be infinite or NaN somewhere: a quotient, a root, a logarithm or an exponential of reads.
 

@@ -12,7 +12,8 @@ from derive.derivation.derivation import Derivation
 from derive.language.index import Index
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
-from numerics.reference.definitions import size_value, term_value
+from numerics.reference.grid import size_value
+from numerics.reference.programs import term_value
 
 from .axes import wrong_axes
 from .constants import Knob, added, free_constants, knobs, outside_the_root

@@ -61,16 +61,16 @@ class Condition:
     def decided(self, quick: QuickEvaluator) -> tuple[np.ndarray, np.ndarray]:
         """By how much it holds (negative: does not), and where it decides anything, both on the grid of its term."""
         e = self.equation
-        scope = quick._scope(e.idx, (*e.over, *self.term.bnd), {})
+        scope = quick.scope(e.idx, (*e.over, *self.term.bnd), {})
         with np.errstate(all="ignore"):
             left, right = quick.value(self.test.lhs, scope), quick.value(self.test.rhs, scope)
             margin = _margin(self.test, np.asarray(left, float), np.asarray(right, float))
             where = ~np.isnan(margin)
             for row in (*self.term.rows, *e.guards):
                 if row.condition != self.test:
-                    where = where & quick._rows([row], scope)
+                    where = where & quick.rows([row], scope)
             for c, holds in self.guards:
-                said = quick._condition(c, scope)
+                said = quick.condition(c, scope)
                 where = where & (said if holds else ~np.asarray(said))
         return np.broadcast_arrays(margin, where)[0], np.broadcast_arrays(margin, where)[1]
 
@@ -88,23 +88,23 @@ class Winner:
     def won(self, quick: QuickEvaluator) -> tuple[set[str], set[str], bool]:
         """The places that win, those that could at all, and whether two positions tie for the largest."""
         e = self.equation
-        scope = quick._scope(e.idx, e.over, {})
+        scope = quick.scope(e.idx, e.over, {})
         with np.errstate(all="ignore"):
             total = scope.full(0.0)
             for term in e.terms:
                 values = quick.term(term, [*e.idx, *e.over], {})
                 total = total + values
-            mask = quick._rows(e.guards, scope)
+            mask = quick.rows(e.guards, scope)
         total = np.broadcast_to(np.asarray(total, float), scope.extents)
         allowed = np.broadcast_to(np.asarray(True if mask is None else mask), scope.extents)
         flat = np.where(allowed, total, -np.inf).reshape(*total.shape[: len(e.idx)], -1)
         count = flat.shape[-1]
         best = flat.max(axis=-1, keepdims=True)
-        real = np.isfinite(best[..., 0])
-        winners = {_place(int(n), count) for n in np.unique(np.argmax(flat, axis=-1)[real])}
-        open_ = allowed.reshape(-1, count).any(axis=0)
-        possible = {_place(n, count) for n in range(count) if open_[n]}
-        return winners, possible, bool(np.any((flat == best).sum(axis=-1)[real] > 1))
+        real = np.asarray(np.isfinite(best[..., 0]))
+        winners = {_place(int(n), count) for n in np.unique(np.asarray(np.argmax(flat, axis=-1))[real])}
+        open_ = np.flatnonzero(allowed.reshape(-1, count).any(axis=0))
+        possible = {_place(int(n), count) for n in open_}
+        return winners, possible, bool(np.any(np.asarray((flat == best).sum(axis=-1))[real] > 1))
 
 
 def _place(n: int, count: int) -> str:

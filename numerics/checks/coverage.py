@@ -116,7 +116,7 @@ class Seen:
         replay = self.replay(arrays, sizes)
         values = replay.at(arrays)
         quick = evaluated(self.program, values, sizes, replay.memory)
-        ways = {}
+        ways: dict[str, Condition | Winner] = {}
         for c in (*self.conditions, *self.structural):
             margin, where = c.decided(quick)
             holds = margin[where] >= 0

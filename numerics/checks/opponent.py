@@ -17,8 +17,9 @@ import numpy as np
 from derive.derivation.derivation import Derivation
 from derive.language.errors import UnsupportedError
 from derive.language.tensor import Tensor
-from numerics.emit.module import only_outputs
-from numerics.reference.definitions import evaluate, size_value
+from numerics.emit.source.asked import only_outputs
+from numerics.reference.definitions import evaluate
+from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference
 
 from .rounding import is_float
@@ -45,6 +46,13 @@ def flatten(d: Derivation, returned: Iterable) -> dict[str, np.ndarray]:
         else:
             found[group] = np.asarray(value)
     return found
+
+
+def written(d: Derivation) -> list:
+    """The tensors whose written definitions say what a derivation is about: its loss and its other outputs."""
+    values = [v for group, v in d.results if group not in ("grads", *DERIVATIVES)]
+    found = [t for v in values for t in ([v] if isinstance(v, Tensor) else v.values())]
+    return [*found, *([] if d.between is None else [d.between])]
 
 
 class Opponent:
@@ -101,7 +109,7 @@ class Opponent:
         return found
 
     def _nodes(self, arrays: dict, nudges: dict | None = None) -> dict:
-        return evaluate(self.d.source, arrays, self.sizes, jnp, self.conventions, nudges)
+        return evaluate(written(self.d), arrays, self.sizes, jnp, self.conventions, nudges)
 
     def _all(self, floats: dict, whole: dict) -> dict:
         if self.d.kind == "forward":
@@ -166,7 +174,7 @@ def finite(opponent: Opponent) -> Callable[[dict], bool]:
 
     def holds(arrays: dict) -> bool:
         with np.errstate(all="ignore"):
-            values = evaluate(d.source, arrays, opponent.sizes, np)
+            values = evaluate(written(d), arrays, opponent.sizes, np)
         if not np.all(np.isfinite(values[d.loss.name])):
             return False
         return all(np.all(np.isfinite(a)) for a in opponent(arrays).values())

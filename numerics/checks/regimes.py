@@ -14,7 +14,7 @@ import sympy
 from derive.language.facts import missing_value
 from derive.language.nodes import softplus
 from derive.language.tensor import Tensor
-from numerics.reference.definitions import size_value
+from numerics.reference.grid import size_value
 from numerics.reference.sampling import with_zeros
 
 from .conditions import Condition, evaluated
@@ -148,9 +148,7 @@ def _exponents(seen: Seen, inputs: Sequence[Tensor], start: Arrays, sizes: dict)
         arrays = {**start, **{t.name: start[t.name] * factor for t in floats}}
         quick = evaluated(seen.program, replay.at(arrays), sizes, replay.memory)
         with np.errstate(all="ignore"):
-            sizes_of = [
-                np.max(np.abs(quick.value(a, quick._scope(e.idx, (*e.over, *t.bnd), {})))) for e, t, a in places
-            ]
+            sizes_of = [np.max(np.abs(quick.value(a, quick.scope(e.idx, (*e.over, *t.bnd), {})))) for e, t, a in places]
         if np.nanmax(sizes_of) >= LARGE:
             yield Regime("exponents of +-1e4", arrays, "large")
             return

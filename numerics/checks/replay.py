@@ -19,7 +19,8 @@ from derive.language.index import Index, same_size
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Row, Term
 from derive.program.schedule import Scan, members, schedule
-from numerics.reference.definitions import Evaluator, Scope, coefficient, size_value
+from numerics.reference.grid import Scope, coefficient, size_value
+from numerics.reference.programs import Evaluator
 
 Values = dict[str, np.ndarray]
 Fixed = Mapping[Index, int]  # indices held at one value: the step of a recurrence
@@ -33,17 +34,17 @@ class QuickEvaluator(Evaluator):
         super().__init__(values, sizes, np, False, {})
         self.memory = memory
 
-    def _scope(self, free: Sequence[Index], bound: Sequence[Index], fixed: Fixed) -> Scope:
+    def scope(self, free: Sequence[Index], bound: Sequence[Index], fixed: Fixed) -> Scope:
         key = (tuple(free), tuple(bound), tuple(fixed.items()))
         if key not in self.memory:
-            self.memory[key] = super()._scope(free, bound, fixed)
+            self.memory[key] = super().scope(free, bound, fixed)
         return self.memory[key]
 
-    def _equation(self, e: Equation, fixed: Fixed) -> Any:
+    def equation(self, e: Equation, fixed: Fixed) -> Any:
         if e.reduce is not None or e.tensor.dtype != "float":
-            return super()._equation(e, fixed)
+            return super().equation(e, fixed)
         free = [i for i in e.idx if i not in fixed]
-        total = np.zeros(self._scope(free, (), fixed).extents)
+        total = np.zeros(self.scope(free, (), fixed).extents)
         for term in e.terms:
             total = total + self.term(term, free, fixed)
         return total
@@ -57,27 +58,27 @@ class QuickEvaluator(Evaluator):
 
     def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Any:
         term = solved(term)
-        scope = self._scope(free, term.bnd, fixed)
-        rows = self._rows(term.rows, scope)
+        scope = self.scope(free, term.bnd, fixed)
+        rows = self.rows(term.rows, scope)
         key = ("coefficient", term.coef)
         if key not in self.memory:
             self.memory[key] = coefficient(term.coef, self.sizes)
         operands = [] if rows is None else [np.where(rows, 1.0, 0.0)]
         for f in term.fac:
             operands.append(self.value(f, scope, None if isinstance(f, Read) else rows))
-        return self.memory[key] * self._contract(operands, scope, len(free))
+        return self.memory[key] * self.contract(operands, scope, len(free))
 
-    def _rows(self, rows: Sequence[Row], scope: Scope) -> Any:
+    def rows(self, rows: Sequence[Row], scope: Scope) -> Any:
         if any(row.reads() for row in rows):
-            return super()._rows(rows, scope)
+            return super().rows(rows, scope)
         key = ("rows", tuple(rows), id(scope))
         if key not in self.memory:
-            self.memory[key] = super()._rows(rows, scope)
+            self.memory[key] = super().rows(rows, scope)
         return self.memory[key]
 
-    def _read(self, r: Read, scope: Scope) -> Any:
+    def read(self, r: Read, scope: Scope) -> Any:
         if not r.idx or any(e.has(Read) for e in r.idx):
-            return super()._read(r, scope)
+            return super().read(r, scope)
         key = (r, id(scope))
         if key not in self.memory:
             extents = self.values[r.tensor.name].shape
@@ -211,11 +212,11 @@ class Replay:
         quick.values = values
         if isinstance(group, Scan):
             members = tuple(changed.get(e.name, (e,))[0] for e in group.equations)
-            quick._loop(group if members == group.equations else replace(group, equations=members))
+            quick.loop(group if members == group.equations else replace(group, equations=members))
             return
         for e in changed.get(group.name, (group,)):
             if e.name not in self.known:
-                values[e.name] = quick._equation(e, {})
+                values[e.name] = quick.equation(e, {})
 
 
 def points(program: Program, sizes: dict) -> int:

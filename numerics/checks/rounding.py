@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from derive.program.program import Program
-from numerics.reference.definitions import size_value
+from numerics.reference.grid import size_value
 
 FLOOR = 1e-3  # of the largest leaf: some gradients are exactly zero, and all that is left of them is rounding
 FEW = 6  # inputs

@@ -1,6 +1,6 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | pieces | sum of terms     EQUATIONS
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
     terms       stack | running sums | diagonal | class pairs | products                     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
@@ -24,7 +24,18 @@ import sympy
 
 from derive.language.index import Index
 from derive.program.program import Equation, Term
-from numerics.emit.patterns import affine, groups, matrices, pieces, planned, rows, running, stacking, symmetric
+from numerics.emit.patterns import (
+    affine,
+    groups,
+    matrices,
+    pieces,
+    planned,
+    products,
+    rows,
+    running,
+    stacking,
+    symmetric,
+)
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val
 from numerics.emit.terms import pointwise
@@ -76,6 +87,7 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("affine form", affine.applies, affine.equation),
     EquationPattern("inverse, determinant", matrices.applies, matrices.equation),
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
+    EquationPattern("running product", products.applies, products.equation),
     EquationPattern("pieces", pieces.applies, pieces.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )

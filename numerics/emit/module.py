@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
-from derive.language.tensor import Read, Tensor
+from derive.language.tensor import Tensor
 from derive.program.program import Equation
 from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
-from numerics.emit.patterns import pooling
+from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.sums import reuse_sums
 from numerics.emit.source import choose, header, library, printer
+from numerics.emit.source.asked import FUNCTION_NAMES, inputs_of, only_outputs, results
 from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
 from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
@@ -26,19 +26,8 @@ from numerics.emit.terms import reads
 from numerics.emit.time import checkpoint, scan
 from numerics.emit.time.earlier import Earlier, earlier
 from numerics.emit.time.time_first import TimeFirst, time_first
-from numerics.errors import SizeError
 
 from . import dense, equation
-
-FUNCTION_NAMES = {
-    "backprop": "loss_and_grads",
-    "vjp": "vjp",
-    "hvp": "loss_grads_and_hvp",
-    "gauss_newton": "loss_grads_and_gauss_newton",
-    "jacobian": "value_and_jacobian",
-    "hessian": "loss_grads_and_hessian",
-    "forward": "outputs",
-}
 
 
 @dataclass(frozen=True)
@@ -50,45 +39,6 @@ class Module:
     inputs: tuple[Tensor, ...]
     choices: tuple[tuple[str, int, str], ...]
     tree: FunctionDef  # the function, as it was printed
-
-
-def only_outputs(d: Derivation) -> bool:
-    """Whether a program returns nothing but outputs by name: then it returns the dict of them itself."""
-    return [group for group, _ in d.results] == ["outputs"]
-
-
-def inputs_of(d: Derivation) -> tuple[Tensor, ...]:
-    """The tensors differentiated for, in order, then the other inputs by first use."""
-    wanted = {t.name for t in d.program.inputs}
-    order = [t for t in d.wrt if t.is_input]  # a computed tensor may be asked for too; it is not given
-    for e in d.program.equations:
-        reads = [
-            r
-            for part in (*(f for t in e.terms for f in (*t.fac, *t.rows)), *e.guards)
-            for r in sorted(_reads(part), key=lambda r: (r.tensor.name, str(r)))
-        ]
-        order += [r.tensor for r in reads if r.tensor.is_input]
-    order += [t for _, t in _results(d) if t.is_input]
-    found = list(dict.fromkeys(order))
-    missing = [t.name for t in found if t.name not in wanted and t not in d.wrt]
-    if missing:
-        raise SizeError(f"the program reads {missing[0]!r}, which is not among its inputs")
-    return tuple(found)
-
-
-def _reads(part: Any) -> set[Read]:
-    found = part.reads() if hasattr(part, "reads") else part.atoms(Read)
-    return {s for r in found for s in r.atoms(Read)}
-
-
-def _results(d: Derivation) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
-    """``(path, tensor)`` of every result."""
-    for name, value in d.results:
-        if isinstance(value, Tensor):
-            yield (name,), value
-        else:
-            for key, t in value.items():
-                yield (name, key), t
 
 
 def emit(
@@ -115,14 +65,14 @@ def emit(
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
         scope.arrays[e.name] = names.of(("tensor", e.name), e.name, f"{e.name}_val")
-    results = [t for _, t in _results(d)]
-    order = TimeFirst(schedule(d.program)) if dense_fallback else _prepared(scope, d, results, checkpoint_every)
-    kept = checkpoint.plan(order.groups, {t.name for t in results}, checkpoint_every, bound)
+    returned = [t for _, t in results(d)]
+    order = TimeFirst(schedule(d.program)) if dense_fallback else _prepared(scope, d, returned, checkpoint_every)
+    kept = checkpoint.plan(order.groups, {t.name for t in returned}, checkpoint_every, bound)
     order.prepare(scope)
     for group in order.groups:
         if not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
-    order.restore(scope, results)
+    order.restore(scope, returned)
     if dense_fallback:
         scope.choice("dense", "asked for: every term on the full grid of its indices", 0)
     body = (*preamble(scope, inputs), *scope.constants, Gap(), *scope.lines, Return(_returned(d, scope)))
@@ -143,14 +93,14 @@ def emit(
     return Module(text, function, inputs, tuple(dict.fromkeys(scope.choices)), tree)
 
 
-def _prepared(scope: Scope, d: Derivation, results: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
+def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
     """What is written, in order: the program with what patterns know of all of it put to use."""
-    names = {t.name for t in results}
+    names = {t.name for t in returned}
     reused = reuse_sums(d.program)
-    written = affine_forms(scope, vectors_in_sums(scope, reused.program), results)
+    written = affine_forms(scope, vectors_in_sums(scope, reused.program), returned)
     scope.choices += [*reused.choices, *written.choices]
     scope.records[Affine] = written
-    order = time_first(schedule(written.program))
+    order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
         found = earlier(order.groups, names, _readers(d))
         order.groups, scope.records[Earlier] = found.groups, found
@@ -187,7 +137,7 @@ def _read_outside(d: Derivation, group: Scan) -> set[str]:
     """The members of a recurrence that something outside it reads."""
     members = {e.name for e in group.equations}
     read = {t.name for e in d.program.equations if e.name not in members for t in e.tensors()}
-    return members & (read | {t.name for _, t in _results(d)})
+    return members & (read | {t.name for _, t in results(d)})
 
 
 def _returned(d: Derivation, scope: Scope) -> Code:

@@ -9,9 +9,13 @@ from derive.language.index import Size
 from derive.language.tensor import Tensor
 from numerics.errors import NumericsError
 
+from .loops.javascript import javascript
 from .request import Request
 
-TARGETS: dict[str, Callable[[Request], str]] = {"jax": lambda request: request.module().source}
+TARGETS: dict[str, Callable[[Request], str]] = {
+    "jax": lambda request: request.module().source,
+    "javascript": lambda request: javascript(request.written, request.sizes, request.name),
+}
 
 
 def source(
@@ -32,7 +36,9 @@ def source(
     d : Derivation, Tensor or sequence of Tensors
         From ``dv.backprop``, ``dv.vjp`` and their kin; or definitions, as :func:`numerics.compile` takes them.
     target : str
-        The language: "jax".
+        The language: "jax"; or "javascript", a standalone ES module of loops over flat arrays of doubles, without any
+        library: ``lossAndGrads({x: {shape: [7, 5], data: new Float64Array(35)}, ...})`` is
+        ``{loss, grads: {W: {shape, data}}}``.
     backend : str, optional
         "cpu" (the default), "gpu" or "tpu": where the program is to run, which decides between emissions.
     sizes, dense, name, patterns, form, checkpoint_every
@@ -54,6 +60,11 @@ def source(
     >>> print(nx.source(d).splitlines()[-1])
         return loss, {"w": dw}
     """
+    if target != "jax" and target in TARGETS and (backend or dense or patterns or checkpoint_every is not None):
+        raise NumericsError(
+            f"nx.source(target={target!r}): backend, dense, patterns and checkpoint_every choose among emissions for JAX; "
+            f"loops have one form"
+        )
     if target not in TARGETS:
         raise NumericsError(f"nx.source(target={target!r}): give one of {', '.join(map(repr, TARGETS))}")
     request = Request.of("nx.source", d, sizes, dense, name, patterns, form, checkpoint_every, backend or "cpu")

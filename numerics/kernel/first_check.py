@@ -25,7 +25,9 @@ from derive.language.tensor import Tensor
 from derive.program.program import Equation, Program
 from derive.program.schedule import Scan, schedule
 from numerics.errors import NumericsError
-from numerics.reference.definitions import evaluate, size_value
+from numerics.reference import definitions
+from numerics.reference.grid import size_value
+from numerics.reference.programs import evaluate
 from numerics.reference.sampling import DOMAINS, draw_arrays, draw_sizes
 
 from . import eager
@@ -213,7 +215,7 @@ def _slope(d: Derivation, results: Values, arrays: Values, sizes: Mapping[Size, 
 
     def loss(step: float) -> float:
         moved = {**arrays, **{n: arrays[n] + step * v for n, v in along.items()}}
-        return float(np.sum(evaluate(d.source, moved, sizes, np)[d.loss.name] * seed))
+        return float(np.sum(definitions.evaluate([d.loss], moved, sizes, np)[d.loss.name] * seed))
 
     with np.errstate(all="ignore"):
         parts = [float(np.sum(results[t.name] * along[key])) for key, t in grads.items() if key in along]

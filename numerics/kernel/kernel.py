@@ -24,8 +24,9 @@ import numpy as np
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from numerics import files
-from numerics.emit.module import Module, only_outputs
+from numerics.emit.module import Module
 from numerics.emit.request import Request
+from numerics.emit.source.asked import only_outputs
 
 from . import inputs as checks
 from .custom_vjp import custom_vjp

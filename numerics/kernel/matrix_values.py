@@ -16,7 +16,7 @@ from derive.passes.matrices import is_matrix
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program
 from numerics.errors import InputError
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 
 
 def check_matrices(program: Program, arrays: Mapping[str, Any], sizes: Mapping[Size, int]) -> list[str]:

@@ -21,7 +21,7 @@ from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.program import Program
 
-from .definitions import coefficient, size_value
+from .grid import coefficient, size_value
 
 UNEQUAL = (3, 5, 7, 2, 4, 6, 8, 9, 10, 11, 12, 13)
 TELLING = (7, 5, 3, 8, 9, 6, 11, 10, 13, 12, 14)  # without 2 and 4, so that a factor 2 is not taken for a size

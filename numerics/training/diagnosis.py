@@ -18,7 +18,7 @@ from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 from derive.show.text import expr_text
 from numerics.errors import NumericsError
-from numerics.reference.definitions import term_value
+from numerics.reference.programs import term_value
 
 from .trace import Origin, Place, Values, element, first_bad, origin
 

@@ -19,7 +19,8 @@ from derive.program.program import Equation, Program, Term
 from derive.show.text import equation_text, expr_text
 from numerics.kernel.compile import compile
 from numerics.kernel.inputs import bind_sizes
-from numerics.reference.definitions import Evaluator, Scope, coefficient
+from numerics.reference.grid import Scope, coefficient
+from numerics.reference.programs import Evaluator
 
 LONGEST = 10_000  # elements on the way back
 
@@ -184,8 +185,8 @@ def _culprit(ev: _Rounded, e: Equation, position):
 
 def _in_factors(ev, t: Term, bound, rows, fixed):
     """A factor that is not finite at some position of the sum."""
-    scope = ev._scope((), bound, fixed)
-    mask = ev._rows(rows, scope)
+    scope = ev.scope((), bound, fixed)
+    mask = ev.rows(rows, scope)
     for f in t.fac:
         value = np.broadcast_to(ev.value(f, scope, None if isinstance(f, Read) else mask), scope.extents)
         bad = ~np.isfinite(value) if mask is None else ~np.isfinite(value) & mask
@@ -204,8 +205,8 @@ def _in_factors(ev, t: Term, bound, rows, fixed):
 def _bad_read(ev, e: Equation, fixed):
     """A read that is not finite where the evaluator makes something finite of it, as relu(nan)."""
     for t in e.terms:
-        scope = ev._scope((), (*t.bnd, *e.over), fixed)
-        mask = ev._rows((*t.rows, *e.guards), scope)
+        scope = ev.scope((), (*t.bnd, *e.over), fixed)
+        mask = ev.rows((*t.rows, *e.guards), scope)
         for r in sorted(t.reads(), key=str):
             bad = np.broadcast_to(~np.isfinite(ev.value(r, scope)), scope.extents)
             bad = bad if mask is None else bad & mask
@@ -232,8 +233,8 @@ def _in_product(ev, t: Term, bound, fixed):
 
 def _largest(ev, t: Term, bound, fixed):
     """The products of a term's factors at all positions; the first that is not finite or the largest, and its reads."""
-    scope = ev._scope((), bound, fixed)
-    mask = ev._rows(t.rows, scope)
+    scope = ev.scope((), bound, fixed)
+    mask = ev.rows(t.rows, scope)
     product = np.ones(scope.extents, ev.dtype)
     for f in t.fac:
         product = product * ev.value(f, scope, None if isinstance(f, Read) else mask)
@@ -252,7 +253,7 @@ def _smallest(ev: _Rounded, e, fixed):
     if isinstance(e, (Read, Iverson)):
         return e
     if isinstance(e, sympy.Piecewise):
-        chosen = next((v for v, c in e.args if bool(ev._condition(c, Scope((), (), ev.sizes, fixed)))), None)
+        chosen = next((v for v, c in e.args if bool(ev.condition(c, Scope((), (), ev.sizes, fixed)))), None)
         parts = [] if chosen is None else [chosen]
     for a in parts:
         if not np.isfinite(ev.at(a, fixed)):

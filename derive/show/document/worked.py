@@ -36,8 +36,9 @@ def worked(f: Formulas) -> list[Block]:
         Equations(tuple(lines)),
         Para(("Forward, by the numbered equations:",)),
         Equations(tuple(forward)),
-        *([Para(("Backward:",)), Equations(tuple(backward))] if backward else []),
     ]
+    if backward:
+        out += [Para(("Backward:",)), Equations(tuple(backward))]
     return out + _difference(f, ex)
 
 

@@ -31,6 +31,7 @@ ACCEPTED = {
     "class-pairs": ("pairs", "plain"),
     "diagonal": ("scatter", "mask"),
     "running-sum": ("cumsum", "mask"),
+    "running-product": ("cumprod", "scan"),
     "products": ("stacked", "plain"),
 }
 Rule = Callable[
@@ -129,6 +130,7 @@ _RULES: dict[str, Rule] = {
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),
+    "running-product": lambda scope, ins, rows: ("cumprod", "a recurrence that multiplies, as one operation"),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
     "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),
 }

@@ -139,7 +139,15 @@ def test_a_missing_second_derivative_term_is_refuted():
 def test_verdicts_are_stored_by_step_and_gradient():
     d = CASES["softmax_regression"]()
     d.check()
-    assert set(d.evidence) == {"gradient:W", "gradient:c", "loss:loss", *(s.id for s in d.steps)}
+    assert set(d.evidence) == {
+        "gradient:W",
+        "gradient:c",
+        "loss:loss",
+        "results",
+        "steps",
+        "facts",
+        *(s.id for s in d.steps),
+    }
     assert set(d.evidence.values()) == {PROVED}
 
 

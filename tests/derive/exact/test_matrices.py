@@ -17,7 +17,8 @@ from derive.passes.matrices import slope
 from derive.show.latex import equation_latex
 from numerics.checks.ground import float64
 from numerics.emit.patterns.matrices import EMISSIONS
-from numerics.reference.definitions import MATRIX_VALUES, evaluate
+from numerics.reference.functions import MATRIX_VALUES
+from numerics.reference.programs import evaluate
 
 p, q = dv.indices("p q", size="N")
 (b,) = dv.indices("b")

@@ -94,6 +94,33 @@ def test_products_of_expressions_over_several_indices_and_under_conditions():
     same(nx.compile(d), lambda x: jnp.prod(x[1:]), x=x[0])
 
 
+@pytest.mark.parametrize(
+    "body, count",
+    [
+        ("loss = sum[b](w[b]*prod[i](x[b,i]))", 2),
+        ("loss = prod[b,i](x[b,i])", 4),
+        ("c[b,i] = where(i == 0, x[b,i], c[b,i-1]*x[b,i]); loss = sum[b,i](c[b,i]*w[b])", 1),
+        ("c[b,i] = (c[b,i-1] + [i == 0])*x[b,i]*w[b]; loss = sum[b](c[b,I-1])", 2),
+    ],
+)
+def test_running_products_are_cumulative(body, count):
+    def meaning(x, w):
+        if count == 4:
+            return jnp.prod(x)
+        if "(c[b,i-1]" in body:
+            return jnp.prod(x * w[:, None], axis=1).sum()
+        return (w * (jnp.prod(x, 1) if "prod" in body else jnp.cumprod(x, 1).sum(1))).sum()
+
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    x[1, 2] = 0
+    for options in ({}, {"patterns": {"running-product": "scan"}}, {"dense": True}):
+        kern = compiled("x: float[b,i]; w: float[b]; " + body, **options)
+        code = kern.source.split("@jax.jit")[1]
+        assert code.count("lax.cumprod") == (0 if options else count)
+        given = {"x": x, "w": A}
+        same(kern, lambda x, w=A: meaning(x, w), **{t.name: given[t.name] for t in kern.inputs})
+
+
 def test_running_sums_are_cumulative():
     text = "index k : I; x: float[b,i]; w: float[b]; v: float[i]; loss = sum[b,i](v[i]*tanh(y[b,i])); y[b,i] = "
     x = np.random.default_rng(0).normal(size=(3, 4))

@@ -19,8 +19,8 @@ from derive.show.formulas.expressions import APPLIED, SHAPED
 from derive.show.formulas.mathml import APPLIED as MATHML
 from derive.show.formulas.tex import COMMANDS
 from numerics.checks.ground import float64
-from numerics.reference.definitions import OWN as OWN_RULES
-from numerics.reference.definitions import RULES, rule
+from numerics.reference.functions import OWN as OWN_RULES
+from numerics.reference.functions import RULES, rule
 
 ROWS = FUNCTIONS.values()
 ORDERS = {"polygamma": np.array([1.0, 2.0, 3.0])}  # what stands before the argument and is no argument itself

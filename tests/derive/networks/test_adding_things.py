@@ -120,7 +120,7 @@ import json
 import numpy as np
 import derive as dv
 import numerics as nx
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 
 found = {}
 for name in ("expint", "bump"):

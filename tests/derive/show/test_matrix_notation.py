@@ -7,7 +7,7 @@ import derive as dv
 from derive.show.formulas import layout as L
 from derive.show.formulas.matrix_notation import Notation
 from derive.show.matrix_notation import ranks_of
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 from numerics.reference.sampling import draw_arrays, draw_sizes
 
 N = 3

@@ -11,7 +11,7 @@ import derive as dv
 import numerics as nx
 from derive.language.nodes import ArgMax, Iverson
 from numerics.checks.ground import float64
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 
 b, c, o = dv.indices("b c o")
 S, D, P, R, H = (dv.size(n) for n in "SDPRH")

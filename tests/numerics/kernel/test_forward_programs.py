@@ -84,6 +84,8 @@ def test_a_wrong_program_is_not_verified(monkeypatch):
     monkeypatch.setattr(module, "emit", wrong)
     report = nx.verify(nx.compile(d, check=False), dtypes=("float64",))
     assert not report.ok
+    with pytest.raises(nx.NumericsError, match="z"):
+        nx.compile(d)
 
 
 def test_a_forward_of_ones_own_is_the_opponent():

@@ -11,7 +11,9 @@ from derive.exact.functions import FUNCTIONS as LANGUAGE
 from derive.language.functions import FUNCTIONS as ROWS
 from derive.program.ingest import ingest
 from numerics.checks.ground import float64
-from numerics.reference.definitions import RULES, evaluate, size_value
+from numerics.reference.functions import RULES
+from numerics.reference.grid import size_value
+from numerics.reference.programs import evaluate
 
 
 def run(tensor, sizes, xp=np, conventions=False, **arrays):

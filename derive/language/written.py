@@ -1,0 +1,110 @@
+"""The definitions that tensors need as their authors wrote them, in an order in which they can be computed.
+
+This is where evidence starts: it reads ``tensor.definition.body`` and nothing that was made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sympy import Integer
+from sympy.utilities.iterables import strongly_connected_components
+
+from .errors import UnsupportedError
+from .tensor import Read, Tensor
+
+Group = tuple[Tensor, ...]
+
+
+def groups(roots: Sequence[Tensor]) -> list[Group]:
+    """Every tensor that the roots need, inputs included, each after those that it reads.
+
+    Tensors that read each other stand together.  A tensor that an earlier derivation made is read by its equation there.
+    """
+    read: dict[Tensor, list[Tensor]] = {}
+    todo = list(roots)
+    while todo:
+        t = todo.pop()
+        if t not in read:
+            read[t] = read_by(t)
+            todo += read[t]
+    edges = [(t, other) for t, others in read.items() for other in others]
+    return [tuple(found) for found in strongly_connected_components((list(read), edges))]
+
+
+def read_by(t: Tensor) -> list[Tensor]:
+    """The tensors that a definition reads; a recurrence reads itself under its own name."""
+    if t.definition is None:
+        equation = None if t.origin is None else t.origin.equation(t)
+        return [] if equation is None else list(equation.tensors())
+    partners = {p.name: p for p in t.partners}
+    found = {r.tensor for r in t.definition.body.atoms(Read)}
+    return sorted((partners.get(x.name, x) if x.digest.startswith("self:") else x for x in found), key=lambda x: x.name)
+
+
+def reads_itself(group: Group) -> bool:
+    """Whether a group is a recurrence."""
+    return len(group) > 1 or group[0] in read_by(group[0])
+
+
+def time_of(group: Group) -> tuple[list[Tensor], dict[str, int], int]:
+    """A recurrence as (its members in the order of one step, the time axis of each, +1 or -1 for the direction of time).
+
+    Raises
+    ------
+    UnsupportedError
+        Where no axis is read at a constant number of steps, all of one sign.
+    """
+    names = {t.name for t in group}
+    inner = {t.name: [r for r in _body_reads(t) if r.tensor.name in names] for t in group}
+    for first in range(group[0].rank):
+        axis, shifts = _time_axes(group, inner, first)
+        if axis is None or not any(s for *_, s in shifts):
+            continue
+        for direction in (1, -1):
+            if all(s * direction <= 0 for *_, s in shifts):
+                ordered = _within_step(group, {(a, b) for a, b, s in shifts if s == 0})
+                if ordered is not None:
+                    return ordered, axis, direction
+    raise UnsupportedError(
+        f"the definitions of {', '.join(sorted(names))} read each other, and not at a constant number of steps along one axis"
+    )
+
+
+def _body_reads(t: Tensor) -> set[Read]:
+    assert t.definition is not None  # only definitions are written
+    found: set[Read] = t.definition.body.atoms(Read)
+    return found
+
+
+def _time_axes(
+    group: Group, inner: dict[str, list[Read]], first: int
+) -> tuple[dict[str, int] | None, list[tuple[str, str, int]]]:
+    """The time axis of each member, grown from one of the first along what is read, and (reader, read, steps) of each read."""
+    members, shifts = {t.name: t for t in group}, []
+    axis, todo = {group[0].name: first}, [group[0].name]
+    while todo:
+        t = members[todo.pop()]
+        now = t.indices[axis[t.name]]
+        for r in inner[t.name]:
+            found = [(n, e - now) for n, e in enumerate(r.idx) if isinstance(e - now, Integer)]
+            if len(found) != 1 or axis.get(r.tensor.name, found[0][0]) != found[0][0]:
+                return None, []
+            if r.tensor.name not in axis:
+                axis[r.tensor.name] = found[0][0]
+                todo.append(r.tensor.name)
+            shifts.append((t.name, r.tensor.name, int(found[0][1])))
+    return (axis if len(axis) == len(group) else None), shifts
+
+
+def _within_step(group: Group, edges: set[tuple[str, str]]) -> list[Tensor] | None:
+    left: list[Tensor] = list(group)
+    done: list[Tensor] = []
+    while left:
+        known = {t.name for t in done}
+        free = [t for t in left if all(b in known for a, b in edges if a == t.name)]
+        if not free:
+            return None
+        done.append(free[0])
+        left.remove(free[0])
+    return done
