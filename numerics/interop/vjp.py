@@ -21,7 +21,7 @@ from numerics.errors import InputError, NumericsError
 from numerics.reference.sampling import bind_sizes
 
 from .vjp_calls import Caller, Equations, fixed_lengths
-from .vjp_forward import Forward, shapes_of
+from .vjp_forward import Drawn, Forward, shapes_of
 from .vjp_names import called
 from .vjp_report import VjpReport
 from .vjp_rules import Arguments, Backward, Rule, custom_vjp_in, is_torch_function, rule_of
@@ -214,7 +214,7 @@ class _Check:
             return None
         rng = np.random.default_rng(self.seed)
         cots = [rng.normal(size=o.shape).astype(np.float32) for o in self.forward.shapes(arrays)]
-        given = {**held, **dict(zip(self.forward.names, arrays, strict=True)), **dict(zip(at.cotangents, cots, strict=True))}
+        given = {**held, **at.named(Drawn(arrays, cots))}
         given = {t.name: given[t.name] for t in kern.inputs}
         sizes = bind_sizes(kern.derivation.program, given, kern.fixed)
         if points(kern.derivation.program, sizes) > LARGE:

@@ -83,18 +83,16 @@ class Caller:
         return found
 
     def named(self, drawn: Drawn) -> dict[str, Any]:
-        """Positional arrays and cotangents by name."""
+        """Positional arrays and cotangents by name, those as the definitions have their axes: merged ones apart."""
         given = dict(zip(self.forward.names, drawn.arrays, strict=True))
-        return given | dict(zip(self.cotangents, drawn.cotangents, strict=True))
+        lengths = self._lengths(given)
+        for name, y, c in zip(self.cotangents, self.forward.model.outputs, drawn.cotangents, strict=True):
+            given[name] = c.reshape([size_value(n, lengths) for n in y.axes])
+        return given
 
     def positional(self, given: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
         """The arrays by their places, of those that the results do not read any of the right shape; and the cotangents."""
-        lengths = dict(self.forward.lengths)
-        for name, t in zip(self.forward.names, self.forward.tensors, strict=True):
-            for axis, n in zip(t.axes, np.shape(given[name]), strict=True) if t is not None and name in given else ():
-                times, size = axis.as_coeff_Mul()
-                if isinstance(size, Size):
-                    lengths[size] = n // int(times)
+        lengths = self._lengths(given)
         arrays = []
         for name, t, a in zip(self.forward.names, self.forward.tensors, self.forward.args.arrays, strict=True):
             if name in given:
@@ -102,10 +100,19 @@ class Caller:
             else:
                 shape = tuple(size_value(n, lengths) for n in t.axes) if t is not None else np.shape(a)
                 arrays.append(np.zeros(shape, float if isinstance(a, float) else a.dtype))
-        if all(c in given for c in self.cotangents):
-            return arrays, [given[c] for c in self.cotangents]
         shapes = [o.shape for o in self.forward.shapes(arrays)]
-        return arrays, [given.get(c, np.zeros(s)) for c, s in zip(self.cotangents, shapes, strict=True)]
+        zipped = zip(self.cotangents, shapes, strict=True)
+        return arrays, [np.reshape(given[c], s) if c in given else np.zeros(s) for c, s in zipped]
+
+    def _lengths(self, given: Mapping[str, Any]) -> Lengths:
+        """The sizes that arrays have, by name; those of the arguments where none has them."""
+        lengths = dict(self.forward.lengths)
+        for name, t in zip(self.forward.names, self.forward.tensors, strict=True):
+            for axis, n in zip(t.axes, np.shape(given[name]), strict=True) if t is not None and name in given else ():
+                times, size = axis.as_coeff_Mul()
+                if isinstance(size, Size):
+                    lengths[size] = n // int(times)
+        return lengths
 
     def _compare_values(self, outs: Sequence[Any], arrays: Sequence[Any]) -> None:
         if any(np.max(np.abs(np.asarray(a, float)), initial=0.0) > MODERATE for a in arrays):

@@ -46,6 +46,7 @@ class Forward:
             raise InputError(f"nx.check_vjp: no argument of {called} is an array of floats; pass arrays to check it at")
         self.names = names_of(f, args.alone())
         self.fast = jax.jit(self.results)
+        self._shapes: dict[tuple, list[Any]] = {}
         self.model = self._model(axes)
         self.tensors = [self.model.tensors.get(n) for n in self.names]
         self.lengths = self._lengths()
@@ -67,7 +68,13 @@ class Forward:
         flat.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # where the names of arrays are read
             [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in self.names]
         )
-        return JaxModel(flat, shapes_of(self.args), self.floats, axes, "primal")
+        return JaxModel(flat, shapes_of(self.args), self.floats, axes or self._usual(), "primal")
+
+    def _usual(self) -> dict[str, str]:
+        """The usual letters for the axes of the first array, which is data more often than a parameter."""
+        shape = np.shape(self.args.arrays[self.floats[0]])
+        letters = {2: "B I", 3: "B T D"}.get(len(shape))
+        return {self.names[self.floats[0]]: letters} if letters and 1 not in shape else {}
 
     def _lengths(self) -> Lengths:
         """What the arguments have for the sizes of the definitions."""
@@ -115,7 +122,10 @@ class Forward:
 
     def shapes(self, arrays: Sequence[Any]) -> list[Any]:
         """Shapes and dtypes of the float results."""
-        return jax.eval_shape(self.results, *arrays)
+        key = tuple(map(np.shape, arrays))
+        if key not in self._shapes:
+            self._shapes[key] = jax.eval_shape(self.results, *arrays)
+        return self._shapes[key]
 
     def given(self) -> list[np.ndarray] | None:
         """The arguments' own values, floats in float32; None where they are only shapes."""
