@@ -5,6 +5,7 @@ import importlib.util
 import jax
 import numpy as np
 import pytest
+import sympy
 
 import derive as dv
 import numerics as nx
