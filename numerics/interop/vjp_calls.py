@@ -37,7 +37,9 @@ class Equations:
         self._replays: dict[tuple, Replay] = {}
 
     def __call__(self, **arrays: Any) -> tuple[Any, ...]:
-        wide = {n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()}
+        wide = {
+            n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()
+        }
         sizes = bind_sizes(self.derivation.program, wide, self.fixed)
         key = tuple(sorted((s.name, n) for s, n in sizes.items()))
         if key not in self._replays:
@@ -78,8 +80,12 @@ class Caller:
             name = self.forward.names[n]
             if name in self.compared and grads[n] is not None:
                 found[name] = grads[n]
-            elif self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n])):
-                self.verdicts[name] = Verdict(name, "not zero", f"the results do not depend on {name}, but yours is not zero")
+            elif (
+                self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n]))
+            ):
+                self.verdicts[name] = Verdict(
+                    name, "not zero", f"the results do not depend on {name}, but yours is not zero"
+                )
         return found
 
     def named(self, drawn: Drawn) -> dict[str, Any]:

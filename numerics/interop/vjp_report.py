@@ -47,4 +47,6 @@ class VjpReport(CrossReport):
         return "\n".join([head, table(["gradient", "differs by", "verdict"], body), *rest, *self.coverage.lines()])
 
     def _said(self, v: Any) -> str:
-        return (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        return (
+            (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        )

@@ -78,10 +78,14 @@ def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> li
     """The gradients that were returned, one or None for each array; ``only`` are the arguments that it returns them of."""
     if not isinstance(returned, tuple | list):
         if len(only) != 1:
-            raise TypeError(f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument")
+            raise TypeError(
+                f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument"
+            )
         returned = (returned,)
     if len(returned) != len(only):
-        raise TypeError(f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)")
+        raise TypeError(
+            f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)"
+        )
     given = dict(zip(only, returned, strict=True))
     whole = args.with_arrays([np.zeros(())] * len(args.places))
     found: list[Any] = []
@@ -180,7 +184,9 @@ class Backward:
             residuals = jax.tree_util.tree_map(lambda a: self.convert(a) if _is_array(a) else a, args)
             tree = None
         cots: Any = [self.convert(c) for c in cotangents]
-        dy = cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
+        dy = (
+            cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
+        )
         return None, self._spread(self.f(residuals, dy))
 
     def _spread(self, returned: Any) -> list[Any]:
@@ -265,7 +271,9 @@ def custom_vjp_in(f: Any) -> Any:
 
 
 def is_torch_function(f: Any) -> bool:
-    return isinstance(f, type) and any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__)
+    return isinstance(f, type) and any(
+        c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__
+    )
 
 
 def is_float(x: Any) -> bool:
