@@ -6,7 +6,7 @@ By default a sample of the mutants of each; all of them with ``-m slow``.
 import random
 
 import pytest
-from mutations import mutants
+from mutants.equations import mutants
 from programs import CASES
 from second_order_programs import CLASSIC, mlp
 
