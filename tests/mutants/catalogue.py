@@ -14,6 +14,7 @@ import second_order_programs
 import derive as dv
 from derive import layers as L
 from derive.networks import examples
+from numerics.reference.sampling import draw_sizes
 
 
 def _second(kind: str, name: str):
@@ -88,3 +89,12 @@ MODELS: Mapping[str, Callable] = {**FIRST, **SECOND}
 def derived(name: str):
     """The derivation of a model."""
     return MODELS[name]()
+
+
+@functools.cache
+def free_sizes(name: str) -> dict[str, int]:
+    """Values for the sizes that no array fixes, as a stride or a padding, by name."""
+    d = derived(name)
+    free = kernel_cases.free_sizes(d)
+    drawn = draw_sizes(d.program, {}, pool=(2, 1, 3, 5, 4, 6, 7, 8, 9)) if free else None
+    return {s.name: n for s, n in (drawn or {}).items() if s.name in free}

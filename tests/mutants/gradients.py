@@ -38,6 +38,7 @@ from .equivalent import difference
 
 Arrays = dict[str, np.ndarray]
 Gradient = Callable[..., Mapping[str, Any]]
+Sizes = dict[Size, int]  # those that no array fixes
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 LEAVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "zero": lambda a: 0 * a,
@@ -46,7 +47,7 @@ LEAVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def gradient(d, program: Program | None = None) -> Gradient:
+def gradient(d, fixed: Sizes, program: Program | None = None) -> Gradient:
     """The derivatives that a program computes, as somebody would write them: NumPy arrays by name."""
     program = program or d.program
     tensors = {label(g, k): t.name for g, v in d.results[1:] if g in DERIVATIVES for k, t in v.items()}
@@ -56,13 +57,13 @@ def gradient(d, program: Program | None = None) -> Gradient:
         dtype = next((a.dtype for a in narrow.values() if is_float(a)), np.dtype(float))
         wide = {n: a.astype(float) if is_float(a) else a for n, a in narrow.items()}
         with np.errstate(all="ignore"):
-            values = evaluate(program, wide, bind_sizes(d.program, wide), np)
+            values = evaluate(program, wide, bind_sizes(d.program, wide, fixed), np)
         return {n: np.asarray(values[t]).astype(dtype) for n, t in tensors.items()}
 
     return fn
 
 
-def of_equations(d) -> Iterator[tuple[str, Gradient]]:
+def of_equations(d, fixed: Sizes) -> Iterator[tuple[str, Gradient]]:
     """One altered equation of the program, forward or backward, that still has an order of evaluation."""
     used = _read_by(d)
     for what, bad in program_mutants(d, used):
@@ -70,7 +71,7 @@ def of_equations(d) -> Iterator[tuple[str, Gradient]]:
             schedule(bad.program)
         except ValueError:
             continue
-        yield what, gradient(d, bad.program)
+        yield what, gradient(d, fixed, bad.program)
 
 
 def _read_by(d) -> set[str]:
@@ -107,9 +108,9 @@ def by_hand(name: str) -> Iterator[tuple[str, Gradient]]:
         yield mistake, lambda m=mistake, **arrays: fn(m, **arrays)
 
 
-def of_precisions(d) -> Iterator[tuple[str, Gradient]]:
+def of_precisions(d, fixed: Sizes) -> Iterator[tuple[str, Gradient]]:
     """Zero, minus or double of one leaf, returned in each dtype."""
-    right = gradient(d)
+    right = gradient(d, fixed)
     for leaf in _leaves(d):
         for how, change in LEAVES.items():
             for dtype in DTYPES:
@@ -121,15 +122,15 @@ def of_precisions(d) -> Iterator[tuple[str, Gradient]]:
                 yield f"{how} of {leaf} in {dtype}", fn
 
 
-def of_regimes(d) -> Iterator[tuple[str, Gradient]]:
+def of_regimes(d, fixed: Sizes) -> Iterator[tuple[str, Gradient]]:
     """Double of every leaf where a regime is met, and the right gradient elsewhere; one example counted wrongly."""
-    right = gradient(d)
+    right = gradient(d, fixed)
     for what, met in _regimes(d):
 
         def fn(met=met, **arrays):
             found = right(**arrays)
             narrow = {n: np.asarray(a) for n, a in arrays.items()}
-            sizes = bind_sizes(d.program, narrow)
+            sizes = bind_sizes(d.program, narrow, fixed)
             return {n: 2 * a for n, a in found.items()} if met(narrow, sizes) else found
 
         yield f"wrong only {what}", fn
@@ -178,30 +179,30 @@ def _regimes(d) -> Iterator[tuple[str, Callable[[Arrays, Mapping[Size, int]], bo
     for t in [t for t in data if t.dtype == "float" and not t.facts][:1]:
         yield f"where an entry of {t.name} is 0", lambda a, s, t=t: bool((a[t.name] == 0).any())
         yield f"where {t.name} is beyond 1000", lambda a, s, t=t: bool((np.abs(a[t.name].astype(float)) > 1e3).any())
-        yield (
-            f"where two entries of {t.name} are equal",
-            lambda a, s, t=t: len(np.unique(a[t.name])) < a[t.name].size,
-        )
+        if d.kinks:
+            tie = lambda a, s, t=t: len(np.unique(a[t.name])) < a[t.name].size  # noqa: E731
+            yield f"where two entries of {t.name} are equal", tie
 
 
 class Trial(_Cross):
     """One cross-check with many functions at each of its draws: those that were refused are asked no more."""
 
-    def __init__(self, d, mutants: Mapping[str, Gradient], seed: int = 0):
-        self.right = gradient(d)
-        super().__init__(SlowKernel(d), self.right, None, seed, ())
-        self.live, self.refused = dict(mutants), dict[str, str]()
+    def __init__(self, d, mutants: Mapping[Any, Gradient], fixed: Sizes, seed: int = 0):
+        self.right = gradient(d, fixed)
+        super().__init__(SlowKernel(d, sizes=fixed), self.right, None, seed, ())
+        self.live, self.refused = dict(mutants), dict[Any, str]()
+        self.told: dict[Any, str] = {}  # where nothing was compared, which the report says
 
     def _compared(self, draw):
         ours = super()._compared(draw)
         for what, fn in list(self.live.items()):
-            said = self._said(draw, ours, fn)
+            said = self._said(draw, ours, fn, what)
             if said:
                 self.refused[what] = said
                 del self.live[what]
         return ours
 
-    def _said(self, draw, ours, fn: Gradient) -> str:
+    def _said(self, draw, ours, fn: Gradient, what: Any) -> str:
         self.fn = fn
         try:
             returned = self._call(draw)
@@ -212,28 +213,30 @@ class Trial(_Cross):
             self.fn = self.right
         with float64():
             overflows = self._overflows(draw, returned)
+            if overflows:
+                self.told[what] = f"{draw.regime} (yours is not finite there)"
             kept = {n: a for n, a in returned.items() if n not in overflows}
             judge = self._judge(ours, kept, set(self.expected.tensors))  # told of all: nothing is explained
             wrong = [v for v in judge.verdicts() if v.tensor not in overflows and not v.ok]
         return (draw.regime or draw.kind or "a draw") if wrong else ""
 
 
-def tried(d, mutants: Mapping[str, Gradient]) -> Trial:
+def tried(d, mutants: Mapping[Any, Gradient], fixed: Sizes) -> Trial:
     """The trial of mutants, run."""
-    trial = Trial(d, mutants)
+    trial = Trial(d, mutants, fixed)
     with np.errstate(all="ignore"):
         trial.report = trial.run()
     return trial
 
 
-def different(d, fn: Gradient) -> str | None:
+def different(d, fn: Gradient, fixed: Sizes) -> str | None:
     """Where a survivor returns something else; None where it is the same function."""
-    right = gradient(d)
+    right = gradient(d, fixed)
     names = {t.name for t in SlowKernel(d).inputs}
 
     def of(f):
         return lambda arrays, sizes: dict(f(**{n: a for n, a in arrays.items() if n in names}))
 
     with contextlib.suppress(ValueError):
-        return difference(d, of(right), of(fn))
+        return difference(d, of(right), of(fn), fixed)
     return "compared nowhere"

@@ -162,4 +162,4 @@ def results(kern):
 
 def different(kern, other) -> str | None:
     """Where a survivor computes something else; None where it is the same function."""
-    return difference(kern.derivation, results(kern), results(other))
+    return difference(kern.derivation, results(kern), results(other), dict(kern.request.sizes))
