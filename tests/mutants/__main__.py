@@ -15,7 +15,9 @@ def main() -> int:
     from . import table
 
     ask = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
-    ask.add_argument("--most", type=int, default=12, help="mutants of each kind and model (12), by a fixed seed; 0: all")
+    ask.add_argument(
+        "--most", type=int, default=12, help="mutants of each kind and model (12), by a fixed seed; 0: all"
+    )
     ask.add_argument("--fast", action="store_true", help="one of each kind and model")
     ask.add_argument("--family", action="append", choices=list(table.FAMILIES), help="which; default: all")
     ask.add_argument("--model", action="append", help="which, by a part of the name; default: all")
@@ -48,7 +50,9 @@ def main() -> int:
                     found[tally.kind] = tally
             if asked.progress:
                 holes = [h for t in tallies for h in t.holes]
-                print(f"{time.perf_counter() - started:6.0f} s  {family} of {name}", *holes, sep="\n  ", file=sys.stderr)
+                print(
+                    f"{time.perf_counter() - started:6.0f} s  {family} of {name}", *holes, sep="\n  ", file=sys.stderr
+                )
     print(table.text(found[k] for k in sorted(found)))
     print(*failed, f"{time.perf_counter() - started:.0f} s, at most {most or 'all'} of each kind and model", sep="\n")
     return 1 if failed or any(t.holes for t in found.values()) else 0

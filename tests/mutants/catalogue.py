@@ -49,7 +49,9 @@ LAYERS: dict[str, Callable[[], dv.Sequential]] = {
         [L.Conv2D(2, 3, padding="same", activation="relu"), L.MaxPool2D(2), L.Flatten(), L.Dense(2)],
         input_shape=(4, 4, 2),
     ),
-    "averages": lambda: dv.Sequential([L.AvgPool2D(2), L.Flatten(), L.Dense(2, activation="elu")], input_shape=(4, 4, 2)),
+    "averages": lambda: dv.Sequential(
+        [L.AvgPool2D(2), L.Flatten(), L.Dense(2, activation="elu")], input_shape=(4, 4, 2)
+    ),
     "gru": lambda: dv.Sequential([L.GRU(2), L.Dense(2)], input_shape=(3, 2)),
     "lstm": lambda: dv.Sequential([L.LSTM(2), L.Dense(2)], input_shape=(3, 2)),
     "attention": lambda: dv.Sequential(

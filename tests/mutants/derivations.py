@@ -61,7 +61,9 @@ def difference(d, bad, kind: str) -> str | None:
             return found
     for right, other in zip(d.steps, bad.steps, strict=False):
         if right != other:
-            pairs = zip((*right.before, right.after, *right.context), (*other.before, other.after, *other.context), strict=True)
+            pairs = zip(
+                (*right.before, right.after, *right.context), (*other.before, other.after, *other.context), strict=True
+            )
             found = next((f for a, b in pairs if a != b and (f := equations_differ(d, a, b))), None)
             if found is not None:
                 return f"step {right.id}: {found}"

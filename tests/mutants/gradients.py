@@ -1,9 +1,9 @@
 """Mutants of gradients that somebody wrote by hand, given to ``nx.crosscheck``.
 
-    equations   what the derived program gives when one of its equations is altered
-    by hand     the mistakes of ``handwritten`` and ``explained_programs``
-    regimes     the right gradient, wrong in one leaf: always, for one example, B, label, size or value only
-    precisions  zero, minus or double of one leaf in each dtype
+equations   what the derived program gives when one of its equations is altered
+by hand     the mistakes of ``handwritten`` and ``explained_programs``
+regimes     the right gradient, wrong in one leaf: always, for one example, B, label, size or value only
+precisions  zero, minus or double of one leaf in each dtype
 """
 
 from __future__ import annotations
@@ -159,11 +159,9 @@ def _leaves(d) -> list[str]:
 def _regimes(d) -> Iterator[tuple[str, Callable[[Arrays, Mapping[Size, int]], bool]]]:
     """Regimes that the documents promise to be seen (docs/evidence.md, section 5), where the program has them."""
     inputs, names = d.program.inputs, {t.name for t in d.wrt}
-    free = [s for s in d.program.sizes()]
+    free = d.program.sizes()
     data = sorted((t for t in inputs if t.axes), key=lambda t: (t.name in names, t.role != "data"))
-    steps = {
-        e.tensor.axes[g.axis[e.name]] for g in schedule(d.source) if isinstance(g, Scan) for e in g.equations
-    }
+    steps = {e.tensor.axes[g.axis[e.name]] for g in schedule(d.source) if isinstance(g, Scan) for e in g.equations}
     lead = next((t.axes[0] for t in data if isinstance(t.axes[0], Size) and t.axes[0] not in steps), None)
     if lead is not None:
         yield f"for {lead} = 1", lambda a, s: s[lead] == 1

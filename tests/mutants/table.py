@@ -23,7 +23,9 @@ class Tally:
     made: int = 0
     tried: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    later: list[tuple[str, str, str]] = field(default_factory=list)  # refused by nx.verify, not by the check in question
+    later: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # refused by nx.verify, not by the check in question
     told: list[tuple[str, str, str]] = field(default_factory=list)  # where the report says that nothing was compared
     same: list[tuple[str, str, str]] = field(default_factory=list)
     holes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -123,9 +125,9 @@ def of_gradient(name: str, most: int | None) -> list[Tally]:
 
 
 FAMILIES: dict[str, tuple[Callable, Iterable[str]]] = {
+    "derivations": (of_derivation, MODELS),
     "gradients": (of_gradient, FIRST),
     "sources": (of_source, FIRST),
-    "derivations": (of_derivation, MODELS),
 }
 
 
@@ -144,9 +146,17 @@ def text(tallies: Iterable[Tally]) -> str:
     total = [sum(int(r[n]) for r in rows[1:]) for n in range(2, 9)]
     rows.append(("all", "", *map(str, total)))
     wide = [max(len(r[n]) for r in rows) for n in range(9)]
-    lines = ["  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(r, wide, strict=True))) for r in rows]
+    lines = [
+        "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(r, wide, strict=True)))
+        for r in rows
+    ]
     for t in found:
         lines += ["", f"{t.kind}: refused by " + ", ".join(f"{by} {n}" for by, n in t.refused.most_common())]
-        for title, some in (("refused by nx.verify", t.later), ("told", t.told), ("the same function", t.same), ("HOLE", t.holes)):
+        for title, some in (
+            ("refused by nx.verify", t.later),
+            ("told", t.told),
+            ("the same function", t.same),
+            ("HOLE", t.holes),
+        ):
             lines += [f"  {title}: {name}: {what}{f' ({apart})' if apart else ''}" for name, what, apart in some]
     return "\n".join(lines)
