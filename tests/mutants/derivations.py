@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from slowkernel import SlowKernel
@@ -76,5 +77,14 @@ def difference(d, bad, kind: str) -> str | None:
 
 def verified(bad) -> bool:
     """Whether ``nx.verify`` finds nothing wrong with the program of a mutant."""
-    report = nx.verify(SlowKernel(bad), dtypes=("float64", "float32"))
-    return all(f.verdict in ("ok", "convention") for f in report.findings)
+    return all(f.verdict in ("ok", "convention") for f in _report(bad).findings)
+
+
+def unseen(d, bad) -> str:
+    """The regimes that the report on a mutant says it has not seen, where that on the right program has."""
+    return "; ".join(r for r in _report(bad).coverage.absent if r not in _report(d).coverage.absent)
+
+
+@functools.lru_cache(maxsize=8)
+def _report(d):
+    return nx.verify(SlowKernel(d), dtypes=("float64", "float32"))

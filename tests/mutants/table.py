@@ -65,6 +65,8 @@ def of_derivation(name: str, most: int | None) -> list[Tally]:
                 tally.same.append((name, what, ""))
             elif bad.program != d.program and not derivations.verified(bad):
                 tally.later.append((name, what, apart))
+            elif bad.program != d.program and (said := derivations.unseen(d, bad)):
+                tally.told.append((name, what, f"{apart}; not seen: {said}"))
             else:
                 tally.holes.append((name, what, apart))
         found.append(tally)
