@@ -22,6 +22,7 @@ from numerics.reference.sampling import bind_sizes
 
 from .vjp_calls import Caller, Equations, fixed_lengths
 from .vjp_forward import Drawn, Forward, shapes_of
+from .vjp_lines import located
 from .vjp_names import called
 from .vjp_report import VjpReport
 from .vjp_rules import Arguments, Backward, Rule, custom_vjp_in, is_torch_function, rule_of
@@ -145,7 +146,8 @@ class _Check:
         at.narrow = self._narrow(at)
         fixed, said = fixed_lengths(at)
         self.notes += [f"fixed: {x}, by which the forward decides" for x in self.forward.model.bound] + said
-        kern, held = Equations(d, fixed), self.forward.model.constants
+        kern = Equations(d, fixed)
+        held = {**self.forward.model.constants, **{n: np.asarray(a) for n, a in skipped.items()}}
         self._ours_is_right(kern, at)
         report = crosscheck(kern, at, None, self.seed, self.allow, held)
         dtypes = ["float32"] if at.narrow else ["float32", "float64"]
@@ -154,18 +156,21 @@ class _Check:
             dtypes = ["float64"]
         verdicts = (*_joined(report, own), *at.verdicts.values())
         notes = (*self.notes, *dict.fromkeys(report.notes))
-        return VjpReport.of(replace(report, verdicts=verdicts, notes=notes), tuple(dtypes), self.f, self.rule, self.forward.model)
+        report = replace(report, verdicts=verdicts, notes=notes)
+        wrong = [v.tensor for v in verdicts if not v.ok]
+        return VjpReport.of(report, tuple(dtypes), self.f, self.forward.model, located(at, kern, wrong))
 
-    def _not_returned(self) -> set[str]:
-        """Python numbers of which the backward returns None: not differentiated, and said."""
+    def _not_returned(self) -> dict[str, float]:
+        """Python numbers of which the backward returns None: not differentiated but held, and said."""
         numbers = [n for n, a in enumerate(self.args.arrays) if isinstance(a, float)]
         drawn = self.forward.drawn(self.forward.lengths)
-        found: set[str] = set()
+        found: dict[str, float] = {}
         with contextlib.suppress(Exception), float64():  # what fails here fails in the comparison, which says so
             _, grads = self.rule(drawn.arrays, drawn.cotangents) if numbers else (None, [])
-            found = {self.forward.names[n] for n in numbers if grads[n] is None}
+            found = {self.forward.names[n]: self.args.arrays[n] for n in numbers if grads[n] is None}
         if found:
-            self.notes.append(f"your {self.rule.what} returns None for the number {', '.join(found)}: not compared")
+            numbers_text = ", ".join(f"{n} = {v:g}" for n, v in found.items())
+            self.notes.append(f"your {self.rule.what} returns None for the number {numbers_text}: not compared")
         return found
 
     def _narrow(self, at: Caller) -> bool:

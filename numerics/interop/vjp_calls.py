@@ -37,16 +37,20 @@ class Equations:
         self._replays: dict[tuple, Replay] = {}
 
     def __call__(self, **arrays: Any) -> tuple[Any, ...]:
+        values = self.values(**arrays)
+        return tuple(
+            {k: values[t.name] for k, t in declared.items()} if hasattr(declared, "items") else values[declared.name]
+            for _, declared in self.derivation.results
+        )
+
+    def values(self, **arrays: Any) -> dict[str, np.ndarray]:
+        """All tensors of the program."""
         wide = {n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()}
         sizes = bind_sizes(self.derivation.program, wide, self.fixed)
         key = tuple(sorted((s.name, n) for s, n in sizes.items()))
         if key not in self._replays:
             self._replays[key] = Replay(self.derivation.program, wide, sizes)
-        values = self._replays[key].at(wide)
-        return tuple(
-            {k: values[t.name] for k, t in declared.items()} if hasattr(declared, "items") else values[declared.name]
-            for _, declared in self.derivation.results
-        )
+        return self._replays[key].at(wide)
 
 
 class Caller:
@@ -64,12 +68,14 @@ class Caller:
         self.forward, self.rule, self.cotangents = forward, rule, list(cotangents)
         self.compared = set(names)  # the tensors whose gradients are derived
         self.narrow = False
+        self.first: dict[str, Any] | None = None  # the first arrays that it was compared at
         self.verdicts: dict[str, Verdict] = {}
 
     def __call__(self, **given: Any) -> dict[str, Any]:
+        self.first = self.first or given
         arrays, cots = self.positional(given)
         if self.narrow:
-            arrays, cots = [_narrowed(a) for a in arrays], [_narrowed(c) for c in cots]
+            arrays, cots = self.narrowed(arrays), self.narrowed(cots)
         outs, grads = self.rule(arrays, cots)
         if outs is not None:
             self._compare_values(outs, arrays)
@@ -81,6 +87,9 @@ class Caller:
             elif self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n])):
                 self.verdicts[name] = Verdict(name, "not zero", f"the results do not depend on {name}, but yours is not zero")
         return found
+
+    def narrowed(self, arrays: Sequence[Any]) -> list[Any]:
+        return [np.asarray(a, np.float32) if np.asarray(a).dtype == np.float64 else a for a in arrays]
 
     def named(self, drawn: Drawn) -> dict[str, Any]:
         """Positional arrays and cotangents by name, those as the definitions have their axes: merged ones apart."""
@@ -133,10 +142,6 @@ class Caller:
         self.verdicts.setdefault(name, Verdict(name, "other value", text))
 
 
-def _narrowed(a: Any) -> Any:
-    return np.asarray(a, np.float32) if np.asarray(a).dtype == np.float64 else a
-
-
 # -- which lengths the backward accepts ------------------------------------------------------------------------------------
 
 
@@ -171,8 +176,8 @@ def _fails(call: Caller, lengths: Lengths) -> str | None:
         return "cannot be asked: the forward fails"
     try:
         with contextlib.nullcontext() if call.narrow else float64():
-            arrays = [_narrowed(a) if call.narrow else a for a in drawn.arrays]
-            outs, grads = call.rule(arrays, drawn.cotangents)
+            arrays, cots = (call.narrowed(x) if call.narrow else x for x in (drawn.arrays, drawn.cotangents))
+            outs, grads = call.rule(arrays, cots)
             found = [None if g is None else to_numpy(g).astype(float) for g in grads]
             wanted = [np.asarray(o, float) for o in forward.fast(*arrays)]
     except Exception as error:  # whatever somebody else's function raises
