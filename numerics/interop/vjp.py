@@ -14,7 +14,7 @@ import numpy as np
 from numerics.checks.answers import to_numpy
 from numerics.checks.crosscheck import crosscheck
 from numerics.checks.custom_rules import narrows, pulled_back
-from numerics.checks.ground import float64
+from numerics.checks.ground import everything, float64
 from numerics.checks.replay import points
 from numerics.checks.verdicts import CrossReport
 from numerics.errors import InputError, NumericsError
@@ -144,14 +144,14 @@ class _Check:
         d, cotangents = self.forward.derivation(wrt)
         at = Caller(self.forward, self.rule, cotangents, [t.name for t in wrt])
         at.narrow = self._narrow(at)
-        fixed, said = fixed_lengths(at)
+        fixed, said = fixed_lengths(at, everything(d), self.seed)
         self.notes += [f"fixed: {x}, by which the forward decides" for x in self.forward.model.bound] + said
         kern = Equations(d, fixed)
         held = {**self.forward.model.constants, **{n: np.asarray(a) for n, a in skipped.items()}}
         self._ours_is_right(kern, at)
         report = crosscheck(kern, at, None, self.seed, self.allow, held)
         dtypes = ["float32"] if at.narrow else ["float32", "float64"]
-        own = self._own_values(kern, at, held)
+        own = self._own_values(kern, at, held) if report.right else None
         if own is None and not at.narrow:
             dtypes = ["float64"]
         verdicts = (*_joined(report, own), *at.verdicts.values())

@@ -28,6 +28,7 @@ from .vjp_calls import Caller, Equations
 NEAR = 1e-7  # of the largest entry, in float64: what is the same
 NEAR_NARROW = 1e-3
 TRIES = 150  # runs of the backward
+DRAWS = 12  # at which a gradient may be wrong first
 HOOK = "__derive_seen__"
 
 
@@ -100,42 +101,49 @@ def _returned(f: ast.FunctionDef) -> list[tuple[int, str]]:
 
 
 def located(call: Caller, kern: Equations, wrong: Sequence[str]) -> dict[str, str]:
-    """For each wrong gradient the line of the backward where it goes wrong, as far as it can be told."""
-    if call.first is None or call.rule.code is None or not wrong:
-        return {}
+    """For each wrong gradient the line of the backward where it goes wrong, as far as it can be told.
+
+    Told is a line and the equation that makes the gradient right there, else the line that returns it.
+    """
+    told: dict[str, str] = {}
+    if call.rule.code is None:
+        return told
     try:
         code = Instrumented(call.rule.code)
     except (OSError, TypeError, ValueError, SyntaxError, AttributeError, StopIteration):
-        return {}  # no source: a lambda, a notebook cell that is gone, a builtin
+        return told  # no source: a lambda, a notebook cell that is gone, a builtin
     with contextlib.nullcontext() if call.narrow else float64(), np.errstate(all="ignore"):
-        return _Search(call, kern, code).found(wrong)
+        for given in call.history[:DRAWS]:
+            left = [n for n in wrong if n not in told and n in call.compared]
+            if left:
+                told |= _Search(call, kern, code, given).found(left)
+    return told
 
 
 class _Search:
-    def __init__(self, call: Caller, kern: Equations, code: Instrumented):
+    def __init__(self, call: Caller, kern: Equations, code: Instrumented, given: dict[str, Any]):
         self.call, self.code, self.near = call, code, NEAR_NARROW if call.narrow else NEAR
-        assert call.first is not None
-        self.values = kern.values(**call.first)
+        self.values = kern.values(**given)
         self.d: Derivation = kern.derivation
         self.right = {k: self.values[t.name] for k, t in dict(self.d.results)["grads"].items()}
-        self.arrays, self.cotangents = call.positional(call.first)
+        self.arrays, self.cotangents = call.positional(given)
         if call.narrow:
             self.arrays, self.cotangents = call.narrowed(self.arrays), call.narrowed(self.cotangents)
 
-    def found(self, wrong: Sequence[str]) -> dict[str, str]:
-        """Told for each gradient: a line and the equation that makes it right there, else the line that returns it."""
+    def found(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the gradients that are wrong at these inputs."""
         told: dict[str, str] = {}
         grads = self._run({})
         if grads is None:
             return told
+        left = wrong = [n for n in names if not self._same(grads.get(n), self.right[n])]
         statements = list(self.code.seen)
-        left = [n for n in wrong if n in self.right]
-        for n, value, said in itertools.islice(self._candidates(statements), TRIES):
+        for n, value, said in itertools.islice(self._candidates(statements), TRIES if wrong else 0):
             grads = self._run({n: value}) if left else None
             for name in left if grads is not None else ():
                 if self._same(grads.get(name), self.right[name]):
                     s = statements[n][0]
-                    told[name] = f"{self.code.file}:{s.line}  {s.text}   with {said} for {s.name}, {name} is right"
+                    told[name] = f"{self.code.file}:{s.line}  {s.text}  (right with {said} for {s.name})"
             left = [n for n in left if n not in told]
         for name in left:
             told.update(self._returned(name))

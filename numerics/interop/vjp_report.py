@@ -39,7 +39,11 @@ class VjpReport(CrossReport):
         told = " ".join(v.text for v in report.verdicts if not v.ok)
         read = dict.fromkeys(re.findall(r"\(\d+\) (\w+)", told))
         lines = [f"{n} of the forward: {model.lines[n]}" for n in read if n in model.lines]
-        return cls(**own, dtypes=dtypes, places=(*(f"{n}: {line}" for n, line in located.items()), *lines))
+        of: dict[str, list[str]] = {}
+        for n, said in located.items():
+            of.setdefault(said, []).append(n)
+        found = [f"{', '.join(names)}: {said}" for said, names in of.items()]
+        return cls(**own, dtypes=dtypes, places=(*found, *lines))
 
     def __str__(self) -> str:
         head = f"crosscheck of {self.name}  {', '.join(self.dtypes)}  sizes {self.sizes}  seed {self.seed}"
