@@ -121,7 +121,9 @@ class _Check:
 
     def __init__(self, f: Any, args: Sequence[Any], forward: Any, axes: Any, seed: int, allow: Sequence[str]):
         if hasattr(f, "derivation"):
-            raise InputError("nx.check_vjp takes a function with a backward pass; for a kernel there is nx.crosscheck(kern, fn)")
+            raise InputError(
+                "nx.check_vjp takes a function with a backward pass; for a kernel there is nx.crosscheck(kern, fn)"
+            )
         custom = custom_vjp_in(f)
         if forward is None and is_torch_function(f):
             raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX")
@@ -158,7 +160,7 @@ class _Check:
         notes = (*self.notes, *dict.fromkeys(report.notes))
         report = replace(report, verdicts=verdicts, notes=notes)
         wrong = [v.tensor for v in verdicts if not v.ok]
-        return VjpReport.of(report, tuple(dtypes), self.f, self.forward.model, located(at, kern, wrong))
+        return VjpReport.of(report, tuple(dtypes), self.f, self.forward.model, d, located(at, kern, wrong))
 
     def _not_returned(self) -> dict[str, float]:
         """Python numbers of which the backward returns None: not differentiated but held, and said."""
@@ -186,7 +188,12 @@ class _Check:
             except Exception as error:  # whatever somebody else's function raises
                 wide = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
         try:
-            at.rule(*([np.asarray(a, np.float32) if a.dtype == float else a for a in x] for x in (drawn.arrays, drawn.cotangents)))
+            at.rule(
+                *(
+                    [np.asarray(a, np.float32) if a.dtype == float else a for a in x]
+                    for x in (drawn.arrays, drawn.cotangents)
+                )
+            )
         except Exception:  # it fails in either: the comparison says how
             return False
         self.notes.append(f"compared in float32: in float64 it fails ({wide})")
@@ -246,7 +253,9 @@ def _with_defaults(f: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
     except ValueError:
         return list(args)
     except TypeError as error:
-        raise InputError(f"nx.check_vjp: {called(f)}{inspect.signature(f)} does not take the arguments given: {error}") from None
+        raise InputError(
+            f"nx.check_vjp: {called(f)}{inspect.signature(f)} does not take the arguments given: {error}"
+        ) from None
     bound.apply_defaults()
     return list(bound.args)
 

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 import numpy as np
 
 from derive.derivation.derivation import Derivation
@@ -40,13 +39,15 @@ class Equations:
     def __call__(self, **arrays: Any) -> tuple[Any, ...]:
         values = self.values(**arrays)
         return tuple(
-            {k: values[t.name] for k, t in declared.items()} if hasattr(declared, "items") else values[declared.name]
+            {k: values[t.name] for k, t in declared.items()} if isinstance(declared, Mapping) else values[declared.name]
             for _, declared in self.derivation.results
         )
 
     def values(self, **arrays: Any) -> dict[str, np.ndarray]:
         """All tensors of the program."""
-        wide = {n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()}
+        wide = {
+            n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()
+        }
         sizes = bind_sizes(self.derivation.program, wide, self.fixed)
         key = tuple(sorted((s.name, n) for s, n in sizes.items()))
         if key not in self._replays:
@@ -85,8 +86,12 @@ class Caller:
             name = self.forward.names[n]
             if name in self.compared and grads[n] is not None:
                 found[name] = grads[n]
-            elif self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n])):
-                self.verdicts[name] = Verdict(name, "not zero", f"the results do not depend on {name}, but yours is not zero")
+            elif (
+                self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n]))
+            ):
+                self.verdicts[name] = Verdict(
+                    name, "not zero", f"the results do not depend on {name}, but yours is not zero"
+                )
         return found
 
     def narrowed(self, arrays: Sequence[Any]) -> list[Any]:

@@ -62,7 +62,9 @@ class Instrumented:
         outer_code = next(c for c in whole.co_consts if isinstance(c, types.CodeType))
         code = next(c for c in outer_code.co_consts if isinstance(c, types.CodeType) and c.co_name == own.name)
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)) | {HOOK: types.CellType(self._seen)}
-        self.run = types.FunctionType(code, f.__globals__, f.__name__, f.__defaults__, tuple(cells[n] for n in code.co_freevars))
+        self.run = types.FunctionType(
+            code, f.__globals__, f.__name__, f.__defaults__, tuple(cells[n] for n in code.co_freevars)
+        )
         self.run.__kwdefaults__ = f.__kwdefaults__
         self.reset({})
 
@@ -82,7 +84,9 @@ def _hooked(s: ast.stmt) -> list[ast.stmt]:
         inner = getattr(s, field, None)
         if inner and not isinstance(s, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             setattr(s, field, [x for t in inner for x in _hooked(t)])
-    targets = s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AugAssign | ast.AnnAssign) else []
+    targets = (
+        s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AugAssign | ast.AnnAssign) else []
+    )
     names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
     extra = [ast.parse(f"{n} = {HOOK}({s.lineno}, {n!r}, {n})").body[0] for n in names]
     for e in extra:
@@ -96,7 +100,13 @@ def _returned(f: ast.FunctionDef) -> list[tuple[int, str]]:
     if not returns:
         return []
     value = returns[-1].value
-    elements = value.elts if isinstance(value, ast.Tuple | ast.List) else value.values if isinstance(value, ast.Dict) else [value]
+    elements = (
+        value.elts
+        if isinstance(value, ast.Tuple | ast.List)
+        else value.values
+        if isinstance(value, ast.Dict)
+        else [value]
+    )
     return [(e.lineno, e.id if isinstance(e, ast.Name) else "") for e in elements if e is not None]
 
 
@@ -139,8 +149,8 @@ class _Search:
         left = wrong = [n for n in names if not self._same(grads.get(n), self.right[n])]
         statements = list(self.code.seen)
         for n, value, said in itertools.islice(self._candidates(statements), TRIES if wrong else 0):
-            grads = self._run({n: value}) if left else None
-            for name in left if grads is not None else ():
+            grads = (self._run({n: value}) if left else None) or {}
+            for name in left:
                 if self._same(grads.get(name), self.right[name]):
                     s = statements[n][0]
                     told[name] = f"{self.code.file}:{s.line}  {s.text}  (right with {said} for {s.name})"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from derive.derivation.derivation import Derivation
 from numerics.checks.report import table
 from numerics.checks.verdicts import CrossReport
 
@@ -22,16 +23,25 @@ class VjpReport(CrossReport):
     ----------
     dtypes : tuple of str
         The precisions that it was compared in.
+    derivation : Derivation
+        The derived product, whose equations the explanations name.
     places : tuple of str
         Where each wrong gradient goes wrong in the backward, and where what an explanation names stands in the forward.
     """
 
     dtypes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    derivation: Derivation | None = None
 
     @classmethod
     def of(
-        cls, report: CrossReport, dtypes: tuple[str, ...], f: Any, model: JaxModel, located: Mapping[str, str]
+        cls,
+        report: CrossReport,
+        dtypes: tuple[str, ...],
+        f: Any,
+        model: JaxModel,
+        d: Derivation,
+        located: Mapping[str, str],
     ) -> VjpReport:
         where = place(f)
         own = {x.name: getattr(report, x.name) for x in fields(CrossReport)}
@@ -43,7 +53,7 @@ class VjpReport(CrossReport):
         for n, said in located.items():
             of.setdefault(said, []).append(n)
         found = [f"{', '.join(names)}: {said}" for said, names in of.items()]
-        return cls(**own, dtypes=dtypes, places=(*found, *lines))
+        return cls(**own, dtypes=dtypes, places=(*found, *lines), derivation=d)
 
     def __str__(self) -> str:
         head = f"crosscheck of {self.name}  {', '.join(self.dtypes)}  sizes {self.sizes}  seed {self.seed}"
@@ -52,4 +62,6 @@ class VjpReport(CrossReport):
         return "\n".join([head, table(["gradient", "differs by", "verdict"], body), *rest, *self.coverage.lines()])
 
     def _said(self, v: Any) -> str:
-        return (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        return (
+            (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        )

@@ -82,10 +82,14 @@ def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> li
     """The gradients that were returned, one or None for each array; ``only`` are the arguments that it returns them of."""
     if not isinstance(returned, tuple | list):
         if len(only) != 1:
-            raise TypeError(f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument")
+            raise TypeError(
+                f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument"
+            )
         returned = (returned,)
     if len(returned) != len(only):
-        raise TypeError(f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)")
+        raise TypeError(
+            f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)"
+        )
     given = dict(zip(only, returned, strict=True))
     whole = args.with_arrays([np.zeros(())] * len(args.places))
     found: list[Any] = []
@@ -96,7 +100,8 @@ def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> li
             found += [None] * count
             continue
         try:
-            found += jax.tree_util.tree_structure(a).flatten_up_to(grad)
+            tree: Structure = jax.tree_util.tree_structure(a)
+            found += tree.flatten_up_to(grad)
         except ValueError as error:
             raise TypeError(f"{what}: the gradient of argument {n} has another structure than it: {error}") from None
     return [found[n] for n in args.places]
@@ -133,7 +138,9 @@ class CustomVjp:
         outs, tree = jax.tree_util.tree_flatten(out)
         cots = iter(cotangents)
         back = [next(cots) if is_float(o) else np.zeros(np.shape(o), jax.dtypes.float0) for o in outs]
-        returned = (code or self.f.bwd)(*(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back))
+        returned = (code or self.f.bwd)(
+            *(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back)
+        )
         only = [n for n in range(len(args)) if n not in self.nondiff]
         grads = spread(returned, self.args, only, self.what)
         return [o for o in outs if is_float(o)], [None if _is_symbolic_zero(g) else g for g in map(_no_float0, grads)]
@@ -153,7 +160,7 @@ class Inside:
     """A function that calls others with rules of their own: their rules at work under ``jax.vjp``."""
 
     what = "backward"
-    code = None
+    code: Callable[..., Any] | None = None
 
     def __init__(self, f: Callable[..., Any], args: Arguments, places: Sequence[int]):
         self._fast = jax.jit(lambda arrays, cots: pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cots))
@@ -195,7 +202,9 @@ class Backward:
             residuals = jax.tree_util.tree_map(lambda a: self.convert(a) if _is_array(a) else a, args)
             tree = None
         cots: Any = [self.convert(c) for c in cotangents]
-        dy = cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
+        dy = (
+            cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
+        )
         return self._spread(code(residuals, dy))
 
     def _spread(self, returned: Any) -> list[Any]:
@@ -285,7 +294,9 @@ def custom_vjp_in(f: Any) -> Any:
 
 
 def is_torch_function(f: Any) -> bool:
-    return isinstance(f, type) and any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__)
+    return isinstance(f, type) and any(
+        c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__
+    )
 
 
 def is_float(x: Any) -> bool:
