@@ -54,7 +54,7 @@ class QuickEvaluator(Evaluator):
         try:
             return super()._matrix(e, free, fixed)
         except np.linalg.LinAlgError:
-            return np.full(self._scope(free, (), fixed).extents, np.nan)
+            return np.full(self.scope(free, (), fixed).extents, np.nan)
 
     def term(self, term: Term, free: Sequence[Index], fixed: Fixed) -> Any:
         term = solved(term)

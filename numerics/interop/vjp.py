@@ -25,7 +25,8 @@ from .vjp_forward import Drawn, Forward, shapes_of
 from .vjp_lines import located
 from .vjp_names import called
 from .vjp_report import VjpReport
-from .vjp_rules import Arguments, Backward, Rule, custom_vjp_in, is_torch_function, rule_of
+from .vjp_rules import Arguments, Backward, Rule, accepted, custom_vjp_in, is_torch_function, rule_of
+from .vjp_torch import in_jax
 
 LARGE = 2_000_000  # grid points of one evaluation: beyond them the arguments' own values are not compared
 AGREES = 1e-8  # of the largest entry: what the derived gradients may differ from JAX's by, in float64
@@ -61,7 +62,8 @@ def check_vjp(
         Arguments of the function (of ``forward``), any pytrees: arrays, of which shapes, dtypes and values count, and
         options (integers, booleans, strings), which stay as they are.  Integer arrays are not differentiated.
     forward : callable, optional
-        What is computed, in plain JAX; without it the function under the ``custom_vjp``.
+        What is computed, in plain JAX, or of torch's tensors by the usual functions of torch; without it the function under
+        the ``custom_vjp``.
     axes : dict, optional
         Names for the axes of arrays, ``{"x": "B T D"}``; see :func:`from_jax`.
     seed : int
@@ -124,13 +126,21 @@ class _Check:
             raise InputError(
                 "nx.check_vjp takes a function with a backward pass; for a kernel there is nx.crosscheck(kern, fn)"
             )
+        if not callable(f):
+            raise InputError(f"nx.check_vjp({f!r}, ...): takes a function with a backward pass; {accepted()}")
+        if forward is not None and not callable(forward):
+            raise InputError(
+                f"nx.check_vjp: forward={forward!r} is no function; it takes the arguments given, in plain JAX"
+            )
         custom = custom_vjp_in(f)
         if forward is None and is_torch_function(f):
-            raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX")
+            raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX or torch")
         plain = forward if forward is not None else custom.fun if custom is not None else f
         given = _with_defaults(plain if custom is None else custom.fun, args)
         options = custom.nondiff_argnums if custom is not None else ()
         self.args = Arguments.of([jax.tree_util.tree_map(_from_torch, a) for a in given], options)
+        if forward is not None and _is_torch(forward, self.args):
+            forward = plain = in_jax(forward)
         keeps = forward is not None and custom is None and not is_torch_function(f) and _keeps(forward, self.args)
         self.rule: Rule = rule_of(f, self.args, forward, keeps)
         keeps = keeps and isinstance(self.rule, Backward)
@@ -267,6 +277,16 @@ def _keeps(forward: Callable[..., Any], args: Arguments) -> bool:
     except Exception:  # told when the definitions are read, with the line
         return False
     return isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple | list | dict)
+
+
+def _is_torch(f: Callable[..., Any], args: Arguments) -> bool:
+    """Whether a plain function takes torch's tensors: JAX's arrays it does not, and it names torch or takes stand-ins."""
+    names = [*getattr(getattr(inspect.unwrap(f), "__code__", None), "co_names", ())]
+    for takes in (f, in_jax(f)):
+        with contextlib.suppress(Exception):  # whatever somebody else's function raises
+            jax.eval_shape(lambda *a, takes=takes: takes(*args.with_arrays(a)), *shapes_of(args))
+            return takes is not f
+    return "torch" in names
 
 
 def _from_torch(x: Any) -> Any:

@@ -257,8 +257,6 @@ class TorchFunction:
 
 def rule_of(f: Any, args: Arguments, forward: Callable[..., Any] | None, keeps: bool) -> Rule:
     """The kind of a backward pass that somebody wrote."""
-    if not callable(f):
-        raise InputError(f"nx.check_vjp({type(f).__name__}, ...): takes a function with a backward pass; {_accepted()}")
     custom = custom_vjp_in(f)
     if custom is not None:
         return CustomVjp(custom, args)
@@ -268,7 +266,7 @@ def rule_of(f: Any, args: Arguments, forward: Callable[..., Any] | None, keeps: 
     if _binds(f, count) and has_rules(lambda *a: f(*args.with_arrays(a)), args.arrays):
         return Inside(f, args, [n for n, a in enumerate(args.arrays) if is_float(a)])
     if forward is None:
-        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {_accepted()}")
+        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {accepted()}")
     if not _binds(f, 2):
         raise InputError(
             f"nx.check_vjp: {called(f)}{_signature(f)} with forward= is called as backward(residuals, dy), with the "
@@ -277,7 +275,7 @@ def rule_of(f: Any, args: Arguments, forward: Callable[..., Any] | None, keeps: 
     return Backward(f, forward, args, keeps)
 
 
-def _accepted() -> str:
+def accepted() -> str:
     return (
         "accepted: a jax.custom_vjp function, a function that calls one, and with forward= in plain JAX a "
         "torch.autograd.Function or a function backward(residuals, dy)"

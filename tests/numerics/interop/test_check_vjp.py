@@ -111,6 +111,32 @@ def test_torch_function():
         nx.check_vjp(Cube, torch.randn(4, 3))
 
 
+def test_a_forward_in_torch_gives_its_names():
+    torch = pytest.importorskip("torch")
+
+    class Norm(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, g):
+            r = torch.rsqrt((x**2).mean(-1, keepdim=True) + 1e-3)
+            ctx.save_for_backward(x, g, r)
+            return x * r * g
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, g, r = ctx.saved_tensors
+            dxhat = dy * g
+            return r * (dxhat - x * r * (dxhat * x * r).sum(-1, keepdim=True)), (dy * x * r).sum(0)
+
+    def norm(x, g):
+        xhat = x * torch.rsqrt((x**2).mean(-1, keepdim=True) + 1e-3)
+        return xhat * g
+
+    report = nx.check_vjp(Norm, torch.randn(4, 6), torch.randn(6), forward=norm)
+    assert report["g"].ok and "1/I is missing" in report["x"].text and "xhat" in report["x"].text
+    with pytest.raises(dv.UnsupportedError, match="forward= calls torch's sort; accepted are"):
+        nx.check_vjp(Norm, torch.randn(4, 6), torch.randn(6), forward=lambda x, g: torch.sort(x)[0] * g)
+
+
 def test_lengths_that_are_not_accepted_are_said():
     def bwd(x, dy):
         return (3 * x.reshape(2, 3) ** 2 * dy,)
