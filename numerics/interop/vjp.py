@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from derive.language.errors import UnsupportedError
 from numerics.checks.answers import to_numpy
 from numerics.checks.crosscheck import crosscheck
 from numerics.checks.custom_rules import narrows, pulled_back
@@ -280,13 +281,16 @@ def _keeps(forward: Callable[..., Any], args: Arguments) -> bool:
 
 
 def _is_torch(f: Callable[..., Any], args: Arguments) -> bool:
-    """Whether a plain function takes torch's tensors: JAX's arrays it does not, and it names torch or takes stand-ins."""
-    names = [*getattr(getattr(inspect.unwrap(f), "__code__", None), "co_names", ())]
+    """Whether a plain function takes torch's tensors: JAX's arrays it does not take, and stand-ins it does."""
     for takes in (f, in_jax(f)):
-        with contextlib.suppress(Exception):  # whatever somebody else's function raises
+        try:
             jax.eval_shape(lambda *a, takes=takes: takes(*args.with_arrays(a)), *shapes_of(args))
             return takes is not f
-    return "torch" in names
+        except UnsupportedError:
+            return True  # of a function of torch that has no meaning here, told when the definitions are read
+        except Exception:  # whatever somebody else's function raises, told then too
+            continue
+    return False
 
 
 def _from_torch(x: Any) -> Any:
