@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from derive.derivation.derivation import Derivation
@@ -27,7 +28,7 @@ from .vjp_calls import Caller, Equations
 
 NEAR = 1e-7  # of the largest entry, in float64: what is the same
 NEAR_NARROW = 1e-3
-TRIES = 150  # runs of the backward
+TRIES = 60  # runs of the backward
 DRAWS = 12  # at which a gradient may be wrong first
 HOOK = "__derive_seen__"
 
@@ -94,9 +95,17 @@ def _hooked(s: ast.stmt) -> list[ast.stmt]:
     return [s, *extra]
 
 
+def _own(f: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function without those of functions inside it."""
+    for n in ast.iter_child_nodes(f):
+        yield n
+        if not isinstance(n, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _own(n)
+
+
 def _returned(f: ast.FunctionDef) -> list[tuple[int, str]]:
     """Line and name ("" of an expression) of each element of what is returned last."""
-    returns = [n for n in ast.walk(f) if isinstance(n, ast.Return) and n.value is not None]
+    returns = [n for n in _own(f) if isinstance(n, ast.Return) and n.value is not None]
     if not returns:
         return []
     value = returns[-1].value
@@ -162,7 +171,8 @@ class _Search:
     def _run(self, swap: Mapping[int, Any]) -> dict[str, Any] | None:
         self.code.reset(swap)
         try:
-            grads = self.call.rule.by(self.code.run, self.arrays, self.cotangents)
+            with jax.disable_jit():  # loops are run, not compiled anew each time
+                grads = self.call.rule.by(self.code.run, self.arrays, self.cotangents)
             return {n: None if g is None else to_numpy(g) for n, g in zip(self.call.forward.names, grads, strict=True)}
         except Exception:  # a value put in the place of another need not fit what follows
             return None

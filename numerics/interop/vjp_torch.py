@@ -58,7 +58,7 @@ def _call(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         raise UnsupportedError(
             f"nx.check_vjp: forward= calls torch's {name}; accepted are {', '.join(sorted(_TABLE))}, or a forward in plain JAX"
         )
-    out = function(*_arrays(args), **{k: _arrays(v) for k, v in kwargs.items()})
+    out = function(*_arrays(args), **{k: _arrays(v) for k, v in kwargs.items() if k != "inplace"})
     return jax.tree_util.tree_map(lambda a: Standin(a) if hasattr(a, "dtype") else a, out)
 
 
