@@ -297,7 +297,7 @@ class Drawing:
     def values(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
         """Zeros, ties, large numbers, the first label and the last."""
         finite = self.finite(first.sizes)
-        inputs = [t for t in self.program.inputs if t.name in self.names]
+        inputs = [t for t in self.program.inputs if t.name in self.names and t.name not in self.held]
         tells = self._tells(first)
         for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, tells, seed):
             yield self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name)
