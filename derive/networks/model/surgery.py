@@ -27,7 +27,7 @@ def regrown(model: Network, head: Layer | Sequence, after: str | None = None) ->
     """See :meth:`derive.Model.with_head`."""
     plan = model._plan
     cut = _cut(model, after)
-    layers = _named(as_layers([head] if isinstance(head, Layer) else head), set(plan.names.values()))
+    layers = _named(as_layers(head if isinstance(head, Sequence) else [head]), set(plan.names.values()))
     made: dict[Node, Node] = {}
     copies: dict[Layer, Layer] = {}
     for node in ordered([cut]):
@@ -73,6 +73,8 @@ def _named(layers: Sequence[Layer], taken: set[str]) -> list[Layer]:
     """New layers by names that the old network does not have: ``head_1``, ``head_2``."""
     found: list[Layer] = []
     for layer in layers:
+        if not isinstance(layer, Layer):
+            raise DeriveError(f"with_head: {layer.name} is a model; accepted are layers, so give those of its own")
         if layer.name in taken:
             raise DeriveError(
                 f"with_head: the network has a layer {layer.name!r} already; give the new one another name"
