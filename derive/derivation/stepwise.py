@@ -164,7 +164,7 @@ class _Steps:
             for q in node.binders:
                 if same_size(q.size, self.size) and any(q in r.free_symbols for r in self._varying_reads(node.body)):
                     self._check_causal(t, node, q, letter)
-        mapping: dict[Basic, Expr] = {r: self.read(t, r, letter) for r in e.atoms(Read)}
+        mapping: dict[Basic, Expr] = {r: self.read(t, r, letter) for r in sorted(e.atoms(Read), key=str)}
         if any(letter in a.free_symbols for a in replaced(e, dict.fromkeys(mapping, Integer(0))).atoms(Index)):
             mapping[letter] = self.position(self.size)[()]
         return replaced(e, mapping)

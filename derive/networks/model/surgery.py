@@ -1,12 +1,13 @@
-"""Networks made of others: the same network up to a layer, with another head."""
+"""Networks made of others: the same network up to a layer, with another head; or for inputs of other sizes."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from derive.language.errors import DeriveError
+from derive.language.errors import DeriveError, ShapeError
 from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import ordered
 
@@ -92,3 +93,39 @@ def _called(layer: Layer, name: str) -> Layer:
     made = copy.copy(layer)
     made.name = name
     return made
+
+
+def resized(model: Network, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """The same network, of the same parameters, for inputs of other shapes: its definitions at these sizes.
+
+    ``shapes`` are those of one example, by the names of the inputs.
+
+    Raises
+    ------
+    DeriveError
+        From the layer that does not allow it, or for a parameter whose shape depends on these sizes.
+    """
+    plan = model._plan
+    made: dict[Node, Node] = {}
+    for node in plan.nodes:
+        if node.layer is None:
+            given = {**node.given, "shape": tuple(shapes.get(node.given["name"], node.given["shape"]))}
+            made[node] = Node(None, (), given)
+        else:
+            made[node] = Node(node.layer, tuple(made[n] for n in node.of), within=node.within)
+    other = replace(
+        plan,
+        inputs=tuple(made[n] for n in plan.inputs),
+        nodes=tuple(made.values()),
+        outputs={name: made[n] for name, n in plan.outputs.items()},
+    )
+    found = object.__new__(type(model))
+    vars(found).update(vars(model), _plan=other)
+    found.training, found.inference = other.connect()
+    for name, p in model.parameters.items():
+        if found.parameters[name].shape != p.shape:
+            said = ", ".join(f"{n} {('B', *s)}" for n, s in shapes.items()).replace("'", "")
+            raise ShapeError(
+                f"{model.name} for {said}: {name} would have shape {found.parameters[name].shape}, and it has {p.shape}"
+            )
+    return found
