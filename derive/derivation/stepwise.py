@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sympy import Basic, Eq, Expr, Integer, Piecewise, expand
+from sympy import Basic, Dummy, Eq, Expr, Integer, Piecewise, expand
 
 from derive.language.define import block, define
 from derive.language.errors import UnsupportedError
@@ -165,7 +165,7 @@ class _Steps:
                 if same_size(q.size, self.size) and any(q in r.free_symbols for r in self._varying_reads(node.body)):
                     self._check_causal(t, node, q, letter)
         mapping: dict[Basic, Expr] = {r: self.read(t, r, letter) for r in sorted(e.atoms(Read), key=str)}
-        if any(letter in a.free_symbols for a in replaced(e, dict.fromkeys(mapping, Integer(0))).atoms(Index)):
+        if letter in replaced(e, {r: Dummy(real=True) for r in mapping}).free_symbols:
             mapping[letter] = self.position(self.size)[()]
         return replaced(e, mapping)
 
