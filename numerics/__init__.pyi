@@ -30,6 +30,8 @@ from .errors import SizeError as SizeError
 from .interop.gradients import value_and_grad as value_and_grad
 from .interop.model import JaxModel as JaxModel
 from .interop.model import from_jax as from_jax
+from .interop.torch_model import TorchModel as TorchModel
+from .interop.torch_model import from_torch as from_torch
 from .kernel.compile import compile as compile
 from .kernel.kernel import Kernel as Kernel
 from .minimize import NewtonError as NewtonError
