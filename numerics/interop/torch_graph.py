@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -223,8 +224,10 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
     """
     import torch
 
+    said_elsewhere = logging.getLogger("torch._subclasses.fake_tensor")  # it prints what it raises
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        before, said_elsewhere.disabled = said_elsewhere.disabled, True
         try:
             return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
         except DeriveError:
@@ -235,6 +238,8 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
                 f"nx.from_torch: torch.export cannot read the module: {type(error).__name__}: {said[:400]}; accepted: "
                 f"modules whose operations do not depend on values"
             ) from error
+        finally:
+            said_elsewhere.disabled = before
 
 
 def identifier(name: str) -> str:
