@@ -18,8 +18,10 @@ NAMES = {
     "interop.gradients": "value_and_grad",
     # evidence
     "checks.verify": "verify",
-    "checks.crosscheck": "CrossReport assert_gradients crosscheck",
+    "checks.crosscheck": "CrossReport crosscheck",
     "checks.report": "Report",
+    "interop.vjp": "assert_gradients check_vjp",
+    "interop.vjp_report": "VjpReport",
     # training
     "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",
     "training.init": "init",

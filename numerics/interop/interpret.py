@@ -266,6 +266,12 @@ class Interpreter:
                 e = next(a for a in e.args if not affine.sizes_only(a))
                 continue
             break
+        if isinstance(e, Piecewise) and all(r.tensor.dtype == "int" for r in e.atoms(Read)):
+            raise refuse(
+                op,
+                f"the index {e} puts other labels in the place of some, and no range is known of those given; accepted: "
+                f"labels in range everywhere, and a weight of 0 for those that do not count",
+            )
         if isinstance(e, Read) and e.tensor.is_input:
             self.below.setdefault(e.tensor.name, size)
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):

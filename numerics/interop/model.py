@@ -39,6 +39,8 @@ class JaxModel:
         Inputs and definitions by name.
     wrt : tuple of Tensor
         The arrays of the arguments that ``argnums`` names, in the order of their structure.
+    constants : dict of str to array
+        Arrays that the function holds itself, by the names of the inputs that stand for them.
     bound : tuple of str
         The axes whose lengths the function decides something by, as "x axis 1 = 12".
     conventions, notes : list of str
@@ -133,7 +135,7 @@ class JaxModel:
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
-        self._constants = new.arrays
+        self.constants = new.arrays
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
         self.tensors = {name: t for name, t in new.names.items() if t is not None}
         self.conventions = list(new.conventions)
@@ -161,7 +163,7 @@ class JaxModel:
         given = {t.name: x for t, x in zip(self._inputs, flat, strict=True) if t is not None}
         if self._random:
             given |= zip((t.name for t in self._random), self._draw(flat), strict=True)
-        return {name: x for name, x in (given | self._constants).items() if name in read}
+        return {name: x for name, x in (given | self.constants).items() if name in read}
 
     def _draw(self, flat: Sequence[Any]) -> list[Any]:
         """The values drawn from the keys, at the lengths of the arguments."""

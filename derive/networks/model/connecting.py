@@ -118,7 +118,7 @@ class Plan:
 
 
 def _place(name: str, layer: Layer, x: Any, new: Builder, shared: bool) -> Placed:
-    new.enter(name, layer.trainable)
+    new.enter(name, layer.trainable).names[layer] = name
     try:
         output = layer.connect(x, new)
     except DeriveError as e:

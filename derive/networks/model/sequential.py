@@ -78,10 +78,11 @@ class Sequential(Model):
 
     def to_dict(self) -> dict:
         """The network as plain data; see :meth:`Model.to_dict`."""
+        names = {p.layer: p.name for p in self.layers}
         return {
             "name": self.name,
             "input_shape": list(self.shape(self.input)[1:]),
-            "layers": [layer_config(p.layer, p.name) for p in self.layers],
+            "layers": [layer_config(p.layer, p.name, names) for p in self.layers],
         }
 
     @classmethod
