@@ -173,6 +173,12 @@ class Interpreter:
         self.names[name] = made
         return made
 
+    def forget(self, name: str, instead: str) -> None:
+        """A definition goes by another name."""
+        del self.names[name]
+        if name in self.lines:
+            self.lines[instead] = self.lines.pop(name)
+
     def free(self, name: str) -> str:
         """The name, or with a number if it is taken."""
         return numbered(name, self.names, "_" if name[-1:].isdigit() else "")

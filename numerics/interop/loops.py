@@ -54,8 +54,8 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     finally:
         new.loop = None
     made = loop.close() if loop.heads else {}
-    for head, tensor in made.items():
-        new.names[head.name] = tensor
+    for head in loop.heads:
+        new.names[head.name] = made[head]
     return _outside(new, op, outs, results, carried, t, step, made, starts, length)
 
 
@@ -108,10 +108,16 @@ def _close(
     results: dict[int, Value] = {}
     for n in heads:
         value = outs[n]
+        flat = [i for a in value.axes for i in a if i.size != 1]
+        renamed = loop.renamed(value.body, flat, heads[n])
+        if renamed is not None:
+            new.forget(value.body.tensor.name, heads[n].name)
+            results[n] = Value(value.axes, renamed, "float")
+            continue
         head = heads[n]
         idx = tuple(parts_of([i.size for i in a]) for a in starts[n].axes)
         flat = [i for a in idx for i in a if i.size != 1]
-        body = value.at([merged(a) for a in idx])
+        body = value.at([merged(a) for a in idx]).xreplace(loop.instead)
         mapping = dict(zip(flat, head.indices[1:], strict=True)) | {t: loop.letter}
         taken = {i.name for i in head.indices}
         body = new.lettered(put(body, mapping), taken)

@@ -60,6 +60,8 @@ def frames_of(eqn: Any, outer: tuple[Frame, ...]) -> tuple[Frame, ...]:
         if (f.file, f.function) in known:
             break
         inner.append(f)
+        if any(f.file == file and f.function.startswith(f"{function}.<locals>.") for file, function in known):
+            break  # a function that stands in one of them; what JAX keeps of a deep stack may end there
     else:
         inner = []
     return (*inner, *outer)
