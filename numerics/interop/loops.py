@@ -51,6 +51,10 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     try:
         outs = new.run(body, [*outer, *carries, *each])
         results = _close(new, loop, op, outs, starts, carries, heads, carried, t)
+        for n, var in enumerate(body.outs[carried:], carried):  # a carry that is stacked too
+            same = next((k for k in heads if body.outs[k] is var), None)
+            if same is not None:
+                results[n] = results[same]
     finally:
         new.loop = None
     made = loop.close() if loop.heads else {}
@@ -82,7 +86,7 @@ def _before(
 
 def _carry_name(op: Op, n: int) -> str:
     """The name of a carry: what the body's author calls it, where it can be seen."""
-    for frame in op.frames:
+    for frame in () if op.frames and op.frames[0].is_row else op.frames:
         _, names = statement(frame)
         names = tuple(x for x in names if x and x.isidentifier() and x != "_")
         if names and not frame.is_library:

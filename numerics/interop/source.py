@@ -36,6 +36,11 @@ class Frame:
         return self.library or self.file.startswith((*_LIBRARIES, _ROWS))
 
     @property
+    def is_row(self) -> bool:
+        """Whether it is in the table of torch's operations, which names what a module's author cannot."""
+        return self.file.startswith(_ROWS)
+
+    @property
     def shown(self) -> str:
         return f"{Path(self.file).name}:{self.line}" if self.line else f"module {self.file.strip('<>')}"
 

@@ -82,7 +82,9 @@ def _reshape(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(tuple(axes), v.at(at), v.kind)
 
 
-def _refined(old: Sequence[Expr], new: Sequence[Expr]) -> tuple[list[tuple[Index, ...]], list[tuple[Index, ...]]] | None:
+def _refined(
+    old: Sequence[Expr], new: Sequence[Expr]
+) -> tuple[list[tuple[Index, ...]], list[tuple[Index, ...]]] | None:
     """Both shapes in parts that they have in common: of (B, 8) and (2*B, 4) those are B, 2 and 4."""
     parts: tuple[list[list[Index]], list[list[Index]]] = ([[] for _ in old], [[] for _ in new])
     n, m = len(old) - 1, len(new) - 1

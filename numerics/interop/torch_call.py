@@ -124,7 +124,10 @@ class Call:
             auto = torch.export.Dim.AUTO
             self.specs = tuple(
                 torch.utils._pytree.tree_map(
-                    lambda x: dict.fromkeys(range(x.ndim), auto) if isinstance(x, torch.Tensor) else None, a
+                    lambda x: (
+                        {n: auto for n, m in enumerate(x.shape) if m > 1} if isinstance(x, torch.Tensor) else None
+                    ),
+                    a,
                 )
                 for a in self.args
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import re
 import warnings
@@ -13,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from derive.language.errors import DeriveError, UnsupportedError
+from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
 from .aten import losses, pointwise, products, recurrent, shapes, windows  # noqa: F401  their rows enter the table
@@ -28,6 +30,7 @@ _OF_DTYPE = {
     *("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
     *("arange", "scalar_tensor", "to", "_to_copy", "type_as"),
 }
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range", "_guards_fn")
 _VIEWS = {
     *("view", "reshape", "_unsafe_view", "transpose", "permute", "slice", "select", "squeeze", "unsqueeze", "expand"),
@@ -105,7 +108,7 @@ class Graph:
         stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
         path = stack[-1][0] if stack else ""
         if not path or path == "loss":
-            return tuple(found)
+            return tuple(found) or (Frame(f"<{path or 'loss'}>", 0, "loss"),)
         first = next((n for n, f in enumerate(found) if not f.is_library), len(found))
         named = any(statement(f)[1] for f in found[first:])
         if named and not (len(stack) > 1 and "torch.nn.modules" in stack[-2][1]):
@@ -178,6 +181,8 @@ class Graph:
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
         args = self._value(env, node.args)
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
+        if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
+            args[1] = None  # zeros of the hidden size, which the weights say
         if base in _OF_DTYPE:
             kwargs["dtype"] = self._dtype(node.meta["val"].dtype)
         if base in ("cross_entropy_loss", "nll_loss_nd", "nll_loss", "nll_loss2d"):
@@ -224,14 +229,12 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
     """
     import torch
 
-    said_elsewhere = logging.getLogger("torch._subclasses.fake_tensor")  # it prints what it raises
-    with warnings.catch_warnings():
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        before, said_elsewhere.disabled = said_elsewhere.disabled, True
+        logging.disable(logging.ERROR)  # torch prints what it raises
         try:
             return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
-        except DeriveError:
-            raise
         except Exception as error:
             said = " ".join(str(error).split())
             raise InputError(
@@ -239,7 +242,7 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
                 f"modules whose operations do not depend on values"
             ) from error
         finally:
-            said_elsewhere.disabled = before
+            logging.disable(before)
 
 
 def identifier(name: str) -> str:
@@ -276,6 +279,12 @@ def _base(node: Any) -> str:
 def _writes(node: Any) -> bool:
     schema = getattr(node.target, "_schema", None)
     return schema is not None and schema.is_mutable and schema.name.endswith("_") and not schema.name.endswith("__")
+
+
+def _is_zero(states: Any) -> bool:
+    """Whether the states before the start are made as zeros."""
+    each = states if isinstance(states, list | tuple) else [states]
+    return all(_base(n) == "zeros" for n in each)
 
 
 def _is_own(node: Any) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from derive.language.errors import UnsupportedError
 from derive.language.naming import numbered
@@ -26,6 +25,13 @@ class TorchModel(JaxModel):
     names : dict of str to str
         For each name in the state dictionary that of its tensor here.
     """
+
+    kinks = {
+        "max": "at a tie the first argument has the gradient, as of torch.clamp; torch.maximum gives half to each",
+        "min": "at a tie the first argument has the gradient, as of torch.clamp; torch.minimum gives half to each",
+        "reduce_max": "among equal maxima the first has the gradient; torch.amax gives each an equal part",
+        "reduce_min": "among equal minima the first has the gradient; torch.amin gives each an equal part",
+    }
 
     def __init__(self, module: Any, args: Sequence[Any], loss: Any, dynamic_shapes: Any, wrt: Any):
         self.module = module

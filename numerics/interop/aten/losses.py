@@ -199,3 +199,44 @@ def cosine_embedding(x1: Array, x2: Array, target: Array, margin: float = 0.0, r
     similarity = cosine_similarity(x1, x2, -1)
     losses = jnp.where(target == 1, 1 - similarity, jax.nn.relu(similarity - margin))
     return reduced(losses, reduction)
+
+
+def _distance(a: Array, b: Array, p: float, eps: float) -> Array:
+    if p != 2:
+        raise NotCovered(f"a distance of order p={p:g}; accepted: p=2")
+    return jnp.sqrt(jnp.sum((a - b + eps) ** 2, axis=-1))
+
+
+@aten("pairwise_distance")
+def pairwise_distance(a: Array, b: Array, p: float = 2, eps: float = 1e-6, keepdim: bool = False) -> Array:
+    found = _distance(a, b, p, eps)
+    return found[..., None] if keepdim else found
+
+
+@aten("triplet_margin_loss")
+def triplet_margin(
+    anchor: Array,
+    positive: Array,
+    negative: Array,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: int = MEAN,
+) -> Array:
+    near, far = _distance(anchor, positive, p, eps), _distance(anchor, negative, p, eps)
+    if swap:
+        far = jnp.minimum(far, _distance(positive, negative, p, eps))
+    return reduced(jax.nn.relu(margin + near - far), reduction)
+
+
+@aten("multi_margin_loss")
+def multi_margin(
+    input: Array, target: Array, p: float = 1, margin: float = 1, weight: Array | None = None, reduction: int = MEAN
+) -> Array:
+    if weight is not None or input.ndim != 2:
+        raise NotCovered("weights, or an input without a batch; accepted: input of shape (N, C) without weight")
+    hit = of_class(input, target)[:, None]
+    others = target[:, None] != jnp.arange(input.shape[1])
+    losses = jnp.sum(jnp.where(others, jax.nn.relu(margin - hit + input) ** int(p), 0.0), axis=1) / input.shape[1]
+    return reduced(losses, reduction)

@@ -160,6 +160,13 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     return jnp.where(x >= 0, x, negative_slope * x)
 
 
+@aten("rrelu")
+def rrelu(x: Array, lower: float = 0.125, upper: float = 1 / 3, training: bool = False, generator: Any = None) -> Array:
+    if training:
+        raise NotCovered("rrelu in training mode draws its slopes; accepted: module.eval()")
+    return leaky_relu(x, (lower + upper) / 2)
+
+
 @aten("elu")
 def elu(x: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Array:
     found = jnp.where(x > 0, x, alpha * (jnp.exp(input_scale * x) - 1))
@@ -232,11 +239,6 @@ def softmax(x: Array, dim: int, dtype: Any = None) -> Array:
 @aten("log_softmax", "_log_softmax")
 def log_softmax(x: Array, dim: int, dtype: Any = None) -> Array:
     return jax.nn.log_softmax(x, axis=dim)
-
-
-@aten("softmin")
-def softmin(x: Array, dim: int) -> Array:
-    return jax.nn.softmax(-x, axis=dim)
 
 
 @aten("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")

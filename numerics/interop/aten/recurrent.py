@@ -52,7 +52,7 @@ def relu_step(x: Array, state: State, w_ih: Array, w_hh: Array, b_ih: Array | No
 def _layers(
     step: Callable[..., State],
     x: Array,
-    states: Sequence[Array],
+    states: Sequence[Array | None],
     params: Sequence[Array],
     has_biases: bool,
     num_layers: int,
@@ -75,7 +75,8 @@ def _layers(
         for way in range(ways):
             n = layer * ways + way
             own = [*params[n * per : (n + 1) * per], None, None][:4]
-            start = tuple(s[n] for s in states)
+            zero = jnp.zeros((*x.shape[1:-1], own[1].shape[1]), x.dtype)
+            start = tuple(zero if s is None else s[n] for s in states)
 
             def body(state: State, x_t: Array, own: Any = own) -> tuple[State, Array]:
                 state = step(x_t, state, *own)
@@ -91,8 +92,8 @@ def _layers(
 
 
 @aten("lstm.input")
-def lstm(x: Array, hx: Sequence[Array], params: Sequence[Array], *options: Any) -> tuple[Array, ...]:
-    return _layers(lstm_step, x, hx, params, *options)
+def lstm(x: Array, hx: Sequence[Array] | None, params: Sequence[Array], *options: Any) -> tuple[Array, ...]:
+    return _layers(lstm_step, x, hx or (None, None), params, *options)
 
 
 def _one_state(step: Callable[..., State]) -> Any:

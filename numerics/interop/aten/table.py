@@ -6,6 +6,7 @@ Its local names become the names of definitions where the author of a module gav
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -52,6 +53,11 @@ def refuse(name: str, shapes: str, frames: tuple[Frame, ...], why: str = "") -> 
     base = name.split(".")[0]
     if base in NOISE:
         why = why or "noise is an input: draw it outside and give the tensor as an argument"
-    known = sorted({n.split(".")[0] for n in ATEN})
-    why = why or REASONS.get(base, "it is not in the table; accepted are " + ", ".join(known))
+    near = difflib.get_close_matches(base, {n.split(".")[0] for n in ATEN}, 3)
+    also = f"; near it are {', '.join(near)}" if near else ""
+    why = why or REASONS.get(
+        base,
+        f"it is not in the table, which has the elementwise functions, products, reductions, views, convolutions, pools, "
+        f"normalisations, recurrent layers, attention and losses of torch.nn{also}",
+    )
     raise UnsupportedError(f"nx.from_torch: aten.{name} of {shapes}{where}: {why}")

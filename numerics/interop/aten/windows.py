@@ -291,11 +291,3 @@ def group_norm(
     var = jnp.mean((grouped - mean) ** 2, over, keepdims=True)
     normed = ((grouped - mean) * lax.rsqrt(var + eps)).reshape(x.shape)
     return _affine(normed, *(None if p is None else over_axis(p, 1, x.ndim) for p in (weight, bias)))
-
-
-@aten("local_response_norm")
-def local_response_norm(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
-    width = [size if n == 1 else 1 for n in range(x.ndim)]
-    pads = [(size // 2, (size - 1) // 2) if n == 1 else (0, 0) for n in range(x.ndim)]
-    around = lax.reduce_window(x**2, 0.0, lax.add, width, [1] * x.ndim, pads) / size
-    return x / (k + alpha * around) ** beta
