@@ -14,7 +14,7 @@ from .axes import runs
 from .flat import Op
 from .interpret import Interpreter
 from .table import primitive, refuse
-from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix, split
+from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix
 
 
 def _plain(op: Op, at: Any, n: int = 0) -> Value:

@@ -13,8 +13,8 @@ from derive.language.naming import numbered
 from numerics.errors import InputError
 
 from .model import JaxModel
-from .torch_graph import Given, Graph, array, identifier
 from .torch_call import Call
+from .torch_graph import Given, Graph, array, identifier
 
 
 class TorchModel(JaxModel):
