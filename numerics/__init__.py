@@ -14,13 +14,17 @@ NAMES = {
     "kernel.kernel": "Kernel",
     # functions that exist already
     "interop.model": "JaxModel from_jax",
+    "interop.torch_model": "TorchModel from_torch",
     "interop.gradients": "value_and_grad",
     # evidence
     "checks.verify": "verify",
-    "checks.crosscheck": "CrossReport assert_gradients crosscheck",
+    "checks.crosscheck": "CrossReport crosscheck",
     "checks.report": "Report",
+    "interop.vjp": "assert_gradients check_vjp",
+    "interop.vjp_report": "VjpReport",
     # training
     "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",
+    "training.generate": "generate",
     "training.init": "init",
     "training.loading": "load",
     # without gradients, and with second ones

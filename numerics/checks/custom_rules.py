@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +37,59 @@ def differing(f: Callable[..., Any], args: Sequence[Any], places: Sequence[int])
         if not wrong:
             break
     return wrong
+
+
+def has_rules(f: Callable[..., Any], args: Sequence[Any]) -> bool:
+    """Whether a function of arrays calls one with a backward pass of its own; no where JAX cannot trace it."""
+    try:
+        closed = jax.make_jaxpr(f)(*args)
+    except Exception:  # whatever a function that is not JAX's raises
+        return False
+    return any(e.primitive.name.startswith("custom_vjp_call") for e in _operations(closed.jaxpr))
+
+
+def narrows(f: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function computes in less than float64 what it is given in float64; no where JAX cannot trace it."""
+    try:
+        closed = jax.make_jaxpr(f)(*args)
+    except Exception:  # whatever a function that is not JAX's raises
+        return False
+    return any(
+        e.primitive.name == "convert_element_type"
+        and jnp.issubdtype(e.invars[0].aval.dtype, jnp.float64)
+        and jnp.issubdtype(e.params["new_dtype"], jnp.floating)
+        and jnp.finfo(e.params["new_dtype"]).bits < 64
+        for e in _operations(closed.jaxpr)
+    )
+
+
+def _operations(jaxpr: Any) -> Iterator[Any]:
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for inner in jax.tree_util.tree_leaves(list(eqn.params.values()), is_leaf=lambda x: hasattr(x, "jaxpr")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from _operations(inner)
+
+
+def pulled_back(
+    f: Callable[..., Any], args: Sequence[Any], places: Sequence[int], cotangents: Sequence[Any], rules: bool = True
+) -> tuple[list[Any], list[Any]]:
+    """The float results of a function of arrays, and the products of cotangents with its Jacobians, by autodiff.
+
+    ``rules`` says whether custom rules count, or what is computed.
+    """
+    closed = jax.make_jaxpr(f)(*args)
+
+    def floats(*some: Any) -> list[Any]:
+        every = list(args)
+        for place, a in zip(places, some, strict=True):
+            every[place] = a
+        outs = jax.tree_util.tree_leaves(f(*every)) if rules else _plain(closed.jaxpr, closed.consts, every)
+        return [o for o in outs if jnp.issubdtype(o.dtype, jnp.floating)]
+
+    outs, pull = jax.vjp(floats, *(args[n] for n in places))
+    return outs, list(pull([jnp.asarray(c, o.dtype) for c, o in zip(cotangents, outs, strict=True)]))
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

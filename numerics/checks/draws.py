@@ -7,7 +7,7 @@ starts at zero is not zero any more.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from numerics.reference.sampling import TELLING, draw, draw_sample, draw_sizes, 
 from .coverage import Seen
 from .regimes import free_floats, value_regimes
 from .replay import Replay, points
-from .rounding import moved, scales
+from .rounding import is_float, moved, scales
 from .steering import Steering
 
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
@@ -63,9 +63,21 @@ class Draw:
 
 
 class Drawing:
-    """Draws for one derivation; ``names`` are the inputs that a kernel takes, ``targets`` what must be finite."""
+    """Draws for one derivation.
 
-    def __init__(self, d: Derivation, program: Program, names: list[str], fixed: dict[Size, int], targets: list[str]):
+    ``names`` are the inputs that a kernel takes, ``targets`` what must be finite, ``held`` arrays that stay as they are.
+    """
+
+    def __init__(
+        self,
+        d: Derivation,
+        program: Program,
+        names: list[str],
+        fixed: dict[Size, int],
+        targets: list[str],
+        held: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.held = {n: a.astype(float) if is_float(a) else a for n, a in (held or {}).items()}
         self.d, self.program, self.names, self.fixed, self.targets = d, program, names, fixed, targets
         self.instead = ""  # why other sizes were taken than the usual ones
         self._replays: dict[tuple, Replay] = {}
@@ -238,6 +250,7 @@ class Drawing:
         return self._of(sample.arrays, sizes, text)
 
     def _of(self, arrays: dict[str, np.ndarray], sizes: Any, text: str, kind: str = "", regime: str = "") -> Draw:
+        arrays = {**arrays, **self.held}
         passed = {n: arrays[n] for n in self.names}
         return Draw(dict(sizes), dict(arrays), passed, text, kind=kind, regime=regime)
 
@@ -284,7 +297,7 @@ class Drawing:
     def values(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
         """Zeros, ties, large numbers, the first label and the last."""
         finite = self.finite(first.sizes)
-        inputs = [t for t in self.program.inputs if t.name in self.names]
+        inputs = [t for t in self.program.inputs if t.name in self.names and t.name not in self.held]
         tells = self._tells(first)
         for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, tells, seed):
             yield self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name)

@@ -20,7 +20,7 @@ from numerics.errors import InputError
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
 from .arguments import axes_of_arguments, names_of
 from .flat import flatten
-from .interpret import Interpreter, reading
+from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
 from .sizes import Sizes
@@ -39,11 +39,15 @@ class JaxModel:
         Inputs and definitions by name.
     wrt : tuple of Tensor
         The arrays of the arguments that ``argnums`` names, in the order of their structure.
+    constants : dict of str to array
+        Arrays that the function holds itself, by the names of the inputs that stand for them.
     bound : tuple of str
         The axes whose lengths the function decides something by, as "x axis 1 = 12".
     conventions, notes : list of str
         Where JAX's own gradient differs, with lines; what else was found.
     """
+
+    kinks: Mapping[str, str] = KINKS  # where the gradients of whom it comes from differ
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
         if custom_rules not in (None, "primal"):
@@ -117,7 +121,7 @@ class JaxModel:
             )
 
     def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr]) -> None:
-        new = Interpreter(self._traced.sizes, dict(below), self._traced.letters)
+        new = Interpreter(self._traced.sizes, dict(below), self._traced.letters, self.kinks)
         ins: list[Value] = []
         self._inputs: list[Tensor | None] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
@@ -133,7 +137,7 @@ class JaxModel:
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
-        self._constants = new.arrays
+        self.constants = new.arrays
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
         self.tensors = {name: t for name, t in new.names.items() if t is not None}
         self.conventions = list(new.conventions)
@@ -161,7 +165,7 @@ class JaxModel:
         given = {t.name: x for t, x in zip(self._inputs, flat, strict=True) if t is not None}
         if self._random:
             given |= zip((t.name for t in self._random), self._draw(flat), strict=True)
-        return {name: x for name, x in (given | self._constants).items() if name in read}
+        return {name: x for name, x in (given | self.constants).items() if name in read}
 
     def _draw(self, flat: Sequence[Any]) -> list[Any]:
         """The values drawn from the keys, at the lengths of the arguments."""

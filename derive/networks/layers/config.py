@@ -14,8 +14,8 @@ from .penalty import Penalty
 from .registry import LAYERS
 
 
-def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
-    """The class and the constructor's arguments of a layer, which stands under ``name``.
+def layer_config(layer: Layer | Callable, name: str | None, names: Mapping[Layer, str] | None = None) -> dict[str, Any]:
+    """The class and the constructor's arguments of a layer, which stands under ``name``; a layer of ``names`` by its name.
 
     >>> layer_config(LAYERS["Dense"](3, activation="relu"), "dense_1")["activation"]
     'relu'
@@ -39,7 +39,7 @@ def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
         if isinstance(value, activations.Activation):
             value = value.config() if value.built_in else value.rule
         if isinstance(value, Layer):
-            value = layer_config(value, value.name)
+            value = (names or {}).get(value) or layer_config(value, value.name, names)
         if callable(value):
             raise DeriveError(
                 f"layer {name}: its {field} is a function of your own; code is not saved as data, so "

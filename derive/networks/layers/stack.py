@@ -85,7 +85,8 @@ class Stack(Layer):
         n = new.axis(self.depth, "n", "N")
         one = Tensor(f"x{new.position}_block", x.axes, x.indices, x.dtype, x.below, "data")
         inside = Block(new, n, self.shared)
-        y = self.block.connect([one, *others] if others or self.block.merges else one, cast(Builder, inside))
+        given: Any = [one, *others] if others or self.block.merges else one
+        y = self.block.connect(given, cast(Builder, inside))
         if y is one:  # a block of dropout alone, in use
             return x
         self._check(x, y, new)

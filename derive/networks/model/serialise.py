@@ -21,7 +21,7 @@ def graph_to_dict(
     return {
         "name": name,
         "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
-        "layers": [layer_config(own(layer), called) for layer, called in names.items()],
+        "layers": [layer_config(own(layer), called, names) for layer, called in names.items()],
         "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls if n.layer],
         "outputs": {called: place[n] for called, n in outputs.items()},
     }

@@ -193,3 +193,29 @@ def test_what_does_not_fit_is_refused(said):
     with pytest.raises(dv.DeriveError) as error:
         REFUSED[said]()
     assert said in " ".join(str(error.value).split())
+
+
+def test_a_last_layer_tied_to_the_embedding():
+    table = L.Embedding(7, 4)
+    model = dv.Sequential([table, L.LayerNorm(), L.Dense(tied_to=table)], input_shape=(5,))
+    assert list(model.parameters)[-1] == "dense_1_bias" and "dense_1_kernel" not in model.parameters
+    assert model.to_dict()["layers"][2]["tied_to"] == "embedding_1"
+    assert dv.Model.from_dict(model.to_dict()).output == model.output
+    d = model.backprop("sparse_softmax_cross_entropy")
+    with jax.enable_x64(True):
+        kern = nx.compile(d, sizes=model.sizes)
+        rng = np.random.default_rng(0)
+        x, y = rng.integers(0, 7, (2, 3, 5))
+        E, g, b, c = (rng.normal(size=s) for s in [(7, 4), (4,), (4,), (7,)])
+        found = kern(x=x, y=y, embedding_1_table=E, layer_norm_1_gamma=g, layer_norm_1_beta=b, dense_1_bias=c)[1]
+
+        def loss(E):
+            h = E[x] - E[x].mean(-1, keepdims=True)
+            h = g * h / jnp.sqrt((h**2).mean(-1, keepdims=True) + 1e-3) + b
+            return -jnp.take_along_axis(jax.nn.log_softmax(h @ E.T + c), y[..., None], -1).mean()
+
+        np.testing.assert_allclose(found["embedding_1_table"], jax.grad(loss)(jnp.asarray(E)), rtol=1e-9, atol=1e-12)
+    with pytest.raises(dv.DeriveError, match="does not stand before this layer"):
+        dv.Sequential([L.Embedding(7, 4), L.Dense(tied_to=L.Embedding(7, 4))], input_shape=(5,))
+    with pytest.raises(dv.ShapeError, match="accepted is what has the 4 channels of a row"):
+        dv.Sequential([table, L.Dense(3), L.Dense(tied_to=table)], input_shape=(5,))
