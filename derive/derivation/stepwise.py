@@ -211,7 +211,9 @@ class _Steps:
 
     def _check_causal(self, t: Tensor, node: Reduction, q: Index, letter: Index) -> None:
         behind = self.vanishing.behind(node.body, q, letter)
-        if behind is None or not (isinstance(node, Sum) and behind == 0 or isinstance(node, Max) and behind.is_infinite):
+        if behind is None or not (
+            isinstance(node, Sum) and behind == 0 or isinstance(node, Max) and behind.is_infinite
+        ):
             raise self._unsupported(
                 t,
                 f"reads the positions {q} behind {letter}; accepted is what does not count there, as with causal=True, or "
@@ -220,7 +222,9 @@ class _Steps:
 
     def _unsupported(self, t: Tensor, why: str) -> UnsupportedError:
         body = "" if t.definition is None else f" = {t.definition.body}"
-        return UnsupportedError(f"in {t.name}[{', '.join(map(str, t.letters))}]{body}\n  one position at a time: {t.name} {why}")
+        return UnsupportedError(
+            f"in {t.name}[{', '.join(map(str, t.letters))}]{body}\n  one position at a time: {t.name} {why}"
+        )
 
 
 def _reached(t: Tensor) -> set[Tensor]:

@@ -94,16 +94,16 @@ def check_drawing(
     """The options of drawing, in their ranges."""
     heat = _number(temperature, "temperature")
     if not 0 <= heat < math.inf:
-        raise InputError(f"generate: temperature is {temperature}; accepted is 0, which takes the likeliest, or a number above")
+        raise InputError(
+            f"generate: temperature is {temperature}; accepted is 0, which takes the likeliest, or a number above"
+        )
     if top_k is not None:
         top_k = whole(top_k, "top_k", "generate")
     if top_p is not None and not 0 < _number(top_p, "top_p") <= 1:
         raise InputError(f"generate: top_p is {top_p}; accepted are probabilities above 0, up to 1")
     single, ends = _stops(stop, prompt, tokens)
     share = 1.0 if top_p is None else float(top_p)
-    return Drawing(
-        heat, min(top_k or tokens, tokens), share, top_k is not None or share < 1, single, ends, _seed(seed)
-    )
+    return Drawing(heat, min(top_k or tokens, tokens), share, top_k is not None or share < 1, single, ends, _seed(seed))
 
 
 def _number(given: Any, what: str) -> float:

@@ -119,7 +119,9 @@ def _fitting(trainer, X, which: str) -> tuple:
         other, predict = trainer.programs.for_shapes(given)
     except DeriveError as error:
         said = ", ".join(f"{n} {given[n]}" for n in shapes if given[n] != shapes[n])
-        raise InputError(f"predict: the model was built for {shapes}, and examples of {said} do not fit: {error}") from error
+        raise InputError(
+            f"predict: the model was built for {shapes}, and examples of {said} do not fit: {error}"
+        ) from error
     return check_inputs(other, X, which), predict
 
 

@@ -105,7 +105,10 @@ def test_where_it_stops(gpt):
     text = nx.generate(gpt, "abc", 3, seed=5, vocabulary=words)
     assert len(text) == 6 and text.startswith("abc")
     assert nx.generate(gpt, "abc", 3, seed=5, vocabulary=words, stop=text[3]) == text[:4]
-    assert nx.generate(gpt, "abc", 3, seed=5, vocabulary=words, stop=[text[3:5]]) == text[: 3 + text[3:].index(text[3:5]) + 2]
+    assert (
+        nx.generate(gpt, "abc", 3, seed=5, vocabulary=words, stop=[text[3:5]])
+        == text[: 3 + text[3:].index(text[3:5]) + 2]
+    )
 
 
 def test_a_model_that_ends_in_probabilities():
@@ -153,7 +156,9 @@ def test_bad_input(gpt, message):
 
 def test_what_is_no_language_model(gpt):
     classes = dv.Sequential([L.Embedding(V, 4), L.LSTM(4), L.Dense(3)], input_shape=(T,))
-    with pytest.raises(InputError, match=r"takes x \(B, 6\) below 7 and gives dense_1 \(B, 3\); accepted is a language model"):
+    with pytest.raises(
+        InputError, match=r"takes x \(B, 6\) below 7 and gives dense_1 \(B, 3\); accepted is a language model"
+    ):
         nx.generate(nx.Trainer(classes, "sparse_softmax_cross_entropy"), PROMPT, 1)
     dense = dv.Sequential([L.Dense(3)], input_shape=(4,))
     with pytest.raises(InputError, match=r"takes x \(B, 4\) and gives dense_1 \(B, 3\)"):
