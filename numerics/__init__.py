@@ -14,6 +14,7 @@ NAMES = {
     "kernel.kernel": "Kernel",
     # functions that exist already
     "interop.model": "JaxModel from_jax",
+    "interop.torch_model": "TorchModel from_torch",
     "interop.gradients": "value_and_grad",
     # evidence
     "checks.verify": "verify",

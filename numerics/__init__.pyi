@@ -29,6 +29,8 @@ from .errors import SizeError as SizeError
 from .interop.gradients import value_and_grad as value_and_grad
 from .interop.model import JaxModel as JaxModel
 from .interop.model import from_jax as from_jax
+from .interop.torch_model import TorchModel as TorchModel
+from .interop.torch_model import from_torch as from_torch
 from .interop.vjp import assert_gradients as assert_gradients
 from .interop.vjp import check_vjp as check_vjp
 from .interop.vjp_report import VjpReport as VjpReport

@@ -64,7 +64,7 @@ def _seen(mask: Array, s: Array) -> Array:
     if mask.ndim == 3:
         return mask[:, None] > 0
     if mask.shape[1] == 1 and jnp.issubdtype(mask.dtype, jnp.integer):
-        return np.arange(s.shape[3]) < mask[:, :, None, None]
+        return jnp.arange(s.shape[3]) < mask[:, :, None, None]
     return mask[:, None, None] > 0
 
 

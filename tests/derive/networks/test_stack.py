@@ -160,3 +160,9 @@ def test_a_layer_of_your_own_is_saved_by_its_name_and_never_imported():
     with pytest.raises(dv.DeriveError, match="from their.module import Mine before loading, or give it"):
         dv.Model.from_dict(elsewhere)
     assert dv.Model.from_dict(elsewhere, layers=[Mine]).parameters["stack_1_gain"].shape == (3, 4)
+
+
+@pytest.mark.slow
+def test_48_blocks_with_layer_norms_are_proved():
+    evidence = gpt(48).backprop("sparse_softmax_cross_entropy").check()
+    assert evidence.proved and evidence.seconds < 60  # 9 s on a machine of its own
