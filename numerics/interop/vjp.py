@@ -21,6 +21,7 @@ from numerics.checks.verdicts import CrossReport
 from numerics.errors import InputError, NumericsError
 from numerics.reference.sampling import bind_sizes
 
+from .numbers import written
 from .vjp_calls import Caller, Equations, fixed_lengths
 from .vjp_forward import Drawn, Forward, shapes_of
 from .vjp_lines import located
@@ -246,7 +247,7 @@ class _Check:
             return pulled_back(self.forward.results, arrays, self.forward.floats, cotangents, rules=False)[1]
 
         try:
-            return jax.jit(widened(pull))(drawn.arrays, drawn.cotangents), AGREES
+            return jax.jit(widened(pull, written))(drawn.arrays, drawn.cotangents), AGREES
         except (TypeError, ValueError):
             return jax.jit(pull)(drawn.arrays, drawn.cotangents), AGREES_NARROW
 

@@ -18,6 +18,7 @@ from numerics.checks.answers import to_numpy
 from numerics.checks.custom_rules import has_rules, pulled_back, widened
 from numerics.errors import InputError
 
+from .numbers import written
 from .vjp_names import called
 
 Arrays = Sequence[Any]
@@ -119,7 +120,7 @@ class CustomVjp:
         self.f, self.args = f, args
         self.code: Callable[..., Any] | None = f.bwd
         self.nondiff = tuple(f.nondiff_argnums)
-        self._fast, self._wide = jax.jit(self._run), jax.jit(widened(self._run))
+        self._fast, self._wide = jax.jit(self._run), jax.jit(widened(self._run, written))
         self.wide = False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
@@ -169,7 +170,7 @@ class Inside:
         def run(arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
             return pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cotangents)
 
-        self._fast, self._wide = jax.jit(run), jax.jit(widened(run))
+        self._fast, self._wide = jax.jit(run), jax.jit(widened(run, written))
         self.places, self.wide = places, False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
