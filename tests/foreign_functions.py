@@ -288,3 +288,31 @@ def products(x):
 @function(normal(6, 4), normal(6, 4, seed=1))
 def gaussian(mu, x):
     return -jax.scipy.stats.norm.logpdf(x, mu, 1.5).sum()
+
+
+@function(normal(6, 4), normal(6, 4, seed=1))
+def contrastive(a, c):
+    scores = a @ c.T
+    return optax.softmax_cross_entropy_with_integer_labels(scores, jnp.arange(scores.shape[0])).mean()
+
+
+@function({"W": normal(3, 8, 8), "b": normal(3, 8)}, normal(6, 8))
+def stacked_layers(params, x):
+    def layer(h, p):
+        return jnp.tanh(h @ p["W"] + p["b"]), None
+
+    h, _ = lax.scan(layer, x, params)
+    return jnp.mean(h**2)
+
+
+@function(normal(4, 3), normal(6, 3))
+def mapped_solve(W, x):
+    S = W.T @ W + jnp.eye(3)
+    return jnp.mean(jax.vmap(lambda v: v @ jnp.linalg.solve(S, v))(x)) + jnp.linalg.slogdet(S)[1]
+
+
+@function(normal(2, 6, 6, 3))
+def patches(x):
+    B, H, W, C = x.shape
+    p = x.reshape(B, H // 2, 2, W // 2, 2, C).transpose(0, 1, 3, 2, 4, 5).reshape(B, (H // 2) * (W // 2), 4 * C)
+    return jnp.sum(jnp.mean(p, 1) ** 3)

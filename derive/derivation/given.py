@@ -18,6 +18,7 @@ def _defined(t: Any, what: str, argument: str) -> Tensor:
         t = t.tensor
     if not isinstance(t, Tensor):
         raise DeriveError(f"{what}: {argument} is {type(t).__name__}; give a tensor made by dv.define")
+    t = t.member
     if t.is_input:
         raise DeriveError(f"{what}: {t.name} is an input, not a definition; there is nothing to derive")
     return t
@@ -32,6 +33,7 @@ def _tensors(given: Any, argument: str) -> Tensors:
     for t in given:
         if not isinstance(t, Tensor):
             raise DeriveError(f"{argument} takes tensors; {t!r} is {type(t).__name__}")
+    given = tuple(t.member for t in given)
     if argument == "wrt" and not given:
         raise DeriveError("wrt is empty: name at least one tensor to differentiate with respect to")
     twice = [t.name for t, n in Counter(given).items() if n > 1]

@@ -49,12 +49,12 @@ class Case:
         ] = {}  # id of an equation -> (the equation, kept alive, and its right-hand side)
         self.notes: set[str] = set()
 
-    def _redrawn(self, t: Tensor, array: Array) -> Array:
-        """The array of an input with one element drawn anew, or all of them where a fact ties them together."""
+    def _redrawn(self, t: Tensor, array: Array, places: Sequence[int]) -> Array:
+        """The array of an input with one element of these places drawn anew, or all where a fact ties them together."""
         new = draw(t, self.field, self.sizes, self.rng, self.attempt)
         if any(f.kind in TIED for f in t.facts):
             return new
-        n = self.rng.randrange(len(array.data))
+        n = places[self.rng.randrange(len(places))]
         return Array(array.shape, [*array.data[:n], new.data[n], *array.data[n + 1 :]])
 
     def array(self, t: Tensor) -> Array:

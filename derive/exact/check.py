@@ -16,6 +16,7 @@ from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Program
+from derive.program.schedule import Scan, schedule
 
 from . import apart
 from .abstract import Element
@@ -26,7 +27,7 @@ from .decide import ORDERED_DRAWS, Claim, Difference, compare, decide, outcomes,
 from .field import NoRoot
 from .loops import linear_tensors
 from .ordered import max_first, parts
-from .record import record_findings
+from .record import DERIVATIVES, record_findings
 from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
 from .steps import Steps, modular_floats, step_name
@@ -34,7 +35,6 @@ from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 Key: TypeAlias = int | str  # of a finding: the id of a step, or a group and a name
 
-DERIVED = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results that are derivatives; others are values
 LABELS = {"grads": "gradient", "outputs": "output"}  # how a row names a group, if not by its own name
 FIXED = 32  # axes of so many numbers are not what makes a case large
 ALONE = 8  # up to so many gradients are each moved alone; beyond, all move at once
@@ -88,7 +88,8 @@ class Checker:
         ]
         self.linear = linear_tensors(equations, also=[t.name for _, t in self._values()])
         inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
-        self.sizes = Sizes(equations, inputs)
+        steps = {e.name: g.axis[e.name] for g in schedule(d.source) if isinstance(g, Scan) for e in g.equations}
+        self.sizes = Sizes(equations, inputs, steps)
         whole = Sizes([*d.source.equations, *d.program.equations], inputs)
         self.assignments = assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
@@ -158,7 +159,7 @@ class Checker:
             for key, t in value.items() if isinstance(value, Mapping) else (("", value),):
                 if t.is_input:
                     continue
-                if group in DERIVED:
+                if group in DERIVATIVES:
                     of = ",".join(key) if isinstance(key, tuple) else key
                     yield f"{LABELS.get(group, group)}:{of}"
                 else:
@@ -217,7 +218,7 @@ class Checker:
         """Results that are values of the author's own definitions: the loss, the outputs."""
         d = self.d
         for group, value in d.results:
-            if group in DERIVED:
+            if group in DERIVATIVES:
                 continue
             for t in value.values() if isinstance(value, Mapping) else (value,):
                 if d.source.equation(t) is not None and d.program.equation(t) is not None:

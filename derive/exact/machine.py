@@ -6,9 +6,10 @@ total reads, the first maximiser of a max over the positions that exist, recurre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Generic, TypeAlias
+from typing import Generic, NamedTuple, TypeAlias
 
 import sympy
 from sympy import Mul
@@ -80,6 +81,13 @@ def evaluate(
     return machine.arrays
 
 
+class Unit(NamedTuple):
+    """An equation, at one step if it belongs to a recurrence: ``(its axis of steps, the step)``."""
+
+    equation: Equation
+    at: tuple[int, int] | None
+
+
 class Machine(Generic[V]):
     """Arrays over one field and one binding of the sizes, and the equations run on them.
 
@@ -123,10 +131,27 @@ class Machine(Generic[V]):
             self.run_group(group)
 
     def run_group(self, group: Equation | Scan) -> None:
-        if isinstance(group, Scan):
-            self._scan(group)
-        else:
-            self.arrays[group.name] = self.result(group)
+        for unit in self.units(group):
+            self.run_unit(unit)
+
+    def units(self, group: Equation | Scan) -> list[Unit]:
+        """What a group is evaluated by, in order: of a recurrence every equation at every step, its arrays laid out."""
+        if not isinstance(group, Scan):
+            return [Unit(group, None)]
+        for e in group.equations:
+            shape = self.shape(e.tensor)
+            self.arrays[e.name] = Array(shape, [None] * math.prod(shape))
+        first = group.equations[0]
+        steps = range(self.shape(first.tensor)[group.axis[first.name]])
+        order = steps if group.direction > 0 else reversed(steps)
+        return [Unit(e, (group.axis[e.name], t)) for t in order for e in group.equations]
+
+    def run_unit(self, unit: Unit) -> None:
+        e, at = unit
+        if at is None:
+            self.arrays[e.name] = self.result(e)
+            return
+        self._fill(e, at, self._compiled(e))
 
     def result(self, e: Equation) -> Array:
         """The right-hand side of an equation at every position of its left-hand side."""
@@ -140,21 +165,6 @@ class Machine(Generic[V]):
             self._elements[id(e)] = e, _Element(self, e)
         return self._elements[id(e)][1]
 
-    def _scan(self, scan: Scan) -> None:
-        fills = []
-        for e in scan.equations:
-            shape = self.shape(e.tensor)
-            n = 1
-            for s in shape:
-                n *= s
-            self.arrays[e.name] = Array(shape, [None] * n)
-        for e in scan.equations:
-            fills.append((e, _Element(self, e)))
-        steps = range(self.shape(scan.equations[0].tensor)[scan.axis[scan.equations[0].name]])
-        for t in steps if scan.direction > 0 else reversed(steps):
-            for e, element in fills:
-                self._fill(e, (scan.axis[e.name], t), element)
-
     def _fill(self, e: Equation, fixed: tuple[int, int] | None, element: _Element[V]) -> list[Element]:
         nudge = self.nudge.get(e.name)
         array = Array(self.shape(e.tensor), []) if fixed is None else self.arrays[e.name]
@@ -162,6 +172,7 @@ class Machine(Generic[V]):
         data = array.data
         if fixed is not None:
             ranges[fixed[0]] = (fixed[1],)
+        done = 0
         try:
             for at in positions(ranges):
                 v = element(at)
@@ -171,10 +182,11 @@ class Machine(Generic[V]):
                     data.append(v)
                 else:
                     data[array.offset(at)] = v
+                done += 1
         except Undefined as error:
             kind = NoRoot if isinstance(error, NoRoot) else Undefined
             found = kind(f"{error} (in the equation of {e.name})")
-            found.element = len(data)
+            found.element = done
             raise found from error
         return data
 

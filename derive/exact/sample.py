@@ -30,6 +30,8 @@ WIDE = tuple(range(1, 17))  # where no such small sizes do: floor(H/4) floor(W/4
 COEFFICIENTS = (2, 3, 1)  # for sizes that are no axis of their own: strides, paddings
 TOO_MANY = 400_000  # products of one evaluation, beyond which a case is refused
 PLENTY = 10_000  # and up to which evaluations are cheap
+ROOTLESS = 2000  # what a size weighs that has no root mod p where one is taken: no draw of the inputs gives it one
+AT_ONCE = 8  # changes of one step of a recurrence take as long as finding one root elsewhere
 FEW_ROOTS = 6  # half of all numbers have a square root mod p, so that many can be hoped for
 SEARCHED = 800  # assignments tried
 LARGEST = 512  # the largest size tried where pooling or cropping leaves nothing of a small one
@@ -42,7 +44,10 @@ class Sizes:
     Size expressions are kept once, in ``expressions``, and referred to by position: hundreds of assignments are tried.
     """
 
-    def __init__(self, equations: list[Equation], inputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, equations: list[Equation], inputs: tuple[Tensor, ...], steps: Mapping[str, int] | None = None
+    ) -> None:
+        """``steps`` has the axis of the steps of what recurrences define, by name."""
         self._place: dict[Expr, int] = {}
         self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
         axes = {tuple(self._at(a) for a in t.axes) for t in self.tensors}
@@ -50,14 +55,15 @@ class Sizes:
         for t in self.tensors:
             if t.below is not None:
                 self._at(t.below)
-        self.rooted: set[tuple[str, tuple[int, ...]]] = set()  # free indices of the equations that take roots of values
+        # free indices of the equations that take roots of values, and which of them counts the steps of a recurrence
+        self.rooted: set[tuple[str, tuple[int, ...], int | None]] = set()
         self.loops: dict[
             tuple[tuple[int, ...], tuple[int, ...], int], int
         ] = {}  # (sizes of the free indices, of the bound ones, indices solved) -> how often
         for e in equations:
             outer = tuple(self._at(i.size) for i in e.idx)
             if _takes_roots(e):
-                self.rooted.add((e.name, outer))
+                self.rooted.add((e.name, outer, (steps or {}).get(e.name)))
             for bnd, solved in [(t.bnd, _solved(t.rows)) for t in e.terms] if e.reduce is None else [(e.over, 0)]:
                 loop = (outer, tuple(self._at(b.size) for b in bnd), solved)
                 self.loops[loop] = self.loops.get(loop, 0) + 1
@@ -130,9 +136,9 @@ class Sizes:
         wrong = 40 * (len(self.pairs) - equal) if square else 100 * equal + 4 * (len(axes) - len(set(axes)))
         small = COLLAPSED * values.count(1) + 6 * axes.count(2) + 12 * sum(sizes[n] == 1 for n in self.coefficients)
         rootless = sum(not has_root(size_value(x, sizes)) for x in self.roots)
-        drawn = sum(math.prod(values[i] for i in outer) for _, outer in self.rooted)
+        drawn = sum(_tried([values[i] for i in outer], step) for _, outer, step in self.rooted)
         cost = self._cost(values)
-        unlucky = 100 * rootless + 6 * max(0, drawn - FEW_ROOTS)
+        unlucky = ROOTLESS * rootless + 6 * max(0, drawn - FEW_ROOTS)
         return wrong + small + unlucky + max(0, cost - PLENTY) / 400 + cost / 1000
 
     def _values(self, sizes: Assignment) -> list[int] | None:
@@ -167,6 +173,17 @@ def assignments(sizes: Sizes, seed: int) -> list[Assignment]:
         if made is not None and made not in found:
             found.append(made)
     return found
+
+
+def _tried(outer: Sequence[int], step: int | None) -> float:
+    """How hard it is to find inputs for the roots of one equation, in roots that are found one by one.
+
+    What one step of a recurrence reads changes all roots of the next: they are found together, once in ``2**n`` changes.
+    """
+    if step is None:
+        return math.prod(outer)
+    together = math.prod(n for k, n in enumerate(outer) if k != step)
+    return outer[step] * 2.0 ** min(together, 40) / AT_ONCE
 
 
 def _names(expression: Expr) -> set[str]:

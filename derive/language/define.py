@@ -46,7 +46,8 @@ def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Seq
         take a list with a tuple for each name.
     body : sympy expression, or callable
         For a recurrence, a function of the tensor being defined: ``lambda h: tanh(h[t-1, b] + x[t, b])``; for coupled
-        ones, of all of them, returning as many right-hand sides.
+        ones, of all of them, returning as many right-hand sides.  What the function defines on the way from the tensor
+        belongs to the recurrence: the inside of a block that is read block after block.
 
     Returns
     -------
@@ -72,10 +73,8 @@ def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Seq
     if not names:
         raise DeriveError("define: give a name")
     letters = _letters(name, names, axes)
-    sizes = [tuple(i.size for i in own) for own in letters]
-    selves = [
-        Tensor(n, s, own, role="computed", digest=f"self:{n}") for n, s, own in zip(names, sizes, letters, strict=True)
-    ]
+    recurrence = Recurrence()
+    selves = [recurrence.stand_in(n, own) for n, own in zip(names, letters, strict=True)]
     bodies = body(*selves)
     bodies = bodies if isinstance(bodies, (tuple, list)) else (bodies,)
     if len(bodies) != len(names):
@@ -84,10 +83,10 @@ def define(name: str, axes: Axes, body: Expr | Tensor | Callable[..., Expr | Seq
         )
     bodies = [_body(n, own, e) for n, own, e in zip(names, letters, bodies, strict=True)]
     made = [
-        Tensor(n, s, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
-        for n, s, own, e in zip(names, sizes, letters, bodies, strict=True)
+        Tensor(n, s.axes, own, _dtype(e), None, "computed", definition=Definition(own, e), block=_block())
+        for n, s, own, e in zip(names, selves, letters, bodies, strict=True)
     ]
-    members = Recurrence(made).members
+    members = recurrence.close(made, selves)
     return members[0] if len(members) == 1 else members
 
 

@@ -6,19 +6,21 @@ SymPy orders the arguments of ``Add`` and ``Mul`` by name, so a key sorts them b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from sympy import Add, Basic, Mul, Number, Symbol
 
 from .index import Index, Size
 
 
-def key(e: Basic, env: dict[Index, str] | None = None) -> str:
-    """The canonical key of an expression; ``env`` maps indices to the labels that stand for them."""
+def key(e: Basic, env: Mapping[Any, str] | None = None) -> str:
+    """The canonical key of an expression; ``env`` maps indices, and tensors, to the labels that stand for them."""
     env = env or {}
     return _key(e, env, 0)
 
 
-def _key(e: Basic, env: dict[Index, str], depth: int) -> str:
+def _key(e: Basic, env: Mapping[Any, str], depth: int) -> str:
     if isinstance(e, Index):
         return env.get(e) or f"i:{e.name}:{e.uid}:{_key(e.size, env, depth)}"
     if isinstance(e, Size):
@@ -28,7 +30,7 @@ def _key(e: Basic, env: dict[Index, str], depth: int) -> str:
     if isinstance(e, Number):
         return str(e)
     if (digest := getattr(e, "digest", None)) is not None:  # a tensor, which imports this module
-        return f"t:{e.name}:{digest}"
+        return env.get(e) or f"t:{e.name}:{digest}"
     binders = getattr(e, "binders", None)
     if binders is not None:
         outer, env = env, dict(env)

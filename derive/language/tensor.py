@@ -8,7 +8,8 @@ an old tensor in SymPy's cache, and renaming a bound index changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -23,6 +24,7 @@ from .index import Index, SizeLike, as_size, as_sympy, check_name
 from .keys import hash_text, key
 from .printing import latex
 
+_COUNT = itertools.count()  # of stand-ins: two recurrences of one name may read alike and are not the same
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
 
 
@@ -158,6 +160,11 @@ class Tensor(Basic):
         return self.recurrence.members if self.recurrence is not None else ()
 
     @property
+    def member(self) -> Tensor:
+        """The tensor itself; for a stand-in, the member of its recurrence, or the stand-in while that is being made."""
+        return next((t for t in self.partners if t.name == self.name), self)
+
+    @property
     def indices(self) -> tuple[Index, ...]:
         """The letters of a tensor that has one for every axis, as every defined one has; else a :class:`ShapeError`."""
         found = tuple(i for i in self.letters if i is not None)
@@ -267,13 +274,37 @@ class Recurrence:
 
     The circle (each knows the others) closes here: the members are made with the recurrence they belong to.  Where there
     are several, the identity of each includes the right-hand sides of all.
+
+    Attributes
+    ----------
+    members : tuple of Tensor
+        Empty until :meth:`close`.
     """
 
-    def __init__(self, parts: Sequence[Tensor]):
-        joint = hash_text("+".join(t.digest for t in parts))
-        self.members = tuple(
-            t.identified(t.digest if len(parts) == 1 else f"{t.digest}:{joint}", recurrence=self) for t in parts
+    def __init__(self) -> None:
+        self.members: tuple[Tensor, ...] = ()
+
+    def stand_in(self, name: str, letters: Sequence[Index], apart: str = "") -> Tensor:
+        """What right-hand sides read for a member before there is one; see :attr:`Tensor.member`.
+
+        What is defined on the way reads it too, and is told by it from what another recurrence names alike; ``apart`` says
+        by what, if not by the order in which they were written.
+        """
+        sizes = tuple(i.size for i in letters)
+        return Tensor(
+            name, sizes, letters, role="computed", digest=f"self:{name}:{apart or next(_COUNT)}", recurrence=self
         )
+
+    def close(self, parts: Sequence[Tensor], stand_ins: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The members, made of their definitions, which read stand-ins."""
+        known = {t: f"t:{t.name}:self:{t.name}" for t in stand_ins}
+        digests = [_digest(t, known) for t in parts]
+        joint = hash_text("+".join(digests))
+        self.members = tuple(
+            t.identified(d if len(parts) == 1 else f"{d}:{joint}", recurrence=self)
+            for t, d in zip(parts, digests, strict=True)
+        )
+        return self.members
 
 
 class Read(Finite):
@@ -384,8 +415,9 @@ def tensor(
     return made
 
 
-def _digest(t: Tensor) -> str:
-    """A hash of everything a tensor is, with bound and free indices renamed by position."""
+def _digest(t: Tensor, known: Mapping[Tensor, str] | None = None) -> str:
+    """A hash of everything a tensor is, with bound and free indices renamed by position, and tensors that are ``known``
+    by what is said of them."""
     parts = [
         t.name,
         repr([key(a) for a in t.axes]),
@@ -395,6 +427,6 @@ def _digest(t: Tensor) -> str:
         repr([f.key for f in t.facts]),
     ]
     if t.definition is not None:
-        env = {i: f"#{n}" for n, i in enumerate(t.definition.idx)}
+        env: dict[Basic, str] = {**(known or {}), **{i: f"#{n}" for n, i in enumerate(t.definition.idx)}}
         parts.append(key(t.definition.body, env))
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]

@@ -37,9 +37,7 @@ def read_by(t: Tensor) -> list[Tensor]:
     if t.definition is None:
         equation = None if t.origin is None else t.origin.equation(t)
         return [] if equation is None else list(equation.tensors())
-    partners = {p.name: p for p in t.partners}
-    found = {r.tensor for r in t.definition.body.atoms(Read)}
-    return sorted((partners.get(x.name, x) if x.digest.startswith("self:") else x for x in found), key=lambda x: x.name)
+    return sorted({r.tensor.member for r in t.definition.body.atoms(Read)}, key=lambda x: x.name)
 
 
 def reads_itself(group: Group) -> bool:

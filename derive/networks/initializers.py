@@ -48,7 +48,26 @@ class PerGate:
         return ", ".join([own, *(f"gate {n} {how}" for n, how in self.others)])
 
 
-Initializer = str | float | Callable | PerGate
+@dataclass(frozen=True)
+class AsMatrix:
+    """An initializer of a kernel of several axes, drawn as the matrix that it is and then shaped.
+
+    Attributes
+    ----------
+    init : str, number or callable
+    inputs : int
+        How many of the first axes are summed over: the rows.
+    """
+
+    init: Initializer
+    inputs: int = 1
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.init, "__name__", str(self.init)).strip("<>")
+
+
+Initializer = str | float | Callable | PerGate | AsMatrix
 
 
 def initializer(given: Any, where: str) -> Initializer:
@@ -58,7 +77,7 @@ def initializer(given: Any, where: str) -> Initializer:
             f"{where}: unknown initializer {given!r}{did_you_mean(given, INITIALIZERS)}; accepted are "
             f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"
         )
-    if isinstance(given, bool) or not (isinstance(given, str | int | float | PerGate) or callable(given)):
+    if isinstance(given, bool) or not (isinstance(given, str | int | float | PerGate | AsMatrix) or callable(given)):
         raise DeriveError(
             f"{where}: initializer {given!r} is {type(given).__name__}; accepted are "
             f"{', '.join(INITIALIZERS)}, a number, or a function (shape, generator) -> array"

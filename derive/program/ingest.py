@@ -81,8 +81,8 @@ def _ancestors(roots: Sequence[Tensor]) -> list[Tensor]:
             continue
         opened.add(t)
         stack.append((t, True))
-        for other in _read_by(t):
-            if other not in done and not other.digest.startswith("self:"):
+        for other in (x.member for x in _read_by(t)):
+            if other not in done:
                 stack.append((other, False))
         for partner in t.partners:
             if partner not in done and partner != t and not any(s[0] == partner for s in stack):
@@ -139,7 +139,11 @@ class Ingest:
             return
         if t.definition is None:
             if t.origin is None:
-                raise DeriveError(f"{t.name} is computed but has no definition")
+                raise DeriveError(
+                    f"{t.name} has no definition: it is read outside the recurrence that defines it, which was not finished"
+                    if t.recurrence is not None
+                    else f"{t.name} is computed but has no definition"
+                )
             self.equations.append(t.origin.equation(t))
             return
         self.owner = t

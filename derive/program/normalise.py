@@ -45,19 +45,7 @@ class Asking(Protocol):
 
 def normalise(e: Expr, ingest: Asking) -> Expr:
     """SymPy as users write it, in the engine's own nodes: exact numbers, our sums, maxes, sigmoid and softplus."""
-    owner = ingest.owner
-    for r in e.atoms(Read):
-        if r.tensor.digest.startswith("self:"):
-            partners = {p.name: p for p in owner.partners}
-            if r.tensor.name not in partners:
-                ingest.fail(DeriveError, f"{r.tensor.name} is read outside the recurrence that defines it")
-    heads = {
-        r.tensor: p
-        for r in e.atoms(Read)
-        if r.tensor.digest.startswith("self:")
-        for p in owner.partners
-        if p.name == r.tensor.name
-    }
+    heads = {r.tensor: r.tensor.member for r in e.atoms(Read) if r.tensor.member != r.tensor}
     return _own_nodes(replaced(e, heads) if heads else e, ingest)
 
 

@@ -31,6 +31,7 @@ from .steering import Steering
 LONG = 8  # steps of a recurrence, positions of a mask: fewer hide a window and what is carried twice
 STEPS = 64  # of a recurrence in float32: what is lost a little at every step
 NOISE = 1e-9  # of a result that moves by more of itself when its inputs move by one rounding, no digit is known
+RETRIES = 4  # draws at other sizes, where one may say nothing
 SPREADS = (3.0, 10.0)  # of two draws more where there are conditions: the thresholds of what is compared may be others
 STEERED = 3_000_000  # grid points of one evaluation beyond which conditions are met, but regimes not looked for
 
@@ -141,11 +142,8 @@ class Drawing:
         """Long axes where positions are compared or steps are taken, equal sizes, one element in the first axis."""
         usual = set(self.degenerate(first.sizes, seed))
         for sizes, name, dtype in self._regimes(first.sizes, seen, seed, squares):
-            try:
-                found = self._at(sizes, seed + 2, name)
-            except DeriveError:  # nothing finite there: a variance of one element, a matrix that is singular
-                found = None
-            if found is None or set(self.degenerate(sizes, seed + 2)) - usual:
+            found = self._telling_at(sizes, seed + 2, name, usual)
+            if found is None:
                 seen.regime(name, False)
                 continue
             text = f"{name} ({found.sizes_text})"
@@ -155,6 +153,17 @@ class Drawing:
             rounded = {n: a.astype(float) if a.dtype.kind == "f" else a for n, a in passed.items()}
             arrays = {**found.arrays, **rounded}
             yield Draw(found.sizes, arrays, passed, text, compiled=False, regime=name, dtype=dtype)
+
+    def _telling_at(self, sizes: dict[Size, int], seed: int, name: str, usual: set[str]) -> Draw | None:
+        """A draw at which no more results vanish than usual: of one triplet, one that is active."""
+        for n in range(RETRIES):
+            try:
+                found = self._at(sizes, seed + n, name)
+            except DeriveError:  # nothing finite there: a variance of one element, a matrix that is singular
+                return None
+            if not set(self.degenerate(sizes, seed + n)) - usual:
+                return found
+        return None
 
     def _regimes(
         self, sizes: dict[Size, int], seen: Seen, seed: int, squares: bool

@@ -154,7 +154,11 @@ class _Flat:
             if key is not None and leaf is None:
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
                 continue
-            params = {} if leaf else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
+            params = (
+                _leaf_params(eqns[0])
+                if leaf
+                else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
+            )
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
             outs = [
                 self.bind(env, vs, self.windowed(name, ins, params))
@@ -202,8 +206,8 @@ class _Flat:
     def read(self, env: dict[Any, Var], vs: Sequence[Any]) -> Var:
         if not isinstance(vs[0], core.Literal):
             return env[vs[0]]
-        values = [v.val for v in vs]
-        first = np.asarray(values[0], vs[0].aval.dtype)  # a Python number has a dtype here that NumPy would not give it
+        values, dtype = [v.val for v in vs], getattr(vs[0].aval, "dtype", None)
+        first = np.asarray(values[0], dtype)  # a Python number has a dtype here that NumPy would not give it
         if first.ndim or first.dtype == bool:
             return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
         exact = first.dtype.kind in "iu"
@@ -254,6 +258,13 @@ def _leaf(eqn: Any) -> str | None:
     if eqn.primitive.name != "jit" or info is None or eqn.params.get("name") not in LEAVES:
         return None
     return f"linalg.{eqn.params['name']}" if "linalg.py" in str(info.func_src_info) else None
+
+
+def _leaf_params(eqn: Any) -> dict[str, Any]:
+    """Of a solve: whether its right-hand sides are vectors, which mapped ones are, or the columns of a matrix."""
+    inner = eqn.params["jaxpr"].jaxpr
+    turned = any(e.primitive.name == "transpose" and e.invars[0] is inner.invars[-1] for e in inner.eqns)
+    return {"vectors": not turned}
 
 
 def _left(length: Expr, width: Expr, stride: Expr, dilation: Expr, padding: tuple[Expr, Expr]) -> Expr:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from derive.derivation.derivation import Derivation
 from numerics.errors import NumericsError
 from numerics.kernel.compile import compile
@@ -82,11 +86,25 @@ class _Compiled:
         self.model = model
         self.derivation = model.backprop()
         self.kernel = compile(self.derivation)
+        self.compared = False
 
     def run(self, args: Sequence[Any]) -> tuple[Any, Any]:
         arrays = self.model.arrays(*args)
         value, grads = self.kernel.fn(*(arrays[t.name] for t in self.kernel.inputs))[:2]
+        if not self.compared and not isinstance(value, jax.core.Tracer):
+            self._compare(value, args)
         return value, self.model.structured(grads, args)
+
+    def _compare(self, value: Any, args: Sequence[Any]) -> None:
+        """Hold the loss against the function itself, once: what was read of it is what it computes."""
+        wanted = jax.jit(self.model.function)(*args)
+        near = 1e3 * float(jnp.finfo(value.dtype).eps) ** 0.75
+        if not np.allclose(value, wanted, rtol=near, atol=near) and np.isfinite(wanted):
+            raise NumericsError(
+                f"the definitions made of the function give {float(value):.7g}, and the function {float(wanted):.7g}; "
+                f"integers out of the range of what they index would do that, as would a mistake here: please report it"
+            )
+        self.compared = True
 
 
 def _signed(loss: Callable[..., Any], f: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from derive.language.tensor import Read, Tensor
 from .flat import Block, Literal, Op, Var
 from .numbers import exact
 from .recurrence import Loop
-from .sizes import Sizes
+from .sizes import SizeDecides, Sizes, SizesEqual
 from .source import name_of, statement
 from .table import PRIMITIVES, VIEWS, refuse
 from .value import Value, is_heavy, kind_of, opened, parts_of, put
@@ -266,13 +266,34 @@ class Interpreter:
                 e = next(a for a in e.args if not affine.sizes_only(a))
                 continue
             break
+        if isinstance(e, Piecewise) and all(r.tensor.dtype == "int" for r in e.atoms(Read)):
+            raise refuse(
+                op,
+                f"the index {e} puts other labels in the place of some, and no range is known of those given; accepted: "
+                f"labels in range everywhere, and a weight of 0 for those that do not count",
+            )
         if isinstance(e, Read) and e.tensor.is_input:
             self.below.setdefault(e.tensor.name, size)
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):
             raise refuse(
                 op, f"the index {e} is no sum of indices and integer arrays; accepted: arrays of integers as they are"
             )
+        self.within(e, size)
         return e
+
+    def within(self, e: Expr, size: Expr) -> None:
+        """Say of sizes that they are one, or that their numbers decide, where an index is in range by those alone."""
+        if affine.in_range(e, size) or not e.free_symbols and not size.free_symbols or e.has(Read):
+            return
+        own = e.size if isinstance(e, Index) else None
+        if isinstance(own, Size) and isinstance(size, Size) and self.number(own) == self.number(size):
+            raise SizesEqual(own, size)
+        sizes = {
+            s for x in (size, e, *(i.size for i in e.free_symbols if isinstance(i, Index))) for s in x.free_symbols
+        }
+        named = tuple(s for s in self.sizes.names if s in sizes)
+        if named:
+            raise SizeDecides(named, f"whether {e} is below {size}")
 
     def constant(self, v: Var, array: np.ndarray) -> Value:
         """An array that the function holds: the number or the formula that it is, else an input of role constant."""

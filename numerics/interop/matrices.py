@@ -11,11 +11,11 @@ import sympy
 from sympy import Expr
 
 import derive as dv
-from derive.language.index import Index
+from derive.language.index import Index, same_size
 
 from .flat import Op
 from .interpret import Interpreter
-from .table import primitive
+from .table import primitive, refuse
 from .value import Value, merged, opened
 
 
@@ -44,11 +44,17 @@ def _solve(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, b = new.held(values[0], op), values[1]
     out = tuple((opened(s),) for s in op.outs[0].shape)
     at = [a[0] for a in out]
-    vector = len(b.axes) == 1
-    row = len(out) - (1 if vector else 2)
-    j = opened(v.shape[-1])
-    right = b.at([*at[:row], j, *at[row + 1 :]])
-    return Value(out, dv.Sum(_inverse_at(v, at[:row], at[row], j) * right, j), "float")
+    row = len(out) - (1 if op.params["vectors"] else 2)
+    j, own = opened(v.shape[-1]), at[row + 1 :]
+    batch = at[row - (len(b.axes) - 1 - len(own)) : row] if len(b.axes) > 1 + len(own) else []
+    if not same_size(b.shape[len(batch)], v.shape[-1]) or not same_size(op.outs[0].shape[row], v.shape[-1]):
+        raise refuse(op, "its right-hand sides do not stand along the last axes; accepted: solve(A, b) as it stands")
+    right = b.at([*batch, j, *own])
+    return Value(
+        out,
+        dv.Sum(_inverse_at(v, at[row - len(v.axes) + 2 : row] if len(v.axes) > 2 else [], at[row], j) * right, j),
+        "float",
+    )
 
 
 @primitive("linalg.det")

@@ -24,7 +24,7 @@ from .interpret import Interpreter, reading
 from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
 from .sizes import Sizes
-from .trace import Leaf, trace
+from .trace import Leaf, Traced, trace
 from .value import Value, kind_of, parts_of
 
 
@@ -63,13 +63,19 @@ class JaxModel:
         def called(*flat: Any) -> Any:
             return f(*jax.tree_util.tree_unflatten(self._tree, flat))
 
-        self._traced = trace(called, leaves, axes_of_arguments(axes, self._names, leaves))
-        self.bound = self._traced.bound
-        without_shifts(self._traced.block, self._traced.sizes)
         self._called = called
-        if self._traced.block.customs and custom_rules != "primal":
+        self._custom_rules = custom_rules
+        self._traced = trace(
+            called, leaves, axes_of_arguments(axes, self._names, leaves), lambda t: self._use(t, leaves)
+        )
+
+    def _use(self, traced: Traced, leaves: Sequence[Leaf]) -> None:
+        """Make the definitions of what was traced."""
+        self._traced, self.bound = traced, traced.bound
+        without_shifts(traced.block, traced.sizes)
+        if traced.block.customs and self._custom_rules != "primal":
             self._check_rules(leaves)
-        self._draws = cut(self._traced.block)
+        self._draws = cut(traced.block)
         self._drawn: dict[Any, Draws] = {}
         below: dict[str, Expr] = {}
         self._interpret(leaves, below)
@@ -151,7 +157,7 @@ class JaxModel:
     def arrays(self, *args: Any) -> dict[str, Any]:
         """The inputs of a kernel, by name, from arguments of the structure that was traced."""
         flat, tree = jax.tree_util.tree_flatten(args)
-        if not tree == self._tree:  # noqa: SIM201  a PyTreeDef has no !=
+        if not self._is_traced(tree):
             raise InputError(f"the arguments have the structure {tree}, but {self._tree} was traced")
         read = self._read()
         given = {t.name: x for t, x in zip(self._inputs, flat, strict=True) if t is not None}
@@ -180,10 +186,13 @@ class JaxModel:
                     stack += t.partners
         return {t.name for t in seen if t.is_input}
 
+    def _is_traced(self, tree: Any) -> bool:
+        return bool(tree == self._tree)
+
     def takes(self, args: Sequence[Any]) -> bool:
         """Whether arguments are of what was traced: structure, dtypes, and lengths that the sizes allow."""
         flat, tree = jax.tree_util.tree_flatten(tuple(args))
-        if not tree == self._tree:  # noqa: SIM201  a PyTreeDef has no !=
+        if not self._is_traced(tree):
             return False
         sizes: dict[Any, int] = {}
         for x, dtype, axes in zip(flat, self._leaf_dtypes, self._traced.axes, strict=True):

@@ -167,6 +167,8 @@ def _comparison(
             a, b = as_float(a), as_float(b)
             if isinstance(a, dv.Iverson) and b == 0 and name in ("ne", "gt", "eq"):  # a mask made a number, and back
                 return sympy.Not(a.condition) if name == "eq" else a.condition
+            if isinstance(a, sympy.Piecewise):  # SymPy would try to solve a condition on branches
+                return chosen([(relation(v, b), c) for v, c in a.args])
             if a == b and not isinstance(a, sympy.Float):
                 return relation(Integer(0), Integer(0))
             return relation(a, b)
@@ -199,6 +201,8 @@ def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 
     def body(w: Any, *found: Any) -> Any:
         if which.kind == "bool":
+            if sympy.nan in found:  # where JAX has no value there is none here
+                return found[0] if found[1] is sympy.nan else found[1]
             if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
                 found = (-sympy.oo, *found[1:])
             return chosen([(found[1], w), (found[0], sympy.true)])

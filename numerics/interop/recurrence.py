@@ -20,8 +20,8 @@ class Loop:
         self.bodies: list[Expr] = []
 
     def head(self, name: str, letters: tuple[Index, ...]) -> Tensor:
-        """The tensor that stands for itself in its own definition."""
-        return Tensor(name, tuple(i.size for i in letters), letters, role="computed", digest=f"self:{name}")
+        """What stands for a definition in its own and in those of the others, until all are there."""
+        return Tensor(name, tuple(i.size for i in letters), letters, role="computed", digest=f"head:{name}")
 
     def define(self, name: str, letters: tuple[Index, ...], body: Expr) -> Tensor:
         head = self.head(name, letters)
@@ -32,6 +32,11 @@ class Loop:
     def close(self) -> dict[Any, Any]:
         """The definitions; what stood for each of them is replaced by it."""
         names = " ".join(h.name for h in self.heads)
-        made = dv.define(names, [h.indices for h in self.heads], lambda *_: tuple(self.bodies))
+
+        def bodies(*members: Tensor) -> tuple[Expr, ...]:
+            put = dict(zip(self.heads, members, strict=True))
+            return tuple(body.xreplace(put) for body in self.bodies)
+
+        made = dv.define(names, [h.indices for h in self.heads], bodies)
         made = made if isinstance(made, tuple) else (made,)
         return dict(zip(self.heads, made, strict=True))

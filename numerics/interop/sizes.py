@@ -27,6 +27,14 @@ class SizeDecides(NumericsError):
         self.sizes = tuple(sizes)
 
 
+class SizesEqual(NumericsError):
+    """Two sizes of one number are read as one."""
+
+    def __init__(self, one: Size, other: Size):
+        super().__init__(f"{one} and {other} are read as one size")
+        self.pair = (one, other)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """The assignments traced: the first as given, then one for each size changed alone, then those with all changed."""

@@ -92,6 +92,8 @@ def _slice(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         for n, (a, s) in enumerate(zip(v.axes, out.shape, strict=True))
     )
     at = [expand(a + s * merged(i)) for a, s, i in zip(starts, steps, axes, strict=True)]
+    for e, size in zip(at, v.shape, strict=True):
+        new.within(e, size)
     return Value(axes, v.at(at), v.kind)
 
 

@@ -14,7 +14,7 @@ from derive.language.index import Size
 
 from .axes import Joined, axes_of
 from .flat import Block, flatten, shape_of
-from .sizes import SizeDecides, Sizes
+from .sizes import SizeDecides, Sizes, SizesEqual
 
 Shape: TypeAlias = tuple[int, ...]
 Given: TypeAlias = "Sequence[Sequence[str | None] | None]"
@@ -59,16 +59,23 @@ class Traced:
     out: Any
 
 
-def trace(f: Callable[..., Any], leaves: Sequence[Leaf], given: Given) -> Traced:
+def trace(f: Callable[..., Any], leaves: Sequence[Leaf], given: Given, use: Callable[[Traced], None]) -> Traced:
     """Trace ``f(*leaves)`` at the given sizes and at others, binding the sizes that it decides something by.
 
+    ``use`` is given what was traced, and may say of sizes that they decide something, or that they are one.
     ``given`` names axes (``axes=`` of the user): for each leaf, for each axis, a name or None.
     """
     run = _Run(f, leaves, given)
     free = run.free()
     while True:
         try:
-            return run.traced(free)
+            found = run.traced(free)
+            use(found)
+            return found
+        except SizesEqual as error:
+            one, other = (next(own for own in free if run.sizes[own] == s) for s in error.pair)
+            joined = Free(one.base, {**one.times, **other.times})
+            free = [joined if own is one else own for own in free if own is not other]
         except SizeDecides as error:
             decided = [own for own in free if run.sizes[own] in error.sizes]
             if not decided:

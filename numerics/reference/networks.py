@@ -22,7 +22,7 @@ from derive.networks.losses import LOSSES as KNOWN_LOSSES
 from derive.networks.losses import Loss
 from derive.networks.model import Model, Placed
 
-from . import images, sequences  # noqa: F401  they register the references of their layers
+from . import images, sequences, transformers  # noqa: F401  they register the references of their layers
 from .activations import ACTIVATIONS
 from .registry import LAYERS, Arrays, reference_of
 
@@ -31,8 +31,10 @@ Network = tuple[Model, Mapping[str, Loss]]
 
 @reference_of(L.Dense)
 def _dense(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays) -> Array:
-    kernel, bias = f"{placed.name}_kernel", f"{placed.name}_bias"
-    z = jnp.matmul(xs[0], arrays[kernel])
+    bias, tied = f"{placed.name}_bias", placed.layer.tied_to
+    names = {p.layer: p.name for p in model.layers}
+    kernel = arrays[f"{placed.name}_kernel"] if tied is None else arrays[f"{names.get(tied, tied)}_table"].T
+    z = jnp.matmul(xs[0], kernel)
     return ACTIVATIONS[placed.layer.activation.name](z + arrays[bias] if bias in arrays else z)
 
 

@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derive.networks.initializers import PerGate
+from derive.networks.initializers import AsMatrix, PerGate
 from numerics.errors import NumericsError
 
 CUT_DEVIATION = 0.87962566103423978  # the standard deviation of a unit normal cut at +-2
@@ -101,6 +101,9 @@ def _drawn(how, shape, generator) -> np.ndarray:
     if isinstance(how, PerGate):
         each, others = shape[: how.axis] + shape[how.axis + 1 :], dict(how.others)
         return np.stack([_drawn(others.get(n, how.init), each, generator) for n in range(shape[how.axis])], how.axis)
+    if isinstance(how, AsMatrix):
+        rows = math.prod(shape[: how.inputs])
+        return _drawn(how.init, (rows, math.prod(shape) // rows), generator).reshape(shape)
     if isinstance(how, int | float):
         return np.full(shape, float(how))
     function = INITIALIZERS[how] if isinstance(how, str) else how

@@ -12,7 +12,7 @@ from .saving import read, restore
 from .trainer import Trainer
 
 
-def load(folder, optimizer=None) -> Trainer:
+def load(folder, optimizer=None, layers=()) -> Trainer:
     """A trainer as it was saved; training goes on as if it had not been interrupted.
 
     Parameters
@@ -21,6 +21,8 @@ def load(folder, optimizer=None) -> Trainer:
     optimizer : optax.GradientTransformation or str, optional
         The same kind as before, since its state is restored; the learning rate may differ.  Without one the trainer
         evaluates and predicts.
+    layers : sequence of subclasses of ``L.Layer``
+        Layers of your own in the model, where they are not imported: a file's names are never imported by themselves.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def load(folder, optimizer=None) -> Trainer:
             f"code and go on with fit(..., checkpoint={str(folder)!r}, resume=True)"
         )
     trainer = Trainer(
-        Model.from_dict(described["model"]),
+        Model.from_dict(described["model"], layers),
         described["losses"],
         optimizer,
         described["metrics"],

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import depth, harness, programs, recurrent, second_order, steps
+from benchmarks import depth, harness, programs, recurrent, second_order, stacks, steps
 
 
 @pytest.fixture
@@ -107,3 +107,9 @@ def test_a_wrong_forward_stops_the_second_order_measurement():
     problem = replace(second_order.PROBLEMS[3], forward=lambda p, d: 1.01 * (p["x"] @ d["A"] @ p["x"]))
     with pytest.raises(ValueError, match="the Hessian differs from autodiff"):
         second_order.compare(problem, quick=True)
+
+
+@pytest.mark.slow
+def test_a_stack_is_the_blocks_written_out():
+    rows = stacks.measure(quick=True)
+    assert {row.measure for row in rows} >= {"step time", "compile"}

@@ -281,12 +281,13 @@ class Reader(Expressions):
 
     def coupled(self, names: Sequence[str], axes: Axes, bodies: Callable[..., list[Expr]]) -> dict[str, Tensor]:
         """A recurrence through tensors of different axes, which one call of ``define`` does not take."""
-        selves = [Tensor(n, [i.size for i in axes[n]], axes[n], role="computed", digest=f"self:{n}") for n in names]
+        recurrence = Recurrence()
+        selves = [recurrence.stand_in(n, axes[n]) for n in names]
         parts = []
         for name, body in zip(names, bodies(*selves), strict=True):
             with self.located(self.heads[name].name):
                 parts.append(define(name, axes[name], body))
-        return dict(zip(names, Recurrence(parts).members, strict=True))
+        return dict(zip(names, recurrence.close(parts, selves), strict=True))
 
     def body(self, s: Statement, axes: Axes) -> Expr:
         return self.finished(s.body, {i.name: i for i in axes[s.name.text]})

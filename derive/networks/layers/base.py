@@ -57,6 +57,7 @@ class Layer:
     fields: ClassVar[tuple[str, ...]] = ()  # the arguments of the constructor, which saving reads from the layer
     gives = "anything"  # what its output is, see Activation.gives; a loss from logits refuses probabilities
     merges = False  # whether connect takes a list of tensors
+    may_merge = False  # whether it takes one tensor or a list of several, as attention does
     called = "L.Add()([h, x])"  # how a layer that does is called
     penalties: dict[str, Callable] = {}  # role of a parameter, or "activity" for the output -> price of an element
     takes: dict[str, Any] = {}  # of what dtype and range a Sequential's input is, where this is its first layer
@@ -134,7 +135,7 @@ def call(layer: Layer, on: Any) -> Node:
     """A layer called on one symbol, or, for a merging layer, on a list of symbols."""
     what = type(layer).__name__
     many = isinstance(on, list | tuple)
-    if many != layer.merges:
+    if many != layer.merges and not layer.may_merge:
         needs = f"a list of symbols, as in {layer.called}" if layer.merges else "one symbol, as in L.Dense(10)(h)"
         raise DeriveError(f"{what} is called on {needs}; it was given {on!r}")
     of = tuple(on) if many else (on,)
@@ -147,3 +148,8 @@ def call(layer: Layer, on: Any) -> Node:
     if layer.merges and len(of) < 2:
         raise DeriveError(f"{what} merges at least two symbols; it was given {len(of)}")
     return Node(layer, of)
+
+
+def taken(layer: Layer, on: list) -> Any:
+    """What ``connect`` is given of what a layer was called on: a list where it merges, the only one otherwise."""
+    return on if layer.merges or len(on) > 1 else on[0]

@@ -146,6 +146,7 @@ class Builder:
         self.finals: dict[Tensor, dict[str, tuple]] = {}  # output of a recurrent layer -> its states and where they end
         self.equal: list[tuple[Expr, Expr]] = []  # sizes that must be one, for the next time
         self.layer, self.position, self.trainable = "", 0, True
+        self.names: dict[Any, str] = {}  # of the layers that were placed, for those that read another's parameters
         self._own: dict[tuple[str, int], Index] = {}  # the axes that a layer made, for when it is called again
         self._count = 0
         self._made: set[str] = set()

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.networks import activations, elsewhere
 
-from .base import Layer
+from .base import Function, Layer
 from .penalty import Penalty
 from .registry import LAYERS
 
 
-def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
-    """The class and the constructor's arguments of a layer, which stands under ``name``.
+def layer_config(layer: Layer | Callable, name: str | None, names: Mapping[Layer, str] | None = None) -> dict[str, Any]:
+    """The class and the constructor's arguments of a layer, which stands under ``name``; a layer of ``names`` by its name.
 
     >>> layer_config(LAYERS["Dense"](3, activation="relu"), "dense_1")["activation"]
     'relu'
     """
     kind = type(layer).__name__
-    if not isinstance(layer, Layer) or LAYERS.get(kind) is not type(layer):  # a subclass is not its parent
+    if LAYERS.get(kind) is not type(layer):  # a subclass is not its parent
+        kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
+    if not isinstance(layer, Layer) or isinstance(layer, Function):
         raise DeriveError(
             f"layer {name} is {layer!r}, not of the catalogue ({', '.join(LAYERS)}); code is not saved "
             f"as data, so build the network again from your own program"
@@ -37,7 +39,7 @@ def layer_config(layer: Layer | Callable, name: str | None) -> dict[str, Any]:
         if isinstance(value, activations.Activation):
             value = value.config() if value.built_in else value.rule
         if isinstance(value, Layer):
-            value = layer_config(value, value.name)
+            value = (names or {}).get(value) or layer_config(value, value.name, names)
         if callable(value):
             raise DeriveError(
                 f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
@@ -62,19 +64,42 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def layer_from(config: Mapping[str, Any]) -> Layer:
-    """The layer that :func:`layer_config` wrote."""
+def layer_from(config: Mapping[str, Any], layers: Sequence[type[Layer]] = ()) -> Layer:
+    """The layer that :func:`layer_config` wrote; ``layers`` are classes of your own, which it may be one of."""
     given = dict(config)
-    kind = given.pop("class", None)
+    kind = _class(given.pop("class", None), layers)
     priced = {role: Penalty(**rates) for role, rates in given.pop("penalties", {}).items()}
-    if kind not in LAYERS:
-        raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
-    unknown = sorted(set(given) - set(LAYERS[kind].fields))
+    unknown = sorted(set(given) - set(kind.fields))
     if unknown:
-        fields = LAYERS[kind].fields
         raise DeriveError(
-            f"layer {kind}: unknown argument {unknown[0]!r}{elsewhere.hint(unknown[0], fields, elsewhere.OPTIONS)}; it takes "
-            f"{', '.join(fields)}"
+            f"layer {kind.__name__}: unknown argument {unknown[0]!r}"
+            f"{elsewhere.hint(unknown[0], kind.fields, elsewhere.OPTIONS)}; it takes {', '.join(kind.fields)}"
         )
-    inside = {field: layer_from(v) for field, v in given.items() if isinstance(v, dict) and "class" in v}
-    return LAYERS[kind](**{**given, **inside}).penalize(**priced)
+    inside = {field: layer_from(v, layers) for field, v in given.items() if isinstance(v, dict) and "class" in v}
+    return kind(**{**given, **inside}).penalize(**priced)
+
+
+def _class(kind: Any, layers: Sequence[type[Layer]]) -> type[Layer]:
+    """The class of a name: of the catalogue, given, or imported already; what a file names is never imported."""
+    for one in layers:
+        if not (isinstance(one, type) and issubclass(one, Layer)):
+            raise DeriveError(
+                f"layers: {one!r} is no class of layers; accepted are subclasses of L.Layer, as in layers=[Mine]"
+            )
+    if kind in LAYERS:
+        return LAYERS[kind]
+    module, dot, name = str(kind).rpartition(".")
+    if not dot:
+        raise DeriveError(f"unknown layer {kind!r}{did_you_mean(kind, LAYERS)}; the catalogue has {', '.join(LAYERS)}")
+    known = [c for c in _subclasses(Layer) if f"{c.__module__}.{c.__qualname__}" == kind]  # the last: a cell run again
+    found = [c for c in layers if c.__name__ == name] or known
+    if not found:
+        raise DeriveError(
+            f"the layer {kind} is of your own, and not imported here; a file's names are not imported by themselves: write "
+            f"from {module} import {name} before loading, or give it, as in nx.load(path, layers=[{name}])"
+        )
+    return found[-1]
+
+
+def _subclasses(of: type[Layer]) -> list[type[Layer]]:
+    return [c for one in of.__subclasses__() for c in (one, *_subclasses(one))]

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from sympy import Add, Basic, Eq, Expr, Mul
+from sympy import Add, Basic, Eq, Mul
 
-from derive.language.define import block, define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.hints import did_you_mean
 from derive.language.index import Index
 from derive.language.nodes import Iverson, Sum
 from derive.language.tensor import Definition, Read, Tensor
-from derive.networks.initializers import Initializer
 
 from .base import Layer
 from .builder import Builder
+from .part import Part
 from .recurrent import Recurrent
 from .registry import in_catalogue
 
 MERGES = ("concat", "sum", "mul", "ave")
-
-
-class Part:
-    """A builder for one part of a layer: what it makes is named after the layer and the part."""
-
-    @classmethod
-    def of(cls, new: Builder, part: str) -> Builder:
-        return cast(Builder, cls(new, part))  # it does all that a builder does, by asking the one it stands before
-
-    def __init__(self, new: Builder, part: str):
-        self._new, self._part = new, part
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._new, name)
-
-    @property
-    def position(self) -> str:
-        return f"{self._new.position}_{self._part}"
-
-    def parameter(self, role: str, *axes: Index | int, init: Initializer = "glorot_uniform") -> Tensor:
-        return self._new.parameter(f"{self._part}_{role}", *axes, init=init)
-
-    def carry(self, role: str, *axes: Index) -> Tensor:
-        return self._new.carry(f"{self._part}_{role}", *axes)
-
-    def define(self, letter: str, axes: Sequence[Index], body: Expr) -> Tensor:
-        with block(self._new.layer):
-            return define(f"{letter}{self.position}", axes, body)
 
 
 @in_catalogue

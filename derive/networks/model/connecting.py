@@ -11,7 +11,7 @@ from sympy import expand
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import index
 from derive.language.tensor import Tensor, tensor
-from derive.networks.layers.base import Layer, Node
+from derive.networks.layers.base import Layer, Node, taken
 from derive.networks.layers.builder import Builder, Parameter, whole
 from derive.networks.layers.sizes import numbers, solve
 
@@ -103,7 +103,7 @@ class Plan:
                 continue
             on = [made[n] for n in node.of]
             shared = any(p.layer is own(node.layer) for p in placed)
-            placed.append(_place(self.names[node.layer], node.layer, on if node.layer.merges else on[0], new, shared))
+            placed.append(_place(self.names[node.layer], node.layer, taken(node.layer, on), new, shared))
             made[node] = placed[-1].output
         return Graph(inputs, {name: made[n] for name, n in self.outputs.items()}, tuple(placed), new)
 
@@ -118,7 +118,7 @@ class Plan:
 
 
 def _place(name: str, layer: Layer, x: Any, new: Builder, shared: bool) -> Placed:
-    new.enter(name, layer.trainable)
+    new.enter(name, layer.trainable).names[layer] = name
     try:
         output = layer.connect(x, new)
     except DeriveError as e:

@@ -336,8 +336,11 @@ class Model:
         return graph_to_dict(self.name, plan.inputs, plan.nodes, plan.names, plan.outputs)
 
     @classmethod
-    def from_dict(cls, data: dict) -> Model:
+    def from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
         """The network that :meth:`to_dict` wrote, a Sequential where it was one.
+
+        Layers of your own are written by the names of their classes.  These are looked for among ``layers`` and among the
+        subclasses of ``L.Layer`` that are imported already; nothing is imported because a file names it.
 
         >>> from derive import Sequential, layers as L
         >>> model = Sequential([L.Dense(3, activation="relu")], input_shape=(2,))
@@ -345,7 +348,7 @@ class Model:
         True
         """
         try:
-            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data)
+            return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data, layers)
         except DeriveError:
             raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -361,8 +364,8 @@ class Model:
         return self  # nothing of it changes once it is made
 
     @classmethod
-    def _from_dict(cls, data: dict) -> Model:
-        return Model(*graph_from_dict(data), data["name"])
+    def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
+        return Model(*graph_from_dict(data, layers), data["name"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"

@@ -78,15 +78,16 @@ class Sequential(Model):
 
     def to_dict(self) -> dict:
         """The network as plain data; see :meth:`Model.to_dict`."""
+        names = {p.layer: p.name for p in self.layers}
         return {
             "name": self.name,
             "input_shape": list(self.shape(self.input)[1:]),
-            "layers": [layer_config(p.layer, p.name) for p in self.layers],
+            "layers": [layer_config(p.layer, p.name, names) for p in self.layers],
         }
 
     @classmethod
-    def _from_dict(cls, data: dict) -> Sequential:
-        return Sequential([layer_from(c) for c in data["layers"]], data["input_shape"], data["name"])
+    def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Sequential:
+        return Sequential([layer_from(c, layers) for c in data["layers"]], data["input_shape"], data["name"])
 
     @staticmethod
     def _wrote(data: dict) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from derive.networks.layers import layer_config, layer_from
-from derive.networks.layers.base import Layer, Node, call
+from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import Input
 
 from .given import own
@@ -21,18 +21,20 @@ def graph_to_dict(
     return {
         "name": name,
         "inputs": [{**n.given, "shape": list(n.given["shape"])} for n in inputs],
-        "layers": [layer_config(own(layer), called) for layer, called in names.items()],
+        "layers": [layer_config(own(layer), called, names) for layer, called in names.items()],
         "calls": [{"layer": names[n.layer], "of": [place[m] for m in n.of]} for n in calls if n.layer],
         "outputs": {called: place[n] for called, n in outputs.items()},
     }
 
 
-def graph_from_dict(data: Mapping[str, Any]) -> tuple[list[Node], dict[str, Node]]:
+def graph_from_dict(
+    data: Mapping[str, Any], own_layers: Sequence[type[Layer]] = ()
+) -> tuple[list[Node], dict[str, Node]]:
     """The inputs and the outputs by name, as symbols."""
-    layers = {c["name"]: layer_from(c) for c in data["layers"]}
+    layers = {c["name"]: layer_from(c, own_layers) for c in data["layers"]}
     nodes = [Input(**{**given, "shape": tuple(given["shape"])}) for given in data["inputs"]]
     inputs = list(nodes)
     for made in data["calls"]:
         layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
-        nodes.append(call(layer, on if layer.merges else on[0]))
+        nodes.append(call(layer, taken(layer, on)))
     return inputs, {name: nodes[n] for name, n in data["outputs"].items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from derive.language.errors import DeriveError
-from derive.networks.layers.base import Layer, Node, call
+from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import ordered
 
 from .given import as_layers, own
@@ -37,7 +37,7 @@ def regrown(model: Network, head: Layer | Sequence, after: str | None = None) ->
         if node.layer not in copies:
             copies[node.layer] = _called(node.layer, plan.names[node.layer])
         on = [made[n] for n in node.of]
-        made[node] = call(copies[node.layer], on if node.layer.merges else on[0])
+        made[node] = call(copies[node.layer], taken(node.layer, on))
     end = made[cut]
     for layer in layers:
         end = layer(end)

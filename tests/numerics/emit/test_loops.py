@@ -20,7 +20,7 @@ from derive.networks.losses import LOSSES
 from numerics.checks.ground import everything, float64
 from numerics.checks.opponent import flatten, label
 from numerics.emit.loops.javascript import FUNCTIONS, helpers
-from numerics.reference.definitions import evaluate
+from numerics.reference.programs import evaluate
 from numerics.reference.sampling import draw_sample, draw_sizes
 
 TEXTS = {
