@@ -70,7 +70,11 @@ def test_numbers_with_none_are_held_and_float32_inside_is_said():
 
     f = custom(norm, lambda x, eps: (norm(x, eps), (x, eps)), functools.partial(bwd, True))
     for report in (nx.check_vjp(f, normal(4, 6)), nx.check_vjp(lambda x: f(x, 1e-2), normal(4, 6))):
-        assert report.ok and [v.tensor for v in report.verdicts] == ["x"] and any("narrower float" in n for n in report.notes)
+        assert (
+            report.ok
+            and [v.tensor for v in report.verdicts] == ["x"]
+            and any("narrower float" in n for n in report.notes)
+        )
 
 
 def test_what_float32_would_hide_is_seen_without_the_casts():
