@@ -56,6 +56,11 @@ def exact(value: Any, dtype: Any) -> Any:
     return _fraction(number, v, dtype)
 
 
+def written(value: Any, dtype: Any) -> float:
+    """A float of a dtype as its author wrote it, in float64."""
+    return float(exact(value, dtype))
+
+
 def _fraction(number: Any, v: float, dtype: Any) -> Expr:
     digits = str(number)
     if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
