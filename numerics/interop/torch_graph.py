@@ -108,7 +108,8 @@ class Graph:
         stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
         path = stack[-1][0] if stack else ""
         if not path or path == "loss":
-            return tuple(found) or (Frame(f"<{path or 'loss'}>", 0, "loss"),)
+            whole = stack[-1][1].rpartition(".")[2].strip("'>") if len(stack) > 1 and not path else "loss"
+            return tuple(found) or (Frame(f"<{whole}>", 0, whole),)
         first = next((n for n, f in enumerate(found) if not f.is_library), len(found))
         named = any(statement(f)[1] for f in found[first:])
         if named and not (len(stack) > 1 and "torch.nn.modules" in stack[-2][1]):
