@@ -24,6 +24,7 @@ NAMES = {
     "interop.vjp_report": "VjpReport",
     # training
     "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",
+    "training.generate": "generate",
     "training.init": "init",
     "training.loading": "load",
     # without gradients, and with second ones

@@ -50,6 +50,7 @@ from .training import TrainingWarning as TrainingWarning
 from .training import play as play
 from .training import read_log as read_log
 from .training import transfer as transfer
+from .training.generate import generate as generate
 from .training.init import init as init
 from .training.loading import load as load
 from .training.perceptron import Perceptron as Perceptron

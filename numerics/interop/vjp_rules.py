@@ -73,6 +73,10 @@ class Rule(Protocol):
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]: ...
 
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        """The gradients with ``code`` in the place of the backward."""
+        ...
+
 
 def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> list[Any]:
     """The gradients that were returned, one or None for each array; ``only`` are the arguments that it returns them of."""
@@ -96,7 +100,8 @@ def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> li
             found += [None] * count
             continue
         try:
-            found += jax.tree_util.tree_structure(a).flatten_up_to(grad)
+            tree: Structure = jax.tree_util.tree_structure(a)
+            found += tree.flatten_up_to(grad)
         except ValueError as error:
             raise TypeError(f"{what}: the gradient of argument {n} has another structure than it: {error}") from None
     return [found[n] for n in args.places]
@@ -122,15 +127,22 @@ class CustomVjp:
             outs, grads = self._run(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         return outs, grads
 
-    def _run(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        return self._run(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)), code)[1]
+
+    def _run(
+        self, arrays: Arrays, cotangents: Arrays, code: Callable[..., Any] | None = None
+    ) -> tuple[list[Any], list[Any]]:
         args = self.args.with_arrays(arrays)
         out, residuals = self.f.fwd(*self._primals(args))
         outs, tree = jax.tree_util.tree_flatten(out)
         cots = iter(cotangents)
         back = [next(cots) if is_float(o) else np.zeros(np.shape(o), jax.dtypes.float0) for o in outs]
-        returned = self.f.bwd(*(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back))
+        returned = (code or self.f.bwd)(
+            *(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back)
+        )
         only = [n for n in range(len(args)) if n not in self.nondiff]
-        grads = spread(returned, self.args, only, called(self.f.bwd))
+        grads = spread(returned, self.args, only, self.what)
         return [o for o in outs if is_float(o)], [None if _is_symbolic_zero(g) else g for g in map(_no_float0, grads)]
 
     def _primals(self, args: Sequence[Any]) -> Sequence[Any]:
@@ -148,7 +160,7 @@ class Inside:
     """A function that calls others with rules of their own: their rules at work under ``jax.vjp``."""
 
     what = "backward"
-    code = None
+    code: Callable[..., Any] | None = None
 
     def __init__(self, f: Callable[..., Any], args: Arguments, places: Sequence[int]):
         self._fast = jax.jit(lambda arrays, cots: pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cots))
@@ -158,6 +170,9 @@ class Inside:
         outs, some = self._fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         found = dict(zip(self.places, some, strict=True))
         return outs, [found.get(n) for n in range(len(arrays))]
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        raise TypeError("there is no one backward to put another in the place of")
 
 
 class Backward:
@@ -175,6 +190,9 @@ class Backward:
         self.convert: Callable[[Any], Any] = np.asarray
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        return None, self.by(self.f, arrays, cotangents)
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
         args = self.args.with_arrays(arrays)
         if self.keeps:
             out, residuals = self.forward(*self.args.with_arrays(list(map(jnp.asarray, arrays))))
@@ -187,7 +205,7 @@ class Backward:
         dy = (
             cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
         )
-        return None, self._spread(self.f(residuals, dy))
+        return self._spread(code(residuals, dy))
 
     def _spread(self, returned: Any) -> list[Any]:
         name, count = called(self.f), len(self.args.with_arrays(self.args.arrays))
@@ -218,11 +236,17 @@ class TorchFunction:
         self.code: Callable[..., Any] | None = f.backward
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        return self._applied(self.f, arrays, cotangents)
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        return self._applied(type(self.f.__name__, (self.f,), {"backward": staticmethod(code)}), arrays, cotangents)[1]
+
+    def _applied(self, f: Any, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
         import torch
 
         tensors = [torch.as_tensor(np.array(a)) for a in arrays]
         floats = [t.requires_grad_() for t in tensors if t.is_floating_point()]
-        out = self.f.apply(*self.args.with_arrays(tensors))
+        out = f.apply(*self.args.with_arrays(tensors))
         outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, torch.Tensor)]
         outs = [o for o in outs if o.is_floating_point()]
         cots = [torch.as_tensor(np.array(c)).to(o.dtype) for c, o in zip(cotangents, outs, strict=True)]
@@ -238,23 +262,20 @@ def rule_of(f: Any, args: Arguments, forward: Callable[..., Any] | None, keeps: 
         return CustomVjp(custom, args)
     if is_torch_function(f):
         return TorchFunction(f, args)
-    if not callable(f):
-        raise InputError(f"nx.check_vjp({type(f).__name__}, ...): takes a function with a backward pass; {_accepted()}")
     count = len(args.with_arrays(args.arrays))
     if _binds(f, count) and has_rules(lambda *a: f(*args.with_arrays(a)), args.arrays):
         return Inside(f, args, [n for n, a in enumerate(args.arrays) if is_float(a)])
     if forward is None:
-        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {_accepted()}")
+        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {accepted()}")
     if not _binds(f, 2):
         raise InputError(
             f"nx.check_vjp: {called(f)}{_signature(f)} with forward= is called as backward(residuals, dy), with the "
             f"arguments of forward, or what it returns beside its results, as residuals; it takes other arguments"
         )
-    assert forward is not None
     return Backward(f, forward, args, keeps)
 
 
-def _accepted() -> str:
+def accepted() -> str:
     return (
         "accepted: a jax.custom_vjp function, a function that calls one, and with forward= in plain JAX a "
         "torch.autograd.Function or a function backward(residuals, dy)"
