@@ -24,6 +24,7 @@ from numerics.kernel.compile import compile
 from .continuing import Drawing, Prompt, check_drawing, check_prompt, ended
 from .programs import PRNG, unfixed
 
+FEWEST = 2  # rows: the sums over heads of one row alone take XLA several times as long as those of two, on CPUs
 ROUNDED = 64  # lengths are rounded up to a multiple, so that there are few programs
 
 
@@ -112,7 +113,7 @@ class Stepper:
 
         kept = {n: self._zeros(t, batch) for n, (t, _) in self.steps.kept.items()}
         before = {n: tuple(self._zeros(t, batch) for t in of) for n, of in self.steps.before.items()}
-        start = _Past(jnp.int32(0), tokens, kept, before, jnp.zeros(batch, bool), jnp.bool_(True))
+        start = _Past(jnp.int32(0), tokens, kept, before, asked["done"], jnp.bool_(True))
         end = lax.while_loop(more, step, start)
         return end.tokens, end.at, end.finite
 
@@ -200,11 +201,13 @@ def generate(
     given = check_prompt(prompt, length, vocabulary, tokens)
     drawing = check_drawing(temperature, top_k, top_p, stop, seed, given, tokens)
     stepper = _stepper(trainer, given)
-    row = np.zeros((len(given.tokens), stepper.positions + 1), np.int32)
-    row[:, : given.tokens.shape[1]] = given.tokens
-    start = trainer.programs.start(len(row))
-    arrays = {**trainer.params, **trainer.state, **start}
-    made, at, finite = stepper.run(arrays, row, _asked(given, drawing), drawing.greedy, drawing.filtered)
+    count = max(len(given.tokens), FEWEST)
+    rows = np.zeros((count, stepper.positions + 1), np.int32)
+    rows[:, : given.tokens.shape[1]] = given.tokens
+    arrays = {**trainer.params, **trainer.state, **trainer.programs.start(count)}
+    asked = {**_asked(given, drawing), "done": np.arange(count) >= len(given.tokens)}
+    made, at, finite = stepper.run(arrays, rows, asked, drawing.greedy, drawing.filtered)
+    made = made[: len(given.tokens)]
     if not finite:
         raise NotFiniteError(
             f"generate: {trainer.model.name} gave logits that are no numbers, by position {int(at) - 1}; "
