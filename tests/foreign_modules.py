@@ -19,8 +19,7 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         h = torch.tanh(self.hidden(x))
-        z = self.out(h)
-        return z
+        return self.out(h)
 
 
 class ConvNet(nn.Module):
@@ -46,8 +45,7 @@ class LanguageModel(nn.Module):
     def forward(self, tokens):
         e = self.embed(tokens)
         h, _ = self.rnn(e)
-        logits = self.out(h)
-        return logits
+        return self.out(h)
 
 
 class CausalAttention(nn.Module):
@@ -63,8 +61,7 @@ class CausalAttention(nn.Module):
         k = k.view(n, t, 2, d // 2).transpose(1, 2)
         v = v.view(n, t, 2, d // 2).transpose(1, 2)
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        y = self.out(a.transpose(1, 2).reshape(n, t, d))
-        return y
+        return self.out(a.transpose(1, 2).reshape(n, t, d))
 
 
 class Residual(nn.Module):
@@ -75,8 +72,7 @@ class Residual(nn.Module):
         self.down = nn.Linear(8, 6)
 
     def forward(self, x):
-        x = x + self.down(F.gelu(self.up(self.norm(x))))
-        return x
+        return x + self.down(F.gelu(self.up(self.norm(x))))
 
 
 def labels(n, *shape):
