@@ -19,7 +19,8 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         h = torch.tanh(self.hidden(x))
-        return self.out(h)
+        z = self.out(h)
+        return z
 
 
 class ConvNet(nn.Module):
@@ -45,7 +46,8 @@ class LanguageModel(nn.Module):
     def forward(self, tokens):
         e = self.embed(tokens)
         h, _ = self.rnn(e)
-        return self.out(h)
+        logits = self.out(h)
+        return logits
 
 
 class CausalAttention(nn.Module):
@@ -61,7 +63,8 @@ class CausalAttention(nn.Module):
         k = k.view(n, t, 2, d // 2).transpose(1, 2)
         v = v.view(n, t, 2, d // 2).transpose(1, 2)
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(a.transpose(1, 2).reshape(n, t, d))
+        y = self.out(a.transpose(1, 2).reshape(n, t, d))
+        return y
 
 
 class Residual(nn.Module):
@@ -72,7 +75,8 @@ class Residual(nn.Module):
         self.down = nn.Linear(8, 6)
 
     def forward(self, x):
-        return x + self.down(F.gelu(self.up(self.norm(x))))
+        x = x + self.down(F.gelu(self.up(self.norm(x))))
+        return x
 
 
 def labels(n, *shape):
