@@ -1,3 +1,4 @@
+# ruff: noqa: RET504  a value that is returned has a name here
 """Modules of torch.nn, as people write them, with arguments and a loss: for nx.from_torch."""
 
 import torch
@@ -77,6 +78,25 @@ class Residual(nn.Module):
     def forward(self, x):
         x = x + self.down(F.gelu(self.up(self.norm(x))))
         return x
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.position = nn.Parameter(normal(6, 8))
+        self.q = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 11, bias=False)
+        self.head.weight = self.embed.weight
+        self.register_buffer("mask", torch.tril(torch.ones(6, 6)).bool())
+
+    def forward(self, tokens):
+        x = self.embed(tokens) + self.position
+        q = self.q(x)
+        scores = (q @ q.transpose(-2, -1)) / q.size(-1) ** 0.5
+        scores = scores.masked_fill(~self.mask, float("-inf"))
+        x = x + F.softmax(scores, dim=-1) @ q
+        return self.head(x)
 
 
 def labels(n, *shape):
@@ -169,6 +189,17 @@ MODULES = {
         (normal(6, 4), torch.rand(6, 3, dtype=torch.float64)),
         nn.BCEWithLogitsLoss(pos_weight=weighted()),
     ),
+    "projected LSTM": lambda: (
+        nn.LSTM(3, 4, proj_size=2),
+        (normal(5, 2, 3), normal(5, 2, 2)),
+        lambda out, y: F.mse_loss(out[0], y),
+    ),
+    "Upsample": lambda: (
+        sequence(nn.Conv2d(2, 3, 1), nn.Upsample(scale_factor=2)),
+        (normal(2, 2, 3, 4), normal(2, 3, 6, 8)),
+        F.mse_loss,
+    ),
+    "tied weights": lambda: (Tied(), (labels(11, 3, 6), labels(11, 3, 6)), next_token),
     "label smoothing": lambda: (nn.Linear(4, 3), (normal(6, 4), Y), nn.CrossEntropyLoss(label_smoothing=0.1)),
     "class weights": lambda: (nn.Linear(4, 3), (normal(6, 4), Y), nn.CrossEntropyLoss(weight=weighted())),
     "ignored labels": lambda: (

@@ -94,15 +94,17 @@ def _check_facts(d: Derived) -> None:
             used.setdefault(text, []).append(s.id)
     ranges = {range_text(t) for t in d.program.inputs if t.dtype == "int" and t.below is not None}
     declared = {f.text(t) for t in (*d.source.inputs, *d.program.inputs) for f in t.facts} | ranges
-    start, end = REMARKS.get(d.kind, (None, ""))
+    start, end = REMARKS.get(d.kind, ("", ""))
     for f in d.facts:
-        remark = start is not None and start in f.text and f.text.endswith(end)
+        remark = start and start in f.text and f.text.endswith(end)
         if list(f.steps) != used.get(f.text, []) or not (
             f.steps or f.text in declared or remark or _follows(f.text, d)
         ):
             raise DerivationError(
                 f"the fact {f.text!r} is listed for the steps {list(f.steps)}; used by {used.get(f.text, [])}"
             )
+    if d.kind == "gauss_newton" and not any(f.text.startswith(start) and f.text.endswith(end) for f in d.facts):
+        raise DerivationError("a Gauss-Newton product is not a Hessian's, and what it drops is not listed")
     missing = (set(used) | ranges) - {f.text for f in d.facts}
     if missing:
         raise DerivationError(f"the fact {min(missing)!r} is used and not listed")

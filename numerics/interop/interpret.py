@@ -285,9 +285,9 @@ class Interpreter:
             )
         if isinstance(e, Read) and e.tensor.is_input:
             known = self.below.setdefault(e.tensor.name, size)
-            if known != size and isinstance(known, Size) and isinstance(size, Size):
-                if self.number(known) == self.number(size):
-                    raise SizesEqual(known, size)  # both are read at these integers
+            both = isinstance(known, Size) and isinstance(size, Size) and known != size
+            if both and self.number(known) == self.number(size):
+                raise SizesEqual(known, size)  # both are read at these integers
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):
             raise refuse(
                 op, f"the index {e} is no sum of indices and integer arrays; accepted: arrays of integers as they are"
@@ -318,7 +318,9 @@ class Interpreter:
             return Value(axes, exact(array.flat[0], array.dtype), kind_of(array.dtype))
         name = numbered("constant", self.names, "_")
         letters = [self.letter(a[0], set()) for a in axes]
-        made = dv.tensor(name, *(i.size for i in letters), dtype=kind_of(array.dtype), role="constant")
+        kind = kind_of(array.dtype)
+        below = self.below.get(name) if kind == "int" else None
+        made = dv.tensor(name, *(i.size for i in letters), dtype=kind, below=below, role="constant")
         self.names[name] = made
         self.arrays[name] = array
         return reading(made, v.shape)

@@ -25,7 +25,7 @@ from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, Traced, trace
-from .value import Value, kind_of, parts_of
+from .value import Value, kind_of, opened, parts_of
 
 
 class JaxModel:
@@ -144,6 +144,10 @@ class JaxModel:
         self.notes = [f"bound: {axis}" for axis in self.bound]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
+        if any(len(a) > 1 for a in v.axes):  # a definition has the axes that the function returns
+            inner = v if v.tensor is not None else new.named(v, None, "parts")
+            idx = tuple((opened(s),) for s in v.shape)
+            v = Value(idx, inner.at([a[0] for a in idx]), v.kind)
         t = v.tensor
         if t is not None and t.definition is not None:
             return t

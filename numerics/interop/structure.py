@@ -133,6 +133,7 @@ def _split(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     axis, start, out = int(op.params["axis"]), Integer(0), []
     for n, size in enumerate(op.params["sizes"]):
         begin = start
+        new.within(opened(size) + begin, v.shape[axis])
         out.append(
             _plain(op, lambda idx, begin=begin: v.at([e + begin if m == axis else e for m, e in enumerate(idx)]), n)
         )

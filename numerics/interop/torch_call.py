@@ -26,7 +26,8 @@ class Call:
             )
         if loss is not None and not callable(loss):
             raise InputError(
-                f"nx.from_torch: loss={loss!r} is no function; accepted: loss(output, *rest), as torch.nn.functional.cross_entropy"
+                f"nx.from_torch: loss={loss!r} is no function; accepted: loss(output, *rest), as "
+                f"torch.nn.functional.cross_entropy"
             )
         if not args:
             raise InputError(

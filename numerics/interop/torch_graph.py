@@ -18,7 +18,7 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
-from .aten import losses, pointwise, products, recurrent, shapes, windows  # noqa: F401  their rows enter the table
+from .aten import losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows enter the table
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
 
@@ -108,7 +108,8 @@ class Graph:
         stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
         path = stack[-1][0] if stack else ""
         if not path or path == "loss":
-            return tuple(found) or (Frame(f"<{path or 'loss'}>", 0, "loss"),)
+            whole = stack[-1][1].rpartition(".")[2].strip("'>") if len(stack) > 1 and not path else "loss"
+            return tuple(found) or (Frame(f"<{whole}>", 0, whole),)
         first = next((n for n, f in enumerate(found) if not f.is_library), len(found))
         named = any(statement(f)[1] for f in found[first:])
         if named and not (len(stack) > 1 and "torch.nn.modules" in stack[-2][1]):
@@ -146,7 +147,8 @@ class Graph:
             _name(node),
             self._shapes(node),
             self.frames[node],
-            f"{why}: mutation has no meaning in a list of definitions; accepted: a new tensor, as x = x + 1, torch.where, torch.cat",
+            f"{why}: mutation has no meaning in a list of definitions; accepted: a new tensor, as x = x + 1, torch.where, "
+            f"torch.cat",
         )
 
     # -- running ------------------------------------------------------------------------------------------------------
@@ -176,6 +178,8 @@ class Graph:
             return None
         if base == "sym_size":
             return env[node.args[0]].shape[node.args[1]]
+        if base == "sym_numel":
+            return env[node.args[0]].size
         row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
         if row is None or node.target.namespace != "aten":
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
@@ -216,7 +220,9 @@ class Graph:
     def _shapes(self, node: Any) -> str:
         vals = [a.meta.get("val") for a in node.all_input_nodes]
         tensors = [v for v in vals if hasattr(v, "shape")]
-        return ", ".join(f"{str(v.dtype).removeprefix('torch.')}{[_shown(s) for s in v.shape]}" for v in tensors)
+        return ", ".join(
+            f"{str(v.dtype).removeprefix('torch.')}[{', '.join(_length(n) for n in v.shape)}]" for v in tensors
+        )
 
 
 def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
@@ -296,5 +302,6 @@ def _fixed(value: Any) -> tuple[int | None, ...]:
     return tuple(n if isinstance(n, int) else None for n in getattr(value, "shape", ()))
 
 
-def _shown(size: Any) -> Any:
-    return size if isinstance(size, int) else str(size)
+def _length(size: Any) -> str:
+    """A length as it is in the example, where torch left it open too."""
+    return str(size if isinstance(size, int) else getattr(size.node, "hint", size))

@@ -97,6 +97,7 @@ class TorchModel(JaxModel):
                 name = of_tensor.setdefault(id(tensor), numbered(identifier(g.target), [*slots, *inputs], "_"))
                 self.names[g.target] = name
             slots.setdefault(name, []).append(g)
+        self.names |= {key: of_tensor[id(x)] for key, x in self._state.items() if id(x) in of_tensor}
         return slots
 
     def _values(self, leaves: Sequence[Any], state: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -211,10 +212,5 @@ def from_torch(
     ------
     UnsupportedError
         An operation without a meaning in index notation, dropout in training mode, mutation: what and where.
-
-    >>> import torch  # doctest: +SKIP
-    >>> m = from_torch(torch.nn.Linear(3, 2), torch.ones(5, 3), torch.zeros(5, 2), loss=torch.nn.functional.mse_loss)  # doctest: +SKIP
-    >>> m.backprop().check().ok  # doctest: +SKIP
-    True
     """
     return TorchModel(module, args, loss, dynamic_shapes, wrt)

@@ -14,13 +14,14 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.checks.answers import to_numpy
 from numerics.checks.crosscheck import crosscheck
-from numerics.checks.custom_rules import narrows, pulled_back
+from numerics.checks.custom_rules import narrows, pulled_back, widened
 from numerics.checks.ground import everything, float64
 from numerics.checks.replay import points
 from numerics.checks.verdicts import CrossReport
 from numerics.errors import InputError, NumericsError
 from numerics.reference.sampling import bind_sizes
 
+from .numbers import written
 from .vjp_calls import Caller, Equations, fixed_lengths
 from .vjp_forward import Drawn, Forward, shapes_of
 from .vjp_lines import located
@@ -31,6 +32,7 @@ from .vjp_torch import in_jax
 
 LARGE = 2_000_000  # grid points of one evaluation: beyond them the arguments' own values are not compared
 AGREES = 1e-8  # of the largest entry: what the derived gradients may differ from JAX's by, in float64
+AGREES_NARROW = 1e-3  # where something inside is of narrower floats
 
 
 def check_vjp(
@@ -191,7 +193,16 @@ class _Check:
         drawn = self.forward.drawn(self.forward.lengths)
         with float64():
             if narrows(self.rule, drawn.arrays, drawn.cotangents):
-                self.notes.append("it computes in float32 inside: compared in float32")
+                self.rule.wide = True
+                try:
+                    self.rule(drawn.arrays, drawn.cotangents)
+                    self.notes.append(
+                        "it computes in a narrower float inside: compared as written, and in float64 without the casts"
+                    )
+                    return False
+                except Exception:  # of a loop or a kernel, whose type is its own
+                    self.rule.wide = False
+                self.notes.append("it computes in a narrower float inside: compared in float32")
                 return True
             try:
                 self.rule(drawn.arrays, drawn.cotangents)
@@ -215,8 +226,7 @@ class _Check:
         drawn = self.forward.drawn({**self.forward.lengths})
         names, floats = self.forward.names, self.forward.floats
         with float64():
-            pull = jax.jit(lambda a, c: pulled_back(self.forward.results, a, floats, c, rules=False)[1])
-            theirs = pull(drawn.arrays, drawn.cotangents)
+            theirs, near = self._by_autodiff(drawn)
             given = {**self.forward.model.constants, **at.named(drawn)}
             ours = kern(**{t.name: given[t.name] for t in kern.inputs})[-1]
         for n, a in zip(floats, theirs, strict=True):
@@ -224,11 +234,22 @@ class _Check:
             if names[n] not in ours or not np.all(np.isfinite(b)):
                 continue
             gap, scale = float(np.max(np.abs(ours[names[n]] - b), initial=0.0)), float(np.max(np.abs(b), initial=0.0))
-            if not gap <= AGREES * max(scale, 1e-6):
+            if not gap <= near * max(scale, 1e-6):
                 raise NumericsError(
                     f"nx.check_vjp: the gradient of {names[n]} derived from {self.forward.called} differs from JAX's own by "
                     f"{gap:.1e} of {scale:.1e}: nothing can be said of yours; please report this with the function"
                 )
+
+    def _by_autodiff(self, drawn: Drawn) -> tuple[list[Any], float]:
+        """JAX's own gradients of the forward, and how near they are to be: without casts to narrower floats if that goes."""
+
+        def pull(arrays: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+            return pulled_back(self.forward.results, arrays, self.forward.floats, cotangents, rules=False)[1]
+
+        try:
+            return jax.jit(widened(pull, written))(drawn.arrays, drawn.cotangents), AGREES
+        except (TypeError, ValueError):
+            return jax.jit(pull)(drawn.arrays, drawn.cotangents), AGREES_NARROW
 
     def _own_values(self, kern: Equations, at: Caller, held: dict[str, Any]) -> CrossReport | None:
         """The comparison at the arguments' own values in float32, where they are values and few."""

@@ -141,7 +141,7 @@ def located(call: Caller, kern: Equations, wrong: Sequence[str]) -> dict[str, st
 
 class _Search:
     def __init__(self, call: Caller, kern: Equations, code: Instrumented, given: dict[str, Any]):
-        self.call, self.code, self.near = call, code, NEAR_NARROW if call.narrow else NEAR
+        self.call, self.code, self.near = call, code, NEAR_NARROW if call.narrow or call.rule.wide else NEAR
         self.values = kern.values(**given)
         self.d: Derivation = kern.derivation
         self.right = {k: self.values[t.name] for k, t in dict(self.d.results)["grads"].items()}

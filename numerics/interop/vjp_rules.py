@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from numerics.checks.answers import to_numpy
-from numerics.checks.custom_rules import has_rules, pulled_back
+from numerics.checks.custom_rules import has_rules, pulled_back, widened
 from numerics.errors import InputError
 
+from .numbers import written
 from .vjp_names import called
 
 Arrays = Sequence[Any]
@@ -70,6 +71,7 @@ class Rule(Protocol):
 
     what: str  # "bwd", "backward": what it is called in a report
     code: Callable[..., Any] | None  # whose lines a report points at
+    wide: bool  # whether its casts to narrower floats are left out where it is called in float64
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]: ...
 
@@ -118,11 +120,13 @@ class CustomVjp:
         self.f, self.args = f, args
         self.code: Callable[..., Any] | None = f.bwd
         self.nondiff = tuple(f.nondiff_argnums)
-        self._fast: Any = jax.jit(self._run)
+        self._fast, self._wide = jax.jit(self._run), jax.jit(widened(self._run, written))
+        self.wide = False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        fast = self._wide if self.wide and _float64(arrays) else self._fast
         try:
-            outs, grads = self._fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
+            outs, grads = fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         except jax.errors.JAXTypeError:  # it looks at values: as plain calls do, without jit
             outs, grads = self._run(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         return outs, grads
@@ -163,11 +167,15 @@ class Inside:
     code: Callable[..., Any] | None = None
 
     def __init__(self, f: Callable[..., Any], args: Arguments, places: Sequence[int]):
-        self._fast = jax.jit(lambda arrays, cots: pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cots))
-        self.places = places
+        def run(arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
+            return pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cotangents)
+
+        self._fast, self._wide = jax.jit(run), jax.jit(widened(run, written))
+        self.places, self.wide = places, False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
-        outs, some = self._fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
+        fast = self._wide if self.wide and _float64(arrays) else self._fast
+        outs, some = fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         found = dict(zip(self.places, some, strict=True))
         return outs, [found.get(n) for n in range(len(arrays))]
 
@@ -185,7 +193,7 @@ class Backward:
     what = "backward"
 
     def __init__(self, f: Callable[..., Any], forward: Callable[..., Any], args: Arguments, keeps: bool):
-        self.f, self.forward, self.args, self.keeps = f, forward, args, keeps
+        self.f, self.forward, self.args, self.keeps, self.wide = f, forward, args, keeps, False
         self.code: Callable[..., Any] | None = f
         self.convert: Callable[[Any], Any] = np.asarray
 
@@ -232,7 +240,7 @@ class TorchFunction:
     what = "backward"
 
     def __init__(self, f: Any, args: Arguments):
-        self.f, self.args = f, args
+        self.f, self.args, self.wide = f, args, False
         self.code: Callable[..., Any] | None = f.backward
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
@@ -302,6 +310,10 @@ def is_float(x: Any) -> bool:
         return True
     dtype = str(getattr(x, "dtype", ""))
     return dtype.startswith(("float", "torch.float", "bfloat", "torch.bfloat"))
+
+
+def _float64(arrays: Arrays) -> bool:
+    return any(getattr(a, "dtype", None) == np.float64 for a in arrays)
 
 
 def _no_float0(g: Any) -> Any:

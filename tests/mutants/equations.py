@@ -60,7 +60,12 @@ def wider_mutants(eq, tensors=()):
         for s in sorted((s for s in t.coef.free_symbols if isinstance(s, Size)), key=str):
             yield f"without the size {s}", put(replace(t, coef=t.coef.xreplace({s: Integer(1)})))
         for i in (*t.bnd, *eq.idx, *eq.over):
-            yield f"first position of {i} left out", put(replace(t, rows=(*t.rows, Row("<", Integer(0), i))))
+            for where, row in (
+                ("first", Row("<", Integer(0), i)),
+                ("last", Row("<", i, i.size - 1)),
+                ("second", Row("!=", i, Integer(1))),
+            ):
+                yield f"{where} position of {i} left out", put(replace(t, rows=(*t.rows, row)))
         for m, f in enumerate(t.fac):
 
             def factor(g, m=m, t=t):

@@ -146,7 +146,8 @@ def elementwise_content(p: Polynomial) -> tuple[Polynomial, Polynomial] | None:
     shared = [
         (q, min(found))
         for q, _ in pairs[0]
-        if len(found := [e for other in pairs for r, e in other if r.key == q.key and e > 0]) == len(pairs)
+        if all(a.op != "ones" for a in q.terms[0].word)
+        and len(found := [e for other in pairs for r, e in other if r.key == q.key and e > 0]) == len(pairs)
     ]
     if not shared:
         return None

@@ -72,6 +72,7 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
     name = equation.name
     known = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
     tried: dict[str, Comparison] = {}
+    text = ""
     try:
         reader = Reader(d.source, d.program)
         value = reader.equation(equation)
@@ -87,6 +88,10 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
             tried[text] = proof
     except (NoClosedForm, Conflict) as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
+    except DeriveError as error:
+        raise DerivationError(
+            f"{name} has no closed form in matrices: {text} is not read back: {error}{_remaining(d, equation)}"
+        ) from None
     found = "\n".join(f"{name} = {text}\n{proof}" for text, proof in tried.items())
     raise DerivationError(f"a closed form of {name} was found and is not returned, for it is not proved:\n{found}")
 

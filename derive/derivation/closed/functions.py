@@ -103,7 +103,7 @@ def log_determinant(p: Polynomial) -> Polynomial:
 
 
 def symbolic_power(base: Polynomial, exponent: Polynomial) -> Polynomial:
-    """``a^b`` of scalars."""
-    if not (base.is_scalar and exponent.is_scalar):
-        raise NoClosedForm("a power of a tensor whose exponent is no number")
-    return of_atom(Atom("pow", (None, None), (base, exponent)))
+    """``a^b`` of every element of a tensor, for a scalar b."""
+    if base.shape[0] is None and base.shape[1] is not None:
+        return transposed(symbolic_power(transposed(base), exponent))
+    return of_atom(Atom("pow", base.shape, (base, exponent)))

@@ -199,6 +199,8 @@ class Reader:
             base = self.pointwise(e.base, row, column)
             if e.exp.is_number and e.exp.is_Rational:
                 return power(base, e.exp)
+            if _letters(e.exp):
+                raise NoClosedForm(f"the power {e}, whose exponent is no scalar,")
             return symbolic_power(base, self.pointwise(e.exp, None, None))
         name = type(e).__name__
         if name in FUNCTIONS and len(e.args) == 1:

@@ -314,7 +314,7 @@ def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
         return times(ones(shape[0]), transposed(ones(shape[1]))) if shape[1] is not None else ones(shape[0])
     if len(pairs) == 1 and pairs[0][1] == 1 and not _grouped(pairs[0][0]):
         return pairs[0][0]
-    if len(pairs) == 1 and pairs[0][1].is_Integer and pairs[0][1] > 0 and _grouped(pairs[0][0]):
+    if len(pairs) == 1 and _grouped(pairs[0][0]) and _opens(_one_word(pairs[0][0])[0].args[0], pairs[0][1]):
         return power(_one_word(pairs[0][0])[0].args[0], pairs[0][1])
     args, powers = zip(*pairs, strict=True)
     return of_atom(Atom("had", shape, tuple(args), powers=tuple(powers)))
@@ -324,11 +324,18 @@ def _grouped(p: Polynomial) -> bool:
     return len(p.terms) == 1 and len(p.terms[0].word) == 1 and p.terms[0].word[0].op == "group"
 
 
+def _opens(p: Polynomial, e: Expr) -> bool:
+    """Whether a power is multiplied out; that of a scalar sum stays the power of a bracket."""
+    if p.is_scalar and len(p.terms) > 1 and e != 1:
+        return False
+    return bool(e.is_Integer and 0 < e <= 4 and len(p.terms) ** int(e) <= 12)
+
+
 def power(p: Polynomial, e: Expr) -> Polynomial:
     """Every element in a power that is a number."""
     if p.number is not None:
         return constant(p.number**e)
-    if e.is_Integer and 0 < e <= 4 and (len(p.terms) == 1 or len(p.terms) ** int(e) <= 12):
+    if _opens(p, e):
         result = p
         for _ in range(int(e) - 1):
             result = hadamard(result, p)

@@ -19,6 +19,8 @@ def turned_atom(a: Atom) -> Atom:
         return a
     if a.op == "kron":
         return replace(a, shape=(columns, rows), args=tuple(map(transposed, a.args)))
+    if a.op == "pow" and None not in a.shape:
+        return replace(a, shape=(columns, rows), args=(transposed(a.args[0]), a.args[1]))
     if a.op == "inv" or (a.op in ("had", "fn") and None not in a.shape):
         if a.op == "inv":
             return inverse_atom(transposed(a.args[0]))

@@ -69,6 +69,11 @@ class Writer:
 
     def sum(self, p: Polynomial) -> Signed:
         """The shortest of the forms of a sum without common factors; begins with a term that is not negative."""
+        word = p.terms[0].word
+        if word and all(m.word == word for m in p.terms):
+            scalars = Polynomial((None, None), tuple(Monomial(m.coef, m.scalars) for m in p.terms))
+            sign, f = self.signed(scalars)
+            return sign, _product([f, *self.word(word)])
         plainly = self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])
         text = plain(plainly[1])
         found = [(len(text) + BRACKET, plainly)]
@@ -227,6 +232,8 @@ class Writer:
             return self.elementwise(a), False
         if a.op == "fn":
             return self.function(a), False
+        if a.op == "pow":
+            return Formula(".^", (self.formula(a.args[0]), self.formula(a.args[1]))), False
         if a.op == "kron":
             return Formula("kron", tuple(map(self.formula, a.args))), False
         raise NoClosedForm(f"{a.op} has no notation")
@@ -314,7 +321,7 @@ def _size(e: Expr) -> Formula:
         return Formula("size", (Formula("name", text=str(e)),))
     if e.is_Integer:
         return number(e)
-    raise NoClosedForm(f"the size {e}")
+    raise NoClosedForm(f"the factor {e} has no notation")
 
 
 def _powered(base: Formula, e: Expr) -> Formula:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -152,7 +153,9 @@ def masked_fill(x: Array, mask: Array, value: Array) -> Array:
 
 @aten("gelu")
 def gelu(x: Array, *, approximate: str = "none") -> Array:
-    return jax.nn.gelu(x, approximate=approximate == "tanh")
+    if approximate == "tanh":
+        return jax.nn.gelu(x, approximate=True)
+    return x * (1 + lax.erf(x / math.sqrt(2))) / 2
 
 
 @aten("leaky_relu")

@@ -65,8 +65,8 @@ def _layers(
         raise NotCovered(f"dropout={dropout:g} between layers in training mode draws noise; accepted: module.eval()")
     ways = 2 if bidirectional else 1
     per = 4 if has_biases else 2
-    if len(params) != per * ways * num_layers:
-        raise NotCovered("proj_size; accepted: proj_size=0")
+    projected = len(params) == (per + 1) * ways * num_layers
+    per += projected
     if batch_first and x.ndim == 3:
         x = jnp.swapaxes(x, 0, 1)
     last: list[State] = []
@@ -74,12 +74,19 @@ def _layers(
         outs = []
         for way in range(ways):
             n = layer * ways + way
-            own = [*params[n * per : (n + 1) * per], None, None][:4]
-            zero = jnp.zeros((*x.shape[1:-1], own[1].shape[1]), x.dtype)
-            start = tuple(zero if s is None else s[n] for s in states)
+            own = list(params[n * per : (n + 1) * per])
+            to_h = own.pop() if projected else None
+            own = [*own, None, None][:4]
+            widths = (own[1].shape[1], to_h.shape[1] if to_h is not None else own[1].shape[1])
+            start = tuple(
+                jnp.zeros((*x.shape[1:-1], width), x.dtype) if s is None else s[n]
+                for s, width in zip(states, widths, strict=False)
+            )
 
-            def body(state: State, x_t: Array, own: Any = own) -> tuple[State, Array]:
+            def body(state: State, x_t: Array, own: Any = own, to_h: Any = to_h) -> tuple[State, Array]:
                 state = step(x_t, state, *own)
+                if to_h is not None:
+                    state = (state[0] @ to_h.T, *state[1:])
                 return state, state[0]
 
             end, h = lax.scan(body, start, x, reverse=way == 1)

@@ -88,6 +88,8 @@ def closed(text, by, **declared):
         ("sum((A*x > 0).*x)", "x", "(A x > 0)"),
         ("x^T A x", "x", "(A + A')x"),
         ("tr(kron(A,X)*kron(B,C))", "X", "tr(A B) C'"),
+        ("c: scalar; sum(x.^c)", "x", "c (x.^(c - 1))"),
+        ("sum((1 + x'*x)^3*x)", "x", "(1 + x'x)^2 ((1 + x'x)vector(1) + 6 sum(x) x)"),
         ("sum(x)/norm2(x)", "x", "(vector(1) - sum(x) x / (x'x)) / ||x||"),
     ],
 )

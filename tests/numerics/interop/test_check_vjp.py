@@ -62,15 +62,33 @@ def test_numbers_with_none_are_held_and_float32_inside_is_said():
     def norm(x, eps=1e-3):
         return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
 
-    def bwd(residuals, dy):
-        x, eps = residuals[0].astype(jnp.float32), residuals[1]
+    def bwd(right, residuals, dy):
+        x, eps = residuals[0].astype(jnp.float32), residuals[1] if right else 0
         r = jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
         dx = r * (dy - x * r * jnp.mean(dy * x * r, -1, keepdims=True))
         return dx.astype(residuals[0].dtype), None
 
-    f = custom(norm, lambda x, eps: (norm(x, eps), (x, eps)), bwd)
+    f = custom(norm, lambda x, eps: (norm(x, eps), (x, eps)), functools.partial(bwd, True))
     for report in (nx.check_vjp(f, normal(4, 6)), nx.check_vjp(lambda x: f(x, 1e-2), normal(4, 6))):
-        assert report.ok and report.dtypes == ("float32",) and [v.tensor for v in report.verdicts] == ["x"]
+        assert (
+            report.ok
+            and [v.tensor for v in report.verdicts] == ["x"]
+            and any("narrower float" in n for n in report.notes)
+        )
+
+
+def test_what_float32_would_hide_is_seen_without_the_casts():
+    def norm(x):
+        ms = jnp.mean(x * x, -1, keepdims=True)
+        return x * jax.lax.rsqrt(ms + 1e-6)
+
+    def bwd(x, dy):
+        x32 = x.astype(jnp.float32)
+        r = jax.lax.rsqrt(jnp.mean(x32 * x32, -1, keepdims=True) + 1e-12)
+        return ((r * (dy - x32 * r * jnp.mean(dy * x32 * r, -1, keepdims=True))).astype(x.dtype),)
+
+    report = nx.check_vjp(custom(norm, lambda x: (norm(x), x), bwd), normal(4, 6))
+    assert not report.ok and "the term 1e-6 is missing" in report["x"].text, str(report)
 
 
 def test_numpy_backward_and_the_line_where_it_goes_wrong():
