@@ -211,3 +211,21 @@ def test_layers_of_ones_own():
 
     t = trainer(so_far, change)
     np.testing.assert_array_equal(nx.generate(t, PROMPT, 3, temperature=0), likeliest(t, PROMPT, 3))
+
+
+def test_predict_on_other_lengths():
+    t = trainer(L.PositionalEmbedding(9), L.GRU(5, return_sequences=True))
+    x = np.random.default_rng(0).integers(0, V, (2, 9)).astype(np.int32)
+    built = t.predict(x[:, :T])
+    for steps in (2, 9):
+        both = min(steps, T)
+        np.testing.assert_allclose(t.predict(x[:, :steps])[:, :both], built[:, :both], rtol=1e-5, atol=1e-6)
+    with pytest.raises(
+        InputError, match=r"built for .*examples of x \(10,\) do not fit: .*has 9 positions, but h1 has 10"
+    ):
+        t.predict(np.zeros((2, 10), np.int32))
+    flat = nx.Trainer(dv.Sequential([L.Flatten(), L.Dense(3)], input_shape=(4, 2)), "mean_squared_error")
+    with pytest.raises(InputError, match=r"dense_1_kernel would have shape \(10, 3\), and it has \(8, 3\)"):
+        flat.predict(np.zeros((1, 5, 2)))
+    with pytest.raises(InputError, match=r"X has shape \(1, 4, 3\); expected is \(N, 4, 2\)"):
+        flat.predict(np.zeros((1, 4, 3)))
