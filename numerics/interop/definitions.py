@@ -83,10 +83,10 @@ class Titles:
         return None
 
     def path(self, body: Any) -> str:
-        """The module whose parameters, and no other's, a value reads."""
+        """The module whose parameters, and no other's, a value reads beside what goes in."""
         reads = body.atoms(Read) if isinstance(body, Expr) else ()
         found = {r.tensor.name for r in reads if r.tensor.role == "parameter"}
-        if not found:
+        if not found or all(r.tensor.role == "parameter" and r.tensor.is_input for r in reads):
             return ""
         owners = [m for m in self.modules if all(name.startswith(f"{m}_") for name in found)]
         return max(owners, key=len, default="")

@@ -137,9 +137,9 @@ class Interpreter:
             return value
         long = len(list(sympy.preorder_traversal(value.body)))
         holds = value.body.has(Reduction)
-        if self.loop is None and used == 1 and holds and self.titles.flows(op, var):
+        if used == 1 and holds and self.titles.flows(op, var):
             name = ""
-        line = self.loop is None and self.titles.is_line(op, value, var)
+        line = self.titles.is_line(op, value, var)
         if holds and (used > 1 or name) or heavy and long > WIDE or used > 1 and long > SHORT or line:
             return self.named(value, op, name or self.fallback(op, value.body))
         return value
