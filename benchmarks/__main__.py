@@ -14,7 +14,9 @@ options = parser.parse_args()
 
 print("  ".join(f"{k} {v}" for k, v in machine().items()), flush=True)
 rows = [
-    row for part in (steps, fit, depth, images, recurrent, stacks, second_order, foreign) for row in part.measure(options.quick)
+    row
+    for part in (steps, fit, depth, images, recurrent, stacks, second_order, foreign)
+    for row in part.measure(options.quick)
 ]
 print(table(rows))
 print("a ratio above 1: the derived program is faster, or uses less. A/A: autodiff against itself.")
