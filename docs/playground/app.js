@@ -2,12 +2,13 @@
 import {Editor} from "./editor.js";
 import {Engine, Stopped} from "./engine.js";
 import {FORMULAS} from "./examples.js";
-import {read, written} from "./state.js";
+import {DEFAULTS, read, written} from "./state.js";
 import {Trainer} from "./trainer.js";
 import {article, linked, program, row, tabs} from "./views.js";
 
 const $ = (id) => document.getElementById(id);
 const WAIT = 350; // milliseconds after the last key
+const ENDINGS = {jax: ".py", javascript: ".js", script: "_derived.py", notebook: ".ipynb", written: ".txt"};
 const RETRAIN = ["data", "noise", "seed", "batch", "rate", "optimizer"]; // these leave the derivation as it is
 const {state, problem} = read(location.hash);
 const trainer = new Trainer();
@@ -62,8 +63,9 @@ async function derive() {
     return;
   }
   if (one !== asked) return;
-  if (found.error) refused(found);
-  else await show(found);
+  if (found.error) return refused(found);
+  document.body.dataset.held = "yes";
+  await show(found);
 }
 
 function refused({error, line = null, column = null}) {
@@ -127,10 +129,11 @@ async function prove() {
   $("plant").checked = plant;
   let found;
   try {
-    const needed = document.body.dataset.held !== "yes" ? engine.ask(request()) : Promise.resolve({});
-    const held = await needed;
-    if (held.error) return refused(held);
-    document.body.dataset.held = "yes";
+    if (document.body.dataset.held !== "yes") { // shown from the build, or the engine is a new one
+      const held = await engine.ask(request());
+      if (held.error) return refused(held);
+      document.body.dataset.held = "yes";
+    }
     found = await engine.ask(plant ? {do: "plant", step} : {do: "prove"}, (one) => row($("rows"), one));
   } catch (error) {
     $("verdict").textContent = String(error.message);
@@ -225,7 +228,7 @@ function controls() {
     if (!answer) return;
     const kind = $("language").value, link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([answer[kind]], {type: "text/plain"}));
-    link.download = kind === "jax" ? `${answer.name}.py` : `${answer.name}.js`;
+    link.download = `${answer.name}${ENDINGS[kind]}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
@@ -265,7 +268,8 @@ async function start() {
   ({examples} = first);
   filled($("examples"), examples);
   filled($("formulas"), FORMULAS);
-  if (!state.text) state.text = first.text;
+  DEFAULTS.text = first.text;
+  state.text ||= first.text;
   shownState();
   const known = state.way === "definitions" && state.text === first.text && !state.wrt;
   if (known) await show(first.answer);
@@ -279,10 +283,16 @@ async function start() {
     $("engine").textContent = what;
     $("stop").disabled = what !== "working";
     if (what === "starting") document.body.dataset.held = "no";
-    if (what === "ready") performance.mark("engine ready");
     document.body.dataset.engine = what;
   });
+  engine.ready.then(kept, () => {});
   if (!known) await derive();
+}
+
+// Once all is here, it is kept for the next time, which then needs no network.
+function kept() {
+  performance.mark("engine ready");
+  navigator.serviceWorker?.register(new URL("offline.js", import.meta.url)).catch(() => {}); // the page works without it
 }
 
 start();

@@ -6,6 +6,7 @@ needs neither JAX nor NumPy, which the browser does not have; tests import it wh
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ class Desk:
     def derive(self, request: Mapping[str, Any], tell: Told) -> dict[str, Any]:
         started = time.perf_counter()
         self.d, more = WAYS[request["way"]](request)
-        return {**shown(self.d), **more, "seconds": time.perf_counter() - started}
+        return {**shown(self.d), **opened(request), **more, "seconds": time.perf_counter() - started}
 
     def prove(self, request: Mapping[str, Any], tell: Told) -> dict[str, Any]:
         """The exact check, told row by row."""
@@ -196,6 +197,57 @@ def update(rule: str) -> dict[str, Any]:
     return {"source": text, "kept": [t.name for t in step.kept], "constants": usual}
 
 
+# -- the same elsewhere -------------------------------------------------------------------------------------------------
+
+
+def opened(request: Mapping[str, Any]) -> dict[str, str]:
+    """What is asked for as text, as a Python program and as a notebook of it; texts stand in it as literals."""
+    head = ["import derive as dv", "import numerics as nx", ""]
+    if request["way"] == "formula":
+        order = 2 if request["hessian"] else 1
+        made = [f"d = dv.derive_matrix({request['text']!r}, {list(names(request['wrt']))!r}, order={order})"]
+        written = request["text"]
+    elif request["way"] == "definitions":
+        written = request["text"]
+        made = [
+            "found = dv.parse(",
+            *(f"    {line!r}" for line in written.splitlines(keepends=True)),
+            ")",
+            "defined = [t for t in found.values() if not t.is_input]",
+            f"wrt = [found[n] for n in {list(names(request['wrt']))!r}]",
+            'wrt = wrt or [t for t in found.values() if t.role == "parameter"]',
+            'wrt = wrt or [t for t in found.values() if t.is_input and t.dtype == "float"]',
+            "d = dv.jacobian(defined[-1], wrt) if defined[-1].rank else dv.backprop(defined[-1], wrt)",
+        ]
+    else:
+        layers = network_layers(request)
+        made = [
+            "from derive import layers as L",
+            "",
+            f"model = dv.Sequential([{', '.join(layers)}], input_shape=(2,))",
+            f"d = model.backprop({request['loss']!r})",
+        ]
+        written = "\n".join([*layers, f"loss: {request['loss']}"])
+    end = ["print(d)", "print(d.check())", "print(nx.source(d))"]
+    cells = [[*head[:-1]], made, *([line] for line in end)]
+    return {"written": written, "script": "\n".join([*head, *made, *end, ""]), "notebook": notebook(cells)}
+
+
+def network_layers(request: Mapping[str, Any]) -> list[str]:
+    rates = ", ".join(f"{n}={float(request[n])!r}" for n in ("l1", "l2") if request[n])
+    price = f".penalize(kernel=L.Penalty({rates}))" if rates else ""
+    activation = "" if request["activation"] == "linear" else f", activation={request['activation']!r}"
+    return [*(f"L.Dense({int(u)}{activation}){price}" for u in request["units"]), f"L.Dense(1){price}"]
+
+
+def notebook(cells: Sequence[Sequence[str]]) -> str:
+    def cell(lines: Sequence[str]) -> dict[str, Any]:
+        source = "\n".join(lines).splitlines(keepends=True)
+        return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
+
+    return json.dumps({"cells": [*map(cell, cells)], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}, indent=1)
+
+
 # -- four views --------------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +260,6 @@ def shown(d: dv.Derivation) -> dict[str, Any]:
         "derivation": article(b for title, b in chapters if title not in FORWARD | {"The evidence", ""}),
         "jax": source(d),
         "javascript": source(d, target="javascript"),
-        "python": d.to_text(),
         "tex": d.to_latex(),
         "steps": [{"id": s.id, "rule": s.rule, "target": s.target, "eq": number(d, s.target)} for s in d.steps],
     }

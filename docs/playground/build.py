@@ -80,6 +80,17 @@ def build(out: Path) -> None:
     answer = Desk().answer({"do": "derive", "way": "definitions", "text": text, "wrt": ""}, print)
     first = {"text": text, "answer": answer, "examples": examples}
     (out / "first.json").write_text(json.dumps(first), encoding="utf-8")
+    named_version(out)
+
+
+def named_version(out: Path) -> None:
+    """The list of files and a name for all of them, into the script that keeps them for a time without a network."""
+    script, seen = out / "offline.js", hashlib.sha256()
+    files = sorted(f for f in out.iterdir() if f != script)
+    for file in files:
+        seen.update(file.name.encode() + file.read_bytes())
+    text = script.read_text(encoding="utf-8").replace("VERSION", seen.hexdigest()[:16])
+    script.write_text(text.replace('"FILES"', ", ".join(json.dumps(f.name) for f in files)), encoding="utf-8")
 
 
 def plain(text: str) -> str:
@@ -142,14 +153,14 @@ def engine(out: Path) -> None:
 
 def npm(work: Path) -> Path:
     name, version, checksum = PYODIDE
-    fetch(["npm", "pack", "--silent", "--pack-destination", str(work), f"{name}@{version}"])
+    fetch(["npm", "pack", "--silent", "--fetch-retries=1", "--fetch-timeout=60000", "--pack-destination", str(work), f"{name}@{version}"])
     return right(work / f"{name}-{version}.tgz", checksum)
 
 
 def wheels(work: Path) -> list[Path]:
     found = []
     for name, version, checksum in WHEELS:
-        fetch([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(work), f"{name}=={version}"])
+        fetch([sys.executable, "-m", "pip", "download", "-q", "--retries", "1", "--no-deps", "-d", str(work), f"{name}=={version}"])
         found.append(right(work / f"{name}-{version}-py3-none-any.whl", checksum))
     return found
 
