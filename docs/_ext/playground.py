@@ -21,7 +21,7 @@ def write(app):
     except build.Unavailable as reason:
         logger.info("playground: left out: %s", reason)
         return said(app, "It was left out of this build of the pages; `make playground` makes it and serves it.")
-    return said(app, "<p><a href=\"playground/index.html\"><b>Open the playground</b></a></p>")
+    return said(app, '<p><a href="playground/index.html"><b>Open the playground</b></a></p>')
 
 
 def said(app, text):

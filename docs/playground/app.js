@@ -7,7 +7,7 @@ import {Trainer} from "./trainer.js";
 import {article, linked, program, row, tabs} from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const WAIT = 350; // milliseconds after the last key
+const WAIT = 200; // milliseconds after the last key
 const ENDINGS = {jax: ".py", javascript: ".js", script: "_derived.py", notebook: ".ipynb", written: ".txt"};
 const RETRAIN = ["data", "noise", "seed", "batch", "rate", "optimizer"]; // these leave the derivation as it is
 const {state, problem} = read(location.hash);
@@ -19,11 +19,12 @@ const notice = (text) => {
 };
 if (problem) notice(problem);
 
-let answer = null, timer = null, asked = 0, engine = null, examples = {};
+let answer = null, timer = null, asked = 0, again = false, engine = null, examples = {};
 const formula = new Editor($("formula"), "A formula in matrix notation", () => edited({formula: formula.text}));
 const definitions = new Editor($("definitions"), "Definitions in index notation", () => edited({text: definitions.text}));
 const way = tabs($("ways"), (tab) => {
   changed({way: tab.dataset.way});
+  $("problem").hidden = $("answers").hidden = true;
   derive();
 });
 const view = tabs($("tabs"), (tab) => changed({view: tab.dataset.view}));
@@ -53,11 +54,13 @@ async function derive() {
   clearTimeout(timer);
   if (!engine) return;
   const one = ++asked;
-  if (engine.busy) engine.stop();
+  again = document.body.dataset.engine !== "ready"; // then the newest is asked for once it is
+  if (again) return;
   if (state.way !== "network") trainer.hide();
   let found;
   try {
-    found = await engine.ask(request());
+    // a formula's result comes before its documents are written
+    found = await engine.ask(request(), (early) => one === asked && results(early.matrix, early.given, early.latex));
   } catch (error) {
     if (one === asked) refused({error: error instanceof Stopped ? `${error.message}: press a key in the text to ask again` : String(error.message)});
     return;
@@ -88,13 +91,13 @@ async function show(found) {
   $("steps").replaceChildren(...found.steps.map(({id, rule, target}) => new Option(`${id}: ${rule}, ${target}`, id)));
   $("steps").value = found.steps[Math.min(found.steps.length - 1, 3)]?.id ?? "";
   clearEvidence();
-  results(found.matrix, found.given);
+  results(found.matrix, found.given, found.latex);
   if (found.training) await trainer.show(found.training, {...state});
   document.body.dataset.done = "shown";
 }
 
 // a formula's equations in matrix form, what was asked for last
-function results(equations, given) {
+function results(equations, given, latex) {
   $("answers").hidden = !equations;
   if (!equations) return;
   const list = document.createElement("dl"), told = document.createElement("p"), copy = document.createElement("button");
@@ -109,7 +112,7 @@ function results(equations, given) {
   told.textContent = `where ${Object.entries(given).map(([n, s]) => `${n}: ${s}`).join(", ")}`;
   copy.textContent = "Copy LaTeX";
   copy.type = "button";
-  copy.addEventListener("click", () => copied(answer.latex, copy));
+  copy.addEventListener("click", () => copied(latex, copy));
   $("answers").replaceChildren(list, told, copy);
 }
 
@@ -277,13 +280,15 @@ async function start() {
   const lacks = missing();
   if (lacks) {
     $("engine").textContent = "not here";
-    return notice(`This browser has no ${lacks}, which the page computes with. On your machine:  pip install derive-numerics  and then  derive show softmax_regression`);
+    return notice(`This browser has no ${lacks}, which the page computes with. In a copy of the library:  pip install .  and then  derive show softmax_regression`);
   }
   engine = new Engine((what) => {
     $("engine").textContent = what;
     $("stop").disabled = what !== "working";
     if (what === "starting") document.body.dataset.held = "no";
     document.body.dataset.engine = what;
+    $("views").ariaBusy = what === "working";
+    if (what === "ready" && again) queueMicrotask(derive);
   });
   engine.ready.then(kept, () => {});
   if (!known) await derive();

@@ -55,6 +55,8 @@ class Desk:
     def derive(self, request: Mapping[str, Any], tell: Told) -> dict[str, Any]:
         started = time.perf_counter()
         self.d, more = WAYS[request["way"]](request)
+        if "matrix" in more:  # a formula's result, before the documents are written
+            tell(more)
         return {**shown(self.d), **opened(request), **more, "seconds": time.perf_counter() - started}
 
     def prove(self, request: Mapping[str, Any], tell: Told) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def engine(out: Path) -> None:
         node = [shutil.which("node"), HERE / "snapshot.mjs", out, work / "library.zip", work]
         ran = subprocess.run(node, capture_output=True, text=True, check=False)
         if ran.returncode:
-            said = [line for line in ran.stderr.splitlines() if line.strip() and len(line) < 400]  # not the engine's one line
+            said = [
+                line for line in ran.stderr.splitlines() if line.strip() and len(line) < 400
+            ]  # not the engine's one line
             raise Unavailable("the interpreter did not start in Node: " + "\n".join(said[-12:]))
         packed = io.BytesIO()
         with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
@@ -153,14 +155,39 @@ def engine(out: Path) -> None:
 
 def npm(work: Path) -> Path:
     name, version, checksum = PYODIDE
-    fetch(["npm", "pack", "--silent", "--fetch-retries=1", "--fetch-timeout=60000", "--pack-destination", str(work), f"{name}@{version}"])
+    fetch(
+        [
+            "npm",
+            "pack",
+            "--silent",
+            "--fetch-retries=1",
+            "--fetch-timeout=60000",
+            "--pack-destination",
+            str(work),
+            f"{name}@{version}",
+        ]
+    )
     return right(work / f"{name}-{version}.tgz", checksum)
 
 
 def wheels(work: Path) -> list[Path]:
     found = []
     for name, version, checksum in WHEELS:
-        fetch([sys.executable, "-m", "pip", "download", "-q", "--retries", "1", "--no-deps", "-d", str(work), f"{name}=={version}"])
+        fetch(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--retries",
+                "1",
+                "--no-deps",
+                "-d",
+                str(work),
+                f"{name}=={version}",
+            ]
+        )
         found.append(right(work / f"{name}-{version}-py3-none-any.whl", checksum))
     return found
 

@@ -48,10 +48,6 @@ export class Engine {
     });
   }
 
-  get busy() {
-    return this.waiting.size > 0;
-  }
-
   stop(why = "stopped") {
     const {waiting} = this;
     this.worker.terminate();

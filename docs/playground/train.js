@@ -94,8 +94,8 @@ export class Training {
     const all = Array.from({length: this.points.count}, (_, b) => b);
     this.loss = this.gradient(this.inputs(all)).loss;
     const found = this.values(this.points.x);
-    const z = found[this.made.output].data, middle = 0;
-    this.errors = all.filter((b) => z[b] > middle !== (this.points.first[b] === 1)).length;
+    const z = found[this.made.output].data;
+    this.errors = all.filter((b) => z[b] > 0 !== (this.points.first[b] === 1)).length;
     this.history.push(this.loss);
     if (this.history.length > HISTORY) this.history = this.history.filter((_, n) => n % 2 === 0);
     this.diagnosed(found);

@@ -4,11 +4,13 @@ import {Training} from "./train.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME = 12; // milliseconds of a frame that may be spent on steps
+const MAPS = 6; // frames between two drawings of the units' maps, while it runs
 
 export class Trainer {
   constructor() {
     this.grid = gridPoints();
     this.running = false;
+    this.frames = 0;
     $("run").addEventListener("click", () => (this.running ? this.pause() : this.run()));
     $("step").addEventListener("click", () => {
       this.pause();
@@ -88,10 +90,11 @@ export class Trainer {
     if (!training) return;
     training.measure();
     const found = training.values(this.grid);
+    this.frames = (this.frames + 1) % MAPS;
     plane($("boundary"), found[training.made.output].data, training);
     curve($("curve"), training);
     this.graph.weights(training);
-    this.graph.neurons(found);
+    if (!this.running || this.frames === 0) this.graph.neurons(found);
     const {steps, loss, errors, points} = training;
     $("progress").textContent = `step ${steps}, loss ${loss.toPrecision(3)}, ${errors} of ${points.count} wrong`;
     for (const [name, cell] of Object.entries(this.cells)) {
@@ -102,6 +105,5 @@ export class Trainer {
       this.remarks = remarks;
       $("remarks").replaceChildren(...training.remarks.map((text) => Object.assign(document.createElement("li"), {textContent: text})));
     }
-    this.frames = (this.frames ?? 0) + 1;
   }
 }

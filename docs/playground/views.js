@@ -33,7 +33,7 @@ export function program(place, source) {
   place.replaceChildren(
     ...lines.map((line) => {
       const div = document.createElement("div");
-      div.textContent = line || "\u200b";
+      div.textContent = line;
       const said = NUMBER.exec(line), number = said?.[1] ?? said?.[2];
       if (said?.[2]) inside = said[2];
       else if (/^\s*$|^ {2}return|^export|^}/.test(line)) inside = null;
