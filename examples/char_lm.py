@@ -31,30 +31,6 @@ def network(vocabulary: int, hidden: int, steps: int) -> dv.Sequential:
     )
 
 
-def sample(trainer: nx.Trainer, words: nx.Vocabulary, prompt: str, length: int, temperature: float, seed: int) -> str:
-    """Continue a text by one step at a time, each character drawn from softmax(logits / temperature).
-
-    The program of the forward pass takes any number of steps, here one; its state goes from call to call.
-    """
-    if temperature <= 0:
-        raise ValueError(
-            f"temperature is {temperature}; accepted are numbers above 0, and small ones for the likeliest"
-        )
-    rng, out, ids = np.random.default_rng(seed), [], words.encode(prompt)
-    programs = trainer.programs
-    carried = programs.start(1)
-    for n in range(len(ids) + length - 1):
-        token = ids[n] if n < len(ids) else out[-1]
-        outputs, carried = programs.predict(
-            trainer.params, trainer.state, carried, {"x": np.array([[token]], np.int32)}
-        )
-        if n >= len(ids) - 1:
-            u = np.asarray(next(iter(outputs.values()))[0, 0], np.float64) / temperature
-            p = np.exp(u - u.max())
-            out.append(int(rng.choice(len(words), p=p / p.sum())))
-    return prompt + words.decode(out)
-
-
 class Perplexity(nx.Callback):
     """Says exp(loss) after each epoch: among how many characters the model hesitates."""
 
@@ -100,7 +76,8 @@ def main(
         verbose=False,
         validation_data=nx.windows(ids[-held_out:], batch, steps),
     )
-    print(sample(trainer, words, text[:1] if prompt is None else prompt, length, temperature, seed))
+    prompt = text[:1] if prompt is None else prompt
+    print(nx.generate(trainer, prompt, length, temperature, vocabulary=words, seed=seed))
     return history["val_loss"]
 
 

@@ -14,6 +14,7 @@ NAMES = {
     "kernel.kernel": "Kernel",
     # functions that exist already
     "interop.model": "JaxModel from_jax",
+    "interop.torch_model": "TorchModel from_torch",
     "interop.gradients": "value_and_grad",
     # evidence
     "checks.verify": "verify",
@@ -23,6 +24,7 @@ NAMES = {
     "interop.vjp_report": "VjpReport",
     # training
     "training": "Callback EarlyStopping Log Player Trainer TrainingWarning play read_log transfer",
+    "training.generate": "generate",
     "training.init": "init",
     "training.loading": "load",
     # without gradients, and with second ones

@@ -29,6 +29,8 @@ from .errors import SizeError as SizeError
 from .interop.gradients import value_and_grad as value_and_grad
 from .interop.model import JaxModel as JaxModel
 from .interop.model import from_jax as from_jax
+from .interop.torch_model import TorchModel as TorchModel
+from .interop.torch_model import from_torch as from_torch
 from .interop.vjp import assert_gradients as assert_gradients
 from .interop.vjp import check_vjp as check_vjp
 from .interop.vjp_report import VjpReport as VjpReport
@@ -48,6 +50,7 @@ from .training import TrainingWarning as TrainingWarning
 from .training import play as play
 from .training import read_log as read_log
 from .training import transfer as transfer
+from .training.generate import generate as generate
 from .training.init import init as init
 from .training.loading import load as load
 from .training.perceptron import Perceptron as Perceptron

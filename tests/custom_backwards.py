@@ -226,6 +226,4 @@ def depthwise(mistake, K=3):
     return depthwise, (normal(2, 7, 3), normal(3, 3))
 
 
-FUNCTIONS = {
-    f.__name__: f for f in (rms_norm, group_norm, rope, causal_attention, swiglu, info_nce, depthwise)
-}
+FUNCTIONS = {f.__name__: f for f in (rms_norm, group_norm, rope, causal_attention, swiglu, info_nce, depthwise)}

@@ -27,6 +27,8 @@ from derive.show.markdown import derivation_markdown
 from derive.show.matrix_notation import matrix_notation
 from derive.show.text import derivation_text
 
+from .closed import ClosedForm, closed_form, equation_asked
+
 
 @dataclass(frozen=True, eq=False)
 class Derivation(Derived):
@@ -87,6 +89,35 @@ class Derivation(Derived):
         """
         name = tensor if isinstance(tensor, str) else tensor.name
         return compare_gradient(self, name, self.gradient(tensor), expr, seed=seed)
+
+    def closed_form(self, tensor: Tensor | str) -> ClosedForm:
+        """One expression of matrices in the inputs, as a textbook prints it, proved equal to the derivation.
+
+        Parameters
+        ----------
+        tensor : Tensor or str
+            A tensor that was differentiated by, for its gradient (or Jacobian); or the name of any equation, as that of
+            the loss.
+
+        Returns
+        -------
+        ClosedForm
+            ``str()`` is its text, which ``dv.matrix`` reads back; ``to_latex()``; ``.proof``, the exact comparison.
+
+        Raises
+        ------
+        DerivationError
+            Where there is no such expression: why, and the equations that remain.
+
+        References
+        ----------
+        Petersen, Pedersen, *The Matrix Cookbook*, 2012, section 2.
+
+        >>> import derive as dv
+        >>> print(dv.derive_matrix("logdet(X'*X)", "X").closed_form("X"))
+        2 X inv(X'X)
+        """
+        return closed_form(self, equation_asked(self, tensor))
 
     def to_text(self, **options: Unpack[Choices]) -> str:
         """The whole derivation as plain text."""

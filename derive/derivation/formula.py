@@ -65,7 +65,7 @@ def matrix(text: str, name: str | None = None, **declared: str) -> dict[str, Ten
 
 def _built(formula: Formula, declared: dict[str, Declaration], name: str | None) -> dict[str, Tensor]:
     names, nodes, sizes = shapes(formula, declared)
-    if not names:
+    if not names and not any(f.op in ("eye", "vector", "matrix") for f in formula.nodes()):
         raise DeriveError(f"{formula}: names no tensor; there is nothing to differentiate by")
     name = name or next(n for n in ("f", "value", "f_value") if n not in names)
     return lowered(formula, names, nodes, sizes, declared, name)

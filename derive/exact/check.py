@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from derive.language.errors import DerivationError
 from derive.language.tensor import Tensor
+from derive.language.written import sizes_in
 from derive.program.derived import Derived
 from derive.program.program import Equation, Program
 from derive.program.schedule import Scan, schedule
@@ -89,8 +90,9 @@ class Checker:
         self.linear = linear_tensors(equations, also=[t.name for _, t in self._values()])
         inputs = tuple(dict.fromkeys((*d.source.inputs, *d.program.inputs)))
         steps = {e.name: g.axis[e.name] for g in schedule(d.source) if isinstance(g, Scan) for e in g.equations}
-        self.sizes = Sizes(equations, inputs, steps)
-        whole = Sizes([*d.source.equations, *d.program.equations], inputs)
+        written = sizes_in([t for t in d.source.outputs if t.definition is not None])
+        self.sizes = Sizes(equations, inputs, steps, written)
+        whole = Sizes([*d.source.equations, *d.program.equations], inputs, also=written)
         self.assignments = assignments(self.sizes, seed)
         self.too_large = not self.assignments or whole.cost(self.assignments[0]) > TOO_MANY
         self.cases = Cases(self._forward(), self.assignments, seed, self.linear)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from derive.language.errors import DerivationError
 from derive.language.facts import range_text
@@ -59,12 +60,25 @@ def _check_results(d: Derived) -> None:
             wanted = {(a, b) for a in wrt for b in wrt} if group == "hessian" else set(wrt)
             if set(value) != wanted:
                 raise DerivationError(f"there are results {group} of {', '.join(map(str, value))}; asked for: {wrt}")
+            _check_shapes(d, group, value)
     first = d.kind == "forward" or not d.program.outputs or told[0] == d.program.outputs[0]
     if d.program.outputs and not (first and set(told) == set(d.program.outputs)):
         raise DerivationError(
             f"the results are {', '.join(t.name for t in told)}, and the program is for "
             f"{', '.join(t.name for t in d.program.outputs)}"
         )
+
+
+def _check_shapes(d: Derived, group: str, value: Mapping[Any, Tensor]) -> None:
+    """That a derivative has the axes of what it is a derivative by, after those of what is differentiated."""
+    axes = {t.name: t.axes for t in d.wrt}
+    for key, t in value.items():
+        names = key if isinstance(key, tuple) else (key,)
+        wanted = sum((axes[n] for n in names), d.loss.axes if group == "jacobian" else ())
+        if t.axes != wanted:
+            raise DerivationError(
+                f"the result {group} {key} is {t!r}, and should have the axes ({', '.join(map(str, wanted))})"
+            )
 
 
 def _check_facts(d: Derived) -> None:
@@ -80,15 +94,17 @@ def _check_facts(d: Derived) -> None:
             used.setdefault(text, []).append(s.id)
     ranges = {range_text(t) for t in d.program.inputs if t.dtype == "int" and t.below is not None}
     declared = {f.text(t) for t in (*d.source.inputs, *d.program.inputs) for f in t.facts} | ranges
-    start, end = REMARKS.get(d.kind, (None, ""))
+    start, end = REMARKS.get(d.kind, ("", ""))
     for f in d.facts:
-        remark = start is not None and start in f.text and f.text.endswith(end)
+        remark = start and start in f.text and f.text.endswith(end)
         if list(f.steps) != used.get(f.text, []) or not (
             f.steps or f.text in declared or remark or _follows(f.text, d)
         ):
             raise DerivationError(
                 f"the fact {f.text!r} is listed for the steps {list(f.steps)}; used by {used.get(f.text, [])}"
             )
+    if d.kind == "gauss_newton" and not any(f.text.startswith(start) and f.text.endswith(end) for f in d.facts):
+        raise DerivationError("a Gauss-Newton product is not a Hessian's, and what it drops is not listed")
     missing = (set(used) | ranges) - {f.text for f in d.facts}
     if missing:
         raise DerivationError(f"the fact {min(missing)!r} is used and not listed")

@@ -45,9 +45,13 @@ class Sizes:
     """
 
     def __init__(
-        self, equations: list[Equation], inputs: tuple[Tensor, ...], steps: Mapping[str, int] | None = None
+        self,
+        equations: list[Equation],
+        inputs: tuple[Tensor, ...],
+        steps: Mapping[str, int] | None = None,
+        also: Iterable[Size] = (),
     ) -> None:
-        """``steps`` has the axis of the steps of what recurrences define, by name."""
+        """``steps`` has the axis of the steps of what recurrences define, by name; ``also`` are sizes of no equation."""
         self._place: dict[Expr, int] = {}
         self.tensors = list(dict.fromkeys((*inputs, *(e.tensor for e in equations))))
         axes = {tuple(self._at(a) for a in t.axes) for t in self.tensors}
@@ -68,7 +72,7 @@ class Sizes:
                 loop = (outer, tuple(self._at(b.size) for b in bnd), solved)
                 self.loops[loop] = self.loops.get(loop, 0) + 1
         self.expressions = list(self._place)
-        symbols = {s for x in self.expressions for s in x.free_symbols} | _loose_sizes(equations)
+        symbols = {s for x in self.expressions for s in x.free_symbols} | _loose_sizes(equations) | set(also)
         self.roots = _under_roots(equations)
         self.names = sorted(s.name for s in symbols)
         alone = {x.name for x in self.expressions if isinstance(x, Size)}

@@ -53,8 +53,8 @@ class Index(Symbol):
 class Fresh:
     """Opens fresh copies of indices; one counter per derivation, so output does not depend on history."""
 
-    def __init__(self) -> None:
-        self._uids = itertools.count(1)
+    def __init__(self, start: int = 1) -> None:
+        self._uids = itertools.count(start)
 
     def __call__(self, index: Index, size: Expr | None = None) -> Index:
         return Index(index.name, index.size if size is None else size, next(self._uids))

@@ -79,6 +79,7 @@ class Tensor(Basic):
         "block",
         "recurrence",
         "origin",
+        "symbol",
     )
     name: str
     axes: tuple[Expr, ...]
@@ -92,6 +93,7 @@ class Tensor(Basic):
     block: str
     recurrence: Recurrence | None  # the definitions that it was made with, reading one another
     origin: Origin | None  # the derived program that it is computed by
+    symbol: Any  # the place in a network that it comes from, for what is called on it; no part of its identity
 
     def __new__(
         cls,
@@ -113,6 +115,7 @@ class Tensor(Basic):
         obj.dtype, obj.below, obj.role, obj.facts = dtype, below, role, tuple(facts)
         obj.definition, obj.block, obj.recurrence, obj.origin = definition, block, recurrence, origin
         obj.digest = digest or _digest(obj)
+        obj.symbol = None
         return obj
 
     def _hashable_content(self) -> tuple[str, str]:

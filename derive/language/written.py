@@ -11,6 +11,7 @@ from sympy import Integer
 from sympy.utilities.iterables import strongly_connected_components
 
 from .errors import UnsupportedError
+from .index import Index, Size
 from .tensor import Read, Tensor
 
 Group = tuple[Tensor, ...]
@@ -38,6 +39,19 @@ def read_by(t: Tensor) -> list[Tensor]:
         equation = None if t.origin is None else t.origin.equation(t)
         return [] if equation is None else list(equation.tensors())
     return sorted({r.tensor.member for r in t.definition.body.atoms(Read)}, key=lambda x: x.name)
+
+
+def sizes_in(roots: Sequence[Tensor]) -> set[Size]:
+    """Every size that the definitions of tensors name, also one that ingestion finds to cancel, as that of a mean of one
+    number."""
+    found: set[Size] = set()
+    for group in groups(roots):
+        for t in group:
+            found |= {s for a in t.axes for s in a.free_symbols if isinstance(s, Size)}
+            if t.definition is not None:
+                body = t.definition.body
+                found |= body.atoms(Size) | {s for i in body.atoms(Index) for s in i.size.free_symbols}
+    return found
 
 
 def reads_itself(group: Group) -> bool:

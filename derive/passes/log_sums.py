@@ -42,8 +42,7 @@ def log_sums(work: Work) -> list[str]:
     _move_inside(work)
     sums, done = Rewriting(work), []
     for eq in list(work.forward):
-        sums.current = eq
-        after = replace(eq, terms=tuple(x for t in eq.terms for x in sums.term(t)))
+        after = sums.rewritten(eq)
         if after != eq:
             work.rewrite_forward(
                 LOG_OF_SUM, eq, after, WHY, context=[m for m in sums.made if m.tensor in after.tensors()]
@@ -120,6 +119,11 @@ class Rewriting(Sums):
         super().__init__(work)
         self.current: Equation  # that is being rewritten
         self._names: dict[Expr, Expr] = {}
+
+    def rewritten(self, eq: Equation) -> Equation:
+        """An equation with each of its terms rewritten."""
+        self.current = eq
+        return replace(eq, terms=tuple(x for t in eq.terms for x in self.term(t)))
 
     def term(self, t: Term) -> list[Term]:
         """A term with its logarithms and quotients in exponents; a sum that is now the only factor is terms of its own."""

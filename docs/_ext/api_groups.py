@@ -61,7 +61,10 @@ BASE = {  # modules that are no kind of layer
 }
 NUMERICS = {
     "Programs": (MEMBERS, ("compile", "Kernel", "source")),
-    "Evidence": (MEMBERS, ("verify", "crosscheck", "assert_gradients", "Report", "CrossReport")),
+    "Evidence": (
+        MEMBERS,
+        ("verify", "crosscheck", "check_vjp", "assert_gradients", "Report", "CrossReport", "VjpReport"),
+    ),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (MEMBERS, ("init", "Trainer", "load", "transfer", "Callback", "EarlyStopping", "Player", "play")),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),

@@ -125,7 +125,9 @@ class _Cross:
         self.fixed: dict[Size, int] = fixed_sizes(kern)
         targets = list(self.expected.tensors.values())
         names = [t.name for t in kern.inputs]
-        self.drawing = Drawing(self.d, self.program, names, self.fixed, targets, {n: to_numpy(a) for n, a in (held or {}).items()})
+        self.drawing = Drawing(
+            self.d, self.program, names, self.fixed, targets, {n: to_numpy(a) for n, a in (held or {}).items()}
+        )
         self.seen = Seen(self.d)
         self.coarsest = "float64"
         self.notes: list[str] = []

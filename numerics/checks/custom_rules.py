@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+Number: TypeAlias = Callable[[Any, Any], float]
 
 _CUSTOM = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "custom_vjp_call_jaxpr": "fun_jaxpr"}
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"}
@@ -97,21 +99,52 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.allclose(a, b, rtol=0, atol=TOLERANCE * float(jnp.finfo(b.dtype).eps) * scale)
 
 
-def _plain(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-    """What a jaxpr computes, each function with rules of its own as the operations that it computes by."""
+def widened(f: Callable[..., Any], number: Number) -> Callable[..., Any]:
+    """A function of float64 arrays with every cast to a narrower float left out, so that it rounds as float64 does.
+
+    ``number(x, dtype)`` is what an author wrote where a number is rounded to a narrower float, as 0.01 is.
+
+    Raises what JAX raises where a loop or a kernel inside is of narrower floats by its own type.
+    """
+
+    def run(*args: Any) -> Any:
+        closed, out = jax.make_jaxpr(f, return_shape=True)(*args)
+        flat = _plain(closed.jaxpr, closed.consts, jax.tree_util.tree_leaves(args), number)
+        return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(out), flat)
+
+    return run
+
+
+def _plain(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], wide: Number | None = None) -> list[Any]:
+    """What a jaxpr computes, each function with rules of its own as the operations that it computes by.
+
+    With ``wide``, without the casts to narrower floats.
+    """
     env: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
 
     def read(v: Any) -> Any:
-        return v.val if isinstance(v, core.Literal) else env[v]
+        x = v.val if isinstance(v, core.Literal) else env[v]
+        if wide is None or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            return x
+        narrow = isinstance(v, core.Literal) and np.ndim(x) == 0 and jnp.result_type(x) != jnp.float64
+        return jnp.asarray(wide(x, jnp.result_type(x)) if narrow else x, jnp.float64)
 
     for eqn in jaxpr.eqns:
         name, ins = eqn.primitive.name, [read(v) for v in eqn.invars]
         key = _CUSTOM.get(name) or _CALLS.get(name)
         if key is not None:
             inner = eqn.params[key]
-            outs = _plain(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), ins)
+            outs = _plain(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), ins, wide)
         else:
-            found = eqn.primitive.bind(*ins, **eqn.primitive.get_bind_params(eqn.params))
+            params = eqn.primitive.get_bind_params(eqn.params)
+            found = eqn.primitive.bind(
+                *ins, **({k: _wide_type(v) for k, v in params.items()} if wide is not None else params)
+            )
             outs = list(found) if eqn.primitive.multiple_results else [found]
         env.update(zip(eqn.outvars, outs, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _wide_type(x: Any) -> Any:
+    is_type = isinstance(x, np.dtype) or isinstance(x, type) and issubclass(x, np.generic)
+    return np.dtype("float64") if is_type and jnp.issubdtype(x, jnp.floating) else x

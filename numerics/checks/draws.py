@@ -171,6 +171,7 @@ class Drawing:
         long = self._long(sizes, seen)
         if long:
             yield from self._sized(long, "long axes", seed)
+        yield from self._touching(sizes, seed)
         square = draw_sizes(self.program, self.fixed, square=True, seed=seed) if squares else None
         if square is not None and square != sizes:
             yield square, "equal sizes", "float64"
@@ -181,6 +182,28 @@ class Drawing:
         if steps:
             name = ", ".join(f"{s.name} = {STEPS}" for s in steps)
             yield from self._sized(steps, f"{name} in float32", seed, "float32")
+
+    def _touching(self, sizes: dict[Size, int], seed: int) -> Iterator[tuple[dict[Size, int], str, str]]:
+        """Sizes at which the ends of a kernel are read, where they are not at the first: x[t - 2 r] reads none far back."""
+        shifts = [a for e in self.d.program.equations for r in e.reads() for a in r.idx if not isinstance(a, Index)]
+        if not any(a.free_symbols and not a.atoms(Read) for a in shifts):
+            return
+        unread = self._unread(sizes, seed)
+        for other in size_choices(self.program, self.fixed, seed, TELLING) if unread else ():
+            if points(self.d.program, other) <= STEERED and unread - self._unread(other, seed):
+                yield other, "sizes that reach the ends of every axis", "float64"
+                return
+
+    def _unread(self, sizes: dict[Size, int], seed: int) -> set[tuple[str, int, int]]:
+        """(result, axis, end) of the slices that are all zero at a draw, of results that are not."""
+        try:
+            arrays = draw_sample(self.program, self.finite(sizes), sizes, seed, self.d.wrt).arrays
+        except DeriveError:
+            return set()
+        values = self._replays[_key(sizes)].at(arrays)
+        found = {n: np.asarray(values[n]) for n in self.targets}
+        ends = [(n, k, end) for n, a in found.items() if np.any(a) for k in range(a.ndim) for end in (0, -1)]
+        return {(n, k, end) for n, k, end in ends if not np.any(np.take(found[n], end, axis=k))}
 
     def _sized(self, some: dict[Size, int], name: str, seed: int, dtype: str = "float64") -> Iterator[tuple]:
         with contextlib.suppress(DeriveError):
@@ -274,9 +297,26 @@ class Drawing:
     def values(self, first: Draw, seen: Seen, seed: int) -> Iterator[Draw]:
         """Zeros, ties, large numbers, the first label and the last."""
         finite = self.finite(first.sizes)
-        inputs = [t for t in self.program.inputs if t.name in self.names]
-        for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, seed):
+        inputs = [t for t in self.program.inputs if t.name in self.names and t.name not in self.held]
+        tells = self._tells(first)
+        for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, tells, seed):
             yield self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name)
+
+    def _tells(self, first: Draw) -> Callable[[dict], bool]:
+        """Whether results that are there at the first draw are not all zero at others of its sizes."""
+
+        def there(arrays: dict) -> set[str]:
+            self.finite(first.sizes)(first.arrays)  # so that there is a replay
+            values = self._replays[_key(first.sizes)].at(arrays)
+            return {n for n in self.targets if np.any(values[n])}
+
+        usual: set[str] = set()
+
+        def tells(arrays: dict) -> bool:
+            usual.update(usual or there(first.arrays))
+            return not usual or bool(usual & there(arrays))
+
+        return tells
 
     def unvanished(self, given: Draw, zero: list[str], seed: int) -> Draw:
         """Given inputs with those that are all zero drawn instead."""

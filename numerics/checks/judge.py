@@ -19,6 +19,7 @@ from .coverage import LARGE
 from .elements import expr_text
 from .mistakes import ARRAY_FINDERS, SLICE_FINDERS, Case, Mistake, elsewhere, wrong_shape, zeroed_slice
 from .ours import Ours
+from .overwritten import overwritten
 from .replay import QuickEvaluator, points
 from .rounding import Model, is_float, known_dtype
 from .verdicts import Verdict
@@ -126,6 +127,10 @@ class Judge:
         search = self._search() if small and (len(found) < len(cases) or _factors(found)) else None
         if search is not None:
             found = {n: self._placed(search, cases[n], m) for n, m in found.items()}
+            for name, case in cases.items():
+                e = self.d.program.equation(self.expected.tensors[name])
+                if name not in found and (mistake := overwritten(e, case, search.replay)) is not None:
+                    found[name] = mistake
             left = [c for n, c in cases.items() if n not in found]
             found.update(search.explain(left, self.agreed, early=(zeroed_slice,)))
         for name, case in cases.items():

@@ -17,7 +17,7 @@ from derive.language.tensor import Tensor
 from numerics.reference.grid import size_value
 from numerics.reference.sampling import with_zeros
 
-from .conditions import Condition, evaluated
+from .conditions import Condition, conditions_of, evaluated
 from .coverage import TO, Seen
 from .steering import planted
 
@@ -38,21 +38,34 @@ class Regime:
 
 
 def value_regimes(
-    seen: Seen, inputs: Sequence[Tensor], start: Arrays, sizes: dict, finite: Callable[[Arrays], bool], seed: int
+    seen: Seen,
+    inputs: Sequence[Tensor],
+    start: Arrays,
+    sizes: dict,
+    finite: Callable[[Arrays], bool],
+    tells: Callable[[Arrays], bool],
+    seed: int,
 ) -> Iterator[Regime]:
-    """The regimes that are finite, each with its inputs; of the others :class:`Seen` is told that none was in them."""
+    """The regimes that are finite, each with its inputs; of the others :class:`Seen` is told that none was in them.
+
+    Where all results vanish in one (every pair of labels equal, every value that is read 0), nothing is told apart
+    there: ``tells(arrays)`` is False, and the next inputs of the same name are taken, too.
+    """
     rng = np.random.default_rng(seed + 7)
     tries = [
         *_zeros(inputs, start, sizes, rng),
         *_labels(inputs, start, sizes),
         *_ties(seen, inputs, start),
-        *_large(inputs, start, rng),
+        *_large(seen, inputs, start, rng),
         *_exponents(seen, inputs, start, sizes),
     ]
     given: set[str] = set()
+    telling: set[str] = set()
     for regime in tries:
-        if regime.name not in given and finite(regime.arrays):
+        if regime.name not in telling and finite(regime.arrays):
             given.add(regime.name)
+            if tells(regime.arrays):
+                telling.add(regime.name)
             yield regime
     for name in dict.fromkeys(r.name for r in tries):
         if name not in given:
@@ -66,6 +79,7 @@ def free_floats(inputs: Sequence[Tensor], start: Arrays) -> list[Tensor]:
 def _zeros(inputs: Sequence[Tensor], start: Arrays, sizes: dict, rng: np.random.Generator) -> Iterator[Regime]:
     """Some elements exactly zero, in all tensors or in one; and a whole row."""
     floats = free_floats(inputs, start)
+    free = {t.name for t in floats}
     with_them = {
         t.name: with_zeros(start[t.name], t, sizes, rng) for t in inputs if t.dtype == "float" and t.name in start
     }
@@ -73,11 +87,19 @@ def _zeros(inputs: Sequence[Tensor], start: Arrays, sizes: dict, rng: np.random.
     if some:
         yield Regime("exact zeros", {**start, **some}, "tie")
         yield from (Regime("exact zeros", {**start, n: a}, "tie") for n, a in some.items())
+        yield from (Regime("exact zeros", {**start, n: _one_zero(start[n])}, "tie") for n in some if n in free)
     for t in floats:
         if t.rank > 1 and t.role != "parameter":
             array = np.array(start[t.name])
             array[0] = 0.0
             yield Regime("a whole row exactly 0", {**start, t.name: array}, "tie")
+
+
+def _one_zero(array: np.ndarray) -> np.ndarray:
+    """The array with its last element 0, as labels and positions that are drawn leave most others alone."""
+    found = np.array(array)
+    found.flat[-1] = 0.0
+    return found
 
 
 def _labels(inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Regime]:
@@ -104,6 +126,8 @@ def _labels(inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Re
 
 def _ties(seen: Seen, inputs: Sequence[Tensor], start: Arrays) -> Iterator[Regime]:
     """Multiples of 1/2, so that values tie; and what solves single conditions exactly."""
+    for c in _made(seen):
+        yield from (Regime(f"values at {_at(c)}", arrays, "tie") for arrays in planted(c, start))
     moving = [c for c in seen.conditions if c.moves]
     if not (moving or seen.winners):
         return
@@ -113,15 +137,23 @@ def _ties(seen: Seen, inputs: Sequence[Tensor], start: Arrays) -> Iterator[Regim
         yield from (Regime(f"values at {_at(c)}", arrays, "tie") for arrays in planted(c, start))
 
 
+def _made(seen: Seen) -> list[Condition]:
+    """Values that only the derived program sets apart, as the labels 0 and 1 in a logarithm of a probability."""
+    written = {c.text(True) for c in seen.conditions}
+    found = [c for c in conditions_of(seen.d.program) if isinstance(c.test, sympy.Eq) and c.moves]
+    return list({_at(c): c for c in found if c.text(True) not in written}.values())
+
+
 def _at(c: Condition) -> str:
     return (
         c.text(True).partition(" where ")[0].replace(">=", "=").replace("<=", "=").replace(">", "=").replace("<", "=")
     )
 
 
-def _large(inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) -> Iterator[Regime]:
-    """One tensor with elements of every magnitude up to 1e4, both signs; parameters and data alike."""
-    for t in free_floats(inputs, start)[:TENSORS]:
+def _large(seen: Seen, inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) -> Iterator[Regime]:
+    """One tensor with elements of every magnitude up to 1e4, both signs; data before what is differentiated for."""
+    wrt = {t.name for t in seen.d.wrt}
+    for t in sorted(free_floats(inputs, start), key=lambda t: t.name in wrt)[:TENSORS]:
         shape = start[t.name].shape
         array = np.asarray(rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-1, 4, shape))
         if array.size:

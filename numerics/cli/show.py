@@ -41,6 +41,9 @@ def show(
     notation: Annotated[
         str, typer.Option(metavar="both|index|matrix", help="In which notation results stand.")
     ] = "both",
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Only the results, each as one expression of matrices in the inputs.")
+    ] = False,
     example: Annotated[bool, typer.Option("--example/--no-example", help="With a small worked example.")] = True,
     out: Out = None,
     as_json: Json = False,
@@ -59,6 +62,8 @@ def show(
 
         derive show quadratic.txt --wrt x --order 2
 
+        derive show "logdet(X'*X)" --closed
+
         derive show net.py:model --loss mean_squared_error
 
         derive show gelu --json
@@ -66,6 +71,11 @@ def show(
     options: Choices = {"notation": notation, "example": example}
     read_options(options)  # refused before the work, in every format
     derivation = find(model, names_of(wrt), loss).derive(order)
+    if closed:
+        if update is not None:
+            raise DeriveError("--closed writes gradients alone, without --update")
+        _write_closed(derivation, format, out, as_json)
+        return
     document: Derivation | Updated = derivation
     if update is not None:
         if order != 1:
@@ -75,6 +85,23 @@ def show(
         write_json(described(derivation) | ({} if update is None else {"updates": _updates(document)}), out)
         return
     write(getattr(document, f"to_{format.value}")(**options), out)
+
+
+def _write_closed(d: Derivation, format: Format, out, as_json: bool) -> None:
+    """The results of a derivation in closed form, a line each."""
+    if format is Format.html:
+        raise DeriveError("--closed is written as text, latex or markdown, not as a page of html")
+    groups = ("hessian",) if d.kind == "hessian" else ("grads", "jacobian")
+    names = [t.name for group, value in d.results if group in groups for t in value.values()]
+    forms = {n: d.closed_form(n) for n in names}
+    if as_json:
+        write_json({"ok": True, "closed": {n: str(f) for n, f in forms.items()}}, out)
+    elif format is Format.text:
+        write("\n".join(f"{n} = {f}" for n, f in forms.items()), out)
+    else:
+        lines = " \\\\\n".join(rf"\mathrm{{d}}{n[1:]} &= {f.to_latex()}" for n, f in forms.items())
+        body = f"\\begin{{align*}}\n{lines}\n\\end{{align*}}"
+        write(body if format is Format.latex else f"$$\n{body.replace('align*', 'aligned')}\n$$", out)
 
 
 @plainly

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,12 @@ WIDE = 60  # nodes of an expression beyond which it gets a name
 class Interpreter:
     """The state: values by variable, the names taken, the definitions made, what was assumed."""
 
-    def __init__(self, sizes: Sizes, below: dict[str, Expr], letters: dict[Expr, str]):
+    def __init__(
+        self, sizes: Sizes, below: dict[str, Expr], letters: dict[Expr, str], kinks: Mapping[str, str] = KINKS
+    ):
         self.sizes = sizes
         self.below = below
+        self.kinks = kinks
         self.letters = letters  # of axes whose size is a multiple of one
         self.env: dict[Var, Value] = {}
         self.names: dict[str, Tensor | None] = {}
@@ -96,11 +99,13 @@ class Interpreter:
 
     def _convention(self, op: Op, made: Value | Sequence[Value]) -> None:
         """Keep where JAX's own gradient differs: at kinks and ties, in what is computed of the arguments."""
-        said = KINKS.get(op.name)
+        said = self.kinks.get(op.name)
         if said is None or not isinstance(made, Value) or made.kind != "float" or not made.body.has(Read):
             return
         if op.name == "max" and isinstance(made.body, dv.relu):
-            said = KINKS["relu"]
+            said = self.kinks.get("relu")
+            if said is None:
+                return
         stands = next((f for f in op.frames if not f.is_library), None)
         self.conventions[f"{stands.shown}: {said}" if stands else said] = None
 
@@ -172,6 +177,12 @@ class Interpreter:
             made = dv.define(name, letters, body)
         self.names[name] = made
         return made
+
+    def forget(self, name: str, instead: str) -> None:
+        """A definition goes by another name."""
+        del self.names[name]
+        if name in self.lines:
+            self.lines[instead] = self.lines.pop(name)
 
     def free(self, name: str) -> str:
         """The name, or with a number if it is taken."""
@@ -267,24 +278,22 @@ class Interpreter:
                 continue
             break
         if isinstance(e, Piecewise) and all(r.tensor.dtype == "int" for r in e.atoms(Read)):
-            e = self._replaced_labels(e, size, op)
+            raise refuse(
+                op,
+                f"the index {e} puts other labels in the place of some, and no range is known of those given; accepted: "
+                f"labels in range everywhere, and a weight of 0 for those that do not count",
+            )
         if isinstance(e, Read) and e.tensor.is_input:
-            self.below.setdefault(e.tensor.name, size)
+            known = self.below.setdefault(e.tensor.name, size)
+            both = isinstance(known, Size) and isinstance(size, Size) and known != size
+            if both and self.number(known) == self.number(size):
+                raise SizesEqual(known, size)  # both are read at these integers
         if affine.parts(e) is None or any(not isinstance(r, Read) or r.tensor.dtype != "int" for r in e.atoms(Read)):
             raise refuse(
                 op, f"the index {e} is no sum of indices and integer arrays; accepted: arrays of integers as they are"
             )
         self.within(e, size)
         return e
-
-    def _replaced_labels(self, e: Piecewise, size: Expr, op: Op) -> Expr:
-        """Labels with others in the place of those that are none: in range by what is chosen, whatever is given."""
-        over = sorted((i for i in e.free_symbols if isinstance(i, Index)), key=lambda i: -i.uid)
-        read = self.named(Value(tuple((i,) for i in over), e, "int"), op, "label").body
-        t = read.tensor
-        made = Tensor(t.name, t.axes, t.letters, "int", size, "computed", definition=t.definition)
-        self.names[t.name] = made
-        return Read(made, *read.idx)
 
     def within(self, e: Expr, size: Expr) -> None:
         """Say of sizes that they are one, or that their numbers decide, where an index is in range by those alone."""
@@ -309,7 +318,9 @@ class Interpreter:
             return Value(axes, exact(array.flat[0], array.dtype), kind_of(array.dtype))
         name = numbered("constant", self.names, "_")
         letters = [self.letter(a[0], set()) for a in axes]
-        made = dv.tensor(name, *(i.size for i in letters), dtype=kind_of(array.dtype), role="constant")
+        kind = kind_of(array.dtype)
+        below = self.below.get(name) if kind == "int" else None
+        made = dv.tensor(name, *(i.size for i in letters), dtype=kind, below=below, role="constant")
         self.names[name] = made
         self.arrays[name] = array
         return reading(made, v.shape)

@@ -51,11 +51,15 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     try:
         outs = new.run(body, [*outer, *carries, *each])
         results = _close(new, loop, op, outs, starts, carries, heads, carried, t)
+        for n, var in enumerate(body.outs[carried:], carried):  # a carry that is stacked too
+            same = next((k for k in heads if body.outs[k] is var), None)
+            if same is not None:
+                results[n] = results[same]
     finally:
         new.loop = None
     made = loop.close() if loop.heads else {}
-    for head, tensor in made.items():
-        new.names[head.name] = tensor
+    for head in loop.heads:
+        new.names[head.name] = made[head]
     return _outside(new, op, outs, results, carried, t, step, made, starts, length)
 
 
@@ -82,7 +86,7 @@ def _before(
 
 def _carry_name(op: Op, n: int) -> str:
     """The name of a carry: what the body's author calls it, where it can be seen."""
-    for frame in op.frames:
+    for frame in () if op.frames and op.frames[0].is_row else op.frames:
         _, names = statement(frame)
         names = tuple(x for x in names if x and x.isidentifier() and x != "_")
         if names and not frame.is_library:
@@ -108,10 +112,16 @@ def _close(
     results: dict[int, Value] = {}
     for n in heads:
         value = outs[n]
+        flat = [i for a in value.axes for i in a if i.size != 1]
+        renamed = loop.renamed(value.body, flat, heads[n])
+        if renamed is not None:
+            new.forget(value.body.tensor.name, heads[n].name)
+            results[n] = Value(value.axes, renamed, "float")
+            continue
         head = heads[n]
         idx = tuple(parts_of([i.size for i in a]) for a in starts[n].axes)
         flat = [i for a in idx for i in a if i.size != 1]
-        body = value.at([merged(a) for a in idx])
+        body = value.at([merged(a) for a in idx]).xreplace(loop.instead)
         mapping = dict(zip(flat, head.indices[1:], strict=True)) | {t: loop.letter}
         taken = {i.name for i in head.indices}
         body = new.lettered(put(body, mapping), taken)

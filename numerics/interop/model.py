@@ -20,12 +20,12 @@ from numerics.errors import InputError
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
 from .arguments import axes_of_arguments, names_of
 from .flat import flatten
-from .interpret import Interpreter, reading
+from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
 from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, Traced, trace
-from .value import Value, kind_of, parts_of
+from .value import Value, kind_of, opened, parts_of
 
 
 class JaxModel:
@@ -46,6 +46,8 @@ class JaxModel:
     conventions, notes : list of str
         Where JAX's own gradient differs, with lines; what else was found.
     """
+
+    kinks: Mapping[str, str] = KINKS  # where the gradients of whom it comes from differ
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
         if custom_rules not in (None, "primal"):
@@ -119,7 +121,7 @@ class JaxModel:
             )
 
     def _interpret(self, leaves: Sequence[Leaf], below: dict[str, Expr]) -> None:
-        new = Interpreter(self._traced.sizes, dict(below), self._traced.letters)
+        new = Interpreter(self._traced.sizes, dict(below), self._traced.letters, self.kinks)
         ins: list[Value] = []
         self._inputs: list[Tensor | None] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
@@ -142,6 +144,10 @@ class JaxModel:
         self.notes = [f"bound: {axis}" for axis in self.bound]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
+        if any(len(a) > 1 for a in v.axes):  # a definition has the axes that the function returns
+            inner = v if v.tensor is not None else new.named(v, None, "parts")
+            idx = tuple((opened(s),) for s in v.shape)
+            v = Value(idx, inner.at([a[0] for a in idx]), v.kind)
         t = v.tensor
         if t is not None and t.definition is not None:
             return t

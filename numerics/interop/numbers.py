@@ -56,6 +56,11 @@ def exact(value: Any, dtype: Any) -> Any:
     return _fraction(number, v, dtype)
 
 
+def written(value: Any, dtype: Any) -> float:
+    """A float of a dtype as its author wrote it, in float64."""
+    return float(exact(value, dtype))
+
+
 def _fraction(number: Any, v: float, dtype: Any) -> Expr:
     digits = str(number)
     if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
@@ -67,4 +72,8 @@ def _fraction(number: Any, v: float, dtype: Any) -> Expr:
     simple = Fraction(v).limit_denominator(1000)
     if simple and abs(float(simple) - v) <= near / 2 * abs(v):
         return Rational(simple.numerator, simple.denominator)
+    for power, size in ((1, abs(v)), (-1, 1 / abs(v))):  # the root of a size, as attention has it
+        whole = round(size**2)
+        if 1 < whole <= 1024 and abs(size**2 - whole) <= 2 * near * whole:
+            return (1 if v > 0 else -1) * sqrt(whole) ** power
     return Rational(digits)

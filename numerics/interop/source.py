@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import linecache
 import sysconfig
 from collections.abc import Sequence
@@ -15,24 +16,34 @@ import jax
 
 _LIBRARIES = tuple({sysconfig.get_paths()[k] for k in ("purelib", "platlib", "stdlib")})
 _HERE = str(Path(__file__).parent)
+_STANDINS = str(Path(__file__).with_name("vjp_torch.py"))  # between an operation and its author's line
+_ROWS = str(Path(__file__).parent / "aten")  # what torch's operations are in JAX
+_SCOPE = "stands at "
 _JAX = str(Path(jax.__file__).parent)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A line of a file on the way to an operation."""
+    """A line of a file on the way to an operation; what it assigns is read there, or given as ``names``."""
 
     file: str
     line: int
     function: str
+    names: tuple[str, ...] = ()
+    library: bool = False
 
     @property
     def is_library(self) -> bool:
-        return self.file.startswith(_LIBRARIES)
+        return self.library or self.file.startswith((*_LIBRARIES, _ROWS))
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is in the table of torch's operations, which names what a module's author cannot."""
+        return self.file.startswith(_ROWS)
 
     @property
     def shown(self) -> str:
-        return f"{Path(self.file).name}:{self.line}"
+        return f"{Path(self.file).name}:{self.line}" if self.line else f"module {self.file.strip('<>')}"
 
 
 def is_jax(file: str) -> bool:
@@ -48,23 +59,45 @@ def frames_of(eqn: Any, outer: tuple[Frame, ...]) -> tuple[Frame, ...]:
     trace = eqn.source_info.traceback
     found = _frames(trace) if trace is not None else ()
     if not outer:
-        return found
+        return (*found, *_scoped(eqn))
     known = {(f.file, f.function) for f in outer}
     inner = []
     for f in found:
         if (f.file, f.function) in known:
             break
         inner.append(f)
+        if any(f.file == file and f.function.startswith(f"{function}.<locals>.") for file, function in known):
+            break  # a function that stands in one of them; what JAX keeps of a deep stack may end there
     else:
         inner = []
     return (*inner, *outer)
+
+
+def standing(frames: Sequence[Frame]) -> Any:
+    """A scope in which what JAX traces stands at these frames, those of a program that is no Python."""
+    return jax.named_scope(_SCOPE + json.dumps([[f.file, f.line, f.function, f.names, f.library] for f in frames]))
+
+
+def _scoped(eqn: Any) -> tuple[Frame, ...]:
+    for scope in eqn.source_info.name_stack.stack:
+        name = getattr(scope, "name", "")
+        if name.startswith(_SCOPE):
+            return _unpacked(name[len(_SCOPE) :])
+    return ()
+
+
+@functools.lru_cache(maxsize=4096)
+def _unpacked(text: str) -> tuple[Frame, ...]:
+    return tuple(Frame(file, line, f, tuple(names), library) for file, line, f, names, library in json.loads(text))
 
 
 def _frames(trace: Any) -> tuple[Frame, ...]:
     out = []
     for f in trace.frames:
         name = f.file_name
-        if name.startswith(_HERE):
+        if name == _STANDINS:
+            continue
+        if name.startswith(_HERE) and not name.startswith(_ROWS):
             break
         if not name.startswith((_JAX, "<frozen")):
             out.append(Frame(name, f.line_num, f.function_name))
@@ -102,6 +135,8 @@ def _targets(node: ast.stmt) -> tuple[str, ...]:
 
 def statement(frame: Frame) -> tuple[int, tuple[str, ...]]:
     """The first line of the statement at a frame, and the names that it assigns."""
+    if frame.names:
+        return frame.line, frame.names
     return _statements(frame.file).get(frame.line, (frame.line, ()))
 
 

@@ -14,7 +14,7 @@ from .axes import runs
 from .flat import Op
 from .interpret import Interpreter
 from .table import primitive, refuse
-from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix, split
+from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of, radix
 
 
 def _plain(op: Op, at: Any, n: int = 0) -> Value:
@@ -72,13 +72,43 @@ def _reshape(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             idx = [axes[n][0] for n in target]
             at[source[0]] = radix(idx, [out.shape[n] for n in target])
         else:
-            flat = radix([axes[n][0] for n in target], [out.shape[n] for n in target])
-            rest = split(flat, [v.shape[n] for n in source])
-            if rest is None:
+            found = _refined([v.shape[n] for n in source], [out.shape[n] for n in target])
+            if found is None:
                 raise refuse(op, f"axes {source} become axes {target}, and none is a product of the others")
-            for n, e in zip(source, rest, strict=True):
-                at[n] = e
+            for n, own in zip(source, found[0], strict=True):
+                at[n] = merged(own)
+            for n, own in zip(target, found[1], strict=True):
+                axes[n] = own
     return Value(tuple(axes), v.at(at), v.kind)
+
+
+def _refined(
+    old: Sequence[Expr], new: Sequence[Expr]
+) -> tuple[list[tuple[Index, ...]], list[tuple[Index, ...]]] | None:
+    """Both shapes in parts that they have in common: of (B, 8) and (2*B, 4) those are B, 2 and 4."""
+    parts: tuple[list[list[Index]], list[list[Index]]] = ([[] for _ in old], [[] for _ in new])
+    n, m = len(old) - 1, len(new) - 1
+    a, b = old[n], new[m]
+    while True:
+        more, less = sympy.cancel(a / b), sympy.cancel(b / a)
+        if not _is_whole(more) and not _is_whole(less):
+            return None
+        part = opened(b if _is_whole(more) else a)
+        parts[0][n].insert(0, part)
+        parts[1][m].insert(0, part)
+        a, b = (more, Integer(1)) if _is_whole(more) else (Integer(1), less)
+        if a == 1:
+            n -= 1
+        if b == 1:
+            m -= 1
+        if n < 0 or m < 0:
+            return ([tuple(p) for p in parts[0]], [tuple(p) for p in parts[1]]) if n == m == -1 else None
+        a, b = (old[n] if a == 1 else a), (new[m] if b == 1 else b)
+
+
+def _is_whole(e: Expr) -> bool:
+    """Whether a quotient of sizes is a product of sizes."""
+    return bool(sympy.denom(e) == 1 and (e.is_Integer or e.is_polynomial()))
 
 
 @primitive("slice", view=True)
@@ -103,6 +133,7 @@ def _split(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     axis, start, out = int(op.params["axis"]), Integer(0), []
     for n, size in enumerate(op.params["sizes"]):
         begin = start
+        new.within(opened(size) + begin, v.shape[axis])
         out.append(
             _plain(op, lambda idx, begin=begin: v.at([e + begin if m == axis else e for m, e in enumerate(idx)]), n)
         )
@@ -233,9 +264,10 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     d, out = op.params["dimension_numbers"], op.outs[0]
     slices = op.params["slice_sizes"]
     kept = [n for n in range(len(v.shape)) if n not in (*d.collapsed_slice_dims, *d.operand_batching_dims)]
-    idx = parts_of(out.shape)
-    batch = [i for n, i in enumerate(idx) if n not in d.offset_dims]
-    inside = dict(zip(kept, (idx[n] for n in d.offset_dims), strict=True))
+    along = iter(where.like())
+    axes = [(opened(s),) if n in d.offset_dims else next(along) for n, s in enumerate(out.shape)]
+    batch = [merged(a) for n, a in enumerate(axes) if n not in d.offset_dims]
+    inside = dict(zip(kept, (axes[n][0] for n in d.offset_dims), strict=True))
     at: list[Expr] = []
     for n, size in enumerate(v.shape):
         e: Expr = Integer(0)
@@ -246,7 +278,7 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         if n in d.operand_batching_dims:
             e = batch[d.start_indices_batching_dims[d.operand_batching_dims.index(n)]]
         at.append(expand(e + inside.get(n, Integer(0))))
-    return Value(tuple((i,) for i in idx), v.at(at), v.kind)
+    return Value(tuple(axes), v.at(at), v.kind)
 
 
 @primitive("scatter", "scatter-add")

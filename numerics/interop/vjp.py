@@ -11,23 +11,28 @@ from typing import Any
 import jax
 import numpy as np
 
+from derive.language.errors import UnsupportedError
 from numerics.checks.answers import to_numpy
 from numerics.checks.crosscheck import crosscheck
-from numerics.checks.custom_rules import narrows, pulled_back
-from numerics.checks.ground import float64
+from numerics.checks.custom_rules import narrows, pulled_back, widened
+from numerics.checks.ground import everything, float64
 from numerics.checks.replay import points
 from numerics.checks.verdicts import CrossReport
 from numerics.errors import InputError, NumericsError
 from numerics.reference.sampling import bind_sizes
 
+from .numbers import written
 from .vjp_calls import Caller, Equations, fixed_lengths
 from .vjp_forward import Drawn, Forward, shapes_of
+from .vjp_lines import located
 from .vjp_names import called
 from .vjp_report import VjpReport
-from .vjp_rules import Arguments, Backward, Rule, custom_vjp_in, is_torch_function, rule_of
+from .vjp_rules import Arguments, Backward, Rule, accepted, custom_vjp_in, is_torch_function, rule_of
+from .vjp_torch import in_jax
 
 LARGE = 2_000_000  # grid points of one evaluation: beyond them the arguments' own values are not compared
 AGREES = 1e-8  # of the largest entry: what the derived gradients may differ from JAX's by, in float64
+AGREES_NARROW = 1e-3  # where something inside is of narrower floats
 
 
 def check_vjp(
@@ -60,7 +65,8 @@ def check_vjp(
         Arguments of the function (of ``forward``), any pytrees: arrays, of which shapes, dtypes and values count, and
         options (integers, booleans, strings), which stay as they are.  Integer arrays are not differentiated.
     forward : callable, optional
-        What is computed, in plain JAX; without it the function under the ``custom_vjp``.
+        What is computed, in plain JAX, or of torch's tensors by the usual functions of torch; without it the function under
+        the ``custom_vjp``.
     axes : dict, optional
         Names for the axes of arrays, ``{"x": "B T D"}``; see :func:`from_jax`.
     seed : int
@@ -120,14 +126,24 @@ class _Check:
 
     def __init__(self, f: Any, args: Sequence[Any], forward: Any, axes: Any, seed: int, allow: Sequence[str]):
         if hasattr(f, "derivation"):
-            raise InputError("nx.check_vjp takes a function with a backward pass; for a kernel there is nx.crosscheck(kern, fn)")
+            raise InputError(
+                "nx.check_vjp takes a function with a backward pass; for a kernel there is nx.crosscheck(kern, fn)"
+            )
+        if not callable(f):
+            raise InputError(f"nx.check_vjp({f!r}, ...): takes a function with a backward pass; {accepted()}")
+        if forward is not None and not callable(forward):
+            raise InputError(
+                f"nx.check_vjp: forward={forward!r} is no function; it takes the arguments given, in plain JAX"
+            )
         custom = custom_vjp_in(f)
         if forward is None and is_torch_function(f):
-            raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX")
+            raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX or torch")
         plain = forward if forward is not None else custom.fun if custom is not None else f
         given = _with_defaults(plain if custom is None else custom.fun, args)
         options = custom.nondiff_argnums if custom is not None else ()
         self.args = Arguments.of([jax.tree_util.tree_map(_from_torch, a) for a in given], options)
+        if forward is not None and _is_torch(forward, self.args):
+            forward = plain = in_jax(forward)
         keeps = forward is not None and custom is None and not is_torch_function(f) and _keeps(forward, self.args)
         self.rule: Rule = rule_of(f, self.args, forward, keeps)
         keeps = keeps and isinstance(self.rule, Backward)
@@ -143,29 +159,33 @@ class _Check:
         d, cotangents = self.forward.derivation(wrt)
         at = Caller(self.forward, self.rule, cotangents, [t.name for t in wrt])
         at.narrow = self._narrow(at)
-        fixed, said = fixed_lengths(at)
+        fixed, said = fixed_lengths(at, everything(d), self.seed)
         self.notes += [f"fixed: {x}, by which the forward decides" for x in self.forward.model.bound] + said
-        kern, held = Equations(d, fixed), self.forward.model.constants
+        kern = Equations(d, fixed)
+        held = {**self.forward.model.constants, **{n: np.asarray(a) for n, a in skipped.items()}}
         self._ours_is_right(kern, at)
         report = crosscheck(kern, at, None, self.seed, self.allow, held)
         dtypes = ["float32"] if at.narrow else ["float32", "float64"]
-        own = self._own_values(kern, at, held)
+        own = self._own_values(kern, at, held) if report.right else None
         if own is None and not at.narrow:
             dtypes = ["float64"]
         verdicts = (*_joined(report, own), *at.verdicts.values())
         notes = (*self.notes, *dict.fromkeys(report.notes))
-        return VjpReport.of(replace(report, verdicts=verdicts, notes=notes), tuple(dtypes), self.f, self.rule, self.forward.model)
+        report = replace(report, verdicts=verdicts, notes=notes)
+        wrong = [v.tensor for v in verdicts if not v.ok]
+        return VjpReport.of(report, tuple(dtypes), self.f, self.forward.model, d, located(at, kern, wrong))
 
-    def _not_returned(self) -> set[str]:
-        """Python numbers of which the backward returns None: not differentiated, and said."""
+    def _not_returned(self) -> dict[str, float]:
+        """Python numbers of which the backward returns None: not differentiated but held, and said."""
         numbers = [n for n, a in enumerate(self.args.arrays) if isinstance(a, float)]
         drawn = self.forward.drawn(self.forward.lengths)
-        found: set[str] = set()
+        found: dict[str, float] = {}
         with contextlib.suppress(Exception), float64():  # what fails here fails in the comparison, which says so
             _, grads = self.rule(drawn.arrays, drawn.cotangents) if numbers else (None, [])
-            found = {self.forward.names[n] for n in numbers if grads[n] is None}
+            found = {self.forward.names[n]: self.args.arrays[n] for n in numbers if grads[n] is None}
         if found:
-            self.notes.append(f"your {self.rule.what} returns None for the number {', '.join(found)}: not compared")
+            numbers_text = ", ".join(f"{n} = {v:g}" for n, v in found.items())
+            self.notes.append(f"your {self.rule.what} returns None for the number {numbers_text}: not compared")
         return found
 
     def _narrow(self, at: Caller) -> bool:
@@ -173,7 +193,16 @@ class _Check:
         drawn = self.forward.drawn(self.forward.lengths)
         with float64():
             if narrows(self.rule, drawn.arrays, drawn.cotangents):
-                self.notes.append("it computes in float32 inside: compared in float32")
+                self.rule.wide = True
+                try:
+                    self.rule(drawn.arrays, drawn.cotangents)
+                    self.notes.append(
+                        "it computes in a narrower float inside: compared as written, and in float64 without the casts"
+                    )
+                    return False
+                except Exception:  # of a loop or a kernel, whose type is its own
+                    self.rule.wide = False
+                self.notes.append("it computes in a narrower float inside: compared in float32")
                 return True
             try:
                 self.rule(drawn.arrays, drawn.cotangents)
@@ -181,7 +210,12 @@ class _Check:
             except Exception as error:  # whatever somebody else's function raises
                 wide = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
         try:
-            at.rule(*([np.asarray(a, np.float32) if a.dtype == float else a for a in x] for x in (drawn.arrays, drawn.cotangents)))
+            at.rule(
+                *(
+                    [np.asarray(a, np.float32) if a.dtype == float else a for a in x]
+                    for x in (drawn.arrays, drawn.cotangents)
+                )
+            )
         except Exception:  # it fails in either: the comparison says how
             return False
         self.notes.append(f"compared in float32: in float64 it fails ({wide})")
@@ -192,8 +226,7 @@ class _Check:
         drawn = self.forward.drawn({**self.forward.lengths})
         names, floats = self.forward.names, self.forward.floats
         with float64():
-            pull = jax.jit(lambda a, c: pulled_back(self.forward.results, a, floats, c, rules=False)[1])
-            theirs = pull(drawn.arrays, drawn.cotangents)
+            theirs, near = self._by_autodiff(drawn)
             given = {**self.forward.model.constants, **at.named(drawn)}
             ours = kern(**{t.name: given[t.name] for t in kern.inputs})[-1]
         for n, a in zip(floats, theirs, strict=True):
@@ -201,11 +234,22 @@ class _Check:
             if names[n] not in ours or not np.all(np.isfinite(b)):
                 continue
             gap, scale = float(np.max(np.abs(ours[names[n]] - b), initial=0.0)), float(np.max(np.abs(b), initial=0.0))
-            if not gap <= AGREES * max(scale, 1e-6):
+            if not gap <= near * max(scale, 1e-6):
                 raise NumericsError(
                     f"nx.check_vjp: the gradient of {names[n]} derived from {self.forward.called} differs from JAX's own by "
                     f"{gap:.1e} of {scale:.1e}: nothing can be said of yours; please report this with the function"
                 )
+
+    def _by_autodiff(self, drawn: Drawn) -> tuple[list[Any], float]:
+        """JAX's own gradients of the forward, and how near they are to be: without casts to narrower floats if that goes."""
+
+        def pull(arrays: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+            return pulled_back(self.forward.results, arrays, self.forward.floats, cotangents, rules=False)[1]
+
+        try:
+            return jax.jit(widened(pull, written))(drawn.arrays, drawn.cotangents), AGREES
+        except (TypeError, ValueError):
+            return jax.jit(pull)(drawn.arrays, drawn.cotangents), AGREES_NARROW
 
     def _own_values(self, kern: Equations, at: Caller, held: dict[str, Any]) -> CrossReport | None:
         """The comparison at the arguments' own values in float32, where they are values and few."""
@@ -241,7 +285,9 @@ def _with_defaults(f: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
     except ValueError:
         return list(args)
     except TypeError as error:
-        raise InputError(f"nx.check_vjp: {called(f)}{inspect.signature(f)} does not take the arguments given: {error}") from None
+        raise InputError(
+            f"nx.check_vjp: {called(f)}{inspect.signature(f)} does not take the arguments given: {error}"
+        ) from None
     bound.apply_defaults()
     return list(bound.args)
 
@@ -253,6 +299,19 @@ def _keeps(forward: Callable[..., Any], args: Arguments) -> bool:
     except Exception:  # told when the definitions are read, with the line
         return False
     return isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple | list | dict)
+
+
+def _is_torch(f: Callable[..., Any], args: Arguments) -> bool:
+    """Whether a plain function takes torch's tensors: JAX's arrays it does not take, and stand-ins it does."""
+    for takes in (f, in_jax(f)):
+        try:
+            jax.eval_shape(lambda *a, takes=takes: takes(*args.with_arrays(a)), *shapes_of(args))
+            return takes is not f
+        except UnsupportedError:
+            return True  # of a function of torch that has no meaning here, told when the definitions are read
+        except Exception:  # whatever somebody else's function raises, told then too
+            continue
+    return False
 
 
 def _from_torch(x: Any) -> Any:

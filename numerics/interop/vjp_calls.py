@@ -6,19 +6,19 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 import numpy as np
 
 from derive.derivation.derivation import Derivation
 from derive.language.errors import DeriveError
 from derive.language.index import Size
+from derive.program.program import Program
 from numerics.checks.answers import coarsest, to_numpy
 from numerics.checks.ground import float64
 from numerics.checks.replay import Replay
 from numerics.checks.rounding import unit
 from numerics.checks.verdicts import Verdict
 from numerics.reference.grid import size_value
-from numerics.reference.sampling import TELLING, bind_sizes
+from numerics.reference.sampling import TELLING, bind_sizes, draw_sizes
 
 from .vjp_forward import Drawn, Forward, Lengths
 from .vjp_rules import Rule
@@ -37,16 +37,22 @@ class Equations:
         self._replays: dict[tuple, Replay] = {}
 
     def __call__(self, **arrays: Any) -> tuple[Any, ...]:
-        wide = {n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()}
+        values = self.values(**arrays)
+        return tuple(
+            {k: values[t.name] for k, t in declared.items()} if isinstance(declared, Mapping) else values[declared.name]
+            for _, declared in self.derivation.results
+        )
+
+    def values(self, **arrays: Any) -> dict[str, np.ndarray]:
+        """All tensors of the program."""
+        wide = {
+            n: np.asarray(a, float) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for n, a in arrays.items()
+        }
         sizes = bind_sizes(self.derivation.program, wide, self.fixed)
         key = tuple(sorted((s.name, n) for s, n in sizes.items()))
         if key not in self._replays:
             self._replays[key] = Replay(self.derivation.program, wide, sizes)
-        values = self._replays[key].at(wide)
-        return tuple(
-            {k: values[t.name] for k, t in declared.items()} if hasattr(declared, "items") else values[declared.name]
-            for _, declared in self.derivation.results
-        )
+        return self._replays[key].at(wide)
 
 
 class Caller:
@@ -64,12 +70,14 @@ class Caller:
         self.forward, self.rule, self.cotangents = forward, rule, list(cotangents)
         self.compared = set(names)  # the tensors whose gradients are derived
         self.narrow = False
+        self.history: list[dict[str, Any]] = []  # the arrays that it was compared at
         self.verdicts: dict[str, Verdict] = {}
 
     def __call__(self, **given: Any) -> dict[str, Any]:
+        self.history.append(given)
         arrays, cots = self.positional(given)
         if self.narrow:
-            arrays, cots = [_narrowed(a) for a in arrays], [_narrowed(c) for c in cots]
+            arrays, cots = self.narrowed(arrays), self.narrowed(cots)
         outs, grads = self.rule(arrays, cots)
         if outs is not None:
             self._compare_values(outs, arrays)
@@ -78,9 +86,16 @@ class Caller:
             name = self.forward.names[n]
             if name in self.compared and grads[n] is not None:
                 found[name] = grads[n]
-            elif self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n])):
-                self.verdicts[name] = Verdict(name, "not zero", f"the results do not depend on {name}, but yours is not zero")
+            elif (
+                self.forward.tensors[n] not in self.forward.wrt and grads[n] is not None and np.any(to_numpy(grads[n]))
+            ):
+                self.verdicts[name] = Verdict(
+                    name, "not zero", f"the results do not depend on {name}, but yours is not zero"
+                )
         return found
+
+    def narrowed(self, arrays: Sequence[Any]) -> list[Any]:
+        return [np.asarray(a, np.float32) if np.asarray(a).dtype == np.float64 else a for a in arrays]
 
     def named(self, drawn: Drawn) -> dict[str, Any]:
         """Positional arrays and cotangents by name, those as the definitions have their axes: merged ones apart."""
@@ -119,7 +134,7 @@ class Caller:
             return
         for t, ours, theirs in zip(self.forward.model.outputs, self.forward.fast(*arrays), outs, strict=True):
             a, b = np.asarray(ours), to_numpy(theirs)
-            precision = coarsest([str(a.dtype), str(b.dtype)])
+            precision = coarsest([str(a.dtype), str(b.dtype), *(["float32"] if self.rule.wide else [])])
             a, b = a.astype(float), b.astype(float)
             if a.shape != b.shape:
                 self._differs(t.name, f"shape {b.shape}, but the function itself returns {a.shape}")
@@ -133,37 +148,38 @@ class Caller:
         self.verdicts.setdefault(name, Verdict(name, "other value", text))
 
 
-def _narrowed(a: Any) -> Any:
-    return np.asarray(a, np.float32) if np.asarray(a).dtype == np.float64 else a
-
-
 # -- which lengths the backward accepts ------------------------------------------------------------------------------------
 
 
-def fixed_lengths(call: Caller) -> tuple[Lengths, list[str]]:
+def fixed_lengths(call: Caller, program: Program, seed: int) -> tuple[Lengths, list[str]]:
     """The sizes that the backward accepts only as they are, with what it says at another length."""
     own = call.forward.lengths
-    if not own or _fails(call, own) is not None:
+    first: set[int] = set()
+    if not own or _fails(call, own, first) is not None:
         return {}, []  # where it fails as it is, the comparison says so
-    others = {s: TELLING[n % len(TELLING)] + 10 * (n // len(TELLING)) for n, s in enumerate(own)}
-    if _fails(call, others) is None:
+    drawn = draw_sizes(program, {}, seed=seed, pool=TELLING) or {}  # as the comparison will draw them
+    others = {s: drawn[s] if drawn.get(s, n) != n else n + 1 for s, n in own.items()}
+    if _fails(call, others, first) is None:
         return {}, []
     fixed, said = {}, []
     for s, n in own.items():
-        other = others[s] if others[s] != n else n + 1
-        why = _fails(call, {**own, s: other}) or (_fails(call, {**own, s: n + 1}) if n >= 8 else None)
+        other = others[s]
+        why = _fails(call, {**own, s: other}, first) or (_fails(call, {**own, s: n + 1}, first) if n >= 8 else None)
         if why is not None:
             fixed[s] = n
             said.append(f"fixed: {s} = {n} (at {other} yours {why})")
-    if _fails(call, {**others, **fixed}) is not None:
+    if _fails(call, {**others, **fixed}, first) is not None:
         free = [s for s in own if s not in fixed]
         said += [f"fixed: {s} = {own[s]} (others fail together)" for s in free]
         fixed = dict(own)
     return fixed, said
 
 
-def _fails(call: Caller, lengths: Lengths) -> str | None:
-    """What a backward does at other lengths that it does not at its own: raises, returns NaN or its own shapes."""
+def _fails(call: Caller, lengths: Lengths, shapeless: set[int]) -> str | None:
+    """What a backward does at other lengths that it does not at its own: raises, returns NaN or other shapes.
+
+    ``shapeless`` are the gradients whose shapes are wrong at its own lengths, which are asked for first.
+    """
     forward = call.forward
     try:
         drawn = forward.drawn(lengths, 1)
@@ -171,15 +187,17 @@ def _fails(call: Caller, lengths: Lengths) -> str | None:
         return "cannot be asked: the forward fails"
     try:
         with contextlib.nullcontext() if call.narrow else float64():
-            arrays = [_narrowed(a) if call.narrow else a for a in drawn.arrays]
-            outs, grads = call.rule(arrays, drawn.cotangents)
+            arrays, cots = (call.narrowed(x) if call.narrow else x for x in (drawn.arrays, drawn.cotangents))
+            outs, grads = call.rule(arrays, cots)
             found = [None if g is None else to_numpy(g).astype(float) for g in grads]
             wanted = [np.asarray(o, float) for o in forward.fast(*arrays)]
     except Exception as error:  # whatever somebody else's function raises
         return f"fails: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
-    for g, a, own in zip(found, drawn.arrays, forward.args.arrays, strict=True):
-        if g is not None and g.shape != a.shape and g.shape == np.shape(own) and lengths != forward.lengths:
-            return f"still returns the shape {g.shape}"
+    for n, (g, a) in enumerate(zip(found, drawn.arrays, strict=True)):
+        if g is not None and g.shape != a.shape and n not in shapeless:
+            if lengths != forward.lengths:
+                return f"returns the shape {g.shape} for {forward.names[n]}"
+            shapeless.add(n)
     usual = all(np.all(np.isfinite(o)) for o in wanted)
     if usual and not all(np.all(np.isfinite(g)) for g in found if g is not None):
         return "is not finite"

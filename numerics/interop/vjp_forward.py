@@ -53,7 +53,9 @@ class Forward:
         reached = {t for y in self.model.outputs for t in self.model.reached(y)}
         self.wrt = [t for n in self.floats if (t := self.tensors[n]) is not None and t in reached]
         if not self.wrt:
-            raise NumericsError(f"nx.check_vjp: the results of {called} depend on no array of floats: its gradients are zero")
+            raise NumericsError(
+                f"nx.check_vjp: the results of {called} depend on no array of floats: its gradients are zero"
+            )
 
     def results(self, *arrays: Any) -> list[Any]:
         """The float results."""
@@ -117,7 +119,9 @@ class Forward:
                 arrays.append(rng.normal(size=shape))
                 continue
             top = 2 if t is None or t.below is None else size_value(t.below, lengths)
-            arrays.append(rng.integers(0, max(top, 1), shape).astype(bool if t is not None and t.dtype == "bool" else int))
+            arrays.append(
+                rng.integers(0, max(top, 1), shape).astype(bool if t is not None and t.dtype == "bool" else int)
+            )
         return Drawn(arrays, [rng.normal(size=o.shape) for o in self.shapes(arrays)])
 
     def shapes(self, arrays: Sequence[Any]) -> list[Any]:
@@ -137,6 +141,8 @@ class Forward:
 def shapes_of(args: Arguments) -> list[jax.ShapeDtypeStruct]:
     """The arrays' shapes, floats as float32: what computes in float32 inside rounds nothing then."""
     return [
-        jax.ShapeDtypeStruct(np.shape(a), np.float32 if is_float(a) else np.asarray(a).dtype if not hasattr(a, "dtype") else a.dtype)
+        jax.ShapeDtypeStruct(
+            np.shape(a), np.float32 if is_float(a) else np.asarray(a).dtype if not hasattr(a, "dtype") else a.dtype
+        )
         for a in args.arrays
     ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from derive.derivation.derivation import Derivation
 from numerics.checks.report import table
 from numerics.checks.verdicts import CrossReport
 
 from .model import JaxModel
 from .vjp_names import called, place
-from .vjp_rules import Rule
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,45 @@ class VjpReport(CrossReport):
     ----------
     dtypes : tuple of str
         The precisions that it was compared in.
-    lines : dict of str to str
-        Where a tensor that an explanation names is computed in the forward, as "model.py:31".
+    derivation : Derivation
+        The derived product, whose equations the explanations name.
+    places : tuple of str
+        Where each wrong gradient goes wrong in the backward, and where what an explanation names stands in the forward.
     """
 
     dtypes: tuple[str, ...] = ()
-    lines: tuple[tuple[str, str], ...] = ()
+    places: tuple[str, ...] = ()
+    derivation: Derivation | None = None
 
     @classmethod
-    def of(cls, report: CrossReport, dtypes: tuple[str, ...], f: Any, rule: Rule, model: JaxModel) -> VjpReport:
+    def of(
+        cls,
+        report: CrossReport,
+        dtypes: tuple[str, ...],
+        f: Any,
+        model: JaxModel,
+        d: Derivation,
+        located: Mapping[str, str],
+    ) -> VjpReport:
         where = place(f)
         own = {x.name: getattr(report, x.name) for x in fields(CrossReport)}
         own["name"] = called(f) + (f" ({where})" if where else "")
         told = " ".join(v.text for v in report.verdicts if not v.ok)
-        read = re.findall(r"\(\d+\) (\w+)", told)
-        lines = tuple((n, model.lines[n]) for n in dict.fromkeys(read) if n in model.lines)
-        return cls(**own, dtypes=dtypes, lines=lines)
+        read = dict.fromkeys(re.findall(r"\(\d+\) (\w+)", told))
+        lines = [f"{n} of the forward: {model.lines[n]}" for n in read if n in model.lines]
+        of: dict[str, list[str]] = {}
+        for n, said in located.items():
+            of.setdefault(said, []).append(n)
+        found = [f"{', '.join(names)}: {said}" for said, names in of.items()]
+        return cls(**own, dtypes=dtypes, places=(*found, *lines), derivation=d)
 
     def __str__(self) -> str:
         head = f"crosscheck of {self.name}  {', '.join(self.dtypes)}  sizes {self.sizes}  seed {self.seed}"
         body = [[v.tensor, "" if v.error is None else f"{v.error:.1e}", self._said(v)] for v in self.verdicts]
-        rest = [f"{n} stands at {line}" for n, line in self.lines]
-        rest += [f"note: {n}" for n in self.notes]
+        rest = [*self.places, *(f"note: {n}" for n in self.notes)]
         return "\n".join([head, table(["gradient", "differs by", "verdict"], body), *rest, *self.coverage.lines()])
 
     def _said(self, v: Any) -> str:
-        return (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        return (
+            (f"{v.kind}: {v.text}" if v.text else v.kind) if not v.ok else v.kind + (f" ({v.text})" if v.text else "")
+        )

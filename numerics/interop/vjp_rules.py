@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from numerics.checks.answers import to_numpy
-from numerics.checks.custom_rules import has_rules, pulled_back
+from numerics.checks.custom_rules import has_rules, pulled_back, widened
 from numerics.errors import InputError
 
+from .numbers import written
 from .vjp_names import called
 
 Arrays = Sequence[Any]
@@ -70,18 +71,27 @@ class Rule(Protocol):
 
     what: str  # "bwd", "backward": what it is called in a report
     code: Callable[..., Any] | None  # whose lines a report points at
+    wide: bool  # whether its casts to narrower floats are left out where it is called in float64
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]: ...
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        """The gradients with ``code`` in the place of the backward."""
+        ...
 
 
 def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> list[Any]:
     """The gradients that were returned, one or None for each array; ``only`` are the arguments that it returns them of."""
     if not isinstance(returned, tuple | list):
         if len(only) != 1:
-            raise TypeError(f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument")
+            raise TypeError(
+                f"{what} returns {type(returned).__name__}; expected a tuple of {len(only)}, one for each argument"
+            )
         returned = (returned,)
     if len(returned) != len(only):
-        raise TypeError(f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)")
+        raise TypeError(
+            f"{what} returns {len(returned)} gradients; expected {len(only)}, one for each argument (None for integers)"
+        )
     given = dict(zip(only, returned, strict=True))
     whole = args.with_arrays([np.zeros(())] * len(args.places))
     found: list[Any] = []
@@ -92,7 +102,8 @@ def spread(returned: Any, args: Arguments, only: Sequence[int], what: str) -> li
             found += [None] * count
             continue
         try:
-            found += jax.tree_util.tree_structure(a).flatten_up_to(grad)
+            tree: Structure = jax.tree_util.tree_structure(a)
+            found += tree.flatten_up_to(grad)
         except ValueError as error:
             raise TypeError(f"{what}: the gradient of argument {n} has another structure than it: {error}") from None
     return [found[n] for n in args.places]
@@ -109,24 +120,33 @@ class CustomVjp:
         self.f, self.args = f, args
         self.code: Callable[..., Any] | None = f.bwd
         self.nondiff = tuple(f.nondiff_argnums)
-        self._fast: Any = jax.jit(self._run)
+        self._fast, self._wide = jax.jit(self._run), jax.jit(widened(self._run, written))
+        self.wide = False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        fast = self._wide if self.wide and _float64(arrays) else self._fast
         try:
-            outs, grads = self._fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
+            outs, grads = fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         except jax.errors.JAXTypeError:  # it looks at values: as plain calls do, without jit
             outs, grads = self._run(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         return outs, grads
 
-    def _run(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        return self._run(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)), code)[1]
+
+    def _run(
+        self, arrays: Arrays, cotangents: Arrays, code: Callable[..., Any] | None = None
+    ) -> tuple[list[Any], list[Any]]:
         args = self.args.with_arrays(arrays)
         out, residuals = self.f.fwd(*self._primals(args))
         outs, tree = jax.tree_util.tree_flatten(out)
         cots = iter(cotangents)
         back = [next(cots) if is_float(o) else np.zeros(np.shape(o), jax.dtypes.float0) for o in outs]
-        returned = self.f.bwd(*(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back))
+        returned = (code or self.f.bwd)(
+            *(args[n] for n in self.nondiff), residuals, jax.tree_util.tree_unflatten(tree, back)
+        )
         only = [n for n in range(len(args)) if n not in self.nondiff]
-        grads = spread(returned, self.args, only, called(self.f.bwd))
+        grads = spread(returned, self.args, only, self.what)
         return [o for o in outs if is_float(o)], [None if _is_symbolic_zero(g) else g for g in map(_no_float0, grads)]
 
     def _primals(self, args: Sequence[Any]) -> Sequence[Any]:
@@ -144,16 +164,23 @@ class Inside:
     """A function that calls others with rules of their own: their rules at work under ``jax.vjp``."""
 
     what = "backward"
-    code = None
+    code: Callable[..., Any] | None = None
 
     def __init__(self, f: Callable[..., Any], args: Arguments, places: Sequence[int]):
-        self._fast = jax.jit(lambda arrays, cots: pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cots))
-        self.places = places
+        def run(arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
+            return pulled_back(lambda *a: f(*args.with_arrays(a)), arrays, places, cotangents)
+
+        self._fast, self._wide = jax.jit(run), jax.jit(widened(run, written))
+        self.places, self.wide = places, False
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
-        outs, some = self._fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
+        fast = self._wide if self.wide and _float64(arrays) else self._fast
+        outs, some = fast(list(map(jnp.asarray, arrays)), list(map(jnp.asarray, cotangents)))
         found = dict(zip(self.places, some, strict=True))
         return outs, [found.get(n) for n in range(len(arrays))]
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        raise TypeError("there is no one backward to put another in the place of")
 
 
 class Backward:
@@ -166,11 +193,14 @@ class Backward:
     what = "backward"
 
     def __init__(self, f: Callable[..., Any], forward: Callable[..., Any], args: Arguments, keeps: bool):
-        self.f, self.forward, self.args, self.keeps = f, forward, args, keeps
+        self.f, self.forward, self.args, self.keeps, self.wide = f, forward, args, keeps, False
         self.code: Callable[..., Any] | None = f
         self.convert: Callable[[Any], Any] = np.asarray
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        return None, self.by(self.f, arrays, cotangents)
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
         args = self.args.with_arrays(arrays)
         if self.keeps:
             out, residuals = self.forward(*self.args.with_arrays(list(map(jnp.asarray, arrays))))
@@ -180,8 +210,10 @@ class Backward:
             residuals = jax.tree_util.tree_map(lambda a: self.convert(a) if _is_array(a) else a, args)
             tree = None
         cots: Any = [self.convert(c) for c in cotangents]
-        dy = cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
-        return None, self._spread(self.f(residuals, dy))
+        dy = (
+            cots[0] if len(cots) == 1 else jax.tree_util.tree_unflatten(tree, cots) if tree is not None else tuple(cots)
+        )
+        return self._spread(code(residuals, dy))
 
     def _spread(self, returned: Any) -> list[Any]:
         name, count = called(self.f), len(self.args.with_arrays(self.args.arrays))
@@ -208,15 +240,21 @@ class TorchFunction:
     what = "backward"
 
     def __init__(self, f: Any, args: Arguments):
-        self.f, self.args = f, args
+        self.f, self.args, self.wide = f, args, False
         self.code: Callable[..., Any] | None = f.backward
 
     def __call__(self, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any] | None, list[Any]]:
+        return self._applied(self.f, arrays, cotangents)
+
+    def by(self, code: Callable[..., Any], arrays: Arrays, cotangents: Arrays) -> list[Any]:
+        return self._applied(type(self.f.__name__, (self.f,), {"backward": staticmethod(code)}), arrays, cotangents)[1]
+
+    def _applied(self, f: Any, arrays: Arrays, cotangents: Arrays) -> tuple[list[Any], list[Any]]:
         import torch
 
         tensors = [torch.as_tensor(np.array(a)) for a in arrays]
         floats = [t.requires_grad_() for t in tensors if t.is_floating_point()]
-        out = self.f.apply(*self.args.with_arrays(tensors))
+        out = f.apply(*self.args.with_arrays(tensors))
         outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, torch.Tensor)]
         outs = [o for o in outs if o.is_floating_point()]
         cots = [torch.as_tensor(np.array(c)).to(o.dtype) for c, o in zip(cotangents, outs, strict=True)]
@@ -232,23 +270,20 @@ def rule_of(f: Any, args: Arguments, forward: Callable[..., Any] | None, keeps: 
         return CustomVjp(custom, args)
     if is_torch_function(f):
         return TorchFunction(f, args)
-    if not callable(f):
-        raise InputError(f"nx.check_vjp({type(f).__name__}, ...): takes a function with a backward pass; {_accepted()}")
     count = len(args.with_arrays(args.arrays))
     if _binds(f, count) and has_rules(lambda *a: f(*args.with_arrays(a)), args.arrays):
         return Inside(f, args, [n for n, a in enumerate(args.arrays) if is_float(a)])
     if forward is None:
-        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {_accepted()}")
+        raise InputError(f"nx.check_vjp: {called(f)} has no backward pass of its own; {accepted()}")
     if not _binds(f, 2):
         raise InputError(
             f"nx.check_vjp: {called(f)}{_signature(f)} with forward= is called as backward(residuals, dy), with the "
             f"arguments of forward, or what it returns beside its results, as residuals; it takes other arguments"
         )
-    assert forward is not None
     return Backward(f, forward, args, keeps)
 
 
-def _accepted() -> str:
+def accepted() -> str:
     return (
         "accepted: a jax.custom_vjp function, a function that calls one, and with forward= in plain JAX a "
         "torch.autograd.Function or a function backward(residuals, dy)"
@@ -265,7 +300,9 @@ def custom_vjp_in(f: Any) -> Any:
 
 
 def is_torch_function(f: Any) -> bool:
-    return isinstance(f, type) and any(c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__)
+    return isinstance(f, type) and any(
+        c.__module__ == "torch.autograd.function" and c.__name__ == "Function" for c in f.__mro__
+    )
 
 
 def is_float(x: Any) -> bool:
@@ -273,6 +310,10 @@ def is_float(x: Any) -> bool:
         return True
     dtype = str(getattr(x, "dtype", ""))
     return dtype.startswith(("float", "torch.float", "bfloat", "torch.bfloat"))
+
+
+def _float64(arrays: Arrays) -> bool:
+    return any(getattr(a, "dtype", None) == np.float64 for a in arrays)
 
 
 def _no_float0(g: Any) -> Any:

@@ -14,6 +14,7 @@ by ingestion nor by a pass, so that it shares no mistake with them, and nothing 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,7 @@ from derive.language.keys import key
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, loggamma, maximum, minimum, polygamma, relu
 from derive.language.tensor import Read, Tensor
-from derive.language.written import Group, groups, reads_itself, time_of
+from derive.language.written import Group, groups, reads_itself, sizes_in, time_of
 from derive.program.program import Program
 from derive.program.schedule import Scan, schedule
 
@@ -38,6 +39,7 @@ from .grid import ELSEWHERE, Array, Fixed, Grid, Scope, Sizes, both, size_value
 from .programs import Evaluator
 
 LARGE = 1000  # addends with such a factor are added before they are multiplied by it: 1e9 m - 1e9 is 1e9 (m - 1)
+LOST = (3, 5, 2)  # numbers of sizes that only a definition names
 BEYOND = 600  # e^600 is nearly the largest float: a number beyond it came out of an exponent, and is put back
 
 
@@ -57,7 +59,8 @@ def evaluate(
     inputs : dict
         Name -> array; float arrays in the precision wanted (float64 for evidence), integer arrays for indices.
     sizes : dict
-        ``{Size: int}``, every symbolic size that is met.
+        ``{Size: int}``.  One that no array has and the program does without, since it cancels there, gets a number here:
+        if it did not cancel, that number shows.
     xp : module
         ``jax.numpy`` (differentiable) or ``numpy`` (quick).
     conventions : bool
@@ -78,7 +81,9 @@ def evaluate(
     >>> float(evaluate([y], {"x": np.array([1.0, 2.0])}, {i.size: 2}, np)["y"])
     5.0
     """
-    return Definitions(inputs, sizes, xp, conventions, nudges or {}).run(roots)
+    lost = sorted(sizes_in(roots) - set(sizes), key=lambda s: s.name)
+    known = {**sizes, **dict(zip(lost, itertools.cycle(LOST), strict=False))}
+    return Definitions(inputs, known, xp, conventions, nudges or {}).run(roots)
 
 
 class Definitions(Grid):

@@ -10,23 +10,37 @@ them, are inputs.  A step is a function that says whose turn it is::
 
     params, history = nx.play({"critic": nx.Player(d_critic, optax.adam(1e-3)),
                                "generator": nx.Player(d_generator, optax.adam(1e-4))}, params, {"x": X}, step)
+
+A player is a model and its loss as well.  Models that are called on one another have their parameters by the names that
+they were given, so that every player reads the newest of all::
+
+    generator = dv.Sequential([L.Dense(32, activation="relu"), L.Dense(1)], input_shape=(2,), name="generator")
+    critic = dv.Sequential([L.Dense(32, activation="relu"), L.Dense(1)], input_shape=(1,), name="critic")
+    real = dv.Input((1,), name="real")
+    judged = dv.Model([real, generator.input], {"real": critic(real), "fake": critic(generator.output)})
+    forged = dv.Model(generator.input, critic(generator.output))
+    loss = "sigmoid_binary_cross_entropy"
+    players = {"critic": nx.Player(judged, optax.adam(1e-3), loss={"real": loss, "fake": loss}, frozen="generator"),
+               "generator": nx.Player(forged, optax.adam(1e-3), loss=loss, frozen="critic")}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from derive.derivation.derivation import Derivation
+from derive.networks.model import Model
 from numerics.errors import InputError, NumericsError
 from numerics.kernel.compile import compile
 
 from . import optimizer as optimizers
 from .examples import one_length, order_of, slices
 from .optimizer import whole
+from .programs import unfixed
 
 
 class Player:
@@ -34,11 +48,18 @@ class Player:
 
     Parameters
     ----------
-    derivation : Derivation
-        Of ``dv.backprop(loss, wrt=own)`` or ``model.backprop(loss)``; it trains what it is differentiated for.
+    derivation : Derivation or derive.Model
+        Of ``dv.backprop(loss, wrt=own)`` or ``model.backprop(loss)``; it trains what it is differentiated for.  A model,
+        with its ``loss``: its targets are arrays of the batch like its inputs, ``y``, or ``y_<output>`` of several outputs.
     optimizer : optax.GradientTransformation
     sizes : dict, optional
-        Sizes that no array fixes, by name.
+        Sizes that no array fixes, by name; a model has its own.
+    loss : str, derive.networks.losses.Loss, callable, or dict of output name to one of these, optional
+        Of a model.
+    frozen : str or sequence of str
+        Of a model: what the other players train, models that were called in it, layers or parameters.
+    loss_weights : dict of output name to number, optional
+        Of a model of several outputs.
 
     Attributes
     ----------
@@ -47,10 +68,22 @@ class Player:
     kernel : Kernel
     """
 
-    def __init__(self, derivation: Derivation, optimizer, sizes=None):
+    def __init__(
+        self,
+        derivation: Derivation | Model,
+        optimizer,
+        sizes=None,
+        loss=None,
+        frozen: str | Sequence[str] = (),
+        loss_weights: dict | None = None,
+    ):
+        if isinstance(derivation, Model):
+            derivation, sizes = _of_model(derivation, loss, frozen, loss_weights, sizes)
+        elif loss is not None or frozen or loss_weights:
+            raise NumericsError("Player: loss, frozen and loss_weights are those of a model; a derivation has its own")
         if not isinstance(derivation, Derivation) or derivation.kind != "backprop":
             raise NumericsError(
-                f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters); it was given "
+                f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters), or a model with loss=; it was given "
                 f"{getattr(derivation, 'kind', type(derivation).__name__)}"
             )
         self.kernel, self.optimizer = compile(derivation, sizes), optimizers.build(optimizer)
@@ -84,6 +117,22 @@ class Player:
             state,
             {n: a for n, a in batch.items() if n in reads},
         )
+
+
+def _of_model(model: Model, loss, frozen, weights, sizes) -> tuple[Derivation, dict]:
+    """The derivation of a model's loss for what is not frozen, and the sizes that no array fixes."""
+    if loss is None:
+        raise NumericsError(
+            f"Player: {model.name} is a model; give its loss, as in nx.Player(model, optimizer, loss=...)"
+        )
+    for what, found in (("draws masks", model.random), ("keeps averages", model.state), ("carries", model.carried)):
+        if found:
+            raise NumericsError(
+                f"Player: {model.name} {what} ({', '.join(found)}), which play does not hand from turn to turn; accepted "
+                f"are models without dropout, running averages and carried states"
+            )
+    derivation = model.backprop(loss, frozen=frozen, weights=weights)
+    return derivation, unfixed(derivation, model.sizes) if sizes is None else sizes
 
 
 def play(

@@ -19,9 +19,11 @@ import numpy as np
 from sympy import Integer
 
 from derive.language.index import Size
+from derive.networks.model.surgery import resized
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 
+REMEMBERED = 16  # programs of one model for inputs of other sizes
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
 
 
@@ -55,6 +57,8 @@ class Programs:
 
     def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int):
         self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
+        self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
+        self.steppers: dict[int, object] = {}  # by the number of positions: what generates, see generate.py
         self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
         self.kernel = self._compiled(self.derivation)
         still = model.still(frozen)
@@ -146,14 +150,32 @@ class Programs:
     @functools.cached_property
     def predict(self):
         """``(params, state, carried, inputs) -> outputs, carried``, jitted."""
-        names = [t.name for t in self.forward.inputs]
+        return predicting(self.forward)
 
-        def predict(params, state, carried, inputs):
-            every = {**params, **state, **carried, **inputs}
-            found = self.forward.fn(*[every[n] for n in names])
-            return found if len(self.forward.derivation.results) > 1 else (found, {})
+    def for_shapes(self, shapes: dict[str, tuple[int, ...]]) -> tuple:
+        """The model for inputs of these shapes of an example, and its ``predict``; remembered, as long as there are few."""
+        key = tuple(shapes.items())
+        if shapes == {n: self.model.shape(t)[1:] for n, t in self.model.inputs.items()}:
+            return self.model, self.predict
+        if key not in self.others:
+            model = resized(self.model, shapes)
+            d = model.forward()
+            while len(self.others) >= REMEMBERED:
+                del self.others[next(iter(self.others))]
+            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes)))
+        return self.others[key]
 
-        return jax.jit(predict)
+
+def predicting(kernel: Kernel):
+    """``(params, state, carried, inputs) -> outputs, carried``, jitted, of a model's forward program."""
+    names = [t.name for t in kernel.inputs]
+
+    def predict(params, state, carried, inputs):
+        every = {**params, **state, **carried, **inputs}
+        found = kernel.fn(*[every[n] for n in names])
+        return found if len(kernel.derivation.results) > 1 else (found, {})
+
+    return jax.jit(predict)
 
 
 def unfixed(derivation, sizes: dict) -> dict:

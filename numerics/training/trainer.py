@@ -418,11 +418,7 @@ class Trainer:
         return self._frozen(frozen)
 
     def _parameters(self, names) -> set[str]:
-        return {
-            p
-            for n in names
-            for p in ([n] if n in self.model.parameters else [q.name for q in self.model.layer(n).parameters])
-        }
+        return {p for n in names for p in self.model.parameters_of(n)}
 
     def _frozen(self, frozen) -> Trainer:
         was = self.programs.trained(self.params)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from derive.language.errors import DeriveError
 from numerics.errors import InputError
 
-from .examples import check_inputs, slices
+from .examples import check_inputs, given_by, slices
 from .optimizer import whole
 from .source import is_stream
 
@@ -72,29 +73,59 @@ def counted(trainer, batch: dict) -> int:
 def predicted(trainer, X, size: int | None):
     """The outputs for inputs that are checked here, as arrays or batch by batch; several are a dict."""
     found: dict[str, list] = {}
-    for inputs in _inputs(trainer, X):
+    for inputs, predict in _inputs(trainer, X):
         n = len(next(iter(inputs.values())))
         each = use_size(trainer, size, n, "predict")
         carried = trainer.programs.start(each)
         for part in slices(n, each):
-            outputs, carried = trainer.programs.predict(
+            outputs, carried = predict(
                 trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
             )
             for name, a in outputs.items():
                 found.setdefault(name, []).append(np.asarray(a))
     if not found:
         raise InputError("predict: the iterable has no batches")
+    lengths = {a.shape[1:] for a in found[next(iter(found))]}
+    if len(lengths) > 1:
+        raise InputError(
+            f"predict: the batches give outputs of {len(lengths)} shapes ({', '.join(map(str, sorted(lengths)))}); accepted "
+            f"are batches of one length, or a call for each"
+        )
     whole = {name: np.concatenate(a) for name, a in found.items()}
     return whole if len(trainer.model.outputs) > 1 else next(iter(whole.values()))
 
 
 def _inputs(trainer, X):
-    """The inputs at once, or those of each batch of an iterable; what a batch has besides them (targets) is left."""
+    """The inputs at once, or those of each batch of an iterable, with what predicts for their shapes; what a batch has
+    besides them (targets) is left."""
     if not is_stream(X):
-        yield check_inputs(trainer.model, X)
+        yield _fitting(trainer, X, "")
         return
     if trainer.model.carried:
         raise InputError(f"predict: {trainer.model.name} carries its state; give arrays, as nx.windows cuts them")
     for n, batch in enumerate(X() if callable(X) else X):
         pair = isinstance(batch, tuple | list) and len(batch) in (2, 3) and hasattr(batch[0], "shape")
-        yield check_inputs(trainer.model, batch[0] if pair else batch, f"batch {n + 1}: ")
+        yield _fitting(trainer, batch[0] if pair else batch, f"batch {n + 1}: ")
+
+
+def _fitting(trainer, X, which: str) -> tuple:
+    """Checked inputs, and the program for their shapes: those at building, or others that the definitions allow."""
+    model = trainer.model
+    shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}
+    given = {n: np.shape(a)[1:] for n, a in given_by(model.inputs, X, f"{which}X").items()}
+    if given == shapes or not all(_other_size(given[n], shapes[n], model.inputs[n]) for n in shapes):
+        return check_inputs(model, X, which), trainer.programs.predict
+    try:
+        other, predict = trainer.programs.for_shapes(given)
+    except DeriveError as error:
+        said = ", ".join(f"{n} {given[n]}" for n in shapes if given[n] != shapes[n])
+        raise InputError(
+            f"predict: the model was built for {shapes}, and examples of {said} do not fit: {error}"
+        ) from error
+    return check_inputs(other, X, which), predict
+
+
+def _other_size(given: tuple, built: tuple, t) -> bool:
+    """Whether a shape may be that of another length: all but the features are free, 0 is no length."""
+    fixed = built if t.dtype != "int" and len(built) == 1 else built[-1:] if t.dtype != "int" else ()
+    return len(given) == len(built) and 0 not in given and given[len(given) - len(fixed) :] == fixed

@@ -47,6 +47,23 @@ def test_characters_are_predicted_with_the_state_carried_along(script, capsys):
     assert "dc2[b,t,l] = dc2[b,t+1,l] f2[b,t+1,l]" in out and len(out.splitlines()[-1]) == 41
 
 
+@pytest.mark.slow
+def test_a_small_gpt_learns_to_write(script, capsys):
+    history = script("gpt")(
+        text="the cat sat on the mat. " * 60,
+        context=16,
+        width=16,
+        heads=2,
+        depth=2,
+        batch=8,
+        epochs=6,
+        learning_rate=1e-2,
+    )
+    out = capsys.readouterr().out
+    assert history[-1] < 0.5 * history[0] and "characters per second" in out
+    assert out.splitlines()[-1].startswith("the cat ") and len(out.splitlines()[-1]) == 17
+
+
 def test_both_directions_label_a_sequence(script):
     assert script("sequence_labelling")(characters=20_000, hidden=16, epochs=5) > 0.94
 

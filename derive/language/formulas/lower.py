@@ -172,6 +172,10 @@ class Lowering:
             a = self.factor(f.args[0], row, column)
             b = self.factor(f.args[1], *((row, column) if f.op != "/" else (None, None)))
             return _times(a, b) if f.op == ".*" else a / b
+        if f.op == ">":
+            zero = f.args[1].op == "number"
+            a = self.factor(f.args[0], row, column)
+            return Iverson(a > (Integer(0) if zero else self.factor(f.args[1], row, column)))
         if f.op == "*":
             return self.product(f, row, column)
         if f.op in ("^", ".^"):
@@ -204,6 +208,8 @@ class Lowering:
 
     def holds_product(self, f: Formula) -> bool:
         """Whether an addend is a product of matrices; one inside a function is named by the function."""
+        if f.op == ">":
+            return False
         if f.op == "*":
             return len(self.chain(f)) > 1 or any(map(self.holds_product, f.args))
         return (
@@ -225,15 +231,16 @@ class Lowering:
             if b.is_number and e.is_number and abs(e) > LARGEST_EXPONENT:
                 raise UnsupportedError(f"in {f}: exponents of numbers go up to {LARGEST_EXPONENT}")
             return b**e
-        if exponent.op == "neg":
-            return self.inverse(base, row, column)
-        n = int(exponent.text)
+        inverted = exponent.op == "neg"
+        n = int((exponent.args[0] if inverted else exponent).text)
         if not 1 <= n <= LONGEST_POWER:
-            raise UnsupportedError(f"in {f}: matrix powers from 1 to {LONGEST_POWER} and ^-1 are accepted")
+            raise UnsupportedError(
+                f"in {f}: matrix powers from 1 to {LONGEST_POWER}, and of the inverse from -1, are accepted"
+            )
         letters = [self.letter(self.shape(base)[1]) for _ in range(n - 1)]
         found = Integer(1)
         for i, j in itertools.pairwise([row, *letters, column]):
-            found = _times(found, self.factor(base, i, j))
+            found = _times(found, self.inverse(base, i, j) if inverted else self.factor(base, i, j))
         return _summed(found, *letters)
 
     def inverse(self, f: Formula, row: Index | None, column: Index | None) -> Expr:

@@ -246,6 +246,10 @@ class Reading:
             )
             self.same(args[0], args[1], f"{self.both(f, args)}; {f.op} takes two of one shape{hint}")
             return args[0]
+        if f.op == ">":
+            if f.args[1].op != "number" or float(f.args[1].text):
+                self.same(args[0], args[1], f"{self.both(f, args)}; > compares two of one shape, or with 0")
+            return args[0]
         if f.op == "*":
             return self.product(f, args)
         if f.op == "/":
@@ -270,7 +274,8 @@ class Reading:
             whole = (
                 f.args[1].op == "number"
                 and f.args[1].text.isdigit()
-                or f.args[1] == Formula("neg", (Formula("number", text="1"),))
+                or f.args[1].op == "neg"
+                and f.args[1].args[0].text.isdigit()
             )
             if not whole:
                 raise Conflict(

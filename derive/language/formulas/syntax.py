@@ -4,14 +4,17 @@ r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, an
     declaration  = NAME {"," NAME} ":" ("scalar" | size | size "x" size) {fact}
     fact         = "symmetric" | "positive" ["definite"]
     sum          = product {("+" | "-") product}
-    product      = unary {("*" | "/" | ".*" | "./") unary}
+    product      = unary {("*" | "/" | "\\" | ".*" | "./") unary | power}
     unary        = "-" unary | power
     power        = postfix [("^" | ".^") unary]
-    postfix      = atom {"'"}
-    atom         = NUMBER | NAME | NAME "(" sum {"," sum} ")" | "(" sum ")"
+    postfix      = atom {"'" | "^T" | "^-T"}
+    atom         = NUMBER | NAME | NAME "(" value {"," value} ")" | "(" value ")" | "||" sum "||"
+    value        = sum [">" sum]
 
 The notation is that of matrixcalculus.org: ``*`` is the matrix product (or a scaling), ``.*`` acts element by element,
-``'`` transposes, functions of numbers act on each element.
+``'`` transposes, functions of numbers act on each element.  As in books, a product may go without its sign (``2 X'X``),
+``A\b`` is ``solve(A, b)``, ``||x||`` the norm, ``a^T`` a transpose, ``adj(X)`` the adjugate of a regular matrix, and
+``(r > 0)`` one where that holds and zero elsewhere.
 
 References: Laue, Mitterreiter, Giesen, *Computing Higher Order Derivatives of Matrix and Tensor Expressions*, 2018.
 """
@@ -47,13 +50,14 @@ CALLS = {
     "kron": 2,
     "solve": 2,
     "transpose": 1,
+    "adj": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
 OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
 PRODUCTS = ("*", "/", ".*", "./")
 TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
-    r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|[-+*/^'(),:=;\n])"
+    r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|\|\||[-+*/\\^'(),:=;>\n])"
 )
 SIZES_TAKEN = {
     "eye": "the size of the identity: a declared size as in eye(n), a number as in eye(3), or eye(1) for the size that "
@@ -92,6 +96,8 @@ class Formula:
             return f"-{shown[0]}"
         if self.op == "'":
             return f"{shown[0]}'"
+        if self.op == ">":
+            return f"({self.args[0]} > {self.args[1]})"
         if len(self.args) == 2 and self.op not in CALLS:
             shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
             return f"{shown[0]}{self.op}{shown[1]}"
@@ -153,6 +159,8 @@ class _Parser:
             at = m.end()
         self.tokens.append(("end", "", len(text)))
         self.n = self.depth = 0
+        self.in_norm = False  # inside ||...||, where the next || ends it
+        self.declared: dict[str, Declaration] = {}
 
     def fail(self, at: int, message: str) -> NoReturn:
         line = self.text.rfind("\n", 0, at) + 1
@@ -185,7 +193,7 @@ class _Parser:
     # -- formula and declarations -----------------------------------------------------------------------------------
 
     def whole(self) -> Parsed:
-        declared: dict[str, Declaration] = {}
+        declared = self.declared
         while self.skip() or self._declares():
             if self._declares():
                 self.declaration(declared)
@@ -196,9 +204,7 @@ class _Parser:
         formula = self.sum()
         self.skip()
         if self.token[0] != "end":
-            self.fail(
-                self.token[2], f"expected an operator or the end, found {self.token[1]!r}; the product is written *"
-            )
+            self.fail(self.token[2], f"expected an operator or the end, found {self.token[1]!r}")
         used = {f.text for f in formula.nodes() if f.op == "name"}
         unused = [n for n in declared if n not in used]
         if unused:
@@ -267,10 +273,18 @@ class _Parser:
 
     def product(self) -> Formula:
         left = self.unary()
-        while self.peek(*PRODUCTS):
-            op = self.next()[1]
-            left = Formula(op, (left, self.unary()))
+        while self.peek(*PRODUCTS, "\\") or self.begins_factor():
+            op = self.next()[1] if self.peek(*PRODUCTS, "\\") else ""
+            right = self.unary() if op else self.power()
+            left = Formula("solve" if op == "\\" else op or "*", (left, right))
         return left
+
+    def begins_factor(self) -> bool:
+        """Whether a factor without a sign follows, as in ``2 X'X``; a second number in a row is a slip."""
+        kind = self.token[0]
+        if kind == "name":
+            return self.tokens[self.n + 1][1] not in ("=", ":")
+        return self.peek("(") or (self.peek("||") and not self.in_norm)
 
     def unary(self) -> Formula:
         self.depth += 1
@@ -289,19 +303,47 @@ class _Parser:
         if self.peek("^", ".^"):
             op = self.next()[1]
             if self.peek("'"):
-                self.fail(self.token[2], "a transpose is written ', without ^")
+                self.fail(self.token[2], "a transpose is written ' or ^T")
             return Formula(op, (base, self.unary()))
         return base
 
     def postfix(self) -> Formula:
         found = self.atom()
         primes = 0
-        while self.peek("'"):
-            self.n, primes = self.n + 1, primes + 1
+        while (size := self.prime()) > 0:
+            inverted = size == 3
+            self.n, primes = self.n + size, primes + 1
             if primes > DEEPEST:
                 self.fail(self.token[2], f"more than {DEEPEST} transposes in a row")
-            found = Formula("'", (found,))
+            found = Formula("'", (Formula("inv", (found,)) if inverted else found,))
         return found
+
+    def prime(self) -> int:
+        """How many tokens a transpose takes that stands here: ``'``, ``^T`` or ``^-T``; T may be a declared scalar."""
+        if self.peek("'"):
+            return 1
+        ahead = [text for _, text, _ in self.tokens[self.n : self.n + 3]]
+        if "T" in self.declared:
+            return 0
+        return 2 if ahead[:2] == ["^", "T"] else 3 if ahead == ["^", "-", "T"] else 0
+
+    def bracketed(self, one: bool = False) -> tuple[Formula, ...]:
+        """What stands in a bracket, which is open: values or comparisons, with commas between."""
+        before, self.in_norm = self.in_norm, False
+        args = [self.comparison()]
+        while not one and self.peek(","):
+            self.n += 1
+            args.append(self.comparison())
+        self.take(")")
+        self.in_norm = before
+        return tuple(args)
+
+    def comparison(self) -> Formula:
+        left = self.sum()
+        if not self.peek(">"):
+            return left
+        self.n += 1
+        return Formula(">", (left, self.sum()))
 
     def atom(self) -> Formula:
         kind, text, at = self.next()
@@ -311,7 +353,7 @@ class _Parser:
                     at, f"numbers have at most {LONGEST_NUMBER} characters and exponents up to {LARGEST_EXPONENT}"
                 )
             return Formula("number", text=text)
-        if kind == "name" and self.peek("("):
+        if kind == "name" and self.peek("(") and (text in CALLS or self.token[2] == at + len(text)):  # else x (a + b)
             if text not in CALLS:
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(
@@ -320,20 +362,22 @@ class _Parser:
                     f"{', '.join(sorted(CALLS))}; a product is written {text}*(...)",
                 )
             self.n += 1
-            args = [self.sum()]
-            while self.peek(","):
-                self.n += 1
-                args.append(self.sum())
-            self.take(")")
+            args = self.bracketed()
             if len(args) != CALLS[text]:
                 self.fail(at, f"{text} takes {CALLS[text]} argument{'s' if CALLS[text] > 1 else ''}, not {len(args)}")
             if text in OF_SIZES and not args[0].is_size:
                 self.fail(at, f"{text}({args[0]}): {text} takes {SIZES_TAKEN[text]}")
-            return Formula({"trace": "tr", "transpose": "'"}.get(text, text), tuple(args))
+            if text == "adj":
+                return Formula("*", (Formula("det", args), Formula("inv", args)))
+            return Formula({"trace": "tr", "transpose": "'"}.get(text, text), args)
         if kind == "name":
             return Formula("name", text=text)
         if text == "(":
+            return self.bracketed(one=True)[0]
+        if text == "||" and not self.in_norm:
+            self.in_norm = True
             inside = self.sum()
-            self.take(")")
-            return inside
+            self.in_norm = False
+            self.take("||")
+            return Formula("norm2", (inside,))
         return self.fail(at, f"expected a number, a name or a bracket, found {repr(text) if text else 'the end'}")

@@ -37,10 +37,21 @@ class Node:
         What the layer was called on.
     given : mapping
         Of an input: its shape, name, dtype and range.
+    within : model, or None
+        The model that was called, where the layer is one of its layers.
+    takes : mapping
+        By place among ``of``: the name, and the shape and dtype, of the input of that model which stands there.
     """
 
-    def __init__(self, layer: Layer | None, of: tuple[Node, ...] = (), given: Mapping[str, Any] | None = None):
-        self.layer, self.of, self.given = layer, of, given or {}
+    def __init__(
+        self,
+        layer: Layer | None,
+        of: tuple[Node, ...] = (),
+        given: Mapping[str, Any] | None = None,
+        within: Any = None,
+        takes: Mapping[int, tuple[str, Mapping[str, Any]]] | None = None,
+    ):
+        self.layer, self.of, self.given, self.within, self.takes = layer, of, given or {}, within, takes or {}
 
     def __repr__(self) -> str:
         return f"<input {self.given['name']}>" if self.layer is None else f"<output of {type(self.layer).__name__}>"
@@ -131,6 +142,11 @@ class Function(Layer):
         return repr(self.function)
 
 
+def symbol(given: Any) -> Any:
+    """The symbol of a model's own input or output, as ``critic(generator.output)`` is written; others as they are."""
+    return given.symbol if isinstance(given, Tensor) and given.symbol is not None else given
+
+
 def call(layer: Layer, on: Any) -> Node:
     """A layer called on one symbol, or, for a merging layer, on a list of symbols."""
     what = type(layer).__name__
@@ -138,7 +154,7 @@ def call(layer: Layer, on: Any) -> Node:
     if many != layer.merges and not layer.may_merge:
         needs = f"a list of symbols, as in {layer.called}" if layer.merges else "one symbol, as in L.Dense(10)(h)"
         raise DeriveError(f"{what} is called on {needs}; it was given {on!r}")
-    of = tuple(on) if many else (on,)
+    of = tuple(symbol(s) for s in on) if many else (symbol(on),)
     for node in of:
         if not isinstance(node, Node):
             raise DeriveError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sympy import expand
@@ -15,6 +15,7 @@ from derive.networks.layers.base import Layer, Node, taken
 from derive.networks.layers.builder import Builder, Parameter, whole
 from derive.networks.layers.sizes import numbers, solve
 
+from .calling import check_taken
 from .given import own
 
 AXES = {
@@ -71,6 +72,7 @@ class Plan:
     names: Mapping[Layer, str]
     outputs: Mapping[str, Node]
     shape_said: str
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the models in it: the names of their layers
 
     def connect(self, still: frozenset = frozenset()) -> tuple[Graph, Graph]:
         """The definitions to train with, and those to use; again, with sizes solved for, until all that meets agrees.
@@ -102,6 +104,7 @@ class Plan:
             if node.layer is None:
                 continue
             on = [made[n] for n in node.of]
+            check_taken(node, on, new)
             shared = any(p.layer is own(node.layer) for p in placed)
             placed.append(_place(self.names[node.layer], node.layer, taken(node.layer, on), new, shared))
             made[node] = placed[-1].output

@@ -19,6 +19,7 @@ from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 
 from . import habits, objective
+from .calling import Composable, called, parts_of
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
 from .serialise import graph_from_dict, graph_to_dict
@@ -26,7 +27,7 @@ from .summary import Summary, shape_text
 from .surgery import Regrown, regrown
 
 
-class Model:
+class Model(Composable):
     """A network as a graph of layers: several inputs and outputs, shared layers, branches that meet again.
 
     Parameters
@@ -87,11 +88,20 @@ class Model:
         wanted = nodes(list(outputs.values()) if isinstance(outputs, dict) else outputs, "outputs")
         every = tuple(ordered(wanted))
         check_graph(given, every, wanted)
-        names = layer_names([n.layer for n in every if n.layer is not None])
-        called = dict(outputs) if isinstance(outputs, dict) else output_names(wanted, names)
-        self._plan = Plan(name, given, every, names, called, self._shape_said)
+        names = layer_names(every)
+        by_name = dict(zip(outputs, wanted, strict=True)) if isinstance(outputs, dict) else output_names(wanted, names)
+        self._plan = Plan(name, given, every, names, by_name, self._shape_said, parts_of(every, names))
         self.training, self.inference = self._plan.connect()
+        self._give_symbols()
         habits.tell_unflattened(self)
+
+    def _give_symbols(self) -> None:
+        """``self.input`` and ``self.output`` stand for symbols where layers and models are called on them."""
+        for node in self._plan.inputs:
+            self.training.inputs[node.given["name"]].symbol = node
+        made = called(self, {n.given["name"]: n for n in self._plan.inputs})
+        for output, node in zip(self.training.outputs.values(), made, strict=True):
+            output.symbol = node
 
     def __getattr__(self, name: str) -> Any:
         raise habits.missing(self, name)
@@ -154,20 +164,26 @@ class Model:
         for placed in self.layers:
             if placed.name == name:
                 return placed
-        known = [p.name for p in self.layers if not p.shared]
+        known = [*(p.name for p in self.layers if not p.shared), *self._plan.parts]
         raise DeriveError(f"{self.name} has no layer {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
 
     def trainable(self, frozen: str | Sequence[str] = ()) -> list[Parameter]:
-        """The parameters to differentiate for; ``frozen`` names further layers or parameters to leave out."""
+        """The parameters to differentiate for; ``frozen`` names layers, models or parameters to leave out."""
         left_out: set[str] = set()
         for name in (frozen,) if isinstance(frozen, str) else frozen:
-            found = {name} if name in self.parameters else {p.name for p in self.layer(name).parameters}
-            left_out |= found
+            left_out |= self.parameters_of(name)
         return [p for p in self.parameters.values() if p.trainable and p.name not in left_out]
+
+    def parameters_of(self, name: str) -> set[str]:
+        """The names of the parameters of a layer, or of a model that was called in this one; a parameter's own name."""
+        if name in self.parameters:
+            return {name}
+        return {p.name for layer in self._plan.parts.get(name, (name,)) for p in self.layer(layer).parameters}
 
     def still(self, frozen: str | Sequence[str] = ()) -> frozenset[str]:
         """Layers with running averages of which nothing is trained: they keep the averages and normalize with them."""
-        named = {frozen} if isinstance(frozen, str) else set(frozen)
+        given = (frozen,) if isinstance(frozen, str) else frozen
+        named = {layer for name in given for layer in self._plan.parts.get(name, (name,))}
         moving = {p.layer for p in self.trainable(frozen)}
         left = {p.layer for p in self.parameters.values()} - moving
         return frozenset(s.layer for s in self.state.values() if s.layer in left | named)
@@ -333,7 +349,8 @@ class Model:
             For layers, activations or initializers that are functions of your own: code is not saved.
         """
         plan = self._plan
-        return graph_to_dict(self.name, plan.inputs, plan.nodes, plan.names, plan.outputs)
+        data = graph_to_dict(self.name, plan.inputs, plan.nodes, plan.names, plan.outputs)
+        return {**data, "parts": {n: list(p) for n, p in plan.parts.items()}} if plan.parts else data
 
     @classmethod
     def from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
@@ -365,7 +382,10 @@ class Model:
 
     @classmethod
     def _from_dict(cls, data: dict, layers: Sequence[type[Layer]] = ()) -> Model:
-        return Model(*graph_from_dict(data, layers), data["name"])
+        made = Model(*graph_from_dict(data, layers), data["name"])
+        parts = {name: tuple(inside) for name, inside in data.get("parts", {}).items()}
+        made._plan = replace(made._plan, parts=parts)
+        return made
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.layers)} layers, {self.summary().total:,} parameters>"

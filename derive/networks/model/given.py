@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from derive.language.errors import DeriveError
-from derive.networks.layers.base import Function, Layer, Node
+from derive.language.tensor import Tensor
+from derive.networks.layers.base import Function, Layer, Node, symbol
+
+from .calling import Composable, named_parts
 
 T = TypeVar("T")
 
@@ -18,9 +21,10 @@ def own(layer: Layer) -> Layer | Callable:
 
 def nodes(given: Any, what: str) -> tuple[Node, ...]:
     """One symbol or several, each once."""
-    given = (given,) if isinstance(given, Node) else given
+    given = (given,) if isinstance(given, Node | Tensor) else given
     if not isinstance(given, list | tuple) or not given:
         raise DeriveError(f"Model: {what} is {given!r}; give a symbol or a list of them")
+    given = [symbol(node) for node in given]
     for node in given:
         if not isinstance(node, Node):
             raise DeriveError(
@@ -59,11 +63,11 @@ def check_graph(inputs: Sequence[Node], every: Sequence[Node], outputs: Sequence
         raise DeriveError(f"Model: no output depends on the input {idle[0].given['name']!r}")
 
 
-def as_layers(given: Iterable[Layer | Callable]) -> list[Layer]:
-    """The layers of a Sequential, functions wrapped."""
-    made: list[Layer] = []
+def as_layers(given: Iterable[Layer | Callable]) -> list[Any]:
+    """The layers of a Sequential, functions wrapped; models among them stay what they are."""
+    made: list[Any] = []
     for n, layer in enumerate(given):
-        if isinstance(layer, Layer) and any(layer is other for other in made):
+        if isinstance(layer, Layer | Composable) and any(layer is other for other in made):
             raise DeriveError(
                 f"Sequential: layer {n + 1} ({type(layer).__name__}) is the same object as an earlier "
                 f"one; make a new layer for each place"
@@ -74,17 +78,27 @@ def as_layers(given: Iterable[Layer | Callable]) -> list[Layer]:
                 f"Sequential: layer {n + 1} is {layer!r}; accepted are layers of derive.networks.layers and "
                 f"functions (x, new) -> tensor{hint}"
             )
-        made.append(layer if isinstance(layer, Layer) else Function(layer, getattr(layer, "name", None)))
+        made.append(layer if isinstance(layer, Layer | Composable) else Function(layer, getattr(layer, "name", None)))
     return made
 
 
-def layer_names(layers: Iterable[Layer]) -> dict[Layer, str]:
-    """Each layer's own name, or its kind and a count; a shared layer has one."""
+def layer_names(nodes: Sequence[Node]) -> dict[Layer, str]:
+    """Each layer's own name, or its kind and a count; that of a model that was called is put before its layers' names.
+
+    A shared layer has one.
+    """
     counts: dict[str, int] = {}
     names: dict[Layer, str] = {}
-    for layer in dict.fromkeys(layers):
-        counts[layer.kind] = counts.get(layer.kind, 0) + 1
-        name = layer.name or f"{layer.kind}_{counts[layer.kind]}"
+    parts = named_parts(nodes)
+    for node in nodes:
+        layer = node.layer
+        if layer is None or layer in names:
+            continue
+        if node.within is not None:
+            name = f"{parts[node.within]}_{node.within._plan.names[layer]}"
+        else:
+            counts[layer.kind] = counts.get(layer.kind, 0) + 1
+            name = layer.name or f"{layer.kind}_{counts[layer.kind]}"
         if name in names.values():
             raise DeriveError(f"two layers are named {name!r}; give each its own name=")
         names[layer] = name

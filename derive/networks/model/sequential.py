@@ -23,8 +23,10 @@ class Sequential(Model):
     layers : sequence
         Layers of :mod:`derive.networks.layers`, or functions ``(x, new) -> tensor`` of your own (see
         :mod:`derive.networks.layers.base`).
+        Models too, of one input and one output; they are named in the parameters, see :meth:`Model.__call__`.
     input_shape : tuple of int
-        The shape of one example, without the batch axis; the batch stays symbolic, ``B``.
+        The shape of one example, without the batch axis; the batch stays symbolic, ``B``.  That of the first layer's input
+        where it is a model.
     name : str
 
     >>> from derive import layers as L
@@ -49,6 +51,8 @@ class Sequential(Model):
             )
         if not layers:
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
+        if input_shape is None and isinstance(layers[0], Model):
+            input_shape = only_input(layers[0])["shape"]
         if input_shape is None:
             raise ShapeError(
                 "Sequential: input_shape is not given; give the shape of one example without the batch axis, as in "
@@ -60,14 +64,22 @@ class Sequential(Model):
                 f"batch axis, as in (64,) or (28, 28, 1)"
             )
         made = as_layers(layers)
-        x = node = Input(input_shape, **made[0].takes)
+        first = made[0]
+        x = node = Input(input_shape, **_takes(first))
         for n, layer in enumerate(made):
-            if layer.merges:
+            if isinstance(layer, Model):
+                only_input(layer)
+            elif layer.merges:
                 raise DeriveError(
                     f"Sequential: layer {n + 1} is {type(layer).__name__}, which merges several symbols; "
                     f"use dv.Model, as in {layer.called}"
                 )
             node = layer(node)
+            if isinstance(node, tuple) and isinstance(layer, Model):
+                raise DeriveError(
+                    f"Sequential: layer {n + 1} is the model {layer.name}, which has {len(node)} outputs; use dv.Model, as in "
+                    f"{', '.join(layer.outputs)} = {layer.name}(x)"
+                )
             if isinstance(node, tuple):
                 raise DeriveError(
                     f"Sequential: layer {n + 1} is {type(layer).__name__} with return_state, which gives its "
@@ -77,7 +89,9 @@ class Sequential(Model):
         super().__init__(x, node, name)
 
     def to_dict(self) -> dict:
-        """The network as plain data; see :meth:`Model.to_dict`."""
+        """The network as plain data; see :meth:`Model.to_dict`.  One with models in it is written as a graph."""
+        if self._plan.parts:
+            return super().to_dict()
         names = {p.layer: p.name for p in self.layers}
         return {
             "name": self.name,
@@ -95,7 +109,25 @@ class Sequential(Model):
         return "input_shape" in data
 
     def _made_of(self, parts: Regrown, name: str) -> Model:
+        if self._plan.parts:
+            return super()._made_of(parts, name)
         return Sequential(parts.layers, self.shape(self.input)[1:], name)
 
     def _inputs_text(self) -> str:
         return f"input {shape_text(self, self.input)}"
+
+
+def _takes(first: Layer | Model) -> dict:
+    """Of what dtype and range the input is, by the first layer."""
+    return {n: v for n, v in only_input(first).items() if n != "shape"} if isinstance(first, Model) else first.takes
+
+
+def only_input(model: Model) -> dict:
+    """What the input of a model is, which stands among the layers of a Sequential."""
+    inputs = model._plan.inputs
+    if len(inputs) > 1:
+        raise DeriveError(
+            f"Sequential: the model {model.name} has {len(inputs)} inputs ({', '.join(model.inputs)}); use dv.Model, as in "
+            f"{model.name}([{', '.join(model.inputs)}])"
+        )
+    return {n: v for n, v in inputs[0].given.items() if n != "name"}

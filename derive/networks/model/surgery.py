@@ -1,12 +1,13 @@
-"""Networks made of others: the same network up to a layer, with another head."""
+"""Networks made of others: the same network up to a layer, with another head; or for inputs of other sizes."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from derive.language.errors import DeriveError
+from derive.language.errors import DeriveError, ShapeError
 from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import ordered
 
@@ -27,7 +28,7 @@ def regrown(model: Network, head: Layer | Sequence, after: str | None = None) ->
     """See :meth:`derive.Model.with_head`."""
     plan = model._plan
     cut = _cut(model, after)
-    layers = _named(as_layers([head] if isinstance(head, Layer) else head), set(plan.names.values()))
+    layers = _named(as_layers(head if isinstance(head, Sequence) else [head]), set(plan.names.values()))
     made: dict[Node, Node] = {}
     copies: dict[Layer, Layer] = {}
     for node in ordered([cut]):
@@ -73,6 +74,8 @@ def _named(layers: Sequence[Layer], taken: set[str]) -> list[Layer]:
     """New layers by names that the old network does not have: ``head_1``, ``head_2``."""
     found: list[Layer] = []
     for layer in layers:
+        if not isinstance(layer, Layer):
+            raise DeriveError(f"with_head: {layer.name} is a model; accepted are layers, so give those of its own")
         if layer.name in taken:
             raise DeriveError(
                 f"with_head: the network has a layer {layer.name!r} already; give the new one another name"
@@ -90,3 +93,39 @@ def _called(layer: Layer, name: str) -> Layer:
     made = copy.copy(layer)
     made.name = name
     return made
+
+
+def resized(model: Network, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """The same network, of the same parameters, for inputs of other shapes: its definitions at these sizes.
+
+    ``shapes`` are those of one example, by the names of the inputs.
+
+    Raises
+    ------
+    DeriveError
+        From the layer that does not allow it, or for a parameter whose shape depends on these sizes.
+    """
+    plan = model._plan
+    made: dict[Node, Node] = {}
+    for node in plan.nodes:
+        if node.layer is None:
+            given = {**node.given, "shape": tuple(shapes.get(node.given["name"], node.given["shape"]))}
+            made[node] = Node(None, (), given)
+        else:
+            made[node] = Node(node.layer, tuple(made[n] for n in node.of), within=node.within)
+    other = replace(
+        plan,
+        inputs=tuple(made[n] for n in plan.inputs),
+        nodes=tuple(made.values()),
+        outputs={name: made[n] for name, n in plan.outputs.items()},
+    )
+    found = object.__new__(type(model))
+    vars(found).update(vars(model), _plan=other)
+    found.training, found.inference = other.connect()
+    for name, p in model.parameters.items():
+        if found.parameters[name].shape != p.shape:
+            said = ", ".join(f"{n} {('B', *s)}" for n, s in shapes.items()).replace("'", "")
+            raise ShapeError(
+                f"{model.name} for {said}: {name} would have shape {found.parameters[name].shape}, and it has {p.shape}"
+            )
+    return found

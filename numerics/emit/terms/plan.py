@@ -133,7 +133,8 @@ def _solve_one(p: Plan, idx: Sequence[Index], scope: Scope) -> bool:
                 continue
             p.conditions.remove(c)
             p.bnd.remove(label)
-            if not _same_range(solution, label) and not _vanishes_outside(p, label, scope):
+            # an integer of the data that no range is declared for is no affine read, which is zero outside by itself
+            if not _same_range(solution, label) and (solution.has(Read) or not _vanishes_outside(p, label, scope)):
                 p.conditions += inside_conditions(solution, label.size, scope)
             p.xreplace({label: solution})
             return True

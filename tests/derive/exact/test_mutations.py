@@ -6,12 +6,12 @@ By default a sample of the mutants of each; all of them with ``-m slow``.
 import random
 
 import pytest
-from mutations import mutants
+from mutants.equations import mutants
 from programs import CASES
 from second_order_programs import CLASSIC, mlp
 
 import derive as dv
-from derive.language.errors import DerivationError
+from derive.language.errors import DeriveError
 
 SAMPLE = 6  # of each derivation, in the tests that run always
 
@@ -66,7 +66,7 @@ QUICK = (
 def accepted(d):
     try:
         return d.check().ok
-    except DerivationError:
+    except DeriveError:
         return False
 
 

@@ -123,7 +123,7 @@ def test_facts_and_names():
         ("x' + ", dv.ParseError, "line 1, column 6: expected a number, a name or a bracket, found the end"),
         ("log_det(X)", dv.ParseError, r"log_det is no function here \(did you mean logdet\?\)"),
         ("x**2", dv.ParseError, r"column 3: .*found '\*'"),
-        ("x y", dv.ParseError, r"found 'y'; the product is written \*"),
+        ("x y", dv.ShapeError, r"as spelled it does not fit: in x\*y: x is a vector"),
         ("__import__('os')", dv.ParseError, "is no function here"),
         ("x[0]", dv.ParseError, r"the character '\[' has no meaning here"),
         ("X: m x n; Y: m; X*w", dv.ParseError, "Y is declared but does not occur"),

@@ -5,6 +5,7 @@ import importlib.util
 import jax
 import numpy as np
 import pytest
+import sympy
 
 import derive as dv
 import numerics as nx
@@ -78,3 +79,12 @@ def test_fixed_axes_and_names_that_are_no_identifiers():
         kern.fn(one[:, 0], one[:, :2])
     with pytest.raises(ValueError, match="with my_size = 2"):
         kern.fn(one[:, 0], np.ones((3, 3), np.float32))
+
+
+def test_an_integer_without_a_range_reads_nothing_outside():
+    """``sum_j [y[b] = j] p[b,j]`` is 0 for a label that is no j: the read at y is not one that is zero outside by itself."""
+    b, j = dv.indices("b j")
+    p, y = dv.tensor("p", b, j), dv.tensor("y", b, dtype="int")
+    loss = dv.define("loss", (), dv.Sum(p[b, j] ** 2 * dv.Iverson(sympy.Eq(y[b], j)), b, j))
+    value, grads = nx.compile(dv.backprop(loss, wrt=[p]))(p=np.ones((3, 2), "f"), y=np.array([0, 5, -1]))
+    assert value == 1 and grads["p"].tolist() == [[2, 0], [0, 0], [0, 0]]

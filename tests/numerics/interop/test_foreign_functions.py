@@ -7,7 +7,7 @@ from foreign_functions import FUNCTIONS
 
 import numerics as nx
 
-QUICK = ("mlp", "nn.gelu", "special.entr", "optax.hinge_loss", "running_sum", "dropped_out")
+QUICK = ("mlp", "nn.gelu", "special.entr", "optax.hinge_loss", "running_sum", "dropped_out", "stacked_layers")
 
 
 def networks():

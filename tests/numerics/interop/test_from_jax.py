@@ -119,6 +119,10 @@ def test_rules_of_ones_own_are_compared():
     ("f", "said"),
     [
         (lambda x: lax.while_loop(lambda a: jnp.sum(a) < 9, lambda a: a * 2, x).sum(), "while .*lax.scan"),
+        (
+            lambda x: x[0, jnp.where(jnp.array(Y) > 0, Y, 0)].sum(),
+            "gather of .*labels in range everywhere, and a weight of 0",
+        ),
         (lambda x: jnp.sort(x).sum(), "sort of .*an order has no formula"),
         (lambda x: jnp.abs(jnp.fft.fft(x)).sum(), "convert_element_type of .*complex64 is not in the language"),
         (

@@ -8,6 +8,7 @@ import sympy
 
 import derive as dv
 import numerics as nx
+from derive import layers as L
 from numerics.errors import InputError, NumericsError
 
 
@@ -102,3 +103,43 @@ def test_a_turn_changes_its_own_parameters_by_its_own_gradient():
 def test_what_is_not_a_game_is_refused(make, message):
     with np.errstate(all="ignore"), pytest.raises((InputError, NumericsError), match=message):
         make()
+
+
+def test_models_called_on_one_another_play():
+    """A GAN of two models: the forger's numbers get the mean of the real ones."""
+    loss = "sigmoid_binary_cross_entropy"
+    forger = dv.Sequential([L.Dense(1)], input_shape=(1,), name="forger")
+    critic = dv.Sequential([L.Dense(8, activation="tanh"), L.Dense(1)], input_shape=(1,), name="critic")
+    real = dv.Input((1,), name="real")
+    judged = dv.Model([real, forger.input], {"real": critic(real), "fake": critic(forger.output)})
+    forged = dv.Model(forger.input, critic(forger.output))
+    players = {
+        "critic": nx.Player(judged, optax.adam(2e-2), loss={"real": loss, "fake": loss}, frozen="forger"),
+        "forger": nx.Player(forged, optax.adam(1e-2), loss=loss, frozen="critic"),
+    }
+    assert set(players["forger"].own) == {"forger_dense_1_kernel", "forger_dense_1_bias"}
+    assert all(n.startswith("critic_") for n in players["critic"].own)
+
+    def turns(turn, batch, generator):
+        n = len(batch["real"])
+        noise, one = generator.normal(size=(n, 1)), np.ones((n, 1))
+        turn("critic", {**batch, "x": noise, "y_real": one, "y_fake": 0 * one})
+        turn("forger", {"x": noise, "y": one})
+
+    x = 1.5 + 0.5 * np.random.default_rng(0).normal(size=(1024, 1))
+    params, _ = nx.play(players, nx.init(judged), {"real": x}, turns, batch_size=64, epochs=25)
+    samples = nx.compile(dv.Model(forger.input, forger(forger.input)).forward(), sizes=forger.sizes)
+    noise = np.random.default_rng(1).normal(size=(500, 1)).astype(np.float32)
+    given = {"x": noise, **{t.name: params[t.name] for t in samples.inputs if t.name in params}}
+    (made,) = samples(**given).values()
+    assert abs(float(made.mean()) - 1.5) < 0.4
+
+
+def test_a_model_that_does_not_play():
+    net = dv.Sequential([L.Dense(2), L.Dropout(0.5)], input_shape=(2,))
+    with pytest.raises(NumericsError, match="give its loss"):
+        nx.Player(net, optax.sgd(0.1))
+    with pytest.raises(NumericsError, match=r"model draws masks \(dropout_1_mask\), which play does not hand"):
+        nx.Player(net, optax.sgd(0.1), loss="mean_squared_error")
+    with pytest.raises(NumericsError, match="are those of a model"):
+        nx.Player(adversaries()[0], optax.sgd(0.1), frozen="m")

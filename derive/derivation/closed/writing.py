@@ -1,0 +1,343 @@
+"""Polynomials of matrices as formulas: the shortest text of those that factoring gives.
+
+The measure is the number of characters of the text.  Candidates are the sum of its terms, common factors on the left or
+on the right taken out, groups whose rests are alike joined ((D + D')(X b + c)), and a transpose of the whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence, Set
+
+import sympy
+from sympy import Expr, Integer, Rational
+
+from derive.language.formulas.syntax import Formula
+from derive.language.functions import FUNCTIONS
+
+from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
+from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, words_of
+from .printing import plain
+from .rules import scaled_by
+from .transposes import transposed, turned, turned_atom
+
+Signed = tuple[int, Formula]
+# Characters that a sum counts more: inside a product, for a bracket beside a lone term, for an identity made by factoring.
+BRACKET, LONE, IDENTITY = 2, 6, 14
+
+
+def number(n: Expr) -> Formula:
+    """A whole number or a fraction that is not negative."""
+    n = sympy.nsimplify(n)
+    if n.is_Integer:
+        return Formula("number", text=str(n))
+    if n.is_Rational:
+        return Formula("/", (number(Integer(n.p)), number(Integer(n.q))))
+    raise NoClosedForm(f"the number {n}")
+
+
+class Writer:
+    """Formulas of polynomials, each found once."""
+
+    def __init__(self, seen: Set[str] = frozenset(), brackets: bool = True) -> None:
+        self.seen = seen  # keys of sums that the definitions hold, whose signs are kept
+        self.brackets = brackets  # whether brackets are taken out of sums of scalars
+        self.known: dict[tuple[str, str], Signed] = {}
+
+    def formula(self, p: Polynomial) -> Formula:
+        sign, f = self.signed(p)
+        return f if sign > 0 else Formula("neg", (f,))
+
+    def signed(self, p: Polynomial) -> Signed:
+        at = (p.key, str(p.shape))
+        if at not in self.known:
+            self.known[at] = self._signed(p)
+        return self.known[at]
+
+    def _signed(self, p: Polynomial) -> Signed:
+        if not p.terms:
+            return 1, Formula("number", text="0")
+        common, rest = content(p)
+        if len(rest.terms) == 1:
+            return self.monomial(common, self.word(rest.terms[0].word))
+        lone = p.is_scalar and all(not m.word for m in rest.terms)
+        outer, inside = self.scalar_sum(rest) if lone else self.sum(rest)
+        sign, f = self.monomial(common, [inside])
+        return outer * sign, f
+
+    # -- sums -------------------------------------------------------------------------------------------------------
+
+    def sum(self, p: Polynomial) -> Signed:
+        """The shortest of the forms of a sum without common factors; begins with a term that is not negative."""
+        word = p.terms[0].word
+        if word and all(m.word == word for m in p.terms):
+            scalars = Polynomial((None, None), tuple(Monomial(m.coef, m.scalars) for m in p.terms))
+            sign, f = self.signed(scalars)
+            return sign, _product([f, *self.word(word)])
+        plainly = self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])
+        text = plain(plainly[1])
+        found = [(len(text) + BRACKET, plainly)]
+        identities = text.count("eye(")
+        for groups in groupings(p, self.seen):
+            parts: list[Signed] = []
+            for left, middle, right in groups:
+                common, bare = oriented(*content(left), self.seen)
+                common2, bare2 = oriented(*content(right), self.seen)
+                coef = Monomial(
+                    common.coef * common2.coef * middle.coef, (*common.scalars, *common2.scalars, *middle.scalars)
+                )
+                (sign, one), (sign2, two) = self.factor(bare), self.factor(bare2)
+                sign3, f = self.monomial(coef, [*one, *two] or self.word(bare.terms[0].word))
+                parts.append((sign * sign2 * sign3, f))
+            made = self.added(parts)
+            text = plain(made[1])
+            lone = any(len(a.terms) == len(b.terms) == 1 for a, _, b in groups)
+            lone = lone and any(
+                len(m.word) > 2 for g in groups for p in (g[0], g[2]) if len(p.terms) > 1 for m in p.terms
+            )
+            cost = (len(groups) > 1) * (BRACKET + lone * LONE) + IDENTITY * max(0, text.count("eye(") - identities)
+            found.append((len(text) + cost, made))
+        if p.shape[0] is None and p.shape[1] is not None:
+            sign, f = self.sum(transposed(p))
+            return sign, Formula("'", (f,))
+        if all(len(m.word) == 1 and m.word[0].op == "kron" for m in p.terms):
+            return self.kronecker(p)
+        if all(len(m.word) == 1 and m.word[0].op == "diag" for m in p.terms):
+            vector = Polynomial((p.shape[0], None))
+            for m in p.terms:
+                vector += scaled_by(m.word[0].args[0], m.coef, m.scalars)
+            sign, f = self.signed(vector)
+            return sign, Formula("diag", (f,))
+        taken = elementwise_content(p)
+        if taken is not None:
+            (sign, one_), (sign2, two_) = self.signed(taken[0]), self.signed(taken[1])
+            made = sign * sign2, Formula(".*", (one_, two_))
+            found.append((len(plain(made[1])), made))
+        if None not in p.shape and sum(a.turned for m in p.terms for a in m.word):
+            other = transposed(p)
+            if sum(a.turned for m in other.terms for a in m.word) == 0:
+                sign, f = self.sum(other)
+                made = sign, Formula("'", (f,))
+                found.append((len(plain(made[1])), made))
+        return min(found, key=lambda x: x[0])[1]
+
+    def kronecker(self, p: Polynomial) -> Signed:
+        """A sum of Kronecker products, those of one second (or one first) factor as one."""
+        found: list[Signed] = []
+        for place in (1, 0):
+            joined: dict[str, tuple[Polynomial, Polynomial]] = {}
+            for m in p.terms:
+                args = m.word[0].args
+                own = scaled_by(args[1 - place], m.coef, m.scalars)
+                old = joined.get(args[place].key)
+                joined[args[place].key] = (old[0] + own if old else own, args[place])
+            parts: list[Signed] = []
+            for own, other in joined.values():
+                common, rest = oriented(*content(own), self.seen)
+                pair = (rest, other) if place else (other, rest)
+                parts.append(self.monomial(common, [Formula("kron", tuple(map(self.formula, pair)))]))
+            found.append(self.added(parts))
+        return min(found, key=lambda x: len(plain(x[1])))
+
+    def factor(self, p: Polynomial) -> tuple[int, list[Formula]]:
+        """A sign and the factors of a polynomial without common ones; none of an identity."""
+        if is_identity(p):
+            return 1, []
+        if len(p.terms) == 1 and p.terms[0].coef == 1 and not p.terms[0].scalars:
+            return 1, self.word(p.terms[0].word)
+        sign, f = self.sum(p)
+        return sign, [f]
+
+    def added(self, parts: Sequence[Signed]) -> Signed:
+        """A sum that begins with a term that is not negative; its sign, if all are."""
+        outer = 1 if any(sign > 0 for sign, _ in parts) else -1
+        ordered = sorted(parts, key=lambda x: x[0] != outer)
+        found = ordered[0][1]
+        for sign, f in ordered[1:]:
+            found = Formula("+" if sign == outer else "-", (found, f))
+        return outer, found
+
+    def scalar_sum(self, p: Polynomial) -> Signed:
+        """A sum of scalars, with the squared norm or the product of brackets that it holds."""
+        found = [self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])]
+        for op in ("inner", "tr") if self.brackets else ():
+            some = tuple(m for m in p.terms if any(a.op == op for a, _ in m.scalars))
+            rest = [self.signed(Polynomial(p.shape, (m,))) for m in p.terms if m not in some]
+            common, bare = content(Polynomial(p.shape, some)) if len(some) > 1 else (Monomial(Integer(1)), p)
+            root = root_of(bare, self.seen) if len(some) > 1 else None
+            if root is not None:
+                square = Formula("^", (Formula("norm2", (self.root(root),)), number(Integer(2))))
+                found.append(self.added([self.monomial(common, [square]), *rest]))
+        for words in words_of(p) if self.brackets else ():
+            common, bare = content(words)
+            outer, inside = self.factor(bare)
+            sign, f = self.monomial(common, inside)
+            found.append((outer * sign, f))
+        return min(found, key=lambda x: len(plain(x[1])))
+
+    def root(self, v: Polynomial) -> Formula:
+        """What stands in a norm, the way round that is shorter."""
+        if None in v.shape:
+            return self.formula(v)
+        return min(self.formula(v), self.formula(transposed(v)), key=lambda f: len(plain(f)))
+
+    # -- products -----------------------------------------------------------------------------------------------------
+
+    def monomial(self, m: Monomial, factors: Sequence[Formula]) -> Signed:
+        """``coef * scalars * factors``, what has negative exponents below."""
+        coef, sizes = m.coef.as_coeff_Mul()
+        if not coef.is_Rational:
+            coef, sizes = Integer(1), m.coef
+        sign = -1 if coef < 0 else 1
+        coef = abs(Rational(coef))
+        above, below = ([] if coef.p == 1 else [number(Integer(coef.p))]), []
+        if coef.q != 1:
+            below.append(number(Integer(coef.q)))
+        for base, e in sizes.as_powers_dict().items():
+            if base != 1:
+                (above if e > 0 else below).append(_powered(_size(base), abs(e)))
+        for a, e in m.scalars:
+            negative = bool(e.is_number and e < 0)
+            (below if negative else above).append(self.scalar(a, -e if negative else e))
+        if len(above) + len(factors) > 1:
+            above = [Formula("()", (f,)) if f.op == "*" else f for f in above]
+        above += factors
+        top = _product(above) if above else number(Integer(1))
+        return sign, Formula("/", (top, _product(below))) if below else top
+
+    def word(self, word: Word) -> list[Formula]:
+        """The factors of a product in order."""
+        if len(word) == 2 and word[0].op == word[1].op == "ones" and word[0].shape[1] is None:
+            return [Formula("matrix", (number(Integer(1)),))]
+        found: list[Formula] = []
+        for a in word:
+            bare, primed = self.atom(a)
+            found.append(Formula("'", (bare,)) if primed else bare)
+        return found
+
+    def atom(self, a: Atom) -> tuple[Formula, bool]:
+        """An atom without its prime, and whether it has one."""
+        one = number(Integer(1))
+        if a.turned:
+            return self.atom(turned_atom(a))[0], True
+        if a.op == "name":
+            return Formula("name", text=a.text), False
+        if a.op in ("ones", "eye"):
+            return Formula({"ones": "vector", "eye": "eye"}[a.op], (one,)), False
+        if a.op == "inv":
+            return self.inverse(a)
+        if a.op in ("diag", "diagonal"):
+            return Formula("diag", (self.formula(a.args[0]),)), False
+        if a.op == "had":
+            return self.elementwise(a), False
+        if a.op == "fn":
+            return self.function(a), False
+        if a.op == "pow":
+            return Formula(".^", (self.formula(a.args[0]), self.formula(a.args[1]))), False
+        if a.op == "kron":
+            return Formula("kron", tuple(map(self.formula, a.args))), False
+        raise NoClosedForm(f"{a.op} has no notation")
+
+    def inverse(self, a: Atom) -> tuple[Formula, bool]:
+        straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
+        if straight.op == "'" or len(plain(other)) < len(plain(straight)):
+            return Formula("inv", (straight.args[0] if straight.op == "'" else other,)), True
+        return Formula("inv", (straight,)), False
+
+    def function(self, a: Atom) -> Formula:
+        inside = self.formula(a.args[0])
+        if a.text == ">":
+            return Formula(">", (inside, number(Integer(0))))
+        return Formula(FUNCTIONS[a.text].text[0], (inside,))
+
+    def elementwise(self, a: Atom) -> Formula:
+        above = [self.raised(p, e) for p, e in zip(a.args, a.powers, strict=True) if e > 0]
+        below = [self.raised(p, -e) for p, e in zip(a.args, a.powers, strict=True) if e < 0]
+        if not above:
+            if len(below) == 1:
+                (p,), (e,) = a.args, a.powers
+                return Formula(".^", (self._base(p), Formula("neg", (number(-e),))))
+            above = [Formula("vector" if a.shape[1] is None else "matrix", (number(Integer(1)),))]
+        found = above[0]
+        for op, parts in ((".*", above[1:]), ("./", below)):
+            for x in parts:
+                found = Formula(op, (found, x))
+        return found
+
+    def _base(self, p: Polynomial) -> Formula:
+        lone = p.terms[0].word[0] if len(p.terms) == 1 and len(p.terms[0].word) == 1 else None
+        return self.formula(lone.args[0] if lone is not None and lone.op == "group" else p)
+
+    def raised(self, p: Polynomial, e: Expr) -> Formula:
+        base = self._base(p)
+        if e == Rational(1, 2):
+            return Formula("sqrt", (base,))
+        return base if e == 1 else Formula(".^", (base, number(e)))
+
+    # -- scalars --------------------------------------------------------------------------------------------------------
+
+    def scalar(self, a: Atom, e: Expr) -> Formula:
+        """A scalar atom in a power that is not a negative number."""
+        half = e.is_Rational and not e.is_Integer and (2 * e).is_Integer
+        if half and a.op in ("inner", "tr", "group"):
+            square = a.args[0] if a.op == "group" else of_atom(a)
+            root = root_of(square, self.seen)
+            if root is not None:
+                return _powered(Formula("norm2", (self.root(root),)), 2 * e)
+        base = self.scalar_base(a)
+        if e == Rational(1, 2):
+            return Formula("sqrt", (base,))
+        return _powered(base, e)
+
+    def scalar_base(self, a: Atom) -> Formula:
+        if a.op == "name":
+            return Formula("name", text=a.text)
+        if a.op == "inner":
+            return self.inner(a.args[0].terms[0].word)
+        if a.op == "pow":
+            return Formula("^", (self.formula(a.args[0]), self.formula(a.args[1])))
+        if a.op in ("tr", "det", "logdet"):
+            return Formula(a.op, (self.formula(a.args[0]),))
+        if a.op == "group":
+            return self.formula(a.args[0])
+        if a.op == "fn":
+            return self.function(a)
+        if a.op == "max":
+            raise NoClosedForm("the maximum over all elements does not cancel, and has no notation here")
+        raise NoClosedForm(f"{a.op} has no notation")
+
+    def inner(self, word: Word) -> Formula:
+        """``x'A y``; a sum where it begins or ends with ones."""
+        first, last = word[0].op == "ones", word[-1].op == "ones"
+        if first or last:
+            inside = word[first : len(word) - last]
+            both = [_product(self.word(w)) for w in (inside, turned(inside))]
+            return Formula("sum", (min(both, key=lambda f: len(plain(f))),))
+        return _product(self.word(word))
+
+
+def _size(e: Expr) -> Formula:
+    if e.is_Symbol:
+        return Formula("size", (Formula("name", text=str(e)),))
+    if e.is_Integer:
+        return number(e)
+    raise NoClosedForm(f"the factor {e} has no notation")
+
+
+def _powered(base: Formula, e: Expr) -> Formula:
+    return base if e == 1 else Formula("^", (base, number(e)))
+
+
+def _product(factors: Sequence[Formula]) -> Formula:
+    """The product in order, equal neighbours as a power."""
+    gathered = [(f, len(list(same))) for f, same in itertools.groupby(factors)]
+    made = [f if n == 1 else _repeated(f, n) for f, n in gathered]
+    found = made[0]
+    for f in made[1:]:
+        found = Formula("*", (found, f))
+    return found
+
+
+def _repeated(f: Formula, n: int) -> Formula:
+    power = Formula("^", (f.args[0] if f.op == "'" else f, number(Integer(n))))
+    return Formula("'", (power,)) if f.op == "'" else power

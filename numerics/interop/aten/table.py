@@ -1,0 +1,63 @@
+"""The table of aten operations: for each a JAX function of the same arguments, in the order of its schema.
+
+A row is written as torch documents the operation, not as torch computes it, so that what is read of it is the mathematics.
+Its local names become the names of definitions where the author of a module gave none.  What has no row is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
+from derive.language.errors import UnsupportedError
+
+from ..source import Frame
+
+Row: TypeAlias = Callable[..., Any]
+
+ATEN: dict[str, Row] = {}
+
+REASONS = {
+    "sort": "an order has no formula in index notation; accepted: max, argmax",
+    "topk": "an order has no formula in index notation; accepted: max, argmax",
+    "kthvalue": "an order has no formula in index notation; accepted: max, argmax",
+    "nonzero": "the shape of its result depends on values; accepted: where(mask, a, b)",
+    "masked_select": "the shape of its result depends on values; accepted: where(mask, a, b)",
+    "item": "a number read out of a tensor decides what is computed; accepted: tensors throughout",
+}
+NOISE = ("bernoulli", "rand", "randn", "rand_like", "randn_like", "normal", "multinomial", "randint")
+
+
+class NotCovered(Exception):
+    """Raised by a row: an option that has no meaning here, and what would be accepted."""
+
+
+def aten(*names: str) -> Callable[[Row], Row]:
+    """Enter a row under the names of the operations that it is, without ``aten.`` and, where they agree, the overload."""
+
+    def enter(row: Row) -> Row:
+        for name in names:
+            if name in ATEN:
+                raise ValueError(f"operation {name!r} has two rows")
+            ATEN[name] = row
+        return row
+
+    return enter
+
+
+def refuse(name: str, shapes: str, frames: tuple[Frame, ...], why: str = "") -> NoReturn:
+    """The error for an operation without a meaning here: its name, where it stands, and what would be accepted."""
+    stands = next((f for f in frames if not f.is_library), frames[0] if frames else None)
+    where = f" at {stands.shown} (in {stands.function})" if stands else ""
+    base = name.split(".")[0]
+    if base in NOISE:
+        why = why or "noise is an input: draw it outside and give the tensor as an argument"
+    near = difflib.get_close_matches(base, {n.split(".")[0] for n in ATEN}, 3)
+    also = f"; near it are {', '.join(near)}" if near else ""
+    why = why or REASONS.get(
+        base,
+        f"it is not in the table, which has the elementwise functions, products, reductions, views, convolutions, pools, "
+        f"normalisations, recurrent layers, attention and losses of torch.nn{also}",
+    )
+    raise UnsupportedError(f"nx.from_torch: aten.{name} of {shapes}{where}: {why}")

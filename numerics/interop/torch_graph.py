@@ -1,0 +1,307 @@
+"""A torch module as ``torch.export`` reads it, before decomposition, run in JAX by the table of aten operations."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from derive.language.errors import UnsupportedError
+from numerics.errors import InputError
+
+from .aten import losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows enter the table
+from .aten.table import ATEN, NotCovered, refuse
+from .source import Frame, standing, statement
+
+_HERE = str(Path(__file__).parent)
+_UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx")
+_LINE = re.compile(r'File "(.+)", line (\d+), in (\S+)')
+_LEFT_OUT = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
+_OF_DTYPE = {
+    *("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
+    *("arange", "scalar_tensor", "to", "_to_copy", "type_as"),
+}
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range", "_guards_fn")
+_VIEWS = {
+    *("view", "reshape", "_unsafe_view", "transpose", "permute", "slice", "select", "squeeze", "unsqueeze", "expand"),
+    *("t", "narrow", "flatten", "unflatten", "detach", "split", "chunk", "unbind", "diagonal", "alias", "contiguous"),
+    *("split_with_sizes", "movedim", "view_as", "expand_as", "to", "getitem", "dropout", "lift_fresh"),
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a graph reads: a parameter, a buffer or a constant under its name in the state, or an argument."""
+
+    kind: str  # "parameter", "buffer", "constant", "argument"
+    node: str
+    target: str
+    value: Any = None
+
+
+class Graph:
+    """The exported operations of a module; ``run`` computes them in JAX.
+
+    Attributes
+    ----------
+    given : list of Given
+        In the order of the graph.
+    shapes : dict of str to tuple
+        By node, the lengths that torch fixed; None for those that it left open.
+    updated : tuple of str
+        Buffers that the module updates beside what it returns, as running averages are.
+    """
+
+    def __init__(self, module: Any, args: Sequence[Any], specs: Any, masked: Callable[[int], bool]):
+        import torch
+
+        self._torch = torch
+        self._masked = masked
+        self._specs = specs
+        self._exports = module
+        self.program = exported(module, args, specs)
+        self.nodes = list(self.program.graph.nodes)
+        self.given = self._given()
+        self.shapes = {n.name: _fixed(n.meta.get("val")) for n in self.nodes if n.op == "placeholder"}
+        self.frames = {n: self._frames(n) for n in self.nodes}
+        self.updated = self._mutations()
+
+    def is_same_at(self, args: Sequence[Any]) -> bool:
+        """Whether the operations are the same, with every number in them, at arguments of other shapes."""
+        try:
+            return str(exported(self._exports, args, self._specs).graph) == str(self.program.graph)
+        except InputError:
+            return False
+
+    def _given(self) -> list[Given]:
+        from torch.export.graph_signature import InputKind
+
+        kinds = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer", InputKind.CONSTANT_TENSOR: "constant"}
+        out = []
+        for spec in self.program.graph_signature.input_specs:
+            kind = kinds.get(spec.kind)
+            if kind is None and spec.kind != InputKind.USER_INPUT:
+                raise UnsupportedError(f"nx.from_torch: the module reads a {spec.kind.name.lower()}; accepted: tensors")
+            value = self.program.constants.get(spec.target) if kind == "constant" else None
+            out.append(Given(kind or "argument", spec.arg.name, (spec.target or "").removeprefix("module."), value))
+        return out
+
+    # -- where operations stand ---------------------------------------------------------------------------------------
+
+    def _frames(self, node: Any) -> tuple[Frame, ...]:
+        """The lines that led to an operation, innermost first, and the module that it is of as one that names it."""
+        found = [
+            Frame(file, int(line), function)
+            for file, line, function in _LINE.findall(node.meta.get("stack_trace") or "")
+            if not file.startswith(_HERE) and not any(part in file for part in _UNSEEN)
+        ][::-1]
+        stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
+        path = stack[-1][0] if stack else ""
+        if not path or path == "loss":
+            whole = stack[-1][1].rpartition(".")[2].strip("'>") if len(stack) > 1 and not path else "loss"
+            return tuple(found) or (Frame(f"<{whole}>", 0, whole),)
+        first = next((n for n, f in enumerate(found) if not f.is_library), len(found))
+        named = any(statement(f)[1] for f in found[first:])
+        if named and not (len(stack) > 1 and "torch.nn.modules" in stack[-2][1]):
+            return tuple(found)  # the author's own line calls it
+        name = identifier(path)
+        own = Frame(f"<{path}>", 0, path, ("h" + name[1:] if name.startswith("p_") else name,), named)
+        return (*found[:first], own, *found[first:])
+
+    # -- mutation -----------------------------------------------------------------------------------------------------
+
+    def _mutations(self) -> tuple[str, ...]:
+        """Refuse what writes into a tensor that is read again; an operation in place of its operand is that operation."""
+        place = {n: k for k, n in enumerate(self.nodes)}
+        buffers = {g.node: g.target for g in self.given if g.kind == "buffer"}
+        updated = []
+        for node in self.nodes:
+            if node.op != "call_function" or not _writes(node):
+                continue
+            to = node.args[0]
+            if to.op == "placeholder":
+                if to.name in buffers and len(to.users) == 1 and not node.users:
+                    updated.append(buffers[to.name])
+                    continue
+                self._refuse_write(node, "it changes " + (buffers.get(to.name) or to.name))
+            later = [u for u in to.users if place[u] > place[node]]
+            if later or not _is_own(to) or any(_base(u) in _VIEWS for u in to.users if u is not node):
+                self._refuse_write(node, "it changes a tensor that is read again, or a part of one")
+        for node in self.nodes:
+            if _base(node) == "batch_norm" and len(node.args) > 5 and node.args[5] and node.args[3] is not None:
+                updated += [buffers[a.name] for a in node.args[3:5] if a.name in buffers]
+        return tuple(updated)
+
+    def _refuse_write(self, node: Any, why: str) -> None:
+        refuse(
+            _name(node),
+            self._shapes(node),
+            self.frames[node],
+            f"{why}: mutation has no meaning in a list of definitions; accepted: a new tensor, as x = x + 1, torch.where, "
+            f"torch.cat",
+        )
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, values: Mapping[str, Any]) -> list[Any]:
+        """What the module returns, one for each tensor, of the values by the name of their node."""
+        env: dict[Any, Any] = {}
+        for node in self.nodes:
+            if node.op == "placeholder":
+                env[node] = values.get(node.name)
+            elif node.op == "get_attr":
+                env[node] = getattr(self.program.graph_module, node.target, None)
+            elif node.op == "output":
+                outs = self._value(env, node.args[0])
+                return [x for x in outs if hasattr(x, "dtype")]
+            elif node.op == "call_function" and not (_writes(node) and not node.users):
+                with standing(self.frames[node]):
+                    env[node] = self._call(node, env)
+        raise AssertionError("a graph ends with its output")
+
+    def _call(self, node: Any, env: dict[Any, Any]) -> Any:
+        if not hasattr(node.target, "_schema"):  # numbers, and parts of tuples
+            return node.target(*self._value(env, node.args), **self._value(env, node.kwargs))
+        name = _name(node)
+        base = _base(node)
+        if base in _CHECKS:
+            return None
+        if base == "sym_size":
+            return env[node.args[0]].shape[node.args[1]]
+        if base == "sym_numel":
+            return env[node.args[0]].size
+        row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
+        if row is None or node.target.namespace != "aten":
+            refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
+        args = self._value(env, node.args)
+        kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
+        if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
+            args[1] = None  # zeros of the hidden size, which the weights say
+        if base in _OF_DTYPE:
+            kwargs["dtype"] = self._dtype(node.meta["val"].dtype)
+        if base in ("cross_entropy_loss", "nll_loss_nd", "nll_loss", "nll_loss2d"):
+            schema = [a.name for a in node.target._schema.arguments]
+            given = dict(zip(schema, args, strict=False)) | kwargs
+            kwargs["masked"] = self._masked(int(given.get("ignore_index", -100)))
+        try:
+            return row(*args, **kwargs)
+        except NotCovered as why:
+            refuse(name, self._shapes(node), self.frames[node], str(why))
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            refuse(name, self._shapes(node), self.frames[node], f"an option of it is not covered ({error})")
+
+    def _value(self, env: dict[Any, Any], x: Any) -> Any:
+        torch = self._torch
+        if isinstance(x, torch.fx.Node):
+            return env[x]
+        if isinstance(x, dict):
+            return {k: self._value(env, v) for k, v in x.items()}
+        if isinstance(x, list | tuple):
+            return [self._value(env, v) for v in x]
+        if isinstance(x, torch.dtype):
+            return self._dtype(x)
+        return x
+
+    def _dtype(self, dtype: Any) -> Any:
+        return jax.dtypes.canonicalize_dtype(np.dtype(str(dtype).removeprefix("torch.")))
+
+    def _shapes(self, node: Any) -> str:
+        vals = [a.meta.get("val") for a in node.all_input_nodes]
+        tensors = [v for v in vals if hasattr(v, "shape")]
+        return ", ".join(
+            f"{str(v.dtype).removeprefix('torch.')}[{', '.join(_length(n) for n in v.shape)}]" for v in tensors
+        )
+
+
+def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
+    """The module exported, before decomposition.
+
+    Raises
+    ------
+    InputError
+        Where torch cannot, with what it says.
+    """
+    import torch
+
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)  # torch prints what it raises
+        try:
+            return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise InputError(
+                f"nx.from_torch: torch.export cannot read the module: {type(error).__name__}: {said[:400]}; accepted: "
+                f"modules whose operations do not depend on values"
+            ) from error
+        finally:
+            logging.disable(before)
+
+
+def identifier(name: str) -> str:
+    """A name in a state dictionary as a name here: dots are underscores."""
+    text = "_".join(p for p in re.split(r"\W+", name) if p)
+    return text if text.isidentifier() else f"p_{text}"
+
+
+def array(x: Any) -> Any:
+    """A tensor of torch, or an array, as NumPy's."""
+    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x) if not hasattr(x, "dtype") else x
+
+
+def _modules(node: Any) -> list[tuple[str, Any]]:
+    """The modules that an operation is of, from the outside: path and class."""
+    return list((node.meta.get("nn_module_stack") or {}).values())
+
+
+def _name(node: Any) -> str:
+    """``linear.default`` as it stands in the table: without the overload where that is the default one."""
+    target = node.target
+    if not hasattr(target, "_schema"):
+        return getattr(target, "__name__", str(target))
+    base = target._schema.name.split("::")[1]
+    base = base[:-1] if _writes(node) and base.endswith("_") else base
+    overload = target._schema.overload_name
+    return f"{base}.{overload or 'default'}"
+
+
+def _base(node: Any) -> str:
+    return _name(node).split(".")[0]
+
+
+def _writes(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable and schema.name.endswith("_") and not schema.name.endswith("__")
+
+
+def _is_zero(states: Any) -> bool:
+    """Whether the states before the start are made as zeros."""
+    each = states if isinstance(states, list | tuple) else [states]
+    return all(_base(n) == "zeros" for n in each)
+
+
+def _is_own(node: Any) -> bool:
+    """Whether a value is a tensor of its own and no view of another."""
+    return node.op == "call_function" and _base(node) not in _VIEWS
+
+
+def _fixed(value: Any) -> tuple[int | None, ...]:
+    return tuple(n if isinstance(n, int) else None for n in getattr(value, "shape", ()))
+
+
+def _length(size: Any) -> str:
+    """A length as it is in the example, where torch left it open too."""
+    return str(size if isinstance(size, int) else getattr(size.node, "hint", size))
