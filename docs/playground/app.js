@@ -60,7 +60,7 @@ async function derive() {
   let found;
   try {
     // a formula's result comes before its documents are written
-    found = await engine.ask(request(), (early) => one === asked && results(early.matrix, early.given, early.latex));
+    found = await engine.ask(request(), (early) => one === asked && results(early));
   } catch (error) {
     if (one === asked) refused({error: error instanceof Stopped ? `${error.message}: press a key in the text to ask again` : String(error.message)});
     return;
@@ -91,29 +91,32 @@ async function show(found) {
   $("steps").replaceChildren(...found.steps.map(({id, rule, target}) => new Option(`${id}: ${rule}, ${target}`, id)));
   $("steps").value = found.steps[Math.min(found.steps.length - 1, 3)]?.id ?? "";
   clearEvidence();
-  results(found.matrix, found.given, found.latex);
+  results(found);
   if (found.training) await trainer.show(found.training, {...state});
   document.body.dataset.done = "shown";
 }
 
-// a formula's equations in matrix form, what was asked for last
-function results(equations, given, latex) {
-  $("answers").hidden = !equations;
-  if (!equations) return;
+// a formula's derivatives in closed form, and under them the equations of which they are made
+function results({closed, matrix, given}) {
+  $("answers").hidden = !closed;
+  if (!closed) return;
   const list = document.createElement("dl"), told = document.createElement("p"), copy = document.createElement("button");
-  equations.forEach(([name, text], n) => {
+  for (const {name, text, why} of closed) {
     const dt = document.createElement("dt"), dd = document.createElement("dd");
     dt.textContent = name;
-    dd.textContent = `= ${text}`;
-    if (n === equations.length - 1) dt.className = dd.className = "result";
+    dd.textContent = text ? `= ${text}` : why;
+    dt.className = dd.className = text ? "result" : "hint";
     list.append(dt, dd);
-  });
+  }
   told.className = "hint";
-  told.textContent = `where ${Object.entries(given).map(([n, s]) => `${n}: ${s}`).join(", ")}`;
+  told.textContent = `where ${Object.entries(given).map(([n, s]) => `${n}: ${s}`).join(", ")}; as computed:`;
+  const equations = document.createElement("pre");
+  equations.textContent = matrix;
   copy.textContent = "Copy LaTeX";
   copy.type = "button";
+  const latex = closed.filter((one) => one.latex).map((one) => one.latex).join("\n");
   copy.addEventListener("click", () => copied(latex, copy));
-  $("answers").replaceChildren(list, told, copy);
+  $("answers").replaceChildren(list, copy, told, equations);
 }
 
 // -- evidence -------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Desk:
     def derive(self, request: Mapping[str, Any], tell: Told) -> dict[str, Any]:
         started = time.perf_counter()
         self.d, more = WAYS[request["way"]](request)
-        if "matrix" in more:  # a formula's result, before the documents are written
+        if "closed" in more:  # a formula's result, before the documents are written
             tell(more)
         return {**shown(self.d), **opened(request), **more, "seconds": time.perf_counter() - started}
 
@@ -87,9 +87,20 @@ def place(error: dv.DeriveError) -> tuple[int | None, int | None]:
 
 def of_formula(request: Mapping[str, Any]) -> tuple[dv.Derivation, dict[str, Any]]:
     d = dv.derive_matrix(request["text"], names(request["wrt"]), order=2 if request["hessian"] else 1)
-    equations = [[n.strip(), e.strip()] for n, _, e in (s.partition("=") for s in d.to_matrix_notation().splitlines())]
     given = {t.name: _axes(t) for t in d.source.inputs}
-    return d, {"matrix": equations, "latex": d.to_matrix_notation("latex"), "given": given}
+    return d, {"closed": closed(d), "matrix": d.to_matrix_notation(), "given": given}
+
+
+def closed(d: dv.Derivation) -> list[dict[str, str]]:
+    """Every derivative as one expression in the inputs, or why it has none."""
+    found = []
+    for tensor in (t for _, group in d.results if isinstance(group, Mapping) for t in group.values()):
+        try:
+            form = d.closed_form(tensor.name)
+            found.append({"name": tensor.name, "text": str(form), "latex": form.to_latex()})
+        except dv.DeriveError as error:
+            found.append({"name": tensor.name, "why": str(error)})
+    return found
 
 
 def of_definitions(request: Mapping[str, Any]) -> tuple[dv.Derivation, dict[str, Any]]:
