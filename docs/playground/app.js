@@ -7,7 +7,7 @@ import {Trainer} from "./trainer.js";
 import {article, linked, program, row, tabs} from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const WAIT = 200; // milliseconds after the last key
+const WAIT = 120; // milliseconds after the last key
 const ENDINGS = {jax: ".py", javascript: ".js", script: "_derived.py", notebook: ".ipynb", written: ".txt"};
 const RETRAIN = ["data", "noise", "seed", "batch", "rate", "optimizer"]; // these leave the derivation as it is
 const {state, problem} = read(location.hash);
