@@ -5,8 +5,8 @@ Out of the box it reads the language reference that comes with Python; ``--data-
 
     python examples/gpt.py --data-dir data/ --depth 4 --width 128 --context 128 --epochs 5
 
-The gradients are derived; AdamW, its rate rising first and then falling as a cosine, is optax's. ``nx.generate`` writes with the
-program of one position, derived from the same definitions.
+The gradients are derived; AdamW, its rate rising first and then falling as a cosine, is optax's. ``nx.generate`` writes
+with the program of one position, derived from the same definitions.
 """
 
 import argparse

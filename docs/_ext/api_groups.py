@@ -66,7 +66,10 @@ NUMERICS = {
         ("verify", "crosscheck", "check_vjp", "assert_gradients", "Report", "CrossReport", "VjpReport"),
     ),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
-    "Training": (MEMBERS, ("init", "Trainer", "load", "transfer", "Callback", "EarlyStopping", "Player", "play")),
+    "Training": (
+        MEMBERS,
+        ("init", "Trainer", "load", "transfer", "generate", "Callback", "EarlyStopping", "Player", "play"),
+    ),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),
     "Data": (
         MEMBERS,

@@ -76,6 +76,7 @@ class Op:
     params: dict[str, Any]
     frames: tuple[Frame, ...]
     eqn: Any  # as it was traced first
+    scope: str = ""  # the named scopes that it runs in, as "Block_0/Dense_0"
 
 
 def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
@@ -114,6 +115,7 @@ class _Flat:
     def __init__(self, sizes: Sizes):
         self.sizes = sizes
         self.customs: dict[str, None] = {}
+        self.scope = ""
 
     def block(self, closed: Sequence[Any], frames: tuple[Frame, ...]) -> Block:
         jaxprs = [getattr(c, "jaxpr", c) for c in closed]
@@ -152,7 +154,9 @@ class _Flat:
             if name in CUSTOM and (called := _own_rules(eqns[0].params[key or ""], frames)):
                 self.customs[called] = None
             if key is not None and leaf is None:
+                outside, self.scope = self.scope, self.scoped(eqns[0])
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
+                self.scope = outside
                 continue
             params = (
                 _leaf_params(eqns[0])
@@ -164,7 +168,12 @@ class _Flat:
                 self.bind(env, vs, self.windowed(name, ins, params))
                 for vs in zip(*(e.outvars for e in eqns), strict=True)
             ]
-            made.ops.append(Op(name, ins, outs, params, frames, eqns[0]))
+            made.ops.append(Op(name, ins, outs, params, frames, eqns[0], self.scoped(eqns[0])))
+
+    def scoped(self, eqn: Any) -> str:
+        """The named scopes of an operation; of one inside a function that JAX traced once and kept, the caller's."""
+        own = str(eqn.source_info.name_stack)
+        return own if own.startswith(self.scope) else self.scope
 
     def inline(
         self, made: Block, subs: Sequence[Any], eqns: Any, env: dict[Any, Var], frames: tuple[Frame, ...]

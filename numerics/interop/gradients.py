@@ -65,30 +65,44 @@ class ValueAndGrad:
         return self._latest
 
     @property
+    def _derived(self) -> _Compiled:
+        found = self._found
+        if found.is_constant:
+            raise NumericsError(
+                f"{self.__name__} depends on none of {', '.join(t.name for t in found.model.wrt)}: its gradients are "
+                f"zeros, and there is no derivation; name other arguments with argnums="
+            )
+        return found
+
+    @property
     def model(self) -> JaxModel:
         return self._found.model
 
     @property
     def derivation(self) -> Derivation:
-        return self._found.derivation
+        return self._derived.derivation
 
     @property
     def kernel(self) -> Kernel:
-        return self._found.kernel
+        return self._derived.kernel
 
     @property
     def source(self) -> str:
-        return self._found.kernel.source
+        return self.kernel.source
 
 
 class _Compiled:
     def __init__(self, model: JaxModel):
         self.model = model
-        self.derivation = model.backprop()
-        self.kernel = compile(self.derivation)
+        self.is_constant = not model.outputs[0].rank and not model.reached(model.outputs[0])
+        if not self.is_constant:
+            self.derivation = model.backprop()
+            self.kernel = compile(self.derivation)
         self.compared = False
 
     def run(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        if self.is_constant:  # there is nothing to derive
+            return self.model.function(*args), self.model.structured({}, args)
         arrays = self.model.arrays(*args)
         value, grads = self.kernel.fn(*(arrays[t.name] for t in self.kernel.inputs))[:2]
         if not self.compared and not isinstance(value, jax.core.Tracer):

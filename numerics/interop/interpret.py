@@ -17,11 +17,12 @@ from derive.language.naming import numbered, primed
 from derive.language.nodes import Reduction
 from derive.language.tensor import Read, Tensor
 
+from .definitions import Titles
 from .flat import Block, Literal, Op, Var
 from .numbers import exact
 from .recurrence import Loop
 from .sizes import SizeDecides, Sizes, SizesEqual
-from .source import name_of, statement
+from .source import statement
 from .table import PRIMITIVES, VIEWS, refuse
 from .value import Value, is_heavy, kind_of, opened, parts_of, put
 
@@ -55,7 +56,7 @@ class Interpreter:
         self.lines: dict[str, str] = {}  # where a definition stands
         self.conventions: dict[str, None] = {}
         self.uses: dict[Var, int] = {}
-        self.readers: dict[Var, list[Op]] = {}
+        self.titles = Titles()
         self.maker: dict[Var, Op] = {}
         self.loop: Loop | None = None
         self.reserved: set[str] = set()  # names that the function's author uses
@@ -82,7 +83,7 @@ class Interpreter:
             times = max((self.uses.get(v, 0) for v in op.outs), default=0) if op.name in VIEWS else 1
             for v in op.ins:
                 self.uses[v] = self.uses.get(v, 0) + times
-                self.readers.setdefault(v, []).append(op)
+        self.titles.enter(block)
 
     def step(self, op: Op, block: Block) -> None:
         row = PRIMITIVES.get(op.name)
@@ -133,7 +134,7 @@ class Interpreter:
             return value
         used = self.uses.get(var, 0)
         escapes = var in block.outs
-        name, own = name_of(op, n, self.readers.get(var, []), escapes)
+        name, own = self.titles.of(op, n, value.body, escapes, self.reserved)
         heavy = is_heavy(value.body)
         if own and (heavy or not _is_read(value.body)) and op.name not in VIEWS:
             return self.named(value, op, name)
@@ -141,8 +142,11 @@ class Interpreter:
             return value
         long = len(list(sympy.preorder_traversal(value.body)))
         holds = value.body.has(Reduction)
-        if holds and (used > 1 or name) or heavy and long > WIDE or used > 1 and long > SHORT:
-            return self.named(value, op, name or self.fallback(op))
+        if used == 1 and holds and self.titles.flows(op, var):
+            name = ""
+        line = self.titles.is_line(op, value, var)
+        if holds and (used > 1 or name) or heavy and long > WIDE or used > 1 and long > SHORT or line:
+            return self.named(value, op, name or self.fallback(op, value.body))
         return value
 
     def named(self, value: Value, op: Op | None, name: str) -> Value:
@@ -214,11 +218,14 @@ class Interpreter:
             return Piecewise(*((self.lettered(v, taken), self.lettered(c, taken)) for v, c in e.args), evaluate=False)
         return e.func(*(self.lettered(a, taken) for a in e.args))
 
-    def fallback(self, op: Op) -> str:
+    def fallback(self, op: Op, body: Any = None) -> str:
         """A name for a value that its author gave none, which no name of theirs is."""
+        if body is not None and op.frames and op.frames[0].is_library and (path := self.titles.path(body)):
+            return path
         usual = {
             "dot_general": "z",
             "conv_general_dilated": "z",
+            "add": "z",
             "reduce_max": "m",
             "reduce_sum": "s",
             "exp": "e",
@@ -231,7 +238,9 @@ class Interpreter:
         if value.kind != "float" or not is_heavy(value.body) or not _reads_more(value.body):
             return value
         made = self.maker.get(var, op)
-        return self.named(value, made, name_of(made, 0, [op], False)[0] or self.fallback(made))
+        return self.named(
+            value, made, self.titles.of(made, 0, value.body, False, self.reserved)[0] or self.fallback(made, value.body)
+        )
 
     def read_outside(self, value: Value, op: Op) -> Value:
         """A value that may be read outside, where it is zero: a tensor as it stands."""
@@ -328,7 +337,7 @@ class Interpreter:
     def drawn(self, var: Var, op: Op, n: int) -> Tensor:
         """An input of role random, for what is drawn from keys; named as its author names it."""
         kind = kind_of(var.dtype)
-        name, _ = name_of(op, n, self.readers.get(var, []), True)
+        name, _ = self.titles.of(op, n, var, True, self.reserved)
         taken: set[str] = set()
         axes: list[Any] = []
         for size in var.shape:

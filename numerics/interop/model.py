@@ -125,6 +125,8 @@ class JaxModel:
         ins: list[Value] = []
         self._inputs: list[Tensor | None] = []
         for leaf, axes in zip(leaves, self._traced.axes, strict=True):
+            if leaf.trained:
+                new.titles.parameter(leaf.name)
             if is_key(leaf.dtype):
                 self._inputs.append(None)
                 ins.append(Value(tuple((i,) for i in parts_of(axes)), None, "key"))

@@ -152,7 +152,7 @@ def name_of(op: Any, n: int, readers: Sequence[Any], escapes: bool) -> tuple[str
         if not names:
             continue
         outer = frames[depth + 1 :]
-        outside = escapes or any(not _within(r.frames, frame.file, first, outer) for r in readers)
+        outside = escapes or any(not within(r.frames, frame.file, first, outer) for r in readers)
         if not outside:
             continue
         name = names[n] if len(names) > n and len(op.outs) > 1 else names[0] if len(names) == 1 else ""
@@ -165,7 +165,7 @@ def name_of(op: Any, n: int, readers: Sequence[Any], escapes: bool) -> tuple[str
     return inside.strip("_"), False
 
 
-def _within(frames: tuple[Frame, ...], file: str, first: int, outer: tuple[Frame, ...]) -> bool:
+def within(frames: tuple[Frame, ...], file: str, first: int, outer: tuple[Frame, ...]) -> bool:
     """Whether an operation stands in a statement, reached by the same calls."""
     if len(frames) <= len(outer) or (outer and frames[len(frames) - len(outer) :] != outer):
         return False

@@ -82,6 +82,10 @@ class Call:
             out.append(numbered(n, out, "_"))
         return out
 
+    @property
+    def begins_with_mapping(self) -> bool:
+        return isinstance(self.args[0], Mapping)
+
     def flat(self, args: Sequence[Any]) -> list[Any]:
         """The tensors among arguments of the structure traced."""
         import torch

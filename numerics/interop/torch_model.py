@@ -136,7 +136,7 @@ class TorchModel(JaxModel):
         the module is exported there too and the operations compared.  Where the weights have other shapes the module is
         another one, of the same operations.
         """
-        moved = {}
+        moved: dict[tuple[str, int], int] = {}
         for name, slot in self._slots.items():
             own = self._graph.shapes[slot[0].node]
             if slot[0].kind != "argument" and shapes[name] != own:
@@ -169,10 +169,8 @@ class TorchModel(JaxModel):
             Other arguments than were traced.
         """
         state = None
-        if (
-            args
-            and (isinstance(args[0], Mapping) or hasattr(args[0], "state_dict"))
-            and len(args) != len(self._call.args)
+        if args and (
+            hasattr(args[0], "state_dict") or isinstance(args[0], Mapping) and not self._call.begins_with_mapping
         ):
             first, *args = args  # type: ignore[assignment]
             state = first if isinstance(first, Mapping) else first.state_dict(keep_vars=True)

@@ -187,7 +187,7 @@ class Trial(_Cross):
 
     def __init__(self, d, mutants: Mapping[Any, Gradient], fixed: Sizes, seed: int = 0):
         self.right = gradient(d, fixed)
-        super().__init__(SlowKernel(d, sizes=fixed), self.right, None, seed, ())
+        super().__init__(SlowKernel(d, sizes=fixed), self.right, None, seed, (), None)
         self.live, self.refused = dict(mutants), dict[Any, str]()
         self.told: dict[Any, str] = {}  # where nothing was compared, which the report says
 

@@ -119,7 +119,7 @@ def resized(model: Network, shapes: Mapping[str, Sequence[int]]) -> Any:
         nodes=tuple(made.values()),
         outputs={name: made[n] for name, n in plan.outputs.items()},
     )
-    found = object.__new__(type(model))
+    found: Any = object.__new__(type(model))
     vars(found).update(vars(model), _plan=other)
     found.training, found.inference = other.connect()
     for name, p in model.parameters.items():

@@ -104,10 +104,8 @@ def _averaged(losses: Array, kept: Array | None, each: Array | None, reduction: 
         losses = jnp.where(kept, losses, 0.0)
     if reduction != MEAN:
         return reduced(losses, reduction)
-    if kept is None and each is None:
-        return jnp.mean(losses)
     if each is None:
-        return jnp.sum(losses) / jnp.sum(kept.astype(losses.dtype))
+        return jnp.mean(losses) if kept is None else jnp.sum(losses) / jnp.sum(kept.astype(losses.dtype))
     return jnp.sum(losses) / jnp.sum(each if kept is None else jnp.where(kept, each, 0.0))
 
 

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .table import NotCovered, aten
+from .table import NotCovered, Row, aten
 
 Array = Any
 
 
-for _name, _row in {
+_SAME: dict[str, Row] = {
     "neg": jnp.negative,
     "exp": jnp.exp,
     "exp2": jnp.exp2,
@@ -79,7 +79,8 @@ for _name, _row in {
     "__or__": jnp.bitwise_or,
     "logaddexp": jnp.logaddexp,
     "detach": lax.stop_gradient,
-}.items():
+}
+for _name, _row in _SAME.items():
     aten(_name)(_row)
 
 

@@ -14,7 +14,7 @@ Array = Any
 
 
 def axes(dim: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    return tuple(dim) or None if isinstance(dim, list | tuple) else dim
+    return dim if dim is None or isinstance(dim, int) else tuple(dim) or None
 
 
 @aten("sum")

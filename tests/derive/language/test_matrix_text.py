@@ -6,6 +6,7 @@ import sympy
 from hypothesis import given, settings
 
 import derive as dv
+from derive.language.formulas.syntax import parse_formula
 
 i, j = dv.indices("i j", size="N")
 (k,) = dv.indices("k", size="M")
@@ -268,3 +269,26 @@ def test_a_size_in_a_sympy_expression_is_the_number_that_it_is():
     A = sympy.MatrixSymbol("A", n, n)
     found = dv.from_matrix(n * sympy.Trace(A + sympy.Identity(n)))
     assert list(found) == ["A", "f"]
+
+
+@pytest.mark.parametrize(
+    ("book", "text"),
+    [
+        ("2 X'X w", "2*X'*X*w"),
+        ("w (a'b)", "w*(a'*b)"),
+        ("a^T X^-T b", "a'*inv(X)'*b"),
+        ("||x - y||^3", "norm2(x - y)^3"),
+        ("b'(A \\ c)", "b'*solve(A, c)"),
+        ("tr(adj(X))", "tr(det(X)*inv(X))"),
+        ("(r > 0)'x", "(r > 0)'*x"),
+    ],
+)
+def test_what_books_write(book, text):
+    assert parse_formula(book).formula == parse_formula(text).formula
+
+
+def test_a_bracket_of_a_comparison_and_a_scalar_named_t():
+    assert str(dv.derive_matrix("sum(relu(x))", "x").closed_form("x")) == "(x > 0)"
+    assert dv.matrix("T: scalar; a: scalar; a^T")["T"].rank == 0  # declared, T is an exponent
+    with pytest.raises(dv.ParseError, match=r"expected '\|\|', found the end"):
+        dv.matrix("||x")

@@ -33,6 +33,35 @@ def test_definitions_have_the_names_of_their_author():
     assert m.lines["h"].startswith("test_from_jax.py:")
 
 
+def test_a_layer_is_a_definition_under_its_modules_name():
+    nn = pytest.importorskip("flax.linen")
+
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.gelu(nn.Dense(8)(x))
+            x = x + nn.Dense(4)(nn.LayerNorm()(h))
+            return nn.LayerNorm()(x)
+
+    block = Block()
+    params = block.init(jax.random.key(0), X)["params"]
+    m = nx.from_jax(lambda params, x: jnp.mean(block.apply({"params": params}, x) ** 3), params, X)
+    names = [t for t, v in m.tensors.items() if v.definition is not None]
+    assert names[:5] == ["Dense_0", "h", "mu", "mu2", "var"] and "Dense_1" in names and "LayerNorm_1_mu" in names
+    assert str(m.backprop().gradient("Dense_0_bias")) == "dDense_0_bias[p] = sum_b dDense_0[b,p]"
+
+
+def test_a_bias_is_added_in_a_line_of_its_own():
+    def loss(params, x):
+        h = jnp.tanh(x @ params["w"] + params["b"])
+        low, high = h.min(1), h.max(1)
+        return jnp.sum((high - low) ** 2)
+
+    m = nx.from_jax(loss, {"w": PARAMS["up"], "b": X[0, :1].repeat(5)}, X)
+    assert str(m.tensors["h"].definition.body) == "tanh(z[b, j])" and {"low", "high"} <= set(m.tensors)
+    assert str(m.backprop().gradient("b")) == "db[j] = sum_b dz[b,j]"
+
+
 def test_axes_are_named_by_their_author():
     m = nx.from_jax(loss_fn, PARAMS, X, Y, axes={"x": "Batch In", "down": ["Hidden", None]})
     assert str(m.tensors["h"].definition.body) == "tanh(sum[in](up[in, hidden]*x[batch, in]))"

@@ -44,7 +44,8 @@ def test_names_sizes_and_lines():
     t = m.tensors
     assert list(m.names) == ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]
     assert [w.name for w in m.wrt] == ["hidden_weight", "hidden_bias", "out_weight", "out_bias"]
-    assert str(t["h"].definition.body) == "tanh(hidden_bias[j] + sum[i](hidden_weight[j, i]*x[b, i]))"
+    assert str(t["hidden"].definition.body) == "hidden_bias[j] + sum[i](hidden_weight[j, i]*x[b, i])"
+    assert str(t["h"].definition.body) == "tanh(hidden[b, j])"
     assert str(t["z"].definition.body) == "out_bias[k] + sum[j](h[b, j]*out_weight[k, j])"
     assert str(t["target"].below) == "K" and not m.bound and not m.conventions
     assert m.lines["h"].startswith("foreign_modules.py:")

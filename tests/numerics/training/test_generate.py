@@ -123,28 +123,28 @@ def test_a_model_that_ends_in_probabilities():
 
 WORDS = nx.Vocabulary("abcdefg")
 BAD = {
-    "character 'z' at position 1 is not in the vocabulary": dict(prompt="az", vocabulary=WORDS),
-    "the prompt is empty; accepted is a text": dict(prompt="", vocabulary=WORDS),
-    r"the prompt is empty, of shape \(1, 0\)": dict(prompt=np.zeros((1, 0), int)),
-    "give the vocabulary that it is read with": dict(prompt="ab"),
-    "the vocabulary has 3 tokens, and the model 7": dict(prompt="ab", vocabulary=nx.Vocabulary("abc")),
-    r"prompt\[0, 1\] is 7; the model has the tokens 0 to 6": dict(prompt=[[1, 7]]),
-    r"shape \(2,\) and dtype int64; accepted is a text, or integers \(B, T\)": dict(prompt=np.array([1, 2])),
-    "dtype float64; accepted is a text, or integers": dict(prompt=[[1.0]]),
-    r"9 tokens and 1 more take 9 positions, and model has fewer: .* PositionalEmbedding\(6\) has 6": dict(
-        prompt=np.zeros((1, 9), int)
-    ),
-    "3 tokens and 5 more take 7 positions": dict(length=5),
-    "length is 0; accepted is a whole number above 0": dict(length=0),
-    "temperature is -1; accepted is 0, which takes the likeliest, or a number above": dict(temperature=-1),
-    "temperature is nan": dict(temperature=float("nan")),
-    "temperature is 'warm'; accepted is a number": dict(temperature="warm"),
-    "top_k is 0": dict(top_k=0),
-    r"top_p is 0; accepted are probabilities above 0, up to 1": dict(top_p=0),
-    r"top_p is 1.5": dict(top_p=1.5),
-    "stop is 7; accepted are tokens from 0 to 6": dict(stop=7),
-    "stop is 'a', and there is no vocabulary": dict(stop="a"),
-    "seed is -1": dict(seed=-1),
+    "character 'z' at position 1 is not in the vocabulary": {"prompt": "az", "vocabulary": WORDS},
+    "the prompt is empty; accepted is a text": {"prompt": "", "vocabulary": WORDS},
+    r"the prompt is empty, of shape \(1, 0\)": {"prompt": np.zeros((1, 0), int)},
+    "give the vocabulary that it is read with": {"prompt": "ab"},
+    "the vocabulary has 3 tokens, and the model 7": {"prompt": "ab", "vocabulary": nx.Vocabulary("abc")},
+    r"prompt\[0, 1\] is 7; the model has the tokens 0 to 6": {"prompt": [[1, 7]]},
+    r"shape \(2,\) and dtype int64; accepted is a text, or integers \(B, T\)": {"prompt": np.array([1, 2])},
+    "dtype float64; accepted is a text, or integers": {"prompt": [[1.0]]},
+    r"9 tokens and 1 more take 9 positions, and model has fewer: .* PositionalEmbedding\(6\) has 6": {
+        "prompt": np.zeros((1, 9), int)
+    },
+    "3 tokens and 5 more take 7 positions": {"length": 5},
+    "length is 0; accepted is a whole number above 0": {"length": 0},
+    "temperature is -1; accepted is 0, which takes the likeliest, or a number above": {"temperature": -1},
+    "temperature is nan": {"temperature": float("nan")},
+    "temperature is 'warm'; accepted is a number": {"temperature": "warm"},
+    "top_k is 0": {"top_k": 0},
+    r"top_p is 0; accepted are probabilities above 0, up to 1": {"top_p": 0},
+    r"top_p is 1.5": {"top_p": 1.5},
+    "stop is 7; accepted are tokens from 0 to 6": {"stop": 7},
+    "stop is 'a', and there is no vocabulary": {"stop": "a"},
+    "seed is -1": {"seed": -1},
 }
 
 
@@ -211,3 +211,21 @@ def test_layers_of_ones_own():
 
     t = trainer(so_far, change)
     np.testing.assert_array_equal(nx.generate(t, PROMPT, 3, temperature=0), likeliest(t, PROMPT, 3))
+
+
+def test_predict_on_other_lengths():
+    t = trainer(L.PositionalEmbedding(9), L.GRU(5, return_sequences=True))
+    x = np.random.default_rng(0).integers(0, V, (2, 9)).astype(np.int32)
+    built = t.predict(x[:, :T])
+    for steps in (2, 9):
+        both = min(steps, T)
+        np.testing.assert_allclose(t.predict(x[:, :steps])[:, :both], built[:, :both], rtol=1e-5, atol=1e-6)
+    with pytest.raises(
+        InputError, match=r"built for .*examples of x \(10,\) do not fit: .*has 9 positions, but h1 has 10"
+    ):
+        t.predict(np.zeros((2, 10), np.int32))
+    flat = nx.Trainer(dv.Sequential([L.Flatten(), L.Dense(3)], input_shape=(4, 2)), "mean_squared_error")
+    with pytest.raises(InputError, match=r"dense_1_kernel would have shape \(10, 3\), and it has \(8, 3\)"):
+        flat.predict(np.zeros((1, 5, 2)))
+    with pytest.raises(InputError, match=r"X has shape \(1, 4, 3\); expected is \(N, 4, 2\)"):
+        flat.predict(np.zeros((1, 4, 3)))
