@@ -2,6 +2,7 @@
 # make test    environment, tests and doctests          make test-slow  the slow ones    make test-all  both
 # make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
 # make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
+# make playground   the page that derives, proves and trains in a browser, on http://127.0.0.1:8000 (needs node and npm)
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
 # make mutants planted mistakes, and what refuses them
 # make torch   torch for its processor build, the optional opponent and source of the tests that name it
@@ -16,7 +17,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs golden bench mutants torch clean
+.PHONY: all demo test test-slow test-all check lint format types docs playground golden bench mutants torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -58,6 +59,9 @@ types: $(VENV)/with-dev
 docs: $(VENV)/with-docs
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs: docs/_build/html/index.html"
+
+playground: $(VENV)/with-docs
+	$(PY) docs/playground/build.py docs/_build/playground --serve
 
 golden: $(VENV)/with-test
 	UPDATE_GOLDEN=1 $(PY) -m pytest -q tests -k golden

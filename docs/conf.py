@@ -23,15 +23,17 @@ extensions = [
     "newton",
     "convolution",
     "bptt",
+    "playground",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-included = ["passes", "catalogue", "teaser"]  # parts of other pages
+included = ["passes", "catalogue", "teaser", "playground_link"]  # parts of other pages
 exclude_patterns = [
     "_build",
     "_ext",
+    "playground",
     "generated/newton",
     "generated/convolution",
     "generated/bptt",

@@ -195,8 +195,9 @@ class DepthwiseConv2D(Convolution):
 
     Parameters
     ----------
-    kernel_size, strides, padding, dilation_rate, activation, use_bias, depthwise_initializer, bias_initializer, name,
-    trainable
+    kernel_size, strides, padding, dilation_rate, activation, use_bias, depthwise_initializer, bias_initializer
+        As for :class:`Conv2D`.
+    name, trainable
         As for :class:`Conv2D`.
     depth_multiplier : int
         How many outputs each channel has, M.
@@ -262,8 +263,9 @@ class SeparableConv2D(Convolution):
 
     Parameters
     ----------
-    filters, kernel_size, strides, padding, dilation_rate, activation, use_bias, depthwise_initializer,
-    pointwise_initializer, bias_initializer, name, trainable
+    filters, kernel_size, strides, padding, dilation_rate, activation, use_bias, name, trainable
+        As for :class:`Conv2D`.
+    depthwise_initializer, pointwise_initializer, bias_initializer
         As for :class:`Conv2D`; the parameters are ``<name>_depthwise_kernel`` (R, Q, C, M), ``<name>_pointwise_kernel``
         (1, 1, C*M, O) and ``<name>_bias`` (O,).
     depth_multiplier : int
@@ -328,8 +330,9 @@ class Conv2DTranspose(Convolution):
 
     Parameters
     ----------
-    filters, kernel_size, strides, dilation_rate, activation, use_bias, kernel_initializer, bias_initializer, name,
-    trainable
+    filters, kernel_size, strides, dilation_rate, activation, use_bias, kernel_initializer, bias_initializer
+        As for :class:`Conv2D`.
+    name, trainable
         As for :class:`Conv2D`.
     padding : "valid", "same", int, or tuple
         What is cut off before and after.  The output has S(H - 1) + D(R - 1) + 1 - before - after positions; for

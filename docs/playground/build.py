@@ -1,0 +1,255 @@
+"""Writes the playground: the page, the interpreter, and the library already imported, as one folder for any static host.
+
+    python docs/playground/build.py OUT            write it
+    python docs/playground/build.py OUT --serve    write it and serve it on this machine
+
+Pyodide comes from the npm registry and SymPy and mpmath from the Python one, each pinned with its checksum.  Node then starts
+the interpreter, imports the library, goes once through what the page asks, and keeps the interpreter's memory: the page
+starts from there.  What was made is kept by a key of all that it is made of, so that a second build copies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CACHE = ROOT / "docs" / "_build" / "playground-cache"
+
+PYODIDE = ("pyodide", "314.0.7", "66b7949e5a0cba2250b586d7e368bf12fb482800748d182c4618254b685ffaa0")
+WHEELS = (
+    ("sympy", "1.14.0", "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5"),
+    ("mpmath", "1.3.0", "a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c"),
+)
+ENGINE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+PAGE = (".html", ".css", ".js")
+UNUSED = ("/tests/", "/benchmarks/", "sympy/physics/", "sympy/parsing/autolev/", "sympy/parsing/latex/", ".dist-info/")
+
+
+class Unavailable(Exception):
+    """The playground cannot be made here; says why."""
+
+
+def build(out: Path) -> None:
+    """Write the whole folder ``out``.
+
+    Raises
+    ------
+    Unavailable
+        Where Node is missing, a registry cannot be reached, or what it sends is not what was pinned.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise Unavailable(f"{program} is not installed")
+    made = CACHE / key()
+    if not (made / "snapshot.gz").exists():
+        shutil.rmtree(made, ignore_errors=True)
+        part = made.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        engine(part)
+        part.rename(made)
+    if out.exists():
+        shutil.rmtree(out)
+    shutil.copytree(made, out)
+    for file in HERE.iterdir():
+        if file.suffix in PAGE:
+            shutil.copy(file, out)
+    sys.path[:0] = [str(ROOT), str(HERE)]
+    from bridge import Desk
+
+    from derive.show.html import STYLE
+
+    (out / "derivation.css").write_text(style(STYLE), encoding="utf-8")
+    files = sorted((ROOT / "derive" / "networks" / "examples").glob("*.dv"))
+    examples = {f.stem.replace("_", " "): plain(f.read_text(encoding="utf-8")) for f in files}
+    text = examples["softmax regression"]
+    answer = Desk().answer({"do": "derive", "way": "definitions", "text": text, "wrt": ""}, print)
+    first = {"text": text, "answer": answer, "examples": examples}
+    (out / "first.json").write_text(json.dumps(first), encoding="utf-8")
+    named_version(out)
+
+
+def named_version(out: Path) -> None:
+    """The list of files and a name for all of them, into the script that keeps them for a time without a network."""
+    script, seen = out / "offline.js", hashlib.sha256()
+    files = sorted(f for f in out.iterdir() if f != script)
+    for file in files:
+        seen.update(file.name.encode() + file.read_bytes())
+    text = script.read_text(encoding="utf-8").replace("VERSION", seen.hexdigest()[:16])
+    script.write_text(text.replace('"FILES"', ", ".join(json.dumps(f.name) for f in files)), encoding="utf-8")
+
+
+def plain(text: str) -> str:
+    """A text without its comments."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#")).strip()
+
+
+def style(text: str) -> str:
+    """The style of the documents, whose dark colours the page chooses itself."""
+    light, dark = text.split("@media (prefers-color-scheme: dark)", 1)
+    inside = dark[dark.index("{") + 1 : dark.index("} }") + 1].strip()
+    return f"{light}\n:root[data-theme=dark] {inside}\n"
+
+
+def key() -> str:
+    """A name for all that the engine's files are made of."""
+    seen = hashlib.sha256(repr((PYODIDE, WHEELS, UNUSED)).encode())
+    for file in (HERE / "snapshot.mjs", HERE / "bridge.py", *own()):
+        seen.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
+    return seen.hexdigest()[:24]
+
+
+def own() -> list[Path]:
+    """The library's files that the browser needs: derive, and of numerics what writes source."""
+    kept = [f for f in (ROOT / "derive").rglob("*") if f.suffix in (".py", ".dv")]
+    kept += [f for f in (ROOT / "numerics" / "emit").rglob("*") if f.suffix in (".py", ".js")]
+    kept += [ROOT / "numerics" / name for name in ("__init__.py", "errors.py", "files.py")]
+    return sorted(f for f in kept if "__pycache__" not in f.parts)
+
+
+def engine(out: Path) -> None:
+    """The interpreter, the library and the memory of both once they have started."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        with tarfile.open(npm(work)) as package:
+            for name in ENGINE:
+                member = package.extractfile(f"package/{name}")
+                assert member is not None
+                (out / name).write_bytes(member.read())
+        with zipfile.ZipFile(work / "library.zip", "w") as library:
+            for wheel in wheels(work):
+                with zipfile.ZipFile(wheel) as source:
+                    for name in source.namelist():
+                        if name.endswith(".py") and not any(u in name for u in UNUSED):
+                            library.writestr(name, source.read(name))
+            for file in own():
+                library.write(file, file.relative_to(ROOT))
+            library.write(HERE / "bridge.py", "bridge.py")
+        node = [shutil.which("node"), HERE / "snapshot.mjs", out, work / "library.zip", work]
+        ran = subprocess.run(node, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            said = [
+                line for line in ran.stderr.splitlines() if line.strip() and len(line) < 400
+            ]  # not the engine's one line
+            raise Unavailable("the interpreter did not start in Node: " + "\n".join(said[-12:]))
+        packed = io.BytesIO()
+        with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+            file.write((work / "snapshot").read_bytes())
+        shutil.copy(work / "compiled.zip", out / "library.zip")
+        (out / "snapshot.gz").write_bytes(packed.getvalue())
+
+
+def npm(work: Path) -> Path:
+    name, version, checksum = PYODIDE
+    fetch(
+        [
+            "npm",
+            "pack",
+            "--silent",
+            "--fetch-retries=1",
+            "--fetch-timeout=60000",
+            "--pack-destination",
+            str(work),
+            f"{name}@{version}",
+        ]
+    )
+    return right(work / f"{name}-{version}.tgz", checksum)
+
+
+def wheels(work: Path) -> list[Path]:
+    found = []
+    for name, version, checksum in WHEELS:
+        fetch(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--retries",
+                "1",
+                "--no-deps",
+                "-d",
+                str(work),
+                f"{name}=={version}",
+            ]
+        )
+        found.append(right(work / f"{name}-{version}-py3-none-any.whl", checksum))
+    return found
+
+
+def fetch(command: list[str]) -> None:
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"no answer to {' '.join(command)}") from None
+    if ran.returncode:
+        raise Unavailable(f"{' '.join(command)}: {ran.stderr.strip()[-600:]}")
+
+
+def right(file: Path, checksum: str) -> Path:
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != checksum:
+        raise Unavailable(f"{file.name} has the checksum {found}, not {checksum}")
+    return file
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """A static host as others are: the types of modules and of WebAssembly, and files that a browser may keep."""
+
+    extensions_map = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".gz": "application/octet-stream",
+    }
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def server(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    """A server of a folder on this machine, not yet serving."""
+    handler = functools.partial(Files, directory=str(folder))
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    options.add_argument("out", type=Path)
+    options.add_argument("--serve", action="store_true")
+    options.add_argument("--port", type=int, default=8000)
+    given = options.parse_args()
+    try:
+        build(given.out)
+    except Unavailable as reason:
+        print(f"playground: not made: {reason}", file=sys.stderr)
+        return 1
+    print(f"playground: {given.out / 'index.html'}")
+    if given.serve:
+        with server(given.out, given.port) as serving:
+            print(f"http://127.0.0.1:{given.port}/  (Ctrl-C ends it)")
+            try:
+                serving.serve_forever()
+            except KeyboardInterrupt:
+                print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

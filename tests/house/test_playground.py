@@ -1,0 +1,247 @@
+"""The playground: what it asks of the library, and the page itself in headless Chromium."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import browser
+import pytest
+
+import derive as dv
+
+HERE = Path(__file__).resolve().parents[2] / "docs" / "playground"
+sys.path.insert(0, str(HERE))
+
+import bridge  # noqa: E402
+import build  # noqa: E402
+
+SOFTMAX = build.plain((build.ROOT / "derive/networks/examples/softmax_regression.dv").read_text(encoding="utf-8"))
+NETWORK = {
+    "do": "derive",
+    "way": "network",
+    "units": [3, 2],
+    "activation": "tanh",
+    "loss": "hinge",
+    "l1": 0.0,
+    "l2": 0.01,
+}
+FORMULA = {"do": "derive", "way": "formula", "text": "norm2(X*w - y)^2", "wrt": "w", "hessian": False}
+DEFINITIONS = {"do": "derive", "way": "definitions", "text": SOFTMAX, "wrt": ""}
+
+
+# -- what the page asks ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK], ids=["formula", "definitions", "network"])
+def test_each_way_in_has_all_views_and_is_proved(request_):
+    desk, rows = bridge.Desk(), []
+    found = json.loads(json.dumps(desk.answer(request_, lambda early: None)))
+    assert {"definitions", "derivation", "jax", "javascript", "tex", "steps", "script", "notebook"} <= set(found)
+    assert "style=" not in found["derivation"].replace("displaystyle=", "") and "<script" not in found["derivation"]
+    assert desk.answer({"do": "prove"}, rows.append)["proved"]
+    assert {r["verdict"] for r in rows} == {"proved"}
+
+
+def test_formula_is_answered_in_closed_form():
+    early = []
+    found = bridge.Desk().answer({**FORMULA, "hessian": True}, early.append)
+    assert {c["name"]: c["text"] for c in found["closed"]} == {"dw": "2 X'(X w - y)", "H_w_w": "2 X'X"}
+    assert early == [{n: found[n] for n in ("closed", "matrix", "given")}]
+
+
+@pytest.mark.parametrize("text", ["x'*(A", "__import__('os').getcwd()", "a*b + z", "x: float"])
+def test_wrong_texts_are_answers(text):
+    for request in ({**FORMULA, "text": text, "wrt": ""}, {**DEFINITIONS, "text": text}):
+        assert bridge.Desk().answer(request, print)["error"]
+
+
+def test_error_has_its_place():
+    found = bridge.Desk().answer({**DEFINITIONS, "text": "x: float[b,i]\nz[b] = sum[i](x[b,q]*2"}, print)
+    assert (found["line"], found["column"]) == (2, 14)
+
+
+def test_planted_mistakes_are_refuted():
+    desk = bridge.Desk()
+    for step in desk.answer(DEFINITIONS, print)["steps"][::4]:
+        found = desk.answer({"do": "plant", "step": step["id"]}, lambda row: None)
+        assert found["counts"]["refuted"] and f"step {step['id']}" in found["planted"]
+    assert desk.answer({"do": "prove"}, lambda row: None)["proved"]
+
+
+@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK], ids=["formula", "definitions", "network"])
+def test_program_for_elsewhere_derives_the_same(request_, capsys):
+    found = bridge.Desk().answer(request_, print)
+    space = {}
+    exec(found["script"], space)
+    assert str(space["d"].program) == str(bridge.WAYS[request_["way"]](request_)[0].program)
+    assert capsys.readouterr().out.rstrip().endswith(found["jax"].rstrip())
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_one_step_is_the_rule_of_with_update(rule):
+    found = bridge.update(rule)
+    assert "outputs(inputs)" in found["source"] and found["kept"] == {"sgd": [], "adam": ["m", "v"]}[rule]
+    p = dv.index("p")
+    w = dv.tensor("w", p)
+    d = dv.backprop(dv.define("loss", (), dv.Sum(w[p] ** 2, p)), wrt=[w])
+    told = [e.name for e in dv.with_update(d, rule).equations("w")]
+    assert [n in found["source"] for n in told if n != "w"] == [True] * (len(told) - 1)
+
+
+def test_policy_forbids_other_hosts_and_strings_as_code():
+    text = (HERE / "index.html").read_text(encoding="utf-8")
+    policy = text.split('Content-Security-Policy" content="', 1)[1].split('"', 1)[0]
+    assert policy.startswith("default-src 'none'") and "http" not in policy and "'unsafe-" not in policy
+    assert not any(
+        word in f.read_text(encoding="utf-8") for f in HERE.glob("*.js") for word in ("eval(", "new Function")
+    )
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    if browser.CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    site = tmp_path_factory.mktemp("site") / "some" / "prefix"
+    try:
+        build.build(site)
+    except build.Unavailable as reason:
+        pytest.skip(f"the playground cannot be made here: {reason}")
+    server = build.server(site.parents[1])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/some/prefix/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def page(address, tmp_path):
+    made = browser.Browser(tmp_path / "profile")
+    try:
+        made.open(address)
+        made.until("document.body.dataset.engine === 'ready'")
+        yield made
+        assert not made.errors
+        assert all(a.startswith((address, "blob:", "data:")) for a in made.asked), made.asked
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_formula_typed_and_read(page):
+    page.click("#way-formula")
+    page.fill("#formula textarea", "x'*A*x")
+    page.fill("#by", "x")
+    page.until("document.querySelector('#answers').innerText.includes(`(A + A')x`)")
+    page.click("#hessian")
+    page.until("document.querySelector('#answers').innerText.includes('H_x_x')")
+
+
+@pytest.mark.slow
+def test_wrong_definition_is_marked_and_mended(page):
+    page.fill("#definitions textarea", "x: float[b, i]\ny[b] = sum[i](x[b, i]*w[i])")
+    page.until("!document.querySelector('#problem').hidden")
+    assert "unknown tensor 'w'" in page.text("#problem")
+    assert page.run("document.querySelector('#definitions .numbers .wrong').textContent") == "2"
+    assert page.run("document.querySelector('#definitions mark').textContent") == "w"
+    page.fill("#definitions textarea", "w: float[i]\nloss = sum[i](w[i]^4)")
+    page.until("document.querySelector('#problem').hidden")
+    page.click("#tab-program")
+    assert "w ** 3" in page.text("#code")
+
+
+@pytest.mark.slow
+def test_proof_and_planted_mistake(page):
+    page.click("#tab-evidence")
+    page.click("#prove")
+    page.until("document.querySelector('#verdict.proved')")
+    assert page.run("document.querySelectorAll('#rows .proved').length") == 28
+    page.click("#plant")
+    page.until("document.querySelector('#verdict.refuted')")
+    assert "is refuted" in page.text("#refutation")
+    page.run("document.querySelector('#rows [data-eq=\"8\"]').focus()")
+    assert page.run("document.querySelectorAll('#code .lit, .derivation .lit').length") > 2
+
+
+@pytest.mark.slow
+def test_xor_is_learnt_and_its_address_shared(page):
+    page.click("#way-network")
+    page.until("!document.querySelector('#training').hidden")
+    page.fill("#units", "8, 8")
+    page.run("document.querySelector('#units').dispatchEvent(new Event('change'))")
+    page.until("document.querySelectorAll('#graph line').length === 16 + 64 + 8")
+    page.click("#run")
+    page.until("document.querySelector('#progress').textContent.includes(', 0 of 200 wrong')")
+    page.click("#run")
+    page.fill("#data", "spiral")
+    page.until("document.querySelector('#progress').textContent.startsWith('step 0,')")
+    before = page.text("#progress")
+    page.call("Page.reload")
+    page.until("document.body?.dataset.done === 'shown' && !document.querySelector('#training').hidden")
+    assert page.run("document.querySelector('#units').value + document.querySelector('#data').value") == "8, 8spiral"
+    page.until(f"document.querySelector('#progress').textContent === {json.dumps(before)}", 10)
+
+
+@pytest.mark.slow
+def test_cut_and_forged_addresses_are_told(page, address):
+    page.click("#way-network")
+    shared = page.run("location.hash")
+    for hash_, said in ((shared[:-3], "cut or changed"), ("#nothing", "cut"), ("#1.e30.zzz", "changed")):
+        page.open("about:blank")
+        page.open(address + hash_)
+        page.until("!document.querySelector('#notice').hidden")
+        assert said in page.text("#notice")
+        page.until("document.querySelector('#way-definitions').ariaSelected === 'true'")
+
+
+@pytest.mark.slow
+def test_browser_without_webassembly_is_told(page):
+    page.call("Page.addScriptToEvaluateOnNewDocument", source="delete globalThis.WebAssembly")
+    page.call("Page.reload")
+    page.until("document.querySelector('#notice')?.textContent.includes('no WebAssembly')")
+    assert page.run("document.querySelector('.derivation').textContent.length") > 100  # what the build derived is shown
+
+
+@pytest.mark.slow
+def test_keys_alone_choose_a_way_in_and_a_view(page):
+    page.run("document.querySelector('#way-definitions').focus()")
+    for key in ("ArrowRight", "Tab"):
+        page.call(
+            "Input.dispatchKeyEvent",
+            type="rawKeyDown",
+            key=key,
+            code=key,
+            windowsVirtualKeyCode=39 if key != "Tab" else 9,
+        )
+    assert page.run("document.querySelector('#way-network').ariaSelected") == "true"
+    assert page.run("document.activeElement.id") == "data"
+    page.until("!document.querySelector('#training').hidden")
+    fields = "[...document.querySelectorAll('input, select, textarea, button')].filter(e => e.offsetParent)"
+    assert page.run(f"{fields}.filter(e => !e.labels?.length && !e.ariaLabel && !e.innerText.trim()).length") == 0
+
+
+@pytest.mark.slow
+def test_stopping_leaves_the_page_alive(page):
+    deep = "w: float[i]\n" + "\n".join(f"h{n}[i] = tanh({f'h{n - 1}' if n else 'w'}[i])" for n in range(300))
+    page.fill("#definitions textarea", deep + "\nloss = sum[i](h299[i])")
+    page.until("document.body.dataset.engine === 'working'")
+    page.click("#stop")
+    page.until("!document.querySelector('#problem').hidden")
+    assert "stopped" in page.text("#problem")
+    page.until("document.body.dataset.engine === 'ready'")
+    page.fill("#definitions textarea", "w: float[i]\nloss = sum[i](w[i]^2)")
+    page.until("document.querySelector('#problem').hidden && document.body.dataset.done === 'shown'")
+
+
+@pytest.mark.slow
+def test_opens_again_without_a_network(page):
+    page.until("navigator.serviceWorker.ready.then(r => r.active?.state === 'activated')")
+    page.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+    page.call("Page.reload")
+    page.until("document.body?.dataset.engine === 'ready'")
+    page.click("#tab-evidence")
+    page.click("#prove")
+    page.until("document.querySelector('#verdict.proved')")
