@@ -116,12 +116,13 @@ class Steps:
         return self.differ(s, case, {**known, **machine.arrays})
 
     def transpose(self, s: Step, case: Case) -> Difference | None:
-        """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving."""
+        """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving.
+
+        What arrives from outside (1 for a loss, the cotangent of a vjp) is added by the step after this one.
+        """
         F, x, adjoint_of = case.field, moving(s), dict(s.adjoint_of)
         known = self.context(s, case, False)
         pushed = F.zero
-        if x.name == self.checker.target:
-            pushed = case.inner(self.checker.target_adjoint(case), case.direction(x))
         for consumer in s.before:
             moved = case.tangent_of(consumer, {x.name: case.direction(x)}, known)
             adjoint = adjoint_of.get(consumer.name)
@@ -156,6 +157,9 @@ class Steps:
     def definition(self, s: Step, case: Case) -> None:
         """A new tensor: it must have values, else Undefined is raised."""
         known = self.context(s, case, False)
+        if s.after.tensor in s.after.tensors():  # an adjoint that loops: not in the order of a program until it is contracted
+            self.side(s.after, case, known)
+            return
         machine = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
         machine.run(Program((), (s.after,)))
 

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+import sympy
 from programs import CASES
 from sympy import Integer
 
@@ -158,3 +159,19 @@ def test_an_integer_read_past_the_end_does_not_hide_a_zero():
     y = dv.tensor("y", i, j)
     d = dv.backprop(dv.define("loss", (), dv.Sum(dv.sigmoid(y[g[k], k + 1]), k)), [y])
     assert not d.check().undecided
+
+
+def test_the_adjoint_of_a_recurrence_is_proved_where_a_cotangent_arrives_at_every_step():
+    b, t, i, j = dv.indices("b t i j")
+    m = dv.index("m", size=j.size)
+    x, U, W = dv.tensor("x", b, t, i), dv.tensor("U", i, j), dv.tensor("W", j, m)
+    h, g = dv.define(
+        "h g",
+        (b, t, j),
+        lambda h, g: (sympy.tanh(g[b, t, j]), dv.Sum(x[b, t, i] * U[i, j], i) + dv.Sum(h[b, t - 1, m] * W[m, j], m)),
+    )
+    for y in (h, g):
+        assert dv.vjp(y, wrt=[W, U]).check().proved
+    w, u = dv.tensor("w"), dv.tensor("u", t)
+    alone = dv.define("alone", (t,), lambda h: w * h[t - 1] ** 2 + u[t])
+    assert dv.vjp(alone, wrt=[w, u]).check().proved
