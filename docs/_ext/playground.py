@@ -13,15 +13,21 @@ def write(app):
     """Runs before any page is read: the page about the playground includes the link."""
     if app.builder.format != "html":
         return said(app, "It is part of these pages in HTML.")
-    spec = importlib.util.spec_from_file_location("playground_build", HERE)
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = builder()
     try:
         build.build(Path(app.outdir) / "playground")
     except build.Unavailable as reason:
         logger.info("playground: left out: %s", reason)
         return said(app, "It was left out of this build of the pages; `make playground` makes it and serves it.")
     return said(app, '<p><a href="playground/index.html"><b>Open the playground</b></a></p>')
+
+
+def builder():
+    """The module that writes it, which stands beside its files."""
+    spec = importlib.util.spec_from_file_location("playground_build", HERE)
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    return build
 
 
 def said(app, text):

@@ -11,6 +11,7 @@ starts from there.  What was made is kept by a key of all that it is made of, so
 from __future__ import annotations
 
 import argparse
+import fcntl
 import functools
 import gzip
 import hashlib
@@ -54,14 +55,7 @@ def build(out: Path) -> None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise Unavailable(f"{program} is not installed")
-    made = CACHE / key()
-    if not (made / "snapshot.gz").exists():
-        shutil.rmtree(made, ignore_errors=True)
-        part = made.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        engine(part)
-        part.rename(made)
+    made = kept_engine()
     if out.exists():
         shutil.rmtree(out)
     shutil.copytree(made, out)
@@ -96,6 +90,24 @@ def named_version(out: Path) -> None:
 def plain(text: str) -> str:
     """A text without its comments."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("#")).strip()
+
+
+def kept_engine() -> Path:
+    """The folder of the engine's files, made if it is not there; one process makes it, and the two newest are kept."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = CACHE / key()
+        if not made.exists():
+            part = made.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            engine(part)
+            part.rename(made)
+            folders = sorted((f for f in CACHE.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+            for old in folders[:-2]:
+                shutil.rmtree(old)
+    return made
 
 
 def style(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import browser
 import pytest
@@ -87,6 +88,28 @@ def test_one_step_is_the_rule_of_with_update(rule):
     d = dv.backprop(dv.define("loss", (), dv.Sum(w[p] ** 2, p)), wrt=[w])
     told = [e.name for e in dv.with_update(d, rule).equations("w")]
     assert [n in found["source"] for n in told if n != "w"] == [True] * (len(told) - 1)
+
+
+@pytest.mark.parametrize("missing", ["node", "npm", "network"])
+def test_pages_are_built_without_it_where_it_cannot_be_made(missing, tmp_path, monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(HERE.parent / "_ext"))
+    import playground
+
+    if missing == "network":
+        if build.shutil.which("npm") is None:
+            pytest.skip("there is no npm")
+        monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
+        monkeypatch.setattr(build, "PYODIDE", ("pyodide", "0.0.0-none", "0"))
+        monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+        monkeypatch.setattr(build.shutil, "which", lambda name: f"/usr/bin/{name}")
+    else:
+        monkeypatch.setattr(build.shutil, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
+    monkeypatch.setattr(playground, "builder", lambda: build)
+    out = tmp_path / "out"
+    playground.write(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=out, srcdir=tmp_path))
+    said = (tmp_path / "generated" / "playground_link.md").read_text(encoding="utf-8")
+    assert "left out" in said and "href" not in said and not out.exists()
 
 
 def test_policy_forbids_other_hosts_and_strings_as_code():
