@@ -157,7 +157,9 @@ class Steps:
     def definition(self, s: Step, case: Case) -> None:
         """A new tensor: it must have values, else Undefined is raised."""
         known = self.context(s, case, False)
-        if s.after.tensor in s.after.tensors():  # an adjoint that loops: not in the order of a program until it is contracted
+        if (
+            s.after.tensor in s.after.tensors()
+        ):  # an adjoint that loops: not in the order of a program until it is contracted
             self.side(s.after, case, known)
             return
         machine = case.machine(set(s.after.tensors()) - {s.after.tensor}, known)
