@@ -152,7 +152,10 @@ def engine(out: Path) -> None:
                 library.write(file, file.relative_to(ROOT))
             library.write(HERE / "bridge.py", "bridge.py")
         node = [shutil.which("node"), HERE / "snapshot.mjs", out, work / "library.zip", work]
-        ran = subprocess.run(node, capture_output=True, text=True, check=False)
+        try:
+            ran = subprocess.run(node, capture_output=True, text=True, timeout=300, check=False)
+        except subprocess.TimeoutExpired:
+            raise Unavailable("the interpreter did not start in Node within five minutes") from None
         if ran.returncode:
             said = [
                 line for line in ran.stderr.splitlines() if line.strip() and len(line) < 400
