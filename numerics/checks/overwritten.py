@@ -46,7 +46,7 @@ def overwritten(e: Equation | None, case: Case, replay: Replay) -> Mistake | Non
                 f"repeated positions of {at.tensor.name} add up in {equation_text(e)}; yours keeps the {which} of them (they "
                 f"overwrite each other: jnp's .at[].add or np.add.at adds)"
             )
-            return Mistake("overwritten", text)
+            return Mistake("repeated index", text)
     return None
 
 

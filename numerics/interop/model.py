@@ -329,7 +329,7 @@ def from_jax(
     ...     return jnp.sum((x @ w) ** 2)
     >>> m = from_jax(loss, jnp.ones(3), jnp.ones((5, 3)))
     >>> print(m.backprop().gradient("w"))
-    dw[i] = 2 sum_b x[b,i] (sum_i' x[b,i'] w[i'])
+    dw[i] = 2 sum_b loss_sum[b] x[b,i]
     """
     return JaxModel(f, args, argnums, axes, custom_rules)
 

@@ -83,7 +83,7 @@ def compile(
     >>> [t.name for t in kern.inputs]
     ['w', 'x']
     >>> nx.compile(loss)
-    <kernel loss(x, w) -> loss>
+    <kernel loss(w, x) -> loss>
     """
     backend = backend or jax.default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)

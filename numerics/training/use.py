@@ -112,7 +112,7 @@ def _fitting(trainer, X, which: str) -> tuple:
     """Checked inputs, and the program for their shapes: those at building, or others that the definitions allow."""
     model = trainer.model
     shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}
-    given = {n: np.shape(a)[1:] for n, a in given_by(model.inputs, X, f"{which}X").items()}
+    given = {n: _shape(a)[1:] for n, a in given_by(model.inputs, X, f"{which}X").items()}
     if given == shapes or not all(_other_size(given[n], shapes[n], model.inputs[n]) for n in shapes):
         return check_inputs(model, X, which), trainer.programs.predict
     try:
@@ -123,6 +123,14 @@ def _fitting(trainer, X, which: str) -> tuple:
             f"predict: the model was built for {shapes}, and examples of {said} do not fit: {error}"
         ) from error
     return check_inputs(other, X, which), predict
+
+
+def _shape(a) -> tuple:
+    """The shape of what was given; () of rows of unequal lengths, which the checks tell."""
+    try:
+        return np.shape(a)
+    except ValueError:
+        return ()
 
 
 def _other_size(given: tuple, built: tuple, t) -> bool:

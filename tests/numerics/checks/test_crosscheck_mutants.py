@@ -47,7 +47,7 @@ MUTANTS = [  # model, mistake, tensor it shows in, kind, a phrase of the explana
     ("embedding", "target missing", "E", "missing", "y[b,t,e]"),
     ("embedding", "1/B missing", "E", "factor", "missing 1/B of"),
     ("embedding", "1/T too many", "E", "factor", "an extra 1/T"),
-    ("embedding", "assigned, not added", "E", "repeated index", "assigned (the last one wins), not added"),
+    ("embedding", "assigned, not added", "E", "repeated index", "yours keeps the last of them"),
     ("embedding", "first position left out", "E", "range", "the first position of the sum over t is left out"),
     ("embedding", "tokens counted from one", "E", "index shift", "rolled by +1 along axis 0 (v)"),
     ("embedding", "padding row zero", "E", "zeroed slice", "zero at position"),

@@ -44,7 +44,7 @@ def test_integers_are_not_differentiated_and_repeated_ones_add():
     f = custom(lambda table, at: table[at], lambda table, at: (table[at], (table, at)), bwd)
     report = nx.check_vjp(f, normal(5, 3), np.array([0, 2, 1, 2]))
     assert [v.tensor for v in report.verdicts] == ["table"] and not report.ok
-    assert report["table"].kind == "overwritten" and "yours keeps the last of them" in report["table"].text
+    assert report["table"].kind == "repeated index" and "yours keeps the last of them" in report["table"].text
 
 
 def test_conditions_are_met_both_ways_also_under_jit():
