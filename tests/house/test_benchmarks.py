@@ -60,6 +60,7 @@ def test_nothing_is_timed_when_the_gradients_differ(monkeypatch):
         steps.compare("softmax", *programs.softmax_regression(), (5, 3), 7, 3, None)
 
 
+@pytest.mark.slow
 def test_the_quick_run_measures_everything(tmp_path):
     rows = steps.measure(quick=True) + depth.measure(quick=True)
     measures = {row.measure for row in rows}

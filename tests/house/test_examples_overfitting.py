@@ -6,6 +6,7 @@ from test_examples_networks import drawn
 pytest.importorskip("sklearn")
 
 
+@pytest.mark.slow
 def test_cures_of_overfitting(script, tmp_path, capsys):
     found = script("overfitting")(str(tmp_path), epochs=40)
     none = found.pop("none")

@@ -92,7 +92,7 @@ def exchanged(tensor, a, b):
     "name, mistake",
     [
         pytest.param("conv2d_1_kernel", negated, id="sign", marks=pytest.mark.slow),
-        pytest.param("conv2d_2_kernel", shifted("h2", 2), id="offset"),
+        pytest.param("conv2d_2_kernel", shifted("h2", 2), id="offset", marks=pytest.mark.slow),
         pytest.param("conv2d_1_kernel", shifted("x", 1), id="offset of the first", marks=pytest.mark.slow),
         pytest.param("conv2d_1_kernel", exchanged("x", 1, 2), id="rows for columns", marks=pytest.mark.slow),
     ],

@@ -32,7 +32,13 @@ def test_every_function_is_emitted(name):
     x, y = dv.tensor("x", b), dv.tensor("y", b)
     f = getattr(nodes, name, None) or getattr(sympy, name)
     low = (1.2 + x[b] ** 2) if name in ("acosh", "log") else x[b] / (1 + x[b] ** 2)
-    body = f(1, 1 + low**2) if name == "polygamma" else f(low, y[b]) if name in ("maximum", "minimum", "logaddexp") else f(low)
+    body = (
+        f(1, 1 + low**2)
+        if name == "polygamma"
+        else f(low, y[b])
+        if name in ("maximum", "minimum", "logaddexp")
+        else f(low)
+    )
     loss = dv.define("loss", (), dv.Sum(body * x[b], b))
     check(dv.backprop(loss, wrt=[x]))
 
