@@ -155,7 +155,10 @@ def pair(layer, loss):
     model = alone(make(), shape)
     d = model.backprop(loss)
     assert d.check().proved, (layer, loss)
-    report = nx.verify(nx.compile(d), dtypes=("float64",))
+    unmet = (
+        ["loss_in[b] <= 0"] if (layer, loss) == ("rbf", "categorical_hinge") else []
+    )  # bumps are from 0 to 1: never below
+    report = nx.verify(nx.compile(d), dtypes=("float64",), allow_unseen=unmet)
     assert report.ok and report.forward.startswith("jax.nn reference"), (layer, loss, report)
 
 

@@ -15,7 +15,7 @@ CASES = [  # function, mistake, gradient it shows in, kind, a phrase of the expl
     ("group_norm", "ddof 1", "x", "another size", "yours fits 1/(D_2*T - 1)"),
     ("group_norm", "positions only", "x", "unexplained", ""),
     ("rope", "turned forward", "x", "sign of a term", "has the wrong sign"),
-    ("rope", "second half negated", "x", "sign of a term", "has the wrong sign"),
+    ("rope", "second half negated", "x", "wrong slice", "the sign is wrong at positions"),
     ("causal_attention", "no mask", "v", "missing condition", "the condition b >= b' is missing"),
     ("causal_attention", "row sums left out", "q", "missing term", "the term dp_lse[b] p[b,b'] is missing"),
     ("swiglu", "product rule cut", "x", "missing term", "the term dy[b,j] u[b,j] sigmoid(a[b,j]) is missing"),
