@@ -205,11 +205,6 @@ class Checker:
             return f"too large for an exact evaluation, since even the smallest telling sizes found are {chosen}"
         return "its fixed sizes are too large for an exact evaluation; make them symbolic (names instead of numbers)"
 
-    @property
-    def target(self) -> str:
-        """The name of the tensor that is differentiated."""
-        return self.d.source.outputs[0].name
-
     def target_adjoint(self, case: Case) -> list[Element]:
         """The adjoint of the target itself: 1 for a loss, the cotangent of a vjp."""
         return [case.field.one] if self.d.seed is None else case.array(self.d.seed).data

@@ -25,8 +25,6 @@ class Checked(Protocol):
     linear: frozenset[str]
     cases: Cases
 
-    @property
-    def target(self) -> str: ...
     def truth(
         self, case: Case, y: Tensor, directions: Directions | None = None, second: Directions | None = None
     ) -> Sequence[Element]: ...
