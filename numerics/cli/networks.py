@@ -86,7 +86,7 @@ def _convolutional(data: DataSet, name: str) -> Model:
 
 
 def _own(kind: str) -> Model:
-    from .subject import network
+    from numerics.subject.find import network
 
     try:
         return network(kind)

@@ -13,9 +13,9 @@ from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.show.document.options import Choices, read_options
 from derive.show.latex import equation_latex
+from numerics.subject.find import find
 
 from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, write, write_json
-from .subject import find
 
 
 class Format(StrEnum):

@@ -1,7 +1,7 @@
 """Nothing that is altered passes: equations of the program, steps, facts and results of every kind of derivation.
 
-By default a sample of the mutants of some, with ``-m slow`` a larger one of each.  (All of them, fifty thousand checks, take more
-than two hours: ``make mutants`` draws as many as it is told.)
+By default a sample of the mutants of some, with ``-m slow`` a larger one of each.  (All of them, fifty thousand checks,
+take more than two hours: ``make mutants`` draws as many as it is told.)
 """
 
 import random
