@@ -20,6 +20,8 @@ from derive.networks.examples.networks import NETWORKS
 from derive.networks.losses import LOSSES
 from derive.networks.model import Model
 
+from .userfile import object_from_file
+
 LOSS = "sparse_softmax_cross_entropy"
 FORMULA = re.compile(r"[-+*/^'()=\s]")
 
@@ -108,8 +110,6 @@ def network(source: str) -> Model:
 
 
 def _object(source: str):
-    from .userfile import object_from_file
-
     return object_from_file(source, "MODEL")
 
 
