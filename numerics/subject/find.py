@@ -19,6 +19,7 @@ from derive.networks.examples import SUFFIXES, load, model, names
 from derive.networks.examples.networks import NETWORKS
 from derive.networks.losses import LOSSES
 from derive.networks.model import Model
+from derive.program.ingest import ingest
 
 from .userfile import object_from_file
 
@@ -202,8 +203,6 @@ def _from_formula(source: str, wrt) -> Subject:
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
-    from derive.program.ingest import ingest
-
     return ingest([t]).inputs
 
 
