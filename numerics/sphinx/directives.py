@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -105,16 +106,16 @@ class DerivationDirective(Subjected):
         for option in ("notation", "adjoint"):
             if option in self.options:
                 choices[option] = self.options[option]  # type: ignore[literal-required]
-        blocks = outline(of.derivation, read_options(choices))
+        shown: Sequence[B.Block] = outline(of.derivation, read_options(choices))
         if "results" in self.options:
-            blocks = _results(blocks)
+            shown = _results(shown)
         drawn = Nodes(self.options.get("name", of.derivation.name), self.state.document.ids)
-        made = drawn.blocks(blocks)
+        made = drawn.blocks(shown)
         self.numbered(drawn)
         return [nodes.container("", *made, classes=["derivation"])]
 
 
-def _results(blocks: list[B.Block]) -> list[B.Block]:
+def _results(blocks: Sequence[B.Block]) -> Sequence[B.Block]:
     """The displays that are set off as results, without the way to them."""
     found = [b for b in blocks if isinstance(b, B.Equations) and b.boxed]
     return found or [b for b in blocks if isinstance(b, B.Equations)][-1:]
