@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
+from derive.language import printing
 from derive.program.derived import Derived
+from derive.program.program import Equation, Step
 from derive.show.document.format import Format
 from derive.show.document.graph import Graph
 from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.document.svg import svg
+from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.mathml import clean, math, render
 
 from .document import blocks as B
@@ -111,6 +114,26 @@ def blocks_article(blocks: Sequence[B.Block]) -> str:
 
 def _anchor(label: str) -> str:
     return "eq-" + label.replace("′", "-as-defined")
+
+
+@printing.html.register(Step)
+def step_html(step: Step) -> str:
+    """A step: its rule and why, and the equations before and after."""
+    lines = [*step.before, step.after]
+    rows = "".join(
+        f'<tr><td class="lhs">{word}</td><td class="rhs">{math(_equation(e), display=True)}</td></tr>'
+        for word, e in zip(["before"] * len(step.before) + ["after"], lines, strict=True)
+    )
+    why = "; ".join((step.why, *step.facts))
+    return (
+        f'<div><style>{STYLE}</style><article class="derivation"><p><b>Step {step.id}</b> {clean(step.rule)}: '
+        f'{clean(why)}</p><div class="eqs"><table><tbody>{rows}</tbody></table></div></article></div>'
+    )
+
+
+def _equation(eq: Equation) -> str:
+    lhs, rhs = equation_layout(eq, None)
+    return f"{render(lhs)}<mo>=</mo>{render(rhs)}"
 
 
 class _Page(Format):
