@@ -1,4 +1,5 @@
-"""HTML: one page that needs nothing but itself.  Mathematics is MathML and the drawing is SVG; no script, no network.
+"""HTML: one page that needs nothing but itself.  Mathematics is MathML in a font that the page carries, the drawing is
+SVG; no script, no network.
 
 ``derivation_fragment`` is the same without the page around it, for notebooks; its style applies to itself only.
 """
@@ -17,6 +18,7 @@ from derive.show.document.svg import svg
 from derive.show.formulas.mathml import clean, math, render
 
 from .document import blocks as B
+from .font import font_face, notebook_font
 from .formulas import layout as L
 
 STYLE = """
@@ -31,7 +33,7 @@ STYLE = """
 .derivation .bar { border-top: .055em solid; padding-top: .08em; }
 .derivation p { margin: .6rem 0; } .derivation ul { margin: .5rem 0; padding-left: 1.3rem; }
 .derivation code { font: .86em ui-monospace, "DejaVu Sans Mono", monospace; }
-.derivation math { font-size: 1.04em; font-family: "STIX Two Math", "Latin Modern Math", "Cambria Math", math; }
+.derivation math { font-size: 1.04em; font-family: "Derive Math", "STIX Two Math", "Cambria Math", math; }
 .derivation .eqs { margin: .5rem 0 1rem; overflow-x: auto; overflow-y: hidden; }
 .derivation .eqs table { border-collapse: collapse; width: 100%; }
 .derivation .eqs td { padding: .28rem 0; vertical-align: baseline; white-space: nowrap; border: 0; background: none; }
@@ -85,7 +87,7 @@ def blocks_html(blocks: Sequence[B.Block]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml">\n<head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{clean(title)}</title>\n<style>{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
+        f"<title>{clean(title)}</title>\n<style>{font_face()}{PAGE_STYLE}{STYLE}</style></head>\n<body>\n"
         f"{_article(blocks)}\n</body>\n</html>\n"
     )
 
@@ -97,7 +99,7 @@ def derivation_fragment(d: Derived, **options: Unpack[Choices]) -> str:
 
 def blocks_fragment(blocks: Sequence[B.Block]) -> str:
     """Any list of blocks as one element."""
-    return f"<div><style>{STYLE}</style>\n{_article(blocks)}</div>"
+    return f"<div><style>{notebook_font()}{STYLE}</style>\n{_article(blocks)}</div>"
 
 
 def _article(blocks: Sequence[B.Block]) -> str:
