@@ -12,6 +12,7 @@ from derive.program.derived import Derived
 from derive.show.formulas.layout import Fence, Name, Node, Ones, Transposed, children
 from derive.show.formulas.matrix import matrix_layout
 
+from .argument import argument
 from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
 from .formulas import Formulas
@@ -28,8 +29,7 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
-    told = chapters(f)
-    derivation = [*([Heading(2, "The derivation"), *told] if told else []), *_result(f)]
+    derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
@@ -365,7 +365,13 @@ def _evidence(f: Formulas) -> list[Block]:
     for v in steps.values():
         counts[str(v)] = counts.get(str(v), 0) + 1
     rows += [((f"{n} of {len(steps)} steps",), ("step",), (verdict,)) for verdict, n in counts.items()]
-    lost = [f"Step {k}: {v}" for k, v in steps.items() if str(v) != "proved"]
+    told = argument(f.d)
+    rules = {s.id: s for s in f.d.steps}
+    lost = [
+        f"Step {told.number(k)}, {rules[k].rule} of {rules[k].target}: {v}"
+        for k, v in steps.items()
+        if str(v) != "proved"
+    ]
     return [
         *head,
         Para(

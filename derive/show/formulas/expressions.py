@@ -34,6 +34,7 @@ from .layout import (
     Inverted,
     Letter,
     Logic,
+    Member,
     Node,
     Num,
     Partial,
@@ -78,7 +79,8 @@ def expression(e: Basic, names: Namer | None = None) -> Node:
     """The layout of an expression that stands alone; its free indices keep their letters."""
     e = sympy.sympify(e, strict=True)
     free = [s for s in e.free_symbols if isinstance(s, Index)]
-    return layout(e, Context(open_scope(free).reserve(scalar_names(e)), names or Namer()))
+    names = names or Namer()
+    return layout(e, Context(open_scope(free, names.letters).reserve(scalar_names(e)), names))
 
 
 def scalar_names(e: Basic) -> set[str]:
@@ -174,12 +176,20 @@ def _function(e: Expr, ctx: Context) -> Node:
 
 def read(r: Read, ctx: Context) -> Node:
     """One element of a tensor."""
-    name, idx = ctx.names.name(r.tensor), tuple(layout(sympy.expand(i), ctx) for i in r.idx)
+    name, idx = ctx.names.name(r.tensor), tuple(_place(r, n, ctx) for n in range(len(r.idx)))
     element = Element(name, idx) if idx else name
     if not ctx.names.is_partial(r.tensor):
         return element
     primal = replace(name, mark="")
     return Partial(ctx.names.loss_name(), Element(primal, idx) if idx else primal, element)
+
+
+def _place(r: Read, axis: int, ctx: Context) -> Node:
+    """One index of a read; the element of an axis whose elements have letters is shown by its letter."""
+    i = sympy.expand(r.idx[axis])
+    if i.is_Integer and 0 <= i < len(letters := ctx.names.members(r.tensor, axis)):
+        return Member(int(i), letters[int(i)])
+    return layout(i, ctx)
 
 
 def number(value: Expr) -> Node:
