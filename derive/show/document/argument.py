@@ -32,6 +32,8 @@ MAIN = frozenset(
         "declared fact",
         "known sum",
         "hoist",
+        "definition",
+        "named values",
     }
 )
 OPENING = ("seed", "chain rule", "forward rule")

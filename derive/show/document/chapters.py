@@ -168,7 +168,10 @@ def _display(f: Formulas, t: Told) -> list[Line]:
     formal = f.chain_rule(first) if first.claim == "transpose" else None
     shown: list[Node] = [formal] if formal is not None else []
     after_contraction = [s for s in t.steps if s.rule == CONTRACTION.name or (formal is None)]
-    forms = [*(after_contraction[:1] or t.steps[:1]), *(s for s in t.steps if s.rule != CONTRACTION.name and s != first)]
+    forms = [
+        *(after_contraction[:1] or t.steps[:1]),
+        *(s for s in t.steps if s.rule != CONTRACTION.name and s != first),
+    ]
     for s in forms:
         rhs = f.sides(s.after)[1]
         if _only_ones(f, s) and len(shown) > 1:
@@ -176,9 +179,7 @@ def _display(f: Formulas, t: Told) -> list[Line]:
         if not shown or shown[-1] != rhs:
             shown.append(rhs)
     label = f.label(t.steps[-1].after)
-    return [
-        Line(lhs if n == 0 else None, rhs, label if n == len(shown) - 1 else "") for n, rhs in enumerate(shown)
-    ]
+    return [Line(lhs if n == 0 else None, rhs, label if n == len(shown) - 1 else "") for n, rhs in enumerate(shown)]
 
 
 def _safe(f: Formulas, told: Sequence[Told]) -> list[Block]:

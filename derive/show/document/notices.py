@@ -92,7 +92,11 @@ def _weights(f: Formulas, eq: Equation) -> Sentence:
         return ()
     if len(inner.idx) < len(outer.idx):
         inner, outer = outer, inner
-    if f.adjoint_name(inner.tensor.name) is None or not set(outer.idx) < set(inner.idx) or set(outer.idx) == set(eq.idx):
+    if (
+        f.adjoint_name(inner.tensor.name) is None
+        or not set(outer.idx) < set(inner.idx)
+        or set(outer.idx) == set(eq.idx)
+    ):
         return ()
     summed = f.d.program.equation(outer.tensor)
     inside = {r.tensor for r in summed.reads()} if summed is not None else set()
@@ -186,7 +190,11 @@ def _residual(f: Formulas, eq: Equation) -> Sentence:
     bare = [t for t in eq.terms if isinstance(t.bare(), Read) and t.fac[0].idx == eq.idx]
     if len(eq.terms) < 2 or len(bare) != 1 or f.adjoint_name(bare[0].fac[0].tensor.name) is None:
         return ()
-    return ("The shortcut hands on ", f.names.name(bare[0].fac[0].tensor), " unchanged, beside what comes through the layer.")
+    return (
+        "The shortcut hands on ",
+        f.names.name(bare[0].fac[0].tensor),
+        " unchanged, beside what comes through the layer.",
+    )
 
 
 def _weight(f: Formulas, eq: Equation) -> Sentence:
@@ -204,7 +212,13 @@ def _weight(f: Formulas, eq: Equation) -> Sentence:
         if not others:
             return ("What was added everywhere gathers ", a, " from everywhere.")
         if len(others) == 1 and others[0].tensor.name not in {t.name for t in f.d.wrt}:
-            return ("Each weight gets what went in, ", f.names.name(others[0].tensor), ", times what comes back, ", a, ".")
+            return (
+                "Each weight gets what went in, ",
+                f.names.name(others[0].tensor),
+                ", times what comes back, ",
+                a,
+                ".",
+            )
         return ()
     if len(others) == 1 and others[0].tensor in f.d.wrt and len(others[0].idx) > 1:
         return (a, " goes back through the same weights, summed over what came out instead of what went in.")
@@ -231,7 +245,9 @@ def _square(f: Formulas, eq: Equation) -> Sentence:
     primal = f.adjoint_name(eq.name)
     slopes = [h for h in eq.terms[0].fac if isinstance(h, Add) or isinstance(h, Pow) and isinstance(h.base, Add)]
     values = [t for t in reads if f.adjoint_name(t.name) is None and t.name != primal]
-    consumer = [t for t in values if (e := f.d.source.equation(t)) is not None and primal in {x.name for x in e.tensors()}]
+    consumer = [
+        t for t in values if (e := f.d.source.equation(t)) is not None and primal in {x.name for x in e.tensors()}
+    ]
     if not slopes or len(consumer) != 1:
         return ()
     return ("The slope is written with ", f.names.name(consumer[0]), ", which is known already.")

@@ -20,7 +20,7 @@ from sympy import Expr, Integer
 from derive.language.index import Index, same_size
 from derive.program.program import Equation, Program
 
-from .names import GREEK, Symbol, is_narrow, symbol
+from .names import Symbol, is_narrow, symbol
 
 # what a parameter's role is written as
 ROLES: Mapping[str, tuple[str, ...]] = {
