@@ -51,6 +51,6 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = "derive"
-html_static_path = ["_static"]
+html_static_path = ["_static", "../derive/show/math.woff2"]
 html_show_sphinx = False
 html_copy_source = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 
 from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
@@ -12,9 +14,18 @@ from derive.show.formulas.expressions import read
 from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
+from derive.show.formulas.symbols import Symbols, members, own_letters
 
 from .blocks import Line, Part, Sentence
 from .options import Options
+
+
+def _alphabet() -> Iterator[str]:
+    """``a``, ``b``, ..., ``z``, ``aa``, ``ab``, ..."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for length in itertools.count(1):
+        for combination in itertools.product(letters, repeat=length):
+            yield "".join(combination)
 
 
 class Formulas:
@@ -26,13 +37,20 @@ class Formulas:
         if d.seed is not None:
             adjoints.pop(d.seed.name, None)
         self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
-        for e in (*d.source.equations, *d.program.equations, *(s.after for s in d.steps)):
+        told = (*d.source.equations, *d.program.equations, *(s.after for s in d.steps))
+        for e in told:
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
-        self.adjoints = frozenset(adjoints)
-        if d.kind not in ("backprop", "vjp"):  # of second order: one bar could not say of what it is the derivative
+        self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
+        gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
+        self._letters = dict(zip(gone, _alphabet(), strict=False))
+        if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
             adjoints = {}
-        self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
+        self.symbols = Symbols((d.source, d.program), made, adjoints)
+        self.symbols.choose(self.tensors)
+        self.names = Namer(
+            adjoints, options.adjoint, d.loss.name, self.symbols.found, own_letters(told), members(d.source.equations)
+        )
         self._shown: dict[Equation, tuple[Node, Node]] = {}
 
     def given(self) -> list[Tensor]:
@@ -54,11 +72,19 @@ class Formulas:
         return self.sides(a) == self.sides(b)
 
     def label(self, eq: Equation) -> str:
-        """The number of an equation, primed where the program computes the same tensor in another way."""
+        """The number of an equation, primed where the program computes the same tensor in another way.
+
+        A definition that the program does without has a letter.
+        """
         final = self.d.program.equation(eq.name)
         if final is None:
-            return ""
+            letter, given = self._letters.get(eq.name, ""), self.d.source.equation(eq.name)
+            return letter if not letter or given is None or self.same(eq, given) else f"{letter}′"
         return str(final.number) if self.same(eq, final) else f"{final.number}′"
+
+    def adjoint_name(self, name: str) -> str | None:
+        """Of what a tensor is the adjoint."""
+        return self._of.get(name)
 
     def line(self, eq: Equation, aside: bool = True) -> Line:
         """An equation with its label, in the notation asked for."""

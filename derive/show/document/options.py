@@ -19,14 +19,15 @@ class Options:
     ----------
     notation : {"both", "index", "matrix"}
         Results in index notation, in matrix notation where there is one, or both.
-    adjoint : {"bar", "partial", "d"}
-        The adjoint of W as :math:`\bar W`, :math:`\partial L/\partial W` or dW.  Plain text always writes dW.
+    adjoint : {"d", "bar", "partial"}
+        The adjoint of W as dW with an upright d, :math:`\overline W` or :math:`\partial L/\partial W`.  Plain text always
+        writes dW.
     example : bool
         Whether to add the worked example.
     """
 
     notation: str = "both"
-    adjoint: str = "bar"
+    adjoint: str = "d"
     example: bool = True
 
     def __post_init__(self) -> None:
