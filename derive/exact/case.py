@@ -100,18 +100,8 @@ class Case:
 
     def written(self, y: Tensor, directions: Directions | None = None, second: Directions | None = None) -> Array:
         """A tensor from its written definition; with directions it is one of dual numbers, as of :meth:`tangent`."""
-        inputs = [t for group in groups([y]) for t in group if t.is_input]
-        if directions is None:
-            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[
-                y.name
-            ]
-        F: Field[Any] = DualField(self.field)
-        arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in inputs}
-        nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if n not in arrays}
-        if second is not None:
-            F = DualField(F)
-            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name)) for t in inputs}
-        return Written(F, self.sizes, arrays, self.linear, nudge).run([y])[y.name]
+        arrays = {t.name: self.array(t) for group in groups([y]) for t in group if t.is_input}
+        return along(self.field, self.sizes, arrays, y, directions, second, self.linear)
 
     def tangent_of(self, e: Equation, moving: Directions, known: Mapping[str, Array]) -> list[Element]:
         """The tangent of the right-hand side of ``e`` when what it reads moves as said and nothing else moves."""
@@ -128,6 +118,28 @@ class Case:
         for u, v in zip(a, b, strict=True):
             out = F.add(out, F.mul(u, v))
         return out
+
+
+def along(
+    field: CaseField,
+    sizes: Mapping[str, int],
+    arrays: Mapping[str, Array],
+    y: Tensor,
+    directions: Directions | None = None,
+    second: Directions | None = None,
+    linear: frozenset[str] = frozenset(),
+) -> Array:
+    """A tensor from its written definition at these inputs; with directions one of dual numbers, with ``second`` nested."""
+    inputs = [t for group in groups([y]) for t in group if t.is_input]
+    if directions is None:
+        return Written(field, sizes, {t.name: arrays[t.name] for t in inputs}, linear).run([y])[y.name]
+    F: Field[Any] = DualField(field)
+    moving = {t.name: _dual(arrays[t.name], t, directions.get(t.name)) for t in inputs}
+    nudge = {n: [(field.zero, m) for m in d] for n, d in directions.items() if n not in moving}
+    if second is not None:
+        F = DualField(F)
+        moving = {t.name: _dual_again(moving[t.name], t, second.get(t.name)) for t in inputs}
+    return Written(F, sizes, moving, linear, nudge).run([y])[y.name]
 
 
 def _dual(array: Array, t: Tensor, moving: Sequence[Element] | None) -> Array:
