@@ -20,11 +20,14 @@ from numerics.errors import NumericsError
 
 
 class SizeDecides(NumericsError):
-    """What a trace does depends on the number that a size is; the sizes named are to be bound to their numbers."""
+    """What a trace does depends on the number that a size is; the sizes named are to be bound to their numbers.
 
-    def __init__(self, sizes: Sequence[Size], why: str):
+    ``empty``: it fails at another length, or leaves nothing.
+    """
+
+    def __init__(self, sizes: Sequence[Size], why: str, empty: bool = False):
         super().__init__(why)
-        self.sizes = tuple(sizes)
+        self.sizes, self.empty = tuple(sizes), empty
 
 
 class SizesEqual(NumericsError):
@@ -59,7 +62,9 @@ class Sizes:
             if found is not None and self.fits(found, values, tolerance):
                 return found
         raise SizeDecides(
-            moved or self.names, f"a number that is {first} here and {values[-1]} at other sizes is no formula of them"
+            moved or self.names,
+            f"a number that is {first} here and {values[-1]} at other sizes is no formula of them",
+            any(v == 0 for v in values),
         )
 
     def fits(self, formula: Expr, values: Sequence[float], tolerance: float) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
-from .aten import losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows enter the table
+from .aten import embeddings, images, losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
 
@@ -93,6 +93,8 @@ class Graph:
             if kind is None and spec.kind != InputKind.USER_INPUT:
                 raise UnsupportedError(f"nx.from_torch: the module reads a {spec.kind.name.lower()}; accepted: tensors")
             value = self.program.constants.get(spec.target) if kind == "constant" else None
+            if kind in ("parameter", "buffer"):
+                value = self.program.state_dict.get(spec.target, self.program.constants.get(spec.target))
             out.append(Given(kind or "argument", spec.arg.name, (spec.target or "").removeprefix("module."), value))
         return out
 
@@ -153,8 +155,17 @@ class Graph:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
+    def returned(self, arguments: Sequence[Any]) -> Any:
+        """What the module returns of its arguments, in its structure, its parameters and buffers as they are."""
+        places = iter(arguments)
+        values = {g.node: next(places) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given}
+        return self._torch.utils._pytree.tree_unflatten(self._run(values), self.program.call_spec.out_spec)
+
     def run(self, values: Mapping[str, Any]) -> list[Any]:
         """What the module returns, one for each tensor, of the values by the name of their node."""
+        return [x for x in self._run(values) if hasattr(x, "dtype")]
+
+    def _run(self, values: Mapping[str, Any]) -> list[Any]:
         env: dict[Any, Any] = {}
         for node in self.nodes:
             if node.op == "placeholder":
@@ -162,8 +173,8 @@ class Graph:
             elif node.op == "get_attr":
                 env[node] = getattr(self.program.graph_module, node.target, None)
             elif node.op == "output":
-                outs = self._value(env, node.args[0])
-                return [x for x in outs if hasattr(x, "dtype")]
+                outs: list[Any] = self._value(env, node.args[0])
+                return outs
             elif node.op == "call_function" and not (_writes(node) and not node.users):
                 with standing(self.frames[node]):
                     env[node] = self._call(node, env)
@@ -187,6 +198,8 @@ class Graph:
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
         if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
             args[1] = None  # zeros of the hidden size, which the weights say
+        if base == "embedding_bag" and (length := _stride(node.args[2])) is not None:
+            args[2] = self._value(env, length)  # bags of one length
         if base in _OF_DTYPE:
             kwargs["dtype"] = self._dtype(node.meta["val"].dtype)
         if base in ("cross_entropy_loss", "nll_loss_nd", "nll_loss", "nll_loss2d"):
@@ -291,6 +304,12 @@ def _is_zero(states: Any) -> bool:
     """Whether the states before the start are made as zeros."""
     each = states if isinstance(states, list | tuple) else [states]
     return all(_base(n) == "zeros" for n in each)
+
+
+def _stride(offsets: Any) -> Any:
+    """The step of ``arange(0, end, step)``; None for other offsets."""
+    found = _name(offsets) == "arange.start_step" and offsets.args[0] == 0 and len(offsets.args) > 2
+    return offsets.args[2] if found else None
 
 
 def _is_own(node: Any) -> bool:
