@@ -55,7 +55,7 @@ def network(sizes: tuple[int, int], length: int, width: int, heads: int, depth: 
     source = dv.Input((length,), name="source", dtype="int", below=sizes[0])
     there = dv.Input((length,), name="there", dtype="int", below=2)
     target = dv.Input((length,), name="target", dtype="int", below=sizes[1])
-    h = L.SinusoidalPositions()(L.Embedding(sizes[0], width)(source))
+    h = L.PositionalEmbedding(length)(L.Embedding(sizes[0], width)(source))
     memory = L.LayerNorm()(L.Stack(L.TransformerBlock(heads, dropout=dropout), depth)([h, there]))
     words = L.Embedding(sizes[1], width)
     h = L.PositionalEmbedding(length)(words(target))
