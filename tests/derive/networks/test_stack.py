@@ -166,3 +166,23 @@ def test_a_layer_of_your_own_is_saved_by_its_name_and_never_imported():
 def test_48_blocks_with_layer_norms_are_proved():
     evidence = gpt(48).backprop("sparse_softmax_cross_entropy").check()
     assert evidence.proved and evidence.seconds < 60  # 9 s on a machine of its own
+
+
+def test_a_stack_reads_what_another_stack_made():
+    """An encoder and a decoder: the memory is the last step of one recurrence over depth, and an input to the other."""
+    x, y = dv.Input((3, 4), name="x"), dv.Input((2, 4), name="y")
+    memory = L.LayerNorm()(L.Stack(L.TransformerBlock(2), 2)(x))
+    model = dv.Model([x, y], L.Stack(L.TransformerBlock(2, cross=True, causal=True), 2)([y, memory]))
+    d = model.backprop("mean_squared_error")
+    assert d.check().ok and nx.verify(nx.compile(d, sizes=model.sizes), dtypes=("float64",)).ok
+
+
+def test_a_function_is_a_layer_of_several_symbols():
+    def product(given, new):
+        x, y = given
+        new.same(x.axes[1], y.axes[1], "product")
+        return new.define("h", x.letters, x[x.letters] * y[x.letters])
+
+    a, b = dv.Input((3,), name="a"), dv.Input((3,), name="b")
+    model = dv.Model([a, b], L.Function(product)([L.Dense(3)(a), b]))
+    assert model.backprop("mean_squared_error").check().proved
