@@ -1,8 +1,11 @@
 """The playground: what it asks of the library, and the page itself in headless Chromium."""
 
+import fcntl
 import json
+import os
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import bridge  # noqa: E402
 import build  # noqa: E402
+import packages  # noqa: E402
 
 SOFTMAX = build.plain((build.ROOT / "derive/networks/examples/softmax_regression.dv").read_text(encoding="utf-8"))
 NETWORK = {
@@ -100,7 +104,6 @@ def test_pages_are_built_without_it_where_it_cannot_be_made(missing, tmp_path, m
         if build.shutil.which("npm") is None:
             pytest.skip("there is no npm")
         monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
-        monkeypatch.setattr(build, "PYODIDE", ("pyodide", "0.0.0-none", "0"))
         monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
         monkeypatch.setattr(build.shutil, "which", lambda name: f"/usr/bin/{name}")
     else:
@@ -110,6 +113,17 @@ def test_pages_are_built_without_it_where_it_cannot_be_made(missing, tmp_path, m
     playground.write(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=out, srcdir=tmp_path))
     said = (tmp_path / "generated" / "playground_link.md").read_text(encoding="utf-8")
     assert "left out" in said and "href" not in said and not out.exists()
+
+
+def test_a_program_that_does_not_end_is_killed_at_its_limit(tmp_path):
+    began, mark = time.monotonic(), tmp_path / "still here"
+    with pytest.raises(packages.Unavailable, match=r"no answer within 1 seconds"):
+        packages.run(["sh", "-c", f"(sleep 3; touch '{mark}') & wait"], 1)
+    assert time.monotonic() - began < 3
+    time.sleep(max(0.0, 3.5 - (time.monotonic() - began)))
+    assert not mark.exists()  # what it had started is killed with it
+    with pytest.raises(packages.Unavailable, match="sh -c .*: it is not there"):
+        packages.run(["sh", "-c", "echo it is not there >&2; exit 3"])
 
 
 def test_policy_forbids_other_hosts_and_strings_as_code():
@@ -124,16 +138,31 @@ def test_policy_forbids_other_hosts_and_strings_as_code():
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the page, made once for all workers: the others wait for the first, and are told if it failed."""
     if browser.CHROMIUM is None:
         pytest.skip("there is no Chromium")
-    site = tmp_path_factory.mktemp("site") / "some" / "prefix"
-    try:
-        build.build(site)
-    except build.Unavailable as reason:
-        pytest.skip(f"the playground cannot be made here: {reason}")
-    server = build.server(site.parents[1])
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "playground.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made, why = shared / "site", shared / "playground.why"
+        if not made.exists() and not why.exists():
+            part = shared / "site.part"
+            try:
+                build.build(part / "some" / "prefix")
+                part.rename(made)
+            except build.Unavailable as reason:
+                why.write_text(str(reason), encoding="utf-8")
+        if why.exists():
+            pytest.skip(f"the playground cannot be made here: {why.read_text(encoding='utf-8')}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    server = build.server(site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/some/prefix/"
     server.shutdown()
@@ -156,7 +185,7 @@ def page(address, tmp_path):
 @pytest.mark.slow
 def test_formula_typed_and_read(page):
     page.click("#way-formula")
-    page.fill("#formula textarea", "x'*A*x")
+    page.type("#formula", "x'*A*x")
     page.fill("#by", "x")
     page.until("document.querySelector('#answers').innerText.includes(`(A + A')x`)")
     page.click("#hessian")
@@ -165,12 +194,13 @@ def test_formula_typed_and_read(page):
 
 @pytest.mark.slow
 def test_wrong_definition_is_marked_and_mended(page):
-    page.fill("#definitions textarea", "x: float[b, i]\ny[b] = sum[i](x[b, i]*w[i])")
+    page.type("#definitions", "x: float[b, i]\ny[b] = sum[i](x[b, i]*w[i])")
     page.until("!document.querySelector('#problem').hidden")
     assert "unknown tensor 'w'" in page.text("#problem")
-    assert page.run("document.querySelector('#definitions .numbers .wrong').textContent") == "2"
-    assert page.run("document.querySelector('#definitions mark').textContent") == "w"
-    page.fill("#definitions textarea", "w: float[i]\nloss = sum[i](w[i]^4)")
+    inside = "document.querySelector('#definitions').shadowRoot"
+    assert page.run(f"{inside}.querySelector('.cm-lintRange-error').textContent") == "w"
+    assert page.run(f"{inside}.querySelectorAll('.cm-gutter-lint .cm-lint-marker-error').length") == 1
+    page.type("#definitions", "w: float[i]\nloss = sum[i](w[i]^4)")
     page.until("document.querySelector('#problem').hidden")
     page.click("#tab-program")
     assert "w ** 3" in page.text("#code")
@@ -249,13 +279,13 @@ def test_keys_alone_choose_a_way_in_and_a_view(page):
 @pytest.mark.slow
 def test_stopping_leaves_the_page_alive(page):
     deep = "w: float[i]\n" + "\n".join(f"h{n}[i] = tanh({f'h{n - 1}' if n else 'w'}[i])" for n in range(300))
-    page.fill("#definitions textarea", deep + "\nloss = sum[i](h299[i])")
+    page.type("#definitions", deep + "\nloss = sum[i](h299[i])")
     page.until("document.body.dataset.engine === 'working'")
     page.click("#stop")
     page.until("!document.querySelector('#problem').hidden")
     assert "stopped" in page.text("#problem")
     page.until("document.body.dataset.engine === 'ready'")
-    page.fill("#definitions textarea", "w: float[i]\nloss = sum[i](w[i]^2)")
+    page.type("#definitions", "w: float[i]\nloss = sum[i](w[i]^2)")
     page.until("document.querySelector('#problem').hidden && document.body.dataset.done === 'shown'")
 
 
