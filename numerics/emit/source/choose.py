@@ -19,7 +19,7 @@ from .scope import Scope
 
 ACCEPTED = {
     "convolution": ("conv", "rows", "patches", "windows"),
-    "kernel-gradient": ("rows", "taps", "patches", "conv", "windows"),
+    "kernel-gradient": ("blocks", "rows", "taps", "patches", "conv", "windows"),
     "input-gradient": ("conv", "windows"),
     "depthwise": ("shifts", "windows"),
     "groups": ("split", "windows"),
@@ -80,9 +80,14 @@ def choose(scope: Scope, pattern: str, ins: Iterable[Index] = (), along: Sequenc
     return name
 
 
+OWN = "XLA's own convolution, which the outermost jit keeps by kern.compiler_options"
+
+
 def _convolution(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend == "cpu" and ins.is_Integer and ins <= FEW:
         return "patches", f"{ins} input channel{'s' if ins > 1 else ''}: the window's patches are one matrix product"
+    if scope.own_convolutions:
+        return "conv", OWN
     if scope.backend == "cpu" and rows.is_Integer and rows <= SMALL:
         return (
             "rows",
@@ -96,7 +101,11 @@ def _kernel_gradient(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
         return "conv", f"the backend's convolution is best on {scope.backend}"
     if ins.is_Integer and ins <= FEW:
         return "patches", "the same patches as forward, in one matrix product"
-    return "rows", "one matrix product for each row of taps; XLA's own convolution over the batch is slow on a CPU"
+    if scope.own_convolutions:
+        return "conv", OWN
+    if rows.is_Integer and rows <= SMALL:
+        return "rows", "one matrix product for each row of taps; a convolution over the batch is slow on a CPU"
+    return "blocks", "products of the patches of 8 images, added up; a convolution over the batch is slow on a CPU"
 
 
 def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
