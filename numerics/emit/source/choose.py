@@ -114,6 +114,14 @@ def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
     )
 
 
+def _total(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
+    if scope.backend != "cpu":
+        return "plain", f"one plain operation is best on {scope.backend}"
+    if scope.own_convolutions and "convolution" in scope.helpers and "depthwise" not in scope.helpers:
+        return "plain", "what a convolution leaves is read once and its product with another is not written out"
+    return "products", "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included"
+
+
 def _row_sums(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend == "cpu" and size.is_Integer and size >= MANY:
         return "products", "sums along rows as matrix-vector products: XLA's own are slower and keep their summands"
@@ -131,11 +139,7 @@ _RULES: dict[str, Rule] = {
     "depthwise": lambda scope, ins, rows: ("shifts", "no sum over channels: shifted multiply-adds"),
     "groups": lambda scope, ins, rows: ("split", "one dense convolution for each group"),
     "pool": lambda scope, ins, rows: ("index", "which tap was first is kept as int8; no window is written out"),
-    "total": _on_cpu(
-        "products",
-        "plain",
-        "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included",
-    ),
+    "total": _total,
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),

@@ -126,12 +126,15 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
 
 def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=None, block=8):
     """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
-    def product_of(x, g):
-        return patches(x, window, g.shape[1:-1], strides, dilation, low).T @ g.reshape(-1, g.shape[-1])
+    def add(sums, pair):
+        x, g = pair
+        met = patches(x, window, g.shape[1:-1], strides, dilation, low)
+        return sums + met.T @ g.reshape(-1, g.shape[-1]), None
+    size = functools.reduce(lambda a, b: a * b, window) * x.shape[-1]
     whole = len(x) - len(x) % block
-    blocks = [a[:whole].reshape(-1, block, *a.shape[1:]) for a in (x, g)]
-    sums, _ = lax.scan(lambda sums, pair: (sums + product_of(*pair), None), product_of(x[whole:], g[whole:]), tuple(blocks))
-    return sums.reshape(*window, -1, g.shape[-1])
+    blocks = tuple(a[:whole].reshape(-1, block, *a.shape[1:]) for a in (x, g))
+    sums, _ = lax.scan(add, jnp.zeros((size, g.shape[-1]), x.dtype), blocks)
+    return add(sums, (x[whole:], g[whole:]))[0].reshape(*window, -1, g.shape[-1])
 
 
 def patches(x, window, out, strides=None, dilation=None, low=None):
