@@ -28,6 +28,8 @@ class Request:
         As given; and the one that is written, which in the structured form returns the compact arrays of a Hessian.
     sizes : dict of Size to int
         Fixed in the source.
+    own_convolutions : bool
+        Whether XLA's own convolutions are what a convolution of the module becomes on a CPU, and not its library's.
     layout : dict, optional
         In the structured form, the parts of each block of the Hessian.
     """
@@ -40,6 +42,7 @@ class Request:
     patterns: Mapping[str, str] | None = None
     checkpoint_every: int | None = None
     backend: str = "cpu"
+    own_convolutions: bool = False
     layout: dict[tuple[str, str], tuple[Part, ...]] | None = field(default=None, repr=False)
 
     @classmethod
@@ -84,6 +87,7 @@ class Request:
             self.patterns,
             self.checkpoint_every,
             self.backend,
+            self.own_convolutions,
         )
 
 

@@ -16,6 +16,7 @@ import linecache
 import os
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from numerics.emit.request import Request
 from numerics.emit.source.asked import only_outputs
 
 from . import inputs as checks
+from . import xla
 from .custom_vjp import custom_vjp
 from .memory import check_results
 
@@ -56,12 +58,18 @@ class Kernel:
         What was written, with its tree.
     checked : str
         What :func:`numerics.compile` compared of the module with its equations, or why it did not.
+    compiler_options : dict
+        What XLA runs this program faster with, for the outermost ``jax.jit(step, compiler_options=...)``; empty where there
+        is nothing to be set.  Compile with ``xla=True`` where they are passed.
     evidence : dict or None
         Set by ``nx.verify``; saved beside the source.
     """
 
     def __init__(self, request: Request) -> None:
         made, written = request.module(), request.written
+        if request.own_convolutions and xla.options(made.source, request.backend) is None:
+            request = replace(request, own_convolutions=False)  # no option of this XLA gives them
+            made = request.module()
         self.request, self.derivation, self.module = request, request.derivation, made
         self.inputs, self.choices = made.inputs, made.choices
         self.sizes = {s.name: n for s, n in request.sizes.items()}
@@ -73,6 +81,7 @@ class Kernel:
         self._unneeded -= {t.name for t in made.inputs}
         self._result = _returned(written)
         self.fn = _execute(made)
+        self._run = xla.outermost(self.fn, self.compiler_options) if request.own_convolutions else self.fn
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """By what was compiled, and how; it is compiled again where it is loaded."""
@@ -88,6 +97,10 @@ class Kernel:
         made = self.__copy__()
         made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
         return made
+
+    @functools.cached_property
+    def compiler_options(self) -> dict[str, str]:
+        return xla.options(self.module.source, self.request.backend) or {}
 
     @property
     def source(self) -> str:
@@ -110,7 +123,7 @@ class Kernel:
             self._seen,
             next((a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4),
         )
-        return self._result(self.fn(*given))
+        return self._result(self._run(*given))
 
     def _ordered(self, arrays: dict[str, Any]) -> list[Any]:
         self._seen = checks.check_arrays(

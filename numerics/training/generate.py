@@ -20,6 +20,7 @@ from derive.networks.model import Model
 from numerics.data.sequences import Vocabulary
 from numerics.errors import InputError, NotFiniteError
 from numerics.kernel.compile import compile
+from numerics.kernel.xla import outermost
 
 from .continuing import Drawing, Prompt, check_drawing, check_prompt, ended
 from .programs import PRNG, unfixed
@@ -63,10 +64,10 @@ class Stepper:
         self.steps: Stepwise = stepwise(output, sequence, f"{model.name}_step")
         derivation = self.steps.derivation
         sizes = unfixed(derivation, model.sizes)
-        self.kernel = compile(derivation, sizes=sizes)
+        self.kernel = compile(derivation, sizes=sizes, xla=True)
         last = next(p for p in model.layers if p.output == model.output) if model.layers else None
         self.probabilities = getattr(getattr(last, "layer", None), "gives", "") == "probabilities"
-        self.run = jax.jit(self._run, static_argnames=("greedy", "filtered"))
+        self.run = outermost(self._run, self.kernel.compiler_options, static_argnames=("greedy", "filtered"))
 
     def _zeros(self, t, batch: int):
         shape = [batch if str(a) == "B" else self.model.training.built.number(a) for a in t.axes]

@@ -22,6 +22,7 @@ from derive.language.index import Size
 from derive.networks.model.surgery import resized
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
+from numerics.kernel.xla import outermost
 
 REMEMBERED = 16  # programs of one model for inputs of other sizes
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
@@ -65,7 +66,7 @@ class Programs:
         self.updated = [s for s in model.state.values() if s.layer not in still]
 
     def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes))
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
 
     @functools.cached_property
     def evaluation(self) -> Kernel:
@@ -132,7 +133,7 @@ class Programs:
             params = {**memory.params, **optax.apply_updates(trained, updates)}
             return Memory(params, opt_state, state, carried), loss, {n: outputs[n] for n in watched}
 
-        return jax.jit(step)
+        return outermost(step, self.kernel.compiler_options)
 
     @functools.cached_property
     def measure(self):
@@ -145,7 +146,7 @@ class Programs:
             loss, outputs, *rest = self.evaluation.fn(*[every[n] for n in names])
             return loss, {n: outputs[n] for n in tensors}, rest[0] if rest else {}
 
-        return jax.jit(measure)
+        return outermost(measure, self.evaluation.compiler_options)
 
     @functools.cached_property
     def predict(self):
@@ -162,7 +163,7 @@ class Programs:
             d = model.forward()
             while len(self.others) >= REMEMBERED:
                 del self.others[next(iter(self.others))]
-            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes)))
+            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes), xla=True))
         return self.others[key]
 
 
@@ -175,7 +176,7 @@ def predicting(kernel: Kernel):
         found = kernel.fn(*[every[n] for n in names])
         return found if len(kernel.derivation.results) > 1 else (found, {})
 
-    return jax.jit(predict)
+    return outermost(predict, kernel.compiler_options)
 
 
 def unfixed(derivation, sizes: dict) -> dict:
