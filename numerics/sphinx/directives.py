@@ -30,7 +30,7 @@ from numerics.checks.verify import verify
 from numerics.emit.targets import source as emit
 from numerics.errors import NumericsError
 
-from .document import Nodes, table
+from .document import Nodes, folded, table
 from .subjects import Shown, Subjects
 
 FLAG = directives.flag
@@ -47,11 +47,13 @@ class Subjected(SphinxDirective):
         "wrt": directives.unchanged_required,
         "loss": directives.unchanged_required,
         "order": directives.positive_int,
+        "folded": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
         try:
-            return self.shown(self._subject())
+            shown = self.shown(self._subject())
+            return list(folded(self.options["folded"], shown)) if "folded" in self.options else shown
         except (DeriveError, NumericsError, ExtensionError) as error:
             raise ExtensionError(f"{self.get_location()}: directive {self.name}: {error}") from error
 
@@ -98,6 +100,7 @@ class DerivationDirective(Subjected):
         "adjoint": directives.unchanged_required,
         "example": FLAG,
         "results": FLAG,
+        "sections": directives.unchanged_required,
         "name": directives.unchanged_required,
     }
 
@@ -109,6 +112,8 @@ class DerivationDirective(Subjected):
         shown: Sequence[B.Block] = outline(of.derivation, read_options(choices))
         if "results" in self.options:
             shown = _results(shown)
+        elif "sections" in self.options:
+            shown = _sections(shown, [s.strip() for s in self.options["sections"].split(",")])
         drawn = Nodes(self.options.get("name", of.derivation.name), self.state.document.ids)
         made = drawn.blocks(shown)
         self.numbered(drawn)
@@ -119,6 +124,26 @@ def _results(blocks: Sequence[B.Block]) -> Sequence[B.Block]:
     """The displays that are set off as results, without the way to them."""
     found = [b for b in blocks if isinstance(b, B.Equations) and b.boxed]
     return found or [b for b in blocks if isinstance(b, B.Equations)][-1:]
+
+
+def _sections(blocks: Sequence[B.Block], wanted: Sequence[str]) -> Sequence[B.Block]:
+    """The sections of a document with these headings, in their order; of one section alone the heading is left out.
+
+    Raises
+    ------
+    DeriveError
+        For a heading that the document lacks, with those it has.
+    """
+    found: dict[str, list[B.Block]] = {}
+    part: list[B.Block] = []
+    for block in blocks:
+        if isinstance(block, B.Heading) and block.level <= 2:
+            part = found.setdefault(block.text, [])
+        part.append(block)
+    for name in wanted:
+        if name not in found:
+            raise DeriveError(f":sections: {name}: the document has {', '.join(found)}")
+    return found[wanted[0]][1:] if len(wanted) == 1 else [b for name in wanted for b in found[name]]
 
 
 class EquationDirective(Subjected):

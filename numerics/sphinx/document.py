@@ -99,11 +99,7 @@ class Nodes:
         return [name]
 
     def fold(self, block: B.Fold) -> Iterator[nodes.Node]:
-        """A part that a reader opens in HTML; elsewhere its summary stands over it."""
-        yield nodes.raw("", f"<details><summary>{escape(block.summary)}</summary>", format="html")
-        yield only("", nodes.paragraph("", "", nodes.strong("", block.summary)), expr="not html")
-        yield from self.blocks(block.blocks)
-        yield nodes.raw("", "</details>", format="html")
+        yield from folded(block.summary, self.blocks(block.blocks))
 
     def drawing(self, graph: Graph) -> Iterator[nodes.Node]:
         yield only("", nodes.raw("", f'<figure class="drawing">{svg(graph)}</figure>', format="html"), expr="html")
@@ -115,6 +111,14 @@ class Nodes:
                 line += nodes.literal("", source) if source in sources else nodes.Text(source)
             readers += nodes.list_item("", line)
         yield only("", readers, expr="not html")
+
+
+def folded(summary: str, inside: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
+    """A part that a reader opens in HTML; elsewhere its summary stands over it."""
+    yield nodes.raw("", f"<details><summary>{escape(summary)}</summary>", format="html")
+    yield only("", nodes.paragraph("", "", nodes.strong("", summary)), expr="not html")
+    yield from inside
+    yield nodes.raw("", "</details>", format="html")
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[list[nodes.Node]]]) -> nodes.table:

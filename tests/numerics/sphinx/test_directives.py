@@ -105,6 +105,11 @@ def test_results_alone(built):
     assert "<details>" not in html and r"\begin{align*}" in html
 
 
+def test_sections_and_folds(built):
+    html, _ = built(page(".. derivation:: softmax_regression\n   :sections: The definitions\n   :folded: Look"))
+    assert "<summary>Look</summary>" in html and r"\begin{align*}" in html and "The derivation" not in html
+
+
 def test_markdown_pages_have_them_too(built):
     pytest.importorskip("myst_parser")
     text = "# Page\n\n```{equation} objects_of_docs:loss\n:of: w\n```\n"
@@ -120,6 +125,7 @@ def test_markdown_pages_have_them_too(built):
         (".. derivation::\n\n   x: float[b,i\n", "line 1"),
         (".. derivation:: softmax_regression\n   :notation: roman", "notation='roman'"),
         (".. derivation:: softmax_regression\n   :order: 3", ":order: 3"),
+        (".. derivation:: softmax_regression\n   :sections: The end", "the document has .*The derivation"),
         (".. derivation::", "one of them"),
         (f".. derivation:: softmax_regression\n{TEXT}", "one of them"),
         (".. equation:: softmax_regression", ":of: is needed"),
