@@ -33,6 +33,7 @@ ACCEPTED = {
     "running-sum": ("cumsum", "mask"),
     "running-product": ("cumprod", "scan"),
     "products": ("stacked", "plain"),
+    "matrix-vector": ("product", "plain"),
 }
 Rule = Callable[
     [Scope, Expr, Expr], tuple[str, str]
@@ -131,6 +132,7 @@ _RULES: dict[str, Rule] = {
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),
     "running-product": lambda scope, ins, rows: ("cumprod", "a recurrence that multiplies, as one operation"),
+    "matrix-vector": lambda scope, ins, rows: ("plain", ""),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
     "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),
 }
