@@ -5,13 +5,15 @@ it, as attention reads keys and values, is kept: an input with the axis of posit
 position is returned.  One that it reads so many positions back, as a recurrence reads its state, is an input too, its value
 back then.  Nothing else is needed of the past, and it is read off the definitions; no layer knows of it.
 
+What does not depend on the sequence, as the keys of an encoder's memory, is an input as well, which is computed once.
+
 What lies behind the position must not count.  That is proved, not assumed: a sum over positions is taken only if its body
 vanishes behind the position, which a mask ``where(q <= t, s, -oo)`` gives to the weights ``exp(s)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sympy import Basic, Dummy, Eq, Expr, Integer, Piecewise, expand
@@ -29,6 +31,33 @@ from .vanishing import Vanishing
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Values at all positions.
+
+    Attributes
+    ----------
+    tensor : Tensor
+        The input that holds them; its axis of positions stands before its last one, so that products over them read
+        whole rows.
+    of : Tensor
+        The model's own tensor.
+    order : tuple of int
+        The axes of ``of`` in the order of ``tensor``.
+    place : int
+        The axis of positions in ``tensor``.
+    whole : str
+        The output that is ``tensor`` with the value of the position in it; empty where the value itself is returned, as in
+        a stack, whose loop would copy all of them.
+    """
+
+    tensor: Tensor
+    of: Tensor
+    order: tuple[int, ...]
+    place: int
+    whole: str
+
+
+@dataclass(frozen=True)
 class Stepwise:
     """The program of one position.
 
@@ -40,17 +69,23 @@ class Stepwise:
         The input of the sequence at the position, (B,) and further axes.
     positions : tuple of str
         Inputs that are the number of the position.
-    kept : dict of str to (Tensor, int)
-        By the name of a tensor: the input with its values at all positions, and its axis of positions.
+    kept : dict of str to Kept
+        By the name of a tensor.
     before : dict of str to tuple of Tensor
         By the name of a tensor: inputs with its values one position before, two positions before and so on.
+    past : dict of str to (Tensor, int)
+        The model's own tensors of ``before``, and their axes of positions.
+    once : dict of str to Tensor
+        By the name of an input: the model's own tensor that it is, which does not depend on the sequence.
     """
 
     derivation: Derivation
     token: str
     positions: tuple[str, ...]
-    kept: dict[str, tuple[Tensor, int]]
+    kept: dict[str, Kept]
     before: dict[str, tuple[Tensor, ...]]
+    past: dict[str, tuple[Tensor, int]]
+    once: dict[str, Tensor]
 
 
 def stepwise(output: Tensor, sequence: Tensor, name: str) -> Stepwise:
@@ -72,7 +107,8 @@ class _Steps:
         self.made: dict[tuple[Tensor, int], Tensor] = {}
         self.open: dict[tuple[Tensor, int], tuple[Recurrence, Tensor]] = {}  # recurrences whose bodies are being made
         self.positions: dict[Expr, Tensor] = {}
-        self.kept: dict[tuple[Tensor, int], tuple[Tensor, Tensor]] = {}  # the input, and all values with the new one
+        self.kept: dict[tuple[Tensor, int], tuple[Kept, Tensor]] = {}  # and all values with the new one
+        self.once: dict[Tensor, Tensor] = {}
         self.before: dict[tuple[Tensor, int], list[Tensor]] = {}
         self.varying: set[Tensor] = set()
         self.vanishing = Vanishing()
@@ -84,13 +120,18 @@ class _Steps:
         while left := [k for k in [*self.kept, *self.before] if k[0].name not in values]:
             for t, place in left:
                 values[t.name] = self.at(t, place)
+        needed = {t.name for t, _ in self.before} | {k.of.name for k, _ in self.kept.values() if not k.whole}
+        values = {n: t for n, t in values.items() if n in needed}
+        values |= {k.whole: every for k, every in self.kept.values() if k.whole}
         outputs = {"output": made, **{n: t for n, t in values.items() if not t.is_input}}
         return Stepwise(
             forward(outputs, name),
             self.token.name,
             tuple(t.name for t in self.positions.values()),
-            {t.name: (kept, place) for (t, place), (kept, _) in self.kept.items()},
+            {t.name: kept for (t, _), (kept, _) in self.kept.items()},
             {t.name: tuple(inputs) for (t, _), inputs in self.before.items()},
+            {t.name: (t, place) for t, place in self.before},
+            {given.name: t for t, given in self.once.items()},
         )
 
     # -- tensors -----------------------------------------------------------------------------------------------------
@@ -126,12 +167,16 @@ class _Steps:
         """A tensor at all positions: what was kept, and at the position what is computed now."""
         t = t.member
         if (t, place) not in self.kept:
-            letters = t.indices
+            order = _rows_last(t.rank, place)
+            letters = tuple(t.indices[n] for n in order)
+            within = bool(self.open)
             kept = tensor(f"{t.name}_kept", *letters, dtype=t.dtype, below=t.below, role="state")
-            now = self.at(t, place)[tuple(i for n, i in enumerate(letters) if n != place)]
-            q = letters[place]
+            now = self.at(t, place)[tuple(i for n, i in enumerate(t.indices) if n != place)]
+            q = t.indices[place]
             body = Piecewise((now, Eq(q, self.position(self.size)[()])), (kept[letters], True))
-            self.kept[t, place] = kept, self._define(f"{t.name}_all", letters, body, t.block)
+            every = self._define(f"{t.name}_all", letters, body, t.block)
+            whole = "" if within or every.dtype != t.dtype else every.name
+            self.kept[t, place] = Kept(kept, t, order, order.index(place), whole), every
         return self.kept[t, place][1]
 
     def back(self, t: Tensor, place: int, steps: int) -> Tensor:
@@ -144,6 +189,12 @@ class _Steps:
                 tensor(f"{t.name}_before_{len(inputs) + 1}", *rest, dtype=t.dtype, below=t.below, role="state")
             )
         return inputs[steps - 1]
+
+    def before_all(self, t: Tensor) -> Tensor:
+        """A tensor that does not depend on the sequence: an input, computed once."""
+        if t not in self.once:
+            self.once[t] = tensor(f"{t.name}_given", *t.indices, dtype=t.dtype, below=t.below, facts=t.facts)
+        return self.once[t]
 
     def position(self, below: Expr) -> Tensor:
         """The number of the position, below a size."""
@@ -186,7 +237,8 @@ class _Steps:
         if len(places) == 1:
             (n,) = places
             if isinstance(r.idx[n], Index):
-                return Read(self.every(of, n), *idx)
+                every = self.every(of, n)
+                return Read(every, *(idx[m] for m in self.kept[of.member, n][0].order))
             steps = expand(letter - r.idx[n])
             if steps.is_Integer and steps > 0:
                 return Read(self.back(of, n, int(steps)), *(e for m, e in enumerate(idx) if m != n))
@@ -205,6 +257,8 @@ class _Steps:
         if len(places) == 1 and of.definition is not None and of.recurrence is None:
             (n,) = places
             return Read(self.at(of, n), *(e for m, e in enumerate(idx) if m != n))
+        if of.definition is not None and not places:
+            of = self.before_all(of.member)
         at = {n: self.position(of.axes[n])[()] for n in places}
         shifted = {letter: self.position(self.size)[()]}
         return Read(of, *(at.get(n, e.xreplace(shifted) if letter in e.free_symbols else e) for n, e in enumerate(idx)))
@@ -225,6 +279,19 @@ class _Steps:
         return UnsupportedError(
             f"in {t.name}[{', '.join(map(str, t.letters))}]{body}\n  one position at a time: {t.name} {why}"
         )
+
+
+def named(outputs: Iterable[Tensor]) -> dict[str, Tensor]:
+    """By name, all tensors that some outputs are computed from, and themselves."""
+    found = [t for output in outputs for t in (output, *_reached(output))]
+    return {t.name: t.member for t in found}
+
+
+def _rows_last(rank: int, place: int) -> tuple[int, ...]:
+    """The axes of a tensor, that of positions before the last of the others, and behind the only one."""
+    rest = [n for n in range(rank) if n != place]
+    at = max(len(rest) - 1, min(len(rest), 1))
+    return (*rest[:at], place, *rest[at:])
 
 
 def _reached(t: Tensor) -> set[Tensor]:

@@ -1,8 +1,8 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces | placed | sum of terms  EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
-    terms       stack | running sums | diagonal | class pairs | products                     SUMS
+    terms       stack | running sums | matrix-vector | diagonal | class pairs | products     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
 
 Of ``EQUATIONS`` and ``TERMS`` the first that applies is taken.  Every one of ``SUMS`` is asked in turn: it writes the whole
@@ -26,9 +26,11 @@ from derive.language.index import Index
 from derive.program.program import Equation, Term
 from numerics.emit.patterns import (
     affine,
+    batched,
     groups,
     matrices,
     pieces,
+    placed,
     planned,
     products,
     rows,
@@ -89,6 +91,7 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
     EquationPattern("running product", products.applies, products.equation),
     EquationPattern("pieces", pieces.applies, pieces.equation),
+    EquationPattern("placed", placed.applies, placed.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )
 
@@ -102,6 +105,7 @@ TERMS: tuple[TermPattern, ...] = (
 SUMS: tuple[SumPattern, ...] = (
     SumPattern("stack", stacking.value),
     SumPattern("running sums", running.running),
+    SumPattern("matrix-vector", batched.matrix_vector),
     SumPattern("diagonal", symmetric.diagonal),
     SumPattern("class pairs", symmetric.pairs),
     SumPattern("products", symmetric.stacked),

@@ -59,7 +59,7 @@ class Programs:
     def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int):
         self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
-        self.steppers: dict[int, object] = {}  # by the number of positions: what generates, see generate.py
+        self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
         self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
         self.kernel = self._compiled(self.derivation)
         still = model.still(frozen)
