@@ -31,6 +31,7 @@ BLAME = ["and i want my money back", "so we left early", "and nobody should pay 
 HIDDEN, FIRST = 0, 1  # the number of a hidden word, and of what stands in front of a text
 WORDS = ["<hidden>", "<first>", "not", "very", *GOOD, *BAD]
 WORDS += sorted({w for text in (*OPENINGS, *PRAISE, *BLAME) for w in text.split()})
+TURNED = 0.25  # how many of the verdicts "not" turns round
 SHARE, IGNORED = 0.2, -100  # of the words that are hidden; the label of the others
 
 
@@ -38,7 +39,7 @@ def reviews(count: int, rng, verdicts: int = len(GOOD), remarks: float = 0.0) ->
     """Texts as numbers, of the first so many verdicts of each kind, and 1 where they praise; some with a remark."""
     texts, praise = [], []
     for _ in range(count):
-        good, turned = rng.integers(2), rng.integers(2)
+        good, turned = rng.integers(2), int(rng.random() < TURNED)
         verdict = [*["not"] * turned, *["very"] * rng.integers(2), (GOOD if good else BAD)[rng.integers(verdicts)]]
         remark = rng.choice(PRAISE if good != turned else BLAME).split() if rng.random() < remarks else []
         words = ["<first>", *rng.choice(OPENINGS).split(), *verdict, *remark]
@@ -75,7 +76,7 @@ def main(
     heads: int = 4,
     depth: int = 2,
     epochs: int = 20,
-    fine_epochs: int = 40,
+    fine_epochs: int = 60,
     batch: int = 50,
     learning_rate: float = 2e-3,
     seed: int = 0,
@@ -135,7 +136,7 @@ if __name__ == "__main__":
         ("depth", 2),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in (("epochs", 20), ("fine-epochs", 40), ("batch", 50), ("seed", 0)):
+    for name, default in (("epochs", 20), ("fine-epochs", 60), ("batch", 50), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     main(**vars(parser.parse_args()))

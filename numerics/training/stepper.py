@@ -21,8 +21,8 @@ from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.networks.model import Model
 from numerics.kernel.compile import compile
-from numerics.kernel.xla import outermost
 from numerics.kernel.kernel import Kernel
+from numerics.kernel.xla import outermost
 
 from .continuing import Drawing
 from .programs import PRNG, unfixed
