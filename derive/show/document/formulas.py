@@ -15,6 +15,7 @@ from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.symbols import Symbols, members, own_letters
+from derive.show.formulas.windows import one_window
 
 from .blocks import Line, Part, Sentence
 from .options import Options
@@ -65,7 +66,7 @@ class Formulas:
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:
-            self._shown[eq] = equation_layout(eq, self.names)
+            self._shown[eq] = equation_layout(one_window(eq), self.names)
         return self._shown[eq]
 
     def same(self, a: Equation, b: Equation) -> bool:

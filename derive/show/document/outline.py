@@ -37,7 +37,7 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     if options.short:
-        return [Heading(1, title(d)), *(short(f) or _result(f))]
+        return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
     opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
     derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
