@@ -192,7 +192,11 @@ class _Page(Format):
         text = self.sentence(parts)
         if text in ("proved", "refuted"):
             return f'<td class="{text}">{text}</td>'
-        return f'<td class="long">{text}</td>' if len(parts) > 3 or len(text) > 40 and "<" not in text else f"<td>{text}</td>"
+        return (
+            f'<td class="long">{text}</td>'
+            if len(parts) > 3 or len(text) > 40 and "<" not in text
+            else f"<td>{text}</td>"
+        )
 
     def equations(self, block: B.Equations) -> str:
         asides = any(line.aside for line in block.lines)

@@ -128,7 +128,11 @@ def _then(f: Formulas, steps: Iterable[Step]) -> Sentence:
     for s in steps:
         if s.rule == CONTRACTION.name or all(f.same(b, s.after) for b in s.before) or _only_ones(f, s):
             continue
-        said += [" Then " if not said else "; ", *f.sentence(s.why.rstrip(".") + _facts(s))]
+        why = s.why.rstrip(".")
+        if why.endswith(" written in place"):
+            names = why.removesuffix(" written in place")
+            why = f"{names} {'are' if ',' in names else 'is'} written in place"
+        said += [" Then " if not said else "; ", *f.sentence(why + _facts(s))]
     return (*said, ".") if said else ()
 
 

@@ -15,6 +15,7 @@ from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.symbols import Symbols, members, own_letters
+from derive.show.formulas.windows import one_window
 
 from .blocks import Line, Part, Sentence
 from .options import Options
@@ -42,6 +43,7 @@ class Formulas:
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
         self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
+        self._back = {primal: name for name, primal in adjoints.items()}
         gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
         self._letters = dict(zip(gone, _alphabet(), strict=False))
         if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
@@ -64,7 +66,7 @@ class Formulas:
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:
-            self._shown[eq] = equation_layout(eq, self.names)
+            self._shown[eq] = equation_layout(one_window(eq), self.names)
         return self._shown[eq]
 
     def same(self, a: Equation, b: Equation) -> bool:
@@ -85,6 +87,10 @@ class Formulas:
     def adjoint_name(self, name: str) -> str | None:
         """Of what a tensor is the adjoint."""
         return self._of.get(name)
+
+    def adjoint_of(self, name: str) -> str:
+        """The name of the adjoint of a tensor; empty where it has none."""
+        return self._back.get(name, "")
 
     def line(self, eq: Equation, aside: bool = True) -> Line:
         """An equation with its label, in the notation asked for."""

@@ -25,6 +25,7 @@ from .chapters import chapters
 from .formulas import Formulas
 from .graph import network
 from .options import Options
+from .short import short
 from .worked import worked
 
 
@@ -35,12 +36,15 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     """
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
+    if options.short:
+        return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
     opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
     derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
         Para(_question(f)),
+        *([] if flat else short(f)),
         *opening,
         *_legend(f, opening + derivation, flat),
         *derivation,
