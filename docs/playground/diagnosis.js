@@ -14,8 +14,11 @@ export function diagnosed(made, values, inputs, slopes) {
   return bad ? [bad] : [...gates(made, values, slopes), ...vanishing(made, values, inputs)];
 }
 
-// equations stand in the order in which they are computed: the first that is not finite reads only what is
+// Equations stand in the order in which they are computed: the first that is not finite reads only what is.  An infinity
+// that reaches neither the loss nor a gradient, as behind a softplus, is none of their business.
 function notFinite(made, values, inputs) {
+  const ends = made.equations.filter(({name, of}) => name === "loss" || inputs[of]);
+  if (ends.every(({name}) => numbers(values[name]).every(Number.isFinite))) return null;
   const told = (name, value, how) => {
     const n = numbers(value).findIndex((v) => !Number.isFinite(v));
     return n < 0 ? null : `${place(name, value, n)} is ${numbers(value)[n]} ${how}`;
@@ -51,11 +54,11 @@ function gates(made, values, slopes) {
 
 // layers whose gradient is next to nothing beside the largest and beside their weights
 function vanishing(made, values, inputs) {
-  const sizes = {}, weights = {}, first = {};
-  for (const {name, of, layer, eq} of made.equations) {
-    if (!inputs[of]) continue; // not of a parameter
+  const sizes = {}, weights = {}, first = {}, adjoint = Object.fromEntries(made.equations.map((one) => [one.of, one]));
+  for (const {name: parameter} of made.parameters) {
+    const {name, layer, eq} = adjoint[parameter];
     sizes[layer] = Math.max(sizes[layer] ?? 0, rms(numbers(values[name])));
-    weights[layer] = Math.max(weights[layer] ?? 0, rms(inputs[of].data));
+    weights[layer] = Math.max(weights[layer] ?? 0, rms(inputs[parameter].data));
     first[layer] ??= eq;
   }
   const top = Math.max(0, ...Object.values(sizes));

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -10,9 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import browser
+import numpy as np
 import pytest
 
 import derive as dv
+from numerics.checks.ground import float64
+from numerics.training.diagnosis import Examiner
 
 HERE = Path(__file__).resolve().parents[2] / "docs" / "playground"
 sys.path.insert(0, str(HERE))
@@ -31,6 +36,7 @@ NETWORK = {
     "l1": 0.0,
     "l2": 0.01,
 }
+DIGITS = {**NETWORK, "units": [4], "digits": True}
 FORMULA = {"do": "derive", "way": "formula", "text": "norm2(X*w - y)^2", "wrt": "w", "hessian": False}
 DEFINITIONS = {"do": "derive", "way": "definitions", "text": SOFTMAX, "wrt": ""}
 
@@ -38,7 +44,7 @@ DEFINITIONS = {"do": "derive", "way": "definitions", "text": SOFTMAX, "wrt": ""}
 # -- what the page asks ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK], ids=["formula", "definitions", "network"])
+@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"])
 def test_each_way_in_has_all_views_and_is_proved(request_):
     desk, rows = bridge.Desk(), []
     found = json.loads(json.dumps(desk.answer(request_, lambda early: None)))
@@ -74,7 +80,7 @@ def test_planted_mistakes_are_refuted():
     assert desk.answer({"do": "prove"}, lambda row: None)["proved"]
 
 
-@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK], ids=["formula", "definitions", "network"])
+@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"])
 def test_program_for_elsewhere_derives_the_same(request_, capsys):
     found = bridge.Desk().answer(request_, print)
     space = {}
@@ -92,6 +98,53 @@ def test_one_step_is_the_rule_of_with_update(rule):
     d = dv.backprop(dv.define("loss", (), dv.Sum(w[p] ** 2, p)), wrt=[w])
     told = [e.name for e in dv.with_update(d, rule).equations("w")]
     assert [n in found["source"] for n in told if n != "w"] == [True] * (len(told) - 1)
+
+
+EXAMINE = """
+import {readFileSync} from "node:fs";
+const {made, inputs} = JSON.parse(readFileSync(process.argv[2]));
+const {diagnosed} = await import(process.argv[3]);
+const of = async (text) => Object.values(await import("data:text/javascript," + encodeURIComponent(text)))[0];
+const values = (await of(made.values))(inputs).values;
+console.log(JSON.stringify(diagnosed(made, values, inputs, await of(made.slopes))));
+"""
+
+
+@pytest.mark.parametrize(
+    "activation, change, kind",
+    [
+        ("relu", lambda p: p["dense_1_bias"].__setitem__(1, -99.0), "dead"),
+        ("sigmoid", lambda p: p["dense_2_bias"].__setitem__(0, 12.0), "saturated"),
+        ("tanh", lambda p: p["dense_2_kernel"].__imul__(1e-9), "vanishing"),
+        ("softplus", lambda p: p["dense_1_kernel"].__imul__(1e309), "not finite"),
+        ("tanh", lambda p: p["dense_2_kernel"].__setitem__((0, 1), np.nan), "not finite"),
+        ("tanh", lambda p: None, None),
+    ],
+)
+def test_what_is_wrong_is_said_as_diagnose_says_it(activation, change, kind, tmp_path):
+    if shutil.which("node") is None:
+        pytest.skip("there is no node")
+    desk = bridge.Desk()
+    made = desk.answer({**NETWORK, "activation": activation, "l2": 0.0}, print)["training"]
+    rng = np.random.default_rng(0)
+    arrays = {p["name"]: rng.normal(size=p["shape"]) for p in made["parameters"]}
+    change(arrays)
+    arrays |= {"x": rng.normal(size=(20, 2)), "y": rng.choice([-1.0, 1.0], (20, 1))}
+    with np.errstate(all="ignore"), float64():
+        meant = Examiner(desk.d)(arrays).findings
+    given = {n: {"shape": a.shape, "data": [v if np.isfinite(v) else None for v in a.ravel()]} for n, a in arrays.items()}
+    text = json.dumps({"made": made, "inputs": given}).replace("null", "1e999")  # not in JSON, but read as not finite
+    (tmp_path / "case.json").write_text(text, encoding="utf-8")
+    (tmp_path / "run.mjs").write_text(EXAMINE, encoding="utf-8")
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    shutil.copy(HERE / "diagnosis.js", tmp_path)
+    node = ["node", tmp_path / "run.mjs", tmp_path / "case.json", (tmp_path / "diagnosis.js").as_uri()]
+    ran = subprocess.run(node, capture_output=True, text=True, timeout=60, check=True)
+    found = [f["text"].split(": ") for f in json.loads(ran.stdout)]
+    assert [f[:2] for f in found] == [[f.kind, f.layer] for f in meant]
+    assert kind in {f.kind for f in meant} or (kind is None and not meant)
+    for (what, _, said, *_), f in zip(found, meant, strict=True):
+        assert what == "not finite" or f.text.startswith(said.partition(" (root")[0])
 
 
 @pytest.mark.parametrize("missing", ["node", "npm", "network"])
