@@ -4,6 +4,7 @@
 # make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
 # make playground   the page that derives, proves and trains in a browser, on http://127.0.0.1:8000 (needs node and npm)
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
+# make bench-gpu   the same on a GPU (installs the cuda extra); an error where there is none
 # make mutants planted mistakes, and what refuses them
 # make torch   torch for its processor build, the optional opponent and source of the tests that name it
 #
@@ -17,7 +18,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs playground golden bench mutants torch clean
+.PHONY: all demo test test-slow test-all check lint format types docs playground golden bench bench-gpu mutants torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -69,6 +70,9 @@ golden: $(VENV)/with-test
 
 bench: $(VENV)/with-train
 	$(PY) -m benchmarks --out $(OUT)/bench $(ARGS)
+
+bench-gpu: $(VENV)/with-train,cuda
+	$(PY) -m benchmarks --device gpu --out $(OUT)/bench $(ARGS)
 
 mutants: $(VENV)/with-test
 	PYTHONPATH=tests $(PY) -m mutants --progress $(ARGS)

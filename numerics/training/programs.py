@@ -18,10 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
+from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from derive.networks.model.surgery import resized
+from numerics.kernel import stored
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
+from numerics.kernel.store import Store
 from numerics.kernel.xla import outermost
 
 REMEMBERED = 16  # programs of one model for inputs of other sizes
@@ -56,17 +60,29 @@ class Programs:
         From the inputs to the outputs, in use; derived when it is first needed.
     """
 
-    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int):
-        self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
+    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int, store: Store | None = None):
+        self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
         self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
-        self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
-        self.kernel = self._compiled(self.derivation)
+        held, loss, wrt, outputs = model.asked(losses, frozen, weights)
+        self.gradients_of = [t.name for t in wrt]
+        self.kernel = stored.kernel(
+            store,
+            [loss, *wrt, *outputs],
+            [model.name, sorted(model.sizes.items()), held is model],
+            lambda: inputs_of([loss, *outputs]),
+            lambda: self._compiled(self.derivation),
+        )
         still = model.still(frozen)
         self.updated = [s for s in model.state.values() if s.layer not in still]
 
     def _compiled(self, derivation) -> Kernel:
         return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
+
+    @functools.cached_property
+    def derivation(self) -> Derivation:
+        """Derived when it is first needed: never, where the program was kept from an earlier process and nobody asks."""
+        return self.model.backprop(self.losses, frozen=self.frozen, weights=self.weights)
 
     @functools.cached_property
     def evaluation(self) -> Kernel:
@@ -85,7 +101,7 @@ class Programs:
 
     def trained(self, params: dict) -> dict:
         """The parameters that are differentiated for."""
-        return {n: params[n] for n in self.derivation.gradients}
+        return {n: params[n] for n in self.gradients_of}
 
     def start(self, batch_size: int) -> dict:
         """The carried states of so many sequences before their first step: zeros."""
@@ -177,6 +193,17 @@ def predicting(kernel: Kernel):
         return found if len(kernel.derivation.results) > 1 else (found, {})
 
     return outermost(predict, kernel.compiler_options)
+
+
+def inputs_of(tensors) -> dict[str, Tensor]:
+    """The inputs that definitions are computed from, by name."""
+    todo = [t.member for t in tensors]
+    seen = set(todo)
+    for t in todo:
+        reads = {r.member for r in t.definition.body.atoms(Tensor)} - seen if t.definition is not None else set()
+        seen |= reads
+        todo += reads
+    return {t.name: t for t in todo if t.is_input}
 
 
 def unfixed(derivation, sizes: dict) -> dict:

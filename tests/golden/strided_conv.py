@@ -1,4 +1,4 @@
-"""Loss and gradients of conv, generated from its derivation.
+"""Loss and gradients of conv, generated from its derivation, for cpu.
 
     y[b,u,v,o]    = sum_{r,s,c} img[b,2r+2u-1,2s+2v-1,c] K[r,s,c,o]                   (1)
     loss          = sum_{b,u,v,o} tanh(y[b,u,v,o])                                    (2)
