@@ -21,6 +21,7 @@ from numerics.errors import InputError
 from .aten import embeddings, images, losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
+from .torch_checks import identifier, refuse_export
 
 _HERE = str(Path(__file__).parent)
 _UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx")
@@ -80,7 +81,7 @@ class Graph:
         """Whether the operations are the same, with every number in them, at arguments of other shapes."""
         try:
             return str(exported(self._exports, args, self._specs).graph) == str(self.program.graph)
-        except InputError:
+        except (InputError, UnsupportedError):
             return False
 
     def _given(self) -> list[Given]:
@@ -243,7 +244,7 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
 
     Raises
     ------
-    InputError
+    InputError, UnsupportedError
         Where torch cannot, with what it says.
     """
     import torch
@@ -255,19 +256,9 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
         try:
             return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
         except Exception as error:
-            said = " ".join(str(error).split())
-            raise InputError(
-                f"nx.from_torch: torch.export cannot read the module: {type(error).__name__}: {said[:400]}; accepted: "
-                f"modules whose operations do not depend on values"
-            ) from error
+            refuse_export(error)
         finally:
             logging.disable(before)
-
-
-def identifier(name: str) -> str:
-    """A name in a state dictionary as a name here: dots are underscores."""
-    text = "_".join(p for p in re.split(r"\W+", name) if p)
-    return text if text.isidentifier() else f"p_{text}"
 
 
 def array(x: Any) -> Any:

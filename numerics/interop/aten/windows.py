@@ -227,6 +227,12 @@ def rms_norm(x: Array, normalized_shape: Sequence[int], weight: Array | None = N
     return _affine(x * lax.rsqrt(ms + eps), weight, None)
 
 
+@aten("_weight_norm")
+def weight_norm(v: Array, g: Array, dim: int = 0) -> Array:
+    over = tuple(n for n in range(v.ndim) if n != dim % v.ndim)
+    return v * (g / jnp.sqrt(jnp.sum(v**2, over, keepdims=True)))
+
+
 @aten("batch_norm")
 def batch_norm(
     x: Array,
