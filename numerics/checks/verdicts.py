@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 from derive.language.printing import html_table
 
@@ -80,7 +81,7 @@ class CrossReport:
             sort_keys=True,
         )
 
-    _head = ("tensor", "dtype", "error", "tolerance", "verdict")
+    _head: ClassVar[tuple[str, ...]] = ("tensor", "dtype", "error", "tolerance", "verdict")
 
     def _body(self) -> list[list[str]]:
         return [

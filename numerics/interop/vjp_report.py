@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from derive.derivation.derivation import Derivation
 from numerics.checks.verdicts import CrossReport
@@ -54,7 +54,7 @@ class VjpReport(CrossReport):
         found = [f"{', '.join(names)}: {said}" for said, names in of.items()]
         return cls(**own, dtypes=dtypes, places=(*found, *lines), derivation=d)
 
-    _head = ("gradient", "differs by", "verdict")
+    _head: ClassVar[tuple[str, ...]] = ("gradient", "differs by", "verdict")
 
     @property
     def _title(self) -> str:
