@@ -31,6 +31,7 @@ from derive.show.formulas.tex import escape, render
 from .document import blocks as B
 from .formulas import layout as L
 
+WORDS = 50  # characters of words that a cell of a table holds in one line
 LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
 
 
@@ -143,7 +144,9 @@ class _Paper(Format):
     def table(self, block: B.Table) -> str:
         rows = [" & ".join(map(self.strong, block.header)) + r" \\ \hline"]
         rows += [" & ".join(map(self.sentence, row)) + r" \\" for row in block.rows]
-        return "\\begin{tabular}{" + "l" * len(block.header) + "}\n" + "\n".join(rows) + "\n\\end{tabular}"
+        long = any(isinstance(part, str) and len(part) > WORDS for row in block.rows for part in row[-1])
+        columns = "l" * (len(block.header) - long) + r"p{.55\linewidth}" * long  # sentences break, formulas do not
+        return f"\\begin{{tabular}}{{{columns}}}\n" + "\n".join(rows) + "\n\\end{tabular}"
 
     def equations(self, block: B.Equations) -> str:
         rows = []
