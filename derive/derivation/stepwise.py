@@ -45,16 +45,12 @@ class Kept:
         The axes of ``of`` in the order of ``tensor``.
     place : int
         The axis of positions in ``tensor``.
-    whole : str
-        The output that is ``tensor`` with the value of the position in it; empty where the value itself is returned, as in
-        a stack, whose loop would copy all of them.
     """
 
     tensor: Tensor
     of: Tensor
     order: tuple[int, ...]
     place: int
-    whole: str
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,8 @@ class _Steps:
         self.made: dict[tuple[Tensor, int], Tensor] = {}
         self.open: dict[tuple[Tensor, int], tuple[Recurrence, Tensor]] = {}  # recurrences whose bodies are being made
         self.positions: dict[Expr, Tensor] = {}
-        self.kept: dict[tuple[Tensor, int], tuple[Kept, Tensor]] = {}  # and all values with the new one
+        self.kept: dict[tuple[Tensor, int], Kept] = {}
+        self.apart: set[Index] = set()  # indices of positions of which the position itself is told apart
         self.once: dict[Tensor, Tensor] = {}
         self.before: dict[tuple[Tensor, int], list[Tensor]] = {}
         self.varying: set[Tensor] = set()
@@ -120,15 +117,12 @@ class _Steps:
         while left := [k for k in [*self.kept, *self.before] if k[0].name not in values]:
             for t, place in left:
                 values[t.name] = self.at(t, place)
-        needed = {t.name for t, _ in self.before} | {k.of.name for k, _ in self.kept.values() if not k.whole}
-        values = {n: t for n, t in values.items() if n in needed}
-        values |= {k.whole: every for k, every in self.kept.values() if k.whole}
         outputs = {"output": made, **{n: t for n, t in values.items() if not t.is_input}}
         return Stepwise(
             forward(outputs, name),
             self.token.name,
             tuple(t.name for t in self.positions.values()),
-            {t.name: kept for (t, _), (kept, _) in self.kept.items()},
+            {t.name: kept for (t, _), kept in self.kept.items()},
             {t.name: tuple(inputs) for (t, _), inputs in self.before.items()},
             {t.name: (t, place) for t, place in self.before},
             {given.name: t for t, given in self.once.items()},
@@ -163,21 +157,23 @@ class _Steps:
         self.made[key] = made
         return made
 
-    def every(self, t: Tensor, place: int) -> Tensor:
-        """A tensor at all positions: what was kept, and at the position what is computed now."""
+    def past(self, t: Tensor, place: int) -> Kept:
+        """A tensor at the positions before: an input."""
         t = t.member
         if (t, place) not in self.kept:
             order = _rows_last(t.rank, place)
-            letters = tuple(t.indices[n] for n in order)
-            within = bool(self.open)
-            kept = tensor(f"{t.name}_kept", *letters, dtype=t.dtype, below=t.below, role="state")
-            now = self.at(t, place)[tuple(i for n, i in enumerate(t.indices) if n != place)]
-            q = t.indices[place]
-            body = Piecewise((now, Eq(q, self.position(self.size)[()])), (kept[letters], True))
-            every = self._define(f"{t.name}_all", letters, body, t.block)
-            whole = "" if within or every.dtype != t.dtype else every.name
-            self.kept[t, place] = Kept(kept, t, order, order.index(place), whole), every
-        return self.kept[t, place][1]
+            kept = tensor(f"{t.name}_kept", *(t.indices[n] for n in order), dtype=t.dtype, below=t.below, role="state")
+            self.kept[t, place] = Kept(kept, t, order, order.index(place))
+        return self.kept[t, place]
+
+    def every(self, t: Tensor, place: int, idx: list[Expr]) -> Expr:
+        """A tensor at all positions: what was kept, and at the position what is computed now."""
+        kept, q = self.past(t, place), idx[place]
+        before = Read(kept.tensor, *(idx[n] for n in kept.order))
+        if q in self.apart:
+            return before
+        now = Read(self.at(t, place), *(e for n, e in enumerate(idx) if n != place))
+        return Piecewise((now, Eq(q, self.position(self.size)[()])), (before, True))
 
     def back(self, t: Tensor, place: int, steps: int) -> Tensor:
         """A tensor so many positions before: an input."""
@@ -215,6 +211,44 @@ class _Steps:
             for q in node.binders:
                 if same_size(q.size, self.size) and any(q in r.free_symbols for r in self._varying_reads(node.body)):
                     self._check_causal(t, node, q, letter)
+        outer, self.apart = self.apart, set()  # letters are those of one equation
+        made = self._split(t, self._sums_split(e, letter), letter)
+        self.apart = outer
+        return made
+
+    def _sums_split(self, e: Expr, letter: Index) -> Expr:
+        """Sums over what is kept, without the position itself: what is there is added.
+
+        A product with what is kept is then one with an array that lies there; a choice for each of its elements would write
+        another one, and the loop copy both.
+        """
+        found: dict[Basic, Expr] = {}
+        for node in e.atoms(Sum):
+            if len(node.binders) == 1 and self._reads_past(node.body, node.binders[0], letter):
+                (q,) = node.binders
+                here = Piecewise((0, Eq(q, letter)), (node.body, True))
+                found[node] = Sum(here, q) + replaced(node.body, {q: letter})
+                self.apart.add(q)
+        return replaced(e, found) if found else e
+
+    def _split(self, t: Tensor, e: Expr, letter: Index) -> Expr:
+        """The expression with its reads; as a choice, where it reads what is kept at a free index."""
+        for q in t.indices:
+            if q != letter and q not in self.apart and self._reads_past(e, q, letter):
+                self.apart.add(q)
+                there, here = self._read_in(t, e, letter), self._read_in(t, replaced(e, {q: letter}), letter)
+                self.apart.discard(q)
+                return Piecewise((here, Eq(q, self.position(self.size)[()])), (there, True))
+        return self._read_in(t, e, letter)
+
+    def _reads_past(self, e: Expr, q: Index, letter: Index) -> bool:
+        """Whether something is read at other positions, by the index q, that is not of the position as well."""
+        return same_size(q.size, self.size) and any(
+            q in r.idx and letter not in r.idx and same_size(r.tensor.axes[r.idx.index(q)], self.size)
+            for r in self._varying_reads(e)
+        )
+
+    def _read_in(self, t: Tensor, e: Expr, letter: Index) -> Expr:
         mapping: dict[Basic, Expr] = {r: self.read(t, r, letter) for r in sorted(e.atoms(Read), key=str)}
         if letter in replaced(e, {r: Dummy(real=True) for r in mapping}).free_symbols:
             mapping[letter] = self.position(self.size)[()]
@@ -232,13 +266,15 @@ class _Steps:
         places = [n for n, a in enumerate(of.axes) if same_size(a, self.size)]
         own = [n for n in places if r.idx[n] == letter]
         rest = [n for n in places if n not in own]
+        if len(own) == 2:  # of a table over pairs of positions, what is at the position in both
+            own.sort(key=lambda n: (of.member, n) not in self.made)
+            idx[own.pop()] = self.position(self.size)[()]
         if len(own) == 1 and all(isinstance(r.idx[n], Index) for n in rest):
             return Read(self.at(of, own[0]), *(e for n, e in enumerate(idx) if n != own[0]))
         if len(places) == 1:
             (n,) = places
             if isinstance(r.idx[n], Index):
-                every = self.every(of, n)
-                return Read(every, *(idx[m] for m in self.kept[of.member, n][0].order))
+                return self.every(of, n, idx)
             steps = expand(letter - r.idx[n])
             if steps.is_Integer and steps > 0:
                 return Read(self.back(of, n, int(steps)), *(e for m, e in enumerate(idx) if m != n))

@@ -1,6 +1,6 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | running product | pieces | placed | sum of terms  EQUATIONS
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
     terms       stack | running sums | matrix-vector | diagonal | class pairs | products     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
@@ -30,7 +30,6 @@ from numerics.emit.patterns import (
     groups,
     matrices,
     pieces,
-    placed,
     planned,
     products,
     rows,
@@ -91,7 +90,6 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
     EquationPattern("running product", products.applies, products.equation),
     EquationPattern("pieces", pieces.applies, pieces.equation),
-    EquationPattern("placed", placed.applies, placed.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )
 

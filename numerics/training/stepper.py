@@ -122,10 +122,10 @@ class Stepper:
         every |= {t.name: a for n, of in self.steps.before.items() for t, a in zip(of, past.before[n], strict=True)}
         found = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
         found = {self.steps.token: token, **found}
+        # the same place, which waits until everything was read: so nothing is copied before it is written over
+        place = jnp.minimum(past.at, past.at + found["output"].argmax())
         kept = {
-            n: found[one.whole]
-            if one.whole
-            else lax.dynamic_update_index_in_dim(past.kept[n], found[n], past.at, one.place)
+            n: lax.dynamic_update_index_in_dim(past.kept[n], found[n], place, one.place)
             for n, one in self.steps.kept.items()
         }
         before = {n: (found[n], *values[:-1]) for n, values in past.before.items()}
