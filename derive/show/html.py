@@ -43,7 +43,9 @@ STYLE = """
 .derivation .eqs td { padding: .28rem 0; vertical-align: baseline; white-space: nowrap; border: 0; background: none; }
 .derivation .eqs td.lhs { text-align: right; padding-left: 1.6rem; width: 1%; }
 .derivation .eqs td.rhs { text-align: left; padding-left: .3rem; }
+.derivation .eqs td.more { padding-left: 2.4rem; }
 .derivation .eqs td.aside { text-align: left; color: var(--soft); padding-left: 1.6rem; width: 1%; }
+.derivation .eqs td.aside[colspan] { padding: 0 0 .5rem 1.9rem; }
 .derivation .eqs td.shape { text-align: right; color: var(--soft); padding-left: 1.6rem; width: 1%; font-size: .86rem; }
 .derivation .eqs td.num { text-align: right; color: var(--soft); padding-left: 1.2rem; width: 1%; font-size: .92rem; }
 .derivation .boxed { background: var(--wash); border-left: 3px solid var(--accent); padding: .4rem .8rem .4rem 0;
@@ -78,10 +80,13 @@ STYLE = """
 @media print { .derivation { font-size: 10pt; max-width: none; --ink: #000; --soft: #444; --line: #999; --wash: #fff;
   --accent: #000; padding: 0; } .derivation h2, .derivation h3 { break-after: avoid; }
   .derivation .eqs tr, .derivation figure { break-inside: avoid; } .derivation .eqs, .derivation .scroll { overflow: visible; }
-  .derivation .eqs td { white-space: normal; } .derivation svg.network { min-width: 0; } }
+  .derivation .eqs td { white-space: normal; } .derivation svg.network { min-width: 0; }
+  .derivation table.data th, .derivation table.data td { white-space: normal; padding-right: .6rem; }
+  .derivation table.data td.long { min-width: 0; } .derivation .eqs math, .derivation table.data math { font-size: .82em; } }
 """
 EQUALS = '<mo form="infix" lspace="0" rspace="0.28em">=</mo>'
-WIDE = 60  # a formula and its matrix form stand side by side up to about so many characters
+LINE = 72  # a sum of more characters is broken before an operator
+WIDE = 78  # formulas and their matrix forms stand side by side up to about so many characters
 PAGE_STYLE = """
 :root { color-scheme: light dark; } body { margin: 0; background: #fff; }
 @media (prefers-color-scheme: dark) { body { background: #17181c; } }
@@ -125,6 +130,13 @@ def _article(blocks: Sequence[B.Block]) -> str:
 def blocks_article(blocks: Sequence[B.Block]) -> str:
     """What stands inside the article, for pages that bring their own frame."""
     return "\n".join(map(_Page().block, blocks))
+
+
+def _begin(row: int, node: L.Node) -> str:
+    """What stands before a row of a formula: the sign of equality, and before a row that goes on its plus sign."""
+    if row == 0:
+        return EQUALS
+    return '<mo form="infix">+</mo>' if isinstance(node, L.Sum) and node.items[0][0] > 0 else ""
 
 
 def _anchor(label: str) -> str:
@@ -199,26 +211,30 @@ class _Page(Format):
         )
 
     def equations(self, block: B.Equations) -> str:
-        asides = any(line.aside for line in block.lines)
-        rows = "".join(self._line(line, asides) for line in block.lines)
+        widest = max((min(L.width(line.rhs), LINE) for line in block.lines), default=0)
+        asides = [L.width(line.aside[1]) for line in block.lines if line.aside]
+        beside = bool(asides) and widest + max(asides) < WIDE
+        rows = "".join(self._line(line, beside) for line in block.lines)
         return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'
 
-    def _line(self, line: B.Line, asides: bool) -> str:
+    def _line(self, line: B.Line, beside: bool) -> str:
+        """A row; more where a sum is broken, or where the matrix form has no room beside it."""
         lhs = math(render(line.lhs), display=True) if line.lhs is not None else ""
-        rhs = math(EQUALS + render(line.rhs), display=True)
-        aside, below = '<td class="aside"></td>' if asides else "", ""
-        if line.aside:
-            inside = math(f"{render(line.aside[0])}<mo>=</mo>{render(line.aside[1])}")
-            if L.width(line.rhs) + L.width(line.aside[1]) < WIDE:
-                aside = f'<td class="aside">{inside}</td>'
-            else:
-                below = f'<tr><td></td><td class="aside" colspan="3">{inside}</td></tr>'
+        parts = [math(_begin(n, r) + render(r), display=True) for n, r in enumerate(L.broken(line.rhs, LINE))]
+        said = math(f"{render(line.aside[0])}<mo>=</mo>{render(line.aside[1])}") if line.aside else ""
         number, anchor = f"({clean(line.label)})" if line.label else "", ""
         if line.label and line.label not in self.anchors:
             self.anchors.add(line.label)
             anchor = f' id="{_anchor(line.label)}"'
-        sides = f'<td class="lhs">{lhs}</td><td class="rhs">{rhs}</td>'
-        return f'<tr{anchor}>{sides}{aside}<td class="num">{number}</td></tr>{below}'
+        out = ""
+        for n, part in enumerate(parts):
+            left, more = (lhs, "") if n == 0 else ("", " more")
+            aside = f'<td class="aside">{said if n == 0 else ""}</td>' if beside else ""
+            mark = number if n == len(parts) - 1 else ""
+            out += f"<tr{anchor if n == 0 else ''}>" + (
+                f'<td class="lhs">{left}</td><td class="rhs{more}">{part}</td>{aside}<td class="num">{mark}</td></tr>'
+            )
+        return out + (f'<tr><td></td><td class="aside" colspan="2">{said}</td></tr>' if said and not beside else "")
 
     def fold(self, block: B.Fold) -> str:
         inside = "".join(map(self.block, block.blocks))

@@ -94,19 +94,12 @@ def tag(label: str) -> str:
 def display_rows(line: B.Line) -> list[str]:
     """``lhs &= rhs`` in one row, or in several where the right-hand side is a long sum."""
     lhs = "" if line.lhs is None else render(line.lhs)
-    rhs = line.rhs
-    if not isinstance(rhs, L.Sum) or L.width(rhs) <= LINE or len(rhs.items) < 2:
-        return [f"{lhs} &= {render(rhs)}"]
-    rows: list[tuple[tuple[int, L.Node], ...]] = []
-    items: list[tuple[int, L.Node]] = []
-    for sign, item in rhs.items:
-        if items and sum(L.width(i) for _, i in items) + L.width(item) > LINE:
-            rows.append(tuple(items))
-            items = []
-        items.append((sign, item))
-    rows.append(tuple(items))
-    first = f"{lhs} &= {render(L.Sum(rows[0]))}"
-    return [first] + [rf"&\quad {'' if r[0][0] < 0 else '{} + '}{render(L.Sum(r))}" for r in rows[1:]]
+    first, *rest = L.broken(line.rhs, LINE)
+    rows = [f"{lhs} &= {render(first)}"]
+    for r in rest:
+        negative = isinstance(r, L.Sum) and r.items[0][0] < 0
+        rows.append(rf"&\quad {'' if negative else '{} + '}{render(r)}")
+    return rows
 
 
 class _Paper(Format):

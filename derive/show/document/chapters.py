@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from derive.language.tensor import Read
 from derive.passes.chain_rule import CHAIN_RULE
 from derive.passes.contract import CONTRACTION
+from derive.passes.forward_sweep import FORWARD_RULE
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Node, Product, Relation
 
@@ -54,12 +55,12 @@ def _main(f: Formulas, main: Sequence[Told]) -> list[Block]:
             "agreement cannot be solved for a summed index, it stays as a condition:"
         )
         out += [Heading(3, CHAIN_RULE.chapter), Para((CHAIN_RULE.idea,)), Para((bracket,)), Equations((PICK,))]
-    elif main:
-        ideas = dict.fromkeys(rule_of(s).idea for t in main for s in t.steps if rule_of(s).name == "forward rule")
-        out += [Para((idea,)) for idea in ideas if idea]
-    where = ""
+    where, forward = "", False
     for t in main:
-        block = _block(f, t) or where
+        if t.first.rule == FORWARD_RULE.name and not forward:
+            out += [Heading(3, FORWARD_RULE.chapter), Para((FORWARD_RULE.idea,))]
+            forward = True
+        block = (_block(f, t) or where) if not forward else where
         if block != where:
             out.append(Heading(3, _title(block)))
             where = block

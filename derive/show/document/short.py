@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from derive.program.program import Equation
-from derive.show.formulas.layout import Node, Relation
+from derive.show.formulas.layout import Relation, width
 from derive.show.formulas.matrix import matrix_layout
 
 from .argument import argument
-from .blocks import Block, Bullets, Heading, Para, Part, Sentence, Table
+from .blocks import Block, Bullets, Heading, Para, Part, Ref, Sentence, Table
 from .formulas import Formulas
 
+LONG = 48  # characters of a formula, beyond which only its number is given
 SHOWN = 3  # formulas of a layer, beyond which only the last ones are shown
 
 
@@ -69,10 +70,14 @@ def _formulas(f: Formulas, equations: Iterable[Equation], every: bool = False) -
         told = told[-SHOWN:]
     for n, e in enumerate(told):
         out += [",  "] if n else []
-        out.append(_formula(f, e))
+        out += _formula(f, e)
     return tuple(out)
 
 
-def _formula(f: Formulas, e: Equation) -> Node:
+def _formula(f: Formulas, e: Equation) -> list[Part]:
+    """The formula, or where it is found if it is long."""
     form = matrix_layout(e, f.names) if f.options.notation != "index" else None
-    return Relation(form or f.sides(e), ("==",))
+    lhs, rhs = form or f.sides(e)
+    if width(rhs) <= LONG or not f.label(e):
+        return [Relation((lhs, rhs), ("==",))]
+    return [lhs, " by ", Ref(f.label(e))]

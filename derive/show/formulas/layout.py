@@ -308,6 +308,20 @@ def width(node: Node) -> int:
     return 1 + sum(width(c) for c in children(node))
 
 
+def broken(node: Node, most: int) -> list[Sum] | list[Node]:
+    """A sum that is too wide for a line as several, broken before an operator; anything else as it is."""
+    if not isinstance(node, Sum) or width(node) <= most or len(node.items) < 2:
+        return [node]
+    rows: list[Sum] = []
+    items: list[tuple[int, Node]] = []
+    for sign, item in node.items:
+        if items and sum(width(i) for _, i in items) + width(item) > most:
+            rows.append(Sum(tuple(items)))
+            items = []
+        items.append((sign, item))
+    return [*rows, Sum(tuple(items))]
+
+
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly below, in reading order."""
     for value in vars(node).values():
