@@ -155,8 +155,11 @@ class Browser:
         )
 
     def type(self, selector, text):
-        """Type a text by the keyboard's way into what an expression's node focuses, in the place of what stands there."""
-        self.run(f"document.querySelector({json.dumps(selector)}).focus()")
+        """Type a text, as a keyboard does, in the place of what stands in a field or in an editor."""
+        self.run(
+            "(e => (e.shadowRoot?.querySelector('[contenteditable]') ?? e).focus())"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
         self.key("a", modifiers=2)
         self.call("Input.insertText", text=text)
 

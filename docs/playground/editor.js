@@ -51,12 +51,23 @@ const look = EditorView.theme({
   "&.cm-focused .cm-nonmatchingBracket": {backgroundColor: "transparent"},
 });
 
+// Text typed over a selection: the browser, left to itself, would write styles into the tree, which the policy forbids.
+const replaced = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const {state} = view;
+    if (event.inputType !== "insertText" || event.data === null || event.isComposing || state.selection.main.empty) return false;
+    event.preventDefault();
+    view.dispatch(state.replaceSelection(event.data), {userEvent: "input.type", scrollIntoView: true});
+    return true;
+  },
+});
+
 export class Editor {
   constructor(place, label, changed) {
-    const root = place.attachShadow({mode: "open", delegatesFocus: true});
+    const root = place.attachShadow({mode: "open"});
     const told = EditorView.updateListener.of((update) => update.docChanged && !this.quiet && changed());
     this.extensions = [
-      lineNumbers(), lintGutter(), history(), bracketMatching(), language, syntaxHighlighting(colours), look, told,
+      lineNumbers(), lintGutter(), history(), bracketMatching(), language, syntaxHighlighting(colours), look, told, replaced,
       EditorView.lineWrapping,
       keymap.of([...defaultKeymap, ...historyKeymap, ...lintKeymap]), // no Tab: it leaves the editor, as keys alone need
       EditorView.contentAttributes.of({"aria-label": label, autocapitalize: "off", spellcheck: "false"}),

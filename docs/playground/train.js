@@ -99,7 +99,7 @@ export class Training {
   measure() {
     const all = Array.from({length: this.points.count}, (_, b) => b), inputs = this.inputs(all);
     this.found = this.everything(inputs).values;
-    this.loss = this.found.loss;
+    this.loss = (this.found.loss.data ?? [this.found.loss])[0];
     this.sizes = {};
     for (const {name, of} of this.made.equations) if (of) this.sizes[name] = size(this.found[name].data ?? [this.found[name]]);
     this.errors = this.wrong(this.found[this.made.output].data, this.points.label).length;
