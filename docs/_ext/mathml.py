@@ -75,7 +75,7 @@ def _numbered(made: str, tags: list[list[str]]) -> str:
             cell.set("class", cell.get("columnalign"))
     if len(tags) == len(rows) and any(tags):
         root.set("class", "numbered")
-        for row, found in zip(rows, tags):
+        for row, found in zip(rows, tags, strict=True):
             for _ in range(wide - len(row)):
                 ElementTree.SubElement(row, f"{_NAME}mtd")
             ElementTree.SubElement(
