@@ -54,3 +54,8 @@ html_title = "derive"
 html_static_path = ["_static", "../derive/show/math.woff2"]
 html_show_sphinx = False
 html_copy_source = False
+
+latex_documents = [("book/index", "derivatives.tex", "Derivatives of neural networks", "the derive authors", "manual")]
+latex_engine = "lualatex"
+latex_elements = {"papersize": "a4paper", "printindex": ""}
+latex_show_urls = "no"
