@@ -26,8 +26,9 @@ OPENINGS = [
     "the music is",
     "that evening was",
 ]
-PRAISE = ["and i will come again", "so we told all our friends", "and nobody wanted to leave"]
-BLAME = ["and i want my money back", "so we left early", "and nobody should pay for it"]
+PRAISE, BLAME = (
+    [f"and i would {word}" for word in last.split()] for last in ("return stay smile", "leave complain cry")
+)
 HIDDEN, FIRST = 0, 1  # the number of a hidden word, and of what stands in front of a text
 WORDS = ["<hidden>", "<first>", "not", "very", *GOOD, *BAD]
 WORDS += sorted({w for text in (*OPENINGS, *PRAISE, *BLAME) for w in text.split()})
@@ -121,7 +122,9 @@ def main(
             batch_size=20,
         )
         found[name] = told.evaluate(new, praise_new)["accuracy"]
-        print(f"accuracy on new texts {name}: {found[name]:.3f}")
+        print(
+            f"accuracy {name}: {told.history['accuracy'][-1]:.3f} on the labelled texts, {found[name]:.3f} on new ones"
+        )
     return found
 
 

@@ -82,7 +82,7 @@ STYLE = """
   .derivation .eqs tr, .derivation figure { break-inside: avoid; } .derivation .eqs, .derivation .scroll { overflow: visible; }
   .derivation .eqs td { white-space: normal; } .derivation svg.network { min-width: 0; }
   .derivation table.data th, .derivation table.data td { white-space: normal; padding-right: .6rem; }
-  .derivation table.data td.long { min-width: 0; } .derivation .eqs math, .derivation table.data math { font-size: .82em; } }
+  .derivation table.data td.long { min-width: 0; } .derivation .eqs math, .derivation table.data math { font-size: .78em; } }
 """
 EQUALS = '<mo form="infix" lspace="0" rspace="0.28em">=</mo>'
 LINE = 72  # a sum of more characters is broken before an operator
@@ -214,10 +214,11 @@ class _Page(Format):
         widest = max((min(L.width(line.rhs), LINE) for line in block.lines), default=0)
         asides = [L.width(line.aside[1]) for line in block.lines if line.aside]
         beside = bool(asides) and widest + max(asides) < WIDE
-        rows = "".join(self._line(line, beside) for line in block.lines)
+        shapes = any(line.shape for line in block.lines)
+        rows = "".join(self._line(line, beside, shapes) for line in block.lines)
         return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'
 
-    def _line(self, line: B.Line, beside: bool) -> str:
+    def _line(self, line: B.Line, beside: bool, shapes: bool) -> str:
         """A row; more where a sum is broken, or where the matrix form has no room beside it."""
         lhs = math(render(line.lhs), display=True) if line.lhs is not None else ""
         parts = [math(_begin(n, r) + render(r), display=True) for n, r in enumerate(L.broken(line.rhs, LINE))]
@@ -231,10 +232,12 @@ class _Page(Format):
             left, more = (lhs, "") if n == 0 else ("", " more")
             aside = f'<td class="aside">{said if n == 0 else ""}</td>' if beside else ""
             mark = number if n == len(parts) - 1 else ""
+            shape = f'<td class="shape">{self.sentence(line.shape) if mark else ""}</td>' if shapes else ""
             out += f"<tr{anchor if n == 0 else ''}>" + (
-                f'<td class="lhs">{left}</td><td class="rhs{more}">{part}</td>{aside}<td class="num">{mark}</td></tr>'
+                f'<td class="lhs">{left}</td><td class="rhs{more}">{part}</td>{aside}{shape}'
+                f'<td class="num">{mark}</td></tr>'
             )
-        return out + (f'<tr><td></td><td class="aside" colspan="2">{said}</td></tr>' if said and not beside else "")
+        return out + (f'<tr><td></td><td class="aside" colspan="3">{said}</td></tr>' if said and not beside else "")
 
     def fold(self, block: B.Fold) -> str:
         inside = "".join(map(self.block, block.blocks))

@@ -102,6 +102,12 @@ def display_rows(line: B.Line) -> list[str]:
     return rows
 
 
+def shape_note(line: B.Line) -> str:
+    """The shape of the left-hand side, small at the end of a row; none of a scalar."""
+    parts = [p if isinstance(p, str) else render(p) for p in line.shape if isinstance(p, (str, L.NODES))]
+    return rf" \qquad {{\scriptstyle {''.join(parts)}}}" if len(line.shape) > 1 else ""
+
+
 class _Paper(Format):
     """Remembers which equation numbers it has labelled."""
 
@@ -146,7 +152,7 @@ class _Paper(Format):
         for line in block.lines:
             drawn = display_rows(line)
             drawn[-1:] = self._with_aside(line, drawn[-1])
-            drawn[-1] += self._tag(line.label)
+            drawn[-1] += shape_note(line) + self._tag(line.label)
             rows += drawn
         body = " \\\\\n".join(rows)
         return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"

@@ -33,7 +33,7 @@ from packages import ENGINE, PYODIDE, Unavailable, editor, member, packages, run
 ROOT = HERE.parents[1]
 CACHE = ROOT / "docs" / "_build" / "playground-cache"
 
-START = 180  # seconds that the interpreter may take in Node: most of it is compiling the library
+START = 120  # seconds that the interpreter may take in Node: most of it is compiling the library
 UNUSED = ("/tests/", "/benchmarks/", "sympy/physics/", "sympy/parsing/autolev/", "sympy/parsing/latex/", ".dist-info/")
 
 

@@ -14,8 +14,10 @@ from types import SimpleNamespace
 import browser
 import numpy as np
 import pytest
+from loops_in_node import against_jax
 
 import derive as dv
+from derive.networks import examples
 from numerics.checks.ground import float64
 from numerics.training.diagnosis import Examiner
 
@@ -38,13 +40,17 @@ NETWORK = {
 }
 DIGITS = {**NETWORK, "units": [4], "digits": True}
 FORMULA = {"do": "derive", "way": "formula", "text": "norm2(X*w - y)^2", "wrt": "w", "hessian": False}
+DEEP = "w: float[i]\n" + "\n".join(f"h{n}[i] = tanh({f'h{n - 1}' if n else 'w'}[i])" for n in range(300))
+DEEP += "\nloss = sum[i](h299[i])"
 DEFINITIONS = {"do": "derive", "way": "definitions", "text": SOFTMAX, "wrt": ""}
 
 
 # -- what the page asks ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"])
+@pytest.mark.parametrize(
+    "request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"]
+)
 def test_each_way_in_has_all_views_and_is_proved(request_):
     desk, rows = bridge.Desk(), []
     found = json.loads(json.dumps(desk.answer(request_, lambda early: None)))
@@ -80,7 +86,9 @@ def test_planted_mistakes_are_refuted():
     assert desk.answer({"do": "prove"}, lambda row: None)["proved"]
 
 
-@pytest.mark.parametrize("request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"])
+@pytest.mark.parametrize(
+    "request_", [FORMULA, DEFINITIONS, NETWORK, DIGITS], ids=["formula", "definitions", "network", "digits"]
+)
 def test_program_for_elsewhere_derives_the_same(request_, capsys):
     found = bridge.Desk().answer(request_, print)
     space = {}
@@ -132,7 +140,9 @@ def test_what_is_wrong_is_said_as_diagnose_says_it(activation, change, kind, tmp
     arrays |= {"x": rng.normal(size=(20, 2)), "y": rng.choice([-1.0, 1.0], (20, 1))}
     with np.errstate(all="ignore"), float64():
         meant = Examiner(desk.d)(arrays).findings
-    given = {n: {"shape": a.shape, "data": [v if np.isfinite(v) else None for v in a.ravel()]} for n, a in arrays.items()}
+    given = {
+        n: {"shape": a.shape, "data": [v if np.isfinite(v) else None for v in a.ravel()]} for n, a in arrays.items()
+    }
     text = json.dumps({"made": made, "inputs": given}).replace("null", "1e999")  # not in JSON, but read as not finite
     (tmp_path / "case.json").write_text(text, encoding="utf-8")
     (tmp_path / "run.mjs").write_text(EXAMINE, encoding="utf-8")
@@ -276,8 +286,8 @@ def test_proof_and_planted_mistake(page):
 def test_xor_is_learnt_and_its_address_shared(page):
     page.click("#way-network")
     page.until("!document.querySelector('#training').hidden")
-    page.fill("#units", "8, 8")
-    page.run("document.querySelector('#units').dispatchEvent(new Event('change'))")
+    page.type("#units", "8, 8")
+    page.key("Enter")
     page.until("document.querySelectorAll('#graph line').length === 16 + 64 + 8")
     page.click("#run")
     page.until("document.querySelector('#progress').textContent.includes(', 0 of 200 wrong')")
@@ -289,6 +299,63 @@ def test_xor_is_learnt_and_its_address_shared(page):
     page.until("document.body?.dataset.done === 'shown' && !document.querySelector('#training').hidden")
     assert page.run("document.querySelector('#units').value + document.querySelector('#data').value") == "8, 8spiral"
     page.until(f"document.querySelector('#progress').textContent === {json.dumps(before)}", 10)
+
+
+@pytest.mark.slow
+def test_digits_are_learnt(page):
+    page.click("#way-network")
+    page.until("!document.querySelector('#training').hidden")
+    page.fill("#data", "digits")
+    page.until("document.querySelector('#progress').textContent.includes('of 200 held out')")
+    page.until("document.querySelector('#views').ariaBusy === 'false'")
+    assert page.run("document.querySelector('#loss').disabled")
+    wrong = "Number(/(\\d+) of 200 held out/.exec(document.querySelector('#progress').textContent)[1])"
+    assert page.run(wrong) > 120
+    page.click("#run")
+    page.until(f"{wrong} < 80")
+    sizes = page.run("[...document.querySelectorAll('#sizes td:last-child')].map(cell => Number(cell.textContent))")
+    assert len(sizes) == 11 and min(sizes) > 0
+
+
+@pytest.mark.slow
+def test_dead_units_are_named_in_the_page(page):
+    page.click("#way-network")
+    page.until("!document.querySelector('#training').hidden")
+    page.fill("#activation", "relu")
+    page.fill("#optimizer", "sgd")
+    page.fill("#rate", "1")
+    page.fill("#batch", "1")
+    page.until("document.querySelector('#views').ariaBusy === 'false'")
+    page.click("#run")
+    page.until("/^(dead|not finite): dense_/.test(document.querySelector('#remarks').textContent)")
+
+
+IN_BROWSER = """(async () => {
+  const cases = CASES, found = {};
+  for (const [name, {source, inputs}] of Object.entries(cases)) {
+    const address = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
+    found[name] = Object.values(await import(address))[0](inputs);
+  }
+  const plain = (k, v) => (ArrayBuffer.isView(v) ? Array.from(v, (x) => (Number.isFinite(x) ? x : String(x))) : v);
+  return JSON.stringify(found, plain);
+})()"""
+
+
+@pytest.mark.slow
+def test_programs_in_the_browser_are_the_jax_kernel(page, tmp_path):
+    derived = {n: examples.load(n).backprop() for n in examples.names()}
+
+    def in_browser(folder, cases):
+        given = {
+            n: {
+                "source": s,
+                "inputs": {k: {"shape": np.shape(a), "data": np.ravel(a).tolist()} for k, a in arrays.items()},
+            }
+            for n, (s, arrays) in cases.items()
+        }
+        return json.loads(page.run(IN_BROWSER.replace("CASES", json.dumps(given))))
+
+    against_jax(tmp_path, derived, in_browser)
 
 
 @pytest.mark.slow
@@ -315,13 +382,7 @@ def test_browser_without_webassembly_is_told(page):
 def test_keys_alone_choose_a_way_in_and_a_view(page):
     page.run("document.querySelector('#way-definitions').focus()")
     for key in ("ArrowRight", "Tab"):
-        page.call(
-            "Input.dispatchKeyEvent",
-            type="rawKeyDown",
-            key=key,
-            code=key,
-            windowsVirtualKeyCode=39 if key != "Tab" else 9,
-        )
+        page.key(key)
     assert page.run("document.querySelector('#way-network').ariaSelected") == "true"
     assert page.run("document.activeElement.id") == "data"
     page.until("!document.querySelector('#training').hidden")
@@ -331,8 +392,7 @@ def test_keys_alone_choose_a_way_in_and_a_view(page):
 
 @pytest.mark.slow
 def test_stopping_leaves_the_page_alive(page):
-    deep = "w: float[i]\n" + "\n".join(f"h{n}[i] = tanh({f'h{n - 1}' if n else 'w'}[i])" for n in range(300))
-    page.type("#definitions", deep + "\nloss = sum[i](h299[i])")
+    page.type("#definitions", DEEP)
     page.until("document.body.dataset.engine === 'working'")
     page.click("#stop")
     page.until("!document.querySelector('#problem').hidden")
@@ -340,6 +400,53 @@ def test_stopping_leaves_the_page_alive(page):
     page.until("document.body.dataset.engine === 'ready'")
     page.type("#definitions", "w: float[i]\nloss = sum[i](w[i]^2)")
     page.until("document.querySelector('#problem').hidden && document.body.dataset.done === 'shown'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nothing_is_wider_than_a_phone(page, dark):
+    page.call("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
+    reduced = {"name": "prefers-reduced-motion", "value": "reduce"}
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    page.call("Emulation.setEmulatedMedia", features=[reduced, scheme])
+    page.call("Page.reload")
+    page.until("document.body?.dataset.engine === 'ready'")
+    assert page.run("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    for tab in ("way-formula", "way-network", "tab-definitions", "tab-program", "tab-evidence"):
+        page.click(f"#{tab}")
+        page.until("document.body.dataset.engine === 'ready' && document.querySelector('#views').ariaBusy === 'false'")
+        assert page.run("document.documentElement.scrollWidth") <= 400, tab
+    moving = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s').length"
+    assert page.run(moving) == 0
+
+
+@pytest.mark.slow
+def test_a_computation_is_ended_at_its_limit(page):
+    sooner = "const late = setTimeout; globalThis.setTimeout = (f, wait) => late(f, wait === 60_000 ? 400 : wait)"
+    page.call("Page.addScriptToEvaluateOnNewDocument", source=sooner)
+    page.call("Page.reload")
+    page.until("document.body?.dataset.engine === 'ready'")
+    page.type("#definitions", DEEP)
+    page.until("document.querySelector('#problem').textContent.includes('stopped after')")
+    page.until("document.body.dataset.engine === 'ready'")
+
+
+@pytest.mark.slow
+def test_names_and_huge_texts_are_only_text(page):
+    hostile = ["__proto__", "constructor", "eval", "let", "重み", "window", "toString"]
+    text = "\n".join(f"{n}: float[b,i]" for n in hostile)
+    page.type("#definitions", f"{text}\nloss = sum[b,i]({' + '.join(f'{n}[b,i]^2' for n in hostile)})")
+    page.until("document.querySelector('.derivation').textContent.includes('toString')")
+    page.click("#tab-program")
+    page.fill("#language", "javascript")
+    assert "__proto__" in page.text("#code")
+    page.type("#definitions", "w: float[i]\nloss = <img src=x onerror=alert(1)>")
+    page.until("document.querySelector('#problem').textContent.includes('<img src=x')")
+    page.click("#way-formula")
+    page.type("#formula", "+".join(f"x'*A{n}*x" for n in range(150)))
+    page.until(
+        "document.querySelector('#answers dd.result, #problem:not([hidden])') && document.body.dataset.engine === 'ready'"
+    )
 
 
 @pytest.mark.slow

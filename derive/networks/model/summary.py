@@ -29,7 +29,7 @@ class Summary:
         self.trained = sum(p.size for p in everything if p.name in self._moving)
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Layer, output shape, number of parameters, trainable, initializers."""
+        """Layer, output shape, number of parameters, trainable, initializers (each once, in the order of the parameters)."""
         found = []
         for p in self.model.layers:
             shape = shape_text(self.model, p.output)
@@ -43,7 +43,7 @@ class Summary:
                     shape,
                     f"{sum(q.size for q in p.parameters):,}",
                     {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
-                    ", ".join(q.init_name for q in p.parameters) or "-",
+                    ", ".join(dict.fromkeys(q.init_name for q in p.parameters)) or "-",
                 )
             )
         return found

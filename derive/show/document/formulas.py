@@ -10,15 +10,26 @@ from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Step
 from derive.show.formulas.equations import equation_context, equation_layout
-from derive.show.formulas.expressions import read
-from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
+from derive.show.formulas.expressions import expression, read
+from derive.show.formulas.layout import Big, Node, Product, Slope, Sum, width
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.symbols import Symbols, members, own_letters
 from derive.show.formulas.windows import one_window
 
-from .blocks import Line, Part, Sentence
+from .blocks import Line, Mono, Part, Ref, Sentence, Strong
 from .options import Options
+
+
+def shape_of(t: Tensor) -> Sentence:
+    """``(B, K)``, each size as a formula."""
+    if not t.rank:
+        return ("scalar",)
+    out: list[Part] = ["("]
+    for n, a in enumerate(t.axes):
+        out += [", "] if n else []
+        out.append(expression(a))
+    return (*out, ")")
 
 
 def _alphabet() -> Iterator[str]:
@@ -27,6 +38,9 @@ def _alphabet() -> Iterator[str]:
     for length in itertools.count(1):
         for combination in itertools.product(letters, repeat=length):
             yield "".join(combination)
+
+
+LONG_SHAPE = 24  # characters of a shape, beyond which it has no room beside an equation
 
 
 class Formulas:
@@ -96,11 +110,17 @@ class Formulas:
         """An equation with its label, in the notation asked for."""
         lhs, rhs = self.sides(eq)
         form = matrix_layout(eq, self.names) if self.options.notation != "index" else None
+        shape = shape_of(eq.tensor)
+        if (
+            sum(width(p) if not isinstance(p, str) else len(p) for p in shape if not isinstance(p, (Ref, Mono, Strong)))
+            > LONG_SHAPE
+        ):
+            shape = ()
         if form is None or self.options.notation == "index":
-            return Line(lhs, rhs, self.label(eq))
+            return Line(lhs, rhs, self.label(eq), shape=shape)
         if self.options.notation == "matrix":
-            return Line(*form, self.label(eq))
-        return Line(lhs, rhs, self.label(eq), form if aside else None)
+            return Line(*form, self.label(eq), shape=shape)
+        return Line(lhs, rhs, self.label(eq), form if aside else None, shape)
 
     def name(self, name: str) -> Node | str:
         """The symbol of a tensor of this derivation."""

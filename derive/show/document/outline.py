@@ -22,7 +22,7 @@ from derive.show.formulas.symbols import indices_of
 from .argument import argument
 from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
-from .formulas import Formulas
+from .formulas import Formulas, shape_of
 from .graph import network
 from .options import Options
 from .short import short
@@ -138,17 +138,6 @@ def _inputs(f: Formulas) -> list[Block]:
     if not rows:
         return []
     return [Heading(2, "What is given"), Table(("", "name", "shape", "type", "role", "known facts"), tuple(rows))]
-
-
-def shape_of(t: Tensor) -> Sentence:
-    """``(B, K)``, each size as a formula."""
-    if not t.rank:
-        return ("scalar",)
-    out: list[Part] = ["("]
-    for n, a in enumerate(t.axes):
-        out += [", "] if n else []
-        out.append(expression(a))
-    return (*out, ")")
 
 
 def _definitions(f: Formulas) -> list[Block]:
@@ -307,7 +296,7 @@ def _result(f: Formulas) -> list[Block]:
         out += [
             Para(("Forward, as it is computed:",)),
             Equations(tuple(f.line(e, aside=False) for e in made)),
-            Para(("Backward:",)),
+            Para(("Backward:" if d.kind in ("backprop", "vjp") else "And then:",)),
         ]
     return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
 

@@ -285,6 +285,7 @@ Node: TypeAlias = (
     | Array
     | Words
 )
+NODES = _Node  # for isinstance
 Part: TypeAlias = "Node | str | int | None | tuple[Part, ...]"  # what a node is made of
 
 

@@ -350,4 +350,4 @@ def test_a_long_shape_is_cut_in_the_drawing_and_whole_in_its_title():
     x = dv.tensor("x", p, q, r)
     drawn = svg(network(dv.backprop(dv.define("loss", (), dv.Sum(x[p, q, r] ** 2, p, q, r)), wrt=[x]).source))
     assert "<title>x, LongName × LongName × LongName</title>" in drawn
-    assert '"shape">LongName × LongName…</text>' in drawn
+    assert re.search(r'"shape">LongName × Long\w*…</text>', drawn)
