@@ -57,5 +57,6 @@ html_copy_source = False
 
 latex_documents = [("book/index", "derivatives.tex", "Derivatives of neural networks", "the derive authors", "manual")]
 latex_engine = "lualatex"
-latex_elements = {"papersize": "a4paper", "printindex": ""}
+latex_elements = {"papersize": "a4paper", "printindex": "", "makeindex": "", "fontpkg": ""}  # Latin Modern, TeX's own
 latex_show_urls = "no"
+latex_use_xindy = False
