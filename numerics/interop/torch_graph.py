@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,13 @@ class Graph:
 
     def _frames(self, node: Any) -> tuple[Frame, ...]:
         """The lines that led to an operation, innermost first, and the module that it is of as one that names it."""
+        lines = _LINE.findall(node.meta.get("stack_trace") or "")[::-1]
+        ours = next((n for n, (file, _, _) in enumerate(lines) if file.startswith(_HERE)), len(lines))
         found = [
             Frame(file, int(line), function)
-            for file, line, function in _LINE.findall(node.meta.get("stack_trace") or "")
-            if not file.startswith(_HERE) and not any(part in file for part in _UNSEEN)
-        ][::-1]
+            for file, line, function in lines[:ours]  # beyond are those who call from_torch
+            if not any(part in file for part in _UNSEEN)
+        ]
         stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
         path = stack[-1][0] if stack else ""
         if not path or path == "loss":
@@ -195,6 +197,8 @@ class Graph:
         row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
         if row is None or node.target.namespace != "aten":
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
+        if "max_pool" in base and any(getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 for u in node.users):
+            refuse(name, self._shapes(node), self.frames[node], "places of maxima are read; accepted: the maxima alone")
         args = self._value(env, node.args)
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
         if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
@@ -254,11 +258,38 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)  # torch prints what it raises
         try:
-            return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
+            with _lines_of_functions():
+                return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
         except Exception as error:
             refuse_export(error)
         finally:
             logging.disable(before)
+
+
+class _Authors:
+    """Of (file, function): those that are of no library."""
+
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        return not Frame(place[0], 0, place[1]).is_library
+
+    def add(self, place: tuple[str, str]) -> None:
+        """Every function of an author's counts."""
+
+
+@contextlib.contextmanager
+def _lines_of_functions() -> Iterator[None]:
+    """torch keeps only the lines of functions called ``forward``, and of those registered: here the author's all are."""
+    from torch.fx import proxy
+
+    before = getattr(proxy, "_STACK_TRACE_ANCHORS", None)
+    if before is None:  # another version of torch: without the lines of losses and helpers
+        yield
+        return
+    proxy._STACK_TRACE_ANCHORS = _Authors()
+    try:
+        yield
+    finally:
+        proxy._STACK_TRACE_ANCHORS = before
 
 
 def array(x: Any) -> Any:
