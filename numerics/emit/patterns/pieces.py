@@ -1,7 +1,7 @@
 """Pieces laid end to end.
 
-    {x[b,m] if m < M; y[b,m-M] otherwise}     jnp.concatenate((x, y), axis=1)
-    da[b,m] + db[b,m-M], da over m < M        jnp.concatenate((da, db), axis=1), where each would be padded and added
+{x[b,m] if m < M; y[b,m-M] otherwise}     jnp.concatenate((x, y), axis=1)
+da[b,m] + db[b,m-M], da over m < M        jnp.concatenate((da, db), axis=1), where each would be padded and added
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ def _larger(a: Expr, b: Expr) -> Expr | None:
     return b if nonnegative(sympy.expand(b - a)) else None
 
 
-def _laid(
-    scope: Scope, terms: Sequence[Term], spans: Sequence[tuple[Expr, Expr]], along: Index
-) -> list[Piece] | None:
+def _laid(scope: Scope, terms: Sequence[Term], spans: Sequence[tuple[Expr, Expr]], along: Index) -> list[Piece] | None:
     """The terms by the parts they stand on, if those cover the axis from end to end."""
     pieces, start, whole = [], Integer(0), sympy.expand(scope.known(along.size))
     while not same_size(start, whole):

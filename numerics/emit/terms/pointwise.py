@@ -46,6 +46,7 @@ from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
 from .shared import Shared
 
+SHORT = 10**6  # the largest whole number that is written under a root
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 Factors = Sequence[Expr]
 Addend = tuple[int, Factors | Val]  # a sign, and what it stands before
@@ -302,6 +303,8 @@ def _root(c: Expr) -> tuple[Expr, Expr] | None:
         return None
     squared = c**2
     top, bottom = sympy.fraction(squared)
+    if any(abs(n.p * n.q) > SHORT for n in squared.atoms(Rational)):  # of decimals: their squares are no simpler
+        return None
     if not (squared.is_Rational or all(a.is_Rational or a in (sympy.pi, sympy.E) for a in Mul.make_args(top * bottom))):
         return None
     return _square_root(top), _square_root(bottom)
