@@ -8,6 +8,7 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are stated for the CPU
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["DERIVE_CACHE"] = "off"  # what a test sees is derived by the code under test
 
 import jax  # noqa: E402  (after the variables that it reads when imported)
 

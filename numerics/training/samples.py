@@ -13,7 +13,7 @@ def sample_scores(judge, samples, labels=None) -> dict[str, float]:
     .. math::
 
         \text{confidence} = \frac1N \sum_n \max_k p_{nk}, \qquad
-        \text{entropy} = -\sum_k c_k \log c_k, \quad c_k = \frac1N \,\#\{n : \arg\max_j p_{nj} = k\}
+        \text{entropy} = -\sum_k c_k \log c_k, \quad c_k = \frac1N \,\#\{n : \operatorname{argmax}_j p_{nj} = k\}
 
     Good samples have a high confidence, near that of real data, and an entropy near :math:`\log K`: a model that makes
     one kind only has 0.

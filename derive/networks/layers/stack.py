@@ -14,6 +14,7 @@ from derive.language.errors import DeriveError, ShapeError
 from derive.language.grouping import replaced
 from derive.language.index import Index
 from derive.language.keys import hash_text
+from derive.language.nodes import Sum
 from derive.language.tensor import Definition, Read, Recurrence, Tensor, tensor
 from derive.networks.initializers import Initializer, PerGate
 
@@ -100,6 +101,8 @@ class Stack(Layer):
             (every,) = recurrence.close([define(y.name, letters, inside.body(y))], [before])
         for state, idx, body in inside.updates:
             new.update(state, inside.lifted(body, idx))
+        for role, body in inside.prices:
+            new.price(role, Sum(inside.lifted(body, ()), n))
         return new.define("h", y.indices, every[(n.size - 1, *y.indices)])
 
     def _check(self, x: Tensor, y: Tensor, new: Builder) -> None:
@@ -126,6 +129,7 @@ class Block:
         # by its stand-in: what has the axis of depth; what every block is given (a memory that another stack made) has not
         self._real: dict[Tensor, Tensor] = {t: t for t in others}
         self.updates: list[tuple[Tensor, Sequence[Index], Expr]] = []  # (state, letters of one block, its next value)
+        self.prices: list[tuple[str, Expr]] = []  # of one block
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._new, name)
@@ -149,6 +153,9 @@ class Block:
 
     def update(self, state: Tensor, body: Expr) -> None:
         self.updates.append((self._real[state], state.indices, body))
+
+    def price(self, role: str, body: Expr) -> None:
+        self.prices.append((role, body))
 
     def carry(self, role: str, *axes: Index) -> Tensor:
         raise DeriveError(f"layer {self._new.layer}: a layer that carries its state {role!r} does not stand in a stack")

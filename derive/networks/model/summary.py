@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derive.language.printing import html_table
 from derive.language.tensor import Tensor
 
 from .network import Network
+
+HEAD = ("layer", "output", "parameters", "trainable", "initializers")
 
 
 class Summary:
@@ -45,11 +48,17 @@ class Summary:
             )
         return found
 
+    def _repr_html_(self) -> str:
+        return html_table(HEAD, [*self.rows(), self._last()], f"{self.model.name}: {self._inputs}")
+
+    def _last(self) -> tuple[str, str, str, str, str]:
+        moving = f"trainable {self.trained:,}, frozen {self.total - self.trained:,}"
+        return "total", "", f"{self.total:,}", moving, ""
+
     def __str__(self) -> str:
-        head = ("layer", "output", "parameters", "trainable", "initializers")
-        body = [head, *self.rows()]
-        last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
-        widths = [max(len(row[n]) for row in [*body, last if n < 3 else head]) for n in range(4)]
+        body = [HEAD, *self.rows()]
+        last = self._last()
+        widths = [max(len(row[n]) for row in [*body, last if n < 3 else HEAD]) for n in range(4)]
         lines = [
             "  ".join(
                 [
