@@ -47,8 +47,9 @@ def root():
 
 
 @pytest.fixture
-def script():
+def script(monkeypatch):
     """``script("xor")`` is the function ``main`` of examples/xor.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))  # as where a script runs: one may import from another
 
     def find(name):
         spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")

@@ -24,6 +24,7 @@ from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
 from numerics.emit.source.sizes import preamble, shapes_of
 from numerics.emit.terms import reads
+from numerics.emit.terms.shared import Shared
 from numerics.emit.time import checkpoint, scan
 from numerics.emit.time.earlier import Earlier, earlier
 from numerics.emit.time.time_first import TimeFirst, time_first
@@ -107,6 +108,7 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     written = affine_forms(scope, vectors_in_sums(scope, exchanged.program), returned)
     scope.choices += [*shared.choices, *reused.choices, *exchanged.choices, *written.choices]
     scope.records[Affine] = written
+    scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
         found = earlier(order.groups, names, _readers(d))

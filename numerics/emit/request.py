@@ -74,7 +74,7 @@ class Request:
         if checkpoint_every is not None and (dense or form == "structured"):
             raise NumericsError(f"{caller}: checkpoint_every is for the usual emission; leave out dense= and form=")
         written, layout = structured(d) if form == "structured" else (d, None)
-        return cls(d, written, fixed, dense, name, patterns, checkpoint_every, backend, layout)
+        return cls(d, written, fixed, dense, name, patterns, checkpoint_every, backend, layout=layout)
 
     def module(self, verified: str | None = None) -> module.Module:
         """Write the module; ``verified`` is what its header says of the evidence."""

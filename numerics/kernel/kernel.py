@@ -17,6 +17,7 @@ import os
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,17 @@ class Kernel:
     def as_custom_vjp(self) -> Callable[..., Any]:
         """A function of the inputs, in order, that JAX can differentiate; see :mod:`numerics.kernel.custom_vjp`."""
         return custom_vjp(self)
+
+    def _repr_html_(self) -> str:
+        """The module, in the colours of a listing (by Pygments, which every notebook brings)."""
+        title = f"<p>{escape(repr(self))}</p>"
+        try:
+            from pygments import highlight
+            from pygments.formatters import HtmlFormatter
+            from pygments.lexers import PythonLexer
+        except ImportError:
+            return f"<div>{title}<pre>{escape(self.source)}</pre></div>"
+        return f"<div>{title}{highlight(self.source, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))}</div>"
 
     def __repr__(self) -> str:
         arguments = ", ".join(t.name for t in self.inputs)

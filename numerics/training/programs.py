@@ -63,7 +63,7 @@ class Programs:
     def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int, store: Store | None = None):
         self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
-        self.steppers: dict[int, object] = {}  # by the number of positions: what generates, see generate.py
+        self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
         held, loss, wrt, outputs = model.asked(losses, frozen, weights)
         self.gradients_of = [t.name for t in wrt]
         self.kernel = stored.kernel(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from html import escape
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derive.language.printing import html_table
 from numerics.data import examples as data
 from numerics.data import metrics as measures
 from numerics.errors import InputError, NumericsError
@@ -456,6 +458,16 @@ class Trainer:
     def save(self, folder):
         """Write everything needed to go on training into a folder; see :mod:`numerics.training.saving`."""
         return saving.save(self, folder)
+
+    def _repr_html_(self):
+        """The layers and, of every curve in the history, its first and last value."""
+        rows = [(name, f"{c[0]:.6g}", f"{c[-1]:.6g}") for name, c in self.history.items() if c]
+        curves = (
+            html_table(("after epoch", "1", str(self.epoch)), rows, repr(self))
+            if rows
+            else f"<p>{escape(repr(self))}</p>"
+        )
+        return f"<div>{curves}{self.model._repr_html_()}</div>"
 
     def __repr__(self):
         losses = ", ".join(one.name for one in self.losses.values())

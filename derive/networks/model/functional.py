@@ -339,6 +339,9 @@ class Model(Composable):
         """A network of this class from the parts of another."""
         return Model(parts.inputs, parts.output, name)
 
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
     def summary(self, frozen: str | Sequence[str] = ()) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""
         return Summary(self, self._inputs_text(), frozen)
