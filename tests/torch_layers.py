@@ -1,8 +1,8 @@
 """Every layer and loss of ``torch.nn``: for nx.from_torch.
 
 ``LAYERS[name]() -> (module, args)`` for layers, ``LOSSES[name]() -> (module, args)`` for losses, whose first argument is
-what is differentiated by beside the parameters; ``REFUSED[name]`` has what the refusal says besides.  A name is that of the class,
-then what is particular about it.
+what is differentiated by beside the parameters; ``REFUSED[name]`` is what the refusal says.  A name is that of the class, then
+what is particular about it.
 """
 
 import torch
@@ -372,4 +372,11 @@ LOSSES = {
     ),
     "AdaptiveLogSoftmaxWithLoss": lambda: (nn.AdaptiveLogSoftmaxWithLoss(4, 6, [2, 4]), (normal(5, 4), labels(6, 5))),
     "LinearCrossEntropyLoss": lambda: (nn.LinearCrossEntropyLoss(4, 3), (normal(5, 4), labels(3, 5))),
+}
+REFUSED = {
+    **{f"MaxUnpool{n}d": "places of maxima are read; accepted: the maxima alone" for n in (1, 2, 3)},
+    **{f"FractionalMaxPool{n}d": "noise is an input: draw it outside" for n in (2, 3)},
+    "CrossMapLRN2d": "mutation has no meaning",
+    "CTCLoss": "a sum over alignments of lengths that are data",
+    "AdaptiveLogSoftmaxWithLoss": "the value of a tensor decides what is computed",
 }
