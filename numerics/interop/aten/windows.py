@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .losses import over_axis
-from .table import NotCovered, aten
+from .table import aten
 
 Array = Any
 

@@ -1,5 +1,6 @@
 """Every layer and loss of torch.nn goes into nx.from_torch with torch's values and gradients, or is refused by name."""
 
+import inspect
 import re
 
 import numpy as np
@@ -14,7 +15,16 @@ from torch_layers import LAYERS, LOSSES, REFUSED  # noqa: E402
 
 ALL = {**LAYERS, **LOSSES}
 QUICK = (
-    *("Hardtanh", "GLU", "PixelShuffle", "CircularPad1d", "ReplicationPad1d", "Upsample to a size", "Unfold", "Bilinear"),
+    *(
+        "Hardtanh",
+        "GLU",
+        "PixelShuffle",
+        "CircularPad1d",
+        "ReplicationPad1d",
+        "Upsample to a size",
+        "Unfold",
+        "Bilinear",
+    ),
     *("EmbeddingBag", "EmbeddingBag offsets", "PairwiseDistance", "RMSNorm", "GRUCell", "BCEWithLogitsLoss weighted"),
     *("MarginRankingLoss", "HingeEmbeddingLoss", "KLDivLoss", "AdaptiveAvgPool2d to 3 of 8", "ParameterList"),
 )
@@ -69,7 +79,7 @@ def test_a_layer(name, x64):
 def test_what_is_refused_says_why(name):
     module, args, loss = built(name)
     with pytest.raises(UnsupportedError, match=f"nx.from_torch: .*{REFUSED[name]}"):
-        nx.from_torch(module, *args, loss=loss, wrt=None if list(module.parameters()) else ["input"])
+        nx.from_torch(module, *args, loss=loss, wrt=list(inspect.signature(module.forward).parameters)[0])
 
 
 def test_the_table_of_the_documentation_is_this_one(root):
