@@ -23,6 +23,7 @@ from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
 from numerics.emit.source.sizes import preamble, shapes_of
 from numerics.emit.terms import reads
+from numerics.emit.terms.shared import Shared
 from numerics.emit.time import checkpoint, scan
 from numerics.emit.time.earlier import Earlier, earlier
 from numerics.emit.time.time_first import TimeFirst, time_first
@@ -50,6 +51,7 @@ def emit(
     patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     backend: str = "cpu",
+    own_convolutions: bool = False,
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
@@ -60,6 +62,7 @@ def emit(
     names.taken.add(function)
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
+    scope.own_convolutions = own_convolutions and backend == "cpu"
     scope.singular = singular(d.program.equations)
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
@@ -100,6 +103,7 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     written = affine_forms(scope, vectors_in_sums(scope, reused.program), returned)
     scope.choices += [*reused.choices, *written.choices]
     scope.records[Affine] = written
+    scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
         found = earlier(order.groups, names, _readers(d))

@@ -59,8 +59,10 @@ class Interpreter:
         self.titles = Titles()
         self.maker: dict[Var, Op] = {}
         self.loop: Loop | None = None
+        self.nested = False  # within a loop that is written out, whose steps have no names
         self.reserved: set[str] = set()  # names that the function's author uses
-        self.arrays: dict[str, np.ndarray] = {}  # arrays that the function holds
+        self.held: dict[Var, np.ndarray] = {}  # arrays that the function holds
+        self.arrays: dict[str, np.ndarray] = {}  # those of them that are inputs, by name
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -68,8 +70,7 @@ class Interpreter:
         """The values of a block's results."""
         self.env.update(zip(block.ins, ins, strict=True))
         self.reserved |= {n for op in block.ops for f in op.frames if not f.is_library for n in statement(f)[1]}
-        for v, array in block.consts.items():
-            self.env[v] = self.constant(v, array)
+        self.held |= block.consts
         self._count(block)
         for op in block.ops:
             self.step(op, block)
@@ -119,6 +120,8 @@ class Interpreter:
 
     def value(self, v: Var) -> Value:
         if not isinstance(v, Literal):
+            if v not in self.env and v in self.held:
+                self.env[v] = self.constant(v, self.held[v])
             return self.env[v]
         if isinstance(v.value, Expr):
             return Value((), v.value, kind_of(v.dtype))
@@ -131,6 +134,8 @@ class Interpreter:
     def settled(self, op: Op, n: int, var: Var, value: Value, block: Block) -> Value:
         """The value, as a definition where its author named it or where it is used more than once."""
         if value.kind != "float" or value.tensor is not None or not isinstance(value.body, Expr):
+            return value
+        if self.nested and not value.body.has(Reduction):
             return value
         used = self.uses.get(var, 0)
         escapes = var in block.outs
@@ -317,6 +322,10 @@ class Interpreter:
         named = tuple(s for s in self.sizes.names if s in sizes)
         if named:
             raise SizeDecides(named, f"whether {e} is below {size}")
+
+    def held_array(self, v: Var) -> np.ndarray | None:
+        """The array that the function holds under a variable; None of what is computed."""
+        return np.asarray(v.value) if isinstance(v, Literal) and v.rank else self.held.get(v)
 
     def constant(self, v: Var, array: np.ndarray) -> Value:
         """An array that the function holds: the number or the formula that it is, else an input of role constant."""

@@ -140,9 +140,11 @@ class JaxModel:
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
-        self.constants = new.arrays
+        read = self._read()
+        self.constants = {name: a for name, a in new.arrays.items() if name in read}
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
-        self.tensors = {name: t for name, t in new.names.items() if t is not None}
+        unread = new.arrays.keys() - self.constants.keys()
+        self.tensors = {name: t for name, t in new.names.items() if t is not None and name not in unread}
         self.conventions = list(new.conventions)
         self.notes = [f"bound: {axis}" for axis in self.bound]
 

@@ -85,6 +85,7 @@ def _rounded(x: Expr) -> Expr:
     return sympy.floor(x + Rational(1, 2))
 
 
+LOG_2 = sympy.log(2)
 for _name, _body in {
     "neg": lambda x: -x,
     "add": lambda x, y: x + y,
@@ -97,10 +98,12 @@ for _name, _body in {
     "cbrt": lambda x: sympy.sign(x) * sympy.Abs(x) ** Rational(1, 3),
     "square": lambda x: x**2,
     "exp": sympy.exp,
-    "exp2": lambda x: sympy.exp(x * sympy.log(2)),
+    "exp2": lambda x: sympy.exp(x * LOG_2),
     "expm1": lambda x: sympy.exp(x) - 1,
     "log": sympy.log,
     "log1p": lambda x: sympy.log(1 + x),
+    "logaddexp": lambda x, y: sympy.log(sympy.exp(x) + sympy.exp(y)),
+    "logaddexp2": lambda x, y: sympy.log(sympy.exp(x * LOG_2) + sympy.exp(y * LOG_2)) / LOG_2,
     "sin": sympy.sin,
     "cos": sympy.cos,
     "tan": sympy.tan,
