@@ -51,6 +51,7 @@ def emit(
     patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     backend: str = "cpu",
+    own_convolutions: bool = False,
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
@@ -61,6 +62,7 @@ def emit(
     names.taken.add(function)
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
+    scope.own_convolutions = own_convolutions and backend == "cpu"
     scope.singular = singular(d.program.equations)
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")

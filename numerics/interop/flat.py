@@ -231,8 +231,12 @@ class _Flat:
         for axis, lengths in enumerate(zip(*(v.aval.shape for v in vs), strict=True)):
             numbers = [int(n) for n in lengths]
             formula = known.get(axis)
-            fits = formula is not None and self.sizes.fits(formula, numbers, 0.0)
-            out.append(formula if fits and formula is not None else _whole(self.sizes.formula(numbers)))
+            if formula is not None and self.sizes.fits(formula, numbers, 0.0):
+                if formula not in self.sizes.windows:
+                    self.sizes.windows.append(formula)
+                out.append(formula)
+            else:
+                out.append(_whole(self.sizes.formula(numbers)))
         return tuple(out)
 
     def param(self, values: list[Any], frames: tuple[Frame, ...]) -> Any:

@@ -47,6 +47,7 @@ class JaxModel:
         Where JAX's own gradient differs, with lines; what else was found.
     """
 
+    chosen = "argnums="  # what says by what is differentiated
     kinks: Mapping[str, str] = KINKS  # where the gradients of whom it comes from differ
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
@@ -234,9 +235,11 @@ class JaxModel:
         """The derivation of the gradients, of the first output; the others are returned beside them."""
         loss, *others = self.outputs
         if loss.rank:
+            scalar = next((t for t in others if not t.rank and t.dtype == "float"), None)
+            also = f"return {scalar.name} first, " if scalar is not None else ""
             raise DerivationError(
                 f"the function returns an array of axes ({', '.join(map(str, loss.axes))}), and gradients need a scalar; "
-                f"sum or average it, or use m.vjp()"
+                f"sum or average it, {also}or use m.vjp()"
             )
         return dv.backprop(loss, wrt=self._by(loss), outputs=[t for t in others if t.dtype == "float"])
 
@@ -245,7 +248,7 @@ class JaxModel:
         if not found:
             raise DerivationError(
                 f"{y.name} depends on none of {', '.join(t.name for t in self.wrt)}, but through stop_gradient or steps: "
-                f"its gradient is zero; name other arguments with argnums="
+                f"its gradient is zero; name other arguments with {self.chosen}"
             )
         return found
 

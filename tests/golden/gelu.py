@@ -1,4 +1,4 @@
-"""Loss and gradients of gelu, generated from its derivation.
+"""Loss and gradients of gelu, generated from its derivation, for cpu.
 
     a[b,j]  = sum_i x[b,i] W[i,j]                                                     (1)
     h[b,j]  = a[b,j] (erf(a[b,j] sqrt(2) / 2) + 1) / 2                                (2)

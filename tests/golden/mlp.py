@@ -1,4 +1,4 @@
-"""Loss and gradients of mlp, generated from its derivation.
+"""Loss and gradients of mlp, generated from its derivation, for cpu.
 
     a[b,j]             = sum_i x[b,i] W1[i,j] + c1[j]                                 (1)
     h[b,j]             = relu(a[b,j])                                                 (2)

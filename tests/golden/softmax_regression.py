@@ -1,4 +1,4 @@
-"""Loss and gradients of softmax_regression, generated from its derivation.
+"""Loss and gradients of softmax_regression, generated from its derivation, for cpu.
 
     z[b,k]             = sum_i x[b,i] W[i,k] + c[k]                                   (1)
     lse_max[b]         = max_k z[b,k]                                                 (2)
