@@ -11,7 +11,6 @@ import derive as dv
 import numerics as nx
 
 
-
 def _softmax():
     b, k = dv.indices("b k")
     z, y = dv.tensor("z", b, k), dv.tensor("y", b, k)
