@@ -225,6 +225,9 @@ class Tensor(Basic):
     def _pretty(self, printer: Printer) -> Any:
         return printer._print(Symbol(self.name))
 
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {latex(self)}$"
+
     def __repr__(self) -> str:
         axes = ", ".join(str(a) for a in self.axes)
         return f"<{self.dtype} tensor {self.name}({axes})>"
