@@ -98,7 +98,9 @@ def main() -> int:
         started = time.perf_counter()
         d.check()
         checked = time.perf_counter() - started
-        kern = nx.compile(d, sizes=catalogue.free_sizes(name) or None if name in catalogue.MODELS else None, check=False)
+        kern = nx.compile(
+            d, sizes=catalogue.free_sizes(name) or None if name in catalogue.MODELS else None, check=False
+        )
         compiled[0] = 0
         started, cpu = time.perf_counter(), time.process_time()
         report = nx.verify(kern)

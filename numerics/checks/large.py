@@ -42,7 +42,9 @@ class Quantity:
     of: Callable[[Leaves], tuple[float, float]]
 
 
-def truth(d: Derivation, program: Program, arrays: Arrays, sizes: Mapping[Any, int], seed: int) -> list[Quantity] | None:
+def truth(
+    d: Derivation, program: Program, arrays: Arrays, sizes: Mapping[Any, int], seed: int
+) -> list[Quantity] | None:
     """What the results at these inputs are made to be by the definitions; None where a value is no number of the machine."""
     field, rng = RealField(), np.random.default_rng(seed)
     exact = {t.name: _array(field, t, arrays[t.name]) for t in program.inputs if t.name in arrays}

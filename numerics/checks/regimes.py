@@ -36,7 +36,9 @@ class Regime:
     name: str
     arrays: Arrays
     kind: str = ""
-    finite: bool = True  # whether all results of the program are; of large ones those at which some are not are told, too
+    finite: bool = (
+        True  # whether all results of the program are; of large ones those at which some are not are told, too
+    )
 
 
 def value_regimes(
