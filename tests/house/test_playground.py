@@ -325,8 +325,10 @@ def test_dead_units_are_named_in_the_page(page):
     page.fill("#optimizer", "sgd")
     page.fill("#rate", "1")
     page.fill("#batch", "1")
-    runs = "document.querySelector('#run').textContent === 'Run' && document.querySelector('#run').click()"  # until it is made anew
-    page.until(f"({runs}, /^(dead|not finite): dense_/.test(document.querySelector('#remarks').textContent))")
+    runs = "document.querySelector('#run').textContent === 'Run' && document.querySelector('#run').click()"
+    page.until(  # a network made anew is paused
+        f"({runs}, /^(dead|not finite): dense_/.test(document.querySelector('#remarks').textContent))"
+    )
 
 
 IN_BROWSER = """(async () => {
