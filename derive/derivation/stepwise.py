@@ -5,13 +5,15 @@ it, as attention reads keys and values, is kept: an input with the axis of posit
 position is returned.  One that it reads so many positions back, as a recurrence reads its state, is an input too, its value
 back then.  Nothing else is needed of the past, and it is read off the definitions; no layer knows of it.
 
+What does not depend on the sequence, as the keys of an encoder's memory, is an input as well, which is computed once.
+
 What lies behind the position must not count.  That is proved, not assumed: a sum over positions is taken only if its body
 vanishes behind the position, which a mask ``where(q <= t, s, -oo)`` gives to the weights ``exp(s)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sympy import Basic, Dummy, Eq, Expr, Integer, Piecewise, expand
@@ -29,6 +31,29 @@ from .vanishing import Vanishing
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Values at all positions.
+
+    Attributes
+    ----------
+    tensor : Tensor
+        The input that holds them; its axis of positions stands before its last one, so that products over them read
+        whole rows.
+    of : Tensor
+        The model's own tensor.
+    order : tuple of int
+        The axes of ``of`` in the order of ``tensor``.
+    place : int
+        The axis of positions in ``tensor``.
+    """
+
+    tensor: Tensor
+    of: Tensor
+    order: tuple[int, ...]
+    place: int
+
+
+@dataclass(frozen=True)
 class Stepwise:
     """The program of one position.
 
@@ -40,17 +65,23 @@ class Stepwise:
         The input of the sequence at the position, (B,) and further axes.
     positions : tuple of str
         Inputs that are the number of the position.
-    kept : dict of str to (Tensor, int)
-        By the name of a tensor: the input with its values at all positions, and its axis of positions.
+    kept : dict of str to Kept
+        By the name of a tensor.
     before : dict of str to tuple of Tensor
         By the name of a tensor: inputs with its values one position before, two positions before and so on.
+    past : dict of str to (Tensor, int)
+        The model's own tensors of ``before``, and their axes of positions.
+    once : dict of str to Tensor
+        By the name of an input: the model's own tensor that it is, which does not depend on the sequence.
     """
 
     derivation: Derivation
     token: str
     positions: tuple[str, ...]
-    kept: dict[str, tuple[Tensor, int]]
+    kept: dict[str, Kept]
     before: dict[str, tuple[Tensor, ...]]
+    past: dict[str, tuple[Tensor, int]]
+    once: dict[str, Tensor]
 
 
 def stepwise(output: Tensor, sequence: Tensor, name: str) -> Stepwise:
@@ -72,7 +103,9 @@ class _Steps:
         self.made: dict[tuple[Tensor, int], Tensor] = {}
         self.open: dict[tuple[Tensor, int], tuple[Recurrence, Tensor]] = {}  # recurrences whose bodies are being made
         self.positions: dict[Expr, Tensor] = {}
-        self.kept: dict[tuple[Tensor, int], tuple[Tensor, Tensor]] = {}  # the input, and all values with the new one
+        self.kept: dict[tuple[Tensor, int], Kept] = {}
+        self.apart: set[Index] = set()  # indices of positions of which the position itself is told apart
+        self.once: dict[Tensor, Tensor] = {}
         self.before: dict[tuple[Tensor, int], list[Tensor]] = {}
         self.varying: set[Tensor] = set()
         self.vanishing = Vanishing()
@@ -89,8 +122,10 @@ class _Steps:
             forward(outputs, name),
             self.token.name,
             tuple(t.name for t in self.positions.values()),
-            {t.name: (kept, place) for (t, place), (kept, _) in self.kept.items()},
+            {t.name: kept for (t, _), kept in self.kept.items()},
             {t.name: tuple(inputs) for (t, _), inputs in self.before.items()},
+            {t.name: (t, place) for t, place in self.before},
+            {given.name: t for t, given in self.once.items()},
         )
 
     # -- tensors -----------------------------------------------------------------------------------------------------
@@ -122,17 +157,23 @@ class _Steps:
         self.made[key] = made
         return made
 
-    def every(self, t: Tensor, place: int) -> Tensor:
-        """A tensor at all positions: what was kept, and at the position what is computed now."""
+    def past(self, t: Tensor, place: int) -> Kept:
+        """A tensor at the positions before: an input."""
         t = t.member
         if (t, place) not in self.kept:
-            letters = t.indices
-            kept = tensor(f"{t.name}_kept", *letters, dtype=t.dtype, below=t.below, role="state")
-            now = self.at(t, place)[tuple(i for n, i in enumerate(letters) if n != place)]
-            q = letters[place]
-            body = Piecewise((now, Eq(q, self.position(self.size)[()])), (kept[letters], True))
-            self.kept[t, place] = kept, self._define(f"{t.name}_all", letters, body, t.block)
-        return self.kept[t, place][1]
+            order = _rows_last(t.rank, place)
+            kept = tensor(f"{t.name}_kept", *(t.indices[n] for n in order), dtype=t.dtype, below=t.below, role="state")
+            self.kept[t, place] = Kept(kept, t, order, order.index(place))
+        return self.kept[t, place]
+
+    def every(self, t: Tensor, place: int, idx: list[Expr]) -> Expr:
+        """A tensor at all positions: what was kept, and at the position what is computed now."""
+        kept, q = self.past(t, place), idx[place]
+        before = Read(kept.tensor, *(idx[n] for n in kept.order))
+        if q in self.apart:
+            return before
+        now = Read(self.at(t, place), *(e for n, e in enumerate(idx) if n != place))
+        return Piecewise((now, Eq(q, self.position(self.size)[()])), (before, True))
 
     def back(self, t: Tensor, place: int, steps: int) -> Tensor:
         """A tensor so many positions before: an input."""
@@ -144,6 +185,12 @@ class _Steps:
                 tensor(f"{t.name}_before_{len(inputs) + 1}", *rest, dtype=t.dtype, below=t.below, role="state")
             )
         return inputs[steps - 1]
+
+    def before_all(self, t: Tensor) -> Tensor:
+        """A tensor that does not depend on the sequence: an input, computed once."""
+        if t not in self.once:
+            self.once[t] = tensor(f"{t.name}_given", *t.indices, dtype=t.dtype, below=t.below, facts=t.facts)
+        return self.once[t]
 
     def position(self, below: Expr) -> Tensor:
         """The number of the position, below a size."""
@@ -164,6 +211,44 @@ class _Steps:
             for q in node.binders:
                 if same_size(q.size, self.size) and any(q in r.free_symbols for r in self._varying_reads(node.body)):
                     self._check_causal(t, node, q, letter)
+        outer, self.apart = self.apart, set()  # letters are those of one equation
+        made = self._split(t, self._sums_split(e, letter), letter)
+        self.apart = outer
+        return made
+
+    def _sums_split(self, e: Expr, letter: Index) -> Expr:
+        """Sums over what is kept, without the position itself: what is there is added.
+
+        A product with what is kept is then one with an array that lies there; a choice for each of its elements would write
+        another one, and the loop copy both.
+        """
+        found: dict[Basic, Expr] = {}
+        for node in e.atoms(Sum):
+            if len(node.binders) == 1 and self._reads_past(node.body, node.binders[0], letter):
+                (q,) = node.binders
+                here = Piecewise((0, Eq(q, letter)), (node.body, True))
+                found[node] = Sum(here, q) + replaced(node.body, {q: letter})
+                self.apart.add(q)
+        return replaced(e, found) if found else e
+
+    def _split(self, t: Tensor, e: Expr, letter: Index) -> Expr:
+        """The expression with its reads; as a choice, where it reads what is kept at a free index."""
+        for q in t.indices:
+            if q != letter and q not in self.apart and self._reads_past(e, q, letter):
+                self.apart.add(q)
+                there, here = self._read_in(t, e, letter), self._read_in(t, replaced(e, {q: letter}), letter)
+                self.apart.discard(q)
+                return Piecewise((here, Eq(q, self.position(self.size)[()])), (there, True))
+        return self._read_in(t, e, letter)
+
+    def _reads_past(self, e: Expr, q: Index, letter: Index) -> bool:
+        """Whether something is read at other positions, by the index q, that is not of the position as well."""
+        return same_size(q.size, self.size) and any(
+            q in r.idx and letter not in r.idx and same_size(r.tensor.axes[r.idx.index(q)], self.size)
+            for r in self._varying_reads(e)
+        )
+
+    def _read_in(self, t: Tensor, e: Expr, letter: Index) -> Expr:
         mapping: dict[Basic, Expr] = {r: self.read(t, r, letter) for r in sorted(e.atoms(Read), key=str)}
         if letter in replaced(e, {r: Dummy(real=True) for r in mapping}).free_symbols:
             mapping[letter] = self.position(self.size)[()]
@@ -181,12 +266,15 @@ class _Steps:
         places = [n for n, a in enumerate(of.axes) if same_size(a, self.size)]
         own = [n for n in places if r.idx[n] == letter]
         rest = [n for n in places if n not in own]
+        if len(own) == 2:  # of a table over pairs of positions, what is at the position in both
+            own.sort(key=lambda n: (of.member, n) not in self.made)
+            idx[own.pop()] = self.position(self.size)[()]
         if len(own) == 1 and all(isinstance(r.idx[n], Index) for n in rest):
             return Read(self.at(of, own[0]), *(e for n, e in enumerate(idx) if n != own[0]))
         if len(places) == 1:
             (n,) = places
             if isinstance(r.idx[n], Index):
-                return Read(self.every(of, n), *idx)
+                return self.every(of, n, idx)
             steps = expand(letter - r.idx[n])
             if steps.is_Integer and steps > 0:
                 return Read(self.back(of, n, int(steps)), *(e for m, e in enumerate(idx) if m != n))
@@ -205,6 +293,8 @@ class _Steps:
         if len(places) == 1 and of.definition is not None and of.recurrence is None:
             (n,) = places
             return Read(self.at(of, n), *(e for m, e in enumerate(idx) if m != n))
+        if of.definition is not None and not places:
+            of = self.before_all(of.member)
         at = {n: self.position(of.axes[n])[()] for n in places}
         shifted = {letter: self.position(self.size)[()]}
         return Read(of, *(at.get(n, e.xreplace(shifted) if letter in e.free_symbols else e) for n, e in enumerate(idx)))
@@ -225,6 +315,19 @@ class _Steps:
         return UnsupportedError(
             f"in {t.name}[{', '.join(map(str, t.letters))}]{body}\n  one position at a time: {t.name} {why}"
         )
+
+
+def named(outputs: Iterable[Tensor]) -> dict[str, Tensor]:
+    """By name, all tensors that some outputs are computed from, and themselves."""
+    found = [t for output in outputs for t in (output, *_reached(output))]
+    return {t.name: t.member for t in found}
+
+
+def _rows_last(rank: int, place: int) -> tuple[int, ...]:
+    """The axes of a tensor, that of positions before the last of the others, and behind the only one."""
+    rest = [n for n in range(rank) if n != place]
+    at = max(len(rest) - 1, min(len(rest), 1))
+    return (*rest[:at], place, *rest[at:])
 
 
 def _reached(t: Tensor) -> set[Tensor]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import sympy
-from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log
+from sympy import Add, And, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log
 
 from derive.language import affine
 from derive.language.nodes import logaddexp, sigmoid, softplus
@@ -163,9 +163,18 @@ class Rewriting(Sums):
         parted = self._parted(e.args[0])
         if parted is not None:
             return parted
-        found = self.addends(e.args[0])
+        self.assumed = set()
+        found, sizes = self.addends(e.args[0]), And(*self.assumed)
+        self.assumed = None
+        if sizes != sympy.true and found is not None and not all_constant(found):
+            # p[b, 1] is 0 where there is no second position, and what it is elsewhere is no exponential there
+            after = self._of_addends(e, found)
+            return e if after == e else Piecewise((after, sizes), (e, True), evaluate=False)
         if found is None or not (self._worth_it(found) or self._is_product(e.args[0], found)):
             return e
+        return self._of_addends(e, found)
+
+    def _of_addends(self, e: Expr, found: Addends) -> Expr:
         if all(a.weight == 1 for a in found):
             return logarithm(found)
         if len(found) == 1:

@@ -2,7 +2,7 @@
 
     equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
-    terms       stack | running sums | diagonal | class pairs | products                     SUMS
+    terms       stack | running sums | matrix-vector | diagonal | class pairs | products     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
 
 Of ``EQUATIONS`` and ``TERMS`` the first that applies is taken.  Every one of ``SUMS`` is asked in turn: it writes the whole
@@ -26,6 +26,7 @@ from derive.language.index import Index
 from derive.program.program import Equation, Term
 from numerics.emit.patterns import (
     affine,
+    batched,
     groups,
     matrices,
     pieces,
@@ -102,6 +103,7 @@ TERMS: tuple[TermPattern, ...] = (
 SUMS: tuple[SumPattern, ...] = (
     SumPattern("stack", stacking.value),
     SumPattern("running sums", running.running),
+    SumPattern("matrix-vector", batched.matrix_vector),
     SumPattern("diagonal", symmetric.diagonal),
     SumPattern("class pairs", symmetric.pairs),
     SumPattern("products", symmetric.stacked),

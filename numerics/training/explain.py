@@ -15,9 +15,9 @@ import numpy as np
 from derive.program.program import Equation
 from derive.show.document.formulas import Formulas
 from derive.show.document.options import Options
+from derive.show.font import notebook_font
 from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.mathml import math, render
-from derive.show.font import notebook_font
 from derive.show.html import STYLE
 from derive.show.latex import equation_latex
 

@@ -7,129 +7,20 @@ token costs one position, and the text is that of the full forward pass.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from derive.derivation.stepwise import Stepwise, stepwise
 from derive.language.errors import DeriveError
 from derive.networks.model import Model
 from numerics.data.sequences import Vocabulary
 from numerics.errors import InputError, NotFiniteError
-from numerics.kernel.compile import compile
 
 from .continuing import Drawing, Prompt, check_drawing, check_prompt, ended
-from .programs import PRNG, unfixed
+from .examples import check_inputs
+from .stepper import Stepper
 
-FEWEST = 2  # rows: the sums over heads of one row alone take XLA several times as long as those of two, on CPUs
 ROUNDED = 64  # lengths are rounded up to a multiple, so that there are few programs
-
-
-class _Past(NamedTuple):
-    """Where a generation stands.
-
-    Attributes
-    ----------
-    tokens : (B, C + 1) int32
-        The prompt, and what followed it so far.
-    kept, before : dict
-        Values at all positions, by the name of their tensor; values one position before, two before, and so on.
-    """
-
-    at: Any
-    tokens: Any
-    kept: dict
-    before: dict
-    done: Any
-    finite: Any
-
-
-class Stepper:
-    """What generates with one model: its program for one position, and the loop around it, compiled once.
-
-    Attributes
-    ----------
-    steps : Stepwise
-    positions : int
-        For how many positions.
-    """
-
-    def __init__(self, model: Model):
-        (sequence,), (output,) = model.inference.inputs.values(), model.inference.outputs.values()
-        self.model, self.positions = model, int(model.shape(sequence)[1])
-        self.steps: Stepwise = stepwise(output, sequence, f"{model.name}_step")
-        derivation = self.steps.derivation
-        sizes = unfixed(derivation, model.sizes)
-        self.kernel = compile(derivation, sizes=sizes)
-        last = next(p for p in model.layers if p.output == model.output) if model.layers else None
-        self.probabilities = getattr(getattr(last, "layer", None), "gives", "") == "probabilities"
-        self.run = jax.jit(self._run, static_argnames=("greedy", "filtered"))
-
-    def _zeros(self, t, batch: int):
-        shape = [batch if str(a) == "B" else self.model.training.built.number(a) for a in t.axes]
-        return jnp.zeros(shape, jnp.int32 if t.dtype == "int" else jnp.float32)
-
-    def _step(self, given: dict, past: _Past):
-        """The logits (B, V) of the next token, and what is kept with that of this position."""
-        token = past.tokens[:, past.at]
-        every = {**given, self.steps.token: token, **dict.fromkeys(self.steps.positions, past.at)}
-        every |= {t.name: past.kept[n] for n, (t, _) in self.steps.kept.items()}
-        every |= {t.name: a for n, of in self.steps.before.items() for t, a in zip(of, past.before[n], strict=True)}
-        found = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
-        found = {self.steps.token: token, **found}
-        kept = {
-            n: lax.dynamic_update_index_in_dim(past.kept[n], found[n], past.at, place)
-            for n, (_, place) in self.steps.kept.items()
-        }
-        before = {n: (found[n], *values[:-1]) for n, values in past.before.items()}
-        logits = found["output"]
-        return jnp.log(logits) if self.probabilities else logits, kept, before
-
-    def _run(self, given: dict, tokens, asked: dict, greedy: bool, filtered: bool):
-        batch = tokens.shape[0]
-        key = jax.random.key(asked["seed"], impl=PRNG)
-
-        def more(past: _Past):
-            return (past.at < asked["last"]) & ~past.done.all()
-
-        def step(past: _Past) -> _Past:
-            logits, kept, before = self._step(given, past)
-            own = past.at + 1 < asked["prompt"]
-            if greedy:
-                drawn = logits.argmax(axis=1)
-            else:
-                scaled = logits / asked["temperature"]
-                scaled = likely(scaled, asked["top_k"], asked["top_p"]) if filtered else scaled
-                drawn = jax.random.categorical(jax.random.fold_in(key, past.at), scaled)
-            given_next, before_this = past.tokens[:, past.at + 1], past.tokens[:, past.at]
-            token = jnp.where(own, given_next, jnp.where(past.done, before_this, drawn.astype(jnp.int32)))
-            done = past.done | (~own & asked["stop"][token])
-            tokens = lax.dynamic_update_index_in_dim(past.tokens, token, past.at + 1, 1)
-            finite = past.finite & ~jnp.isnan(logits).any() & (logits.max(axis=1) > -jnp.inf).all()
-            return _Past(past.at + 1, tokens, kept, before, done, finite)
-
-        kept = {n: self._zeros(t, batch) for n, (t, _) in self.steps.kept.items()}
-        before = {n: tuple(self._zeros(t, batch) for t in of) for n, of in self.steps.before.items()}
-        start = _Past(jnp.int32(0), tokens, kept, before, asked["done"], jnp.bool_(True))
-        end = lax.while_loop(more, step, start)
-        return end.tokens, end.at, end.finite
-
-
-def likely(logits, top_k, top_p):
-    """Logits of the ``top_k`` likeliest tokens, and of the fewest whose probabilities are ``top_p`` together; else -inf.
-
-    >>> (likely(jnp.log(jnp.array([[0.5, 0.25, 0.15, 0.1]])), 4, 0.7)[0] > -jnp.inf).tolist()
-    [True, True, False, False]
-    """
-    order = jnp.argsort(-logits, axis=1)  # of equals the first
-    ranked = jnp.take_along_axis(logits, order, axis=1)
-    p = jax.nn.softmax(ranked, axis=1)
-    inside = (jnp.arange(logits.shape[1]) < top_k) & (jnp.cumsum(p, axis=1) - p < top_p)
-    inside = jnp.take_along_axis(inside, jnp.argsort(order, axis=1), axis=1)
-    return jnp.where(inside, logits, -jnp.inf)
 
 
 def generate(
@@ -142,6 +33,7 @@ def generate(
     stop=None,
     vocabulary: Vocabulary | None = None,
     seed: int = 0,
+    inputs: dict | None = None,
 ):
     r"""Continue a prompt with a language model, token by token.
 
@@ -151,7 +43,7 @@ def generate(
     ----------
     trainer : Trainer
         Of a model that takes token numbers (B, T) and gives logits, or probabilities, of the next token (B, T, V), and in
-        which no position depends on later ones.
+        which no position depends on later ones.  It may take more, such as what an encoder reads: see ``inputs``.
     prompt : str, or integers (B, P)
     length : int
         How many tokens follow.
@@ -168,6 +60,9 @@ def generate(
         For text: what has ``encode`` and ``decode``.
     seed : int
         The same seed gives the same text.
+    inputs : dict of str to array, optional
+        What the model takes beside the sequence, by the names of its inputs, (B, ...) each: the text that is translated,
+        the picture that is described, masks.  What follows from these alone is computed once.
 
     Returns
     -------
@@ -197,23 +92,71 @@ def generate(
     >>> len(text), text[:4]
     (7, 'hell')
     """
-    tokens = _vocabulary_size(trainer.model)
+    sequence = _sequence(trainer.model, inputs)
+    tokens = _vocabulary_size(trainer.model, sequence)
     given = check_prompt(prompt, length, vocabulary, tokens)
     drawing = check_drawing(temperature, top_k, top_p, stop, seed, given, tokens)
-    stepper = _stepper(trainer, given)
-    count = max(len(given.tokens), FEWEST)
+    count, first = given.tokens.shape
+    others = _other_inputs(trainer.model, inputs or {}, count)
+    stepper = _stepper(trainer, given, sequence, others)
     rows = np.zeros((count, stepper.positions + 1), np.int32)
-    rows[:, : given.tokens.shape[1]] = given.tokens
-    arrays = {**trainer.params, **trainer.state, **trainer.programs.start(count)}
-    asked = {**_asked(given, drawing), "done": np.arange(count) >= len(given.tokens)}
-    made, at, finite = stepper.run(arrays, rows, asked, drawing.greedy, drawing.filtered)
-    made = made[: len(given.tokens)]
+    rows[:, :first] = given.tokens
+    others = _checked(stepper.model, sequence, rows, others)
+    arrays = {**trainer.params, **trainer.state, **trainer.programs.start(count), **others}
+    shapes = {n: a.shape[1:] for n, a in others.items()}
+    reader = stepper.reader(
+        first - 1, lambda n: trainer.programs.for_shapes(_shapes(trainer.model, sequence, n, shapes))[0]
+    )
+    asked = {**_asked(given, drawing), "done": np.zeros(count, bool)}
+    made, at, finite = stepper.write(arrays, rows, asked, drawing, 0 if reader is None else first - 1, reader)
     if not finite:
         raise NotFiniteError(
             f"generate: {trainer.model.name} gave logits that are no numbers, by position {int(at) - 1}; "
             f"trainer.diagnose() says where they come from"
         )
     return ended(np.array(made), int(at), given, drawing)
+
+
+def _sequence(model: Model, inputs: Any) -> str:
+    """The input that is continued: the only one that is not given."""
+    if inputs is not None and not isinstance(inputs, dict):
+        raise InputError(
+            f"generate: inputs is {type(inputs).__name__}; accepted is a dict by {', '.join(model.inputs)}"
+        )
+    unknown = [n for n in inputs or {} if n not in model.inputs]
+    if unknown:
+        raise InputError(f"generate: inputs has {unknown[0]!r}; the model has {', '.join(model.inputs)}")
+    left = [n for n in model.inputs if n not in (inputs or {})]
+    if len(left) != 1:
+        said = "is continued; give the others" if left else "would be left to continue; leave it out of them"
+        raise InputError(
+            f"generate: {model.name} takes {', '.join(model.inputs)}, and one of them {said}, "
+            f"as in inputs={{{next(iter(model.inputs))!r}: array}}"
+        )
+    return left[0]
+
+
+def _other_inputs(model: Model, inputs: dict, count: int) -> dict[str, np.ndarray]:
+    """The inputs beside the sequence, as many rows as the prompt has."""
+    found = {n: np.asarray(a) for n, a in inputs.items()}
+    for n, a in found.items():
+        if not a.ndim or len(a) != count:
+            raise InputError(
+                f"generate: inputs[{n!r}] has shape {a.shape}, and the prompt {count} row{'s' if count > 1 else ''}; "
+                f"accepted is (B, ...) with B = {count}"
+            )
+    return found
+
+
+def _checked(model: Model, sequence: str, rows: np.ndarray, others: dict) -> dict:
+    """The other inputs, of the dtypes and in the ranges of the model."""
+    found = check_inputs(model, {**others, sequence: rows[:, :-1]}, "generate: ")
+    return {n: a for n, a in found.items() if n != sequence}
+
+
+def _shapes(model: Model, sequence: str, positions: int, others: dict) -> dict:
+    """The shape of an example of each input."""
+    return {n: (positions,) if n == sequence else others[n] for n in model.inputs}
 
 
 def _asked(given: Prompt, drawing: Drawing) -> dict:
@@ -230,12 +173,12 @@ def _asked(given: Prompt, drawing: Drawing) -> dict:
     }
 
 
-def _vocabulary_size(model: Model) -> int:
+def _vocabulary_size(model: Model, sequence: str) -> int:
     """V, where tokens (B, T) below V go in and numbers for each of V tokens come out at every position."""
     shapes = [{n: model.shape(t) for n, t in found.items()} for found in (model.inputs, model.outputs)]
     said = [", ".join(f"{n} ({', '.join(map(str, s))})" for n, s in of.items()) for of in shapes]
-    if len(model.inputs) == len(model.outputs) == 1:
-        x, y = model.input, model.output
+    if len(model.outputs) == 1:
+        x, y = model.inputs[sequence], model.output
         inside, outside = model.shape(x), model.shape(y)
         if x.dtype == "int" and len(inside) == 2 and x.below is not None and y.dtype == "float":
             below = int(model.training.built.number(x.below))
@@ -248,24 +191,27 @@ def _vocabulary_size(model: Model) -> int:
     )
 
 
-def _stepper(trainer, given: Prompt) -> Stepper:
+def _stepper(trainer, given: Prompt, sequence: str, others: dict) -> Stepper:
     """The program for as many positions as are needed, a few more so that other texts need no other one."""
     model, needed = trainer.model, given.tokens.shape[1] + given.length - 1
-    name, built = next(iter(model.inputs)), int(model.shape(model.input)[1])
+    built = int(model.shape(model.inputs[sequence])[1])
     wanted = [built] if needed <= built else [-(-needed // ROUNDED) * ROUNDED, needed]
     known = trainer.programs.steppers
+    shapes = {n: a.shape[1:] for n, a in others.items()}
     for n, positions in enumerate(wanted):
-        if positions in known:
-            return known[positions]
+        key = (positions, *shapes.values())
+        if key in known:
+            return known[key]
         try:
-            sized = trainer.programs.for_shapes({name: (positions,)})[0]
+            sized = trainer.programs.for_shapes(_shapes(model, sequence, positions, shapes))[0]
         except DeriveError as error:
             if n + 1 < len(wanted):
                 continue
+            said = f" beside {', '.join(f'{m} {s}' for m, s in shapes.items())}" if shapes else ""
             raise InputError(
                 f"generate: a prompt of {given.tokens.shape[1]} tokens and {given.length} more take {needed} positions, "
-                f"and {model.name} has fewer: {error}"
+                f"and {model.name} has fewer{said}: {error}"
             ) from error
-        known[positions] = Stepper(sized)
+        known[key] = Stepper(sized, sequence)
         break
-    return known[positions]
+    return known[key]

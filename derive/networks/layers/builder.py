@@ -145,6 +145,8 @@ class Builder:
         self.carried: dict[str, Carried] = {}
         self.finals: dict[Tensor, dict[str, tuple]] = {}  # output of a recurrent layer -> its states and where they end
         self.equal: list[tuple[Expr, Expr]] = []  # sizes that must be one, for the next time
+        self._priced: list[str] = []
+        self.prices: list[Tensor] = []  # scalars that the layer adds to every loss
         self.layer, self.position, self.trainable = "", 0, True
         self.names: dict[Any, str] = {}  # of the layers that were placed, for those that read another's parameters
         self._own: dict[tuple[str, int], Index] = {}  # the axes that a layer made, for when it is called again
@@ -159,7 +161,7 @@ class Builder:
         """What is made from now on belongs to the named layer."""
         self.layer, self.trainable, self.position = layer, trainable, self.position + 1
         self.training = self._trains and layer not in self._still
-        self._count, self._made = 0, set()
+        self._count, self._made, self.prices = 0, set(), []
         return self
 
     def axis(self, size: int, letter: str | None = None, named: str | None = None) -> Index:
@@ -258,6 +260,16 @@ class Builder:
         )
         made = tensor(name, *axes, role="random", facts=[nonnegative])
         self.random[name] = Random(name, made, chance, self.layer)
+        return made
+
+    def price(self, role: str, body: Expr) -> Tensor:
+        """Define a scalar that every loss gets besides, ``penalty_<layer>_<role>``, such as the balance of experts."""
+        name = f"penalty_{self.layer}_{role}"
+        self._priced.append(name)
+        count = self._priced.count(name)  # more than one of a layer that is called again
+        with block(self.layer):
+            made = define(name if count == 1 else f"{name}_{count}", (), body)
+        self.prices.append(made)
         return made
 
     def same(self, a: Expr, b: Expr, what: str) -> None:

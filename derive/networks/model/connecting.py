@@ -36,6 +36,8 @@ class Placed:
         Whether an earlier place has the same layer, and so the same parameters.
     of : tuple of Tensor
         What goes in.
+    prices : tuple of Tensor
+        Scalars that it adds to every loss.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Placed:
     parameters: tuple[Parameter, ...]
     shared: bool = False
     of: tuple[Tensor, ...] = ()
+    prices: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,4 +145,5 @@ def _place(name: str, layer: Layer, x: Any, new: Builder, shared: bool) -> Place
         tuple(p for p in new.parameters.values() if p.layer == name),
         shared,
         tuple(x) if isinstance(x, list) else (x,),
+        tuple(new.prices),
     )

@@ -93,6 +93,7 @@ def penalties(layers: Sequence[Placed]) -> list[Tensor]:
     """The penalties of layers in their places, defined: ``penalty_dense_1_kernel``."""
     made: list[Tensor] = []
     for placed in layers:
+        made += placed.prices
         around = getattr(placed.layer, "layer", None)
         if around is not None and around.penalties:
             raise DeriveError(
