@@ -3,6 +3,7 @@
 # make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
 # make docs    the documentation, warnings are errors (and the book as PDF where TeX is)   make golden  rewrite the golden files, then review the diff
 # make playground   the page that derives, proves and trains in a browser, on http://127.0.0.1:8000 (needs node and npm)
+# make smoke   that page once in headless Chromium, which apt installs where it may
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
 # make bench-gpu   the same on a GPU (installs the cuda extra); an error where there is none
 # make mutants planted mistakes, and what refuses them
@@ -18,7 +19,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs playground golden bench bench-gpu mutants torch clean
+.PHONY: all demo test test-slow test-all check lint format types docs playground smoke golden bench bench-gpu mutants torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -69,6 +70,12 @@ docs: $(VENV)/with-docs
 
 playground: $(VENV)/with-docs
 	$(PY) docs/playground/build.py docs/_build/playground --serve
+
+smoke: $(VENV)/with-test
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    timeout 60 apt-get update -qq && timeout 120 apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+	    echo "smoke: there is no Chromium, and none could be installed"
+	$(PY) -m pytest -m slow -k smoke tests/house/test_playground.py $(ARGS)
 
 golden: $(VENV)/with-test
 	UPDATE_GOLDEN=1 $(PY) -m pytest -q tests -k golden

@@ -54,15 +54,6 @@ def network(shape: tuple[int, ...], most: int, filters: int, width: int, heads: 
     return dv.Model([x, words], {"next": L.Dense(len(WORDS))(L.LayerNorm()(h))}, name="captions")
 
 
-def likeliest(logits_of, count: int, length: int) -> np.ndarray:
-    """Texts word by word, each the likeliest after the ones before; ``logits_of(words (N, T))`` gives (N, T, V)."""
-    words = np.full((count, length + 1), nx.WordVocabulary.pad, np.int32)
-    words[:, 0] = nx.WordVocabulary.start
-    for t in range(length):
-        words[:, t + 1] = logits_of(words[:, :-1])[:, t].argmax(axis=1)
-    return words[:, 1:]
-
-
 def main(
     data_dir: pathlib.Path | None = None,
     most: int = 3,
@@ -90,7 +81,8 @@ def main(
     trainer.fit({"picture": pictures, "words": texts[:, :-1]}, texts[:, 1:], batch_size=batch, epochs=epochs)
 
     pictures, said = composed(x_test, y_test, 1000, most, rng)
-    made = likeliest(lambda words: trainer.predict({"picture": pictures, "words": words}), len(said), most + 1)
+    start = np.full((len(said), 1), WORDS.start)
+    made = nx.generate(trainer, start, most + 1, temperature=0, stop=WORDS.end, inputs={"picture": pictures})
     written = [WORDS.decode(numbers) for numbers in made]
     for wanted, found in list(zip(said, written, strict=True))[:5]:
         print(f"{'right' if wanted == found else 'wrong'} | {found} | {wanted}")

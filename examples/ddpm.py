@@ -27,7 +27,8 @@ def network(patches: int, pixels: int, steps: int, width: int, heads: int, depth
     t = dv.Input((1,), name="t", dtype="int", below=steps)
     digit = dv.Input((1,), name="digit", dtype="int", below=10)
     h = L.PositionalEmbedding(patches)(L.Dense(width)(x))
-    h = L.Add()([h, L.Dense(width)(L.Embedding(steps, width)(t)), L.Embedding(10, width)(digit)])
+    time, kind = (L.Embedding(n, width, "standard_normal")(of) for n, of in ((steps, t), (10, digit)))  # as large as h
+    h = L.Add()([h, L.Dense(width)(time), kind])
     h = L.LayerNorm()(L.Stack(L.TransformerBlock(heads), depth)(h))
     return dv.Model([x, t, digit], {"noise": L.Dense(pixels)(h)}, name="ddpm")
 

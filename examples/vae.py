@@ -47,7 +47,7 @@ def judge_of(x, y, seed: int) -> nx.Trainer:
     """A classifier of real digits, which says what the new ones are worth."""
     model = dv.Sequential([L.Dense(128, activation="relu"), L.Dense(10)], input_shape=x.shape[1:], name="judge")
     judge = nx.Trainer(model, "sparse_softmax_cross_entropy", optax.adam(1e-3), seed=seed)
-    judge.fit(x, y, batch_size=64, epochs=max(5, 60_000 // len(x)), verbose=False)
+    judge.fit(x, y, batch_size=64, epochs=max(3, 20_000 // len(x)), verbose=False)
     return judge
 
 

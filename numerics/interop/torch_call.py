@@ -57,9 +57,8 @@ class Call:
     def ordered(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
         """The arguments of the module in their order, those by name after them, then those of the loss."""
         if set(named) != set(self.named):
-            raise InputError(
-                f"the module was traced with arguments named {', '.join(self.named) or 'none'}, not {', '.join(named) or 'none'}"
-            )
+            was, now = (", ".join(names) or "none" for names in (self.named, named))
+            raise InputError(f"the module was traced with arguments named {was}, not {now}")
         return (*args[: self.taken], *(named[n] for n in self.named), *args[self.taken :])
 
     def _split(self) -> int:

@@ -44,7 +44,9 @@ def check_module(module: Any, args: Sequence[Any]) -> None:
         )
     for a in args:
         if isinstance(a, torch.nn.utils.rnn.PackedSequence):
-            raise InputError("nx.from_torch: a PackedSequence is not read; accepted: a padded tensor, and a mask in the loss")
+            raise InputError(
+                "nx.from_torch: a PackedSequence is not read; accepted: a padded tensor, and a mask in the loss"
+            )
     for kind, found in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, x in found:
             if isinstance(x, torch.nn.parameter.UninitializedTensorMixin):
@@ -78,7 +80,9 @@ def refuse_export(error: Exception) -> NoReturn:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", _HERE))]
     own = [Frame(f.filename, f.lineno or 0, f.name) for f in frames]
     stands = next((f for f in reversed(own) if not f.is_library), None)
-    inside = stands is not None and any(f.is_library for f in own[: own.index(stands)])  # not the line that calls from_torch
+    inside = stands is not None and any(
+        f.is_library for f in own[: own.index(stands)]
+    )  # not the line that calls from_torch
     where = f" at {stands.shown} (in {stands.function})" if stands is not None and inside else ""
     if type(error).__name__ in _BY_VALUE:
         raise UnsupportedError(

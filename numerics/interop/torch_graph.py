@@ -161,7 +161,9 @@ class Graph:
     def returned(self, arguments: Sequence[Any]) -> Any:
         """What the module returns of its arguments, in its structure, its parameters and buffers as they are."""
         places = iter(arguments)
-        values = {g.node: next(places) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given}
+        values = {
+            g.node: next(places) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given
+        }
         return self._torch.utils._pytree.tree_unflatten(self._run(values), self.program.call_spec.out_spec)
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
@@ -197,7 +199,9 @@ class Graph:
         row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
         if row is None or node.target.namespace != "aten":
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
-        if "max_pool" in base and any(getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 for u in node.users):
+        if "max_pool" in base and any(
+            getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 for u in node.users
+        ):
             refuse(name, self._shapes(node), self.frames[node], "places of maxima are read; accepted: the maxima alone")
         args = self._value(env, node.args)
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}

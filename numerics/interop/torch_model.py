@@ -36,13 +36,7 @@ class TorchModel(JaxModel):
     }
 
     def __init__(
-        self,
-        module: Any,
-        args: Sequence[Any],
-        loss: Any,
-        dynamic_shapes: Any,
-        wrt: Any,
-        named: Mapping[str, Any],
+        self, module: Any, args: Sequence[Any], loss: Any, dynamic_shapes: Any, wrt: Any, named: Mapping[str, Any]
     ):
         self.module = module
         self._call = Call(module, args, loss, named)
@@ -54,7 +48,9 @@ class TorchModel(JaxModel):
         asked = self._trained(wrt, inputs)
         self._slots = self._named(inputs)
         trained = {self.names.get(n, n) for n in asked}
-        unread = [n for n in self._state | dict.fromkeys(inputs) if n in asked and self.names.get(n, n) not in self._slots]
+        unread = [
+            n for n in self._state | dict.fromkeys(inputs) if n in asked and self.names.get(n, n) not in self._slots
+        ]
         if wrt is not None and unread:
             raise InputError(f"nx.from_torch: wrt={wrt!r}: nothing that is returned reads {unread[0]!r}")
         by = OrderedDict((n, x) for n, x in self._slots.items() if n in trained)

@@ -270,7 +270,7 @@ def test_wrong_definition_is_marked_and_mended(page):
 
 
 @pytest.mark.slow
-def test_proof_and_planted_mistake(page):
+def test_smoke_proof_and_planted_mistake(page):
     page.click("#tab-evidence")
     page.click("#prove")
     page.until("document.querySelector('#verdict.proved')")
@@ -287,7 +287,7 @@ def test_xor_is_learnt_and_its_address_shared(page):
     page.click("#way-network")
     page.until("!document.querySelector('#training').hidden")
     page.type("#units", "8, 8")
-    page.key("Enter")
+    page.key("Tab")
     page.until("document.querySelectorAll('#graph line').length === 16 + 64 + 8")
     page.click("#run")
     page.until("document.querySelector('#progress').textContent.includes(', 0 of 200 wrong')")

@@ -53,7 +53,9 @@ def embedding_bag(
         of = {SUM: jnp.sum, MEAN: jnp.mean, MAX: jnp.max}[mode]
         return of(rows, axis=1), None, None, None
     if mode == MAX:
-        raise NotCovered("the maximum over bags that begin at offsets; accepted: mode='sum', 'mean', or input of two axes")
+        raise NotCovered(
+            "the maximum over bags that begin at offsets; accepted: mode='sum', 'mean', or input of two axes"
+        )
     rows = weight[indices]
     if per_sample_weights is not None:
         rows = rows * per_sample_weights[:, None]

@@ -47,7 +47,10 @@ def _continued(x: Array, axis: int, before: int, after: int, mode: str) -> Array
     elif mode == "circular":
         first, last = part(length - before, length), part(0, after)
     elif mode == "replicate":
-        first, last = repeat_interleave(part(0, 1), before, axis), repeat_interleave(part(length - 1, length), after, axis)
+        first, last = (
+            repeat_interleave(part(0, 1), before, axis),
+            repeat_interleave(part(length - 1, length), after, axis),
+        )
     else:
         raise NotCovered(f"padding of mode {mode!r}; accepted: 'constant', 'reflect', 'replicate', 'circular'")
     parts = [*([first] if before else []), x, *([last] if after else [])]
@@ -154,9 +157,7 @@ def unfold(
     single = x.ndim == 3
     x = x[None] if single else x
     n, c, *lengths = x.shape
-    rows, columns = (
-        _places(*given) for given in zip(lengths, kernel_size, dilation, padding, stride, strict=True)
-    )
+    rows, columns = (_places(*given) for given in zip(lengths, kernel_size, dilation, padding, stride, strict=True))
     x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
     patches = x[:, :, rows[:, None, :, None], columns[None, :, None, :]]
     u, v, r, q = patches.shape[2:]

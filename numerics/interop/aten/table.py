@@ -41,8 +41,7 @@ REASONS = {
         "places of maxima are read, or windows drawn; accepted: max_pool, adaptive pools, conv_transpose",
     ),
     **dict.fromkeys(
-        ("_ctc_loss", "ctc_loss"),
-        "a sum over alignments of lengths that are data; accepted: cross_entropy by position",
+        ("_ctc_loss", "ctc_loss"), "a sum over alignments of lengths that are data; accepted: cross_entropy by position"
     ),
     "nonzero": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "masked_select": "the shape of its result depends on values; accepted: where(mask, a, b)",

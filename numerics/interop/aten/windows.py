@@ -98,7 +98,7 @@ for _n in (1, 2, 3):
 def _windows(
     x: Array, n: int, size: Any, stride: Any, padding: Any, ceil_mode: bool, dilation: Any = 1
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
-    """Widths, strides, paddings and dilations by axis; ``ceil_mode`` is padding after the end, for a window that begins before it."""
+    """Widths, strides, paddings and dilations by axis; ``ceil_mode`` pads after the end, for a window that begins before."""
     lead = x.ndim - n
     width, apart, pads = each(size, n), each(dilation, n), each(padding, n)
     steps = each(stride, n) if stride else width

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import sympy
 from slowkernel import SlowKernel
@@ -24,7 +25,6 @@ MADE = {
     "hessian": lambda loss, z: dv.hessian(loss, [z]),
     "jacobian": lambda loss, z: dv.jacobian(loss, [z]),
     "vjp": lambda loss, z: dv.vjp(dv.define("twice", (), 2 * loss[()]), [z]),
-    "forward": lambda loss, z: nx.compile([loss], check=False).derivation,
 }
 
 
@@ -42,7 +42,8 @@ def _other_maximum(d):
 def test_a_shift_by_another_rows_maximum_is_refused(kind):
     d = MADE[kind](*_softmax())
     assert nx.verify(SlowKernel(d), dtypes=("float64",)).ok
-    report = nx.verify(SlowKernel(_other_maximum(d)), dtypes=("float64",))
+    with np.errstate(all="ignore"):  # the slow kernel is NumPy, which tells that it overflows
+        report = nx.verify(SlowKernel(_other_maximum(d)), dtypes=("float64",))
     told = [f for f in report.findings if "50 digits" in f.opponent and f.verdict == "FAIL"]
     assert told, report
 

@@ -57,3 +57,35 @@ def test_a_loop_over_coefficients_is_a_polynomial():
     x = np.linspace(-1, 1, 5)
     value, grad = nx.value_and_grad(f)(x)
     assert np.allclose(value, f(x)) and np.allclose(grad, 4 * x - 1)
+
+
+def test_places_set_in_steps_and_multiplied():
+    def f(x):
+        table = jnp.zeros((x.shape[0], 6)).at[:, ::2].set(jnp.sin(x)).at[:, 1::2].set(x**2)
+        return jnp.sum((table.at[0].multiply(3.0).at[1].subtract(x[0, 0])) ** 3)
+
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    value, grad = nx.value_and_grad(f)(x)
+    wanted, by_autodiff = jax.value_and_grad(f)(x)
+    assert np.allclose(value, wanted) and np.allclose(grad, by_autodiff)
+
+
+def test_rounding_as_of_jax():
+    def f(x):
+        return jnp.sum(x * jnp.round(x) + x * jax.lax.round(x))
+
+    x = np.array([0.5, 1.5, -0.5, -1.5, 2.2, -2.7])
+    value, grad = nx.value_and_grad(f)(x)
+    wanted, by_autodiff = jax.value_and_grad(f)(x)
+    assert np.allclose(value, wanted) and np.allclose(grad, by_autodiff)
+
+
+def test_an_inverse_and_a_determinant_of_what_is_computed():
+    def f(a):
+        s = a @ a.T + jnp.eye(a.shape[0])
+        return jnp.linalg.slogdet(s)[1] + jnp.sum(jnp.linalg.inv(s))
+
+    a = np.random.default_rng(0).normal(size=(4, 4))
+    value, grad = nx.value_and_grad(f)(a)
+    wanted, by_autodiff = jax.value_and_grad(f)(a)
+    assert np.allclose(value, wanted) and np.allclose(grad, by_autodiff)
