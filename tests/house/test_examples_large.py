@@ -110,8 +110,8 @@ def test_numbers_are_translated(script, capsys):
 
 @pytest.mark.slow
 def test_reading_helps_where_labels_are_few(script):
-    found = script("bert")(texts=3000, epochs=10)
-    assert found["after reading"] > 0.6
+    found = script("bert")(texts=4000, epochs=15)
+    assert found["after reading"] > 0.85 > 0.75 > found["from labels alone"]
 
 
 # -- what they share --------------------------------------------------------------------------------------------------
