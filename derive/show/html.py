@@ -204,11 +204,8 @@ class _Page(Format):
         text = self.sentence(parts)
         if text in ("proved", "refuted"):
             return f'<td class="{text}">{text}</td>'
-        return (
-            f'<td class="long">{text}</td>'
-            if len(parts) > 3 or len(text) > 40 and "<" not in text
-            else f"<td>{text}</td>"
-        )
+        long = len(text) > 60 if "<" not in text else any(isinstance(p, L.Relation) for p in parts)
+        return f'<td class="long">{text}</td>' if long else f"<td>{text}</td>"
 
     def equations(self, block: B.Equations) -> str:
         widest = max((min(L.width(line.rhs), LINE) for line in block.lines), default=0)

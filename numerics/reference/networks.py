@@ -22,9 +22,9 @@ from derive.networks.losses import LOSSES as KNOWN_LOSSES
 from derive.networks.losses import Loss
 from derive.networks.model import Model, Placed
 
-from . import images, sequences, transformers  # noqa: F401  they register the references of their layers
+from . import blocks, images, sequences, transformers  # noqa: F401  they register the references of their layers
 from .activations import ACTIVATIONS
-from .registry import LAYERS, Arrays, reference_of
+from .registry import LAYERS, PRICES, Arrays, reference_of
 
 Network = tuple[Model, Mapping[str, Loss]]
 
@@ -115,10 +115,12 @@ LOSSES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def _penalties(model: Model, values: Mapping[Tensor, Array], arrays: Arrays) -> Array | float:
-    """The prices of parameters, each once, and of outputs, as a mean over the batch."""
+    """The prices of parameters, each once, of outputs, as a mean over the batch, and of layers that have their own."""
     found: Array | float = 0.0
     once: set[str] = set()
     for placed in model.layers:
+        if type(placed.layer) in PRICES:
+            found += PRICES[type(placed.layer)](model, placed, [values[t] for t in placed.of], arrays)
         for role, one in getattr(placed.layer, "penalties", {}).items():
             name = f"{placed.name}_{role}"
             array, scale = (
@@ -172,6 +174,9 @@ def lacking(network: Network) -> str:
 
 def _lacks(layer: Any) -> str:
     inner = getattr(layer, "inner", layer)  # of a Bidirectional
+    if isinstance(layer, L.Stack):
+        why = _lacks(layer.block)
+        return f"{why}, in a stack" if why else ""
     if not isinstance(layer, Layer):
         return "is a function of your own"
     for one in (layer, inner):

@@ -15,6 +15,7 @@ Forward = Callable[[Model, Placed, Sequence[Array], Arrays], Array]  # in traini
 F = TypeVar("F", bound=Forward)
 
 LAYERS: dict[type[Layer], Forward] = {}
+PRICES: dict[type[Layer], Callable[..., Array | float]] = {}  # what a layer adds to every loss
 
 
 def reference_of(*classes: type[Layer]) -> Callable[[F], F]:
@@ -22,6 +23,19 @@ def reference_of(*classes: type[Layer]) -> Callable[[F], F]:
 
     def registered(function: F) -> F:
         LAYERS.update(dict.fromkeys(classes, function))
+        return function
+
+    return registered
+
+
+P = TypeVar("P", bound=Callable[..., object])
+
+
+def price_of(cls: type[Layer]) -> Callable[[P], P]:
+    """The function below is what a layer of the class adds to every loss."""
+
+    def registered(function: P) -> P:
+        PRICES[cls] = function  # type: ignore[assignment]
         return function
 
     return registered

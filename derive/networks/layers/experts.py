@@ -105,7 +105,9 @@ class MixtureOfExperts(Layer):
         self.num_experts, self.units = whole(num_experts, f"{where}: num_experts"), whole(units, f"{where}: units")
         self.top_k = None if top_k is None else whole(top_k, f"{where}: top_k")
         if self.top_k is not None and self.top_k > self.num_experts:
-            raise DeriveError(f"{where}: top_k is {top_k}; accepted is a number from 1 to {num_experts}, or None for all")
+            raise DeriveError(
+                f"{where}: top_k is {top_k}; accepted is a number from 1 to {num_experts}, or None for all"
+            )
         self.hidden = None if hidden is None else whole(hidden, f"{where}: hidden")
         self.activation = find_activation(activation, where)
         self.balance = balance

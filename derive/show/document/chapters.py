@@ -84,6 +84,8 @@ def _paragraph(f: Formulas, t: Told) -> list[Block]:
     """One adjoint: through whom it reaches the loss, what to notice, and how it comes to its form."""
     head = (Strong(f"Step {t.number}."), " ")
     first, last = t.first, t.steps[-1].after
+    if f.given_as(last.tensor) is not None:
+        return [Para((*head, *_sentence(f, first.why)))]
     if first.claim == "transpose" and not first.before:
         return [Para((*head, *_sentence(f, first.why))), Equations((_line(f, last),))]
     if first.claim != "transpose":
@@ -117,7 +119,9 @@ def _paths(f: Formulas, s: Step) -> Sentence:
     named: list[Part] = []
     for n, e in enumerate(readers):
         named += [", " if n < len(readers) - 1 else " and "] if n else []
-        named += [f.names.name(e.tensor), *([" ", Ref(f.label(e))] if f.label(e) else [])]
+        named.append(f.names.name(e.tensor))
+        if f.label(e):
+            named += [" ", Ref(f.label(e))]
     count = len(s.after.terms)
     more = f": {NUMBERS[count] if count < len(NUMBERS) else count} terms" if count > 1 else ""
     return (f.names.name(s.wrt), " is read by ", *named, f"{more}.")
@@ -138,8 +142,8 @@ def _then(f: Formulas, steps: Iterable[Step]) -> Sentence:
 
 
 def _only_ones(f: Formulas, s: Step) -> bool:
-    """Whether all that is put in place is the 1 that the pass starts from."""
-    return s.rule == "substitution" and all(not e.tensors() for e in s.context)
+    """Whether all that is put in place is what the pass starts from: 1, or the cotangent under its own name."""
+    return s.rule == "substitution" and all(not e.tensors() or f.given_as(e.tensor) is not None for e in s.context)
 
 
 def _facts(s: Step) -> str:

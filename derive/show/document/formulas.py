@@ -102,6 +102,15 @@ class Formulas:
         """Of what a tensor is the adjoint."""
         return self._of.get(name)
 
+    def given_as(self, tensor: Tensor) -> Tensor | None:
+        """The cotangent that was given, where a tensor is only another name for it."""
+        seed = self.d.seed
+        return (
+            seed
+            if seed is not None and tensor.name != seed.name and self._of.get(tensor.name) == self.d.loss.name
+            else None
+        )
+
     def adjoint_of(self, name: str) -> str:
         """The name of the adjoint of a tensor; empty where it has none."""
         return self._back.get(name, "")
@@ -138,7 +147,8 @@ class Formulas:
             inner = ctx.bind(consumer.idx)
             element = read(Read(consumer.tensor, *consumer.idx), inner)
             by = read(Read(step.wrt, *step.after.idx), ctx)
-            body = Product((read(Read(adjoint[consumer.name], *consumer.idx), inner), Slope(element, by)))
+            arriving = self.given_as(adjoint[consumer.name]) or adjoint[consumer.name]
+            body = Product((read(Read(arriving, *consumer.idx), inner), Slope(element, by)))
             letters = tuple(inner.scope.letter(i) for i in consumer.idx)
             items.append((1, Big("sum", letters, (), body) if letters else body))
         return None if not items else items[0][1] if len(items) == 1 else Sum(tuple(items))

@@ -134,7 +134,7 @@ def _name(box: Box, most: int) -> str:
     base = GREEK.get(s.base, s.base)
     shown = clean(_cut(base, most) + ACCENTS.get(s.accent, ""))
     label = " ".join(f"({w})" if w[:1].isdigit() else w for w in s.label.split())
-    raised = f'<tspan class="label" dy="-5">{clean(label)}</tspan>' if label else ""
+    raised = f'<tspan class="label" dx="1.5" dy="-5">{clean(label)}</tspan>' if label else ""
     return (f'<tspan class="letter">{shown}</tspan>' if len(base) == 1 else shown) + raised
 
 

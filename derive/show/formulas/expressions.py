@@ -142,7 +142,8 @@ def flat_indices(e: Add) -> tuple[Index, ...]:
     left = {i: expanded.coeff(i) for i in letters}
     if sympy.expand(expanded - Add(*(c * i for i, c in left.items()))) != 0:
         return ()
-    stride, found = Integer(1), []
+    stride: Expr = Integer(1)
+    found: list[Index] = []
     while left:
         last = next((i for i, c in left.items() if c == stride or same_size(c, stride)), None)
         if last is None or (found and stride.is_Number):

@@ -166,7 +166,7 @@ class Symbols:
 
     def _of_made(self, name: str) -> Iterator[Symbol]:
         """Of a name that the engine made: by what was appended to whose name."""
-        spare = SPARE
+        spare: tuple[str, ...] = SPARE
         if symbol(name).accent:
             yield symbol(name)
         inside = next((a for a in self.adjoints if name.startswith(f"{a}_")), None)
@@ -219,8 +219,8 @@ class Symbols:
                 parts.append(part)
         out: dict[tuple[str, str], str] = {}
         for number, parts in found.items():
-            for n, part in enumerate(parts[:26]):
-                label = number + "abcdefghijklmnopqrstuvwxyz"[n]
+            for place, part in enumerate(parts[:26]):
+                label = number + "abcdefghijklmnopqrstuvwxyz"[place]
                 out |= {(number, part): label} | {(number, f"{part}_{role}"): label for role in PROJECTED}
         return out
 

@@ -28,10 +28,7 @@ def _solved(t: Term) -> Term:
         found = _quotient(t, row)
         if found is not None:
             window, rest, value = found
-            rows = _without(t.rows, row)
-            if not _outside_is_zero(t, window):
-                rows = (*rows, Row("<", window, window.size))
-            left = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in (window, rest)), rows)
+            left = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in (window, rest)), _without(t.rows, row))
             return _solved(left.xreplace({window: value}))
     return t
 
@@ -41,7 +38,7 @@ def _without(rows: tuple[Row, ...], row: Row) -> tuple[Row, ...]:
 
 
 def _quotient(t: Term, row: Row) -> tuple[Index, Index, Expr] | None:
-    """``(u, r, floor(m/2))`` of the row ``2u + r == m``, where r stands nowhere else."""
+    """``(u, r, floor(m/2))`` of the row ``2u + r == m``, where r stands nowhere else and u is read from its own axis."""
     if row.op != "==" or row.reads():
         return None
     e = sympy.expand(row.lhs - row.rhs)
@@ -54,7 +51,7 @@ def _quotient(t: Term, row: Row) -> tuple[Index, Index, Expr] | None:
         if abs(sign) != 1 or not stride.is_Integer or stride < 2 or not same_size(rest.size, Integer(stride)):
             continue
         elsewhere = [*t.fac, *_without(t.rows, row)]
-        if any(rest in x.free_symbols for x in elsewhere):
+        if any(rest in x.free_symbols for x in elsewhere) or not _outside_is_zero(t, window):
             continue
         place = sympy.expand(window * stride + rest - e * sign)
         if place.free_symbols & set(t.bnd):

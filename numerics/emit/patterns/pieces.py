@@ -7,7 +7,7 @@ da[b,m] + db[b,m-M], da over m < M        jnp.concatenate((da, db), axis=1), whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 from sympy import Expr, Integer, Piecewise
@@ -46,9 +46,15 @@ def equation(scope: Scope, e: Equation, plain: Plain) -> Val:
     for piece in pieces:
         own = Index(along.name, piece.size)
         order = tuple(own if i == along else i for i in e.idx)
-        v = as_float(scope, plain(scope, [t.xreplace({along: own + piece.start}) for t in piece.terms], order))
+        v = as_float(scope, plain(scope, [_moved(scope, t, along, own + piece.start) for t in piece.terms], order))
         parts.append(full(v, order, scope.shape, scope.dtype if set(v.axes) != set(order) else None).node)
     return Val(call("jnp.concatenate", Tuple(tuple(parts)), axis=number_of(axis)), e.idx, "float")
+
+
+def _moved(scope: Scope, t: Term, along: Index, to: Expr) -> Term:
+    """A term at a place of the axis; places are in numbers where sizes are, so that ``2 + m - K`` is ``m`` for K = 2."""
+    t = t.xreplace({along: to})
+    return replace(t, fac=tuple(scope.known(f) if isinstance(f, Read) else f for f in t.fac))
 
 
 def _found(scope: Scope, e: Equation) -> tuple[Index, list[Piece]] | None:

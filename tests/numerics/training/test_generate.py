@@ -229,3 +229,53 @@ def test_predict_on_other_lengths():
         flat.predict(np.zeros((1, 5, 2)))
     with pytest.raises(InputError, match=r"X has shape \(1, 4, 3\); expected is \(N, 4, 2\)"):
         flat.predict(np.zeros((1, 4, 3)))
+
+
+def translator():
+    source, target = (
+        dv.Input((5,), name="source", dtype="int", below=V),
+        dv.Input((T,), name="target", dtype="int", below=V),
+    )
+    lengths = dv.Input((1,), name="lengths", dtype="int", below=6)
+    memory = L.TransformerBlock(2)([L.Embedding(V, 8)(source), lengths])
+    h = L.SinusoidalPositions()(L.Embedding(V, 8)(target))
+    for _ in range(2):
+        h = L.TransformerBlock(2, causal=True, cross=True)([h, memory, lengths])
+    return nx.Trainer(dv.Model([source, lengths, target], L.Dense(V)(h)), "sparse_softmax_cross_entropy", seed=3)
+
+
+def test_an_encoder_is_read_once_and_the_text_is_that_of_the_full_forward():
+    t = translator()
+    beside = {"source": np.random.default_rng(1).integers(0, V, (3, 5)), "lengths": np.array([[5], [3], [4]])}
+    made = nx.generate(t, PROMPT, 3, temperature=0, inputs=beside)
+    tokens = np.pad(PROMPT, ((0, 0), (0, 3)))
+    for n in range(3, 6):
+        tokens[:, n] = t.predict({**beside, "target": tokens})[:, n - 1].argmax(axis=1)
+    np.testing.assert_array_equal(made, tokens)
+    (stepper,) = t.programs.steppers.values()
+    assert stepper.once is not None and "source" not in [i.name for i in stepper.kernel.inputs]
+    for message, inputs in {
+        "one of them is continued; give the others": None,
+        "inputs has 'text'; the model has source, lengths, target": {"text": PROMPT},
+        r"inputs\['source'\] has shape \(2, 5\), and the prompt 3 rows": {**beside, "source": np.zeros((2, 5), int)},
+    }.items():
+        with pytest.raises(InputError, match=message):
+            nx.generate(t, PROMPT, 1, inputs=inputs)
+
+
+def test_a_long_prompt_is_read_in_one_pass():
+    length = 80
+    t = trainer(L.PositionalEmbedding(length), L.Stack(block(rotary=True), 2), x_before, length=length)
+    prompt = np.random.default_rng(5).integers(0, V, (2, 70)).astype(np.int32)
+    tokens = np.pad(prompt, ((0, 0), (0, 4)))
+    for n in range(70, 74):
+        tokens[:, n] = t.predict(np.pad(tokens, ((0, 0), (0, length - 74))))[:, n - 1].argmax(axis=1)
+    np.testing.assert_array_equal(nx.generate(t, prompt, 4, temperature=0), tokens)
+    (stepper,) = t.programs.steppers.values()
+    assert list(stepper.readers) == [80] and stepper.readers[80] is not None
+
+
+def x_before(x, new):
+    """The difference to two positions before."""
+    b, t, j = x.indices
+    return new.define("h", x.indices, x[x.indices] - x[b, t - 2, j] / 2)
