@@ -1,9 +1,11 @@
 # make demo    a fresh machine to a trained, verified network
 # make test    environment, tests and doctests          make test-slow  the slow ones    make test-all  both
 # make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
-# make docs    the documentation, warnings are errors   make golden  rewrite the golden files, then review the diff
+# make docs    the documentation, warnings are errors (and the book as PDF where TeX is)   make golden  rewrite the golden files, then review the diff
 # make playground   the page that derives, proves and trains in a browser, on http://127.0.0.1:8000 (needs node and npm)
+# make smoke   that page once in headless Chromium, which apt installs where it may
 # make bench   ratios against autodiff, side by side    make clean   everything that was made
+# make bench-gpu   the same on a GPU (installs the cuda extra); an error where there is none
 # make mutants planted mistakes, and what refuses them
 # make torch   torch for its processor build, the optional opponent and source of the tests that name it
 #
@@ -17,7 +19,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs playground golden bench mutants torch clean
+.PHONY: all demo test test-slow test-all check lint format types docs playground smoke golden bench bench-gpu mutants torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -58,10 +60,22 @@ types: $(VENV)/with-dev
 
 docs: $(VENV)/with-docs
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@if command -v lualatex >/dev/null && command -v latexmk >/dev/null; then \
+	    $(PY) -m sphinx -W --keep-going -q -b latex docs docs/_build/latex && \
+	    $(MAKE) -s -C docs/_build/latex LATEXMKOPTS="-silent" >docs/_build/latex/made.log 2>&1 \
+	        && cp docs/_build/latex/derivatives.pdf docs/_build/html/ && echo "docs: docs/_build/html/derivatives.pdf" \
+	        || { tail -30 docs/_build/latex/made.log; exit 1; }; \
+	else echo "docs: the book is left out as PDF: there is no lualatex or latexmk"; fi
 	@echo "docs: docs/_build/html/index.html"
 
 playground: $(VENV)/with-docs
 	$(PY) docs/playground/build.py docs/_build/playground --serve
+
+smoke: $(VENV)/with-test
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    timeout 60 apt-get update -qq && timeout 120 apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+	    echo "smoke: there is no Chromium, and none could be installed"
+	$(PY) -m pytest -m slow -k smoke tests/house/test_playground.py $(ARGS)
 
 golden: $(VENV)/with-test
 	UPDATE_GOLDEN=1 $(PY) -m pytest -q tests -k golden
@@ -69,6 +83,9 @@ golden: $(VENV)/with-test
 
 bench: $(VENV)/with-train
 	$(PY) -m benchmarks --out $(OUT)/bench $(ARGS)
+
+bench-gpu: $(VENV)/with-train,cuda
+	$(PY) -m benchmarks --device gpu --out $(OUT)/bench $(ARGS)
 
 mutants: $(VENV)/with-test
 	PYTHONPATH=tests $(PY) -m mutants --progress $(ARGS)

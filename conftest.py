@@ -8,6 +8,7 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are stated for the CPU
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["DERIVE_CACHE"] = "off"  # what a test sees is derived by the code under test
 
 import jax  # noqa: E402  (after the variables that it reads when imported)
 
@@ -46,8 +47,9 @@ def root():
 
 
 @pytest.fixture
-def script():
+def script(monkeypatch):
     """``script("xor")`` is the function ``main`` of examples/xor.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))  # as where a script runs: one may import from another
 
     def find(name):
         spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")

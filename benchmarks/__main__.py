@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 from . import attention, depth, fit, foreign, generation, images, recurrent, second_order, stacks, steps
-from .harness import machine, save, table
+from .harness import held, machine, save, table
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder of the JSON")
 parser.add_argument("--quick", action="store_true", help="tiny sizes: is everything in order? (no measurement)")
+parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="refuse to measure anything else")
 options = parser.parse_args()
+if options.device not in (None, machine()["backend"]):
+    parser.error(f"--device {options.device}: JAX finds no such device here; it has {machine()['device']}")
 
 print("  ".join(f"{k} {v}" for k, v in machine().items()), flush=True)
 rows = [
@@ -18,6 +21,7 @@ rows = [
     for part in (steps, fit, depth, images, recurrent, stacks, attention, generation, second_order, foreign)
     for row in part.measure(options.quick)
 ]
+held(rows, machine()["backend"])
 print(table(rows))
 print("a ratio above 1: the derived program is faster, or uses less. A/A: autodiff against itself.")
 print(f"wrote {save(rows, options.out)}")

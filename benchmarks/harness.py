@@ -17,6 +17,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from numerics.kernel import xla
+
+AUTODIFF, OPTION, TORCH = "step time", "step time, autodiff + option", "step time, torch eager"
+ELSEWHERE = 0.97  # of autodiff's speed, on a device other than a CPU
+SHORT = {AUTODIFF: "autodiff", OPTION: "option", TORCH: "torch"}
+
 
 @dataclass
 class Row:
@@ -52,6 +58,84 @@ def interleaved(a: Callable, b: Callable, rounds: int = 15, inner: int = 10) -> 
             into.append((time.perf_counter() - start) / inner)
     ratio = statistics.median(y / x for x, y in zip(times_a, times_b, strict=True))
     return ratio, statistics.median(times_a), statistics.median(times_b)
+
+
+def in_turns(ours: Callable, others: dict[str, Callable], rounds: int, inner: int) -> dict[str, tuple[float, float]]:
+    """Each opponent's median ratio to ours over rounds in which all take turns, and its median in seconds; "" is ours.
+
+    A round goes through all of them, the next one backwards, so that none always follows the same neighbour.
+    """
+    every = {"": ours, **others}
+    times: dict[str, list[float]] = {name: [] for name in every}
+    for function in every.values():
+        function()
+    for n in range(rounds):
+        for name in list(every) if n % 2 == 0 else list(every)[::-1]:
+            start = time.perf_counter()
+            for _ in range(inner):
+                every[name]()
+            times[name].append((time.perf_counter() - start) / inner)
+    return {
+        name: (statistics.median(b / a for a, b in zip(times[""], taken, strict=True)), statistics.median(taken))
+        for name, taken in times.items()
+    }
+
+
+def against(
+    name: str,
+    ours: Callable,
+    autodiff: Callable,
+    args: tuple,
+    torch: Callable | None,
+    rounds: int,
+    inner: int = 3,
+    floor: float | None = None,
+    best: float | None = None,
+    values: dict | None = None,
+) -> list[Row]:
+    """The step against autodiff as it comes, autodiff with XLA's options, and torch eager; then against the fastest.
+
+    Parameters
+    ----------
+    ours, torch : callable
+        A step that waits for its result.
+    autodiff, args
+        A function to be jitted, and what it is called with.
+    floor, best
+        What the ratio to autodiff as it comes, and that to the fastest of all, must not fall below.
+    """
+    import jax
+
+    def compiled(options):
+        program = jax.jit(autodiff, compiler_options=options).lower(*args).compile()
+        return lambda: jax.block_until_ready(program(*args))
+
+    option = xla.settings(jax.default_backend())
+    others = {AUTODIFF: compiled(None)}
+    if option:
+        others[OPTION] = compiled(option)
+    if torch is not None:
+        others[TORCH] = torch
+    control, *_ = interleaved(ours, ours, max(3, rounds // 2), inner)
+    found = in_turns(ours, others, rounds, inner)
+    first = {"derived_s": found.pop("")[1], **(values or {})}
+    rows = [
+        Row(
+            name,
+            key,
+            ratio,
+            *((control, floor) if key == AUTODIFF else (None, None)),
+            {**(first if key == AUTODIFF else {}), f"{SHORT[key]}_s": seconds},
+        )
+        for key, (ratio, seconds) in found.items()
+    ]
+    fastest = min(found, key=lambda key: found[key][0])
+    ratio = found[fastest][0]
+    said = {
+        "best": fastest.removeprefix("step time, ").replace("step time", "autodiff"),
+        "won": "yes" if ratio > 1 else "no",
+    }
+    return [*rows, Row(name, "step time, best opponent", ratio, floor=best, values=said)]
 
 
 def largest_error(got: dict, expected: dict) -> float:
@@ -90,6 +174,13 @@ def table(rows: list[Row]) -> str:
 
 def _short(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def held(rows: list[Row], backend: str) -> None:
+    """The floors of the cases are a CPU's; elsewhere a step is held to 0.97 of autodiff's, and nothing else to anything."""
+    if backend != "cpu":
+        for row in rows:
+            row.floor = ELSEWHERE if row.measure == AUTODIFF else None
 
 
 def save(rows: list[Row], folder: Path) -> Path:

@@ -10,10 +10,11 @@ import derive as dv
 import numerics as nx
 from derive.networks import layers as L
 
-from .harness import Row, interleaved, largest_error, memory
+from .harness import Row, against, largest_error, memory
 
 TOLERANCE = 1e-4  # relative, float32, sums over time and batch of 2048 terms
 FLOORS = {("tanh RNN", 128): 1.0, ("tanh RNN", 256): 1.5, ("LSTM", 128): 1.1, ("LSTM", 256): 1.3}
+BEST = {("LSTM", 128): 0.87, ("LSTM", 256): 0.87}  # floors of the ratio to the fastest opponent
 MEMORY = 1 / 1.3  # of autodiff's temporaries over ours; with checkpoints ours must be the smaller
 EVERY = 8
 LAYERS = {"tanh RNN": L.SimpleRNN, "LSTM": L.LSTM}
@@ -45,19 +46,17 @@ def compare(kind: str, width: int, batch: int, steps: int, rounds: int) -> list[
         raise ValueError(f"{name}: the gradients differ from autodiff by {error:.1e}; nothing was timed")
 
     a, b = (jax.jit(f).lower(*args).compile() for f, args in (ours, theirs))
-    run = [lambda f=f, args=args: jax.block_until_ready(f(*args)) for f, args in ((a, ours[1]), (b, theirs[1]))]
-    ratio, step_a, step_b = interleaved(*run, rounds=rounds, inner=3)
-    control, _, _ = interleaved(run[1], run[1], rounds=rounds, inner=3)
-    rows = [
-        Row(
-            name,
-            "step time",
-            ratio,
-            control,
-            FLOORS.get((kind, width)),
-            {"derived_s": step_a, "autodiff_s": step_b, "error": error},
-        )
-    ]
+    rows = against(
+        name,
+        lambda: jax.block_until_ready(a(*ours[1])),
+        theirs[0],
+        tuple(theirs[1]),
+        torch_step(kind, x, y),
+        rounds,
+        floor=FLOORS.get((kind, width)),
+        best=BEST.get((kind, width)),
+        values={"error": error},
+    )
     temp_a, temp_b = memory(a), memory(b)
     if temp_a and temp_b:
         rows.append(
@@ -67,10 +66,6 @@ def compare(kind: str, width: int, batch: int, steps: int, rounds: int) -> list[
             kept = nx.compile(kernel.derivation, checkpoint_every=EVERY).fn.lower(*ours[1]).compile()
             temp = memory(kept)
             rows.append(Row(name, f"temporaries, every {EVERY}", temp_b / temp, floor=1.0, values={"derived_B": temp}))
-    other = torch_step(kind, x, y)
-    if other is not None:
-        ratio, _, step = interleaved(run[0], other, rounds=rounds, inner=3)
-        rows.append(Row(name, "step time, torch eager", ratio, values={"torch_s": step}))
     return rows
 
 

@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "mathml",
+    "numerics.sphinx",
     "generated",
     "catalogue",
     "newton",
@@ -50,6 +51,12 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = "derive"
-html_static_path = ["_static"]
+html_static_path = ["_static", "../derive/show/math.woff2"]
 html_show_sphinx = False
 html_copy_source = False
+
+latex_documents = [("book/index", "derivatives.tex", "Derivatives of neural networks", "the derive authors", "manual")]
+latex_engine = "lualatex"
+latex_elements = {"papersize": "a4paper", "printindex": "", "makeindex": "", "fontpkg": ""}  # Latin Modern, TeX's own
+latex_show_urls = "no"
+latex_use_xindy = False

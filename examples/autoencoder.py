@@ -8,7 +8,6 @@ import derive as dv
 import numerics as nx
 from derive.networks import layers as L
 from numerics.data.examples import digits
-from numerics.pages import plots
 
 CODE = 8
 
@@ -30,23 +29,12 @@ def main(picture: str | None = None, epochs: int = 40, seed: int = 0) -> tuple[f
     principal = PCA(CODE, random_state=seed).fit(x)
     linear = principal.inverse_transform(principal.transform(x_test))
     if picture:
-        draw(picture, {"digit": x_test, "network": again, "principal\ncomponents": linear})
+        drawn = nx.pictures.rows({"digit": x_test, "network": again, "principal\ncomponents": linear})
+        nx.plots.save(drawn, picture)
 
     errors = float(np.mean((again - x_test) ** 2)), float(np.mean((linear - x_test) ** 2))
     print(f"mean squared error on held-out digits: {errors[0]:.4f}; {CODE} principal components: {errors[1]:.4f}")
     return errors
-
-
-def draw(picture, rows, columns: int = 12):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(columns * 0.6 + 0.8, len(rows) * 0.66), layout="constrained")
-    for axes, (name, images) in zip(figure.subplots(len(rows), columns), rows.items(), strict=True):
-        for n, axis in enumerate(axes):
-            axis.imshow(images[n].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    plots.save(figure, picture)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ NAMES = {
     "training.init": "init",
     "training.loading": "load",
     # without gradients, and with second ones
+    "training.samples": "sample_scores",
     "training.perceptron": "Perceptron",
     "data.centres": "rbf_centres",
     "minimize": "NewtonError NewtonResult newton",
@@ -36,6 +37,7 @@ NAMES = {
     "data.files": "Loaded Standardizer load_csv load_npz",
     "data.images": "Augment load_images",
     "data.sequences": "Vocabulary lengths pad streams windows",
+    "data.words": "WordVocabulary load_pairs",
     "errors": "InputError NotFiniteError NumericsError SizeError",
 }
 # modules whose functions go by the module's name, as in nx.plots.curves

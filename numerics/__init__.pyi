@@ -21,6 +21,8 @@ from .data.sequences import lengths as lengths
 from .data.sequences import pad as pad
 from .data.sequences import streams as streams
 from .data.sequences import windows as windows
+from .data.words import WordVocabulary as WordVocabulary
+from .data.words import load_pairs as load_pairs
 from .emit.targets import source as source
 from .errors import InputError as InputError
 from .errors import NotFiniteError as NotFiniteError
@@ -54,3 +56,4 @@ from .training.generate import generate as generate
 from .training.init import init as init
 from .training.loading import load as load
 from .training.perceptron import Perceptron as Perceptron
+from .training.samples import sample_scores as sample_scores

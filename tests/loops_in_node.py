@@ -7,7 +7,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from numerics.checks.opponent import label
+import numerics as nx
+from numerics.checks.ground import everything, float64
+from numerics.checks.opponent import flatten, label
+from numerics.reference.programs import evaluate
+from numerics.reference.sampling import draw_sample, draw_sizes
 
 NODE = shutil.which("node")
 
@@ -74,3 +78,31 @@ def same(found, expected, tolerance=1e-12):
         np.testing.assert_array_equal(found[name][~finite], reference[~finite], err_msg=name)
         largest = np.max(np.abs(reference[finite]), initial=0.0) or 1.0
         assert np.max(np.abs(found[name][finite] - reference[finite]), initial=0.0) <= tolerance * largest, name
+
+
+def written(d):
+    """The module at sizes that verify would draw, the sizes, and inputs there."""
+    program = everything(d)
+    sizes = draw_sizes(program, {}, False, 0)
+    axes = {a for t in d.program.inputs for a in t.axes}
+    source = nx.source(d, target="javascript", sizes={s.name: n for s, n in sizes.items() if s not in axes})
+
+    def finite(arrays):
+        with np.errstate(all="ignore"):
+            values = evaluate(d.program, arrays, sizes, np)
+        return not any(np.isnan(v).any() for v in values.values())
+
+    arrays = draw_sample(program, finite, sizes, 0, d.wrt).arrays
+    return source, {t.name: arrays[t.name] for t in d.program.inputs}, sizes
+
+
+def against_jax(folder, derived, run=run):
+    """Every derivation's program, run in Node or as ``run`` does, beside its JAX kernel."""
+    made = {n: written(d) for n, d in derived.items()}
+    found = run(folder, {n: (source, arrays) for n, (source, arrays, _) in made.items()})
+    for n, d in derived.items():
+        _, arrays, sizes = made[n]
+        with float64():
+            kern = nx.compile(d, sizes={s.name: v for s, v in sizes.items()})
+            expected = flatten(d, kern(**{t.name: arrays[t.name] for t in kern.inputs}))
+        same(leaves(d, found[n]), expected)

@@ -28,7 +28,7 @@ from derive.program.ingest import ingest
 from .backprop import backprop, vjp
 from .derivation import Derivation, derivation_of
 from .given import OneOrMore, Tensors, _defined, _tensors
-from .second_order import Direction, after, directions_along, hessian, product_along, product_of
+from .second_order import Direction, directions_along, hessian, product_along, product_of
 
 
 def gauss_newton(
@@ -85,7 +85,6 @@ def gauss_newton(
     held = Read(at, *idx) * stop_gradient(Read(curved.result("hvp")[at.name], *idx))
     target = define(f"{loss.name}_curved", (), Sum(held, *idx) if idx else held)
     made = product_of(first, target, by, "gauss_newton", "_gn", name or f"{loss.name}_gauss_newton", explain)
-    made = after(first, after(curved, made))
     return replace(
         made, directions={t.name: along[t] for t in by}, between=at, facts=(*made.facts, FactUse(_said(first, at), ()))
     )

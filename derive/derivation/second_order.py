@@ -16,11 +16,11 @@ from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
 from derive.passes.work import Backward, Forward
 from derive.program.derived import FactUse, Results
+from derive.program.undeclared import kept_sums
 
 from .backprop import backprop
 from .derivation import Derivation, derivation_of
 from .given import OneOrMore, Tensors, _defined, _tensors
-from .undeclared import kept_sums
 
 Direction: TypeAlias = "Mapping[Any, Tensor] | None"  # by tensor or by its name
 
@@ -64,7 +64,7 @@ def product_along(
         pieces.append(Sum(product, *idx) if idx else product)
     along = define(f"{loss.name}_along", (), Add(*pieces))
     made = product_of(first, along, wrt, "hvp", "_hvp", name or f"{loss.name}_hvp", explain)
-    return replace(after(first, made), directions={t.name: directions[t] for t in wrt})
+    return replace(made, directions={t.name: directions[t] for t in wrt})
 
 
 def product_of(
@@ -160,16 +160,6 @@ def hessian(loss: Tensor, wrt: OneOrMore, name: str | None = None, explain: bool
     reports = run(work, explain)
     found = {(a.name, b.name): work.jacobian[gradients[a.name].name, b.name] for a in by for b in by}
     results: Results = [("loss", loss), ("grads", gradients), ("hessian", found)]
-    made = after(first, derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports))
-    kept = kept_sums(made.program, {e.name for e in first.source.equations}, by)
+    made = derivation_of(work, "hessian", name or f"{loss.name}_hessian", results, reports)
+    kept = kept_sums(made)
     return replace(made, facts=(*made.facts, *(FactUse(text, ()) for text in kept)))
-
-
-def after(first: Derivation, second: Derivation) -> Derivation:
-    """The second of two derivations, which relies on the facts and conventions of the first as well."""
-    known = {f.text for f in second.facts}
-    return replace(
-        second,
-        facts=(*(FactUse(f.text, ()) for f in first.facts if f.text not in known), *second.facts),
-        kinks=tuple(sorted({*first.kinks, *second.kinks})),
-    )

@@ -12,7 +12,7 @@ from derive.program.program import Equation, Program
 
 from .abstract import Element, Field
 from .compile import Array
-from .field import CaseField, DualField, ModularField, RealField, Undefined
+from .field import CaseField, DualField, ModularField, NoRoot, RealField, Undefined
 from .machine import Machine
 from .roots import run_with_roots
 from .sample import Assignment, direction, draw
@@ -21,6 +21,7 @@ from .written import Written
 Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each tensor that moves
 
 DRAWS = {"modular": 150, "real": 16}
+ROOTLESS = 5  # draws of them that walked to no root: the next one hardly will, as of a tenth power one number in 50 is
 TIED = ("sums_to", "symmetric", "positive_definite")  # facts about several elements together
 
 
@@ -100,18 +101,8 @@ class Case:
 
     def written(self, y: Tensor, directions: Directions | None = None, second: Directions | None = None) -> Array:
         """A tensor from its written definition; with directions it is one of dual numbers, as of :meth:`tangent`."""
-        inputs = [t for group in groups([y]) for t in group if t.is_input]
-        if directions is None:
-            return Written(self.field, self.sizes, {t.name: self.array(t) for t in inputs}, self.linear).run([y])[
-                y.name
-            ]
-        F: Field[Any] = DualField(self.field)
-        arrays = {t.name: _dual(self.array(t), t, directions.get(t.name)) for t in inputs}
-        nudge = {n: [(self.field.zero, m) for m in d] for n, d in directions.items() if n not in arrays}
-        if second is not None:
-            F = DualField(F)
-            arrays = {t.name: _dual_again(arrays[t.name], t, second.get(t.name)) for t in inputs}
-        return Written(F, self.sizes, arrays, self.linear, nudge).run([y])[y.name]
+        arrays = {t.name: self.array(t) for group in groups([y]) for t in group if t.is_input}
+        return along(self.field, self.sizes, arrays, y, directions, second, self.linear)
 
     def tangent_of(self, e: Equation, moving: Directions, known: Mapping[str, Array]) -> list[Element]:
         """The tangent of the right-hand side of ``e`` when what it reads moves as said and nothing else moves."""
@@ -128,6 +119,28 @@ class Case:
         for u, v in zip(a, b, strict=True):
             out = F.add(out, F.mul(u, v))
         return out
+
+
+def along(
+    field: CaseField,
+    sizes: Mapping[str, int],
+    arrays: Mapping[str, Array],
+    y: Tensor,
+    directions: Directions | None = None,
+    second: Directions | None = None,
+    linear: frozenset[str] = frozenset(),
+) -> Array:
+    """A tensor from its written definition at these inputs; with directions one of dual numbers, with ``second`` nested."""
+    inputs = [t for group in groups([y]) for t in group if t.is_input]
+    if directions is None:
+        return Written(field, sizes, {t.name: arrays[t.name] for t in inputs}, linear).run([y])[y.name]
+    F: Field[Any] = DualField(field)
+    moving = {t.name: _dual(arrays[t.name], t, directions.get(t.name)) for t in inputs}
+    nudge = {n: [(field.zero, m) for m in d] for n, d in directions.items() if n not in moving}
+    if second is not None:
+        F = DualField(F)
+        moving = {t.name: _dual_again(moving[t.name], t, second.get(t.name)) for t in inputs}
+    return Written(F, sizes, moving, linear, nudge).run([y])[y.name]
 
 
 def _dual(array: Array, t: Tensor, moving: Sequence[Element] | None) -> Array:
@@ -184,12 +197,15 @@ class Cases:
     def each(self, kind: str, n: int) -> Iterator[Case]:
         """Working cases of the n-th sizes, one draw after another, and at last an Undefined if there was none."""
         last: Undefined | None = None
-        found = False
+        found, rootless = False, 0
         for attempt in range(DRAWS[kind]):
             try:
                 case = self.get(kind, n, attempt)
             except Undefined as e:
                 last = e
+                rootless += isinstance(e, NoRoot)
+                if rootless == ROOTLESS:
+                    break
                 continue
             found = True
             yield case

@@ -14,17 +14,15 @@ from typing import Any
 from derive.language.errors import DerivationError
 from derive.language.facts import range_text
 from derive.language.tensor import Tensor
-from derive.program.derived import Derived
+from derive.program.derived import Derived, earlier
 from derive.program.program import Step
+from derive.program.undeclared import kept_sums
 
 from .replay import replay
 from .verdict import PROVED, REFUTED, Finding
 
 DERIVATIVES = ("grads", "hvp", "gauss_newton", "jacobian", "hessian")  # results by the tensors that are moved
-REMARKS = {  # sentences about what a result is, which are listed with the facts; by the kind of derivation
-    "hessian": ("(dv.sums_to(1, ", "would make it 1)"),
-    "gauss_newton": ("Gauss-Newton drops ", "(dv.dropped_term derives it)"),
-}
+DROPS = ("Gauss-Newton drops ", "(dv.dropped_term derives it)")  # the remark of a product that is not the Hessian's
 
 
 def record_findings(d: Derived) -> Iterator[tuple[str, Finding]]:
@@ -94,20 +92,30 @@ def _check_facts(d: Derived) -> None:
             used.setdefault(text, []).append(s.id)
     ranges = {range_text(t) for t in d.program.inputs if t.dtype == "int" and t.below is not None}
     declared = {f.text(t) for t in (*d.source.inputs, *d.program.inputs) for f in t.facts} | ranges
-    start, end = REMARKS.get(d.kind, ("", ""))
+    relied = {text for origin in earlier(d.source) for text in origin.facts}
+    kept = kept_sums(d) if d.kind == "hessian" else ()
     for f in d.facts:
-        remark = start and start in f.text and f.text.endswith(end)
+        remark = f.text in kept or (d.kind == "gauss_newton" and _drops(f.text))
         if list(f.steps) != used.get(f.text, []) or not (
             f.steps or f.text in declared or remark or _follows(f.text, d)
         ):
             raise DerivationError(
                 f"the fact {f.text!r} is listed for the steps {list(f.steps)}; used by {used.get(f.text, [])}"
             )
-    if d.kind == "gauss_newton" and not any(f.text.startswith(start) and f.text.endswith(end) for f in d.facts):
+    if d.kind == "gauss_newton" and not any(_drops(f.text) for f in d.facts):
         raise DerivationError("a Gauss-Newton product is not a Hessian's, and what it drops is not listed")
-    missing = (set(used) | ranges) - {f.text for f in d.facts}
+    listed = {f.text for f in d.facts}
+    missing = (set(used) | ranges | set(kept)) - listed
     if missing:
         raise DerivationError(f"the fact {min(missing)!r} is used and not listed")
+    if relied - listed:
+        raise DerivationError(
+            f"the fact {min(relied - listed)!r} is not listed; the derivation that this one starts from used it"
+        )
+
+
+def _drops(text: str) -> bool:
+    return text.startswith(DROPS[0]) and text.endswith(DROPS[1])
 
 
 def _follows(text: str, d: Derived) -> bool:

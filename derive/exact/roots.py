@@ -23,7 +23,7 @@ from .field import NoRoot, Undefined
 from .loops import linear_tensors
 from .machine import Machine, Unit
 
-CHANGES = 40  # of one root, before this draw is given up
+CHANGES = 160  # of one root, before this draw is given up: what a softmax is made of moves all roots of a row
 TOGETHER = 8  # roots of one step that one change is to give at once: it takes about two to their number of changes
 
 Slice = tuple[int, int]  # an axis of an input, and the place there that one step reads

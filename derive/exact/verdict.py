@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from derive.language.printing import html_table
+
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
 
 
@@ -86,11 +88,18 @@ class Evidence:
             "rows": [r.as_dict() for r in self.rows],
         }
 
-    def __str__(self) -> str:
-        head = (
+    @property
+    def _head(self) -> str:
+        return (
             f"{self.name}  exact check: {len(self.named(PROVED))} proved, {len(self.undecided)} undecided  "
             f"({self.seconds:.2f} s)"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [(r.what, r.verdict, r.by, r.detail) for r in self.rows]
+        return html_table(("claim", "verdict", "by", "detail"), rows, self._head)
+
+    def __str__(self) -> str:
         width = max((len(r.what) for r in self.rows), default=0)
         lines = [f"{r.what:<{width}}  {r.verdict:<9}  {r.by}{'  ' + r.detail if r.detail else ''}" for r in self.rows]
-        return "\n".join([head, *lines])
+        return "\n".join([self._head, *lines])

@@ -39,6 +39,12 @@ class Definition:
 class Origin(Protocol):
     """A program that computes tensors; it is made of them, so its class is not named here, nor that of its equations."""
 
+    @property
+    def facts(self) -> tuple[str, ...]: ...  # those that its steps used, and those of what it started from
+
+    @property
+    def kinks(self) -> tuple[str, ...]: ...  # the conventions, likewise
+
     def equation(self, tensor: Tensor, /) -> Any: ...
 
 
@@ -218,6 +224,9 @@ class Tensor(Basic):
 
     def _pretty(self, printer: Printer) -> Any:
         return printer._print(Symbol(self.name))
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {latex(self)}$"
 
     def __repr__(self) -> str:
         axes = ", ".join(str(a) for a in self.axes)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-from sympy import Add, And, Basic, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log, oo
+from sympy import Add, And, Basic, Expr, Ge, Gt, Integer, Mul, Piecewise, Pow, exp, expand, log, oo, true
 
 from derive.language import affine
 from derive.language.index import Index
@@ -55,7 +55,8 @@ class Sums:
         self.work = work
         self.made: list[Equation] = []  # what was given a name here
         self.others: list[Equation] = []  # of these, the sums over all positions but one
-        self._known: dict[str, Addends | None] = {}  # by the name of an equation, at its own indices
+        self._known: dict[str, tuple[Addends | None, frozenset[Basic]]] = {}  # by the name, at its own indices
+        self.assumed: set[Basic] | None = None  # of sizes: that literal positions exist, where that may be assumed
 
     def addends(self, e: Expr) -> Addends | None:
         """The addends of ``e``; None where it is no such sum.  What holds no exponential is a weight."""
@@ -97,13 +98,20 @@ class Sums:
         return any(not all_constant(self._read(r) or ()) for r in e.atoms(Read))
 
     def _read(self, r: Read) -> Addends | None:
-        eq = self.work.equation(r.tensor.name) if affine.safe_read(r) else None
-        if eq is None or eq.name in self.work.cyclic or eq.reduce:
+        eq, inside = self.work.equation(r.tensor.name), _positions(r)
+        if eq is None or eq.name in self.work.cyclic or eq.reduce or inside is None:
             return None
         if eq.name not in self._known:
-            self._known[eq.name] = None  # while it is looked at
-            self._known[eq.name] = self._value(eq)
-        found, at = self._known[eq.name], dict(zip(eq.idx, r.idx, strict=True))
+            self._known[eq.name] = None, frozenset()  # while it is looked at
+            outer, self.assumed = self.assumed, set()
+            value = self._value(eq)
+            self._known[eq.name], self.assumed = (value, frozenset(self.assumed)), outer
+        found, needed = self._known[eq.name]
+        if needed | inside:
+            if self.assumed is None:
+                return None
+            self.assumed |= needed | inside
+        at = dict(zip(eq.idx, r.idx, strict=True))
         return found and tuple(
             replace(a, weight=a.weight.xreplace(at), exponent=a.exponent.xreplace(at)) for a in found
         )
@@ -292,6 +300,17 @@ def _together(u: Expr, v: Expr) -> Expr:
 
 def _under(e: Expr, rows: tuple[Row, ...]) -> Expr:
     return Piecewise((e, And(*(r.condition for r in rows))), (0, True), evaluate=False) if rows else e
+
+
+def _positions(r: Read) -> set[Basic] | None:
+    """What sizes must be for a read to be in range: ``K > 1`` of ``p[b, 1]``; None where indices decide it."""
+    found: set[Basic] = set()
+    for e, size in zip(r.idx, r.tensor.axes, strict=True):
+        if not affine.in_range(e, size):
+            if not affine.sizes_only(e):
+                return None
+            found |= {Ge(e, 0), Gt(size, e)} - {true}
+    return found
 
 
 def all_constant(found: Addends) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from derive.language.facts import range_text
@@ -10,7 +10,7 @@ from derive.language.keys import hash_text
 from derive.language.tensor import Tensor
 from derive.program.canonical import equation_key
 from derive.program.check import check
-from derive.program.derived import Derived, FactUse, PassReport, Results
+from derive.program.derived import Derived, FactUse, PassReport, Results, earlier
 from derive.program.program import Equation, Program, Step
 
 from .work import Backward, Work
@@ -20,7 +20,10 @@ def finish(work: Work, kind: str, name: str, results: Results, reports: Sequence
     """Freeze the work into a record; engine-made tensors get an identity that includes the whole program."""
     text = hash_text("\n".join(f"{e.tensor.name}:{equation_key(e)}" for e in work.equations))
     # further differentiation starts from the equations before the shift, which is exact but not differentiable as a max
-    heads = Frozen(_made(work), work.unshifted, text)
+    inherited = earlier(work.source)
+    facts = (s.facts for s in work.steps)
+    kinks = tuple(sorted(work.kinks.union(*(o.kinks for o in inherited))))
+    heads = Frozen(_made(work), work.unshifted, text, _each(*(o.facts for o in inherited), *facts), kinks)
     moved = heads.moved
     final = tuple(moved(e) for e in work.equations)
     outputs = tuple(heads.of(t) for t in work.results())
@@ -49,8 +52,8 @@ def finish(work: Work, kind: str, name: str, results: Results, reports: Sequence
             (g, {k: heads.of(t) for k, t in v.items()} if isinstance(v, Mapping) else heads.of(v)) for g, v in results
         ),
         steps,
-        _facts(program, steps),
-        tuple(sorted(work.kinks)),
+        _facts(program, steps, heads.facts),
+        kinks,
         tuple(reports),
         work.cotangent if isinstance(work, Backward) else None,
         adjoints=tuple((n, e.tensor) for n, e in adjoints.items()),
@@ -63,10 +66,19 @@ class Frozen:
 
     The circle (a tensor knows its origin, whose equations read the tensor) closes here and nowhere else: the tensors are
     made with their origin, and the program of them.  Their identity is the name and a hash of the whole program, so that
-    two derivations that differ anywhere never meet in SymPy's cache.
+    two derivations that differ anywhere never meet in SymPy's cache.  ``facts`` and ``kinks`` are what the derivation
+    relied on: whatever is derived from its tensors relies on that, too.
     """
 
-    def __init__(self, made: Sequence[Tensor], equations: Sequence[Equation], text: str):
+    def __init__(
+        self,
+        made: Sequence[Tensor],
+        equations: Sequence[Equation],
+        text: str,
+        facts: tuple[str, ...],
+        kinks: tuple[str, ...],
+    ):
+        self.facts, self.kinks = facts, kinks
         self._heads = {t: t.identified(f"{text}:{t.name}", origin=self) for t in made}
         self._equations = {e.name: self.moved(e) for e in equations}
 
@@ -83,9 +95,16 @@ class Frozen:
         return self._equations.get(t.name)
 
 
-def _facts(program: Program, steps: Sequence[Step]) -> tuple[FactUse, ...]:
-    """The facts that the steps used, by step, and the declared ranges of integer inputs."""
-    facts: dict[str, list[int]] = {}
+def _each(*texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(t for some in texts for t in some))
+
+
+def _facts(program: Program, steps: Sequence[Step], relied: Sequence[str]) -> tuple[FactUse, ...]:
+    """The facts relied on, each with the steps that used it, and the declared ranges of integer inputs.
+
+    Without steps are those that only an earlier derivation used, as the gradients that a Hessian starts from.
+    """
+    facts: dict[str, list[int]] = {f: [] for f in relied}
     for s in steps:
         for f in s.facts:
             facts.setdefault(f, []).append(s.id)

@@ -44,8 +44,10 @@ def log_domain(work: Work) -> str:
         if not sums:
             break
         seen |= {eq.name for eq in sums}
-        for eq in sums:
-            done += _through_lse(work, eq)
+        for name in [eq.name for eq in sums]:
+            eq = work.equation(name)  # a sum read by another may have become an exponent of it
+            if eq is not None and _is_sum_of_exp(eq):
+                done += _through_lse(work, eq)
     for eq in list(work.forward):
         after = _map_factors(eq, lambda f: _log_of_exp(f, work))
         if after != eq:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import sympy
-from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log
+from sympy import Add, And, Expr, Integer, Mul, Piecewise, Pow, exp, expand, log
 
 from derive.language import affine
 from derive.language.nodes import logaddexp, sigmoid, softplus
@@ -88,9 +88,12 @@ def _move_inside(work: Work) -> None:
         made: list[Equation] = []
 
         def moved(fac: tuple[Expr, ...], eq: Equation = eq, made: list[Equation] = made) -> tuple[Expr, ...]:
-            above = next((f for f in fac if isinstance(f, Read) and sums.is_weighted(f)), None)
-            below = next((f for f in fac if isinstance(f, Pow) and f.exp == -1 and sums.is_positive(f.base)), None)
-            if above is None or below is None or above.tensor in {r.tensor for r in below.atoms(Read)}:
+            over = next((f for f in fac if isinstance(f.as_base_exp()[0], Read) and _weighted_power(f, sums)), None)
+            under = next((f for f in fac if isinstance(f, Pow) and _divides(f) and sums.is_positive(f.base)), None)
+            if over is None or under is None:
+                return fac
+            (above, n), below = over.as_base_exp(), 1 / under.base
+            if n + under.exp != 0 or above.tensor in {r.tensor for r in below.atoms(Read)}:
                 return fac
             (inside,) = sums.equation_of(above).at(above.idx, work.fresh)
             idx = tuple(indices_of(above.free_symbols | below.free_symbols))
@@ -101,7 +104,7 @@ def _move_inside(work: Work) -> None:
                 LOG_OF_SUM, share, f"{above.tensor.name} over the sum, which leaves it no exponential that overflows"
             )
             made.append(share)
-            return (share.lhs, *(f for f in fac if f is not above and f is not below))
+            return (share.lhs**n, *(f for f in fac if f is not over and f is not under))
 
         def inside_of(e: Expr, moved: Callable[..., tuple[Expr, ...]] = moved) -> Expr:
             return Mul(*moved(e.args))
@@ -110,6 +113,15 @@ def _move_inside(work: Work) -> None:
         if made:
             after = replace(eq, terms=tuple(terms))
             work.rewrite_forward(LOG_OF_SUM, eq, after, "the quotient is taken inside the sum", made)
+
+
+def _weighted_power(f: Expr, sums: Sums) -> bool:
+    base, n = f.as_base_exp()
+    return n.is_Integer and n.is_positive and sums.is_weighted(base)
+
+
+def _divides(f: Pow) -> bool:
+    return bool(f.exp.is_Integer and f.exp.is_negative)
 
 
 class Rewriting(Sums):
@@ -163,9 +175,18 @@ class Rewriting(Sums):
         parted = self._parted(e.args[0])
         if parted is not None:
             return parted
-        found = self.addends(e.args[0])
+        self.assumed = set()
+        found, sizes = self.addends(e.args[0]), And(*self.assumed)
+        self.assumed = None
+        if sizes != sympy.true and found is not None and not all_constant(found):
+            # p[b, 1] is 0 where there is no second position, and what it is elsewhere is no exponential there
+            after = self._of_addends(e, found)
+            return e if after == e else Piecewise((after, sizes), (e, True), evaluate=False)
         if found is None or not (self._worth_it(found) or self._is_product(e.args[0], found)):
             return e
+        return self._of_addends(e, found)
+
+    def _of_addends(self, e: Expr, found: Addends) -> Expr:
         if all(a.weight == 1 for a in found):
             return logarithm(found)
         if len(found) == 1:

@@ -15,13 +15,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sympy
-from sympy import Basic, Expr, Integer
+from sympy import And, Basic, Expr, Integer
 
 from derive.language import affine
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
-from derive.program.rows import guard_of, may_be_singular
+from derive.program.rows import may_be_singular, support_of
 from derive.program.terms import decide, merge
 
 from .changes import changed, ordered
@@ -240,5 +240,11 @@ def _support(eq: Equation) -> tuple[list[Row], list[Basic]]:
     bound = {b for t in eq.terms for b in t.bnd}
     first, *others = eq.terms
     rows = [r for r in first.rows if not r.free_symbols & bound and all(r in t.rows for t in others)]
-    guards = [[c for f in t.fac if (c := guard_of(f)) is not None and not c.free_symbols & bound] for t in eq.terms]
+    guards = [[c for f in t.fac for c in _conditions(f) if not c.free_symbols & bound] for t in eq.terms]
     return rows, [c for c in guards[0] if all(c in more for more in guards[1:])]
+
+
+def _conditions(f: Expr) -> tuple[Basic, ...]:
+    """The conditions that all hold where a factor is not zero."""
+    found = support_of(f)
+    return () if found is None else And.make_args(found)

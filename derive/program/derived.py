@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from derive.language.errors import DeriveError
-from derive.language.tensor import Tensor
+from derive.language.tensor import Origin, Tensor
 
 from .program import Equation, Program, Step
 
@@ -107,3 +107,9 @@ class Derived:
             )
         grads: Mapping[str, Tensor] = self.result("grads")
         return grads
+
+
+def earlier(source: Program) -> tuple[Origin, ...]:
+    """The derived programs that a program starts from, each once: of a Hessian, that of the gradients."""
+    found = {id(e.tensor.origin): e.tensor.origin for e in source.equations if e.tensor.origin is not None}
+    return tuple(found.values())

@@ -25,7 +25,7 @@ from derive.language.index import Fresh, Index, Size
 from derive.language.keys import key
 from derive.language.matrices import MATRICES, split_at
 from derive.language.nodes import ArgMax, Iverson, Max, Sum
-from derive.language.printing import latex, line
+from derive.language.printing import html, latex, line
 from derive.language.tensor import Read, Tensor
 
 RELATIONS = {"==": sympy.Eq, "!=": sympy.Ne, "<=": sympy.Le, "<": sympy.Lt}
@@ -317,3 +317,6 @@ class Step:
 
     def __str__(self) -> str:
         return line(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)

@@ -121,3 +121,29 @@ def guard_of(f: Expr) -> Basic | None:
     if isinstance(f, Piecewise) and len(f.args) == 2 and f.args[1] == (0, sympy.true):
         return f.args[0][1]
     return None
+
+
+def support_of(f: Expr) -> Basic | None:
+    """Where a factor may be other than zero: of ``[c]``, and of branches some of which are 0; None where that is not known."""
+    found = _support(f)
+    return None if found in (sympy.true, sympy.false) else found
+
+
+def _support(f: Expr) -> Basic:
+    if f == 0:
+        return sympy.false
+    if isinstance(f, Iverson):
+        return f.condition
+    if not isinstance(f, Piecewise):
+        return sympy.true
+    before: list[Basic] = []
+    parts: list[Basic] = []
+    leading: list[Basic] = []  # conditions of the branches before the first that is not 0
+    for v, c in f.args:
+        inside = _support(v)
+        if inside != sympy.false:
+            parts.append(sympy.And(*map(sympy.Not, before), c, inside))
+        elif not parts:
+            leading.append(c)
+        before.append(c)
+    return parts[0] if len(parts) == 1 else sympy.And(*map(sympy.Not, leading))

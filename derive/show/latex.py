@@ -31,6 +31,7 @@ from derive.show.formulas.tex import escape, render
 from .document import blocks as B
 from .formulas import layout as L
 
+WORDS = 50  # characters of words that a cell of a table holds in one line
 LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
 
 
@@ -93,19 +94,18 @@ def tag(label: str) -> str:
 def display_rows(line: B.Line) -> list[str]:
     """``lhs &= rhs`` in one row, or in several where the right-hand side is a long sum."""
     lhs = "" if line.lhs is None else render(line.lhs)
-    rhs = line.rhs
-    if not isinstance(rhs, L.Sum) or L.width(rhs) <= LINE or len(rhs.items) < 2:
-        return [f"{lhs} &= {render(rhs)}"]
-    rows: list[tuple[tuple[int, L.Node], ...]] = []
-    items: list[tuple[int, L.Node]] = []
-    for sign, item in rhs.items:
-        if items and sum(L.width(i) for _, i in items) + L.width(item) > LINE:
-            rows.append(tuple(items))
-            items = []
-        items.append((sign, item))
-    rows.append(tuple(items))
-    first = f"{lhs} &= {render(L.Sum(rows[0]))}"
-    return [first] + [rf"&\quad {'' if r[0][0] < 0 else '{} + '}{render(L.Sum(r))}" for r in rows[1:]]
+    first, *rest = L.broken(line.rhs, LINE)
+    rows = [f"{lhs} &= {render(first)}"]
+    for r in rest:
+        negative = isinstance(r, L.Sum) and r.items[0][0] < 0
+        rows.append(rf"&\quad {'' if negative else '{} + '}{render(r)}")
+    return rows
+
+
+def shape_note(line: B.Line) -> str:
+    """The shape of the left-hand side, small at the end of a row; none of a scalar."""
+    parts = [p if isinstance(p, str) else render(p) for p in line.shape if isinstance(p, (str, L.NODES))]
+    return rf" \qquad {{\scriptstyle {''.join(parts)}}}" if len(line.shape) > 1 else ""
 
 
 class _Paper(Format):
@@ -143,14 +143,16 @@ class _Paper(Format):
     def table(self, block: B.Table) -> str:
         rows = [" & ".join(map(self.strong, block.header)) + r" \\ \hline"]
         rows += [" & ".join(map(self.sentence, row)) + r" \\" for row in block.rows]
-        return "\\begin{tabular}{" + "l" * len(block.header) + "}\n" + "\n".join(rows) + "\n\\end{tabular}"
+        long = any(isinstance(part, str) and len(part) > WORDS for row in block.rows for part in row[-1])
+        columns = "l" * (len(block.header) - long) + r"p{.55\linewidth}" * long  # sentences break, formulas do not
+        return f"\\begin{{tabular}}{{{columns}}}\n" + "\n".join(rows) + "\n\\end{tabular}"
 
     def equations(self, block: B.Equations) -> str:
         rows = []
         for line in block.lines:
             drawn = display_rows(line)
             drawn[-1:] = self._with_aside(line, drawn[-1])
-            drawn[-1] += self._tag(line.label)
+            drawn[-1] += shape_note(line) + self._tag(line.label)
             rows += drawn
         body = " \\\\\n".join(rows)
         return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"

@@ -19,7 +19,7 @@ from derive.show.formulas.tex import ESCAPES, render
 
 from .document import blocks as B
 from .formulas import layout as L
-from .latex import display_rows
+from .latex import display_rows, shape_note
 
 LETTERS = {
     r"\\": r"\cr ",
@@ -99,6 +99,7 @@ class _Markdown(Format):
         rows = []
         for line in block.lines:
             drawn = display_rows(line)
+            drawn[-1] += shape_note(line)
             if line.aside:
                 drawn[-1] += rf" &&\quad {render(line.aside[0])} = {render(line.aside[1])}"
             elif line.label:

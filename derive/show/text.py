@@ -124,8 +124,11 @@ class _Text(Format):
             *more, body = _lines(f"{self.indent}    {text.ljust(left)} = ", line.rhs)
             out += more
             aside = f"{render(line.aside[0])} = {render(line.aside[1])}" if line.aside else ""
-            if aside and len(body) + len(aside) + 12 <= WIDTH + 10:
-                body, aside = f"{body.ljust(64)}  {aside}", ""
+            if aside and max(len(body), 56) + len(aside) + 16 <= WIDTH - len(self.sentence(line.shape)):
+                body, aside = f"{body.ljust(56)}  {aside}", ""
+            shape = self.sentence(line.shape)
+            if shape and len(body) + len(shape) + 4 <= WIDTH - 4:
+                body = f"{body.ljust(WIDTH - 6 - len(shape))}  {shape}"
             if line.label:
                 body = f"{body.ljust(WIDTH - 4)}  ({line.label.replace('′', chr(39))})"
             out.append(body)

@@ -33,10 +33,11 @@ def displayed(equation, left: str | None = None) -> str:
 
 
 def picture(figure, path: Path, text: str) -> str:
-    """The figure as SVG that is the same in every build, and the line that shows it."""
+    """The figure as SVG that is the same in every build, for print as PDF, and the line that shows it."""
     with rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "path"}):
         figure.savefig(path, metadata={"Date": None})
-    return f"![{text}](generated/newton/{path.name})\n"
+        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    return f"![{text}](generated/newton/{path.stem}.*)\n"
 
 
 def tangent(folder: Path) -> str:

@@ -44,10 +44,10 @@ function edited(values) {
 // -- asking ---------------------------------------------------------------------------------------------------------
 
 function request() {
-  const {way, text, wrt, formula, by, hessian, units, activation, loss, l1, l2} = state;
+  const {way, text, wrt, formula, by, hessian, units, activation, loss, l1, l2, data} = state;
   if (way === "formula") return {do: "derive", way, text: formula, wrt: by, hessian};
   if (way === "definitions") return {do: "derive", way, text, wrt};
-  return {do: "derive", way, units, activation, loss, l1, l2};
+  return {do: "derive", way, units, activation, loss, l1, l2, digits: data === "digits"};
 }
 
 async function derive() {
@@ -76,7 +76,7 @@ function refused({error, line = null, column = null}) {
   $("problem").textContent = error;
   $("answers").hidden = true;
   const editor = {formula, definitions}[state.way];
-  if (editor) editor.mark(line, column);
+  if (editor) editor.mark(line, column, error);
   document.body.dataset.done = "refused";
 }
 
@@ -188,6 +188,12 @@ function shownState() {
   for (const name of ["by", "wrt", "activation", "loss", "data", "noise", "seed", "batch", "rate", "optimizer", "l1", "l2"]) $(name).value = state[name];
   $("hessian").checked = state.hessian;
   $("units").value = state.units.join(", ");
+  chosenData();
+}
+
+// digits have their own loss, and come as they are
+function chosenData() {
+  $("loss").disabled = $("noise").disabled = state.data === "digits";
 }
 
 function controls() {
@@ -210,8 +216,11 @@ function controls() {
   for (const name of RETRAIN) {
     $(name).addEventListener("change", () => {
       const given = $(name).value, value = $(name).type === "number" || ["noise", "batch", "rate"].includes(name) ? Number(given) : given;
+      const other = name === "data" && (value === "digits") !== (state.data === "digits"); // another loss, other inputs
       changed({[name]: name === "seed" ? Math.max(0, Math.floor(value) || 0) : value});
-      trainer.change({...state});
+      chosenData();
+      if (other) derive();
+      else trainer.change({...state});
     });
   }
   $("examples").addEventListener("change", ({target}) => {

@@ -20,11 +20,13 @@ from derive import layers as L
 from derive.derivation.updates import RULES
 from derive.exact.check import Checker
 from derive.exact.verdict import REFUTED, Evidence
-from derive.language.tensor import Tensor
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Term
 from derive.show.document import blocks as B
 from derive.show.document.options import Options
 from derive.show.document.outline import outline
 from derive.show.html import blocks_article
+from derive.show.text import expr_text
 from numerics.emit.targets import source
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear", "softplus", "gelu_tanh", "silu", "elu")
@@ -130,30 +132,82 @@ def of_network(request: Mapping[str, Any]) -> tuple[dv.Derivation, dict[str, Any
             raise dv.DeriveError(f"{what} {name!r}: here are {', '.join(known)}")
     activation = None if request["activation"] == "linear" else request["activation"]
     rates = {n: float(request[n]) for n in ("l1", "l2") if request[n]}
-    layers = [L.Dense(u, activation=activation) for u in units] + [L.Dense(1)]
+    pixels, last, loss = of_data(request)
+    layers = [L.Dense(u, activation=activation) for u in units] + [L.Dense(last)]
     if rates:
         layers = [one.penalize(kernel=L.Penalty(**rates)) for one in layers]
-    model = dv.Sequential(layers, input_shape=(2,))
-    d = model.backprop(request["loss"])
+    model = dv.Sequential(layers, input_shape=(pixels,))
+    d = model.backprop(loss)
     known = {e.name: e.tensor for e in d.source.equations}
     maps = [known.get(f"h{n}", known[f"z{n}"]) for n in range(1, len(units) + 1)]
-    sizes = [2, *units, 1]
+    output = known[f"z{len(units) + 1}"]
+    sizes = [pixels, *units, last]
     training = {
         "sizes": sizes,
-        "signed": request["loss"] in SIGNED,
+        "signed": loss in SIGNED,
         "parameters": [
             {"name": f"dense_{n}_{role}", "shape": list(shape)}
             for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
             for role, shape in (("kernel", (i, o)), ("bias", (o,)))
         ],
         "maps": [t.name for t in maps],
-        "output": f"z{len(sizes) - 1}",
+        "output": output.name,
         "gradient": source(d, target="javascript"),
-        "forward": source([*maps, known[f"z{len(sizes) - 1}"]], target="javascript"),
+        "forward": source([*maps, output], target="javascript"),
         "updates": {rule: update(rule) for rule in ("sgd", "adam")},
-        "adjoints": {n: number(d, t.name) for n, t in d.gradients.items()},
+        **examined(d),
     }
     return d, {"training": training}
+
+
+def of_data(request: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Inputs, outputs and loss: those of digits are what they are, of points in the plane the loss is chosen."""
+    return (64, 10, "sparse_softmax_cross_entropy") if request.get("digits") else (2, 1, request["loss"])
+
+
+def examined(d: dv.Derivation) -> dict[str, Any]:
+    """What ``trainer.diagnose()`` looks at: every equation's values, and the slopes that adjoints pass through."""
+    layer = {e.name: e.tensor.block for e in d.program}
+    primal = {t.name: name for name, t in (*d.adjoints, *d.gradients.items())}
+    layer |= {t.name: name.rpartition("_")[0] for name, t in d.gradients.items()}
+    slopes, gates = [], []
+    for e in d.program:
+        local = (
+            _local(e, primal)
+            if e.idx and e.name in primal and e.name not in {t.name for t in d.gradients.values()}
+            else []
+        )
+        if local:
+            value = sympy.Add(*(sympy.Abs(t.expr()) for t in local))
+            reads = {r: dv.tensor(r.tensor.name, *r.tensor.axes)[r.idx] for r in value.atoms(Read)}
+            slopes.append(dv.define(f"slope_{e.name}", e.idx, value.xreplace(reads)))
+            text = " + ".join(expr_text(t.expr()) for t in local)
+            gates.append({"slope": slopes[-1].name, "layer": layer[e.name], "eq": e.number, "text": text})
+    values = replace(d, results=(("values", {e.name: e.tensor for e in d.program}),), name="values")
+    return {
+        "values": source(values, target="javascript"),
+        "slopes": source(slopes, target="javascript") if slopes else "",
+        "gates": gates,
+        "equations": [
+            {"name": e.name, "eq": e.number, "layer": layer[e.name], "of": primal.get(e.name, "")} for e in d.program
+        ],
+    }
+
+
+def _local(e: Equation, primal: Mapping[str, str]) -> list[Term]:
+    """The local derivatives in an adjoint, as numerics.training.diagnosis has them: factors of what went forward."""
+    found = []
+    for t in e.terms:
+        inside = [f for f in t.fac if not f.free_symbols & set(t.bnd) and _forward(f, primal)]
+        if not inside or not {r.tensor.name for r in t.reads()} & set(primal):
+            return []
+        found.append(Term(sympy.Integer(1), tuple(inside)))
+    return found
+
+
+def _forward(f: sympy.Expr, primal: Mapping[str, str]) -> bool:
+    read = {r.tensor for r in f.atoms(Read)}
+    return bool(read) and all(t.role == "computed" and t.name not in primal for t in read)
 
 
 def number(d: dv.Derivation, name: str) -> int:
@@ -233,14 +287,14 @@ def opened(request: Mapping[str, Any]) -> dict[str, str]:
             "d = dv.jacobian(defined[-1], wrt) if defined[-1].rank else dv.backprop(defined[-1], wrt)",
         ]
     else:
-        layers = network_layers(request)
+        (pixels, _, loss), layers = of_data(request), network_layers(request)
         made = [
             "from derive import layers as L",
             "",
-            f"model = dv.Sequential([{', '.join(layers)}], input_shape=(2,))",
-            f"d = model.backprop({request['loss']!r})",
+            f"model = dv.Sequential([{', '.join(layers)}], input_shape=({pixels},))",
+            f"d = model.backprop({loss!r})",
         ]
-        written = "\n".join([*layers, f"loss: {request['loss']}"])
+        written = "\n".join([*layers, f"loss: {loss}"])
     end = ["print(d)", "print(d.check())", "print(nx.source(d))"]
     cells = [[*head[:-1]], made, *([line] for line in end)]
     return {"written": written, "script": "\n".join([*head, *made, *end, ""]), "notebook": notebook(cells)}
@@ -250,7 +304,10 @@ def network_layers(request: Mapping[str, Any]) -> list[str]:
     rates = ", ".join(f"{n}={float(request[n])!r}" for n in ("l1", "l2") if request[n])
     price = f".penalize(kernel=L.Penalty({rates}))" if rates else ""
     activation = "" if request["activation"] == "linear" else f", activation={request['activation']!r}"
-    return [*(f"L.Dense({int(u)}{activation}){price}" for u in request["units"]), f"L.Dense(1){price}"]
+    return [
+        *(f"L.Dense({int(u)}{activation}){price}" for u in request["units"]),
+        f"L.Dense({of_data(request)[1]}){price}",
+    ]
 
 
 def notebook(cells: Sequence[Sequence[str]]) -> str:

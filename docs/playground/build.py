@@ -3,9 +3,10 @@
     python docs/playground/build.py OUT            write it
     python docs/playground/build.py OUT --serve    write it and serve it on this machine
 
-Pyodide comes from the npm registry and SymPy and mpmath from the Python one, each pinned with its checksum.  Node then starts
-the interpreter, imports the library, goes once through what the page asks, and keeps the interpreter's memory: the page
-starts from there.  What was made is kept by a key of all that it is made of, so that a second build copies.
+Pyodide and CodeMirror come from the npm registry and SymPy and mpmath from the Python one, each pinned with its checksum
+(packages.py).  Node then starts the interpreter, imports the library, goes once through what the page asks, and keeps the
+interpreter's memory: the page starts from there.  What was made is kept by a key of all that it is made of, so that a second
+build copies.
 """
 
 from __future__ import annotations
@@ -19,29 +20,21 @@ import http.server
 import io
 import json
 import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
+
+from packages import ENGINE, PYODIDE, Unavailable, editor, member, packages, run, wheels  # noqa: E402
+
 ROOT = HERE.parents[1]
 CACHE = ROOT / "docs" / "_build" / "playground-cache"
 
-PYODIDE = ("pyodide", "314.0.7", "66b7949e5a0cba2250b586d7e368bf12fb482800748d182c4618254b685ffaa0")
-WHEELS = (
-    ("sympy", "1.14.0", "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5"),
-    ("mpmath", "1.3.0", "a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c"),
-)
-ENGINE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
-PAGE = (".html", ".css", ".js")
+START = 120  # seconds that the interpreter may take in Node: most of it is compiling the library
 UNUSED = ("/tests/", "/benchmarks/", "sympy/physics/", "sympy/parsing/autolev/", "sympy/parsing/latex/", ".dist-info/")
-
-
-class Unavailable(Exception):
-    """The playground cannot be made here; says why."""
 
 
 def build(out: Path) -> None:
@@ -59,15 +52,17 @@ def build(out: Path) -> None:
     if out.exists():
         shutil.rmtree(out)
     shutil.copytree(made, out)
-    for file in HERE.iterdir():
-        if file.suffix in PAGE:
-            shutil.copy(file, out)
-    sys.path[:0] = [str(ROOT), str(HERE)]
+    for file in (*HERE.glob("*.html"), *HERE.glob("*.css"), *HERE.glob("*.js"), HERE / "digits.txt"):
+        shutil.copy(file, out)
+    sys.path[:0] = [str(ROOT)]
     from bridge import Desk
 
+    from derive.show.font import FAMILY, font_bytes
     from derive.show.html import STYLE
 
-    (out / "derivation.css").write_text(style(STYLE), encoding="utf-8")
+    (out / "math.woff2").write_bytes(font_bytes())
+    face = f'@font-face {{ font-family: "{FAMILY}"; font-display: block; src: url(math.woff2) format("woff2"); }}\n'
+    (out / "derivation.css").write_text(face + style(STYLE), encoding="utf-8")
     files = sorted((ROOT / "derive" / "networks" / "examples").glob("*.dv"))
     examples = {f.stem.replace("_", " "): plain(f.read_text(encoding="utf-8")) for f in files}
     text = examples["softmax regression"]
@@ -119,8 +114,8 @@ def style(text: str) -> str:
 
 def key() -> str:
     """A name for all that the engine's files are made of."""
-    seen = hashlib.sha256(repr((PYODIDE, WHEELS, UNUSED)).encode())
-    for file in (HERE / "snapshot.mjs", HERE / "bridge.py", *own()):
+    seen = hashlib.sha256(repr(UNUSED).encode())
+    for file in (*(HERE / name for name in ("packages.py", "snapshot.mjs", "bridge.py")), *own()):
         seen.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return seen.hexdigest()[:24]
 
@@ -137,11 +132,10 @@ def engine(out: Path) -> None:
     """The interpreter, the library and the memory of both once they have started."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        with tarfile.open(npm(work)) as package:
-            for name in ENGINE:
-                member = package.extractfile(f"package/{name}")
-                assert member is not None
-                (out / name).write_bytes(member.read())
+        packed = packages(work)
+        for name in ENGINE:
+            (out / name).write_bytes(member(packed[PYODIDE[0]], name))
+        editor(packed, out)
         with zipfile.ZipFile(work / "library.zip", "w") as library:
             for wheel in wheels(work):
                 with zipfile.ZipFile(wheel) as source:
@@ -151,76 +145,13 @@ def engine(out: Path) -> None:
             for file in own():
                 library.write(file, file.relative_to(ROOT))
             library.write(HERE / "bridge.py", "bridge.py")
-        node = [shutil.which("node"), HERE / "snapshot.mjs", out, work / "library.zip", work]
-        try:
-            ran = subprocess.run(node, capture_output=True, text=True, timeout=300, check=False)
-        except subprocess.TimeoutExpired:
-            raise Unavailable("the interpreter did not start in Node within five minutes") from None
-        if ran.returncode:
-            said = [
-                line for line in ran.stderr.splitlines() if line.strip() and len(line) < 400
-            ]  # not the engine's one line
-            raise Unavailable("the interpreter did not start in Node: " + "\n".join(said[-12:]))
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+        node = shutil.which("node") or "node"
+        run([node, HERE / "snapshot.mjs", out, work / "library.zip", work], START)
+        memory = io.BytesIO()
+        with gzip.GzipFile(fileobj=memory, mode="wb", compresslevel=6, mtime=0) as file:
             file.write((work / "snapshot").read_bytes())
         shutil.copy(work / "compiled.zip", out / "library.zip")
-        (out / "snapshot.gz").write_bytes(packed.getvalue())
-
-
-def npm(work: Path) -> Path:
-    name, version, checksum = PYODIDE
-    fetch(
-        [
-            "npm",
-            "pack",
-            "--silent",
-            "--fetch-retries=1",
-            "--fetch-timeout=60000",
-            "--pack-destination",
-            str(work),
-            f"{name}@{version}",
-        ]
-    )
-    return right(work / f"{name}-{version}.tgz", checksum)
-
-
-def wheels(work: Path) -> list[Path]:
-    found = []
-    for name, version, checksum in WHEELS:
-        fetch(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "-q",
-                "--retries",
-                "1",
-                "--no-deps",
-                "-d",
-                str(work),
-                f"{name}=={version}",
-            ]
-        )
-        found.append(right(work / f"{name}-{version}-py3-none-any.whl", checksum))
-    return found
-
-
-def fetch(command: list[str]) -> None:
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"no answer to {' '.join(command)}") from None
-    if ran.returncode:
-        raise Unavailable(f"{' '.join(command)}: {ran.stderr.strip()[-600:]}")
-
-
-def right(file: Path, checksum: str) -> Path:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != checksum:
-        raise Unavailable(f"{file.name} has the checksum {found}, not {checksum}")
-    return file
+        (out / "snapshot.gz").write_bytes(memory.getvalue())
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

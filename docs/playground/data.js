@@ -1,4 +1,4 @@
-// Classical sets of points in the plane, by seed; every number comes from one generator.
+// What is trained on: classical sets of points in the plane, by seed, every number from one generator; and digits.
 export function random(seed) {
   let a = seed >>> 0; // mulberry32
   return () => {
@@ -35,14 +35,28 @@ const SETS = {
   },
 };
 
-// count points, of each class a half: x flat, two numbers a point, and whether a point is of the first class
+// count points, of each class a half: x flat, two numbers a point, and the class of each
 export function points(kind, noise, seed, count = 200) {
-  const uniform = random(seed), x = new Float64Array(2 * count), first = new Uint8Array(count);
+  const uniform = random(seed), x = new Float64Array(2 * count), label = new Uint8Array(count);
   for (let b = 0; b < count; b++) {
-    first[b] = b % 2;
-    const [u, v] = SETS[kind](uniform, noise, first[b] === 1, Math.floor(b / 2) / (count / 2));
+    label[b] = b % 2;
+    const [u, v] = SETS[kind](uniform, noise, label[b] === 1, Math.floor(b / 2) / (count / 2));
     x[2 * b] = u;
     x[2 * b + 1] = v;
   }
-  return {x, first, count};
+  return {x, label, count, width: 2};
+}
+
+const HELD = 200; // digits that are not trained on
+
+// Handwritten digits of 8 x 8 pixels (Alpaydin and Kaynak 1998), a line each: 64 letters from a (0) to q (16), the digit.
+export async function digits() {
+  const lines = (await (await fetch(new URL("digits.txt", import.meta.url))).text()).trim().split("\n");
+  const all = (some) => ({
+    x: Float64Array.from(some.flatMap((line) => [...line.slice(0, 64)].map((c) => (c.charCodeAt(0) - 97) / 16))),
+    label: Uint8Array.from(some, (line) => Number(line[64])),
+    count: some.length,
+    width: 64,
+  });
+  return {...all(lines.slice(HELD)), held: all(lines.slice(0, HELD))};
 }

@@ -25,7 +25,7 @@ const ONE_OF = {
   view: ["definitions", "derivation", "program", "evidence"],
   activation: ["tanh", "relu", "sigmoid", "linear", "softplus", "gelu_tanh", "silu", "elu"],
   loss: ["sigmoid_binary_cross_entropy", "mean_squared_error", "hinge", "squared_hinge"],
-  data: ["circle", "xor", "gauss", "spiral"],
+  data: ["circle", "xor", "gauss", "spiral", "digits"],
   optimizer: ["sgd", "adam"],
 };
 const NUMBERS = {l1: [0, 1], l2: [0, 1], noise: [0, 0.5], batch: [1, 200], rate: [1e-5, 10], seed: [0, 2 ** 31]};

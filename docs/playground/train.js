@@ -1,8 +1,9 @@
 // Training by the derived equations: the modules that the library wrote are imported, and step by step called.
-import {normal, points, random} from "./data.js";
+import {digits, normal, points, random} from "./data.js";
+import {diagnosed} from "./diagnosis.js";
 
 // A module of the library's own making, as a file of this page's memory: imported, not evaluated from a string.
-async function imported(source) {
+export async function imported(source) {
   const address = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
   try {
     return Object.values(await import(address))[0];
@@ -12,22 +13,28 @@ async function imported(source) {
 }
 
 export const HISTORY = 2000;
+const size = (values) => Math.sqrt(values.reduce((a, v) => a + v * v, 0));
 
 export class Training {
   static async of(made, settings) {
     const t = new Training();
     Object.assign(t, {made, settings});
-    t.gradient = await imported(made.gradient);
-    t.forward = await imported(made.forward);
-    t.update = await imported(made.updates[settings.optimizer].source);
+    [t.gradient, t.forward, t.everything, t.slopes, t.update] = await Promise.all([
+      imported(made.gradient), imported(made.forward), imported(made.values),
+      made.slopes ? imported(made.slopes) : () => ({}), imported(made.updates[settings.optimizer].source),
+    ]);
+    t.points = settings.data === "digits" ? await digits() : points(settings.data, settings.noise, settings.seed);
     t.reset();
     return t;
   }
 
+  get classes() {
+    return this.made.sizes.at(-1);
+  }
+
   reset() {
-    const {data, noise, seed} = this.settings;
-    this.points = points(data, noise, seed);
-    this.uniform = random(seed + 7919);
+    this.uniform = random(this.settings.seed + 7919);
+    this.order = null;
     this.parameters = {};
     for (const {name, shape} of this.made.parameters) {
       const length = shape.reduce((a, b) => a * b, 1), values = new Float64Array(length);
@@ -38,16 +45,11 @@ export class Training {
       this.parameters[name] = {shape, data: values};
     }
     this.kept = {};
-    this.sizes = {};
     this.steps = 0;
     this.history = [];
-    this.problem = "";
+    this.remarks = [];
+    this.broken = false;
     this.measure();
-  }
-
-  targets(rows) {
-    const low = this.made.signed ? -1 : 0;
-    return Float64Array.from(rows, (b) => (this.points.first[b] ? 1 : low));
   }
 
   rows() {
@@ -62,17 +64,24 @@ export class Training {
     return this.order.splice(0, wanted);
   }
 
+  // some of the points: what goes in, and the labels as the loss reads them
   inputs(rows) {
-    const x = new Float64Array(2 * rows.length);
-    rows.forEach((b, n) => x.set(this.points.x.subarray(2 * b, 2 * b + 2), 2 * n));
-    return {x: {shape: [rows.length, 2], data: x}, y: {shape: [rows.length, 1], data: this.targets(rows)}, ...this.parameters};
+    const {x, width, label} = this.points, given = new Float64Array(width * rows.length);
+    rows.forEach((b, n) => given.set(x.subarray(width * b, width * (b + 1)), width * n));
+    const many = this.classes > 1, low = this.made.signed ? -1 : 0;
+    const y = Float64Array.from(rows, (b) => (many || label[b] ? label[b] : low));
+    return {x: {shape: [rows.length, width], data: given}, y: {shape: many ? [rows.length] : [rows.length, 1], data: y}, ...this.parameters};
   }
 
   step() {
-    const {loss, grads} = this.gradient(this.inputs(this.rows()));
-    const {constants, kept} = this.made.updates[this.settings.optimizer];
-    const before = {};
-    let finite = Number.isFinite(loss);
+    const inputs = this.inputs(this.rows());
+    const {loss, grads} = this.gradient(inputs);
+    if (![loss, ...Object.values(grads).map(({data}) => size(data))].every(Number.isFinite)) {
+      this.remarks = diagnosed(this.made, this.everything(inputs).values, inputs, this.slopes);
+      this.broken = true; // what follows would be computed from numbers that are none
+      return;
+    }
+    const {constants, kept} = this.made.updates[this.settings.optimizer], before = {};
     for (const [name, {shape, data}] of Object.entries(this.parameters)) {
       const flat = {shape: [data.length]}, own = (this.kept[name] ??= {});
       for (const k of kept) before[`${k}_before`] = {...flat, data: own[k] ?? new Float64Array(data.length)};
@@ -82,49 +91,41 @@ export class Training {
       });
       for (const k of kept) own[k] = after[k].data;
       this.parameters[name] = {shape, data: after.after.data};
-      this.sizes[name] = Math.sqrt(grads[name].data.reduce((a, g) => a + g * g, 0));
-      finite &&= Number.isFinite(this.sizes[name]);
     }
     this.steps++;
-    if (!finite) this.problem = "The loss is no longer a number: the gradients explode. Take a smaller learning rate and reset.";
   }
 
-  // loss and errors over all points, one of the curve's values
+  // every equation over all points: the loss, one of the curve's values, errors, sizes of the adjoints, what is wrong
   measure() {
-    const all = Array.from({length: this.points.count}, (_, b) => b);
-    this.loss = this.gradient(this.inputs(all)).loss;
-    const found = this.values(this.points.x);
-    const z = found[this.made.output].data;
-    this.errors = all.filter((b) => z[b] > 0 !== (this.points.first[b] === 1)).length;
+    const all = Array.from({length: this.points.count}, (_, b) => b), inputs = this.inputs(all);
+    this.found = this.everything(inputs).values;
+    this.loss = (this.found.loss.data ?? [this.found.loss])[0];
+    this.sizes = {};
+    for (const {name, of} of this.made.equations) if (of) this.sizes[name] = size(this.found[name].data ?? [this.found[name]]);
+    this.errors = this.wrong(this.found[this.made.output].data, this.points.label).length;
+    if (this.broken) return;
     this.history.push(this.loss);
     if (this.history.length > HISTORY) this.history = this.history.filter((_, n) => n % 2 === 0);
-    this.diagnosed(found);
+    this.remarks = diagnosed(this.made, this.found, inputs, this.slopes);
+  }
+
+  // the points that an output says the wrong class of
+  wrong(z, label) {
+    const found = [];
+    for (let b = 0; b < label.length; b++) if (this.said(z, b) !== label[b]) found.push(b);
+    return found;
+  }
+
+  said(z, b) {
+    const k = this.classes;
+    if (k === 1) return Number(z[b] > 0);
+    let best = 0;
+    for (let c = 1; c < k; c++) if (z[b * k + c] > z[b * k + best]) best = c;
+    return best;
   }
 
   values(x) {
-    return this.forward({x: {shape: [x.length / 2, 2], data: x}, ...this.parameters});
-  }
-
-  // dead and vanishing, in the words of trainer.diagnose()
-  diagnosed(found) {
-    this.remarks = this.problem ? [this.problem] : [];
-    for (const name of this.made.maps) {
-      const {shape: [rows, units], data} = found[name];
-      const dead = [];
-      for (let u = 0; u < units; u++) {
-        let least = Infinity, most = -Infinity;
-        for (let b = 0; b < rows; b++) {
-          least = Math.min(least, data[b * units + u]);
-          most = Math.max(most, data[b * units + u]);
-        }
-        if (most - least < 1e-9) dead.push(u + 1);
-      }
-      if (dead.length) this.remarks.push(`${name}: ${dead.length} of ${units} units are dead, the same for every point (${dead.join(", ")}).`);
-    }
-    const kernels = Object.entries(this.sizes).filter(([name]) => name.endsWith("_kernel"));
-    if (kernels.length > 1 && this.loss > 0.05) {
-      const [first, last] = [kernels[0][1], kernels.at(-1)[1]];
-      if (first < 1e-4 * last) this.remarks.push(`The gradient vanishes: at the first layer it is ${(first / last).toExponential(1)} of that at the last.`);
-    }
+    const {width} = this.points;
+    return this.forward({x: {shape: [x.length / width, width], data: x}, ...this.parameters});
   }
 }

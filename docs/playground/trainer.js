@@ -1,5 +1,5 @@
 // The network's pane: its controls, and the loop that trains and draws.
-import {Graph, curve, gridPoints, plane} from "./plot.js";
+import {Graph, curve, gridPoints, plane, sheet} from "./plot.js";
 import {Training} from "./train.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,7 +32,7 @@ export class Trainer {
     const body = $("sizes").tBodies[0];
     this.cells = {};
     body.replaceChildren(
-      ...Object.entries(made.adjoints).map(([name, eq]) => {
+      ...made.equations.filter(({of}) => of).map(({name, eq}) => {
         const row = document.createElement("tr"), cells = [`(${eq})`, name, "–"].map((text) => Object.assign(document.createElement("td"), {textContent: text}));
         row.dataset.eq = eq;
         row.tabIndex = 0;
@@ -81,29 +81,33 @@ export class Trainer {
   }
 
   steps(count) {
-    for (let n = 0; n < count && !this.training.problem; n++) this.training.step();
-    if (this.training.problem) this.pause();
+    for (let n = 0; n < count && !this.training.broken; n++) this.training.step();
+    if (this.training.broken) this.pause();
   }
 
   draw() {
     const {training} = this;
     if (!training) return;
     training.measure();
-    const found = training.values(this.grid);
+    const {held, count} = training.points, found = training.values(held ? held.x : this.grid), z = found[training.made.output].data;
     this.frames = (this.frames + 1) % MAPS;
-    plane($("boundary"), found[training.made.output].data, training);
+    if (!held) plane($("boundary"), z, training);
+    const wrong = held && sheet($("boundary"), training, z);
+    $("seen").textContent = held ? "Digits held out; framed where they are read wrongly" : "Where the network says which class";
     curve($("curve"), training);
     this.graph.weights(training);
-    if (!this.running || this.frames === 0) this.graph.neurons(found);
-    const {steps, loss, errors, points} = training;
-    $("progress").textContent = `step ${steps}, loss ${loss.toPrecision(3)}, ${errors} of ${points.count} wrong`;
-    for (const [name, cell] of Object.entries(this.cells)) {
-      cell.textContent = training.sizes[name] === undefined ? "–" : training.sizes[name].toExponential(2);
-    }
-    const remarks = training.remarks.join("\n");
+    if (!this.running || this.frames === 0) this.graph.neurons(held ? training.found : found, training);
+    const {steps, loss, errors} = training;
+    $("progress").textContent = `step ${steps}, loss ${loss.toPrecision(3)}, ${errors} of ${count} wrong${held ? `, ${wrong} of ${held.count} held out` : ""}`;
+    for (const [name, cell] of Object.entries(this.cells)) cell.textContent = training.sizes[name].toExponential(2);
+    const remarks = JSON.stringify(training.remarks);
     if (remarks !== this.remarks) {
       this.remarks = remarks;
-      $("remarks").replaceChildren(...training.remarks.map((text) => Object.assign(document.createElement("li"), {textContent: text})));
+      $("remarks").replaceChildren(...training.remarks.map(({text, eq}) => {
+        const item = Object.assign(document.createElement("li"), {textContent: text});
+        if (eq) item.dataset.eq = eq;
+        return item;
+      }));
     }
   }
 }

@@ -54,9 +54,7 @@ class Condition:
 
     def text(self, way: bool) -> str:
         """How the condition reads where it goes one way: ``z[b] > 3``, or ``z[b] <= 3``."""
-        said = _told(self.test if way else self.test.negated)
-        where = " and ".join(_guard_text(c, holds) for c, holds in self.guards)
-        return f"{said} where {where}" if where else said
+        return text_of(self.test, self.guards, way)
 
     def decided(self, quick: QuickEvaluator) -> tuple[np.ndarray, np.ndarray]:
         """By how much it holds (negative: does not), and where it decides anything, both on the grid of its term."""
@@ -64,7 +62,7 @@ class Condition:
         scope = quick.scope(e.idx, (*e.over, *self.term.bnd), {})
         with np.errstate(all="ignore"):
             left, right = quick.value(self.test.lhs, scope), quick.value(self.test.rhs, scope)
-            margin = _margin(self.test, np.asarray(left, float), np.asarray(right, float))
+            margin = margin_of(self.test, np.asarray(left, float), np.asarray(right, float))
             where = ~np.isnan(margin)
             for row in (*self.term.rows, *e.guards):
                 if row.condition != self.test:
@@ -116,7 +114,7 @@ def conditions_of(program: Program) -> list[Condition]:
     found: dict[str, Condition] = {}
     for e in program.equations:
         for term in e.terms:
-            tests = [c for f in term.fac for c in _tests(f, ())]
+            tests = [c for f in term.fac for c in tests_in(f, ())]
             tests += [(r.condition, ()) for r in (*term.rows, *e.guards) if _decides(r)]
             for test, guards in tests:
                 c = Condition(e, term, test, guards)
@@ -133,13 +131,13 @@ def _decides(row: Row) -> bool:
     return bool(row.reads()) and not (row.op == "==" and (isinstance(row.lhs, Index) or isinstance(row.rhs, Index)))
 
 
-def _tests(e: Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, tuple[Guard, ...]]]:
+def tests_in(e: Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, tuple[Guard, ...]]]:
     """The relations inside an expression, each with the guards under which it is reached."""
     if isinstance(e, sympy.Piecewise):
         before = guards
         for branch, condition in e.args:
             yield from _relations(condition, before)
-            yield from _tests(branch, before if condition == sympy.true else (*before, (condition, True)))
+            yield from tests_in(branch, before if condition == sympy.true else (*before, (condition, True)))
             before = (*before, (condition, False))
         return
     if isinstance(e, Iverson):
@@ -155,7 +153,7 @@ def _tests(e: Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, tup
         return  # what is read by a condition has an equation of its own
     for a in e.args:
         if isinstance(a, Expr):
-            yield from _tests(a, guards)
+            yield from tests_in(a, guards)
 
 
 def _relations(c: Boolean, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, tuple[Guard, ...]]]:
@@ -168,7 +166,7 @@ def _relations(c: Boolean, guards: tuple[Guard, ...]) -> Iterator[tuple[Relation
     elif isinstance(c, Relational):
         yield from _relation(c, guards)
         for side in (c.lhs, c.rhs):
-            yield from _tests(side, guards)
+            yield from tests_in(side, guards)
 
 
 def _relation(c: Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, tuple[Guard, ...]]]:
@@ -176,7 +174,7 @@ def _relation(c: Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[Relational, 
         yield c, guards
 
 
-def _margin(test: Relational, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def margin_of(test: Relational, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """How far a relation is from failing; exact ties of ``>`` do not hold, and those of ``>=`` do."""
     with np.errstate(invalid="ignore"):
         gap = left - right
@@ -188,6 +186,13 @@ def _margin(test: Relational, left: np.ndarray, right: np.ndarray) -> np.ndarray
         gap = -gap
     tie = -np.finfo(float).tiny if isinstance(test, (sympy.StrictLessThan, sympy.StrictGreaterThan)) else 0.0
     return np.where(gap == 0, tie, gap)
+
+
+def text_of(test: Relational, guards: Sequence[Guard], way: bool) -> str:
+    """How a relation reads where it goes one way: ``z[b] > 3 where y[b] > 0``."""
+    said = _told(test if way else test.negated)
+    where = " and ".join(_guard_text(c, holds) for c, holds in guards)
+    return f"{said} where {where}" if where else said
 
 
 def _guard_text(c: Boolean, holds: bool) -> str:

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from derive.derivation.derivation import Derivation
+from derive.language.tensor import Read
 from numerics.errors import NumericsError
 
-from .conditions import Condition, Winner, conditions_of, evaluated, winners_of
+from .as_written import Written, values_as_written, written_conditions
+from .conditions import Condition, Winner, ancestors, conditions_of, evaluated, winners_of
+from .opponent import written
 from .reachable import impossible
 from .replay import Replay, points
 
@@ -96,6 +99,9 @@ class Seen:
         self.never = {
             text for c in found for way in (True, False) if impossible(self.program, c, way) for text in [c.text(way)]
         }
+        self.roots = written(self.d)
+        self.written = [c for c in written_conditions(self.roots) if c.text(True) not in self.never]
+        self.gone: dict[str, set[bool]] = {c.text(True): set() for c in self.written}
         self.places: dict[str, set[str]] = {}  # of each max: the places that could win at the sizes met
         self._replays: dict[tuple, Replay] = {}
 
@@ -111,6 +117,7 @@ class Seen:
 
     def add(self, arrays: dict, sizes: dict) -> list[str]:
         """Note the ways that these inputs go; which of them are new."""
+        self._as_written(arrays, sizes)
         if not (self.conditions or self.structural or self.winners):
             return []
         replay = self.replay(arrays, sizes)
@@ -130,6 +137,40 @@ class Seen:
         new = [text for text in ways if text not in self.met]
         self.met.update(dict.fromkeys(new, ""))
         return new
+
+    def _as_written(self, arrays: dict, sizes: dict) -> None:
+        """Note which way the written conditions go, until each has gone both."""
+        todo = [c for c in self.written if len(self.gone[c.text(True)]) < 2]
+        if todo:
+            values = values_as_written(self.roots, arrays, sizes)
+            for c in todo:
+                self.gone[c.text(True)] |= c.ways(values, sizes)
+
+    def lost(self) -> list[str]:
+        """The ways of written conditions that no input has gone, where what was read from the definitions says otherwise.
+
+        A condition that is told by itself, as not met or as never true, is not told twice.
+        """
+        told = {c.text(True) for c in self.conditions for way in (True, False) if c.text(way) not in self.met}
+        read = {c.text(True): c for c in (*self.conditions, *self.structural)}
+        found = []
+        for c in self.written:
+            missing = [way for way in (True, False) if way not in self.gone[c.text(True)]]
+            if missing and c.text(True) not in told and not self._accounted(c, read):
+                found += [c.text(way) for way in missing if not impossible(self.program, c, way)]
+        return found
+
+    def _accounted(self, c: Written, read: dict[str, Condition]) -> bool:
+        """Whether a condition of another text reads the same inputs and is told already, or reads it under another name."""
+        if c.text(True) in read:
+            return False
+        inputs = self._inputs(c)
+        alike = [r for r in read.values() if self._inputs(r) == inputs]
+        return any(r.text(way) not in self.met for r in alike for way in (True, False))
+
+    def _inputs(self, c: Condition | Written) -> frozenset[str]:
+        names = [r.tensor.name for r in c.test.atoms(Read)]
+        return frozenset(n for n in ancestors(self.program, names) if self.program.equation(n) is None)
 
     def unmet(self) -> list[Way]:
         """The ways that data decide and that no input has gone."""
@@ -152,7 +193,7 @@ class Seen:
 
     def coverage(self, allow: Iterable[str] = ()) -> Coverage:
         """The record for a report, given the ways that the caller allows to be missing."""
-        missing = [c.text(way) for c, way in self.unmet()] + [w.text(p) for w, p in self.unwon()]
+        missing = [c.text(way) for c, way in self.unmet()] + [w.text(p) for w, p in self.unwon()] + self.lost()
         structural = [
             c.text(w)
             for c in self.structural
@@ -161,6 +202,7 @@ class Seen:
         ]
         allow = list(allow)
         known = {c.text(way) for c in self.conditions for way in (True, False)}
+        known |= {c.text(way) for c in self.written for way in (True, False)}
         known |= {w.text(p) for w in self.winners for p in self.places.get(w.equation.name, ())}
         unknown = [text for text in allow if text not in known]
         if unknown:

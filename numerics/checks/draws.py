@@ -81,6 +81,7 @@ class Drawing:
         self.d, self.program, self.names, self.fixed, self.targets = d, program, names, fixed, targets
         self.instead = ""  # why other sizes were taken than the usual ones
         self._replays: dict[tuple, Replay] = {}
+        self.overflowing: list[Draw] = []  # large numbers at which the derived program has a result that is not finite
 
     def first(self, seed: int) -> Draw:
         sizes, self.instead = self.telling(seed, TELLING)
@@ -299,7 +300,11 @@ class Drawing:
         finite = self.finite(first.sizes)
         inputs = [t for t in self.program.inputs if t.name in self.names and t.name not in self.held]
         tells = self._tells(first)
+        self.overflowing = []
         for r in value_regimes(seen, inputs, first.arrays, first.sizes, finite, tells, seed):
+            if not r.finite:
+                self.overflowing.append(self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name))
+                continue
             yield self._of(r.arrays, first.sizes, f"a draw with {r.name}", r.kind, r.name)
 
     def _tells(self, first: Draw) -> Callable[[dict], bool]:

@@ -16,6 +16,7 @@ from derive.language.nodes import Iverson, maximum, minimum, relu
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program
 
+from .as_written import Written
 from .conditions import Condition
 
 INF = float("inf")
@@ -25,7 +26,7 @@ TINY = 5e-324  # above 0, and no more
 DEEP = 200  # equations that a range is followed through
 
 
-def impossible(program: Program, c: Condition, way: bool) -> bool:
+def impossible(program: Program, c: Condition | Written, way: bool) -> bool:
     """Whether a condition provably never goes one way."""
     if not c.by_data:
         return False

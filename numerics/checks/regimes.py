@@ -6,7 +6,7 @@ Each is tried at the sizes of a first draw, from its arrays; one at which a resu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy
@@ -24,6 +24,7 @@ from .steering import planted
 Arrays = dict[str, np.ndarray]
 
 LARGE = 1e4
+EXPONENTS = "exponents of +-1e4"
 TENSORS = 6  # made large one by one
 STABLE = (sympy.exp, sympy.tanh, softplus)  # with sigmoid, whose definition is one of them
 
@@ -35,6 +36,9 @@ class Regime:
     name: str
     arrays: Arrays
     kind: str = ""
+    finite: bool = (
+        True  # whether all results of the program are; of large ones those at which some are not are told, too
+    )
 
 
 def value_regimes(
@@ -47,6 +51,8 @@ def value_regimes(
     seed: int,
 ) -> Iterator[Regime]:
     """The regimes that are finite, each with its inputs; of the others :class:`Seen` is told that none was in them.
+
+    Large ones come in any case: whether a result should be finite there, the written definitions know.
 
     Where all results vanish in one (every pair of labels equal, every value that is read 0), nothing is told apart
     there: ``tells(arrays)`` is False, and the next inputs of the same name are taken, too.
@@ -67,6 +73,8 @@ def value_regimes(
             if tells(regime.arrays):
                 telling.add(regime.name)
             yield regime
+        elif regime.kind == "large":
+            yield replace(regime, finite=False)
     for name in dict.fromkeys(r.name for r in tries):
         if name not in given:
             seen.regime(name, False)
@@ -182,5 +190,5 @@ def _exponents(seen: Seen, inputs: Sequence[Tensor], start: Arrays, sizes: dict)
         with np.errstate(all="ignore"):
             sizes_of = [np.max(np.abs(quick.value(a, quick.scope(e.idx, (*e.over, *t.bnd), {})))) for e, t, a in places]
         if np.nanmax(sizes_of) >= LARGE:
-            yield Regime("exponents of +-1e4", arrays, "large")
+            yield Regime(EXPONENTS, arrays, "large")
             return

@@ -18,11 +18,15 @@ from .conventions import nearby
 from .distance import distance, without_equal_infinities
 from .draws import Draw, Drawing
 from .ground import float64, in_precision
+from .large import FEW, truth
 from .opponent import label
-from .replay import Replay
+from .regimes import EXPONENTS
+from .replay import Replay, points
 from .report import OK
 from .rounding import CAPS, FLOOR, Model, cancelled, is_float, moved, scales
 
+WRITTEN = "the definitions, 50 digits"
+OVERFLOWING = 3  # draws at which a result of the program is not finite, that the definitions are asked about
 EQUATIONS = "the derived equations in NumPy"
 SATURATED = (
     FLOOR  # of a result at the first sample: below that, only the rounding of 1 - 1 is left of it at large numbers
@@ -42,6 +46,8 @@ def through_regions(bench: Bench, drawing: Drawing, sample: Sample) -> None:
         regions = _Regions(bench, least)
         for draw in drawing.after(first, bench.seen, bench.seed, squares=False):
             regions.compare(draw)
+        for draw in drawing.overflowing[::-1][:OVERFLOWING]:
+            regions.overflow(draw)
         bench.notes.append(regions.text())
 
 
@@ -84,7 +90,50 @@ class _Regions:
                 if np.all((ours[name] >= low - bound * scale) & (ours[name] <= high + bound * scale)):
                     continue  # rounding decides which values tie
             self._keep(draw, name, error, scale, bound, note, good)
+        if draw.regime == EXPONENTS and not skipped:
+            skipped = not self._by_definitions(draw, ours, program, model)
         self._met(draw, skipped)
+
+    def _by_definitions(self, draw: Draw, ours: Arrays, program: _Equations, model: Model) -> bool:
+        """Whether the results are what the definitions as written say at exponents of 1e4; else their row says so.
+
+        The equations share a shift by the wrong maximum with the kernel: it loses every digit where it does not overflow.
+        """
+        bench = self.bench
+        small = points(bench.seen.program, draw.sizes) <= FEW // 4
+        found = truth(bench.d, bench.program, draw.arrays, draw.sizes, bench.seed) if small else None
+        for q in found or ():
+            mine, size = q.of(ours)
+            size = max(size, abs(q.value), *(SATURATED * self.least[n] for n in q.labels), 1e-300)
+            error = abs(mine - q.value) / size
+            if error <= model.tolerance(draw.dtype, 0.0) or not self.failed.isdisjoint(q.labels):
+                continue
+            change = program.change(draw, bench.seed)
+            bound = model.tolerance(draw.dtype, max(change[n] for n in q.labels))
+            if bound >= CAPS[draw.dtype]:
+                return False
+            if error > bound:
+                self.failed.update(q.labels)
+                where = Sample(draw.sizes, draw.arrays, draw.text)
+                name = ", ".join(q.labels)
+                bench.add(name, draw.dtype, where, WRITTEN, error, size, bound, verdict="FAIL", note="at large numbers")
+        return True
+
+    def overflow(self, draw: Draw) -> None:
+        """Refuse what is not finite at large numbers where the definitions, as they were written, say what it is."""
+        bench = self.bench
+        with in_precision(draw.dtype):
+            ours = bench.leaves({**draw.arrays, **draw.passed})
+        burst = [n for n, a in ours.items() if not np.all(np.isfinite(a)) and n not in self.failed]
+        if not burst or points(bench.seen.program, draw.sizes) > FEW:
+            return
+        if truth(bench.d, bench.program, draw.arrays, draw.sizes, bench.seed) is None:
+            return
+        where = Sample(draw.sizes, draw.arrays, draw.text)
+        for n in burst:
+            self.failed.add(n)
+            note = "not finite, where the definitions as written are (50 digits)"
+            bench.add(n, draw.dtype, where, WRITTEN, None, None, None, verdict="FAIL", note=note)
 
     def _scale(self, expected: Arrays, name: str, draw: Draw) -> float:
         least = self.least[name] if draw.compiled and draw.kind == "large" else 0.0

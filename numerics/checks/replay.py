@@ -64,8 +64,12 @@ class QuickEvaluator(Evaluator):
         if key not in self.memory:
             self.memory[key] = coefficient(term.coef, self.sizes)
         operands = [] if rows is None else [np.where(rows, 1.0, 0.0)]
+        mask = self.mask(term, scope, rows)
         for f in term.fac:
-            operands.append(self.value(f, scope, None if isinstance(f, Read) else rows))
+            found = self.factor(f, scope, mask)
+            if mask is not None and isinstance(f, Read) and found.dtype.kind == "f" and not np.all(np.isfinite(found)):
+                found = np.where(mask, found, 0.0)
+            operands.append(found)
         return self.memory[key] * self.contract(operands, scope, len(free))
 
     def rows(self, rows: Sequence[Row], scope: Scope) -> Any:

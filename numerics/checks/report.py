@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
+
+from derive.language.printing import html_table
 
 from .coverage import Coverage
 
@@ -78,24 +81,30 @@ class Report:
     def to_json(self) -> str:
         return json.dumps(self.as_dict(), indent=1, sort_keys=True)
 
-    def __str__(self) -> str:
-        blocks, seen = [], []
-        for f in self.findings:
-            group = (f.dtype, f.sizes, f.domain, f.opponent)
-            if group not in seen:
-                seen.append(group)
-        for group in seen:
+    def _tables(self) -> Iterator[tuple[str, list[str], list[list]]]:
+        """A title, a head and rows for each precision, sizes, inputs and opponent."""
+        groups = dict.fromkeys((f.dtype, f.sizes, f.domain, f.opponent) for f in self.findings)
+        for group in groups:
             dtype, sizes, domain, opponent = group
             rows = [f for f in self.findings if (f.dtype, f.sizes, f.domain, f.opponent) == group]
             head = f"{self.name}  {dtype}  sizes {sizes}  inputs {domain}  seed {self.seed}"
-            blocks.append(head + "\n" + table(*_columns(rows, opponent)))
-        foot = [
+            yield head, *_columns(rows, opponent)
+
+    def _foot(self) -> list[str]:
+        return [
             f"independent forward: {self.forward}",
             *(f"note: {n}" for n in self.notes),
             *self.coverage.lines(),
             "verdict: " + ("ok" if self.ok else "NOT VERIFIED"),
         ]
-        return "\n\n".join([*blocks, "\n".join(foot)])
+
+    def _repr_html_(self) -> str:
+        tables = "".join(html_table(head, body, title) for title, head, body in self._tables())
+        return f"<div>{tables}{''.join(f'<p>{escape(line)}</p>' for line in self._foot())}</div>"
+
+    def __str__(self) -> str:
+        blocks = [title + "\n" + table(head, body) for title, head, body in self._tables()]
+        return "\n\n".join([*blocks, "\n".join(self._foot())])
 
 
 def _columns(rows: list[Finding], opponent: str) -> tuple[list[str], list[list]]:

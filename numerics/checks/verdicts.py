@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+from derive.language.printing import html_table
 
 from .coverage import Coverage
 from .report import table
@@ -78,8 +81,10 @@ class CrossReport:
             sort_keys=True,
         )
 
-    def __str__(self) -> str:
-        body = [
+    _head: ClassVar[tuple[str, ...]] = ("tensor", "dtype", "error", "tolerance", "verdict")
+
+    def _body(self) -> list[list[str]]:
+        return [
             [
                 v.tensor,
                 v.dtype,
@@ -89,11 +94,21 @@ class CrossReport:
             ]
             for v in self.verdicts
         ]
-        lines = [
-            f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}",
-            table(["tensor", "dtype", "error", "tolerance", "verdict"], body),
+
+    def _below(self) -> list[str]:
+        """What stands under the table: the explanations, the notes, what was seen."""
+        return [
+            *(f"{v.tensor}: {v.text}" for v in self.verdicts if v.text),
+            *(f"note: {n}" for n in self.notes),
+            *self.coverage.lines(),
         ]
-        lines += [f"{v.tensor}: {v.text}" for v in self.verdicts if v.text]
-        lines += [f"note: {n}" for n in self.notes]
-        lines += self.coverage.lines()
-        return "\n".join(lines)
+
+    @property
+    def _title(self) -> str:
+        return f"crosscheck of {self.name}  sizes {self.sizes}  seed {self.seed}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._head, self._body(), self._title, self._below())
+
+    def __str__(self) -> str:
+        return "\n".join([self._title, table(list(self._head), self._body()), *self._below()])

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from numerics.subject.find import find
+from numerics.subject.userfile import function_from_file
+
 from .common import Json, Loss, ModelArgument, Order, Out, Seed, Wrt, names_of, plainly, write_json
-from .subject import find
 
 
 @plainly
@@ -49,8 +51,6 @@ def check(
     from numerics.checks.crosscheck import crosscheck
     from numerics.checks.verify import verify
     from numerics.pages.folder import brief, exact_check
-
-    from .userfile import function_from_file
 
     # read the user's file first: a wrong path should not wait for the derivation
     written = None if against is None else function_from_file(against)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +57,21 @@ def plainly(command):
         raise typer.Exit(2)
 
     return told
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """A line on a terminal while something is being done, gone when it is done; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{what} ...")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def write(text: str, out: Path | None) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
+from numerics.subject.find import find
+
 from .common import Folder, Json, Loss, ModelArgument, Order, Seed, Wrt, names_of, plainly, write_json
-from .subject import find
 
 
 @plainly

@@ -11,6 +11,7 @@ from derive.networks import layers as L
 from derive.networks.examples.networks import NETWORKS, digits_cnn, keras_mnist
 from derive.networks.model import Model, Sequential
 from numerics.errors import NumericsError
+from numerics.subject.find import network
 
 from .dataset import DataSet
 
@@ -86,8 +87,6 @@ def _convolutional(data: DataSet, name: str) -> Model:
 
 
 def _own(kind: str) -> Model:
-    from .subject import network
-
     try:
         return network(kind)
     except DeriveError as error:

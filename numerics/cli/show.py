@@ -13,9 +13,9 @@ from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.show.document.options import Choices, read_options
 from derive.show.latex import equation_latex
+from numerics.subject.find import find
 
-from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, write, write_json
-from .subject import find
+from .common import Json, Loss, ModelArgument, Order, Out, Wrt, names_of, plainly, progress, write, write_json
 
 
 class Format(StrEnum):
@@ -45,6 +45,9 @@ def show(
         bool, typer.Option("--closed", help="Only the results, each as one expression of matrices in the inputs.")
     ] = False,
     example: Annotated[bool, typer.Option("--example/--no-example", help="With a small worked example.")] = True,
+    short: Annotated[
+        bool, typer.Option("--short", help="Only what each layer computes and hands back, a line each.")
+    ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -58,6 +61,8 @@ def show(
 
         derive show mlp --wrt W1,c1 --format latex --notation index
 
+        derive show lenet5 --short
+
         derive show softmax_regression --update adam
 
         derive show quadratic.txt --wrt x --order 2
@@ -68,9 +73,10 @@ def show(
 
         derive show gelu --json
     """
-    options: Choices = {"notation": notation, "example": example}
+    options: Choices = {"notation": notation, "example": example, "short": short}
     read_options(options)  # refused before the work, in every format
-    derivation = find(model, names_of(wrt), loss).derive(order)
+    with progress(f"deriving {model}"):
+        derivation = find(model, names_of(wrt), loss).derive(order)
     if closed:
         if update is not None:
             raise DeriveError("--closed writes gradients alone, without --update")
@@ -84,7 +90,9 @@ def show(
     if as_json:
         write_json(described(derivation) | ({} if update is None else {"updates": _updates(document)}), out)
         return
-    write(getattr(document, f"to_{format.value}")(**options), out)
+    with progress(f"writing {len(derivation.steps)} steps"):
+        text = getattr(document, f"to_{format.value}")(**options)
+    write(text, out)
 
 
 def _write_closed(d: Derivation, format: Format, out, as_json: bool) -> None:

@@ -13,9 +13,10 @@ from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
+from numerics.emit.patterns.exponentials import exponentials_once
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
-from numerics.emit.patterns.sums import reuse_sums
+from numerics.emit.patterns.sums import exchange_sums, reuse_sums
 from numerics.emit.source import choose, header, library, printer
 from numerics.emit.source.asked import FUNCTION_NAMES, inputs_of, only_outputs, results
 from numerics.emit.source.code import Code, Dict, FunctionDef, Gap, Name, Return, Text, Tuple, dotted
@@ -23,6 +24,7 @@ from numerics.emit.source.names import Names
 from numerics.emit.source.scope import Scope, Writers
 from numerics.emit.source.sizes import preamble, shapes_of
 from numerics.emit.terms import reads
+from numerics.emit.terms.shared import Shared
 from numerics.emit.time import checkpoint, scan
 from numerics.emit.time.earlier import Earlier, earlier
 from numerics.emit.time.time_first import TimeFirst, time_first
@@ -50,6 +52,7 @@ def emit(
     patterns: Mapping[str, str] | None = None,
     checkpoint_every: int | None = None,
     backend: str = "cpu",
+    own_convolutions: bool = False,
 ) -> Module:
     """Write the module of a derivation.  See :func:`numerics.compile`."""
     title = name or d.name
@@ -60,6 +63,7 @@ def emit(
     names.taken.add(function)
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
+    scope.own_convolutions = own_convolutions and backend == "cpu"
     scope.singular = singular(d.program.equations)
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
@@ -96,10 +100,15 @@ def emit(
 def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_every: int | None) -> TimeFirst:
     """What is written, in order: the program with what patterns know of all of it put to use."""
     names = {t.name for t in returned}
-    reused = reuse_sums(d.program)
-    written = affine_forms(scope, vectors_in_sums(scope, reused.program), returned)
-    scope.choices += [*reused.choices, *written.choices]
+    shared = exponentials_once(d.program, names)
+    for e in shared.program.equations:
+        scope.arrays.setdefault(e.name, scope.names.of(("tensor", e.name), e.name, f"{e.name}_val"))
+    reused = reuse_sums(shared.program)
+    exchanged = exchange_sums(reused.program, scope.known)
+    written = affine_forms(scope, vectors_in_sums(scope, exchanged.program), returned)
+    scope.choices += [*shared.choices, *reused.choices, *exchanged.choices, *written.choices]
     scope.records[Affine] = written
+    scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
         found = earlier(order.groups, names, _readers(d))

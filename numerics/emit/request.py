@@ -28,6 +28,8 @@ class Request:
         As given; and the one that is written, which in the structured form returns the compact arrays of a Hessian.
     sizes : dict of Size to int
         Fixed in the source.
+    own_convolutions : bool
+        Whether XLA's own convolutions are what a convolution of the module becomes on a CPU, and not its library's.
     layout : dict, optional
         In the structured form, the parts of each block of the Hessian.
     """
@@ -40,6 +42,7 @@ class Request:
     patterns: Mapping[str, str] | None = None
     checkpoint_every: int | None = None
     backend: str = "cpu"
+    own_convolutions: bool = False
     layout: dict[tuple[str, str], tuple[Part, ...]] | None = field(default=None, repr=False)
 
     @classmethod
@@ -71,7 +74,7 @@ class Request:
         if checkpoint_every is not None and (dense or form == "structured"):
             raise NumericsError(f"{caller}: checkpoint_every is for the usual emission; leave out dense= and form=")
         written, layout = structured(d) if form == "structured" else (d, None)
-        return cls(d, written, fixed, dense, name, patterns, checkpoint_every, backend, layout)
+        return cls(d, written, fixed, dense, name, patterns, checkpoint_every, backend, layout=layout)
 
     def module(self, verified: str | None = None) -> module.Module:
         """Write the module; ``verified`` is what its header says of the evidence."""
@@ -84,6 +87,7 @@ class Request:
             self.patterns,
             self.checkpoint_every,
             self.backend,
+            self.own_convolutions,
         )
 
 

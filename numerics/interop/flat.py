@@ -33,6 +33,7 @@ INLINED = {
     "custom_lin": "jaxpr",
 }
 LEAVES = ("inv", "solve", "det", "slogdet")  # of jnp.linalg
+LOG_SUMS = ("logaddexp", "logaddexp2")  # of jnp, which have a kink as they are computed and none as they are
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
 
@@ -230,8 +231,12 @@ class _Flat:
         for axis, lengths in enumerate(zip(*(v.aval.shape for v in vs), strict=True)):
             numbers = [int(n) for n in lengths]
             formula = known.get(axis)
-            fits = formula is not None and self.sizes.fits(formula, numbers, 0.0)
-            out.append(formula if fits and formula is not None else _whole(self.sizes.formula(numbers)))
+            if formula is not None and self.sizes.fits(formula, numbers, 0.0):
+                if formula not in self.sizes.windows:
+                    self.sizes.windows.append(formula)
+                out.append(formula)
+            else:
+                out.append(_whole(self.sizes.formula(numbers)))
         return tuple(out)
 
     def param(self, values: list[Any], frames: tuple[Frame, ...]) -> Any:
@@ -254,15 +259,27 @@ class _Flat:
 
 def _own_rules(inner: Any, frames: tuple[Frame, ...]) -> str:
     """A function with derivative rules that are not JAX's own, and where it is called."""
-    said = str(getattr(getattr(inner, "jaxpr", inner), "debug_info", None) and inner.jaxpr.debug_info.func_src_info)
+    said = _said(inner)
     if is_jax(said.rpartition(" at ")[2]):
         return ""
     at = f" at {frames[0].shown}" if frames else ""
-    return f"{said.split(' at ')[0]}{at}"
+    return f"{_name(inner)}{at}"
+
+
+def _said(inner: Any) -> str:
+    """What JAX knows of a traced function: ``name at file:line``."""
+    return str(getattr(getattr(inner, "jaxpr", inner), "debug_info", None) and inner.jaxpr.debug_info.func_src_info)
+
+
+def _name(inner: Any) -> str:
+    return _said(inner).split(" at ")[0]
 
 
 def _leaf(eqn: Any) -> str | None:
     """The name of a function of JAX that is a leaf of the language, however JAX computes it."""
+    if eqn.primitive.name == "custom_jvp_call":
+        inner = eqn.params["call_jaxpr"]
+        return _name(inner) if _name(inner) in LOG_SUMS and not _own_rules(inner, ()) else None
     info = getattr(getattr(eqn.params.get("jaxpr"), "jaxpr", None), "debug_info", None)
     if eqn.primitive.name != "jit" or info is None or eqn.params.get("name") not in LEAVES:
         return None
@@ -271,6 +288,8 @@ def _leaf(eqn: Any) -> str | None:
 
 def _leaf_params(eqn: Any) -> dict[str, Any]:
     """Of a solve: whether its right-hand sides are vectors, which mapped ones are, or the columns of a matrix."""
+    if "jaxpr" not in eqn.params:
+        return {}
     inner = eqn.params["jaxpr"].jaxpr
     turned = any(e.primitive.name == "transpose" and e.invars[0] is inner.invars[-1] for e in inner.eqns)
     return {"vectors": not turned}

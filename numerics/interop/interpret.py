@@ -19,6 +19,7 @@ from derive.language.tensor import Read, Tensor
 
 from .definitions import Titles
 from .flat import Block, Literal, Op, Var
+from .moments import variance
 from .numbers import exact
 from .recurrence import Loop
 from .sizes import SizeDecides, Sizes, SizesEqual
@@ -59,8 +60,10 @@ class Interpreter:
         self.titles = Titles()
         self.maker: dict[Var, Op] = {}
         self.loop: Loop | None = None
+        self.nested = False  # within a loop that is written out, whose steps have no names
         self.reserved: set[str] = set()  # names that the function's author uses
-        self.arrays: dict[str, np.ndarray] = {}  # arrays that the function holds
+        self.literals: dict[Var, np.ndarray] = {}  # arrays that the function holds
+        self.arrays: dict[str, np.ndarray] = {}  # those of them that are inputs, by name
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -68,8 +71,7 @@ class Interpreter:
         """The values of a block's results."""
         self.env.update(zip(block.ins, ins, strict=True))
         self.reserved |= {n for op in block.ops for f in op.frames if not f.is_library for n in statement(f)[1]}
-        for v, array in block.consts.items():
-            self.env[v] = self.constant(v, array)
+        self.literals |= block.consts
         self._count(block)
         for op in block.ops:
             self.step(op, block)
@@ -92,11 +94,25 @@ class Interpreter:
         for v in op.outs:
             if v.dtype is not None and not self._is_real(v.dtype):
                 raise refuse(op, f"{v.dtype} is not in the language; accepted are floats, integers and booleans")
-        made = row(self, op, [self.value(v) for v in op.ins])
-        self._convention(op, made)
+        found = row(self, op, [self.value(v) for v in op.ins])
+        made = self._variance(found)
+        if made is found:
+            self._convention(op, made)
         for n, (var, value) in enumerate(zip(op.outs, [made] if isinstance(made, Value) else made, strict=True)):
             self.env[var] = self.settled(op, n, var, value, block)
             self.maker[var] = op
+
+    def _variance(self, made: Any) -> Any:
+        """A variance as the mean of squared differences; the mean of squares goes where nothing else reads it."""
+        found = variance(made.body) if isinstance(made, Value) and self.loop is None else None
+        if found is None:
+            return made
+        body, squares = found
+        var = next((v for v, value in self.env.items() if value.tensor is squares), None)
+        if var is not None and self.uses.get(var, 0) == 1:
+            self.names.pop(squares.name)
+            self.lines.pop(squares.name, None)
+        return Value(made.axes, body, made.kind)
 
     def _convention(self, op: Op, made: Value | Sequence[Value]) -> None:
         """Keep where JAX's own gradient differs: at kinks and ties, in what is computed of the arguments."""
@@ -119,6 +135,8 @@ class Interpreter:
 
     def value(self, v: Var) -> Value:
         if not isinstance(v, Literal):
+            if v not in self.env and v in self.literals:
+                self.env[v] = self.constant(v, self.literals[v])
             return self.env[v]
         if isinstance(v.value, Expr):
             return Value((), v.value, kind_of(v.dtype))
@@ -131,6 +149,8 @@ class Interpreter:
     def settled(self, op: Op, n: int, var: Var, value: Value, block: Block) -> Value:
         """The value, as a definition where its author named it or where it is used more than once."""
         if value.kind != "float" or value.tensor is not None or not isinstance(value.body, Expr):
+            return value
+        if self.nested and not value.body.has(Reduction):
             return value
         used = self.uses.get(var, 0)
         escapes = var in block.outs
@@ -317,6 +337,10 @@ class Interpreter:
         named = tuple(s for s in self.sizes.names if s in sizes)
         if named:
             raise SizeDecides(named, f"whether {e} is below {size}")
+
+    def held_array(self, v: Var) -> np.ndarray | None:
+        """The array that the function holds under a variable; None of what is computed."""
+        return np.asarray(v.value) if isinstance(v, Literal) and v.rank else self.literals.get(v)
 
     def constant(self, v: Var, array: np.ndarray) -> Value:
         """An array that the function holds: the number or the formula that it is, else an input of role constant."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import sympy
 from sympy import Expr, Integer
 
@@ -15,10 +16,13 @@ from derive.language.tensor import Read, Tensor
 
 from .flat import Block, Literal, Op, Var
 from .interpret import Interpreter
+from .numbers import exact
 from .recurrence import Loop
 from .source import statement
 from .table import primitive, refuse
 from .value import Value, chosen, kind_of, merged, opened, parts_of, put
+
+FEW = 16  # steps up to which a loop over numbers is written out
 
 
 @primitive("scan")
@@ -27,6 +31,10 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     consts, carried = int(p["num_consts"]), int(p["num_carry"])
     length, body = p["length"], p["jaxpr"]
     outer, starts, xs = values[:consts], values[consts : consts + carried], values[consts + carried :]
+    arrays = [new.held_array(v) for v in op.ins[consts + carried :]]
+    known = [a for a in arrays if a is not None and a.ndim == 1]
+    if known and len(known) == len(arrays) and carried == len(op.outs) and length.is_Integer and length <= FEW:
+        return _written_out(new, op, outer, starts, known)
     if new.loop is not None:
         raise refuse(op, "a loop within a loop; accepted: one loop over a step without loops")
     t = opened(length)
@@ -61,6 +69,20 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     for head in loop.heads:
         new.names[head.name] = made[head]
     return _outside(new, op, outs, results, carried, t, step, made, starts, length)
+
+
+def _written_out(
+    new: Interpreter, op: Op, outer: Sequence[Value], carries: Sequence[Value], arrays: Sequence[np.ndarray]
+) -> Sequence[Value]:
+    """A short loop over numbers that stand in the function, such as a polynomial's coefficients: step by step."""
+    body, uses, new.nested = op.params["jaxpr"], new.uses, True
+    steps = range(int(op.params["length"]))
+    for n in reversed(steps) if op.params["reverse"] else steps:
+        new.uses = dict(uses)
+        each = [Value((), exact(a[n], a.dtype), kind_of(a.dtype)) for a in arrays]
+        carries = new.run(body, [*outer, *carries, *each])
+    new.uses, new.nested = uses, False
+    return carries
 
 
 def _before(

@@ -47,6 +47,7 @@ class JaxModel:
         Where JAX's own gradient differs, with lines; what else was found.
     """
 
+    chosen = "argnums="  # what says by what is differentiated
     kinks: Mapping[str, str] = KINKS  # where the gradients of whom it comes from differ
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Any, axes: Any, custom_rules: str | None):
@@ -139,9 +140,11 @@ class JaxModel:
         below.update(new.below)
         self.outputs = tuple(self._output(new, v, n) for n, v in enumerate(outs))
         self.lines = new.lines
-        self.constants = new.arrays
+        read = self._read()
+        self.constants = {name: a for name, a in new.arrays.items() if name in read}
         self.wrt = tuple(t for t, leaf in zip(self._inputs, leaves, strict=True) if leaf.trained and t is not None)
-        self.tensors = {name: t for name, t in new.names.items() if t is not None}
+        unread = new.arrays.keys() - self.constants.keys()
+        self.tensors = {name: t for name, t in new.names.items() if t is not None and name not in unread}
         self.conventions = list(new.conventions)
         self.notes = [f"bound: {axis}" for axis in self.bound]
 
@@ -232,9 +235,11 @@ class JaxModel:
         """The derivation of the gradients, of the first output; the others are returned beside them."""
         loss, *others = self.outputs
         if loss.rank:
+            scalar = next((t for t in others if not t.rank and t.dtype == "float"), None)
+            also = f"return {scalar.name} first, " if scalar is not None else ""
             raise DerivationError(
                 f"the function returns an array of axes ({', '.join(map(str, loss.axes))}), and gradients need a scalar; "
-                f"sum or average it, or use m.vjp()"
+                f"sum or average it, {also}or use m.vjp()"
             )
         return dv.backprop(loss, wrt=self._by(loss), outputs=[t for t in others if t.dtype == "float"])
 
@@ -243,7 +248,7 @@ class JaxModel:
         if not found:
             raise DerivationError(
                 f"{y.name} depends on none of {', '.join(t.name for t in self.wrt)}, but through stop_gradient or steps: "
-                f"its gradient is zero; name other arguments with argnums="
+                f"its gradient is zero; name other arguments with {self.chosen}"
             )
         return found
 

@@ -63,12 +63,12 @@ def written(value: Any, dtype: Any) -> float:
 
 def _fraction(number: Any, v: float, dtype: Any) -> Expr:
     digits = str(number)
-    if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
-        return Rational(digits)
     near = 4e-16 if np.dtype(dtype).itemsize > 4 else 1.2e-7
-    for known, form in _KNOWN:
+    for known, form in _KNOWN:  # first: the seven digits that a float32 has may be one of these
         if abs(known - v) <= near * abs(v):
             return form
+    if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
+        return Rational(digits)
     simple = Fraction(v).limit_denominator(1000)
     if simple and abs(float(simple) - v) <= near / 2 * abs(v):
         return Rational(simple.numerator, simple.denominator)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
+from sympy import And, Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
 
 import derive as dv
 from derive.language.nodes import digamma, loggamma, polygamma
@@ -81,10 +81,7 @@ def is_positive(e: Any) -> bool:
     return isinstance(e, sympy.exp | sympy.Abs | dv.Iverson | dv.sigmoid | dv.relu) or e.is_nonnegative is True
 
 
-def _rounded(x: Expr) -> Expr:
-    return sympy.floor(x + Rational(1, 2))
-
-
+LOG_2, HALF = sympy.log(2), Rational(1, 2)
 for _name, _body in {
     "neg": lambda x: -x,
     "add": lambda x, y: x + y,
@@ -97,10 +94,12 @@ for _name, _body in {
     "cbrt": lambda x: sympy.sign(x) * sympy.Abs(x) ** Rational(1, 3),
     "square": lambda x: x**2,
     "exp": sympy.exp,
-    "exp2": lambda x: sympy.exp(x * sympy.log(2)),
+    "exp2": lambda x: sympy.exp(x * LOG_2),
     "expm1": lambda x: sympy.exp(x) - 1,
     "log": sympy.log,
     "log1p": lambda x: sympy.log(1 + x),
+    "logaddexp": lambda x, y: sympy.log(sympy.exp(x) + sympy.exp(y)),
+    "logaddexp2": lambda x, y: sympy.log(sympy.exp(x * LOG_2) + sympy.exp(y * LOG_2)) / LOG_2,
     "sin": sympy.sin,
     "cos": sympy.cos,
     "tan": sympy.tan,
@@ -144,6 +143,19 @@ def _div(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 @primitive("rem")
 def _rem(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x, y: x - y * sympy.floor(x / y))
+
+
+@primitive("round")
+def _round(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    to_even = int(op.params["rounding_method"]) == 1
+    return elementwise(op, values, _to_even if to_even else lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x) + HALF))
+
+
+def _to_even(x: Expr) -> Expr:
+    """The nearest whole number, of two the even one."""
+    up = sympy.floor(x + HALF)
+    tie = And(Eq(up - x, HALF), Ne(2 * sympy.floor(up / 2), up))
+    return chosen([(up - 1, tie), (up, sympy.true)])
 
 
 @primitive("integer_pow")

@@ -8,7 +8,7 @@ of the sizes does, or what it does is decided by the number itself and the size 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isclose, log
 
@@ -20,11 +20,14 @@ from numerics.errors import NumericsError
 
 
 class SizeDecides(NumericsError):
-    """What a trace does depends on the number that a size is; the sizes named are to be bound to their numbers."""
+    """What a trace does depends on the number that a size is; the sizes named are to be bound to their numbers.
 
-    def __init__(self, sizes: Sequence[Size], why: str):
+    ``empty``: it fails at another length, or leaves nothing.
+    """
+
+    def __init__(self, sizes: Sequence[Size], why: str, empty: bool = False):
         super().__init__(why)
-        self.sizes = tuple(sizes)
+        self.sizes, self.empty = tuple(sizes), empty
 
 
 class SizesEqual(NumericsError):
@@ -37,10 +40,14 @@ class SizesEqual(NumericsError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The assignments traced: the first as given, then one for each size changed alone, then those with all changed."""
+    """The assignments traced: the first as given, then one for each size changed alone, then those with all changed.
+
+    ``windows`` are the lengths that windows have left of axes, which what reads them has too.
+    """
 
     names: tuple[Size, ...]
     traces: tuple[dict[Size, int], ...]
+    windows: list[Expr] = field(default_factory=list, compare=False)
 
     def formula(self, values: Sequence[float], tolerance: float = 0.0) -> Expr | float:
         """The formula of the sizes that gives these values, one for each trace; a number where they are all the same.
@@ -53,13 +60,19 @@ class Sizes:
         first = values[0]
         if all(v == first or (v != v and first != first) for v in values):
             return Integer(first) if isinstance(first, int) else first
+        for known in self.windows:
+            if self.fits(known, values, tolerance):
+                return known
         moved = [s for n, s in enumerate(self.names, 1) if values[n] != first]
         for form in (_monomial, _affine, _rounded):
             found = form(self, moved, values)
             if found is not None and self.fits(found, values, tolerance):
                 return found
+        inside = {s for known in self.windows for s in known.free_symbols}
         raise SizeDecides(
-            moved or self.names, f"a number that is {first} here and {values[-1]} at other sizes is no formula of them"
+            moved or [s for s in self.names if s in inside] or self.names,  # only together: windows do that
+            f"a number that is {first} here and {values[-1]} at other sizes is no formula of them",
+            any(v == 0 for v in values),
         )
 
     def fits(self, formula: Expr, values: Sequence[float], tolerance: float) -> bool:

@@ -16,7 +16,6 @@ import jax
 
 _LIBRARIES = tuple({sysconfig.get_paths()[k] for k in ("purelib", "platlib", "stdlib")})
 _HERE = str(Path(__file__).parent)
-_STANDINS = str(Path(__file__).with_name("vjp_torch.py"))  # between an operation and its author's line
 _ROWS = str(Path(__file__).parent / "aten")  # what torch's operations are in JAX
 _SCOPE = "stands at "
 _JAX = str(Path(jax.__file__).parent)
@@ -95,8 +94,6 @@ def _frames(trace: Any) -> tuple[Frame, ...]:
     out = []
     for f in trace.frames:
         name = f.file_name
-        if name == _STANDINS:
-            continue
         if name.startswith(_HERE) and not name.startswith(_ROWS):
             break
         if not name.startswith((_JAX, "<frozen")):

@@ -8,6 +8,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, expand
 
+from derive.language import affine
 from derive.language.index import Index, same_size
 
 from .axes import runs
@@ -281,18 +282,18 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(tuple(axes), v.at(at), v.kind)
 
 
-@primitive("scatter", "scatter-add")
+@primitive("scatter", "scatter-add", "scatter-sub", "scatter-mul")
 def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, where, update = values
     d = op.params["dimension_numbers"]
     if d.operand_batching_dims:
-        raise refuse(op, "batched scatters; accepted: x.at[index].set and .add")
+        raise refuse(op, "batched scatters; accepted: x.at[index].set, .add and .multiply")
     batch = [n for n in range(len(update.shape)) if n not in d.update_window_dims]
     over = parts_of([update.shape[n] for n in batch])
     kept = [n for n in range(len(v.shape)) if n not in d.inserted_window_dims]
-    add = op.name != "scatter"
-    if not add and any(i.size != 1 for i in over):
-        raise refuse(op, "several places set at once may be one place; accepted: x.at[index].add, or one index")
+    sums = [i for i in over if i.size != 1]
+    sign = {"scatter-add": 1, "scatter-sub": -1}.get(op.name, 0)
+    starts: list[Expr] = []
 
     def body(idx: Sequence[Expr]) -> Any:
         inside: list[Any] = []
@@ -305,6 +306,7 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             if n in kept and same_size(spread, v.shape[n]):
                 continue
             start = new.index(where.at([*over, Integer(k)]), v.shape[n] - spread + 1, op)
+            starts.append(start)
             if n in kept:
                 here[d.update_window_dims[kept.index(n)]] = idx[n] - start
                 inside += [idx[n] >= start, idx[n] < start + spread]
@@ -315,10 +317,25 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         put_here = update.at(here)
         put_here = put_here.xreplace(dict(zip(over, moved, strict=True)))
         hit = hit.xreplace(dict(zip(over, moved, strict=True)))
-        if not add:
-            return chosen([(put_here, hit), (v.at(idx), sympy.true)])
-        sums = [i for i in over if i.size != 1]
-        added = as_float(put_here) * as_float(hit)
+        if not sign and all(_apart(i, sums, starts) for i in sums):
+            put_here = put_here if op.name == "scatter" else as_float(v.at(idx)) * as_float(put_here)
+            if not sums:
+                return chosen([(put_here, hit), (v.at(idx), sympy.true)])
+            kept_here = as_float(v.at(idx)) * (1 - new.sum(as_float(hit), sums))
+            return kept_here + new.sum(as_float(put_here) * as_float(hit), sums)
+        if not sign:
+            raise refuse(
+                op,
+                "several places set at once may be one place; accepted: x.at[index].add, one index, or places in steps "
+                "such as x.at[::2].set",
+            )
+        added = sign * as_float(put_here) * as_float(hit)
         return v.at(idx) + (new.sum(added, sums) if sums else added)
 
     return _plain(op, body)
+
+
+def _apart(i: Index, sums: Sequence[Index], starts: Sequence[Expr]) -> bool:
+    """Whether places that differ in one index are different places: a start moves in equal steps with it alone."""
+    split = [p for p in map(affine.parts, starts) if p is not None]
+    return any(set(atoms) & set(sums) == {i} and atoms[i].is_nonzero and len(atoms) == 1 for atoms, _ in split)

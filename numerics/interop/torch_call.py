@@ -11,30 +11,29 @@ import numpy as np
 from derive.language.naming import numbered
 from numerics.errors import InputError
 
-from .torch_graph import array, identifier
+from .torch_checks import check_module, identifier
+from .torch_graph import array
 
 
 class Call:
     """A module with its loss as one call of the arguments; what its parameters and its arguments are called."""
 
-    def __init__(self, module: Any, args: Sequence[Any], loss: Any):
+    def __init__(self, module: Any, args: Sequence[Any], loss: Any, named: Mapping[str, Any]):
         import torch
 
-        if not isinstance(module, torch.nn.Module):
-            raise InputError(
-                f"nx.from_torch: {type(module).__name__} is no torch.nn.Module; nx.from_jax reads JAX functions"
-            )
+        check_module(module, (*args, *named.values()))
         if loss is not None and not callable(loss):
             raise InputError(
                 f"nx.from_torch: loss={loss!r} is no function; accepted: loss(output, *rest), as "
                 f"torch.nn.functional.cross_entropy"
             )
-        if not args:
+        if not args and not named:
             raise InputError(
                 "nx.from_torch: no arguments to trace the module at; accepted: example tensors, as it is called"
             )
-        self.module, self.loss, self.args = module, loss, tuple(args)
+        self.module, self.loss, self.args, self.named = module, loss, tuple(args), tuple(named)
         self.taken = self._split()
+        self.args = self.ordered(args, named)
         tops = self._tops()
         self.names: list[str] = []
         self.slots: list[int | None] = []
@@ -55,18 +54,26 @@ class Call:
         )
         self.tops = tops
 
+    def ordered(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The arguments of the module in their order, those by name after them, then those of the loss."""
+        if set(named) != set(self.named):
+            was, now = (", ".join(names) or "none" for names in (self.named, named))
+            raise InputError(f"the module was traced with arguments named {was}, not {now}")
+        return (*args[: self.taken], *(named[n] for n in self.named), *args[self.taken :])
+
     def _split(self) -> int:
         """How many of the arguments are the module's; the others are the loss's."""
         count = len(self.args)
         for taken in range(count, -1, -1):
             rest = count - taken
-            if _binds(self.module.forward, taken) and (
+            if _binds(self.module.forward, taken, self.named) and (
                 rest == 0 if self.loss is None else _binds(self._loss_function, 1 + rest)
             ):
                 return taken
+        given = f"{count} arguments" + (f" and {', '.join(self.named)} by name" if self.named else "")
         also = f", and {_signature(self._loss_function)} of the loss" if self.loss is not None else ""
         raise InputError(
-            f"nx.from_torch: {count} arguments do not fit forward{_signature(self.module.forward)} of the module{also}"
+            f"nx.from_torch: {given} do not fit forward{_signature(self.module.forward)} of the module{also}"
         )
 
     @property
@@ -74,9 +81,10 @@ class Call:
         return getattr(self.loss, "forward", self.loss)
 
     def _tops(self) -> list[str]:
-        names = _parameters(self.module.forward, self.taken)
+        mine = self.taken + len(self.named)
+        names = [*_parameters(self.module.forward, self.taken), *self.named]
         if self.loss is not None:
-            names += _parameters(self._loss_function, 1 + len(self.args) - self.taken)[1:]
+            names += _parameters(self._loss_function, 1 + len(self.args) - mine)[1:]
         out: list[str] = []
         for n in names:
             out.append(numbered(n, out, "_"))
@@ -84,7 +92,7 @@ class Call:
 
     @property
     def begins_with_mapping(self) -> bool:
-        return isinstance(self.args[0], Mapping)
+        return bool(self.args) and isinstance(self.args[0], Mapping)
 
     def flat(self, args: Sequence[Any]) -> list[Any]:
         """The tensors among arguments of the structure traced."""
@@ -179,16 +187,18 @@ class Call:
         import torch
 
         class Whole(torch.nn.Module):
-            def __init__(self, module: Any, loss: Any, taken: int):
+            def __init__(self, module: Any, loss: Any):
                 super().__init__()
                 self.training = module.training
-                self.module, self.loss, self.taken = module, loss, taken
+                self.module, self.loss = module, loss
 
             def forward(self, *args: Any) -> Any:
-                found = self.module(*args[: self.taken])
-                return found if self.loss is None else self.loss(found, *args[self.taken :])
+                rest = taken + len(named)
+                found = self.module(*args[:taken], **dict(zip(named, args[taken:rest], strict=True)))
+                return found if self.loss is None else self.loss(found, *args[rest:])
 
-        return Whole(self.module, self.loss, self.taken)
+        taken, named = self.taken, self.named
+        return Whole(self.module, self.loss)
 
 
 def _name(spec: Any, axis: int) -> str | None:
@@ -208,10 +218,10 @@ def _signature(f: Any) -> str:
         return "(...)"
 
 
-def _binds(f: Any, count: int) -> bool:
-    """Whether a function takes so many arguments; one that does not say takes one."""
+def _binds(f: Any, count: int, named: Sequence[str] = ()) -> bool:
+    """Whether a function takes so many arguments, and those by name; one that does not say takes one."""
     try:
-        inspect.signature(f).bind(*[None] * count)
+        inspect.signature(f).bind(*[None] * count, **dict.fromkeys(named))
     except ValueError:
         return count == 1
     except TypeError:

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
-from .aten import losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows enter the table
+from .aten import embeddings, images, losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
+from .torch_checks import identifier, refuse_export
 
 _HERE = str(Path(__file__).parent)
 _UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx")
@@ -80,7 +81,7 @@ class Graph:
         """Whether the operations are the same, with every number in them, at arguments of other shapes."""
         try:
             return str(exported(self._exports, args, self._specs).graph) == str(self.program.graph)
-        except InputError:
+        except (InputError, UnsupportedError):
             return False
 
     def _given(self) -> list[Given]:
@@ -93,6 +94,8 @@ class Graph:
             if kind is None and spec.kind != InputKind.USER_INPUT:
                 raise UnsupportedError(f"nx.from_torch: the module reads a {spec.kind.name.lower()}; accepted: tensors")
             value = self.program.constants.get(spec.target) if kind == "constant" else None
+            if kind in ("parameter", "buffer"):
+                value = self.program.state_dict.get(spec.target, self.program.constants.get(spec.target))
             out.append(Given(kind or "argument", spec.arg.name, (spec.target or "").removeprefix("module."), value))
         return out
 
@@ -100,11 +103,13 @@ class Graph:
 
     def _frames(self, node: Any) -> tuple[Frame, ...]:
         """The lines that led to an operation, innermost first, and the module that it is of as one that names it."""
+        lines = _LINE.findall(node.meta.get("stack_trace") or "")[::-1]
+        ours = next((n for n, (file, _, _) in enumerate(lines) if file.startswith(_HERE)), len(lines))
         found = [
             Frame(file, int(line), function)
-            for file, line, function in _LINE.findall(node.meta.get("stack_trace") or "")
-            if not file.startswith(_HERE) and not any(part in file for part in _UNSEEN)
-        ][::-1]
+            for file, line, function in lines[:ours]  # beyond are those who call from_torch
+            if not any(part in file for part in _UNSEEN)
+        ]
         stack = [(path.removeprefix("module").lstrip("."), str(kind)) for path, kind in _modules(node)]
         path = stack[-1][0] if stack else ""
         if not path or path == "loss":
@@ -153,8 +158,19 @@ class Graph:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
+    def returned(self, arguments: Sequence[Any]) -> Any:
+        """What the module returns of its arguments, in its structure, its parameters and buffers as they are."""
+        places = iter(arguments)
+        values = {
+            g.node: next(places) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given
+        }
+        return self._torch.utils._pytree.tree_unflatten(self._run(values), self.program.call_spec.out_spec)
+
     def run(self, values: Mapping[str, Any]) -> list[Any]:
         """What the module returns, one for each tensor, of the values by the name of their node."""
+        return [x for x in self._run(values) if hasattr(x, "dtype")]
+
+    def _run(self, values: Mapping[str, Any]) -> list[Any]:
         env: dict[Any, Any] = {}
         for node in self.nodes:
             if node.op == "placeholder":
@@ -162,8 +178,8 @@ class Graph:
             elif node.op == "get_attr":
                 env[node] = getattr(self.program.graph_module, node.target, None)
             elif node.op == "output":
-                outs = self._value(env, node.args[0])
-                return [x for x in outs if hasattr(x, "dtype")]
+                outs: list[Any] = self._value(env, node.args[0])
+                return outs
             elif node.op == "call_function" and not (_writes(node) and not node.users):
                 with standing(self.frames[node]):
                     env[node] = self._call(node, env)
@@ -183,10 +199,16 @@ class Graph:
         row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
         if row is None or node.target.namespace != "aten":
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
+        if "max_pool" in base and any(
+            getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 for u in node.users
+        ):
+            refuse(name, self._shapes(node), self.frames[node], "places of maxima are read; accepted: the maxima alone")
         args = self._value(env, node.args)
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
         if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
             args[1] = None  # zeros of the hidden size, which the weights say
+        if base == "embedding_bag" and (length := _stride(node.args[2])) is not None:
+            args[2] = self._value(env, length)  # bags of one length
         if base in _OF_DTYPE:
             kwargs["dtype"] = self._dtype(node.meta["val"].dtype)
         if base in ("cross_entropy_loss", "nll_loss_nd", "nll_loss", "nll_loss2d"):
@@ -230,7 +252,7 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
 
     Raises
     ------
-    InputError
+    InputError, UnsupportedError
         Where torch cannot, with what it says.
     """
     import torch
@@ -240,21 +262,38 @@ def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)  # torch prints what it raises
         try:
-            return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
+            with _lines_of_functions():
+                return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
         except Exception as error:
-            said = " ".join(str(error).split())
-            raise InputError(
-                f"nx.from_torch: torch.export cannot read the module: {type(error).__name__}: {said[:400]}; accepted: "
-                f"modules whose operations do not depend on values"
-            ) from error
+            refuse_export(error)
         finally:
             logging.disable(before)
 
 
-def identifier(name: str) -> str:
-    """A name in a state dictionary as a name here: dots are underscores."""
-    text = "_".join(p for p in re.split(r"\W+", name) if p)
-    return text if text.isidentifier() else f"p_{text}"
+class _Authors:
+    """Of (file, function): those that are of no library."""
+
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        return not Frame(place[0], 0, place[1]).is_library
+
+    def add(self, place: tuple[str, str]) -> None:
+        """Every function of an author's counts."""
+
+
+@contextlib.contextmanager
+def _lines_of_functions() -> Iterator[None]:
+    """torch keeps only the lines of functions called ``forward``, and of those registered: here the author's all are."""
+    from torch.fx import proxy
+
+    before = getattr(proxy, "_STACK_TRACE_ANCHORS", None)
+    if before is None:  # another version of torch: without the lines of losses and helpers
+        yield
+        return
+    proxy._STACK_TRACE_ANCHORS = _Authors()
+    try:
+        yield
+    finally:
+        proxy._STACK_TRACE_ANCHORS = before
 
 
 def array(x: Any) -> Any:
@@ -291,6 +330,12 @@ def _is_zero(states: Any) -> bool:
     """Whether the states before the start are made as zeros."""
     each = states if isinstance(states, list | tuple) else [states]
     return all(_base(n) == "zeros" for n in each)
+
+
+def _stride(offsets: Any) -> Any:
+    """The step of ``arange(0, end, step)``; None for other offsets."""
+    found = _name(offsets) == "arange.start_step" and offsets.args[0] == 0 and len(offsets.args) > 2
+    return offsets.args[2] if found else None
 
 
 def _is_own(node: Any) -> bool:

@@ -14,7 +14,8 @@ from numerics.errors import InputError
 
 from .model import JaxModel
 from .torch_call import Call
-from .torch_graph import Given, Graph, array, identifier
+from .torch_checks import check_wrt, identifier
+from .torch_graph import Given, Graph, array
 
 
 class TorchModel(JaxModel):
@@ -26,6 +27,7 @@ class TorchModel(JaxModel):
         For each name in the state dictionary that of its tensor here.
     """
 
+    chosen = "wrt="
     kinks = {
         "max": "at a tie the first argument has the gradient, as of torch.clamp; torch.maximum gives half to each",
         "min": "at a tie the first argument has the gradient, as of torch.clamp; torch.minimum gives half to each",
@@ -33,16 +35,24 @@ class TorchModel(JaxModel):
         "reduce_min": "among equal minima the first has the gradient; torch.amin gives each an equal part",
     }
 
-    def __init__(self, module: Any, args: Sequence[Any], loss: Any, dynamic_shapes: Any, wrt: Any):
+    def __init__(
+        self, module: Any, args: Sequence[Any], loss: Any, dynamic_shapes: Any, wrt: Any, named: Mapping[str, Any]
+    ):
         self.module = module
-        self._call = Call(module, args, loss)
+        self._call = Call(module, args, loss, named)
         given = self._call.dynamic(dynamic_shapes)
         self._graph = Graph(self._call.as_module(), self._call.args, self._call.specs, self._call.masked)
         self._held: dict[Any, bool] = {}
         self._state = self._call.state()
         inputs = self._call.names
-        trained = self._trained(wrt, inputs)
+        asked = self._trained(wrt, inputs)
         self._slots = self._named(inputs)
+        trained = {self.names.get(n, n) for n in asked}
+        unread = [
+            n for n in self._state | dict.fromkeys(inputs) if n in asked and self.names.get(n, n) not in self._slots
+        ]
+        if wrt is not None and unread:
+            raise InputError(f"nx.from_torch: wrt={wrt!r}: nothing that is returned reads {unread[0]!r}")
         by = OrderedDict((n, x) for n, x in self._slots.items() if n in trained)
         rest = OrderedDict((n, x) for n, x in self._slots.items() if n not in trained)
         self._order = (tuple(by), tuple(rest))
@@ -50,32 +60,30 @@ class TorchModel(JaxModel):
         axes = {n: letters for n, letters in zip(inputs, given, strict=True) if any(letters)}
         try:
             super().__init__(self._computed, self._packed(values), 0, axes or None, "primal")
-        except UnsupportedError as error:
-            raise UnsupportedError(str(error).replace("nx.from_jax", "nx.from_torch", 1)) from error
+        except (InputError, UnsupportedError) as error:
+            raise type(error)(str(error).replace("nx.from_jax", "nx.from_torch", 1)) from error
+        self.notes += [f"not read, so that it has no gradient: {n}" for n in unread]
         self.notes += [f"not part of the definitions: {n} is updated in training" for n in self._graph.updated]
 
     # -- what the graph reads -----------------------------------------------------------------------------------------
 
     def _trained(self, wrt: Any, inputs: Sequence[str]) -> set[str]:
-        """The names of what is differentiated by."""
-        parameters = {g.target for g in self._graph.given if g.kind == "parameter"}
+        """The names, in the state or of inputs, of what is differentiated by."""
+        from torch.nn import Parameter
+
         own = self._state
         if wrt is None:
-            found = {n for n in parameters if own[n].requires_grad}
+            found = {n for n, x in own.items() if isinstance(x, Parameter) and x.requires_grad}
             if not found:
                 raise InputError(
                     "nx.from_torch: the module has no parameters that require gradients; accepted: wrt=['x'], of its inputs"
                 )
-            return {identifier(n) for n in found}
-        known = {identifier(n): n for n in (*parameters, *inputs)}
-        out = set()
-        for name in [wrt] if isinstance(wrt, str) else wrt:
-            if identifier(str(name)) not in known:
-                raise InputError(
-                    f"nx.from_torch: wrt={wrt!r}: {name!r} is neither parameter nor input; they are {', '.join(known.values())}"
-                )
-            out.add(identifier(str(name)))
-        return out
+            return found
+        known = {identifier(n): n for n in (*(n for n in own if isinstance(own[n], Parameter)), *inputs)}
+        dtypes = {n: str(x.dtype).removeprefix("torch.") for n, x in zip(inputs, self._call.leaves, strict=True)}
+        integers = {n: t for n, t in dtypes.items() if "float" not in t}
+        check_wrt(wrt, known, integers, [n for n in own if not isinstance(own[n], Parameter)])
+        return {known[identifier(str(name))] for name in ([wrt] if isinstance(wrt, str) else wrt)}
 
     def _named(self, inputs: Sequence[str]) -> OrderedDict[str, list[Given]]:
         """What the graph reads, by names of their own; a tensor that is read under two names is one."""
@@ -154,7 +162,7 @@ class TorchModel(JaxModel):
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    def arrays(self, *args: Any) -> dict[str, Any]:
+    def arrays(self, *args: Any, **named: Any) -> dict[str, Any]:
         """The inputs of a kernel, by name: the module's weights as they are now, and the arguments.
 
         Parameters
@@ -162,6 +170,8 @@ class TorchModel(JaxModel):
         *args
             As the module takes them, then what the loss takes, tensors or arrays; none for those traced.  Before them a
             module, or a dictionary of weights by their names in the state, gives the weights in place of the module's.
+        **named
+            The arguments that were given by name.
 
         Raises
         ------
@@ -174,7 +184,7 @@ class TorchModel(JaxModel):
         ):
             first, *args = args  # type: ignore[assignment]
             state = first if isinstance(first, Mapping) else first.state_dict(keep_vars=True)
-        leaves = self._call.flat(args) if args else self._call.leaves
+        leaves = self._call.flat(self._call.ordered(args, named)) if args or named else self._call.leaves
         return super().arrays(*self._packed(self._values(leaves, state)))
 
 
@@ -185,6 +195,7 @@ def from_torch(
     loss: Callable[..., Any] | None = None,
     dynamic_shapes: Any = None,
     wrt: str | Sequence[str] | None = None,
+    **named: Any,
 ) -> TorchModel:
     """A torch module, exported at the given arguments, as definitions in index notation.
 
@@ -201,6 +212,8 @@ def from_torch(
         is a size.
     wrt : str or sequence of str, optional
         Names of parameters in the state dictionary, or of inputs; by default the parameters that require gradients.
+    **named
+        Arguments of the module by name, as ``mask=mask``; tensors, or options as they are.
 
     Returns
     -------
@@ -211,4 +224,4 @@ def from_torch(
     UnsupportedError
         An operation without a meaning in index notation, dropout in training mode, mutation: what and where.
     """
-    return TorchModel(module, args, loss, dynamic_shapes, wrt)
+    return TorchModel(module, args, loss, dynamic_shapes, wrt, named)

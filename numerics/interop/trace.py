@@ -80,6 +80,10 @@ def trace(f: Callable[..., Any], leaves: Sequence[Leaf], given: Given, use: Call
             decided = [own for own in free if run.sizes[own] in error.sizes]
             if not decided:
                 raise
+            least = min((x for x in decided if x not in run.shorter), key=lambda x: x.base, default=None)
+            if error.empty and least is not None and least.base > 2:
+                run.shorter.add(least)  # it may only not be longer, as the width of a kernel than its image
+                continue
             free = [own for own in free if own is not decided[-1]]  # of several the one that was found last, by a tie
 
 
@@ -116,6 +120,7 @@ class _Run:
             if axis.root() in roots:
                 self.given[roots[axis.root()]] = name
         self.wanted = shape_of(self.first)
+        self.shorter: set[Free] = set()  # whose other lengths are shorter than their own
         self.names: dict[Free, str] = {}
         self.sizes: dict[Free, Size] = {}
 
@@ -208,6 +213,10 @@ class _Run:
             others[s] = next(m for m in range(n + 1, n + 1000) if m not in used)
             used.add(others[s])
         farther = {s: n + 2 * (n - base[s]) + 1 for s, n in others.items()}
+        for x in free:
+            if x in self.shorter:
+                farther[self.sizes[x]] = others[self.sizes[x]]
+                others[self.sizes[x]] = x.base - 1
         assignments = [base, *({**base, s: others[s]} for s in sizes)]
         assignments += [others] if len(sizes) > 1 else []
         assignments += [farther] if sizes else []
@@ -218,7 +227,7 @@ class _Run:
             try:
                 closed, _ = self.at(lengths)
             except Exception as error:
-                raise SizeDecides(decided, f"{type(error).__name__} at {at[decided[0]]}") from error
+                raise SizeDecides(decided, f"{type(error).__name__} at {at[decided[0]]}", True) from error
             if shape_of(closed) != self.wanted:
                 raise SizeDecides(decided, "the operations differ")
             traces.append(closed)

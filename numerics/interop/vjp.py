@@ -142,7 +142,7 @@ class _Check:
         given = _with_defaults(plain if custom is None else custom.fun, args)
         options = custom.nondiff_argnums if custom is not None else ()
         self.args = Arguments.of([jax.tree_util.tree_map(_from_torch, a) for a in given], options)
-        if forward is not None and _is_torch(forward, self.args):
+        if forward is not None and _is_torch(forward, self.args, any(hasattr(a, "detach") for a in given)):
             forward = plain = in_jax(forward)
         keeps = forward is not None and custom is None and not is_torch_function(f) and _keeps(forward, self.args)
         self.rule: Rule = rule_of(f, self.args, forward, keeps)
@@ -256,7 +256,9 @@ class _Check:
         arrays = self.forward.given()
         if arrays is None or any(np.any(np.isinf(a)) for a in arrays if a.dtype.kind == "f"):
             return None
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(
+            (self.seed, 1)
+        )  # not by the seed alone, as arguments are drawn: dy = x tells nothing
         cots = [rng.normal(size=o.shape).astype(np.float32) for o in self.forward.shapes(arrays)]
         given = {**held, **at.named(Drawn(arrays, cots))}
         given = {t.name: given[t.name] for t in kern.inputs}
@@ -301,8 +303,8 @@ def _keeps(forward: Callable[..., Any], args: Arguments) -> bool:
     return isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple | list | dict)
 
 
-def _is_torch(f: Callable[..., Any], args: Arguments) -> bool:
-    """Whether a plain function takes torch's tensors: JAX's arrays it does not take, and stand-ins it does."""
+def _is_torch(f: Callable[..., Any], args: Arguments, of_torch: bool) -> bool:
+    """Whether a plain function takes torch's tensors: JAX's arrays it does not take; ``of_torch`` where it takes neither."""
     for takes in (f, in_jax(f)):
         try:
             jax.eval_shape(lambda *a, takes=takes: takes(*args.with_arrays(a)), *shapes_of(args))
@@ -311,7 +313,7 @@ def _is_torch(f: Callable[..., Any], args: Arguments) -> bool:
             return True  # of a function of torch that has no meaning here, told when the definitions are read
         except Exception:  # whatever somebody else's function raises, told then too
             continue
-    return False
+    return of_torch
 
 
 def _from_torch(x: Any) -> Any:

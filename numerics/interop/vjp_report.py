@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from derive.derivation.derivation import Derivation
-from numerics.checks.report import table
 from numerics.checks.verdicts import CrossReport
 
 from .model import JaxModel
@@ -55,11 +54,17 @@ class VjpReport(CrossReport):
         found = [f"{', '.join(names)}: {said}" for said, names in of.items()]
         return cls(**own, dtypes=dtypes, places=(*found, *lines), derivation=d)
 
-    def __str__(self) -> str:
-        head = f"crosscheck of {self.name}  {', '.join(self.dtypes)}  sizes {self.sizes}  seed {self.seed}"
-        body = [[v.tensor, "" if v.error is None else f"{v.error:.1e}", self._said(v)] for v in self.verdicts]
-        rest = [*self.places, *(f"note: {n}" for n in self.notes)]
-        return "\n".join([head, table(["gradient", "differs by", "verdict"], body), *rest, *self.coverage.lines()])
+    _head: ClassVar[tuple[str, ...]] = ("gradient", "differs by", "verdict")
+
+    @property
+    def _title(self) -> str:
+        return f"crosscheck of {self.name}  {', '.join(self.dtypes)}  sizes {self.sizes}  seed {self.seed}"
+
+    def _body(self) -> list[list[str]]:
+        return [[v.tensor, "" if v.error is None else f"{v.error:.1e}", self._said(v)] for v in self.verdicts]
+
+    def _below(self) -> list[str]:
+        return [*self.places, *(f"note: {n}" for n in self.notes), *self.coverage.lines()]
 
     def _said(self, v: Any) -> str:
         return (

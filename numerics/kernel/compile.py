@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import jax
 
@@ -26,6 +27,7 @@ def compile(
     form: str = "dense",
     checkpoint_every: int | None = None,
     backend: str | None = None,
+    xla: bool = False,
     check: bool = True,
 ) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
@@ -55,6 +57,10 @@ def compile(
         header of the source says what is kept.
     backend : str, optional
         "cpu", "gpu" or "tpu": whose rules choose between emissions.  JAX's default backend if not given.
+    xla : bool
+        That whoever jits around ``kern.fn`` passes ``kern.compiler_options``:
+        ``jax.jit(step, compiler_options=kern.compiler_options)``.  The cost rule then counts on what they change, which is
+        convolutions on CPUs; without them such a module is slow.  A call of the kernel itself passes them.
     check : bool
         Whether the written module is compared with its equations, once, at small sizes, before it is returned; what was
         compared, or why nothing was, is ``kern.checked``.  Equal modules are checked once in a process.
@@ -87,6 +93,8 @@ def compile(
     """
     backend = backend or jax.default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
+    if xla and backend == "cpu":
+        request = replace(request, own_convolutions=True)
     if request.layout is not None:
         return StructuredKernel(request)
     check_results(request.derivation, request.sizes)

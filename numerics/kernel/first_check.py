@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from derive.derivation.derivation import Derivation
@@ -78,6 +79,7 @@ def _checked(kern: Kernel) -> str:
     try:
         out, named = eager.run(kern.module, [arrays[t.name] for t in kern.inputs])
     except Exception as error:  # what only JAX can run is for nx.verify; the sentence says that nothing was compared
+        _runs(kern, arrays, sizes)
         return f"not checked: {type(error).__name__} of NumPy: {error}"
     results = list(_results(d, out))
     by_name = {t.name: ours for t, ours in results}
@@ -86,6 +88,16 @@ def _checked(kern: Kernel) -> str:
         raise NumericsError(_refusal(d, wrong[0], by_name, named, arrays, values, sizes))
     slope = _slope(d, by_name, arrays, sizes)
     return f"checked at {_said(sizes)}: the module against its equations{slope}"
+
+
+def _runs(kern: Kernel, arrays: Mapping[str, Any], sizes: Mapping[Size, int]) -> None:
+    """A module that neither NumPy nor JAX can run is refused now, and not at its first call."""
+    try:
+        jax.eval_shape(kern.fn, *[arrays[t.name] for t in kern.inputs])
+    except Exception as error:
+        raise NumericsError(
+            f"the module of {kern.name} does not run at {_said(sizes)}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _cost(program: Program, sizes: Mapping[Size, int]) -> int:

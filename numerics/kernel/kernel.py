@@ -15,7 +15,9 @@ import json
 import linecache
 import os
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,12 @@ import numpy as np
 
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics import files
-from numerics.emit.module import Module
 from numerics.emit.request import Request
-from numerics.emit.source.asked import only_outputs
 
 from . import inputs as checks
+from . import xla
 from .custom_vjp import custom_vjp
 from .memory import check_results
 
@@ -53,14 +55,22 @@ class Kernel:
         Emissions that had an alternative.
     module : Module
         What was written, with its tree.
+    returned : list of (group, names or None)
+        What a call returns, by the names of its groups.
     checked : str
         What :func:`numerics.compile` compared of the module with its equations, or why it did not.
+    compiler_options : dict
+        What XLA runs this program faster with, for the outermost ``jax.jit(step, compiler_options=...)``; empty where there
+        is nothing to be set.  Compile with ``xla=True`` where they are passed.
     evidence : dict or None
         Set by ``nx.verify``; saved beside the source.
     """
 
     def __init__(self, request: Request) -> None:
         made, written = request.module(), request.written
+        if request.own_convolutions and xla.options(made.source, request.backend) is None:
+            request = replace(request, own_convolutions=False)  # no option of this XLA gives them
+            made = request.module()
         self.request, self.derivation, self.module = request, request.derivation, made
         self.inputs, self.choices = made.inputs, made.choices
         self.sizes = {s.name: n for s, n in request.sizes.items()}
@@ -68,10 +78,16 @@ class Kernel:
         self.evidence: dict[str, Any] | None = None
         self.name = request.name or written.name
         self._seen: dict[Size, int] = {}  # the sizes of the last call, for validate() of some of the arrays
-        self._unneeded = {t.name for t in (*written.source.inputs, *written.program.inputs)}
-        self._unneeded -= {t.name for t in made.inputs}
-        self._result = _returned(written)
-        self.fn = _execute(made)
+        self._unneeded = self.unneeded(written, made.inputs)
+        self.returned = [(group, list(v) if isinstance(v, Mapping) else None) for group, v in written.results]
+        self._result = result_of(self.returned)
+        self.fn = execute(made.source, made.function)
+        self._run = xla.outermost(self.fn, self.compiler_options) if request.own_convolutions else self.fn
+
+    @staticmethod
+    def unneeded(written: Derivation, inputs: Sequence[Tensor]) -> set[str]:
+        """The names of inputs of the definitions that the program does not read."""
+        return {t.name for t in (*written.source.inputs, *written.program.inputs)} - {t.name for t in inputs}
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """By what was compiled, and how; it is compiled again where it is loaded."""
@@ -87,6 +103,10 @@ class Kernel:
         made = self.__copy__()
         made.evidence, made._seen = copy.deepcopy(self.evidence, memo), dict(self._seen)
         return made
+
+    @functools.cached_property
+    def compiler_options(self) -> dict[str, str]:
+        return xla.options(self.module.source, self.request.backend) or {}
 
     @property
     def source(self) -> str:
@@ -109,7 +129,7 @@ class Kernel:
             self._seen,
             next((a.dtype.itemsize for a, t in zip(given, self.inputs, strict=True) if t.dtype == "float"), 4),
         )
-        return self._result(self.fn(*given))
+        return self._result(self._run(*given))
 
     def _ordered(self, arrays: dict[str, Any]) -> list[Any]:
         self._seen = checks.check_arrays(
@@ -150,19 +170,31 @@ class Kernel:
         """A function of the inputs, in order, that JAX can differentiate; see :mod:`numerics.kernel.custom_vjp`."""
         return custom_vjp(self)
 
+    def _repr_html_(self) -> str:
+        """The module, in the colours of a listing (by Pygments, which every notebook brings)."""
+        title = f"<p>{escape(repr(self))}</p>"
+        try:
+            from pygments import highlight
+            from pygments.formatters import HtmlFormatter
+            from pygments.lexers import PythonLexer
+        except ImportError:
+            return f"<div>{title}<pre>{escape(self.source)}</pre></div>"
+        return f"<div>{title}{highlight(self.source, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))}</div>"
+
     def __repr__(self) -> str:
         arguments = ", ".join(t.name for t in self.inputs)
-        d = self.derivation
-        returned = d.result("outputs") if only_outputs(d) else [n for n, _ in d.results]
+        groups = [group for group, _ in self.returned]
+        returned = self.returned[0][1] or () if groups == ["outputs"] else groups
         return f"<kernel {self.name}({arguments}) -> {', '.join(returned)}>"
 
 
-def _returned(d: Derivation) -> Callable[[Any], Any]:
-    """What is made of what the program returns: a named tuple; of outputs alone the dict, in the order asked for."""
-    if only_outputs(d):
-        names = tuple(d.result("outputs"))
+def result_of(fields: Sequence[tuple[str, list[Any] | None]]) -> Callable[[Any], Any]:
+    """What is made of what a program returns, groups with their names: a named tuple; of outputs alone the dict, in the
+    order asked for."""
+    if [group for group, _ in fields] == ["outputs"]:
+        names = tuple(fields[0][1] or ())
         return lambda found: {n: found[n] for n in names}
-    return _result_type(tuple(field for field, _ in d.results))._make
+    return _result_type(tuple(group for group, _ in fields))._make
 
 
 @functools.cache
@@ -170,11 +202,11 @@ def _result_type(fields: tuple[str, ...]) -> Any:
     return namedtuple("Result", fields)
 
 
-def _execute(made: Module) -> Callable[..., Any]:
-    """Run the generated module; its lines are registered, so tracebacks show them."""
-    digest = hashlib.sha256(made.source.encode()).hexdigest()[:12]
-    filename = f"<generated {made.function} {digest}>"
-    linecache.cache[filename] = (len(made.source), None, made.source.splitlines(keepends=True), filename)
+def execute(source: str, function: str) -> Callable[..., Any]:
+    """Run a generated module and give its function; its lines are registered, so tracebacks show them."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    filename = f"<generated {function} {digest}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": f"generated_{digest}"}
-    exec(builtins.compile(made.source, filename, "exec"), namespace)  # noqa: S102  our own text; every name is mapped
-    return namespace[made.function]
+    exec(builtins.compile(source, filename, "exec"), namespace)  # noqa: S102  our own text; every name is mapped
+    return namespace[function]

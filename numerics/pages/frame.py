@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable
 from html import escape
 from string import Template
 
+from derive.show.font import font_face
 from derive.show.html import STYLE
 
 PAGES = (
@@ -67,7 +68,7 @@ def page(name: str, file: str, body: str) -> str:
     label = dict(PAGES)[file]
     return _PAGE.substitute(
         title=escape(name if file == "index.html" else f"{name}: {label.lower()}"),
-        style=STYLE + MORE,
+        style=font_face() + STYLE + MORE,
         name=escape(name),
         links=links,
         body=body,

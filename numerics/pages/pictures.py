@@ -1,4 +1,4 @@
-"""What a trained network has learned, as pictures: filters, feature maps, saliency, gradients through time.
+"""What a trained network has learned, as pictures: filters, feature maps, saliency, gradients through time, what it makes.
 
 Each function returns a matplotlib ``Figure``; ``numerics.pages.plots.save(figure, path)`` writes it.  The numbers come from
 derived programs: a saliency map is the derived gradient of a class's score by the image, the norms through time are
@@ -7,6 +7,7 @@ those of the derived adjoints of a recurrent layer's state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -61,6 +62,50 @@ def filters(params: Params, name: str, columns: int = 8) -> Figure:
         for o in range(min(found.shape[3], MOST))
     ]
     return _panels(panels, columns, [""] * len(panels), None if found.shape[2] == 3 else np.abs(panels).max())
+
+
+def rows(images: Mapping[str, ArrayLike], columns: int = 12) -> Figure:
+    """Pictures in rows, each with a name: what went in, what came out, what was made.
+
+    Parameters
+    ----------
+    images : dict of str to array (N, H, W), (N, H, W, 1), (N, H, W, 3), or (N, H * H) of square pictures
+        Values in [0, 1]; the first ``columns`` of each are drawn, ink dark where there is one channel.
+    columns : int
+
+    Raises
+    ------
+    InputError
+        For an array that is no pictures.
+
+    >>> len(rows({"made": np.zeros((3, 16))}, columns=3).axes)
+    3
+    """
+    if not images:
+        raise InputError("rows: there are no pictures; give a dict of a name to an array")
+    panels = {name: _as_pictures(name, np.asarray(a)[:columns]) for name, a in images.items()}
+    figure = _figure(columns * 0.6 + 0.8, len(panels) * 0.66)
+    grid = figure.subplots(len(panels), columns, squeeze=False)
+    for axes, (name, found) in zip(grid, panels.items(), strict=True):
+        for axis, panel in zip(axes, found, strict=False):
+            axis.imshow(panel, cmap="gray_r", vmin=0, vmax=1)
+        for axis in axes:
+            axis.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def _as_pictures(name: str, a: np.ndarray) -> np.ndarray:
+    if a.ndim == 2 and math.isqrt(a.shape[1]) ** 2 == a.shape[1]:
+        return a.reshape(len(a), math.isqrt(a.shape[1]), -1)
+    if a.ndim == 4 and a.shape[-1] == 1:
+        return a[..., 0]
+    if a.ndim == 3 or a.ndim == 4 and a.shape[-1] == 3:
+        return np.clip(a, 0, 1)
+    raise InputError(
+        f"rows: {name} has shape {a.shape}; accepted are (N, H, W), (N, H, W, 1), (N, H, W, 3), or (N, H * H) of square "
+        f"pictures"
+    )
 
 
 def feature_maps(model: Model, params: Params, x: ArrayLike, layer: str | None = None, columns: int = 8) -> Figure:

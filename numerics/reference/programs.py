@@ -14,10 +14,12 @@ from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
+from sympy import Expr
 
 from derive.language.errors import ShapeError
 from derive.language.index import Index
 from derive.language.matrices import split_at
+from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Program, Row, Term
 from derive.program.schedule import Scan, schedule
@@ -146,9 +148,23 @@ class Evaluator(Grid):
         rows = self.rows(term.rows, scope)
         coef = coefficient(term.coef, self.sizes)
         operands = [] if rows is None else [self.xp.where(rows, 1.0, 0.0)]
+        mask = self.mask(term, scope, rows)
         for f in term.fac:
-            operands.append(self.value(f, scope, None if isinstance(f, Read) else rows))
+            operands.append(self.factor(f, scope, mask))
         return coef * self.contract(operands, scope, len(free))
+
+    def mask(self, term: Term, scope: Scope, rows: Array | None) -> Array | None:
+        """Where the rows of a term and the conditions among its factors hold; None where there are none."""
+        for f in term.fac:
+            if isinstance(f, Iverson):
+                rows = both(rows, self.condition(f.condition, scope))
+        return rows
+
+    def factor(self, f: Expr, scope: Scope, mask: Array | None) -> Array:
+        """A factor where a mask lets it be: elsewhere it may be infinite, and 0 times infinity is not 0."""
+        if isinstance(f, Read | Iverson) or mask is None:
+            return self.value(f, scope, None)
+        return self.xp.where(mask, self.value(f, scope, mask), 0.0)
 
     def rows(self, rows: Sequence[Row], scope: Scope) -> Array | None:
         """Whether all rows hold, on the grid; None when there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,8 +34,9 @@ def attention(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays)
     layer: Any = placed.layer
     p = {n.removeprefix(f"{placed.name}_"): a for n, a in arrays.items() if n.startswith(f"{placed.name}_")}
     x, memory = xs[0], xs[1] if len(xs) > 1 else xs[0]
-    groups = layer.num_kv_heads or layer.num_heads
-    width = layer.key_dim
+    # of the arrays, not of the layer: a check draws other numbers of heads
+    heads, groups = (math.prod(p[f"{role}_kernel"].shape[1:-1]) for role in ("query", "key"))
+    width = p["query_kernel"].shape[-1]
 
     def project(u: Array, role: str, heads: int) -> Array:
         flat = u @ p[f"{role}_kernel"].reshape(u.shape[-1], -1) + (
@@ -42,8 +44,8 @@ def attention(model: Model, placed: Placed, xs: Sequence[Array], arrays: Arrays)
         )
         return flat.reshape(*u.shape[:2], heads, width)
 
-    q = project(x, "query", layer.num_heads)
-    k, v = (jnp.repeat(project(memory, r, groups), layer.num_heads // groups, axis=2) for r in ("key", "value"))
+    q = project(x, "query", heads)
+    k, v = (jnp.repeat(project(memory, r, groups), heads // groups, axis=2) for r in ("key", "value"))
     if layer.rotary:
         q, k = _rotated(q, 1), _rotated(k, 1)
     s = jnp.einsum("bthk,bqhk->bhtq", q, k) / np.sqrt(width)

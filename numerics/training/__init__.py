@@ -12,6 +12,7 @@ init.py        initial parameters
 trainer.py     nx.Trainer
 transfer.py    a trained network with another head
 game.py        several players, each with a loss of its own
+samples.py     how good samples are, by a classifier of real data
 progress.py    a live line of a fit on a terminal
 log.py         a line an epoch, tab-separated or JSON
 trace.py       where a number that is not finite came from, element by element

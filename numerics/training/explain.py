@@ -15,6 +15,7 @@ import numpy as np
 from derive.program.program import Equation
 from derive.show.document.formulas import Formulas
 from derive.show.document.options import Options
+from derive.show.font import notebook_font
 from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.mathml import math, render
 from derive.show.html import STYLE
@@ -79,7 +80,7 @@ class Explanation:
         for layer, rows in self.layers:
             parts.append(f"<h3>{escape(layer)}</h3>")
             parts += [self._html(r) for r in rows]
-        return f'<div><style>{STYLE}{MORE}</style><article class="derivation explain">{"".join(parts)}</article></div>'
+        return f'<div><style>{notebook_font()}{STYLE}{MORE}</style><article class="derivation explain">{"".join(parts)}</article></div>'
 
     def _repr_html_(self):
         return self.to_html()

@@ -36,6 +36,7 @@ from derive.derivation.derivation import Derivation
 from derive.networks.model import Model
 from numerics.errors import InputError, NumericsError
 from numerics.kernel.compile import compile
+from numerics.kernel.xla import outermost
 
 from . import optimizer as optimizers
 from .examples import one_length, order_of, slices
@@ -86,9 +87,9 @@ class Player:
                 f"Player: takes a derivation of dv.backprop(loss, wrt=own parameters), or a model with loss=; it was given "
                 f"{getattr(derivation, 'kind', type(derivation).__name__)}"
             )
-        self.kernel, self.optimizer = compile(derivation, sizes), optimizers.build(optimizer)
+        self.kernel, self.optimizer = compile(derivation, sizes, xla=True), optimizers.build(optimizer)
         self.own = tuple(derivation.gradients)
-        self._turn = jax.jit(self._pure)
+        self._turn = outermost(self._pure, self.kernel.compiler_options)
 
     def start(self, params: dict):
         """The optimizer's state before the first turn."""

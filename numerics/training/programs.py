@@ -18,10 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from sympy import Integer
 
+from derive.derivation.derivation import Derivation
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from derive.networks.model.surgery import resized
+from numerics.kernel import stored
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
+from numerics.kernel.store import Store
+from numerics.kernel.xla import outermost
 
 REMEMBERED = 16  # programs of one model for inputs of other sizes
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
@@ -55,17 +60,29 @@ class Programs:
         From the inputs to the outputs, in use; derived when it is first needed.
     """
 
-    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int):
-        self.model, self.losses, self.weights, self.seed = model, losses, weights, seed
+    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int, store: Store | None = None):
+        self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
         self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
-        self.derivation = model.backprop(losses, frozen=frozen, weights=weights)
-        self.kernel = self._compiled(self.derivation)
+        held, loss, wrt, outputs = model.asked(losses, frozen, weights)
+        self.gradients_of = [t.name for t in wrt]
+        self.kernel = stored.kernel(
+            store,
+            [loss, *wrt, *outputs],
+            [model.name, sorted(model.sizes.items()), held is model],
+            lambda: inputs_of([loss, *outputs]),
+            lambda: self._compiled(self.derivation),
+        )
         still = model.still(frozen)
         self.updated = [s for s in model.state.values() if s.layer not in still]
 
     def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes))
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
+
+    @functools.cached_property
+    def derivation(self) -> Derivation:
+        """Derived when it is first needed: never, where the program was kept from an earlier process and nobody asks."""
+        return self.model.backprop(self.losses, frozen=self.frozen, weights=self.weights)
 
     @functools.cached_property
     def evaluation(self) -> Kernel:
@@ -84,7 +101,7 @@ class Programs:
 
     def trained(self, params: dict) -> dict:
         """The parameters that are differentiated for."""
-        return {n: params[n] for n in self.derivation.gradients}
+        return {n: params[n] for n in self.gradients_of}
 
     def start(self, batch_size: int) -> dict:
         """The carried states of so many sequences before their first step: zeros."""
@@ -132,7 +149,7 @@ class Programs:
             params = {**memory.params, **optax.apply_updates(trained, updates)}
             return Memory(params, opt_state, state, carried), loss, {n: outputs[n] for n in watched}
 
-        return jax.jit(step)
+        return outermost(step, self.kernel.compiler_options)
 
     @functools.cached_property
     def measure(self):
@@ -145,7 +162,7 @@ class Programs:
             loss, outputs, *rest = self.evaluation.fn(*[every[n] for n in names])
             return loss, {n: outputs[n] for n in tensors}, rest[0] if rest else {}
 
-        return jax.jit(measure)
+        return outermost(measure, self.evaluation.compiler_options)
 
     @functools.cached_property
     def predict(self):
@@ -162,7 +179,7 @@ class Programs:
             d = model.forward()
             while len(self.others) >= REMEMBERED:
                 del self.others[next(iter(self.others))]
-            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes)))
+            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes), xla=True))
         return self.others[key]
 
 
@@ -175,7 +192,18 @@ def predicting(kernel: Kernel):
         found = kernel.fn(*[every[n] for n in names])
         return found if len(kernel.derivation.results) > 1 else (found, {})
 
-    return jax.jit(predict)
+    return outermost(predict, kernel.compiler_options)
+
+
+def inputs_of(tensors) -> dict[str, Tensor]:
+    """The inputs that definitions are computed from, by name."""
+    todo = [t.member for t in tensors]
+    seen = set(todo)
+    for t in todo:
+        reads = {r.member for r in t.definition.body.atoms(Tensor)} - seen if t.definition is not None else set()
+        seen |= reads
+        todo += reads
+    return {t.name: t for t in todo if t.is_input}
 
 
 def unfixed(derivation, sizes: dict) -> dict:

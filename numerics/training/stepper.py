@@ -22,6 +22,7 @@ from derive.language.tensor import Tensor
 from derive.networks.model import Model
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
+from numerics.kernel.xla import outermost
 
 from .continuing import Drawing
 from .programs import PRNG, unfixed
@@ -67,18 +68,19 @@ class Stepper:
         self.readers: dict[int, Any] = {}  # by the length of a prompt: what reads it at once, or None
         last = next((p for p in model.layers if p.output == model.output), None)
         self.probabilities = getattr(getattr(last, "layer", None), "gives", "") == "probabilities"
-        self.run = jax.jit(self._run, static_argnames=("greedy", "filtered"))
+        self.run = outermost(self._run, self.kernel.compiler_options, static_argnames=("greedy", "filtered"))
 
     @staticmethod
     def _compiled(model: Model, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, model.sizes), patterns={"matrix-vector": "product"})
+        sizes = unfixed(derivation, model.sizes)
+        return compile(derivation, sizes=sizes, patterns={"matrix-vector": "product"}, xla=True)
 
     def _forward(self, model: Model, outputs: Mapping[str, Tensor], what: str) -> Any:
         """``arrays -> outputs``, jitted; None where there is nothing to compute."""
         if not outputs:
             return None
         kernel = self._compiled(model, forward(outputs, f"{model.name}_{what}"))
-        return jax.jit(lambda every: kernel.fn(*[every[t.name] for t in kernel.inputs]))
+        return outermost(lambda every: kernel.fn(*[every[t.name] for t in kernel.inputs]), kernel.compiler_options)
 
     # -- a text ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Stepper:
             }
             return written, back
 
-        return jax.jit(read)
+        return outermost(read, self.kernel.compiler_options)
 
 
 def likely(logits, top_k, top_p):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from html import escape
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derive.language.printing import html_table
 from numerics.data import examples as data
 from numerics.data import metrics as measures
 from numerics.errors import InputError, NumericsError
+from numerics.kernel.store import Store
 
 from . import optimizer as optimizers
 from . import saving, use
@@ -52,6 +55,9 @@ class Trainer:
         Scale gradients down to this common norm.
     accumulate : int
         Update once in so many batches, with the mean of their gradients.
+    cache : path-like, False or None
+        The folder in which a later process finds the program of the same network, and derives nothing; False keeps nothing.
+        By default the one that ``DERIVE_CACHE`` names ("off": none), else ``derive`` in the user's cache folder.
 
     Attributes
     ----------
@@ -105,6 +111,7 @@ class Trainer:
         learning_rate=None,
         clip_norm: float | None = None,
         accumulate: int = 1,
+        cache=None,
     ):
         self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
         self.model, self.seed, self.loss_weights = model, seed, loss_weights
@@ -118,6 +125,7 @@ class Trainer:
         self.class_weight: np.ndarray | None = None
         self.fitted_size: int | None = None  # of the batches of the latest fit
         self._latest: tuple[Memory, dict, int] | None = None
+        self._store = Store.of(cache)
         self._derive((), self.losses)
         params = init(model, seed)
         state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
@@ -126,7 +134,7 @@ class Trainer:
 
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
-        programs = Programs(self.model, losses, self.loss_weights, tuple(frozen), self.seed)
+        programs = Programs(self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store)
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
         watched = tuple(n for n in self.metrics if self.metrics[n])
         self._step = None if self.optimizer is None else programs.step(self.optimizer, watched)
@@ -450,6 +458,16 @@ class Trainer:
     def save(self, folder):
         """Write everything needed to go on training into a folder; see :mod:`numerics.training.saving`."""
         return saving.save(self, folder)
+
+    def _repr_html_(self):
+        """The layers and, of every curve in the history, its first and last value."""
+        rows = [(name, f"{c[0]:.6g}", f"{c[-1]:.6g}") for name, c in self.history.items() if c]
+        curves = (
+            html_table(("after epoch", "1", str(self.epoch)), rows, repr(self))
+            if rows
+            else f"<p>{escape(repr(self))}</p>"
+        )
+        return f"<div>{curves}{self.model._repr_html_()}</div>"
 
     def __repr__(self):
         losses = ", ".join(one.name for one in self.losses.values())

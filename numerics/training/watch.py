@@ -130,7 +130,7 @@ class Watch(Callback):
         self._told: set = set()
 
     def on_epoch_begin(self, trainer, row):
-        self._before = {n: trainer.params[n] for n in trainer.derivation.gradients}
+        self._before = trainer.programs.trained(trainer.params)
         self._start = trainer.memory, trainer.step
 
     def on_epoch_end(self, trainer, row):

@@ -1,4 +1,4 @@
-"""Loss and gradients of embedding, generated from its derivation.
+"""Loss and gradients of embedding, generated from its derivation, for cpu.
 
     x[b,t,d]       = E[tok[b,t],d]                         (1)
     z_tanh[b,t,d]  = tanh(x[b,t,d])                        (2)

@@ -1,4 +1,4 @@
-"""Loss and gradients of gelu, generated from its derivation.
+"""Loss and gradients of gelu, generated from its derivation, for cpu.
 
     a[b,j]  = sum_i x[b,i] W[i,j]                                                     (1)
     h[b,j]  = a[b,j] (erf(a[b,j] sqrt(2) / 2) + 1) / 2                                (2)
@@ -52,6 +52,6 @@ def loss_and_grads(W, x, y):
     h = a * lax.erfc(-a / 2 ** 0.5) / 2   # (2)
     loss = jnp.square(h - y).mean()       # (3)
     dh = 2 * (h - y) / (B * J)            # (4)
-    da = dh * (2 ** 0.5 * a * jnp.exp(-a * a / 2) / jnp.pi ** 0.5 + lax.erfc(-a / 2 ** 0.5)) / 2  # (5)
+    da = dh * (2 ** 0.5 * a * jnp.exp(-jnp.square(-a / 2 ** 0.5)) / jnp.pi ** 0.5 + lax.erfc(-a / 2 ** 0.5)) / 2  # (5)
     dW = x.T @ da                         # (6)
     return loss, {"W": dW}

@@ -1,4 +1,4 @@
-"""Loss and gradients of layer_norm, generated from its derivation.
+"""Loss and gradients of layer_norm, generated from its derivation, for cpu.
 
     mean[b]      = 1/I sum_i x[b,i]                                                  (1)
     var[b]       = 1/I sum_i (x[b,i] - mean[b])^2                                    (2)

@@ -1,4 +1,4 @@
-"""Loss and gradients of max_pool, generated from its derivation.
+"""Loss and gradients of max_pool, generated from its derivation, for cpu.
 
     y[b,u,c]        = max_{r: 0 <= 2 u + r - 1 < H} img[b,2u+r-1,c]      (1)
     y_argmax[b,u,c] = argmax_{r: 0 <= 2 u + r - 1 < H} img[b,2u+r-1,c]   (2)

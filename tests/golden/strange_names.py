@@ -1,4 +1,4 @@
-"""Loss and gradients of it''' raise SystemExit ''', generated from its derivation.
+"""Loss and gradients of it''' raise SystemExit ''', generated from its derivation, for cpu.
 
     I                      = 1/B sum_{b,i} 'jnp'''\\n\\\\'[b] tanh(B[b] + dtype[i] lambda[b,i] 'x; import os'[i])  (1)
 

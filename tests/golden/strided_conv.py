@@ -1,4 +1,4 @@
-"""Loss and gradients of conv, generated from its derivation.
+"""Loss and gradients of conv, generated from its derivation, for cpu.
 
     y[b,u,v,o]    = sum_{r,s,c} img[b,2r+2u-1,2s+2v-1,c] K[r,s,c,o]                   (1)
     loss          = sum_{b,u,v,o} tanh(y[b,u,v,o])                                    (2)
@@ -9,10 +9,11 @@
 
 Facts used: none.
 Kinks: none.
-Emission: convolution as conv in (1): the backend's convolution; kernel-gradient as rows in (4): one matrix product
-  for each row of taps; XLA's own convolution over the batch is slow on a CPU; input-gradient as conv in (5): the
+Emission: convolution as conv in (1): the backend's convolution; kernel-gradient as blocks in (4): products of the
+  patches of 8 images, added up; a convolution over the batch is slow on a CPU; input-gradient as conv in (5): the
   transposed convolution; patches would be added up one by one.
 """
+import functools
 from itertools import product
 
 import jax
@@ -68,15 +69,6 @@ def convolution(x, kernel, out, strides=None, dilation=None, low=None):
     return lax.conv_general_dilated(x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=names)
 
 
-def row_taps(x, window, out, strides, dilation, low, loop=1):
-    """The taps of the first ``loop`` axes one by one; what the window meets along the others is in the channels."""
-    if loop < len(window):
-        inner = taps(x, window[loop:], out[loop:], strides[loop:], dilation[loop:], low[loop:], 1 + loop)
-        x = jnp.concatenate(list(inner.values()), axis=-1)
-    rows = taps(x, window[:loop], out[:loop], strides[:loop], dilation[:loop], low[:loop])
-    return [a.reshape(-1, a.shape[-1]) for a in rows.values()]
-
-
 def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
     """dx[b,m,c] = sum_{u,r,o: S*u + D*r - P = m} g[b,u,o] kernel[r,c,o]: the transposed convolution, kernel flipped"""
     rank = len(shape)
@@ -89,13 +81,23 @@ def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
                                     rhs_dilation=dilation, dimension_numbers=names)
 
 
-def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1):
-    """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: a matrix product for each tap of ``loop`` axes."""
-    rank, out = len(window), g.shape[1:-1]
-    strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    right = g.reshape(-1, g.shape[-1])
-    blocks = [a.T @ right for a in row_taps(x, window, out, strides, dilation, low, loop)]
-    return jnp.stack(blocks).reshape(*window, -1, g.shape[-1])
+def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=None, block=8):
+    """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
+    def add(sums, pair):
+        x, g = pair
+        met = patches(x, window, g.shape[1:-1], strides, dilation, low)
+        return sums + met.T @ g.reshape(-1, g.shape[-1]), None
+    size = functools.reduce(lambda a, b: a * b, window) * x.shape[-1]
+    whole = len(x) - len(x) % block
+    blocks = tuple(a[:whole].reshape(-1, block, *a.shape[1:]) for a in (x, g))
+    sums, _ = lax.scan(add, jnp.zeros((size, g.shape[-1]), x.dtype), blocks)
+    return add(sums, (x[whole:], g[whole:]))[0].reshape(*window, -1, g.shape[-1])
+
+
+def patches(x, window, out, strides=None, dilation=None, low=None):
+    """(B*U, R*C): all that the window meets at one position in a row, so that the convolution is a matrix product."""
+    met = jnp.concatenate(list(taps(x, window, out, strides, dilation, low).values()), axis=-1)
+    return met.reshape(-1, met.shape[-1])
 
 
 @jax.jit
@@ -108,6 +110,6 @@ def loss_and_grads(img, K):
     y = convolution(img, K, ((H - 3) // 2 + 1, (V - 1) // 2 + 1), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (1)
     loss = jnp.tanh(y).sum()              # (2)
     dy = 1 - jnp.tanh(y) * jnp.tanh(y)    # (3)
-    dK = kernel_gradient(img, dy, (3, 2), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (4)
+    dK = kernel_gradient_by_blocks(img, dy, (3, 2), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (4)
     dimg = input_gradient(dy, K, (H, V), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (5)
     return loss, {"img": dimg, "K": dK}

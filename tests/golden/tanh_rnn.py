@@ -1,4 +1,4 @@
-"""Loss and gradients of tanh_rnn, generated from its derivation.
+"""Loss and gradients of tanh_rnn, generated from its derivation, for cpu.
 
     h_in[t,b,l]  = sum_m U[m,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise} + sum_i x[t,b,i] W[i,l] + c[l]  (1)
     h[t,b,l]     = tanh(h_in[t,b,l])                                                  (2)

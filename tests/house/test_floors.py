@@ -23,6 +23,7 @@ HEAVY = {
     "PIL": "an extra",
     "scipy": "loading it takes a while; it comes with JAX",
     "ml_dtypes": "comes with JAX",
+    "pygments": "every notebook brings it",
 }
 
 

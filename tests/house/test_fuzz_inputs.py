@@ -27,7 +27,7 @@ from numerics.cli.app import run
 from numerics.data.examples import load_idx
 from numerics.training import saving
 
-PATIENCE = 120  # seconds for one input, on a slow machine: an input that hangs is a fault like one that crashes
+PATIENCE = 60  # seconds of the processor for one input, whatever else the machine does: one that hangs is a fault too
 TEXTS = [
     *(p.read_text() for p in sorted(Path(dv.__file__).parent.glob("networks/examples/*.dv"))),
     "x: float[b,i]  label: int[b] < K\nW: float[i,k] parameter\nz[b,k] = sum[i](x[b,i]*W[i,k])\n"
@@ -290,12 +290,12 @@ def _hung(*_):
 def faults(folder: Path, share: float, seed: int) -> list[str]:
     """What came out that should not, a text for each input."""
     found = []
-    signal.signal(signal.SIGALRM, _hung)
+    signal.signal(signal.SIGPROF, _hung)
     for use, count in SHARES.items():
         for n in range(max(1, round(count * share))):
             rng = random.Random(f"{use.__name__} {seed} {n}")
             work, given = use(rng, folder), None
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE, 1)  # again and again: a callback may swallow one
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE, 1)  # again and again: a callback may swallow one
             try:
                 given = next(work)
                 next(work, None)
@@ -305,7 +305,7 @@ def faults(folder: Path, share: float, seed: int) -> list[str]:
                 where = "".join(traceback.format_tb(error.__traceback__)[-3:])
                 found.append(f"{use.__name__} {n}: {given!r:.600}\n{type(error).__name__}: {error!s:.300}\n{where}")
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
     return found
 
 

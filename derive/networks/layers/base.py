@@ -127,7 +127,12 @@ def arguments(cls: type[Layer]) -> tuple[str, ...]:
 
 
 class Function(Layer):
-    """A layer of your own: any function ``(x, new) -> tensor``, see :mod:`derive.networks.layers.base`."""
+    """A layer of your own: any function ``(x, new) -> tensor``, see :mod:`derive.networks.layers.base`.
+
+    Called on a list of symbols it gives the function a list of tensors.
+    """
+
+    may_merge = True
 
     def __init__(self, function: Callable, name: str | None = None):
         super().__init__(name)

@@ -85,7 +85,7 @@ class Stack(Layer):
         x, *others = x if isinstance(x, list) else [x]
         n = new.axis(self.depth, "n", "N")
         one = Tensor(f"x{new.position}_block", x.axes, x.indices, x.dtype, x.below, "data")
-        inside = Block(new, n, self.shared)
+        inside = Block(new, n, self.shared, others)
         given: Any = [one, *others] if others or self.block.merges else one
         y = self.block.connect(given, cast(Builder, inside))
         if y is one:  # a block of dropout alone, in use
@@ -124,9 +124,10 @@ class Block:
     :meth:`lifted` reads them at the depth ``n``.
     """
 
-    def __init__(self, new: Builder, n: Index, shared: bool):
+    def __init__(self, new: Builder, n: Index, shared: bool, others: Sequence[Tensor] = ()):
         self._new, self._n, self._shared = new, n, shared
-        self._real: dict[Tensor, Tensor] = {}  # by its stand-in: what has the axis of depth
+        # by its stand-in: what has the axis of depth; what every block is given (a memory that another stack made) has not
+        self._real: dict[Tensor, Tensor] = {t: t for t in others}
         self.updates: list[tuple[Tensor, Sequence[Index], Expr]] = []  # (state, letters of one block, its next value)
         self.prices: list[tuple[str, Expr]] = []  # of one block
 
@@ -191,7 +192,7 @@ class Block:
     def _read(self, r: Read) -> Read:
         idx = [self.lifted(i, ()) for i in r.idx]
         every = self._every(r.tensor)
-        return Read(r.tensor, *idx) if every is r.tensor else Read(every, self._n, *idx)
+        return Read(r.tensor, *idx) if every == r.tensor else Read(every, self._n, *idx)
 
     def _every(self, t: Tensor) -> Tensor:
         """A tensor with the axis of depth, or as it is where it is the same in every block."""

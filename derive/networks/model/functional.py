@@ -250,6 +250,17 @@ class Model(Composable):
         >>> list(d.gradients), list(d.result("outputs"))
         (['dense_1_kernel', 'dense_1_bias'], ['z1'])
         """
+        held, total, wrt, outputs = self.asked(loss, frozen, weights)
+        d = backprop(total, wrt, outputs=outputs, name=self.name, explain=explain)
+        return replace(
+            d, network=None if held is not self else (self, self.losses(loss))
+        )  # references train everything
+
+    def asked(
+        self, loss: Any, frozen: str | Sequence[str] = (), weights: Mapping[str, float] | None = None
+    ) -> tuple[Model, Tensor, list[Tensor], list[Tensor]]:
+        """What :meth:`backprop` derives from: the network with what is frozen held still, the total loss, the parameters
+        that it is differentiated for, and what is computed beside."""
         held = self._held(self.still(frozen))
         wrt = [p.tensor for p in held.trainable(frozen)]
         if not wrt:
@@ -261,10 +272,7 @@ class Model(Composable):
                 *(s.update for s in held.carried.values() if s.update is not None),
             ]
         )
-        d = backprop(held.loss(loss, weights), wrt, outputs=list(outputs), name=self.name, explain=explain)
-        return replace(
-            d, network=None if held is not self else (self, self.losses(loss))
-        )  # references train everything
+        return held, held.loss(loss, weights), wrt, list(outputs)
 
     def forward(self, layers: Sequence[str] = ()) -> Derivation:
         """The definitions from the inputs to the outputs alone, made numerically safe as for training; for predictions.
@@ -330,6 +338,9 @@ class Model(Composable):
     def _made_of(self, parts: Regrown, name: str) -> Model:
         """A network of this class from the parts of another."""
         return Model(parts.inputs, parts.output, name)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def summary(self, frozen: str | Sequence[str] = ()) -> Summary:
         """The table of layers: output shape, parameters, whether trained, initializers; it shows itself and prints."""

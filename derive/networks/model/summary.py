@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from derive.language.printing import html_table
 from derive.language.tensor import Tensor
 
 from .network import Network
+
+HEAD = ("layer", "output", "parameters", "trainable", "initializers")
 
 
 class Summary:
@@ -26,7 +29,7 @@ class Summary:
         self.trained = sum(p.size for p in everything if p.name in self._moving)
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Layer, output shape, number of parameters, trainable, initializers."""
+        """Layer, output shape, number of parameters, trainable, initializers (each once, in the order of the parameters)."""
         found = []
         for p in self.model.layers:
             shape = shape_text(self.model, p.output)
@@ -40,16 +43,22 @@ class Summary:
                     shape,
                     f"{sum(q.size for q in p.parameters):,}",
                     {(): "-", (True,): "yes", (False,): "no"}.get(tuple(sorted(kinds)), "partly"),
-                    ", ".join(q.init_name for q in p.parameters) or "-",
+                    ", ".join(dict.fromkeys(q.init_name for q in p.parameters)) or "-",
                 )
             )
         return found
 
+    def _repr_html_(self) -> str:
+        return html_table(HEAD, [*self.rows(), self._last()], f"{self.model.name}: {self._inputs}")
+
+    def _last(self) -> tuple[str, str, str, str, str]:
+        moving = f"trainable {self.trained:,}, frozen {self.total - self.trained:,}"
+        return "total", "", f"{self.total:,}", moving, ""
+
     def __str__(self) -> str:
-        head = ("layer", "output", "parameters", "trainable", "initializers")
-        body = [head, *self.rows()]
-        last = ("total", "", f"{self.total:,}", f"trainable {self.trained:,}, frozen {self.total - self.trained:,}", "")
-        widths = [max(len(row[n]) for row in [*body, last if n < 3 else head]) for n in range(4)]
+        body = [HEAD, *self.rows()]
+        last = self._last()
+        widths = [max(len(row[n]) for row in [*body, last if n < 3 else HEAD]) for n in range(4)]
         lines = [
             "  ".join(
                 [

@@ -65,13 +65,14 @@ class Table:
 class Line:
     """One line of a display: ``lhs = rhs``; without ``lhs`` it goes on with ``= rhs``.
 
-    ``aside`` is the same said otherwise (the matrix form), ``label`` the number.
+    ``aside`` is the same said otherwise (the matrix form), ``label`` the number, ``shape`` that of the left-hand side.
     """
 
     lhs: Node | None
     rhs: Node
     label: str = ""
     aside: tuple[Node, Node] | None = None
+    shape: Sentence = ()
 
 
 @dataclass(frozen=True)

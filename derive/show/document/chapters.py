@@ -1,20 +1,20 @@
-"""The steps of a derivation, told in chapters: one per kind of step, the trivial steps folded away."""
+"""The argument, told: what is rewritten first, one pass backward with what to notice, and what keeps it safe."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from derive.language.errors import DeriveError
+from derive.language.tensor import Read
+from derive.passes.chain_rule import CHAIN_RULE
 from derive.passes.contract import CONTRACTION
-from derive.passes.pipeline import RULES
-from derive.passes.rule import Rule
-from derive.passes.simplify import SUBSTITUTION
+from derive.passes.forward_sweep import FORWARD_RULE
 from derive.program.program import Equation, Step
-from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Product, Relation
+from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Node, Product, Relation
 
-from .blocks import Block, Equations, Fold, Heading, Line, Para, Part, Ref, Strong
+from .argument import Told, argument, rule_of
+from .blocks import Block, Equations, Fold, Heading, Line, Para, Part, Ref, Sentence, Strong
 from .formulas import Formulas
+from .notices import notice
 
 
 def _pick() -> Line:
@@ -25,153 +25,225 @@ def _pick() -> Line:
 
 
 PICK = _pick()
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def chapters(f: Formulas) -> list[Block]:
-    """Heading, idea and steps for each kind of step that occurs, in the order of the pipeline's rules."""
-    place = {name: n for n, name in enumerate(RULES)}
-    told: dict[str, list[Step]] = {}
-    for s in sorted(f.d.steps, key=lambda s: (place[rule_of(s).name], s.id)):
-        told.setdefault(rule_of(s).chapter, []).append(s)
+    """The derivation and what follows on how it is computed safely, each under its heading."""
+    told = argument(f.d)
     out: list[Block] = []
-    for title, steps in told.items():
-        out.append(Heading(3, title))
-        out += [Para((idea,)) for idea in dict.fromkeys(rule_of(s).idea for s in steps) if idea]
-        if title == CONTRACTION.chapter:
-            out.append(Equations((PICK,)))
-        out += _chapter(f, sorted(steps, key=lambda s: s.id))
+    if told.main:
+        out += [Heading(2, "The derivation"), *_first(f, told.before), *_main(f, told.main)]
+    if told.safe:
+        out += [Heading(2, "How it is computed safely"), *_safe(f, told.safe)]
     return out
 
 
-def rule_of(s: Step) -> Rule:
-    """The rule that a step uses, which says where it is told."""
-    if s.rule not in RULES:
-        raise DeriveError(
-            f"step {s.id} is by the rule {s.rule!r}, which no pass lists; the rules are {', '.join(RULES)}"
-        )
-    return RULES[s.rule]
+def _first(f: Formulas, before: Sequence[Told]) -> list[Block]:
+    if not before:
+        return []
+    intro = "Before anything is differentiated, some definitions get another form with the same values."
+    return [Heading(3, "The definitions, rewritten"), Para((intro,)), *_by_rule(f, before)]
 
 
-def _chapter(f: Formulas, steps: Sequence[Step]) -> list[Block]:
+def _main(f: Formulas, main: Sequence[Told]) -> list[Block]:
     out: list[Block] = []
-    folded: list[Step] = []
-    for s in steps:
-        if _trivial(f, s):
-            folded.append(s)
-        else:
-            out += _told(f, s)
-    above = [s for s in folded if s.rule == CONTRACTION.name and _chain_of(f, s) is not None]
-    folded = [s for s in folded if s not in above]
-    if above:
-        out.append(
-            Para(
-                (
-                    f"{_numbers(above)}: every bracket picks its one term; the outcome stands under the chain rule "
-                    "above.",
-                )
-            )
+    if any(s.claim == "transpose" and s.before for t in main for s in t.steps):
+        bracket = (
+            "The partial derivative of an element by another of the same tensor is a bracket that is 1 where their "
+            "indices agree and 0 elsewhere. Inside a sum such a bracket keeps one term, and the sum is gone; where the "
+            "agreement cannot be solved for a summed index, it stays as a condition:"
         )
-    if folded:
-        what = f"{'more ' if out else ''}step{'s' if len(folded) > 1 else ''}"
-        count = f"{len(folded)} {what} in which only the obvious happens"
-        body: list[Block] = [
-            Para((f"{_numbers(folded)}.",)),
-            Equations(tuple(line for s in folded for line in _after_line(f, s))),
-        ]
-        out.append(Fold(count, tuple(body)))
+        out += [Heading(3, CHAIN_RULE.chapter), Para((CHAIN_RULE.idea,)), Para((bracket,)), Equations((PICK,))]
+    where, forward = "", False
+    for t in main:
+        if t.first.rule == FORWARD_RULE.name and not forward:
+            out += [Heading(3, FORWARD_RULE.chapter), Para((FORWARD_RULE.idea,))]
+            forward = True
+        block = (_block(f, t) or where) if not forward else where
+        if block != where:
+            out.append(Heading(3, _title(block)))
+            where = block
+        out += _paragraph(f, t)
     return out
 
 
-def _numbers(steps: Sequence[Step]) -> str:
-    """Steps 3, 5-8, 11"""
-    runs: list[list[int]] = []
+def _block(f: Formulas, t: Told) -> str:
+    """The layer that a paragraph belongs to: that of the tensor, of a parameter that of its reader."""
+    s = t.first
+    if s.wrt is not None and s.wrt.definition is None and s.before:
+        return s.before[0].tensor.block
+    return s.wrt.block if s.wrt is not None else s.after.tensor.block
+
+
+def _title(block: str) -> str:
+    return "The loss" if block == "loss" else f"Through {block}"
+
+
+def _paragraph(f: Formulas, t: Told) -> list[Block]:
+    """One adjoint: through whom it reaches the loss, what to notice, and how it comes to its form."""
+    head = (Strong(f"Step {t.number}."), " ")
+    first, last = t.first, t.steps[-1].after
+    if f.given_as(last.tensor) is not None:
+        return [Para((*head, *_sentence(f, first.why)))]
+    if first.claim == "transpose" and not first.before:
+        return [Para((*head, *_sentence(f, first.why))), Equations((_line(f, last),))]
+    if first.claim != "transpose":
+        said = [*_sentence(f, first.why), *_then(f, t.steps[1:])]
+        return [Para((*head, *said)), Equations(tuple(_display(f, t)))]
+    alias = _alias(last)
+    if alias is not None:
+        line = (f.names.name(last.tensor), " = ", f.names.name(alias.tensor))
+        return [Para((*head, *_paths(f, first), " It is handed on as it is: ", *line, ".")), *_numbered(f, last)]
+    seen = notice(f, last)
+    lead: Sentence = (" ", *seen) if seen else ()
+    return [Para((*head, *_paths(f, first), *lead, *_then(f, t.steps[1:]))), Equations(tuple(_display(f, t)))]
+
+
+def _numbered(f: Formulas, eq: Equation) -> list[Block]:
+    """The equation itself where it has a number, so that it can be referred to."""
+    return [Equations((_line(f, eq),))] if f.label(eq) else []
+
+
+def _alias(eq: Equation) -> Read | None:
+    """``dz`` where the equation is ``dh[b,k] = dz[b,k]``."""
+    value = eq.value()
+    return value if isinstance(value, Read) and value.idx == eq.idx else None
+
+
+def _paths(f: Formulas, s: Step) -> Sentence:
+    """Who reads the tensor, by number; each is a path to the loss."""
+    if s.wrt is None or not s.before:
+        return _sentence(f, s.why)
+    readers = sorted(s.before, key=lambda e: _label_order(f.label(e)))
+    named: list[Part] = []
+    for n, e in enumerate(readers):
+        named += [", " if n < len(readers) - 1 else " and "] if n else []
+        named.append(f.names.name(e.tensor))
+        if f.label(e):
+            named += [" ", Ref(f.label(e))]
+    count = len(s.after.terms)
+    more = f": {NUMBERS[count] if count < len(NUMBERS) else count} terms" if count > 1 else ""
+    return (f.names.name(s.wrt), " is read by ", *named, f"{more}.")
+
+
+def _then(f: Formulas, steps: Iterable[Step]) -> Sentence:
+    """What happens after the brackets have picked their terms, in a few words each."""
+    said: list[Part] = []
     for s in steps:
-        if runs and s.id == runs[-1][1] + 1:
-            runs[-1][1] = s.id
-        else:
-            runs.append([s.id, s.id])
-    shown = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
-    return f"Step {shown}" if len(steps) == 1 else f"Steps {shown}"
+        if s.rule == CONTRACTION.name or all(f.same(b, s.after) for b in s.before) or _only_ones(f, s):
+            continue
+        why = s.why.rstrip(".")
+        if why.endswith(" written in place"):
+            names = why.removesuffix(" written in place")
+            why = f"{names} {'are' if ',' in names else 'is'} written in place"
+        said += [" Then " if not said else "; ", *f.sentence(why + _facts(s))]
+    return (*said, ".") if said else ()
 
 
-def _after_line(f: Formulas, s: Step) -> tuple[Line, ...]:
-    lhs, rhs = f.sides(s.after)
-    return (Line(lhs, rhs, f.label(s.after) if _settled(f, s) else ""),)
+def _only_ones(f: Formulas, s: Step) -> bool:
+    """Whether all that is put in place is what the pass starts from: 1, or the cotangent under its own name."""
+    return s.rule == "substitution" and all(not e.tensors() or f.given_as(e.tensor) is not None for e in s.context)
 
 
-def _trivial(f: Formulas, s: Step) -> bool:
-    """Whether a reader may skip it: nothing visible changes, a constant 1 goes in, or a bracket picks its term."""
-    if s.claim == "transpose":
-        return not s.before
-    if not s.before:
-        return False
-    if all(f.same(b, s.after) for b in s.before):
-        return True
-    if s.rule == CONTRACTION.name:
-        return not any(t.rows for t in s.after.terms)
-    if s.rule == SUBSTITUTION.name:
-        return all(not e.tensors() for e in s.context)
-    return False
+def _facts(s: Step) -> str:
+    return f" (by the fact {'; '.join(s.facts)})" if s.facts and not all(t in s.why for t in s.facts) else ""
 
 
-def _settled(f: Formulas, s: Step) -> bool:
-    """Whether the step leaves its equation as the program has it."""
-    final = f.d.program.equation(s.target)
-    return final is not None and f.same(s.after, final)
+def _sentence(f: Formulas, why: str) -> Sentence:
+    """A sentence of its own: with a capital, but for a name or a formula."""
+    parts = f.sentence(why + ("" if why.endswith(".") else "."))
+    if parts and isinstance(parts[0], str) and parts[0][:1].islower() and parts[0][1:2].isalpha():
+        word = parts[0].split(" ", 1)[0]
+        if word not in ("log", "exp", "sum", "max"):
+            return (parts[0][:1].upper() + parts[0][1:], *parts[1:])
+    return parts
 
 
-def _told(f: Formulas, s: Step) -> list[Block]:
-    """A sentence and a display."""
-    head = (Strong(f"Step {s.id}."), " ")
-    named = re.match(r"\w+", s.why)
-    name_first = named and (named.group() in f.tensors or named.group() in ("log", "exp", "sum", "max"))
-    why = s.why if name_first else s.why[:1].upper() + s.why[1:]
-    said = f.sentence(why + ("" if why.endswith(".") else "."))
-    seen: list[Part] = (
-        [" From ", *_joined([_source(f, b) for b in sorted(s.before, key=lambda e: _label_order(f.label(e)))]), "."]
-        if s.claim == "transpose" and s.before
-        else []
+def _label_order(label: str) -> tuple[int, int, str]:
+    number = label.rstrip("′")
+    return (0, int(number), label) if number.isdigit() else (1, 0, label)
+
+
+def _line(f: Formulas, eq: Equation, lhs: bool = True) -> Line:
+    left, right = f.sides(eq)
+    return Line(left if lhs else None, right, f.label(eq))
+
+
+def _display(f: Formulas, t: Told) -> list[Line]:
+    """The chain rule as it stands, its contraction, and each form until the last, which has the number."""
+    first = t.first
+    lhs = f.sides(first.after)[0]
+    formal = f.chain_rule(first) if first.claim == "transpose" else None
+    shown: list[Node] = [formal] if formal is not None else []
+    after_contraction = [s for s in t.steps if s.rule == CONTRACTION.name or (formal is None)]
+    forms = [
+        *(after_contraction[:1] or t.steps[:1]),
+        *(s for s in t.steps if s.rule != CONTRACTION.name and s != first),
+    ]
+    for s in forms:
+        rhs = f.sides(s.after)[1]
+        if _only_ones(f, s) and len(shown) > 1:
+            shown.pop()  # what stood there, times 1
+        if not shown or shown[-1] != rhs:
+            shown.append(rhs)
+    label = f.label(t.steps[-1].after)
+    return [Line(lhs if n == 0 else None, rhs, label if n == len(shown) - 1 else "") for n, rhs in enumerate(shown)]
+
+
+def _safe(f: Formulas, told: Sequence[Told]) -> list[Block]:
+    intro = (
+        "In exact numbers all is said. In floating-point numbers an exponential overflows, and what was computed once "
+        "need not be computed again; these steps change how values are computed, not the values."
     )
-    facts = [f" Uses the fact: {'; '.join(s.facts)}."] if s.facts and not all(t in s.why for t in s.facts) else []
-    return [Para((*head, *said, *seen, *facts)), Equations(tuple(_display(f, s)))]
+    return [Para((intro,)), *_by_rule(f, told)]
 
 
-def _source(f: Formulas, eq: Equation) -> Part:
-    """How to point at an equation: by its number, or by name where the program no longer has it."""
-    return Ref(f.label(eq)) if f.label(eq) else f.names.name(eq.tensor)
+def _by_rule(f: Formulas, told: Sequence[Told]) -> list[Block]:
+    """Steps that stand alone, in order, with the idea of their rule where it first occurs; trivial ones folded."""
+    out: list[Block] = []
+    ideas: set[str] = set()
+    folded: list[Told] = []
 
+    def unfold() -> None:
+        if folded:
+            lines = tuple(_line(f, t.first.after) for t in folded)
+            what = f"{_numbers(folded)}: {'these change' if len(folded) > 1 else 'this changes'} nothing that is seen"
+            out.append(Fold(what, (Equations(lines),)))
+            folded.clear()
 
-def _label_order(label: str) -> tuple[int, str]:
-    return (int(label.rstrip("′") or 0), label)
-
-
-def _joined(items: Iterable[Part]) -> list[Part]:
-    out: list[Part] = []
-    for n, item in enumerate(items):
-        out += ([", "] if n else []) + [item]
+    for t in told:
+        s = t.first
+        if s.before and all(f.same(b, s.after) for b in s.before):
+            folded.append(t)
+            continue
+        unfold()
+        idea = rule_of(s).idea
+        if idea and idea not in ideas:
+            ideas.add(idea)
+            out.append(Para((idea,)))
+        said = (*_sentence(f, s.why), *([f" {_facts(s).strip()}"] if _facts(s) else []))
+        out += [Para((Strong(f"Step {t.number}."), " ", *said)), Equations(tuple(_rewritten(f, s)))]
+    unfold()
     return out
 
 
-def _display(f: Formulas, s: Step) -> list[Line]:
+def _rewritten(f: Formulas, s: Step) -> list[Line]:
+    """Before and after."""
     lhs, rhs = f.sides(s.after)
-    label = f.label(s.after) if _settled(f, s) else ""
-    if s.claim == "transpose" and (formal := f.chain_rule(s)) is not None:
-        solved = _solved(f, s)
-        if solved is not None:
-            rhs, label = f.sides(solved.after)[1], f.label(solved.after) if _settled(f, solved) else ""
-        return [Line(lhs, formal), Line(None, rhs, label)]
-    same_tensor = [b for b in s.before if b.name == s.after.name]
-    if len(same_tensor) == 1 and same_tensor == list(s.before):
-        before = f.sides(s.before[0])
-        return [Line(lhs, before[1]), Line(None, rhs, label)]
+    label = f.label(s.after)
+    if len(s.before) == 1 and s.before[0].name == s.after.name:
+        return [Line(lhs, f.sides(s.before[0])[1]), Line(None, rhs, label)]
     return [Line(*f.sides(b), f.label(b)) for b in s.before] + [Line(lhs, rhs, label)]
 
 
-def _chain_of(f: Formulas, s: Step) -> Step | None:
-    """The chain rule step that a contraction solves."""
-    return next((t for t in f.d.steps if t.id in s.parents and t.claim == "transpose" and t.before), None)
-
-
-def _solved(f: Formulas, s: Step) -> Step | None:
-    """The contraction that follows a chain rule: its outcome is shown at once, and how it came about in its chapter."""
-    return next((t for t in f.d.steps if t.rule == CONTRACTION.name and s.id in t.parents), None)
+def _numbers(told: Sequence[Told]) -> str:
+    """Steps 3, 5-8, 11"""
+    runs: list[list[int]] = []
+    for t in told:
+        if runs and t.number == runs[-1][1] + 1:
+            runs[-1][1] = t.number
+        else:
+            runs.append([t.number, t.number])
+    shown = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+    return f"Step {shown}" if len(told) == 1 else f"Steps {shown}"

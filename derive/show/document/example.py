@@ -40,7 +40,8 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
     sympy.Gt: operator.gt,
     sympy.Ge: operator.ge,
 }
-LONGEST = 24  # equations
+LONGEST = 48  # equations
+MOST_ENLARGED = 16  # how often a size may grow
 LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
 
@@ -110,15 +111,27 @@ def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Map
 
 
 def _sizes(program: Program) -> dict[Size, int]:
-    """2 and 3 by turns, then larger until every axis exists."""
+    """A batch of one; else 2 and 3 by turns, made larger one by one until every axis exists."""
     symbols = program.sizes()
-    for base in ((2, 3), (3, 2), (4, 3), (1, 4), (5, 2)):
-        sizes = {s: base[n % 2] for n, s in enumerate(symbols)}
-        if all(
-            _number(a, sizes) >= 1 for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes
-        ):
-            return sizes
-    raise NotOnPaper("no sizes of 2, 3 or 4 fit the axes")
+    sizes = {s: (2, 3)[n % 2] for n, s in enumerate(s for s in symbols if s.name != "B")}
+    sizes |= {s: 2 if _batch_counts(program, s) else 1 for s in symbols if s.name == "B"}
+    axes = {a for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes}
+    for _ in range(MOST_ENLARGED):
+        lacking = [a.free_symbols for a in axes if _number(a, sizes) < 1]
+        if not lacking:
+            return {s: sizes[s] for s in symbols}
+        fewest = min(map(len, lacking))  # of a product of sizes, the factor that is lacking
+        sizes |= {s: sizes[s] + 1 for found in lacking for s in found if len(found) == fewest and s.name != "B"}
+    raise NotOnPaper(f"no sizes up to {MOST_ENLARGED} fit the axes")
+
+
+def _batch_counts(program: Program, batch: Size) -> bool:
+    """Whether something is computed from the whole batch before the loss is, as in a normalization of batches."""
+    return any(
+        e.tensor.rank and batch in t.coef.free_symbols and any(i.size == batch for i in t.bnd)
+        for e in program.equations
+        for t in e.terms
+    )
 
 
 def _number(e: Expr, sizes: Mapping[Size, int]) -> int:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 
 from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Step
 from derive.show.formulas.equations import equation_context, equation_layout
-from derive.show.formulas.expressions import read
-from derive.show.formulas.layout import Big, Node, Product, Slope, Sum
+from derive.show.formulas.expressions import expression, read
+from derive.show.formulas.layout import Big, Node, Product, Slope, Sum, width
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
+from derive.show.formulas.symbols import Symbols, members, own_letters
+from derive.show.formulas.windows import one_window
 
-from .blocks import Line, Part, Sentence
+from .blocks import Line, Mono, Part, Ref, Sentence, Strong
 from .options import Options
+
+
+def shape_of(t: Tensor) -> Sentence:
+    """``(B, K)``, each size as a formula."""
+    if not t.rank:
+        return ("scalar",)
+    out: list[Part] = ["("]
+    for n, a in enumerate(t.axes):
+        out += [", "] if n else []
+        out.append(expression(a))
+    return (*out, ")")
+
+
+def _alphabet() -> Iterator[str]:
+    """``a``, ``b``, ..., ``z``, ``aa``, ``ab``, ..."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for length in itertools.count(1):
+        for combination in itertools.product(letters, repeat=length):
+            yield "".join(combination)
+
+
+LONG_SHAPE = 24  # characters of a shape, beyond which it has no room beside an equation
 
 
 class Formulas:
@@ -26,13 +52,21 @@ class Formulas:
         if d.seed is not None:
             adjoints.pop(d.seed.name, None)
         self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
-        for e in (*d.source.equations, *d.program.equations, *(s.after for s in d.steps)):
+        told = (*d.source.equations, *d.program.equations, *(s.after for s in d.steps))
+        for e in told:
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
-        self.adjoints = frozenset(adjoints)
-        if d.kind not in ("backprop", "vjp"):  # of second order: one bar could not say of what it is the derivative
+        self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
+        self._back = {primal: name for name, primal in adjoints.items()}
+        gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
+        self._letters = dict(zip(gone, _alphabet(), strict=False))
+        if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
             adjoints = {}
-        self.names = Namer(adjoints, options.adjoint, d.loss.name, made)
+        self.symbols = Symbols((d.source, d.program), made, adjoints)
+        self.symbols.choose(self.tensors)
+        self.names = Namer(
+            adjoints, options.adjoint, d.loss.name, self.symbols.found, own_letters(told), members(d.source.equations)
+        )
         self._shown: dict[Equation, tuple[Node, Node]] = {}
 
     def given(self) -> list[Tensor]:
@@ -46,7 +80,7 @@ class Formulas:
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:
-            self._shown[eq] = equation_layout(eq, self.names)
+            self._shown[eq] = equation_layout(one_window(eq), self.names)
         return self._shown[eq]
 
     def same(self, a: Equation, b: Equation) -> bool:
@@ -54,21 +88,48 @@ class Formulas:
         return self.sides(a) == self.sides(b)
 
     def label(self, eq: Equation) -> str:
-        """The number of an equation, primed where the program computes the same tensor in another way."""
+        """The number of an equation, primed where the program computes the same tensor in another way.
+
+        A definition that the program does without has a letter.
+        """
         final = self.d.program.equation(eq.name)
         if final is None:
-            return ""
+            letter, given = self._letters.get(eq.name, ""), self.d.source.equation(eq.name)
+            return letter if not letter or given is None or self.same(eq, given) else f"{letter}′"
         return str(final.number) if self.same(eq, final) else f"{final.number}′"
+
+    def adjoint_name(self, name: str) -> str | None:
+        """Of what a tensor is the adjoint."""
+        return self._of.get(name)
+
+    def given_as(self, tensor: Tensor) -> Tensor | None:
+        """The cotangent that was given, where a tensor is only another name for it."""
+        seed = self.d.seed
+        return (
+            seed
+            if seed is not None and tensor.name != seed.name and self._of.get(tensor.name) == self.d.loss.name
+            else None
+        )
+
+    def adjoint_of(self, name: str) -> str:
+        """The name of the adjoint of a tensor; empty where it has none."""
+        return self._back.get(name, "")
 
     def line(self, eq: Equation, aside: bool = True) -> Line:
         """An equation with its label, in the notation asked for."""
         lhs, rhs = self.sides(eq)
         form = matrix_layout(eq, self.names) if self.options.notation != "index" else None
+        shape = shape_of(eq.tensor)
+        if (
+            sum(width(p) if not isinstance(p, str) else len(p) for p in shape if not isinstance(p, (Ref, Mono, Strong)))
+            > LONG_SHAPE
+        ):
+            shape = ()
         if form is None or self.options.notation == "index":
-            return Line(lhs, rhs, self.label(eq))
+            return Line(lhs, rhs, self.label(eq), shape=shape)
         if self.options.notation == "matrix":
-            return Line(*form, self.label(eq))
-        return Line(lhs, rhs, self.label(eq), form if aside else None)
+            return Line(*form, self.label(eq), shape=shape)
+        return Line(lhs, rhs, self.label(eq), form if aside else None, shape)
 
     def name(self, name: str) -> Node | str:
         """The symbol of a tensor of this derivation."""
@@ -86,7 +147,8 @@ class Formulas:
             inner = ctx.bind(consumer.idx)
             element = read(Read(consumer.tensor, *consumer.idx), inner)
             by = read(Read(step.wrt, *step.after.idx), ctx)
-            body = Product((read(Read(adjoint[consumer.name], *consumer.idx), inner), Slope(element, by)))
+            arriving = self.given_as(adjoint[consumer.name]) or adjoint[consumer.name]
+            body = Product((read(Read(arriving, *consumer.idx), inner), Slope(element, by)))
             letters = tuple(inner.scope.letter(i) for i in consumer.idx)
             items.append((1, Big("sum", letters, (), body) if letters else body))
         return None if not items else items[0][1] if len(items) == 1 else Sum(tuple(items))

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from derive.language.tensor import Tensor
 from derive.program.program import Program
+from derive.show.formulas.layout import Name
 
 
 @dataclass(frozen=True)
 class Box:
-    """One tensor in the drawing; ``column`` and ``row`` are its place, ``kind`` its role."""
+    """One tensor in the drawing; ``column`` and ``row`` are its place, ``kind`` its role, ``symbol`` how formulas show it."""
 
     name: str
     shape: str
     kind: str
     column: int
     row: float
+    symbol: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Graph:
         return [(b, sources, again) for b, sources, again in found if sources or again]
 
 
-def network(program: Program, wrt: Container[str] = ()) -> Graph:
-    """The graph of a program, in which the tensors named in ``wrt`` are parameters.
+def network(program: Program, wrt: Container[str] = (), symbols: Mapping[str, Name] | None = None) -> Graph:
+    """The graph of a program, in which the tensors named in ``wrt`` are parameters and shown by their ``symbols``.
 
     A tensor stands one column right of what it reads, an input just left of its reader.
     """
@@ -60,7 +62,15 @@ def network(program: Program, wrt: Container[str] = ()) -> Graph:
         column[t.name] = min((column[b] for a, b in arrows if a == t.name), default=1) - 1
     rows = _rows(column, arrows)
     boxes = tuple(
-        Box(n, shape_text(tensors[n]), "parameter" if n in wrt else tensors[n].role, column[n], rows[n]) for n in column
+        Box(
+            n,
+            shape_text(tensors[n]),
+            "parameter" if n in wrt else tensors[n].role,
+            column[n],
+            rows[n],
+            (symbols or {}).get(n),
+        )
+        for n in column
     )
     return Graph(tuple(sorted(boxes, key=lambda b: (b.column, b.row))), tuple(arrows), tuple(dict.fromkeys(loops)))
 

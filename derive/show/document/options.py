@@ -19,18 +19,27 @@ class Options:
     ----------
     notation : {"both", "index", "matrix"}
         Results in index notation, in matrix notation where there is one, or both.
-    adjoint : {"bar", "partial", "d"}
-        The adjoint of W as :math:`\bar W`, :math:`\partial L/\partial W` or dW.  Plain text always writes dW.
+    adjoint : {"d", "bar", "partial"}
+        The adjoint of W as dW with an upright d, :math:`\overline W` or :math:`\partial L/\partial W`.  Plain text always
+        writes dW.
     example : bool
         Whether to add the worked example.
+    short : bool
+        Only what every layer computes and hands back, one line each.
     """
 
     notation: str = "both"
-    adjoint: str = "bar"
+    adjoint: str = "d"
     example: bool = True
+    short: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("notation", NOTATIONS), ("adjoint", ADJOINT_STYLES), ("example", (True, False))):
+        for name, allowed in (
+            ("notation", NOTATIONS),
+            ("adjoint", ADJOINT_STYLES),
+            ("example", (True, False)),
+            ("short", (True, False)),
+        ):
             if getattr(self, name) not in allowed:
                 raise DeriveError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
 
@@ -41,6 +50,7 @@ class Choices(TypedDict, total=False):
     notation: str
     adjoint: str
     example: bool
+    short: bool
 
 
 def read_options(given: Choices) -> Options:

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sympy import Expr
+
 from derive.language.affine import in_range
 from derive.language.index import Index, same_size
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
-from derive.show.formulas.layout import Fence, Name, Node, Ones, Transposed, children
+from derive.program.graph import ancestors
+from derive.program.program import Equation
+from derive.show.formulas.expressions import expression
+from derive.show.formulas.layout import Fence, Flat, Letter, Name, Node, Ones, Transposed, children
 from derive.show.formulas.matrix import matrix_layout
+from derive.show.formulas.names import symbol
+from derive.show.formulas.symbols import indices_of
 
+from .argument import argument
 from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
-from .formulas import Formulas
+from .formulas import Formulas, shape_of
 from .graph import network
 from .options import Options
+from .short import short
 from .worked import worked
 
 
@@ -27,13 +36,15 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     """
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
-    opening = [*_network(d), *_inputs(f), *_definitions(f), *_asked(f)]
-    told = chapters(f)
-    derivation = [*([Heading(2, "The derivation"), *told] if told else []), *_result(f)]
+    if options.short:
+        return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
+    opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
+    derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
         Para(_question(f)),
+        *([] if flat else short(f)),
         *opening,
         *_legend(f, opening + derivation, flat),
         *derivation,
@@ -108,8 +119,10 @@ def _names(f: Formulas, tensors: Sequence[Tensor]) -> list[Part]:
     return out
 
 
-def _network(d: Derived) -> list[Block]:
-    return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}))]
+def _network(f: Formulas) -> list[Block]:
+    d = f.d
+    shown = {n: f.names.name(t) for n, t in f.tensors.items()}
+    return [Heading(2, "The network"), Drawing(network(d.source, {t.name for t in d.wrt}, shown))]
 
 
 def _inputs(f: Formulas) -> list[Block]:
@@ -120,20 +133,15 @@ def _inputs(f: Formulas) -> list[Block]:
         facts = [x.text(t) for x in t.facts]
         if t.below is not None:
             facts.append(f"0 <= {t.name} < {t.below}")
-        rows.append(
-            ((f.names.name(t),), (Mono(t.name),), (_shape(t),), (t.dtype,), (role,), ("; ".join(facts) or "–",))
-        )
+        known: Sentence = ("; ".join(facts) or "–",)
+        rows.append(((f.names.name(t),), (Mono(t.name),), shape_of(t), (t.dtype,), (role,), known))
     if not rows:
         return []
     return [Heading(2, "What is given"), Table(("", "name", "shape", "type", "role", "known facts"), tuple(rows))]
 
 
-def _shape(t: Tensor) -> str:
-    return "scalar" if not t.rank else "(" + ", ".join(str(a) for a in t.axes) + ")"
-
-
 def _definitions(f: Formulas) -> list[Block]:
-    lines = tuple(f.line(e) for e in f.d.source.equations)
+    lines = tuple(f.line(e) for e in _by_gate(f))
     primed = any(line.label.endswith("′") for line in lines)
     note = (
         [
@@ -150,6 +158,42 @@ def _definitions(f: Formulas) -> list[Block]:
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
+def _called(f: Formulas) -> list[Block]:
+    """What the letters that are not the program's own names are called there."""
+    inputs = {t.name for t in f.given()}
+    rows: list[tuple[Sentence, ...]] = []
+    for name, tensor in f.tensors.items():
+        s = f.symbols.found.get(name)
+        if s is None or name in inputs or s == symbol(name) or name in f.adjoints:
+            continue
+        rows.append(((f.names.name(tensor),), (Mono(name),), (f.symbols.sentences.get(name, ""),)))
+    return (
+        [Fold("What these letters are called in the program", (Table(("", "name", "what it is"), tuple(rows)),))]
+        if rows
+        else []
+    )
+
+
+def _by_gate(f: Formulas) -> list[Equation]:
+    """The definitions, in which gates stand in the order of the axis that they are read from."""
+    out = list(f.d.source.equations)
+    for name, axis in f.names.entries:
+        slots = {e.name: int(r.idx[axis]) for e in out for r in e.reads() if r.tensor.name == name}
+        places = [n for n, e in enumerate(out) if e.name in slots]
+        for n, e in zip(places, sorted((out[n] for n in places), key=lambda e: slots[e.name]), strict=True):
+            out[n] = e
+    order = {e.name: n for n, e in enumerate(out)}
+    right = all(
+        order.get(t.name, -1) <= n or e.name in _cyclic(f, t.name) for n, e in enumerate(out) for t in e.tensors()
+    )
+    return out if right else list(f.d.source.equations)
+
+
+def _cyclic(f: Formulas, name: str) -> set[str]:
+    """Everything that a tensor is computed from, itself in a recurrence included."""
+    return ancestors(f.d.source.equations, [t for t in (f.tensors.get(name),) if t is not None])
+
+
 def _forward(d: Derived) -> list[Tensor]:
     """All results of a program that only goes forward."""
     every = (t for _, v in d.results for t in ([v] if isinstance(v, Tensor) else v.values()))
@@ -160,7 +204,7 @@ def _asked(f: Formulas) -> list[Block]:
     d = f.d
     items: list[Sentence] = []
     if d.kind == "forward":
-        items = [(f.names.name(t), f", of shape {_shape(t)}") for t in _forward(d)]
+        items = [(f.names.name(t), ", of shape ", *shape_of(t)) for t in _forward(d)]
         return [Heading(2, "What is asked for"), Bullets(tuple(items))]
     for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
@@ -171,7 +215,8 @@ def _asked(f: Formulas) -> list[Block]:
                 *_differentiated(f),
                 " with respect to ",
                 f.names.name(primal) if primal is not None else name,
-                f", of shape {_shape(t)}",
+                ", of shape ",
+                *shape_of(t),
             )
         )
     for group, value in d.results[1:]:
@@ -180,7 +225,7 @@ def _asked(f: Formulas) -> list[Block]:
                 of = f.name(name)
                 matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
                 what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
-                items.append((f.names.name(t), *what, f", of shape {_shape(t)}"))
+                items.append((f.names.name(t), *what, ", of shape ", *shape_of(t)))
     return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
 
 
@@ -238,17 +283,20 @@ def _result(f: Formulas) -> list[Block]:
         ]
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
-    adjoints = [e for e in d.program.equations if e.name in f.adjoints or e.name in wanted]
-    first = min((e.number for e in adjoints), default=0)
-    backward = [e for e in d.program.equations if e.number >= first and e.name not in forward]
-    made = [e for e in d.program.equations if e.number < first]
+    back = f.adjoints | wanted - forward
+    reached: set[str] = set()  # what is computed from an adjoint is one of the way back
+    for e in d.program.equations:
+        if e.name in back or any(t.name in reached for t in e.tensors()):
+            reached.add(e.name)
+    backward = [e for e in d.program.equations if e.name in reached and e.name not in forward]
+    made = [e for e in d.program.equations if e.name not in reached or e.name in forward]
     out: list[Block] = [Heading(2, "The result")]
     given = {e.name: e for e in d.source.equations}
     if any(e.name not in given or not f.same(e, given[e.name]) for e in made):
         out += [
             Para(("Forward, as it is computed:",)),
             Equations(tuple(f.line(e, aside=False) for e in made)),
-            Para(("Backward:",)),
+            Para(("Backward:" if d.kind in ("backprop", "vjp") else "And then:",)),
         ]
     return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
 
@@ -289,22 +337,48 @@ def _legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
                 "functions apply to each element.",
             )
         )
+    if any(isinstance(n, Flat) for n in nodes) and not flat:
+        items.append(
+            ("Indices in brackets, as (uv), are one index that counts the pairs in order, the last one fastest.",)
+        )
+    if f.names.entries and not flat:
+        items += [_members(f, name, axis, letters) for (name, axis), letters in f.names.entries.items()]
     items.append(_ranges(f))
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
 
 
 def _ranges(f: Formulas) -> Sentence:
     """Over what the letters run."""
-    sizes: dict[str, list[str]] = {}
+    sizes: dict[Expr, list[str]] = {}
     for e in (*f.d.source.equations, *f.d.program.equations):
-        for i in (*e.idx, *e.over, *(b for t in e.terms for b in t.bnd)):
-            letters = sizes.setdefault(str(i.size), [])
-            if i.name.rstrip("'") not in letters:
-                letters.append(i.name.rstrip("'"))
-    if all(letters == [size.lower()] for size, letters in sizes.items()):
+        for i in indices_of(e):
+            name = i.name.rstrip("'")
+            size = next((s for s in sizes if s == i.size or same_size(s, i.size)), i.size)
+            letters = sizes.setdefault(size, [])
+            if (shown := f.names.letters.get((name, i.size), name)) not in letters:
+                letters.append(shown)
+    if all(letters == [str(size).lower()] for size, letters in sizes.items()):
         return ("Indices count from 0, and each runs over the size that its capital letter names.",)
-    runs = "; ".join(f"{', '.join(sorted(letters))} < {size}" for size, letters in sorted(sizes.items()))
-    return (f"Indices count from 0, and a prime marks another index with the same range: {runs}.",)
+    runs: list[Part] = []
+    for size, letters in sorted(sizes.items(), key=lambda p: sorted(p[1])):
+        for letter in sorted(letters):
+            runs += [*([", "] if runs else []), Letter(letter)]
+        runs += [" < ", expression(size)]
+    return ("Indices count from 0, and a prime marks another index with the same range: ", *runs, ".")
+
+
+def _members(f: Formulas, name: str, axis: int, letters: Sequence[str]) -> Sentence:
+    """The letters along an axis of gates, and the index that runs over them."""
+    tensor = f.tensors[name]
+    eq = f.d.source.equation(name)
+    index = Letter(f.names.letters.get((eq.idx[axis].name, eq.idx[axis].size), eq.idx[axis].name)) if eq else "an index"
+    return (
+        "An upright letter below ",
+        f.names.name(tensor),
+        " names a part of it: ",
+        index,
+        f" = {', '.join(f'{n} is {letter}' for n, letter in enumerate(letters))}.",
+    )
 
 
 def _shifted(f: Formulas) -> bool:
@@ -365,7 +439,13 @@ def _evidence(f: Formulas) -> list[Block]:
     for v in steps.values():
         counts[str(v)] = counts.get(str(v), 0) + 1
     rows += [((f"{n} of {len(steps)} steps",), ("step",), (verdict,)) for verdict, n in counts.items()]
-    lost = [f"Step {k}: {v}" for k, v in steps.items() if str(v) != "proved"]
+    told = argument(f.d)
+    rules = {s.id: s for s in f.d.steps}
+    lost = [
+        f"Step {told.number(k)}, {rules[k].rule} of {rules[k].target}: {v}"
+        for k, v in steps.items()
+        if str(v) != "proved"
+    ]
     return [
         *head,
         Para(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 
-from derive.show.formulas.layout import Array, Node, Num, Sum, Words
+from derive.language.tensor import Tensor
+from derive.show.formulas.layout import Array, Node, Num, Sum
 from derive.show.formulas.layout import Fraction as Quotient
 
-from .blocks import Block, Equations, Heading, Line, Mono, Para
+from .blocks import Block, Equations, Heading, Line, Mono, Para, Part, Sentence
 from .example import Example, Nested, NotOnPaper, Place, Value, evaluate, worked_example
 from .formulas import Formulas
 
-SHOWN_VALUES = 24  # entries of a tensor, beyond which only its shape is given
+SHOWN_VALUES = 36  # entries of a tensor, beyond which it is left out
 
 
 def worked(f: Formulas) -> list[Block]:
@@ -23,33 +26,46 @@ def worked(f: Formulas) -> list[Block]:
         return [head, Para((f"There is none on paper for this program: {reason}.",))]
     sizes = ", ".join(f"{s.name} = {n}" for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name))
     rounding = "All numbers are exact." if ex.exact else "Decimals are rounded to three places."
-    lines = [Line(f.names.name(t), _numbers(ex, t.name)) for t in f.given() if t.name in ex.values]
-    forward: list[Line] = []
-    backward: list[Line] = []
+    left_out = [t for t in (*f.given(), *(e.tensor for e in f.d.program)) if t.name in ex.values and _long(ex, t.name)]
     wanted = set() if f.d.kind == "forward" else {t.name for _, v in f.d.results[1:] for t in v.values()}
-    for e in f.d.program.equations:
-        target = backward if e.name in f.adjoints or e.name in wanted or backward else forward
-        target.append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
-    out: list[Block] = [
-        head,
-        Para((f"With {sizes}. {rounding}" if sizes else rounding,)),
-        Equations(tuple(lines)),
-        Para(("Forward, by the numbered equations:",)),
-        Equations(tuple(forward)),
+    result = wanted - {e.name for e in f.d.source.equations}
+    lines = [
+        Line(f.names.name(t), _numbers(ex, t.name)) for t in f.given() if t.name in ex.values and t not in left_out
     ]
-    if backward:
-        out += [Para(("Backward:",)), Equations(tuple(backward))]
-    return out + _difference(f, ex)
+    parts: dict[str, list[Line]] = {"forward": [], "backward": [], "result": []}
+    for e in f.d.program.equations:
+        if e.tensor in left_out:
+            continue
+        back = e.name in f.adjoints or any(t.name in f.adjoints for t in e.tensors())
+        part = "result" if e.name in result else "backward" if back else "forward"
+        parts[part].append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
+    out: list[Block] = [head, Para((f"With {sizes}. {rounding}" if sizes else rounding, *_left_out(f, left_out)))]
+    out += [Equations(tuple(lines))] if lines else []
+    out += [Para(("Forward, by the numbered equations:",)), Equations(tuple(parts["forward"]))]
+    if parts["backward"]:
+        out += [Para(("Backward:",)), Equations(tuple(parts["backward"]))]
+    out += _difference(f, ex)
+    if parts["result"]:
+        out += [Para(("So the result, in numbers:",)), Equations(tuple(parts["result"]), boxed=True)]
+    return out
+
+
+def _left_out(f: Formulas, tensors: Sequence[Tensor]) -> Sentence:
+    """Which tensors are too long to be written out."""
+    if not tensors:
+        return ()
+    named: list[Part] = []
+    for n, t in enumerate(tensors):
+        named += [", " if n < len(tensors) - 1 else " and "] if n else []
+        named.append(f.names.name(t))
+    return (f" Of more than {SHOWN_VALUES} numbers each, and so not written out: ", *named, ".")
+
+
+def _long(ex: Example, name: str) -> bool:
+    return math.prod(ex.shapes[name]) > SHOWN_VALUES
 
 
 def _numbers(ex: Example, name: str) -> Node:
-    shape = ex.shapes[name]
-    count = 1
-    for n in shape:
-        count *= n
-    if count > (SHOWN_VALUES if len(shape) < 3 else SHOWN_VALUES // 2):
-        return Words(f"{' × '.join(map(str, shape))} numbers")
-
     def nested(v: Nested) -> Node:
         return Array(tuple(nested(x) for x in v)) if isinstance(v, tuple) else value_node(v)
 

@@ -68,7 +68,7 @@ def equation_context(eq: Equation, names: Namer) -> Context:
     for t in eq.terms:
         for part in (t.coef, *t.fac, *(s for r in t.rows for s in (r.lhs, r.rhs))):
             bare |= scalar_names(part)
-    return Context(open_scope(eq.idx).reserve(bare), names)
+    return Context(open_scope(eq.idx, names.letters).reserve(bare), names)
 
 
 def terms_layout(terms: Sequence[Term], free: Sequence[Index], ctx: Context) -> Node:

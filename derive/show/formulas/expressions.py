@@ -17,7 +17,7 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
 from derive.language.functions import FUNCTIONS
-from derive.language.index import Index, Size
+from derive.language.index import Index, Size, same_size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
 from derive.language.tensor import Read
@@ -30,10 +30,12 @@ from .layout import (
     Entry,
     Exp,
     Fence,
+    Flat,
     Fraction,
     Inverted,
     Letter,
     Logic,
+    Member,
     Node,
     Num,
     Partial,
@@ -78,7 +80,8 @@ def expression(e: Basic, names: Namer | None = None) -> Node:
     """The layout of an expression that stands alone; its free indices keep their letters."""
     e = sympy.sympify(e, strict=True)
     free = [s for s in e.free_symbols if isinstance(s, Index)]
-    return layout(e, Context(open_scope(free).reserve(scalar_names(e)), names or Namer()))
+    names = names or Namer()
+    return layout(e, Context(open_scope(free, names.letters).reserve(scalar_names(e)), names))
 
 
 def scalar_names(e: Basic) -> set[str]:
@@ -116,7 +119,8 @@ def _unsigned(e: Basic, ctx: Context) -> Node:
     if isinstance(e, sympy.NumberSymbol):
         return Letter({sympy.pi: "pi", sympy.E: "e"}.get(e, str(e)))
     if isinstance(e, Add):
-        return addition(e, ctx)
+        flat = flat_indices(e)
+        return Flat(tuple(ctx.scope.letter(i) for i in flat), addition(e, ctx)) if flat else addition(e, ctx)
     if isinstance(e, Mul):
         return multiplication(e, ctx)
     if isinstance(e, MatrixFunction):
@@ -127,6 +131,27 @@ def _unsigned(e: Basic, ctx: Context) -> Node:
     if isinstance(e, (Boolean, BooleanTrue, BooleanFalse)):
         return condition(e, ctx)
     return _function(e, ctx)
+
+
+def flat_indices(e: Add) -> tuple[Index, ...]:
+    """``(u, v, c)`` where the sum is the place of that tuple in a flat axis, ``(u V + v) C + c``; else nothing."""
+    letters = [s for s in e.free_symbols if isinstance(s, Index)]
+    if len(letters) < 2 or not all(isinstance(s, (Index, Size)) for s in e.free_symbols):
+        return ()
+    expanded = sympy.expand(e)
+    left = {i: expanded.coeff(i) for i in letters}
+    if sympy.expand(expanded - Add(*(c * i for i, c in left.items()))) != 0:
+        return ()
+    stride: Expr = Integer(1)
+    found: list[Index] = []
+    while left:
+        last = next((i for i, c in left.items() if c == stride or same_size(c, stride)), None)
+        if last is None or (found and stride.is_Number):
+            return ()
+        found.insert(0, last)
+        del left[last]
+        stride = sympy.expand(stride * last.size)
+    return tuple(found)
 
 
 def matrix_of(read: Read, over: Sequence[Index], ctx: Context) -> Node:
@@ -174,12 +199,20 @@ def _function(e: Expr, ctx: Context) -> Node:
 
 def read(r: Read, ctx: Context) -> Node:
     """One element of a tensor."""
-    name, idx = ctx.names.name(r.tensor), tuple(layout(sympy.expand(i), ctx) for i in r.idx)
+    name, idx = ctx.names.name(r.tensor), tuple(_place(r, n, ctx) for n in range(len(r.idx)))
     element = Element(name, idx) if idx else name
     if not ctx.names.is_partial(r.tensor):
         return element
     primal = replace(name, mark="")
     return Partial(ctx.names.loss_name(), Element(primal, idx) if idx else primal, element)
+
+
+def _place(r: Read, axis: int, ctx: Context) -> Node:
+    """One index of a read; the element of an axis whose elements have letters is shown by its letter."""
+    i = sympy.expand(r.idx[axis])
+    if i.is_Integer and 0 <= i < len(letters := ctx.names.members(r.tensor, axis)):
+        return Member(int(i), letters[int(i)])
+    return layout(i, ctx)
 
 
 def number(value: Expr) -> Node:

@@ -6,6 +6,7 @@ needs them around a sum in a line of text, and not in LaTeX.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -38,17 +39,34 @@ class Letter(_Node):
 
 
 @dataclass(frozen=True)
+class Member(_Node):
+    """An index that is a number and has a letter: the gate ``f`` of four."""
+
+    number: int
+    letter: str
+
+
+@dataclass(frozen=True)
+class Flat(_Node):
+    """The place of a tuple of indices in an array made flat: ``body`` is the number, ``letters`` what it counts."""
+
+    letters: tuple[Node, ...]
+    body: Node
+
+
+@dataclass(frozen=True)
 class Name(_Node):
     """A tensor's symbol: ``raw`` is its name in the program, the rest says how it is typeset.
 
     ``label`` is what follows the base letter (the 1 of ``W1``); ``mark`` is "bar" or "d" for an adjoint, whose
-    ``base`` is the name of the tensor that it belongs to.
+    ``base`` is the name of the tensor that it belongs to; ``accent`` is "hat" or "tilde".
     """
 
     raw: str
     base: str
     label: str = ""
     mark: str = ""
+    accent: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,6 +260,8 @@ class Words(_Node):
 Node: TypeAlias = (
     Num
     | Letter
+    | Member
+    | Flat
     | Name
     | Element
     | Partial
@@ -265,7 +285,13 @@ Node: TypeAlias = (
     | Array
     | Words
 )
+NODES = _Node  # for isinstance
 Part: TypeAlias = "Node | str | int | None | tuple[Part, ...]"  # what a node is made of
+
+
+def is_one_letter(name: str) -> bool:
+    """Whether an index is set without commas beside others: a letter, perhaps with a number below it."""
+    return bool(re.fullmatch(r"[^\W\d_](_?\d+)?", name))
 
 
 def width(node: Node) -> int:
@@ -275,8 +301,26 @@ def width(node: Node) -> int:
     if isinstance(node, Letter):
         return len(node.name) + node.primes
     if isinstance(node, Name):
-        return len(node.raw)
+        return (len(node.base) if node.base else 1) + len(node.label) // 2 + (node.mark != "")
+    if isinstance(node, Member):
+        return 1
+    if isinstance(node, Flat):
+        return sum(map(width, node.letters))
     return 1 + sum(width(c) for c in children(node))
+
+
+def broken(node: Node, most: int) -> list[Sum] | list[Node]:
+    """A sum that is too wide for a line as several, broken before an operator; anything else as it is."""
+    if not isinstance(node, Sum) or width(node) <= most or len(node.items) < 2:
+        return [node]
+    rows: list[Sum] = []
+    items: list[tuple[int, Node]] = []
+    for sign, item in node.items:
+        if items and sum(width(i) for _, i in items) + width(item) > most:
+            rows.append(Sum(tuple(items)))
+            items = []
+        items.append((sign, item))
+    return [*rows, Sum(tuple(items))]
 
 
 def children(node: Node) -> Iterator[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -43,11 +44,8 @@ def clean(text: str) -> str:
 
 
 def identifier(name: str) -> str:
-    if name.endswith("hat") and len(name) > 3 and is_narrow(name):
-        return f'<mover accent="true">{identifier(name[:-3])}<mo stretchy="false">^</mo></mover>'
     shown = GREEK.get(name, name)
-    italic = len(shown) == 1
-    return f"<mi>{clean(shown)}</mi>" if italic else f'<mi mathvariant="normal">{clean(shown)}</mi>'
+    return f"<mi>{clean(shown)}</mi>" if len(shown) == 1 else f'<mi mathvariant="normal">{clean(shown)}</mi>'
 
 
 def row(*parts: str) -> str:
@@ -77,19 +75,25 @@ def _wrapped(node: L.Node, least: int) -> str:
     return render(node) if node.prec >= least else fence(node)
 
 
-def _name(name: L.Name, below: str = "", extra: str = "") -> str:
+ACCENTS = {"hat": "^", "tilde": "~"}
+
+
+def _base(name: L.Name) -> str:
+    """The symbol without what is raised and lowered beside it."""
     base = identifier(name.base)
+    if name.accent:
+        base = f'<mover accent="true">{base}<mo stretchy="false">{ACCENTS[name.accent]}</mo></mover>'
     if name.mark == "bar":
-        base = (
-            f'<mover accent="true">{base}<mo stretchy="false">¯</mo></mover>'
-            if is_narrow(name.base)
-            else f'<mrow class="bar">{base}</mrow>'
-        )
-    elif name.mark == "d":
-        base = row('<mi mathvariant="normal">d</mi>', base)
-    label = ""
-    if name.label:
-        label = f"<mtext>{clean(f'({name.label})' if name.label.isdigit() else name.label)}</mtext>"
+        return f'<mrow class="bar">{base}</mrow>'  # as wide as the letter: an accent over h would read as Planck's constant
+    if name.mark == "d":
+        return row('<mi mathvariant="normal">d</mi>', "" if is_narrow(name.base) else THIN, base)
+    return base
+
+
+def _name(name: L.Name, below: str = "", extra: str = "") -> str:
+    base = _base(name)
+    words = [f"({w})" if w[:1].isdigit() else w for w in name.label.split()]
+    label = "".join(identifier(w) if w.isalpha() and len(w) == 1 else f"<mtext>{clean(w)}</mtext>" for w in words)
     over = f"<mrow>{label}{extra}</mrow>" if label or extra else ""
     if below and over:
         return f"<msubsup>{base}<mrow>{below}</mrow>{over}</msubsup>"
@@ -99,7 +103,9 @@ def _name(name: L.Name, below: str = "", extra: str = "") -> str:
 
 
 def _subscript(idx: Sequence[L.Node]) -> str:
-    simple = all(isinstance(i, L.Letter) and len(i.name) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx)
+    simple = all(
+        isinstance(i, L.Letter) and L.is_one_letter(i.name) or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
+    )
     glue = '<mspace width="0.06em"/>' if simple else '<mo lspace="0" rspace="0.1em">,</mo>'
     inside = glue.join(render(i) for i in idx)
     return inside.replace(' form="infix">', ' form="infix" lspace="0.08em" rspace="0.08em">')
@@ -136,13 +142,9 @@ def _power(node: L.Power) -> str:
     if isinstance(above := node.exponent, L.Fraction) and isinstance(above.num, L.Num) and isinstance(above.den, L.Num):
         exponent = f"<mn>{above.num.text}/{above.den.text}</mn>"
     if not labelled and isinstance(base, L.Element):
-        return f"<msubsup>{_base_of(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
+        return f"<msubsup>{_base(base.name)}<mrow>{_subscript(base.idx)}</mrow>{exponent}</msubsup>"
     wrap = labelled or isinstance(base, (L.Exp, L.Partial)) or base.prec < L.ATOM
     return f"<msup>{fence(base) if wrap else render(base)}{exponent}</msup>"
-
-
-def _base_of(name: L.Name) -> str:
-    return _name(L.Name(name.raw, name.base, "", name.mark))
 
 
 def _exp(node: L.Exp) -> str:
@@ -226,11 +228,10 @@ def _inverted(body: L.Node) -> str:
 
 
 def _letter(node: L.Letter) -> str:
-    return (
-        identifier(node.name)
-        if not node.primes
-        else f"<msup>{identifier(node.name)}<mo>{'′' * node.primes}</mo></msup>"
-    )
+    """An index or a size; ``o2`` is an o with a 2 below it, and primes stand on the line, where they stay legible."""
+    numbered = re.fullmatch(r"([^\W\d_])_?(\d+)", node.name)
+    base = f"<msub>{identifier(numbered[1])}<mn>{numbered[2]}</mn></msub>" if numbered else identifier(node.name)
+    return row(base, f'<mo class="prime">{"′" * node.primes}</mo>') if node.primes else base
 
 
 def _array(node: L.Array) -> str:
@@ -246,6 +247,8 @@ def _array(node: L.Array) -> str:
 _TABLE: Mapping[type[L.Node], Callable[[Any], str]] = {
     L.Num: _number,
     L.Letter: _letter,
+    L.Member: lambda n: f'<mi mathvariant="normal">{clean(n.letter)}</mi>',
+    L.Flat: lambda n: row(op("(", stretchy="false"), _subscript(n.letters), op(")", stretchy="false")),
     L.Name: _name,
     L.Element: lambda n: _name(n.name, below=_subscript(n.idx)),
     L.Partial: lambda n: f"<mfrac>{row(op('∂'), render(n.of))}{row(op('∂'), render(n.by))}</mfrac>",

@@ -1,12 +1,13 @@
 r"""Which symbol a tensor is shown as.
 
-    W          W            one letter, in italics
-    alpha      Greek        a Greek name is its letter
-    W1, W_out  W with a label, as a superscript, since subscripts are indices: W^{(1)}_{ik}, W^{out}_{ik}
-    lse        upright      several letters
-    dW         the adjoint of W, when the derivation says that it is one: \bar W, dW or \partial L / \partial W
+    W             W               one letter, in italics
+    alpha, xhat   Greek, hat      a Greek name is its letter; a name that ends in hat wears one
+    W1, W_out     label           a superscript, since subscripts are indices: W^{(1)}_{ik}, W^{out}_{ik}
+    lse           upright         several letters
+    dW            adjoint         of W, when the derivation says so: dW, \overline W or \partial L / \partial W
 
-The text renderer always writes the name as it is in the program.
+The symbols of a whole document, in which no two tensors may look alike, are chosen by
+:mod:`derive.show.formulas.symbols`.  The text renderer always writes the name as it is in the program.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from sympy import Expr
 
 from derive.language.tensor import Tensor
 
@@ -55,7 +58,7 @@ GREEK = {
     "Psi": "Ψ",
     "Omega": "Ω",
 }
-ADJOINT_STYLES = ("bar", "partial", "d")
+ADJOINT_STYLES = ("d", "bar", "partial")
 
 
 def plain(text: str) -> str:
@@ -64,9 +67,8 @@ def plain(text: str) -> str:
 
 
 def is_narrow(name: str) -> bool:
-    """Whether a name is shown as one letter, perhaps with a hat."""
-    bare = name.removesuffix("hat") if len(name) > 3 else name
-    return len(bare) == 1 or bare in GREEK
+    """Whether a name is shown as one letter."""
+    return len(name) == 1 or name in GREEK
 
 
 def split_label(name: str) -> tuple[str, str]:
@@ -81,35 +83,74 @@ def split_label(name: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class Symbol:
+    """A letter or a word, what is raised beside it, and the accent that it wears ("hat", "tilde" or "")."""
+
+    base: str
+    label: str = ""
+    accent: str = ""
+
+
+def symbol(name: str) -> Symbol:
+    """The symbol of a tensor seen on its own."""
+    base, label = split_label(name)
+    if label == "hat" or base.endswith("hat") and is_narrow(base[:-3]):
+        return Symbol(base.removesuffix("hat"), "" if label == "hat" else label, "hat")
+    return Symbol(base, label)
+
+
+@dataclass(frozen=True)
 class Namer:
-    """How the tensors of one derivation are shown: ``adjoints`` maps an adjoint's name to what it is the adjoint of."""
+    """How the tensors of one derivation are shown.
+
+    Attributes
+    ----------
+    adjoints : mapping of str to str
+        Of what each adjoint is the adjoint.
+    style : {"d", "bar", "partial"}
+    loss : str
+    symbols : mapping of str to Symbol
+        Those chosen for a document; other tensors are shown by their names.
+    letters : mapping of (str, size) to str
+        Indices that are shown by another letter, because theirs runs over another size elsewhere in the document.
+    entries : mapping of (str, int) to tuple of str
+        The letters of the elements along an axis of a tensor, such as the gates of an LSTM.
+    """
 
     adjoints: Mapping[str, str] = field(default_factory=dict)
-    style: str = "bar"
+    style: str = "d"
     loss: str = "L"
-    made: frozenset[str] = frozenset()  # names that the engine chose
+    symbols: Mapping[str, Symbol] = field(default_factory=dict)
+    letters: Mapping[tuple[str, Expr], str] = field(default_factory=dict)
+    entries: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def name(self, tensor: Tensor) -> Name:
         """The symbol of a tensor."""
-        raw, made = tensor.name, tensor.definition is None and tensor.role == "computed"
+        raw = tensor.name
         primal = self.adjoints.get(raw)
         if primal is not None:
-            return Name(raw, *self._parts(primal, primal in self.made), mark=self.style)
-        head, _, tail = raw.partition("_")
-        if made and head in self.adjoints and self.style != "partial":  # drs_sum, a sum inside the adjoint of rs
-            return Name(raw, self.adjoints[head], tail.replace("_", " "), mark=self.style)
-        if made and re.fullmatch(r"d[^\W\d_]\d*", raw):  # an adjoint seen on its own
-            return Name(raw, *split_label(raw[1:]), mark="d")
-        return Name(raw, *self._parts(raw, made))
+            return self._named(raw, self._symbol(primal), self.style)
+        if raw not in self.symbols and tensor.definition is None and tensor.role == "computed":
+            if re.fullmatch(r"d[^\W\d_]\d*", raw):  # an adjoint seen on its own
+                return self._named(raw, symbol(raw[1:]), "d")
+            head, _, tail = raw.partition("_")
+            if tail and head.isalnum():  # a name that the engine made: all that follows is a label
+                return Name(raw, head, tail.replace("_", " "))
+        return self._named(raw, self._symbol(raw))
+
+    def _symbol(self, name: str) -> Symbol:
+        return self.symbols.get(name) or symbol(name)
 
     @staticmethod
-    def _parts(name: str, made: bool) -> tuple[str, str]:
-        """Base and label; in names that the engine made, such as ``lse_max``, all that follows is a label."""
-        head, _, tail = name.partition("_")
-        return (head, tail.replace("_", " ")) if made and tail and head.isalnum() else split_label(name)
+    def _named(raw: str, s: Symbol, mark: str = "") -> Name:
+        return Name(raw, s.base, s.label, mark, s.accent)
 
     def is_partial(self, tensor: Tensor) -> bool:
         return self.style == "partial" and tensor.name in self.adjoints
 
     def loss_name(self) -> Name:
-        return Name(self.loss, *split_label(self.loss))
+        return self._named(self.loss, self._symbol(self.loss))
+
+    def members(self, tensor: Tensor, axis: int) -> tuple[str, ...]:
+        """The letters of the elements along an axis, where they have some."""
+        return self.entries.get((self.adjoints.get(tensor.name, tensor.name), axis), ())

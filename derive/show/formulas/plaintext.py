@@ -124,6 +124,8 @@ def _array(node: L.Array, tight: bool) -> str:
 _TABLE: Mapping[type[L.Node], Callable[[Any, bool], str]] = {
     L.Num: lambda n, tight: "oo" if n.text == "infinity" else n.text,
     L.Letter: lambda n, tight: name_text(n.name) + "'" * n.primes,
+    L.Member: lambda n, tight: str(n.number),
+    L.Flat: lambda n, tight: render(n.body, tight),
     L.Name: lambda n, tight: name_text(n.raw),
     L.Element: lambda n, tight: f"{name_text(n.name.raw)}[{','.join(render(i, True) for i in n.idx)}]",
     L.Partial: lambda n, tight: render(n.raw, tight),

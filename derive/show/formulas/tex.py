@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,20 +77,30 @@ def _character(c: str) -> str:
     return ESCAPES.get(c, c) if ord(c) < 256 else f"U+{ord(c):04X}"
 
 
+LETTERS = {"ℓ": r"\ell", "ℒ": r"\mathcal{L}"}
+ACCENTS = {"hat": (r"\hat", r"\widehat"), "tilde": (r"\tilde", r"\widetilde")}
+
+
 def word(name: str) -> str:
-    """A name in math mode: a letter, a Greek letter, a letter with a hat (``xhat``), or upright text."""
-    if name.endswith("hat") and (len(name) == 4 or name[:-3] in GREEK):
-        return rf"\hat{{{word(name[:-3])}}}"
+    """A name in math mode: a letter, a Greek letter, a letter with a number below it (``o2``), or upright text."""
     if name in GREEK:
         return "\\" + name
     for latin, greek in GREEK.items():
         if name == greek:
             return "\\" + latin
+    if name in LETTERS:
+        return LETTERS[name]
     if len(name) == 1 and name.isascii() and name.isalpha():
         return name
     if name.isascii() and name.replace("_", "").isalnum():
         return rf"\mathrm{{{escape(name)}}}"
     return rf"\text{{{escape(name)}}}"
+
+
+def letter(name: str) -> str:
+    """An index or a size: ``o2`` is an o with a 2 below it."""
+    numbered = re.fullmatch(r"([^\W\d_])_?(\d+)", name)
+    return f"{word(numbered[1])}_{{{numbered[2]}}}" if numbered else word(name)
 
 
 def render(node: L.Node, tight: bool = False) -> str:
@@ -111,18 +122,25 @@ def _wrapped(node: L.Node, least: int, tight: bool = False) -> str:
 def name_latex(name: L.Name, extra: str = "", below: str = "") -> str:
     """A tensor's symbol with everything that stands above and below it."""
     base = word(name.base)
+    if name.accent:
+        base = rf"{ACCENTS[name.accent][not is_narrow(name.base)]}{{{base}}}"
     if name.mark == "bar":
-        base = rf"\bar{{{base}}}" if is_narrow(name.base) else rf"\overline{{{base}}}"
+        base = rf"\overline{{{base}}}"  # as wide as the letter: \bar h would read as Planck's constant
     elif name.mark == "d":
-        base = rf"\mathrm{{d}}{base}" if base.startswith("\\") or len(base) == 1 else rf"\mathrm{{d}}\,{base}"
-    label = name.label and (f"({name.label})" if name.label.isdigit() else word(name.label))
+        base = rf"\mathrm{{d}}{'' if is_narrow(name.base) else chr(92) + ','}{base}"
+    label = _label(name.label)
     over = label + extra
     return base + (f"_{{{below}}}" if below else "") + (f"^{{{over}}}" if over else "")
 
 
+def _label(label: str) -> str:
+    """``(1)``, ``(1b)`` for the parts of a layer, ``K(1)``, or a word."""
+    return "".join(f"({w})" if w[:1].isdigit() else word(w) for w in label.split())
+
+
 def _subscript(idx: Sequence[L.Node]) -> str:
     simple = all(
-        isinstance(i, L.Letter) and len(word(i.name)) == 1 or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
+        isinstance(i, L.Letter) and L.is_one_letter(i.name) or isinstance(i, L.Num) and len(i.text) == 1 for i in idx
     )
     return ("" if simple else ",").join(render(i, True) for i in idx)
 
@@ -254,7 +272,9 @@ def _array(node: L.Array, tight: bool) -> str:
 # a drawing takes the class that it stands beside
 _TABLE: Mapping[type[L.Node], Callable[[Any, bool], str]] = {
     L.Num: _number,
-    L.Letter: lambda n, tight: word(n.name) + "'" * n.primes,
+    L.Letter: lambda n, tight: letter(n.name) + "'" * n.primes,
+    L.Member: lambda n, tight: rf"\mathrm{{{n.letter}}}",
+    L.Flat: lambda n, tight: "(" + _subscript(n.letters) + ")",
     L.Name: lambda n, tight: name_latex(n),
     L.Element: lambda n, tight: name_latex(n.name, below=_subscript(n.idx)),
     L.Partial: lambda n, tight: rf"\frac{{\partial {render(n.of)}}}{{\partial {render(n.by)}}}",

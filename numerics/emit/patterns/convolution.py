@@ -104,8 +104,8 @@ def _function(w: Windows, how: str) -> tuple[str, dict[str, Code]]:
         return "convolution_by_rows", {}
     if w.computes != "kernel":
         return {"output": "convolution", "image": "input_gradient"}[w.computes], {}
-    if how == "conv":
-        return "kernel_convolution", {}
+    if how in ("conv", "blocks"):
+        return {"conv": "kernel_convolution", "blocks": "kernel_gradient_by_blocks"}[how], {}
     loop = len(w.axes) if how == "taps" else min(1, len(w.axes) - 1)
     return "kernel_gradient", {"loop": number_of(loop)} if loop != 1 else {}
 

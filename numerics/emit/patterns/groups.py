@@ -175,7 +175,8 @@ def pointwise_sum(scope: Scope, plans: list[Plan], order: Order, together: Toget
     """``2*h - 2*y`` as ``2 * (h - y)``: a coefficient that all share is written once."""
     shared = plans[0].coef if len(plans) > 1 and len({abs(p.coef) for p in plans}) == 1 else Integer(1)
     shared = abs(shared) if shared.is_Rational else Integer(1)
-    pairs: list[Addend] = [signed(p.coef / shared, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
+    each = [signed(p.coef / shared, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
+    pairs = pointwise.rounded(scope, each, order)
     if shared == 1:
         return pairs
     return [(1, pointwise.plain_product(scope, [shared], order, first=pointwise.add(scope, pairs, order)))]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from sympy import Expr
+from sympy import Expr, Integer, Mul
 
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read
@@ -43,6 +43,91 @@ def reuse_sums(program: Program) -> Reused:
             made[e.name] = replace(e, terms=terms)
             choices.append(("sum-reused", e.number, "a factor that the sum does not vary leaves a sum that is there"))
     return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
+
+
+def exchange_sums(program: Program, known: Callable[[Expr], Expr]) -> Reused:
+    """Inner products along an axis that another equation has summed over: the order of two sums is exchanged.
+
+        o[t,k] = sum_q a[t,q] v[q,k]     da[t,q] = sum_k do[t,k] v[q,k]
+        s[t]   = sum_q a[t,q] da[t,q]    is written as sum_k do[t,k] o[t,k]: neither a nor da is read again
+
+    Where the sizes are known, only if what is summed is not more; ``known`` is a size as far as it is.
+    """
+    by_name, order = {e.name: e for e in program.equations}, _Order(program)
+    sums = Sums(e for e in program.equations if is_plain_sum(e) and e.name not in order.recurrent)
+    made, choices = dict(by_name), []
+    for e in program.equations:
+        if e.reduce:
+            continue
+        terms = tuple(_exchanged(t, e, sums, by_name, order, made, known) for t in e.terms)
+        if terms != e.terms:
+            made[e.name] = replace(e, terms=terms)
+            choices.append(("sums-exchanged", e.number, "the sum over the longer axis is one that is there"))
+    return Reused(replace(program, equations=tuple(made.values())), tuple(choices))
+
+
+def _exchanged(
+    t: Term,
+    e: Equation,
+    sums: Sums,
+    by_name: dict[str, Equation],
+    order: _Order,
+    made: dict[str, Equation],
+    known: Callable[[Expr], Expr],
+) -> Term:
+    """An inner product by the sum over its own letters that another equation is, if there is one and ``e`` may read it.
+
+    An inner product reads each factor along all its letters; a matrix product is cheaper than its letters say, and stays.
+    """
+    every = {*e.idx, *t.bnd}
+    if not t.bnd or t.rows or len(t.fac) < 2 or any(labels_of(f) != every for f in t.fac):
+        return t
+    for g in t.fac:
+        opened = _plain_sum(g, by_name)
+        if opened is None:
+            continue
+        rest = list(t.fac)
+        rest.remove(g)
+        inside = [f for f in (*rest, *opened.fac) if labels_of(f) & set(t.bnd)]
+        outside = [f for f in opened.fac if not labels_of(f) & set(t.bnd)]
+        longer, shorter = (known(Mul(*(i.size for i in many))) for many in (t.bnd, opened.bnd))
+        if not outside or (longer.is_Integer and shorter.is_Integer and shorter > longer):
+            continue
+        for f, change in _alike(inside, t.bnd, opened.bnd, sums):
+            found = matching_sum(Term(t.coef, tuple(i.xreplace(change) for i in inside), t.bnd), f)
+            if found is None or f.name == e.name or not order.put_before(f.name, e.name, made):
+                continue
+            back = {new: old for old, new in change.items()}
+            return Term(t.coef * opened.coef, (*outside, *(h.xreplace(back) for h in found.fac)), opened.bnd)
+    return t
+
+
+def _alike(
+    inside: list[Expr], bnd: tuple[Index, ...], letters: tuple[Index, ...], sums: Sums
+) -> Iterator[tuple[Equation, dict[Index, Index]]]:
+    """Sums over ``bnd`` that read what is inside, and which of their letters stand for which of ``letters``."""
+    own = {i for f in inside for i in labels_of(f)} - {*bnd, *letters}
+    for _, f in sums.like(Term(Integer(1), tuple(inside), bnd)):
+        others = [i for i in f.idx if i not in own]
+        if len(others) == len(letters):
+            for names in itertools.permutations(others):
+                if all(same_size(i.size, j.size) for i, j in zip(letters, names, strict=True)):
+                    yield f, dict(zip(letters, names, strict=True))
+
+
+def _plain_sum(g: Expr, by_name: dict[str, Equation]) -> Term | None:
+    """The plain sum of products that a read is, in the read's letters."""
+    e = by_name.get(g.tensor.name) if isinstance(g, Read) else None
+    if e is None or not is_plain_product_sum(e) or not all(isinstance(i, Index) for i in g.idx):
+        return None
+    if len(set(g.idx)) < len(g.idx) or set(e.terms[0].bnd) & set(g.idx):
+        return None
+    return e.terms[0].xreplace({i: j for i, j in zip(e.idx, g.idx, strict=True) if i != j})
+
+
+def is_plain_product_sum(e: Equation) -> bool:
+    """Whether an equation is one sum of products without conditions, whatever stands before it."""
+    return not e.reduce and len(e.terms) == 1 and bool(e.terms[0].bnd) and not e.terms[0].rows
 
 
 def _reused(
@@ -116,6 +201,11 @@ class _Order:
         self.groups[start : end + 1] = moved
         self.place.update((member, start + n) for n, group in enumerate(moved) for member in group)
         return True
+
+
+def recurrent(program: Program) -> set[str]:
+    """The names of the equations that are steps of a recurrence."""
+    return _Order(program).recurrent
 
 
 def is_plain_sum(e: Equation) -> bool:

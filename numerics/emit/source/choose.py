@@ -19,7 +19,7 @@ from .scope import Scope
 
 ACCEPTED = {
     "convolution": ("conv", "rows", "patches", "windows"),
-    "kernel-gradient": ("rows", "taps", "patches", "conv", "windows"),
+    "kernel-gradient": ("blocks", "rows", "taps", "patches", "conv", "windows"),
     "input-gradient": ("conv", "windows"),
     "depthwise": ("shifts", "windows"),
     "groups": ("split", "windows"),
@@ -33,6 +33,7 @@ ACCEPTED = {
     "running-sum": ("cumsum", "mask"),
     "running-product": ("cumprod", "scan"),
     "products": ("stacked", "plain"),
+    "argmax": ("first", "plain"),
     "matrix-vector": ("product", "plain"),
 }
 Rule = Callable[
@@ -81,9 +82,14 @@ def choose(scope: Scope, pattern: str, ins: Iterable[Index] = (), along: Sequenc
     return name
 
 
+OWN = "XLA's own convolution, which the outermost jit keeps by kern.compiler_options"
+
+
 def _convolution(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend == "cpu" and ins.is_Integer and ins <= FEW:
         return "patches", f"{ins} input channel{'s' if ins > 1 else ''}: the window's patches are one matrix product"
+    if scope.own_convolutions:
+        return "conv", OWN
     if scope.backend == "cpu" and rows.is_Integer and rows <= SMALL:
         return (
             "rows",
@@ -97,13 +103,25 @@ def _kernel_gradient(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
         return "conv", f"the backend's convolution is best on {scope.backend}"
     if ins.is_Integer and ins <= FEW:
         return "patches", "the same patches as forward, in one matrix product"
-    return "rows", "one matrix product for each row of taps; XLA's own convolution over the batch is slow on a CPU"
+    if scope.own_convolutions:
+        return "conv", OWN
+    if rows.is_Integer and rows <= SMALL:
+        return "rows", "one matrix product for each row of taps; a convolution over the batch is slow on a CPU"
+    return "blocks", "products of the patches of 8 images, added up; a convolution over the batch is slow on a CPU"
 
 
 def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
     return lambda scope, ins, rows: (
         (name, reason) if scope.backend == "cpu" else (otherwise, f"one plain operation is best on {scope.backend}")
     )
+
+
+def _total(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
+    if scope.backend != "cpu":
+        return "plain", f"one plain operation is best on {scope.backend}"
+    if scope.own_convolutions and "convolution" in scope.helpers and "depthwise" not in scope.helpers:
+        return "plain", "what a convolution leaves is read once and its product with another is not written out"
+    return "products", "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included"
 
 
 def _row_sums(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
@@ -123,16 +141,13 @@ _RULES: dict[str, Rule] = {
     "depthwise": lambda scope, ins, rows: ("shifts", "no sum over channels: shifted multiply-adds"),
     "groups": lambda scope, ins, rows: ("split", "one dense convolution for each group"),
     "pool": lambda scope, ins, rows: ("index", "which tap was first is kept as int8; no window is written out"),
-    "total": _on_cpu(
-        "products",
-        "plain",
-        "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included",
-    ),
+    "total": _total,
     "gram": _on_cpu("strips", "plain", "symmetric: strips of columns meet what stands to their right"),
     "class-pairs": _on_cpu("pairs", "plain", "symmetric in the classes: each pair is computed once"),
     "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),
     "running-product": lambda scope, ins, rows: ("cumprod", "a recurrence that multiplies, as one operation"),
     "matrix-vector": lambda scope, ins, rows: ("plain", ""),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
+    "argmax": _on_cpu("first", "plain", "the first place of the maximum that is there already: XLA's argmax is serial"),
     "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),
 }

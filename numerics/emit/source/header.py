@@ -29,7 +29,7 @@ def header(d: Derivation, title: str, scope: Scope, verified: str | None) -> str
     """The module's docstring: every equation with its number, what it was derived from, and what was chosen."""
     what = TITLES.get(d.kind, "Loss and gradients")
     source = "its definitions" if d.kind == "forward" else "its derivation"
-    lines = [f"{comment(what)} of {comment(title)}, generated from {source}.", "", *_equations(d)]
+    lines = [f"{comment(what)} of {comment(title)}, generated from {source}, for {scope.backend}.", "", *_equations(d)]
     facts = "; ".join(dict.fromkeys(f.text if hasattr(f, "text") else str(f) for f in d.facts)) or "none"
     kinks = "; ".join(dict.fromkeys(map(str, d.kinks))) or "none"
     lines += _paragraph(f"Facts used: {facts}.") + _paragraph(f"Kinks: {kinks}.")

@@ -54,8 +54,9 @@ class Scope:
         The functions of :mod:`.library` that the module needs.
     records : dict
         What a pattern knows of the whole program (its pools, its affine forms, ...), by the class of the record.
-    patterns, backend
-        What the user forces, and where the program is to run; see :mod:`.choose`.
+    patterns, backend, own_convolutions
+        What the user forces, where the program is to run, and whether convolutions are XLA's own there; see
+        :mod:`.choose`.
     assumed
         Expressions known to be >= 0 where the next line is written.
     """
@@ -80,6 +81,7 @@ class Scope:
         self.helpers: list[str] = outer.helpers if outer else []
         self.patterns: dict[str, str] = outer.patterns if outer else {}
         self.backend: str = outer.backend if outer else "cpu"
+        self.own_convolutions: bool = outer.own_convolutions if outer else False
         self.singular: frozenset[str] = outer.singular if outer else frozenset()
         self.records: dict[type, Any] = outer.records if outer else {}
         self.assumed: frozenset[Expr] = outer.assumed if outer else frozenset()

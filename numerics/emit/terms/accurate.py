@@ -42,10 +42,16 @@ def cancelling(e: Add) -> tuple[Expr, str, Expr, list[Expr]] | None:
     for a in e.args:
         coef, f = a.as_coeff_Mul()
         for kind, ratio, name, sign, factor in _RULES:
-            if isinstance(f, kind) and constant == ratio * coef:
+            if isinstance(f, kind) and constant == ratio * coef and not _apart(name, sign, f.args[0]):
                 rest = [b for b in e.args if b not in (a, constant)]
                 return coef * factor, name, sign * f.args[0], rest
     return None
+
+
+def _apart(name: str, sign: int, u: Expr) -> bool:
+    """Whether the argument has a sign with which nothing cancels: ``2 - erfc(|u|)`` is at least 1."""
+    safe = {"erfc": -sign * u, "sigmoid": sign * u}.get(name)
+    return safe is not None and safe.is_nonnegative is True
 
 
 def one_plus(e: Expr) -> Expr | None:

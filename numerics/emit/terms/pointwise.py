@@ -44,7 +44,9 @@ from .arithmetic import (
 )
 from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
+from .shared import Shared
 
+SHORT = 10**6  # the largest whole number that is written under a root
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 Factors = Sequence[Expr]
 Addend = tuple[int, Factors | Val]  # a sign, and what it stands before
@@ -76,6 +78,9 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
     name = type(e).__name__
     if name == "log" and (u := accurate.one_plus(e.args[0])) is not None:
         return call(scope, "log1p", [expr(scope, u, order)], order)
+    if name == "exp" and (shared := scope.record(Shared)) and (u := shared.root(e.args[0])) is not None:
+        squared = elementwise(as_float(scope, expr(scope, u, order)), square, "float")
+        return call(scope, "exp", [negate(squared)], order)
     if name in FUNCTIONS:
         return call(scope, name, [expr(scope, a, order) for a in e.args], order)
     raise UnsupportedError(
@@ -128,7 +133,10 @@ def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
     found = accurate.cancelling(e)
     if found is None:
-        return add(scope, addends(e), order)
+        shared = scope.record(Shared)
+        if shared is not None and (h := shared.conjugates(e)) is not None:
+            return _conjugates(scope, h, order)
+        return add(scope, rounded(scope, addends(e), order), order)
     coef, name, argument, rest = found
     minus = coef.could_extract_minus_sign()
     v = call(scope, name, [expr(scope, argument, order)], order)
@@ -136,12 +144,40 @@ def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     return add(scope, [*(_signed(a) for a in rest), (-1 if minus else 1, v)], order)
 
 
-def addends(e: Expr) -> list[Addend]:
+def _conjugates(scope: Scope, h: Expr, order: Order) -> Val:
+    """``(1 - h) * (1 + h)``"""
+    return elementwise(
+        expr(scope, h, order),
+        lambda node: Binary(Binary(number_of(1), "-", node), "*", Binary(number_of(1), "+", node)),
+        "float",
+    )
+
+
+def rounded(scope: Scope, pairs: Sequence[tuple[int, Factors]], order: Order) -> list[Addend]:
+    """Addends; ``a (1 - sigmoid(u))`` beside a number is that: the sum has no use for the digits of ``sigmoid(-u)``."""
+    if not any(all(f.is_number for f in factors) for _, factors in pairs):
+        return list(pairs)
+    return [(sign, _with_conjugate(scope, factors, order) or factors) for sign, factors in pairs]
+
+
+def _with_conjugate(scope: Scope, factors: Factors, order: Order) -> Val | None:
+    """The product with a factor ``1 - sigmoid(u)`` as it stands; None where there is none, or a mask."""
+    if any(isinstance(f, Piecewise | Iverson) for f in factors):
+        return None
+    for f in factors:
+        found = accurate.cancelling(f) if isinstance(f, Add) else None
+        if found is not None and found[1] == "sigmoid" and not found[3]:
+            rest = [g for g in factors if g is not f]
+            return plain_product(scope, rest, order, first=add(scope, addends(f), order))
+    return None
+
+
+def addends(e: Expr) -> list[tuple[int, Factors]]:
     """The ``(sign, factors)`` pairs of an expression, longer indices first."""
     return [_signed(a) for a in Add.make_args(e)]
 
 
-def _signed(e: Expr) -> Addend:
+def _signed(e: Expr) -> tuple[int, Factors]:
     """``(sign, factors)`` of an addend."""
     coef = e.as_coeff_Mul()[0]
     return (-1, Mul.make_args(-e)) if coef.is_negative else (1, Mul.make_args(e))
@@ -267,6 +303,8 @@ def _root(c: Expr) -> tuple[Expr, Expr] | None:
         return None
     squared = c**2
     top, bottom = sympy.fraction(squared)
+    if any(abs(n.p * n.q) > SHORT for n in squared.atoms(Rational)):  # of decimals: their squares are no simpler
+        return None
     if not (squared.is_Rational or all(a.is_Rational or a in (sympy.pi, sympy.E) for a in Mul.make_args(top * bottom))):
         return None
     return _square_root(top), _square_root(bottom)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from .table import NotCovered, aten
+from .reductions import norm
+from .table import aten
 
 Array = Any
 NONE, MEAN, SUM = 0, 1, 2  # torch's numbers for reduction=
@@ -167,9 +169,10 @@ def kl_div(input: Array, target: Array, reduction: int = MEAN, *, log_target: bo
 
 @aten("poisson_nll_loss")
 def poisson_nll(input: Array, target: Array, log_input: bool, full: bool, eps: float, reduction: int) -> Array:
-    if full:
-        raise NotCovered("full=True, which adds Stirling's approximation; accepted: full=False")
     losses = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
+    if full:  # Stirling's approximation of log(target!)
+        stirling = target * jnp.log(target) - target + jnp.log(2 * math.pi * target) / 2
+        losses = losses + jnp.where(target > 1, stirling, 0.0)
     return reduced(losses, reduction)
 
 
@@ -200,9 +203,7 @@ def cosine_embedding(x1: Array, x2: Array, target: Array, margin: float = 0.0, r
 
 
 def _distance(a: Array, b: Array, p: float, eps: float) -> Array:
-    if p != 2:
-        raise NotCovered(f"a distance of order p={p:g}; accepted: p=2")
-    return jnp.sqrt(jnp.sum((a - b + eps) ** 2, axis=-1))
+    return norm(a - b + eps, p, -1)
 
 
 @aten("pairwise_distance")
@@ -232,9 +233,23 @@ def triplet_margin(
 def multi_margin(
     input: Array, target: Array, p: float = 1, margin: float = 1, weight: Array | None = None, reduction: int = MEAN
 ) -> Array:
-    if weight is not None or input.ndim != 2:
-        raise NotCovered("weights, or an input without a batch; accepted: input of shape (N, C) without weight")
-    hit = of_class(input, target)[:, None]
-    others = target[:, None] != jnp.arange(input.shape[1])
-    losses = jnp.sum(jnp.where(others, jax.nn.relu(margin - hit + input) ** int(p), 0.0), axis=1) / input.shape[1]
+    hit = of_class(input, target)[..., None]
+    others = target[..., None] != jnp.arange(input.shape[-1])
+    each = jax.nn.relu(margin - hit + input) ** int(p)
+    if weight is not None:
+        each = weight[target][..., None] * each
+    return reduced(jnp.sum(jnp.where(others, each, 0.0), axis=-1) / input.shape[-1], reduction)
+
+
+@aten("multilabel_margin_loss")
+def multilabel_margin(input: Array, target: Array, reduction: int = MEAN) -> Array:
+    """The classes of a row are those before its first -1."""
+    classes = jnp.arange(input.shape[-1])
+    ended = (target[..., None, :] < 0) & (classes <= classes[:, None])  # over places, then those up to them
+    named = ~jnp.any(ended, axis=-1)
+    is_hit = (target[..., None] == classes) & named[..., None]  # over places, then classes
+    hit = jnp.sum(jnp.where(is_hit, input[..., None, :], 0.0), axis=-1)
+    other = ~jnp.any(is_hit, axis=-2)
+    each = jax.nn.relu(1 - (hit[..., None] - input[..., None, :]))
+    losses = jnp.sum(jnp.where(named[..., None] & other[..., None, :], each, 0.0), axis=(-2, -1)) / input.shape[-1]
     return reduced(losses, reduction)

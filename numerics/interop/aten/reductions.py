@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,12 @@ def norm(x: Array, ord: float | None = 2, dim: Any = None, keepdim: bool = False
         return jnp.sqrt(jnp.sum(x**2, axis=axes(dim), keepdims=keepdim))
     if ord == 1:
         return jnp.sum(jnp.abs(x), axis=axes(dim), keepdims=keepdim)
-    raise NotCovered(f"a norm of order {ord:g}; accepted: 1 and 2")
+    if ord == math.inf:
+        return jnp.max(jnp.abs(x), axis=axes(dim), keepdims=keepdim)
+    if ord <= 0:
+        raise NotCovered(f"a norm of order {ord:g}; accepted: orders above 0, and inf")
+    power = int(ord) if ord == int(ord) else ord
+    return jnp.sum(jnp.abs(x) ** power, axis=axes(dim), keepdims=keepdim) ** (1 / ord)
 
 
 @aten("cumsum")

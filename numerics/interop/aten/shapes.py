@@ -94,19 +94,6 @@ def repeat_interleave(x: Array, repeats: int, dim: int | None = None, *, output_
     return wide.reshape(*x.shape[:dim], x.shape[dim] * repeats, *x.shape[dim + 1 :])
 
 
-@aten("upsample_nearest1d.vec", "upsample_nearest2d.vec", "upsample_nearest3d.vec")
-def upsample_nearest(x: Array, output_size: Sequence[int] | None, scale_factors: Sequence[float] | None) -> Array:
-    n = x.ndim - 2
-    if scale_factors is None:
-        assert output_size is not None
-        scale_factors = [new / old for new, old in zip(output_size, x.shape[2:], strict=True)]
-    if any(s != int(s) for s in scale_factors):
-        raise NotCovered(f"a scale of {scale_factors}; accepted: whole numbers")
-    for axis, s in enumerate(scale_factors, x.ndim - n):
-        x = repeat_interleave(x, int(s), axis)
-    return x
-
-
 @aten("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     return jnp.concatenate(tensors, axis=dim)
@@ -177,25 +164,6 @@ def gather(x: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Ar
     return jnp.take_along_axis(x, index, axis=dim)
 
 
-@aten("embedding")
-def embedding(
-    weight: Array, indices: Array, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
-) -> Array:
-    if scale_grad_by_freq:
-        raise NotCovered("scale_grad_by_freq, whose gradient is not that of what is computed; accepted: False")
-    if padding_idx >= 0:  # torch gives that row no gradient
-        rows = jnp.arange(weight.shape[0])[:, None]
-        weight = jnp.where(rows == padding_idx, jax.lax.stop_gradient(weight), weight)
-    return weight[indices]
-
-
-@aten("one_hot")
-def one_hot(x: Array, num_classes: int = -1) -> Array:
-    if num_classes < 0:
-        raise NotCovered("the number of classes depends on values; accepted: num_classes=K")
-    return jax.nn.one_hot(x, num_classes, dtype=x.dtype)
-
-
 @aten("tril")
 def tril(x: Array, diagonal: int = 0) -> Array:
     return jnp.tril(x, diagonal)
@@ -213,14 +181,6 @@ def diagonal(x: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
     n = jnp.arange(x.shape[dim1])
     moved = jnp.moveaxis(x, (dim1, dim2), (-2, -1))
     return moved[..., n, n]
-
-
-@aten("pad", "constant_pad_nd")
-def pad(x: Array, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Array:
-    if mode != "constant":
-        raise NotCovered(f"padding of mode {mode!r}; accepted: 'constant'")
-    widths = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
-    return jnp.pad(x, widths, constant_values=value or 0)
 
 
 # -- made of nothing ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,27 @@ REASONS = {
     "sort": "an order has no formula in index notation; accepted: max, argmax",
     "topk": "an order has no formula in index notation; accepted: max, argmax",
     "kthvalue": "an order has no formula in index notation; accepted: max, argmax",
+    "argsort": "an order has no formula in index notation; accepted: max, argmax",
+    "median": "an order has no formula in index notation; accepted: max, argmax, mean",
+    **dict.fromkeys(
+        ("linalg_eigh", "linalg_eigvalsh", "linalg_eig", "linalg_svd", "linalg_qr", "svd"),
+        "eigenvalues have no formula in index notation; accepted: inv, solve, slogdet",
+    ),
+    **dict.fromkeys(
+        ("view_as_complex", "view_as_real", "complex", "polar", "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "stft"),
+        "complex numbers are not in the language; accepted: real and imaginary parts as tensors of their own",
+    ),
+    **dict.fromkeys(
+        ("_unique2", "unique_dim", "unique_consecutive"),
+        "the shape of its result depends on values; accepted: where(mask, a, b)",
+    ),
+    **dict.fromkeys(
+        ("max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d"),
+        "places of maxima are read, or windows drawn; accepted: max_pool, adaptive pools, conv_transpose",
+    ),
+    **dict.fromkeys(
+        ("_ctc_loss", "ctc_loss"), "a sum over alignments of lengths that are data; accepted: cross_entropy by position"
+    ),
     "nonzero": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "masked_select": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "item": "a number read out of a tensor decides what is computed; accepted: tensors throughout",

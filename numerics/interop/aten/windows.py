@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .losses import over_axis
-from .table import NotCovered, aten
+from .table import aten
 
 Array = Any
 
@@ -98,16 +98,17 @@ for _n in (1, 2, 3):
 def _windows(
     x: Array, n: int, size: Any, stride: Any, padding: Any, ceil_mode: bool, dilation: Any = 1
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Widths, strides, paddings and dilations by axis; ``ceil_mode`` pads after the end, for a window that begins before."""
     lead = x.ndim - n
     width, apart, pads = each(size, n), each(dilation, n), each(padding, n)
     steps = each(stride, n) if stride else width
-    if ceil_mode and any(
-        (length + 2 * p - d * (w - 1) - 1) % s
-        for length, p, d, w, s in zip(x.shape[lead:], pads, apart, width, steps, strict=True)
-    ):
-        raise NotCovered("ceil_mode=True where a window reaches over the edge; accepted: ceil_mode=False")
+    both = [(p, p) for p in pads]
+    for axis, (length, p, d, w, s) in enumerate(zip(x.shape[lead:], pads, apart, width, steps, strict=True)):
+        left = (length + 2 * p - d * (w - 1) - 1) % s
+        if ceil_mode and left and length + 2 * p - d * (w - 1) - 1 - left + s < length + p:
+            both[axis] = (p, p + s - left)
     one = (1,) * lead
-    return (*one, *width), (*one, *steps), (*[(0, 0)] * lead, *[(p, p) for p in pads]), (*one, *apart)
+    return (*one, *width), (*one, *steps), (*[(0, 0)] * lead, *both), (*one, *apart)
 
 
 def _max_pool(n: int, with_indices: bool) -> Any:
@@ -135,10 +136,14 @@ def _avg_pool(n: int) -> Any:
         total = lax.reduce_window(x, 0.0, lax.add, width, steps, pads)
         if divisor_override:
             return total / divisor_override
-        if not count_include_pad and any(p for p in each(padding, n)):
-            count = lax.reduce_window(jnp.ones_like(x), 0.0, lax.add, width, steps, pads)
-            return total / count
-        return total / math.prod(width)
+        if all(a == b for a, b in pads) and (count_include_pad or not any(a for a, _ in pads)):
+            return total / math.prod(width)
+        counted = jnp.ones(x.shape[x.ndim - n :], x.dtype)
+        ends = pads[x.ndim - n :]
+        if count_include_pad:  # what ceil_mode adds is never counted
+            counted = jnp.pad(counted, [(a, a) for a, _ in ends], constant_values=1)
+            ends = tuple((0, b - a) for a, b in ends)
+        return total / lax.reduce_window(counted, 0.0, lax.add, width[x.ndim - n :], steps[x.ndim - n :], ends)
 
     return avg_pool
 
@@ -151,9 +156,9 @@ def _adaptive(n: int, of: Any) -> Any:
             if wanted in (None, length):
                 continue
             if length % wanted:
-                raise NotCovered(
-                    f"windows of different widths, of {length} into {wanted}; accepted: a divisor of the length"
-                )
+                ends = [(m * length // wanted, -(-(m + 1) * length // wanted)) for m in range(wanted)]
+                x = jnp.stack([of(lax.slice_in_dim(x, a, b, axis=axis), axis=axis) for a, b in ends], axis=axis)
+                continue
             x = x.reshape(*x.shape[:axis], wanted, length // wanted, *x.shape[axis + 1 :])
             x = of(x, axis=axis + 1)
         return x
@@ -189,16 +194,6 @@ for _n in (1, 2, 3):
     aten(f"adaptive_max_pool{_n}d")(_adaptive_max(_n))
 
 
-@aten("pixel_shuffle")
-def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
-    r = upscale_factor
-    *lead, c, h, w = x.shape
-    m = len(lead)
-    x = x.reshape(*lead, c // r**2, r, r, h, w)
-    x = jnp.transpose(x, (*range(m), m, m + 3, m + 1, m + 4, m + 2))
-    return x.reshape(*lead, c // r**2, h * r, w * r)
-
-
 # -- normalisations ----------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +225,12 @@ def rms_norm(x: Array, normalized_shape: Sequence[int], weight: Array | None = N
     eps = float(jnp.finfo(x.dtype).eps) if eps is None else eps
     ms = jnp.mean(x**2, over, keepdims=True)
     return _affine(x * lax.rsqrt(ms + eps), weight, None)
+
+
+@aten("_weight_norm")
+def weight_norm(v: Array, g: Array, dim: int = 0) -> Array:
+    over = tuple(n for n in range(v.ndim) if n != dim % v.ndim)
+    return v * (g / jnp.sqrt(jnp.sum(v**2, over, keepdims=True)))
 
 
 @aten("batch_norm")

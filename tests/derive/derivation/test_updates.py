@@ -55,7 +55,7 @@ def test_the_update_stands_under_its_gradient_in_text(softmax):
     text = with_update(softmax, "momentum").to_text()
     chapter = text[text.index("The update: Momentum") : text.index("Facts used")]
     lines = [" ".join(line.split()) for line in chapter.splitlines()]
-    at = lines.index("dW[i,k] = sum_b x[b,i] dz[b,k] dW = x^T dz (8)")
+    at = lines.index("dW[i,k] = sum_b x[b,i] dz[b,k] dW = x^T dz (I, K) (8)")
     assert lines[at + 1] == "m[n,i,k] = mu m[n-1,i,k] + dW[n,i,k] (8a)"
     assert lines[at + 2] == "W[n,i,k] = W[n-1,i,k] - eta m[n,i,k] (8b)"
     assert "Polyak" in chapter and "0.9" in chapter

@@ -47,7 +47,7 @@ from derive import layers as L
 from derive.networks.activations import ACTIVATIONS
 from derive.networks.losses import LOSSES
 from derive.networks.layers.registry import in_catalogue
-from numerics.cli.subject import find
+from numerics.subject.find import find
 
 sys.path.insert(0, sys.argv[1])  # docs/_ext
 import catalogue

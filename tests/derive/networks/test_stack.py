@@ -166,3 +166,55 @@ def test_a_layer_of_your_own_is_saved_by_its_name_and_never_imported():
 def test_48_blocks_with_layer_norms_are_proved():
     evidence = gpt(48).backprop("sparse_softmax_cross_entropy").check()
     assert evidence.proved and evidence.seconds < 60  # 9 s on a machine of its own
+
+
+def encoder_and_decoder(stacked):
+    """The decoder reads a memory that is the last step of another recurrence over depth, under a mask."""
+    x, y = dv.Input((3, 4), name="x"), dv.Input((2, 4), name="y")
+    there = dv.Input((3,), name="there", dtype="int", below=2)
+    encoder, decoder = ({}, {"cross": True, "causal": True})
+
+    def deep(given, name, options):
+        if stacked:
+            return L.Stack(L.TransformerBlock(2, **options), 2, name=name)(given)
+        for n in range(2):
+            given = [L.TransformerBlock(2, name=f"{name}{n}", **options)(given), *given[1:]]
+        return given[0]
+
+    memory = L.LayerNorm()(deep([x, there], "encoder", encoder))
+    return dv.Model([x, y, there], {"h": deep([y, memory, there], "decoder", decoder)})
+
+
+def test_a_stack_reads_what_another_stack_made():
+    stacked, written_out = encoder_and_decoder(True), encoder_and_decoder(False)
+    rng = np.random.default_rng(0)
+    params = {n: rng.normal(size=p.shape).astype(np.float32) for n, p in stacked.parameters.items()}
+    apart = {}
+    for n, a in params.items():
+        stack, _, role = n.partition("_")
+        every = {f"{stack}{k}_{role}": a[k] for k in range(2)} if stack in ("encoder", "decoder") else {n: a}
+        apart |= every
+    x, y = rng.normal(size=(2, 3, 4)).astype(np.float32), rng.normal(size=(2, 2, 4)).astype(np.float32)
+    given = {"x": x, "y": y, "there": np.array([[1, 1, 0], [1, 1, 1]], np.int32)}
+    found, wanted = (
+        nx.compile(model.forward(), sizes=model.sizes)(**given, **p)["h"]
+        for model, p in ((stacked, params), (written_out, apart))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    assert np.abs(found).max() > 1
+
+
+@pytest.mark.slow
+def test_an_encoder_and_a_decoder_are_proved():
+    assert encoder_and_decoder(True).backprop("mean_squared_error").check().ok
+
+
+def test_a_function_is_a_layer_of_several_symbols():
+    def product(given, new):
+        x, y = given
+        new.same(x.axes[1], y.axes[1], "product")
+        return new.define("h", x.letters, x[x.letters] * y[x.letters])
+
+    a, b = dv.Input((3,), name="a"), dv.Input((3,), name="b")
+    model = dv.Model([a, b], L.Function(product)([L.Dense(3)(a), b]))
+    assert model.backprop("mean_squared_error").check().proved

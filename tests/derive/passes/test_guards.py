@@ -145,3 +145,32 @@ def test_a_named_singular_tensor_in_a_guarded_contraction(body, use):
     np.testing.assert_allclose(loss, want, rtol=1e-5)
     np.testing.assert_allclose(grads["r"], slopes[0], rtol=1e-5)
     np.testing.assert_allclose(grads["w"], slopes[1], rtol=1e-5)
+
+
+BRANCHES = {
+    "named": ("h[b] = exp(x[b])-1\nl = sum[b](where(x[b]>0, x[b], h[b]))", lambda x: jax.nn.elu(x)),
+    "times a number": ("l = sum[b](2*where(x[b]>0, x[b], 3*(exp(x[b])-1)))", lambda x: 2 * jax.nn.elu(x, 3.0)),
+    "between two": (
+        "h[b] = exp(x[b])\nl = sum[b](where(x[b]<-3, 0, where(x[b]<3, h[b], 2)))",
+        lambda x: jnp.where(jnp.abs(x) < 3, jnp.exp(jnp.clip(x, -3, 3)), jnp.where(x < 0, 0.0, 2.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BRANCHES)
+def test_a_branch_that_overflows_where_it_is_not_taken(kind):
+    text, f = BRANCHES[kind]
+    t = dv.parse("x: float[b] parameter\n" + text)
+    d = dv.backprop(t["l"], wrt=[t["x"]])
+    assert d.check().ok
+    x = np.array([-200.0, -1.0, 0.5, 100.0, 1e4], np.float32)
+    value, grads = nx.compile(d)(x=x)
+    want, slope = jax.value_and_grad(lambda x: f(x).sum())(jnp.asarray(x))
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    np.testing.assert_allclose(grads["x"], slope, rtol=1e-5)
+
+
+def test_a_quotient_that_is_singular_on_the_diagonal():
+    t = dv.parse("index s t: N\nx: float[s] parameter\nl = sum[s,t](where(s!=t, 1/(x[s]-x[t])^2, 0))")
+    report = nx.verify(nx.compile(dv.backprop(t["l"], wrt=[t["x"]])), dtypes=("float64",))
+    assert report.ok and "long axes" in report.coverage.regimes

@@ -51,3 +51,11 @@ def test_the_reference_is_not_blind(monkeypatch):
     report = verify(net("mean_squared_error"), dtypes=("float64",))
     assert not report.ok
     assert len(list(itertools.filterfalse(lambda f: f.verdict == "ok", report.findings))) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"num_kv_heads": 2}, {"rotary": True}], ids=str)
+def test_the_reference_of_attention_takes_its_heads_from_the_arrays(options):
+    model = Sequential([L.MultiHeadAttention(4, 4, **options)], input_shape=(3, 6))
+    report = verify(compile(model.backprop("mean_squared_error"), check=False), dtypes=("float64",))
+    assert report.ok and report.forward.startswith("jax.nn"), report

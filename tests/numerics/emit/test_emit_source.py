@@ -133,9 +133,20 @@ def test_sizes_appear_only_where_they_are_used_and_given_ones_are_constants():
         nx.compile(d, sizes={"S": 1.5})
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
+def test_the_header_says_for_which_backend_it_was_written(backend):
+    for text in (nx.compile(CASES["strided_conv"](), backend=backend).source, nx.source(CASES["mlp"](), backend=backend)):
+        assert text.splitlines()[0].endswith(f"generated from its derivation, for {backend}.")
+
+
+def test_a_backend_that_there_is_not_is_refused():
+    with pytest.raises(nx.NumericsError, match="nx.compile\\(backend='cuda'\\): give one of 'cpu', 'gpu', 'tpu'"):
+        nx.compile(CASES["mlp"](), backend="cuda")
+
+
 def test_the_header_has_equations_facts_kinks_and_evidence():
     kern = nx.compile(CASES["mlp"]())
-    assert kern.source.startswith('"""Loss and gradients of mlp, generated from its derivation.\n')
+    assert kern.source.startswith('"""Loss and gradients of mlp, generated from its derivation, for cpu.\n')
     assert "Facts used: 0 <= label[b] < K (declared).\n" in kern.source
     assert "Kinks: relu'(0) = 0.\n" in kern.source
     assert "Verified:" not in kern.source

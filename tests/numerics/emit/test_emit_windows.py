@@ -52,7 +52,7 @@ def geometry(seed):
 LINE = line_convolution()
 
 
-@pytest.mark.parametrize("seed", range(9))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_convolution_of_any_geometry(seed):
     forced = [
         None,
@@ -60,20 +60,34 @@ def test_a_convolution_of_any_geometry(seed):
         {"kernel-gradient": "taps"},
         {"convolution": "conv", "kernel-gradient": "conv"},
         {"convolution": "rows", "kernel-gradient": "rows"},
-    ][seed % 5]
+        {"kernel-gradient": "blocks"},
+    ][seed % 6]
     kern = agrees(LINE, geometry(seed), forced)
     assert {"input-gradient as conv"} < {rule for rule, _, _ in kern.choices}
     for pattern, how in (forced or {}).items():
         assert any(rule == f"{pattern} as {how}" and why == "asked for" for rule, _, why in kern.choices)
 
 
-@pytest.mark.parametrize("forward,how", [("rows", "rows"), ("conv", "taps"), ("patches", "conv"), ("rows", "patches")])
+@pytest.mark.parametrize(
+    "forward,how", [("rows", "rows"), ("conv", "taps"), ("patches", "conv"), ("rows", "patches"), ("conv", "blocks")]
+)
 def test_two_axes_with_different_windows(forward, how):
     u, v, r, s = dv.index("u", H + 1), dv.index("v", dv.size("W") - 2), dv.index("r", 2), dv.index("s", 3)
     x, K, w = dv.tensor("x", b, H, "W", c), dv.tensor("K", r, s, c, o), dv.tensor("w", b, u, v, o)
     y = dv.define("y", (b, u, v, o), dv.Sum(x[b, u + r - 1, v + s, c] * K[r, s, c, o], r, s, c))
     d = dv.backprop(dv.define("loss", (), dv.Sum(y[b, u, v, o] ** 2 * w[b, u, v, o], b, u, v, o)), [x, K])
     agrees(d, {"H": 3, "W": 5, "B": 2, "C": 5, "O": 2}, {"convolution": forward, "kernel-gradient": how})
+
+
+@pytest.mark.parametrize("examples", [1, 8, 11, 24])
+def test_blocks_of_images_and_what_is_left_over(examples):
+    sizes = {"S": 2, "D": 1, "P": 1, "R": 3, "H": 6, "B": examples, "C": 2, "O": 3}
+    agrees(LINE, sizes, {"kernel-gradient": "blocks"})
+
+
+def test_without_xlas_own_convolutions_large_ones_go_by_blocks():
+    kern = nx.compile(LINE, sizes={"S": 2, "D": 1, "P": 1})
+    assert any(rule == "kernel-gradient as blocks" for rule, _, _ in kern.choices)
 
 
 def test_channels_first_and_two_batches_are_brought_into_order():

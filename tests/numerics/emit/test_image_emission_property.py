@@ -35,6 +35,7 @@ CONVOLUTIONS = [
         ("conv", "rows", "windows"),
         ("windows", "taps", "conv"),
         ("patches", "windows", "conv"),
+        ("conv", "blocks", "conv"),
     ]
 ]
 GROUPS = [{"groups": how, "kernel-gradient": "rows"} for how in ACCEPTED["groups"]]

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import programs
 import pytest
-from loops_in_node import leaves, run, same
+from loops_in_node import against_jax, leaves, run, same, written
 from reference_layers import LAYERS, derivation
 
 import derive as dv
@@ -17,11 +17,9 @@ from derive.language.matrices import MATRICES
 from derive.networks import examples
 from derive.networks.activations import ACTIVATIONS
 from derive.networks.losses import LOSSES
-from numerics.checks.ground import everything, float64
-from numerics.checks.opponent import flatten, label
+from numerics.checks.opponent import label
 from numerics.emit.loops.javascript import FUNCTIONS, helpers
 from numerics.reference.programs import evaluate
-from numerics.reference.sampling import draw_sample, draw_sizes
 
 TEXTS = {
     "gamma": "x: float[i] positive; loss = sum[i](loggamma(x[i]) + digamma(x[i])*polygamma(2, x[i]))",
@@ -57,22 +55,6 @@ def of_kinds():
     return found | {"forward": nx.compile([t["h"], t["s"], t["top"]]).derivation}
 
 
-def written(d):
-    """The module at sizes that verify would draw, the sizes, and inputs there."""
-    program = everything(d)
-    sizes = draw_sizes(program, {}, False, 0)
-    axes = {a for t in d.program.inputs for a in t.axes}
-    source = nx.source(d, target="javascript", sizes={s.name: n for s, n in sizes.items() if s not in axes})
-
-    def finite(arrays):
-        with np.errstate(all="ignore"):
-            values = evaluate(d.program, arrays, sizes, np)
-        return not any(np.isnan(v).any() for v in values.values())
-
-    arrays = draw_sample(program, finite, sizes, 0, d.wrt).arrays
-    return source, {t.name: arrays[t.name] for t in d.program.inputs}, sizes
-
-
 def evaluated(d, arrays, sizes):
     values = evaluate(d.program, dict(arrays), sizes, np)
     found = {}
@@ -99,17 +81,6 @@ def ran(tmp_path_factory):
 def test_loops_are_the_equations(ran, name):
     d, _, arrays, sizes, found = ran[name]
     same(leaves(d, found), evaluated(d, arrays, sizes))
-
-
-def against_jax(folder, derived):
-    made = {n: written(d) for n, d in derived.items()}
-    found = run(folder, {n: (source, arrays) for n, (source, arrays, _) in made.items()})
-    for n, d in derived.items():
-        _, arrays, sizes = made[n]
-        with float64():
-            kern = nx.compile(d, sizes={s.name: v for s, v in sizes.items()})
-            expected = flatten(d, kern(**{t.name: arrays[t.name] for t in kern.inputs}))
-        same(leaves(d, found[n]), expected)
 
 
 def test_loops_are_the_jax_kernel(tmp_path):

@@ -143,8 +143,13 @@ def changed_and_read(m, x):
             lambda m, x: F.dropout(x, 0.5).sum(),
             "aten.dropout.* at test_from_torch.py:.*p=0.5 in training mode.*module.eval",
         ),
-        (lambda m, x: torch.fft.fft(x).abs().sum(), "aten.fft_fft.* at test_from_torch.py:.*not in the table"),
+        (lambda m, x: torch.fft.fft(x).abs().sum(), "aten.fft_fft.* at test_from_torch.py:.*complex numbers are not"),
         (lambda m, x: (x + torch.randn_like(x)).sum(), "aten.randn_like.*noise is an input"),
+        (lambda m, x: x[x > 0].sum(), "aten.index.* at test_from_torch.py:.*the shape of a read by a mask"),
+        (lambda m, x: x.nonzero().sum(), "aten.nonzero.* at test_from_torch.py:.*depends on values"),
+        (lambda m, x: x.sum() if x.sum() > 0 else x.mean(), "the value of a tensor decides .* at test_from_torch.py:"),
+        (lambda m, x: x.bfloat16().float().sum(), "values are rounded from float32 to bfloat16"),
+        (lambda m, x: x > 0, "output 0 is boolean"),
         (changed_part, "it changes a tensor that is read again, or a part of one: mutation .*torch.where"),
         (changed_buffer, "it changes seen: mutation"),
     ],
@@ -158,6 +163,63 @@ def test_an_operation_in_place_of_its_operand_is_that_operation(x64):
     m = nx.from_torch(Of(changed_and_read).double(), X)
     value, grads = nx.compile(m.backprop())(**m.arrays())
     np.testing.assert_allclose(value, ((2 * X + 1) * torch.exp(2 * X)).sum().item(), rtol=1e-12)
+
+
+class Options(nn.Module):
+    """With what is given by name, parameters in lists, one that is not read, and several results."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleDict({"up": nn.Linear(4, 3)})
+        self.scales = nn.ParameterList([torch.ones(3), torch.full((3,), 2.0)])
+        self.unused = nn.Parameter(torch.ones(2))
+
+    def forward(self, x, *, mask=None, power=1):
+        h = self.layers["up"](x) * self.scales[0] * self.scales[1]
+        h = h if mask is None else h * mask
+        return {"h": h, "loss": (h**power).mean()}
+
+
+def test_arguments_by_name_and_results_by_name(x64):
+    module, mask = Options().double(), torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    m = nx.from_torch(module, X, mask=mask, power=2, loss=lambda out: out["loss"])
+    assert {w.name for w in m.wrt} == {"layers_up_weight", "layers_up_bias", "scales_0", "scales_1"}
+    assert "not read, so that it has no gradient: unused" in m.notes
+    value, grads = nx.compile(m.backprop())(**m.arrays(X, mask=mask, power=2))
+    wanted = module(X, mask=mask, power=2)["loss"]
+    wanted.backward()
+    np.testing.assert_allclose(value, wanted.item(), rtol=1e-12)
+    np.testing.assert_allclose(grads["scales_1"], module.scales[1].grad, atol=1e-12)
+    with pytest.raises(nx.InputError, match="traced with arguments named mask, power, not none"):
+        m.arrays(X)
+    with pytest.raises(DerivationError, match="array of axes .* return out first, or use m.vjp"):
+        nx.from_torch(module, X, power=2).backprop()
+
+
+def test_a_tied_parameter_has_one_gradient_under_each_of_its_names():
+    module, args, loss = MODULES["tied weights"]()
+    for name in ("head.weight", "embed.weight"):
+        m = nx.from_torch(module.float(), *args, loss=loss, wrt=[name])
+        assert [w.name for w in m.wrt] == [m.names["head.weight"]] == [m.names["embed.weight"]]
+
+
+def test_the_batch_of_a_convolutional_network_stays_a_size_through_a_flatten():
+    layers = (nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3))
+    batch = torch.export.Dim("Batch")
+    m = nx.from_torch(nn.Sequential(*layers), torch.randn(2, 1, 8, 8), dynamic_shapes=({0: batch},))
+    assert list(map(str, m.outputs[0].axes)) == ["Batch", "J"]
+    assert "input axis 2 = 8" in m.bound and not any(b.startswith("input axis 0") for b in m.bound)
+    conv = nx.from_torch(nn.Conv2d(1, 4, 3), torch.randn(2, 1, 8, 9))
+    assert not conv.bound
+
+
+def test_lines_are_those_of_losses_and_helpers():
+    def by_rank(out):
+        ranked = out.sort(dim=0)[0]
+        return ranked.sum()
+
+    with pytest.raises(UnsupportedError, match=r"aten.sort.* at test_from_torch.py:\d+ \(in by_rank\)"):
+        nx.from_torch(nn.Linear(4, 3), X.float(), loss=by_rank)
 
 
 def test_running_averages_are_not_part_of_the_definitions():
@@ -177,10 +239,41 @@ def test_running_averages_are_not_part_of_the_definitions():
         (lambda: nx.from_torch(Classifier(), X.float()[:, :3]), "torch.export cannot read the module"),
         (lambda: nx.from_torch(Classifier(), X.float(), dynamic_shapes={"y": None}), "dynamic_shapes names 'y'"),
         (lambda: nx.from_torch(Classifier(), X.float()).arrays(X.float(), Y), "2 arguments were given"),
+        (
+            lambda: nx.from_torch(Classifier(), X.float(), scale=2),
+            r"1 arguments and scale by name do not fit forward\(x\)",
+        ),
+        (
+            lambda: nx.from_torch(nn.Linear(4, 3, device="meta"), X.float()),
+            "parameter 'weight' is on the device 'meta'",
+        ),
+        (
+            lambda: nx.from_torch(nn.LazyLinear(3), X.float()),
+            "'weight' has no shape yet; accepted: the module after one",
+        ),
+        (lambda: nx.from_torch(Of(lambda m, x: x), X.float(), wrt="seen"), "'seen' is a buffer; accepted: parameters"),
+        (lambda: nx.from_torch(Classifier(), X.float(), wrt=["out.wieght"]), "did you mean 'out.weight'"),
+        (
+            lambda: nx.from_torch(nn.Embedding(5, 3), Y, wrt=["input"]),
+            "'input' is int64; accepted: parameters and inputs",
+        ),
     ],
 )
 def test_wrong_arguments(call, said):
     with pytest.raises(nx.InputError, match=said):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: nx.from_torch(nn.Linear(4, 3).half(), X.half()), "'weight' is float16, .* as module.float"),
+        (lambda: nx.from_torch(nn.Linear(4, 3), X.bfloat16()), "argument 0 is bfloat16, .* as x.float"),
+        (lambda: nx.from_torch(nn.Linear(4, 3), X.to(torch.complex64)), "argument 0 is complex64, and complex numbers"),
+    ],
+)
+def test_numbers_that_are_not_in_the_language(call, said):
+    with pytest.raises(UnsupportedError, match=said):
         call()
 
 

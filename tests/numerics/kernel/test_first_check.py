@@ -61,6 +61,27 @@ def test_the_first_equation_that_differs_is_named(planted):
         nx.compile(CASES["mlp"]())
 
 
+def test_a_module_that_does_not_run_is_refused(planted):
+    planted(".sum(axis=0)", ".sum(axis=7)")
+    with pytest.raises(nx.NumericsError, match="does not run at"):
+        nx.compile(PROGRAMS["softmax_regression"]())
+
+
+def test_pieces_of_an_axis_of_known_size_are_laid_end_to_end():
+    """Positions with a size of a name, on an axis whose size is a number: both are one number where the size is fixed."""
+    for sizes in (None, {"M": 2}):
+        m, b = dv.index("m"), dv.index("b")
+        j = dv.index("j", size=2 * m.size)
+        x, u, w = dv.tensor("x", b, j), dv.tensor("u", b, m), dv.tensor("w", b, m)
+        M = m.size
+        a = dv.define("a", (b, m), x[b, m] * u[b, m] + x[b, m + M] * w[b, m])
+        e = dv.define("e", (b, m), x[b, m + M] * u[b, m] - x[b, m] * w[b, m])
+        kern = nx.compile(
+            dv.backprop(dv.define("loss", (), dv.Sum(a[b, m] ** 2 + e[b, m] ** 2, b, m)), [x]), sizes=sizes
+        )
+        assert "concatenate" in kern.source and kern.checked.startswith("checked")
+
+
 def test_a_wrong_step_of_a_recurrence_is_refused(planted):
     planted("h_prev, h_prev2 = carry", "h_prev2, h_prev = carry")
     with pytest.raises(nx.NumericsError, match=r"not its equation \(1\)  h\[t\]"):

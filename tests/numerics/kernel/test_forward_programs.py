@@ -35,7 +35,7 @@ def test_several_definitions_come_back_by_name_in_the_order_asked_for():
     np.testing.assert_allclose(found["p"], jax.nn.softmax(z), rtol=1e-5)
     np.testing.assert_array_equal(found["best"], z.argmax(1))
     assert repr(kern) == "<kernel z, p, best(W, x) -> z, p, best>"
-    assert kern.source.startswith('"""Outputs of z, p, best, generated from its definitions.')
+    assert kern.source.startswith('"""Outputs of z, p, best, generated from its definitions, for cpu.')
     assert "grad" not in kern.source and "label" not in kern.source
     many = jax.vmap(jax.jit(kern.fn), in_axes=(None, 0))(W, np.stack([X, 2 * X]))
     np.testing.assert_allclose(many["z"][1], 2 * z, rtol=1e-5)

@@ -76,3 +76,13 @@ def test_what_cannot_be_shown(network):
     with pytest.raises(NumericsError, match="one input of numbers, and one output of logits"):
         tokens = dv.Sequential([L.Embedding(5, 2), L.LSTM(3), L.Dense(2)], input_shape=(4,))
         pictures.saliency(tokens, nx.init(tokens, seed=0), np.zeros(4, int), 0)
+
+
+def test_rows_of_pictures():
+    flat, grey, colour = np.zeros((3, 16)), np.ones((2, 4, 4, 1)), np.ones((4, 5, 3, 3))
+    figure = pictures.rows({"flat": flat, "grey": grey, "colour": colour}, columns=3)
+    assert len(figure.axes) == 9 and [a.get_ylabel() for a in figure.axes[::3]] == ["flat", "grey", "colour"]
+    assert [len(a.images) for a in figure.axes] == [1, 1, 1, 1, 1, 0, 1, 1, 1]
+    for wrong in ({}, {"x": np.zeros((3, 15))}):
+        with pytest.raises(InputError, match="rows"):
+            pictures.rows(wrong)

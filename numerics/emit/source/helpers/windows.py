@@ -124,6 +124,19 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
     return jnp.stack(blocks).reshape(*window, -1, g.shape[-1])
 
 
+def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=None, block=8):
+    """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
+    def add(sums, pair):
+        x, g = pair
+        met = patches(x, window, g.shape[1:-1], strides, dilation, low)
+        return sums + met.T @ g.reshape(-1, g.shape[-1]), None
+    size = functools.reduce(lambda a, b: a * b, window) * x.shape[-1]
+    whole = len(x) - len(x) % block
+    blocks = tuple(a[:whole].reshape(-1, block, *a.shape[1:]) for a in (x, g))
+    sums, _ = lax.scan(add, jnp.zeros((size, g.shape[-1]), x.dtype), blocks)
+    return add(sums, (x[whole:], g[whole:]))[0].reshape(*window, -1, g.shape[-1])
+
+
 def patches(x, window, out, strides=None, dilation=None, low=None):
     """(B*U, R*C): all that the window meets at one position in a row, so that the convolution is a matrix product."""
     met = jnp.concatenate(list(taps(x, window, out, strides, dilation, low).values()), axis=-1)

@@ -15,10 +15,13 @@ from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.tensor import Tensor
 from derive.networks.activations import ACTIVATIONS
-from derive.networks.examples import SUFFIXES, load, names
+from derive.networks.examples import SUFFIXES, load, model, names
 from derive.networks.examples.networks import NETWORKS
 from derive.networks.losses import LOSSES
 from derive.networks.model import Model
+from derive.program.ingest import ingest
+
+from .userfile import object_from_file
 
 LOSS = "sparse_softmax_cross_entropy"
 FORMULA = re.compile(r"[-+*/^'()=\s]")
@@ -66,7 +69,7 @@ def find(source: str, wrt: list[str] | None = None, loss: str | None = None) -> 
     """
     path = Path(source)
     if ".py:" in source:
-        return _from_python(source, wrt, loss)
+        return of_object(_object(source), source, wrt, loss)
     if path.suffix in SUFFIXES or (path.is_file() and path.suffix != ".json"):
         return _from_text(source, wrt)
     if path.suffix == ".json" or path.is_dir():
@@ -96,6 +99,8 @@ def network(source: str) -> Model:
     """A network by ``FILE.py:NAME``, or from a folder or file that holds one as data."""
     if ".py:" in source:
         found = _object(source)
+        if callable(found) and not isinstance(found, Model):
+            found = found()
         if not isinstance(found, Model):
             raise DeriveError(
                 f"{source}: this is {type(found).__name__}; a network is wanted (dv.Sequential, dv.Model), or "
@@ -106,14 +111,25 @@ def network(source: str) -> Model:
 
 
 def _object(source: str):
-    from .userfile import object_from_file
-
-    found = object_from_file(source, "MODEL")
-    return found() if callable(found) and not isinstance(found, (Model, Tensor)) else found
+    return object_from_file(source, "MODEL")
 
 
-def _from_python(source: str, wrt, loss) -> Subject:
-    found = _object(source)
+def of_text(text: str, wrt: list[str] | None = None, name: str = "model") -> Subject:
+    """A text of definitions, whose last scalar is the loss."""
+    made = model(text, name, wrt)
+    return Subject(made.name, made.text, made.backprop)
+
+
+def of_object(found: object, source: str, wrt: list[str] | None = None, loss: str | None = None) -> Subject:
+    """A Python object, or what a function without arguments returns: a network, a scalar definition or a derivation.
+
+    Raises
+    ------
+    DeriveError
+        For anything else; for a definition without parameters where ``wrt`` does not say what to differentiate by.
+    """
+    if callable(found) and not isinstance(found, (Model, Tensor)):
+        found = found()
     name = source.rpartition(":")[2]
     if isinstance(found, Model):
         return _of_model(found, wrt, loss)
@@ -187,8 +203,6 @@ def _from_formula(source: str, wrt) -> Subject:
 
 
 def _inputs(t: Tensor) -> tuple[Tensor, ...]:
-    from derive.program.ingest import ingest
-
     return ingest([t]).inputs
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from derive.language.tensor import Read
-from derive.program.program import Equation, Program
+from derive.language.tensor import Read, Tensor
 
-from .given import Tensors
+from .derived import Derived
+from .graph import ancestors
+from .program import Equation
 
 
-def kept_sums(program: Program, defined: set[str], wrt: Tensors) -> tuple[str, ...]:
+def kept_sums(d: Derived) -> tuple[str, ...]:
     """A sentence for each derived sum ``sum_k y[b,k]`` of a row of an input, which ``dv.sums_to`` would make a number.
 
     >>> import sympy
@@ -22,9 +23,10 @@ def kept_sums(program: Program, defined: set[str], wrt: Tensors) -> tuple[str, .
     'sum over k of y[b,k] is not declared; dlse[b] keeps it (dv.sums_to(1, k) would make it 1)'
     """
     found: dict[tuple[str, str], str] = {}
-    for e in program.equations:
-        if e.name not in defined:
-            for sum_of in _row_sums(e, wrt):
+    written = ancestors(d.source.equations, [d.loss])
+    for e in d.program.equations:
+        if e.name not in written:
+            for sum_of in _row_sums(e, d.wrt):
                 found.setdefault(
                     sum_of,
                     f"sum over {sum_of[1]} of {sum_of[0]} is not declared; {_shown(e)} keeps it "
@@ -33,7 +35,7 @@ def kept_sums(program: Program, defined: set[str], wrt: Tensors) -> tuple[str, .
     return tuple(found.values())
 
 
-def _row_sums(e: Equation, wrt: Tensors) -> Iterator[tuple[str, str]]:
+def _row_sums(e: Equation, wrt: tuple[Tensor, ...]) -> Iterator[tuple[str, str]]:
     """``(read, letter)`` of every sum over one axis of an input that other axes index too."""
     for t in e.terms:
         for b in t.bnd:
