@@ -59,8 +59,8 @@ def test_log_sum_exp_is_a_diagonal_less_rank_one_and_its_softmax_is_evaluated_on
     d = dv.hessian(*log_sum_exp())
     assert str(d.program.equation("H_x_x")) == "H_x_x[k,k'] = dx[k] ([k' = k] - dx[k'])"
     kernel = nx.compile(d)
-    softmax = [line for line in body(kernel.source) if "jnp.exp(x_shifted - loss_shifted)" in line]
-    assert len(softmax) == 1 and softmax[0].startswith("dx = "), "once, under the name of the gradient"
+    exponentials = [line for line in body(kernel.source) if "jnp.exp(" in line]
+    assert len(exponentials) == 1, "once, for the loss and for its derivatives"
     assert "exp" not in line_of(kernel, "H_x_x")
     x = np.array([0.3, -1.0, 2.0, 0.0])
     p = np.exp(x) / np.exp(x).sum()
