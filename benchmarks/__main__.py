@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import attention, depth, fit, foreign, images, recurrent, second_order, stacks, steps
+from . import attention, depth, fit, foreign, generation, images, recurrent, second_order, stacks, steps
 from .harness import held, machine, save, table
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -18,7 +18,7 @@ if options.device not in (None, machine()["backend"]):
 print("  ".join(f"{k} {v}" for k, v in machine().items()), flush=True)
 rows = [
     row
-    for part in (steps, fit, depth, images, recurrent, stacks, attention, second_order, foreign)
+    for part in (steps, fit, depth, images, recurrent, stacks, attention, generation, second_order, foreign)
     for row in part.measure(options.quick)
 ]
 held(rows, machine()["backend"])

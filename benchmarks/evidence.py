@@ -1,7 +1,7 @@
 """``python -m benchmarks.evidence``: seconds of ``check`` and ``verify`` and the number of compilations, model by model.
 
-The models are those that mutants are made of (``tests/mutants/catalogue.py``) and some that are larger; ``--only NAME`` takes those
-whose name has it.  Seconds of the wall and of the processor: on a machine that does other things only the latter say anything.
+The models are those that mutants are made of (``tests/mutants/catalogue.py``) and some that are larger; ``--only NAME`` takes
+those whose name has it.  Seconds of the wall and of the processor: on a busy machine only the latter say anything.
 """
 
 from __future__ import annotations

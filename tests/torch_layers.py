@@ -271,5 +271,7 @@ REFUSED = {
     **{f"FractionalMaxPool{n}d": "noise is an input: draw it outside" for n in (2, 3)},
     "CrossMapLRN2d": "mutation has no meaning",
     "CTCLoss": "the value of a tensor decides what is computed",
+    "GaussianNLLLoss": "the value of a tensor decides what is computed",
+    "GaussianNLLLoss full": "the value of a tensor decides what is computed",
     "AdaptiveLogSoftmaxWithLoss": "the value of a tensor decides what is computed",
 }

@@ -78,7 +78,7 @@ def _values(d: Derivation, values: Mapping[str, list]) -> list[tuple]:
     found = []
     for group, declared in d.results:
         if group not in ("grads", *DERIVATIVES):
-            for key, t in declared.items() if hasattr(declared, "items") else ((None, declared),):
+            for key, t in declared.items() if isinstance(declared, Mapping) else ((None, declared),):
                 for n, v in enumerate(values[t.name]):
                     found.append(((label(group, key),), _number(v), _element(label(group, key), n)))
     return found

@@ -67,8 +67,6 @@ def of_derivation(name: str, most: int | None) -> list[Tally]:
                 tally.later.append((name, what, apart))
             elif bad.program != d.program and (said := derivations.unseen(d, bad)):
                 tally.told.append((name, what, f"{apart}; not seen: {said}"))
-            elif kind == "facts" and any(not f.steps and f not in bad.facts for f in d.facts):
-                tally.told.append((name, what, "used by the gradients that it starts from, and by no step kept here"))
             else:
                 tally.holes.append((name, what, apart))
         found.append(tally)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,3 +84,14 @@ def test_a_classic_is_derived_within_a_second(name):
     start = time.process_time()
     dv.hessian(*CLASSIC[name]())
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("make", [dv.hvp, dv.hessian])
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_the_first_order_relied_on_may_not_be_left_out(make, declared):
+    d = make(*softmax_cross_entropy(declared=declared))
+    for n in range(len(d.facts)):
+        bad = replace(d, facts=(*d.facts[:n], *d.facts[n + 1 :]), evidence={})
+        with pytest.raises(dv.DerivationError, match="listed"):
+            bad.check()
+    assert d.facts or not declared

@@ -62,7 +62,7 @@ def test_a_layer(name, x64):
     m = nx.from_torch(module, *args, loss=loss, wrt=[*parameters, *inputs])
     d = m.backprop()
     value, grads = nx.compile(d)(**m.arrays(*args))[:2]
-    own = [x.requires_grad_() for x in floats(args)][: len(inputs)]
+    own = [x.requires_grad_() for x in floats(args)[: len(inputs)]]
     wanted = module(*args) if loss is None else scalar(module(*args))
     wanted = wanted if torch.is_tensor(wanted) else wanted.loss
     near = ROUGHER.get(name, 1e-10)
@@ -79,7 +79,7 @@ def test_a_layer(name, x64):
 def test_what_is_refused_says_why(name):
     module, args, loss = built(name)
     with pytest.raises(UnsupportedError, match=f"nx.from_torch: .*{REFUSED[name]}"):
-        nx.from_torch(module, *args, loss=loss, wrt=list(inspect.signature(module.forward).parameters)[0])
+        nx.from_torch(module, *args, loss=loss, wrt=next(iter(inspect.signature(module.forward).parameters)))
 
 
 def test_the_table_of_the_documentation_is_this_one(root):
