@@ -34,7 +34,7 @@ def _scan(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     arrays = [new.held_array(v) for v in op.ins[consts + carried :]]
     known = [a for a in arrays if a is not None and a.ndim == 1]
     if known and len(known) == len(arrays) and carried == len(op.outs) and length.is_Integer and length <= FEW:
-        return _written_out(new, op, outer, starts, known)
+        return list(_written_out(new, op, outer, starts, known))
     if new.loop is not None:
         raise refuse(op, "a loop within a loop; accepted: one loop over a step without loops")
     t = opened(length)
