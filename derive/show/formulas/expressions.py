@@ -17,11 +17,12 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
 from derive.language.functions import FUNCTIONS
-from derive.language.index import Index, Size, same_size
+from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
 from derive.language.tensor import Read
 
+from .flat import flat_indices
 from .layout import (
     Apply,
     Big,
@@ -131,27 +132,6 @@ def _unsigned(e: Basic, ctx: Context) -> Node:
     if isinstance(e, (Boolean, BooleanTrue, BooleanFalse)):
         return condition(e, ctx)
     return _function(e, ctx)
-
-
-def flat_indices(e: Add) -> tuple[Index, ...]:
-    """``(u, v, c)`` where the sum is the place of that tuple in a flat axis, ``(u V + v) C + c``; else nothing."""
-    letters = [s for s in e.free_symbols if isinstance(s, Index)]
-    if len(letters) < 2 or not all(isinstance(s, (Index, Size)) for s in e.free_symbols):
-        return ()
-    expanded = sympy.expand(e)
-    left = {i: expanded.coeff(i) for i in letters}
-    if sympy.expand(expanded - Add(*(c * i for i, c in left.items()))) != 0:
-        return ()
-    stride: Expr = Integer(1)
-    found: list[Index] = []
-    while left:
-        last = next((i for i, c in left.items() if c == stride or same_size(c, stride)), None)
-        if last is None or (found and stride.is_Number):
-            return ()
-        found.insert(0, last)
-        del left[last]
-        stride = sympy.expand(stride * last.size)
-    return tuple(found)
 
 
 def matrix_of(read: Read, over: Sequence[Index], ctx: Context) -> Node:
