@@ -49,7 +49,7 @@ def check_module(module: Any, args: Sequence[Any]) -> None:
             )
     for kind, found in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, x in found:
-            if isinstance(x, torch.nn.parameter.UninitializedTensorMixin):
+            if torch.nn.parameter.is_lazy(x):
                 raise InputError(
                     f"nx.from_torch: {kind} {name!r} has no shape yet; accepted: the module after one call of it"
                 )

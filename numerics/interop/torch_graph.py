@@ -283,8 +283,9 @@ class _Authors:
 @contextlib.contextmanager
 def _lines_of_functions() -> Iterator[None]:
     """torch keeps only the lines of functions called ``forward``, and of those registered: here the author's all are."""
-    from torch.fx import proxy
+    from torch.fx import proxy as tracing
 
+    proxy: Any = tracing
     before = getattr(proxy, "_STACK_TRACE_ANCHORS", None)
     if before is None:  # another version of torch: without the lines of losses and helpers
         yield

@@ -80,7 +80,8 @@ class Explanation:
         for layer, rows in self.layers:
             parts.append(f"<h3>{escape(layer)}</h3>")
             parts += [self._html(r) for r in rows]
-        return f'<div><style>{notebook_font()}{STYLE}{MORE}</style><article class="derivation explain">{"".join(parts)}</article></div>'
+        style = f"<style>{notebook_font()}{STYLE}{MORE}</style>"
+        return f'<div>{style}<article class="derivation explain">{"".join(parts)}</article></div>'
 
     def _repr_html_(self):
         return self.to_html()

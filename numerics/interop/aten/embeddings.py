@@ -50,8 +50,8 @@ def embedding_bag(
         rows = weight[indices.reshape(-1, offsets)]
         if per_sample_weights is not None:
             rows = rows * per_sample_weights.reshape(-1, offsets)[..., None]
-        of = {SUM: jnp.sum, MEAN: jnp.mean, MAX: jnp.max}[mode]
-        return of(rows, axis=1), None, None, None
+        reduced = rows.sum(axis=1) if mode == SUM else rows.mean(axis=1) if mode == MEAN else rows.max(axis=1)
+        return reduced, None, None, None
     if mode == MAX:
         raise NotCovered(
             "the maximum over bags that begin at offsets; accepted: mode='sum', 'mean', or input of two axes"

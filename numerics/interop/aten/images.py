@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,10 +111,8 @@ def _repeated(x: Array, axis: int, times: int, mode: str) -> Array:
     length = x.shape[axis]
 
     def phase(taps: Taps) -> Array:
-        out = 0.0
-        for at, weight in taps:
-            out = out + weight * lax.slice_in_dim(padded, wide + at, wide + at + length, axis=axis)
-        return out
+        parts = [weight * lax.slice_in_dim(padded, wide + at, wide + at + length, axis=axis) for at, weight in taps]
+        return functools.reduce(operator.add, parts)
 
     stacked = jnp.stack([phase(taps) for taps in phases], axis=axis + 1)
     return stacked.reshape(*x.shape[:axis], length * times, *x.shape[axis + 1 :])

@@ -135,7 +135,10 @@ def test_sizes_appear_only_where_they_are_used_and_given_ones_are_constants():
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
 def test_the_header_says_for_which_backend_it_was_written(backend):
-    for text in (nx.compile(CASES["strided_conv"](), backend=backend).source, nx.source(CASES["mlp"](), backend=backend)):
+    for text in (
+        nx.compile(CASES["strided_conv"](), backend=backend).source,
+        nx.source(CASES["mlp"](), backend=backend),
+    ):
         assert text.splitlines()[0].endswith(f"generated from its derivation, for {backend}.")
 
 

@@ -152,7 +152,9 @@ def test_a_forward_in_torch_gives_its_names():
 
     report = nx.check_vjp(Norm, torch.randn(4, 6), torch.randn(6), forward=norm)
     assert report["g"].ok and "1/I is missing" in report["x"].text and "xhat" in report["x"].text
-    with pytest.raises(dv.UnsupportedError, match=r"forward=: aten.sort.* at test_check_vjp.py:.*an order has no formula"):
+    with pytest.raises(
+        dv.UnsupportedError, match=r"forward=: aten.sort.* at test_check_vjp.py:.*an order has no formula"
+    ):
         nx.check_vjp(Norm, torch.randn(4, 6), torch.randn(6), forward=lambda x, g: torch.sort(x)[0] * g)
 
 
