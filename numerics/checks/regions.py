@@ -117,7 +117,7 @@ class _Regions:
             mine, size = q.of(ours)
             size = max(size, abs(q.value), *(SATURATED * self.least[n] for n in q.labels), 1e-300)
             error = abs(mine - q.value) / size
-            if error <= model.tolerance(draw.dtype, 0.0) or not self.failed.isdisjoint(q.labels):
+            if error <= max(model.tolerance(draw.dtype, 0.0), BLURRED) or not self.failed.isdisjoint(q.labels):
                 continue
             change = program.change(draw, bench.seed)
             bound = model.tolerance(draw.dtype, max(change[n] for n in q.labels))

@@ -66,8 +66,8 @@ def test_products_are_written_as_products():
 
 def test_labels_are_subtracted_by_a_scatter_and_the_choice_is_told():
     kern = nx.compile(CASES["softmax_regression"]())
-    assert re.search(r"dz = jnp\.exp\(\w+ - \w+\[:, None\]\)\.at\[b, label\]\.add\(-1\) / B", kern.source)
-    ((rule, number, reason),) = kern.choices
+    assert re.search(r"dz = \(\w+ / \w+\[:, None\]\)\.at\[b, label\]\.add\(-1\) / B", kern.source)
+    ((rule, number, reason),) = [c for c in kern.choices if c[0] != "exponentials-once"]
     assert (rule, number) == ("scatter-labels", kern.derivation.program.equation("dz").number)
     assert f"scatter-labels in ({number}): {reason}" in " ".join(kern.source.split())
 

@@ -47,7 +47,9 @@ def test_a_layer_is_a_definition_under_its_modules_name():
     params = block.init(jax.random.key(0), X)["params"]
     m = nx.from_jax(lambda params, x: jnp.mean(block.apply({"params": params}, x) ** 3), params, X)
     names = [t for t, v in m.tensors.items() if v.definition is not None]
-    assert names[:5] == ["Dense_0", "h", "mu", "mu2", "var"] and "Dense_1" in names and "LayerNorm_1_mu" in names
+    assert (
+        names[:5] == ["Dense_0", "h", "mu", "var", "LayerNorm_0"] and "Dense_1" in names and "LayerNorm_1_mu" in names
+    )
     assert str(m.backprop().gradient("Dense_0_bias")) == "dDense_0_bias[p] = sum_b dDense_0[b,p]"
 
 
@@ -191,6 +193,7 @@ def test_primitives_are_those_of_jax_and_the_rest_is_known():
 
     from jax.extend.core import Primitive
 
+    from numerics.interop.flat import LOG_SUMS
     from numerics.interop.table import PRIMITIVES
 
     theirs = {
@@ -200,6 +203,6 @@ def test_primitives_are_those_of_jax_and_the_rest_is_known():
         for v in list(vars(module).values())
         if isinstance(v, Primitive)
     }
-    ours = {n for n in PRIMITIVES if not n.startswith("linalg.") and n != "zero"}
+    ours = {n for n in PRIMITIVES if not n.startswith("linalg.") and n != "zero"} - set(LOG_SUMS)
     assert ours <= theirs, sorted(ours - theirs)
     assert {"while", "sort", "top_k", "fft", "eig", "eigh", "svd"} <= theirs - ours
