@@ -60,4 +60,4 @@ def test_what_has_no_reference_inside_a_stack_is_named():
         return new.define("h", x.indices, x[x.indices] / 2)
 
     model = dv.Sequential([L.Stack(own, 2), L.Dense(2)], input_shape=(3,))
-    assert "is a function of your own, in a stack" in lacking(model.backprop("mean_squared_error").network)
+    assert "none is written for that, in a stack" in lacking(model.backprop("mean_squared_error").network)
