@@ -35,7 +35,7 @@ def test_the_output_and_the_loss(top_k):
     np.testing.assert_allclose(t.evaluate(x, y)["loss"], ((h - y) ** 2).mean() + price, rtol=1e-4)
 
 
-@pytest.mark.parametrize("top_k", [None, 1])
+@pytest.mark.parametrize("top_k", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_it_is_proved(top_k):
     model = dv.Sequential([L.MixtureOfExperts(3, 4, top_k=top_k, hidden=2), L.Dense(2)], input_shape=(3, 5))
     assert model.backprop("mean_squared_error").check().proved

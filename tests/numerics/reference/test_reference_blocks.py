@@ -34,7 +34,10 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOW = ("pre", "cross", "post")  # more than ten seconds of compilation
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NETWORKS])
 def test_the_loss_is_that_of_the_reference(name):
     model = NETWORKS[name]()
     d = model.backprop("mean_squared_error")

@@ -125,7 +125,7 @@ def test_an_optimizer_has_a_name_and_a_rate():
     named.fit(X, Y, verbose=False)
     made.fit(X, Y, verbose=False)
     for name, a in made.params.items():
-        np.testing.assert_allclose(named.params[name], a, rtol=1e-6)
+        np.testing.assert_allclose(named.params[name], a, rtol=1e-6, atol=1e-8)
 
 
 def test_without_an_optimizer_a_run_is_used_and_not_trained_or_written_over(tmp_path):
