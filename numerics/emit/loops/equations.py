@@ -28,6 +28,7 @@ from .tree import (
     Call,
     Choose,
     Comment,
+    Constant,
     Gap,
     If,
     Let,
@@ -56,6 +57,7 @@ class Equations(Scalars):
     def equation(self, e: Equation) -> list[Statement]:
         if not e.idx:
             found, value = self.element_value(e, e.name)
+            self.beside.clear()  # of the function itself: never free again
             return [Gap(), said(e), *found, Let(self.arrays[e.name], value)]
         return [Gap(), said(e), self.allocated(e), *self.looped(e, e.idx)]
 
@@ -98,7 +100,8 @@ class Equations(Scalars):
         else:
             found, value = self.element_value(e)
             body = [*found, Put(self.element(e), value)]
-        self.close(variables, free)
+        self.close([*variables, *self.beside], free)
+        self.beside.clear()
         return self.nest(free, variables, body)
 
     def nest(self, over: Sequence[Index], variables: Sequence[str], body: list[Statement]) -> list[Statement]:
@@ -161,7 +164,7 @@ class Equations(Scalars):
             better = If(Call("above", (Var(here), Var(best))), (Put(Var(best), Var(here)), *at))
             return [*found, Let(here, value), better]
 
-        done: list[Statement] = [Let(best, Minus(Var("infinity")), changes=True)]
+        done: list[Statement] = [Let(best, Minus(Constant("infinity")), changes=True)]
         done += [Let(place, Num(0), changes=True)] if argmax else []
         done += self.visited(e.over, e.guards, look)
         self.close([] if outside else names)
@@ -210,9 +213,11 @@ class Equations(Scalars):
         value = self.value(i.size if solution is None else solution)
         name, place = self.opened(i)
         inner = self._nested(others, waiting, body)
-        self.close([name], [i])
         if solution is None:
+            self.close([name], [i])
             return [Loop(name, value, tuple(inner))]
+        self.close([], [i])
+        self.beside.append(name)  # it stands in the block around, where the next sum may have an index of this name
         tests = [Op(t.op, place, t.right) for t in self.inside(solution, i.size) if isinstance(t, Op)]
         return [Let(name, value), *([If(joined("and", tests), tuple(inner))] if tests else inner)]
 

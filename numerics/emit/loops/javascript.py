@@ -26,6 +26,7 @@ from .tree import (
     Call,
     Choose,
     Comment,
+    Constant,
     Expr,
     Fitting,
     Function,
@@ -200,7 +201,9 @@ class Printer:
         if isinstance(e, Num):
             return numeral(e.value), ATOM
         if isinstance(e, Var):
-            return CONSTANTS.get(e.name, e.name), ATOM
+            return e.name, ATOM
+        if isinstance(e, Constant):
+            return CONSTANTS[e.name], ATOM
         if isinstance(e, At):
             return f"{e.array}[{self.text(e.place)}]", ATOM
         if isinstance(e, Length):

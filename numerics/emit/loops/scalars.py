@@ -20,7 +20,7 @@ from numerics.emit.source.names import Names
 from numerics.emit.terms import accurate
 
 from . import tree
-from .tree import At, Call, Choose, Minus, Num, Op, Var, joined, multiplied, summed
+from .tree import At, Call, Choose, Constant, Minus, Num, Op, Var, joined, multiplied, summed
 
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 CONSTANTS = {sympy.pi: "pi", sympy.E: "e", sympy.oo: "infinity"}
@@ -42,6 +42,7 @@ class Scalars:
     def __init__(self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str]):
         self.names, self.arrays, self.sizes = names, arrays, sizes
         self.places: dict[Index, tree.Expr] = {}
+        self.beside: list[str] = []  # variables of the block that is being written, besides its loops'
 
     def value(self, e: Expr) -> tree.Expr:
         """The value of a scalar expression."""
@@ -54,7 +55,7 @@ class Scalars:
         if isinstance(e, Rational):
             return number(e)
         if e in CONSTANTS or -e in CONSTANTS:
-            return Var(CONSTANTS[e]) if e in CONSTANTS else Minus(Var(CONSTANTS[-e]))
+            return Constant(CONSTANTS[e]) if e in CONSTANTS else Minus(Constant(CONSTANTS[-e]))
         if isinstance(e, Add):
             return self.sum(e)
         if isinstance(e, Mul):

@@ -21,6 +21,13 @@ class Var(Expr):
 
 
 @dataclass(frozen=True)
+class Constant(Expr):
+    """A number with a name of its own, pi, e or infinity; a variable may have the same name and is another thing."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Op(Expr):
     """``left op right``; op is one of + - * / ^ == != < <= > >= and or."""
 

@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import programs
 import pytest
+import sympy
 from loops_in_node import against_jax, leaves, run, same, written
 from reference_layers import LAYERS, derivation
 
@@ -103,6 +104,25 @@ def test_every_image_layer_is_the_jax_kernel(name, tmp_path):
     against_jax(tmp_path, {"layer": derivation(model(make(), shape=shape))})
 
 
+SEQUENCES = {
+    "simple_rnn": lambda: model(dv.layers.SimpleRNN(3), shape=(5, 2)),
+    "lstm": lambda: model(dv.layers.LSTM(3, return_sequences=True), shape=(5, 2)),
+    "gru": lambda: model(dv.layers.GRU(3), shape=(5, 2)),
+    "bidirectional": lambda: model(dv.layers.Bidirectional(dv.layers.LSTM(2)), shape=(5, 2)),
+    "embedding": lambda: model(dv.layers.Embedding(7, 3), dv.layers.LSTM(2)),
+    "attention": lambda: model(dv.layers.MultiHeadAttention(2, 2, causal=True, rotary=True), shape=(4, 4)),
+    "transformer": lambda: model(dv.layers.TransformerBlock(2, units=3, causal=True, use_bias=False), shape=(4, 4)),
+    "stack": lambda: model(dv.layers.Stack(dv.layers.TransformerBlock(2, units=3, use_bias=False), 2), shape=(4, 4)),
+    "experts": lambda: model(dv.layers.MixtureOfExperts(3, 2), shape=(4, 3)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_every_layer_of_sequences_is_the_jax_kernel(name, tmp_path):
+    against_jax(tmp_path, {"layer": SEQUENCES[name]().backprop("mean_squared_error")})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in ACTIVATIONS if n != "threshold"])
 def test_every_activation_is_the_jax_kernel(name, tmp_path):
@@ -188,6 +208,26 @@ def test_names_are_only_names(tmp_path):
     assert list(found["grads"]) == HOSTILE
     for k, n in enumerate(HOSTILE, 1):
         np.testing.assert_array_equal(grads[n], np.full((2, 3), 2.0 * k * k))
+
+
+def test_names_of_constants_are_names(tmp_path):
+    """An index ``e`` was Euler's number: a wrong place, silently; so are ``pi`` and ``infinity`` of one's own."""
+    b, e = dv.indices("b e")
+    x, pi, infinity = dv.tensor("x", b, e), dv.tensor("pi"), dv.tensor("infinity", e)
+    m = dv.define("m", (b,), dv.Max(x[b, e] * infinity[e], e))
+    loss = dv.define("loss", (), dv.Sum(sympy.pi * pi[()] * m[b] + sympy.exp(1) * x[b, e] ** 2, b, e))
+    against_jax(tmp_path, {"names": dv.backprop(loss, wrt=[x, pi, infinity])})
+
+
+def test_sums_of_one_place_stand_beside_each_other(tmp_path):
+    """Each gives its bound index from the free one: two variables in one block, of two names."""
+    b, l = dv.indices("b l")
+    o = dv.index("o", size=2 * l.size)
+    u, v, w = dv.tensor("u", b, l), dv.tensor("v", b, l), dv.tensor("w", b, o)
+    y = dv.define("y", (b, o), sympy.Piecewise((u[b, o], o < l.size), (v[b, o - l.size], True)))
+    k = dv.index("k", size=2 * l.size)
+    z = dv.define("z", (), dv.Sum(y[b, k] * w[b, k], b, k))
+    against_jax(tmp_path, {"pieces": dv.backprop(z, wrt=[u, v, w])})
 
 
 @pytest.mark.parametrize(
