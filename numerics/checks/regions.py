@@ -120,7 +120,11 @@ class _Regions:
             if error <= max(model.tolerance(draw.dtype, 0.0), BLURRED) or not self.failed.isdisjoint(q.labels):
                 continue
             change = program.change(draw, bench.seed)
-            bound = model.tolerance(draw.dtype, max(change[n] for n in q.labels))
+            scale = scales(ours)
+            moved_by = sum(
+                change[n] * scale[n] * np.sqrt(np.size(ours[n])) for n in q.labels
+            )  # along a random direction
+            bound = max(model.tolerance(draw.dtype, float(moved_by / size)), BLURRED)
             if bound >= CAPS[draw.dtype]:
                 return False
             if error > bound:

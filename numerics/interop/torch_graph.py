@@ -200,7 +200,7 @@ class Graph:
         if row is None or node.target.namespace != "aten":
             refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
         if "max_pool" in base and any(
-            getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 for u in node.users
+            getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 and u.users for u in node.users
         ):
             refuse(name, self._shapes(node), self.frames[node], "places of maxima are read; accepted: the maxima alone")
         args = self._value(env, node.args)

@@ -106,7 +106,7 @@ def _turned(step: Step, r: Read, bnd: Collection[Index]) -> Read:
         axes_now = named(given, r.idx)
         step.scope.assign(step.scope.arrays[name], transpose(axes_now, [r.idx[n] for n in order]).node)
     step.inner.arrays[name] = step.scope.arrays[name]
-    made = Tensor(name, axes, (), r.tensor.dtype, digest=f"emit:{name}", role="computed")
+    made = Tensor(name, axes, (), r.tensor.dtype, digest=f"emit:{name} {axes}", role="computed")
     return Read(made, *(r.idx[n] for n in order))
 
 
@@ -137,7 +137,7 @@ def _member(step: Step, r: Read, t: Index) -> Read:
     rest = [_without_time(step, i, t) for k, i in enumerate(r.idx) if k != n]
     axes = [a for k, a in enumerate(r.tensor.axes) if k != n]
     name = now(e) if shift == 0 else f"{e.name}\0{shift}"
-    made = Tensor(name, axes, (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name}")
+    made = Tensor(name, axes, (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name} {axes}")
     if shift:
         add_carry(step, e, shift)
     return Read(made, *rest)
@@ -199,7 +199,7 @@ def _streamed(step: Step, r: Read, t: Index) -> Read:
     local = step.streams[key][0]
     name = f"{local}\0slice"
     step.inner.arrays[name] = local
-    made = Tensor(
-        name, tuple(i.size for i in labels), (), r.tensor.dtype, r.tensor.below, role="computed", digest=f"emit:{name}"
-    )
+    axes = tuple(i.size for i in labels)
+    identity = f"emit:{name} {axes}"  # for SymPy's cache: part of an axis in one recurrence, all of it in another
+    made = Tensor(name, axes, (), r.tensor.dtype, r.tensor.below, role="computed", digest=identity)
     return Read(made, *labels)
