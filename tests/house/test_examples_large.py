@@ -90,9 +90,9 @@ def test_a_forger_makes_digits(script, tmp_path):
 
 @pytest.mark.slow
 def test_digits_out_of_noise(script, tmp_path):
-    found = script("ddpm")(width=48, depth=2, steps=50, epochs=40, samples=100, picture=str(tmp_path / "ddpm.png"))
+    found = script("ddpm")(epochs=60, samples=100, picture=str(tmp_path / "ddpm.png"))
     assert set(found) == {"confidence", "entropy", "accuracy"} and drawn(tmp_path / "ddpm.png")
-    assert found["accuracy"] > 0.2  # of ten kinds; far from what it reaches
+    assert found["accuracy"] > 0.4  # of ten kinds; in a hundred epochs it reaches 0.9
 
 
 @pytest.mark.slow
