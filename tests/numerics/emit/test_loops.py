@@ -17,6 +17,7 @@ from derive.language.functions import FUNCTIONS as LANGUAGE
 from derive.language.matrices import MATRICES
 from derive.networks import examples
 from derive.networks.activations import ACTIVATIONS
+from derive.networks.examples.networks import NETWORKS
 from derive.networks.losses import LOSSES
 from numerics.checks.opponent import label
 from numerics.emit.loops.javascript import FUNCTIONS, helpers
@@ -121,6 +122,12 @@ SEQUENCES = {
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_every_layer_of_sequences_is_the_jax_kernel(name, tmp_path):
     against_jax(tmp_path, {"layer": SEQUENCES[name]().backprop("mean_squared_error")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in ("vgg16", "resnet50")])  # which loops take hours for
+def test_every_network_of_the_catalogue_is_the_jax_kernel(name, tmp_path):
+    against_jax(tmp_path, {"network": NETWORKS[name]().backprop("sparse_softmax_cross_entropy")})
 
 
 @pytest.mark.slow
