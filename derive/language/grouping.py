@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
-from sympy import Add, Basic, Expr, Integer, Mul, Pow, Rational
+from sympy import Add, Basic, Expr, Integer, Mul, Piecewise, Pow, Rational
 
 from .tensor import Read
 
@@ -72,8 +72,26 @@ def replaced(e: Expr, mapping: Mapping[Basic, Expr]) -> Expr:
     if e in mapping:
         return mapping[e]
     if not any(is_group(a) for a in _nodes(e)):
-        return e.xreplace(mapping)
+        try:
+            return e.xreplace(mapping)
+        except RecursionError:  # SymPy may turn a condition of a Piecewise round and back again, without an end
+            return as_written(e, mapping)
     return rebuilt(e, tuple(replaced(a, mapping) for a in e.args))
+
+
+def as_written(e: Basic, mapping: Mapping[Basic, Expr]) -> Basic:
+    """``e.xreplace(mapping)`` with the conditions of a Piecewise as they stand.
+
+    >>> from sympy.abc import x, y
+    >>> as_written(Piecewise((x, -x < -1), (0, True)), {x: y})
+    Piecewise((y, y > 1), (0, True))
+    """
+    if e in mapping:
+        return mapping[e]
+    args = tuple(as_written(a, mapping) for a in e.args)
+    if args == e.args:
+        return e
+    return Piecewise(*args, evaluate=False) if isinstance(e, Piecewise) else e.func(*args)
 
 
 def rebuilt(e: Basic, args: tuple[Basic, ...]) -> Basic:
