@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
+import derive as dv
 import numerics as nx
 from numerics.checks.ground import everything, float64
 from numerics.checks.opponent import flatten, label
@@ -80,10 +81,10 @@ def same(found, expected, tolerance=1e-12):
         assert np.max(np.abs(found[name][finite] - reference[finite]), initial=0.0) <= tolerance * largest, name
 
 
-def written(d):
-    """The module at sizes that verify would draw, the sizes, and inputs there."""
+def written(d, fixed=None):
+    """The module at sizes that verify would draw beside those that are fixed, the sizes, and inputs there."""
     program = everything(d)
-    sizes = draw_sizes(program, {}, False, 0)
+    sizes = draw_sizes(program, {dv.size(n): v for n, v in (fixed or {}).items()}, False, 0)
     axes = {a for t in d.program.inputs for a in t.axes}
     source = nx.source(d, target="javascript", sizes={s.name: n for s, n in sizes.items() if s not in axes})
 
@@ -96,9 +97,9 @@ def written(d):
     return source, {t.name: arrays[t.name] for t in d.program.inputs}, sizes
 
 
-def against_jax(folder, derived, run=run):
+def against_jax(folder, derived, run=run, fixed=None):
     """Every derivation's program, run in Node or as ``run`` does, beside its JAX kernel."""
-    made = {n: written(d) for n, d in derived.items()}
+    made = {n: written(d, fixed) for n, d in derived.items()}
     found = run(folder, {n: (source, arrays) for n, (source, arrays, _) in made.items()})
     for n, d in derived.items():
         _, arrays, sizes = made[n]

@@ -18,6 +18,7 @@ from loops_in_node import against_jax
 
 import derive as dv
 from derive.networks import examples
+from derive.networks.examples.networks import NETWORKS
 from numerics.checks.ground import float64
 from numerics.training.diagnosis import Examiner
 
@@ -345,6 +346,8 @@ IN_BROWSER = """(async () => {
 @pytest.mark.slow
 def test_programs_in_the_browser_are_the_jax_kernel(page, tmp_path):
     derived = {n: examples.load(n).backprop() for n in examples.names()}
+    small = (n for n in NETWORKS if n not in ("vgg16", "resnet50"))  # those two in Node alone
+    derived |= {n: NETWORKS[n]().backprop("sparse_softmax_cross_entropy") for n in small}
 
     def in_browser(folder, cases):
         given = {
