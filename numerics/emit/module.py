@@ -14,6 +14,7 @@ from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
 from numerics.emit.patterns.exponentials import exponentials_once
+from numerics.emit.patterns.narrow import narrowed
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.sums import exchange_sums, reuse_sums
@@ -105,8 +106,9 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
         scope.arrays.setdefault(e.name, scope.names.of(("tensor", e.name), e.name, f"{e.name}_val"))
     reused = reuse_sums(shared.program)
     exchanged = exchange_sums(reused.program, scope.known)
-    written = affine_forms(scope, vectors_in_sums(scope, exchanged.program), returned)
-    scope.choices += [*shared.choices, *reused.choices, *exchanged.choices, *written.choices]
+    narrow = narrowed(exchanged.program, names)
+    written = affine_forms(scope, vectors_in_sums(scope, narrow.program), returned)
+    scope.choices += [*shared.choices, *reused.choices, *exchanged.choices, *narrow.choices, *written.choices]
     scope.records[Affine] = written
     scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))

@@ -57,6 +57,8 @@ def value(scope: Scope, w: Windows, order: Order) -> Val | None:
 
 
 def _dense(scope: Scope, w: Windows, order: Order) -> Val | None:
+    if _side_by_side(scope, w) and choose(scope, "tiles") == "product":
+        return _tiles(scope, w, order)
     pattern = {"output": "convolution", "kernel": "kernel-gradient", "image": "input-gradient"}[w.computes]
     how = choose(scope, pattern, w.channels["ins"], w.axes)
     if how == "windows":
@@ -121,6 +123,40 @@ def _patches(scope: Scope, w: Windows, order: Order) -> Val:
     size = scope.size(Mul(*(i.size for i in w.channels["outs"]))).node
     right = method(other.node, "reshape", number_of(-1), size)
     product = Binary(met if w.computes == "output" else Attribute(met, "T"), "@", right)
+    return _result(scope, w, method(product, "reshape", *scope.shape(_sizes(w, w.computes)).items), order)
+
+
+def _side_by_side(scope: Scope, w: Windows) -> bool:
+    """Whether the windows, of several taps, cover the image and do not overlap."""
+    sizes = [[scope.known(n) for n in (a.r.size, a.stride, a.u.size, a.m.size, a.dilation, a.low)] for a in w.axes]
+    if not all(n.is_Integer for many in sizes for n in many):
+        return False
+    fits = all(
+        taps == stride and taps * count == image and step == 1 and low == 0
+        for taps, stride, count, image, step, low in sizes
+    )
+    return fits and any(taps > 1 for taps, *_ in sizes)
+
+
+def _tiles(scope: Scope, w: Windows, order: Order) -> Val:
+    """The tiles of an image are named, so that the kernel's gradient reads those of the forward pass."""
+    window = scope.shape([a.r for a in w.axes])
+    image, output, kernel = (None if part == w.computes else _laid_out(scope, w, part, order).node for part in LAYOUT)
+    outs = scope.size(Mul(*(i.size for i in w.channels["outs"]))).node
+    rows = None if output is None else method(output, "reshape", number_of(-1), outs)
+    weights = None if kernel is None else method(kernel, "reshape", number_of(-1), outs)
+    if image is None:
+        assert rows is not None and weights is not None
+        product = Binary(rows, "@", Attribute(weights, "T"))
+        return _result(scope, w, call(scope.helper("from_tiles"), product, _computed(scope, w), window), order)
+    tiles = call(scope.helper("tiles"), image, window)
+    name = f"{image.name}_tiles" if isinstance(image, Name) else "tiles_of_input"
+    met = scope.share(("tiles", tiles), (name,), Val(tiles)).node
+    if weights is not None:
+        product = Binary(met, "@", weights)
+    else:
+        assert rows is not None
+        product = Binary(Attribute(met, "T"), "@", rows)
     return _result(scope, w, method(product, "reshape", *scope.shape(_sizes(w, w.computes)).items), order)
 
 

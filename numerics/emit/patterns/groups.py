@@ -144,6 +144,14 @@ def summed(scope: Scope, plans: list[Plan], order: Order, together: Together, wa
         ratio = sympy.cancel(p.coef / scale) if not minus else sympy.cancel(-p.coef / scale)
         addends.append(signed(ratio, [*fac, *(Iverson(c) for c in p.conditions)]))
     factors = [f for p in plans for f in p.fac]
+    turned = (
+        None
+        if len(plans) > 1 or outer or first.conditions
+        else contraction.turned_inner_product(scope, factors, bnd, order)
+    )
+    if turned is not None:
+        sign, fac = signed(coef, ())
+        return [(sign, turned if fac == (Integer(1),) else pointwise.plain_product(scope, fac, order, first=turned))]
     inner = contraction.natural_order(factors, tuple(order) + bnd)
     v = as_float(scope, pointwise.add(scope, addends, inner))
     product = next((made for way in ways if (made := way(scope, v, bnd, factors)) is not None), None)
@@ -191,14 +199,17 @@ def is_scattered(p: Plan) -> bool:
 
 def same_positions(first: Plan, p: Plan) -> bool:
     """Whether two scatters write at the same positions; then ``p`` takes the first's names."""
-    twins = {b: next((a for a in first.bnd if a.name == b.name and same_size(a.size, b.size)), None) for b in p.bnd}
-    mapping = {b: a for b, a in twins.items() if a is not None}
-    if len(mapping) < len(twins) or len(set(mapping.values())) != len(first.bnd):
-        return False
     grid = {i for e in first.scatter.values() for i in labels(e)}
-    if {k: e.xreplace(mapping) for k, e in p.scatter.items()} != first.scatter or not set(first.bnd) <= grid:
+    own, theirs = [b for b in first.bnd if b in grid], {i for e in p.scatter.values() for i in labels(e)}
+    places = [b for b in p.bnd if b in theirs]
+    twins = {b: next((a for a in own if a.name == b.name and same_size(a.size, b.size)), None) for b in places}
+    mapping = {b: a for b, a in twins.items() if a is not None}
+    if len(mapping) < len(twins) or len(set(mapping.values())) != len(own):
         return False
-    p.bnd = [mapping[b] for b in p.bnd]
+    inner = [b for b in p.bnd if b not in places]
+    if {k: e.xreplace(mapping) for k, e in p.scatter.items()} != first.scatter or set(inner) & set(own):
+        return False
+    p.bnd = [mapping.get(b, b) for b in p.bnd]
     p.xreplace(mapping)
     return True
 

@@ -24,6 +24,7 @@ ACCEPTED = {
     "depthwise": ("shifts", "windows"),
     "groups": ("split", "windows"),
     "pool": ("index", "windows"),
+    "tiles": ("product", "windows"),
     "affine": ("opened", "plain"),
     "row-sums": ("products", "plain"),
     "total": ("products", "plain"),
@@ -132,6 +133,7 @@ def _row_sums(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
 
 _RULES: dict[str, Rule] = {
     "row-sums": _row_sums,
+    "tiles": _on_cpu("product", "windows", "windows side by side meet each element once: one matrix product"),
     "convolution": _convolution,
     "kernel-gradient": _kernel_gradient,
     "input-gradient": lambda scope, ins, rows: (

@@ -43,11 +43,11 @@ def scattered(scope: Scope, plans: list[Plan], base: Val | None, order: Order) -
             marks.append(align(scope.place(a), grid).node if a in indexed else WHOLE)
     while marks[-1] == WHOLE:
         marks.pop()
-    amount = (
-        _updates(scope, p, grid_set, target)
-        if len(plans) == 1
-        else align(as_number(scope, pointwise.add(scope, [(1, _factors(q)) for q in plans], target)), target)
-    )
+    if len(plans) == 1:
+        amount = _updates(scope, p, grid_set, target)
+    else:
+        added = [(1, _updates(scope, q, grid_set, target) if set(q.bnd) - grid_set else _factors(q)) for q in plans]
+        amount = align(as_number(scope, pointwise.add(scope, added, target)), target)
     start: Code = call("jnp.zeros", scope.shape(axes), scope.dtype)
     if base is not None:
         start = _floats(scope, full(as_float(scope, base), axes, scope.shape, scope.dtype))

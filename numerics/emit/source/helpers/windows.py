@@ -137,6 +137,26 @@ def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=Non
     return add(sums, (x[whole:], g[whole:]))[0].reshape(*window, -1, g.shape[-1])
 
 
+def tiles(x, window):
+    """(B*U, R*C): what each of the windows side by side meets, in a row; every element is met once."""
+    rank, (b, *shape, c) = len(window), x.shape
+    split = x.reshape(b, *(n for h, r in zip(shape, window) for n in (h // r, r)), c)
+    turned = split.transpose(0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
+    for r in window:
+        c = c * r
+    return turned.reshape(-1, c)
+
+
+def from_tiles(rows, shape, window):
+    """The images of which :func:`tiles` makes these rows."""
+    rank, out, c = len(window), [h // r for h, r in zip(shape, window)], rows.shape[1]
+    for r in window:
+        c = c // r
+    turned = rows.reshape(-1, *out, *window, c)
+    split = turned.transpose(0, *(n for k in range(rank) for n in (1 + k, 1 + rank + k)), 1 + 2 * rank)
+    return split.reshape(-1, *shape, c)
+
+
 def patches(x, window, out, strides=None, dilation=None, low=None):
     """(B*U, R*C): all that the window meets at one position in a row, so that the convolution is a matrix product."""
     met = jnp.concatenate(list(taps(x, window, out, strides, dilation, low).values()), axis=-1)
