@@ -56,7 +56,8 @@ def test_the_largest_array_of_a_product_is_never_turned():
 
 def test_an_inner_product_that_is_read_in_another_order_is_written_out_in_it():
     kern = compiled(
-        "a: float[b,t,u,k] parameter\nc: float[b,t,u,k] parameter\ns[b,u,t] = sum[k](a[b,t,u,k]*c[b,t,u,k])\nloss = sum[b,u,t](s[b,u,t]^3)",
+        "a: float[b,t,u,k] parameter\nc: float[b,t,u,k] parameter\n"
+        "s[b,u,t] = sum[k](a[b,t,u,k]*c[b,t,u,k])\nloss = sum[b,u,t](s[b,u,t]^3)",
         "a c",
     )
     assert 'jnp.einsum("btuk,btuk->but", a, c)' in body(kern)
