@@ -6,7 +6,6 @@ import re
 from collections.abc import Container
 from itertools import count
 
-
 ONE_LETTER = re.compile(r"[^\W\d_][\d'′]*")  # W, z2, h', γ: beside a d, these are read as one symbol
 
 
