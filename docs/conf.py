@@ -30,7 +30,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "at
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-included = ["passes", "catalogue", "teaser", "playground_link"]  # parts of other pages
+included = ["passes", "catalogue", "playground_link"]  # parts of other pages
 exclude_patterns = [
     "_build",
     "_ext",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from derive.language.errors import DerivationError
+from derive.language.naming import adjoint
 from derive.language.tensor import Tensor, tensor
 from derive.passes.work import Backward
 
@@ -55,7 +56,7 @@ def backprop(
     if loss.rank:
         raise DerivationError(
             f"backprop needs a scalar loss, but {loss.name} has axes ({', '.join(map(str, loss.axes))}); "
-            f"sum or average it, or use dv.vjp({loss.name}, wrt=..., cotangent='d{loss.name}')"
+            f"sum or average it, or use dv.vjp({loss.name}, wrt=..., cotangent='{adjoint(loss.name)}')"
         )
     return gradients_of(loss, _tensors(wrt, "wrt"), _tensors(outputs, "outputs"), name, explain)
 
@@ -92,5 +93,5 @@ def vjp(
     by, kept = _tensors(wrt, "wrt"), _tensors(outputs, "outputs")
     axes = [i if i is not None else axis for i, axis in zip(y.letters, y.axes, strict=True)]
     dy = tensor(cotangent, *axes)
-    names = {} if cotangent != f"d{y.name}" else {y.name: f"{cotangent}_total"}
+    names = {} if cotangent != adjoint(y.name) else {y.name: f"{cotangent}_total"}
     return swept_back(Backward(y, by, kept, dy, adjoint_names=names), "vjp", "value", name or y.name, explain)

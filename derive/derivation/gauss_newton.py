@@ -17,6 +17,7 @@ from sympy import Add
 
 from derive.language.define import define
 from derive.language.errors import DerivationError
+from derive.language.naming import adjoint
 from derive.language.nodes import Sum, stop_gradient
 from derive.language.tensor import Read, Tensor
 from derive.passes.adjoints import adjoint_letters
@@ -93,7 +94,7 @@ def gauss_newton(
 def _said(first: Derivation, at: Tensor) -> str:
     """The dropped term by the names of its factors."""
     known = dict(first.adjoints)
-    slope = known[at.name].name if at.name in known else f"d{at.name}"
+    slope = known[at.name].name if at.name in known else adjoint(at.name)
     letters = ",".join(map(str, adjoint_letters(at)))
     read, total = (f"[{letters}]", f"sum over {letters} of ") if letters else ("", "")
     return (

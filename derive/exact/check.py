@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from derive.language.errors import DerivationError
+from derive.language.naming import adjoint
 from derive.language.tensor import Tensor
 from derive.language.written import sizes_in
 from derive.program.derived import Derived
@@ -336,7 +337,7 @@ class Checker:
                 unit = [F.one if j == k else F.zero for j in range(len(case.array(x).data))]
                 true = self.source_tangent(case, {name: unit})
                 if not F.same(gradient.data[k], true):
-                    where = f"d{name}[{', '.join(map(str, at))}]" if at else f"d{name}"
+                    where = adjoint(name) + (f"[{', '.join(map(str, at))}]" if at else "")
                     return Difference(where, f"derived {show(F, gradient.data[k])}", f"true {show(F, true)}")
             return None
 

@@ -139,7 +139,7 @@ class Trial:
 
     def claim(self, case: Case) -> Difference | None:
         ours, theirs = self.arrays(case)
-        found = compare(case.field, f"d{self.ours.name.removeprefix('d')}", ours, theirs)
+        found = compare(case.field, self.ours.name, ours, theirs)
         return found and replace(found, left=f"ours {found.left}", right=f"given {found.right}")
 
     def mistake(self) -> str:

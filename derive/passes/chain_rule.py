@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from derive.language.naming import adjoint
 from derive.language.tensor import Tensor
 from derive.program.canonical import equation_key
 from derive.program.graph import ancestors, reaches
@@ -35,7 +36,7 @@ def chain_rule(work: Backward) -> str:
     order = [e.tensor for e in in_order(Program(tuple(work.inputs), tuple(work.forward))) if e.name in relevant]
     targets = [*reversed(order), *(t for t in work.inputs if t.name in relevant)]
     for t in targets:
-        name = work.unused(work.adjoint_names.get(t.name) or f"d{t.name}")
+        name = work.unused(work.adjoint_names.get(t.name) or adjoint(t.name))
         work.adjoint[t.name] = work.tensor(name, adjoint_letters(t), t.block)
         if t.name in work.cyclic:
             work.cyclic.add(name)

@@ -138,7 +138,7 @@ def cancel_inverses(eq: Equation, work: Work) -> Equation:
 
 
 def join_exponents(eq: Equation, work: Work) -> Equation:
-    """``ds exp(u)`` with ``ds = dlse exp(-lse)`` is ``dlse exp(u - lse)``, wherever ``ds`` is read and by however many."""
+    """``ds exp(u)`` with ``ds = d_lse exp(-lse)`` is ``d_lse exp(u - lse)``, wherever ``ds`` is read and by however many."""
     terms: list[Term] = []
     used: list[Equation] = []
     for t in eq.terms:

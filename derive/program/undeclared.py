@@ -20,7 +20,7 @@ def kept_sums(d: Derived) -> tuple[str, ...]:
     >>> z, y = tensor("z", b, k), tensor("y", b, k)
     >>> lse = define("lse", (b,), sympy.log(Sum(sympy.exp(z[b, k]), k)))
     >>> hessian(define("loss", (), Sum(y[b, k]*(lse[b] - z[b, k]), b, k)), [z]).facts[0].text
-    'sum over k of y[b,k] is not declared; dlse[b] keeps it (dv.sums_to(1, k) would make it 1)'
+    'sum over k of y[b,k] is not declared; d_lse[b] keeps it (dv.sums_to(1, k) would make it 1)'
     """
     found: dict[tuple[str, str], str] = {}
     written = ancestors(d.source.equations, [d.loss])

@@ -24,7 +24,6 @@ def write_all(app):
         "passes": passes(),
         "floors": floors(Path(app.srcdir) / "floors.toml"),
         "catalogue": catalogue(),
-        "teaser": teaser(),
         "api_derive": api_derive(),
         "api_layers": api_layers(),
         "api_numerics": api_numerics(),
@@ -99,12 +98,11 @@ def first_paragraph(step) -> str:
 
 def derivation(name: str, title: str, folder: Path) -> str:
     """One model of the catalogue: its text, its derivation made now, its program."""
-    import numerics as nx
     from derive.networks.examples import load
 
     model = load(name)
     derived = model.backprop()
-    derived.check()  # the evidence stands at the end of the document
+    derived.check()  # the evidence stands at the end of the self-contained page
     html = folder / "html" / f"{name}.html"
     html.parent.mkdir(exist_ok=True)
     html.write_text(derived.to_html(), encoding="utf-8")
@@ -119,29 +117,18 @@ def derivation(name: str, title: str, folder: Path) -> str:
             model.text.strip(),
             "```",
             "",
-            "````{raw} html",
-            derived._repr_html_(),
-            "````",
+            f"```{{derivation}} {name}",
+            "```",
             "",
             "## The program",
             "",
             f"`derive emit {name}` writes:",
             "",
-            "```python",
-            nx.compile(derived).source.rstrip(),
+            f"```{{kernel}} {name}",
             "```",
             "",
         ]
     )
-
-
-def teaser() -> str:
-    """The gradients of softmax regression, as displayed equations."""
-    from derive.networks.examples import load
-    from derive.show.latex import equation_latex
-
-    derived = load("softmax_regression").backprop()
-    return "\n".join(f"$$\n{equation_latex(derived.gradient(name))}\n$$\n" for name in ("z", "W", "c"))
 
 
 def catalogue() -> str:

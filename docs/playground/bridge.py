@@ -20,6 +20,7 @@ from derive import layers as L
 from derive.derivation.updates import RULES
 from derive.exact.check import Checker
 from derive.exact.verdict import REFUTED, Evidence
+from derive.language.naming import adjoint
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 from derive.show.document import blocks as B
@@ -360,7 +361,7 @@ def checked(d: dv.Derivation, tell: Told) -> dict[str, Any]:
         evidence.rows.append(finding)
         refuted += [(key, finding)] if finding.verdict == REFUTED else []
         step = next((s for s in d.steps if s.id == key), None) if isinstance(key, int) else None
-        eq = number(d, step.target) if step else number(d, f"d{finding.what.partition(' ')[2]}")
+        eq = number(d, step.target) if step else number(d, adjoint(finding.what.partition(" ")[2]))
         tell({"what": finding.what, "verdict": finding.verdict, "by": finding.by, "eq": eq})
     said = checker.explain(refuted[0], evidence) if refuted else ""
     counts = {v: len(evidence.named(v)) for v in ("proved", "undecided", "refuted")}

@@ -143,5 +143,5 @@ def _checked(run: Run, trainer: Trainer, pictures) -> bool:
 
 def key_equations(derivation):
     """The equations worth a look: the last adjoints on the way, and the gradients themselves."""
-    forward = {e.name for e in derivation.source}
-    return [e for e in derivation.program if e.name not in forward and e.name.startswith("d")]
+    adjoints = {t.name for _, t in derivation.adjoints}
+    return [e for e in derivation.program if e.name in adjoints]

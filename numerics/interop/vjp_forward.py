@@ -13,7 +13,7 @@ import numpy as np
 import derive as dv
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
-from derive.language.naming import numbered
+from derive.language.naming import adjoint, numbered
 from derive.language.tensor import Tensor
 from numerics.errors import InputError, NumericsError
 from numerics.reference.grid import size_value
@@ -93,7 +93,7 @@ class Forward:
         outs, taken = self.model.outputs, list(self.model.tensors)
         names: list[str] = []
         for y in outs:
-            names.append(numbered("dy" if len(outs) == 1 else f"d{y.name}", taken, "_"))
+            names.append(numbered("dy" if len(outs) == 1 else adjoint(y.name), taken, "_"))
             taken.append(names[-1])
         name = self.called if self.called.isidentifier() else "function"
         if len(outs) == 1:

@@ -383,7 +383,7 @@ class Trainer:
         >>> t = Trainer(dv.Sequential([L.Dense(2)], input_shape=(3,)), "mean_squared_error", optax.sgd(0.1))
         >>> row = t.explain(np.ones((4, 3)), np.zeros((4, 2))).row("dense_1_kernel")
         >>> print(row.equation, "|", *row.lines)
-        ddense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] | ddense_1_kernel = x.T @ dz1
+        d_dense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] | d_dense_1_kernel = x.T @ dz1
         """
         from .watch import explain
 

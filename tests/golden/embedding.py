@@ -1,15 +1,15 @@
 """Loss and gradients of embedding, generated from its derivation, for cpu.
 
-    x[b,t,d]       = E[tok[b,t],d]                         (1)
-    z_tanh[b,t,d]  = tanh(x[b,t,d])                        (2)
-    z[b,k]         = sum_{t,d} z_tanh[b,t,d] W[d,k]        (3)
-    loss           = sum_{b,k} (z[b,k] - y[b,k])^2         (4)
+    x[b,t,d]        = E[tok[b,t],d]                          (1)
+    z_tanh[b,t,d]   = tanh(x[b,t,d])                         (2)
+    z[b,k]          = sum_{t,d} z_tanh[b,t,d] W[d,k]         (3)
+    loss            = sum_{b,k} (z[b,k] - y[b,k])^2          (4)
 
-    dz[b,k]        = 2 (z[b,k] - y[b,k])                   (5)   from 3
-    dz_tanh[b,t,d] = sum_k dz[b,k] W[d,k]                  (6)   from 5
-    dx[b,t,d]      = dz_tanh[b,t,d] (1 - z_tanh[b,t,d]^2)  (7)   from 2, 6
-    dW[d,k]        = sum_{b,t} z_tanh[b,t,d] dz[b,k]       (8)   from 2, 5
-    dE[v,d]        = sum_{b,t: tok[b,t] = v} dx[b,t,d]     (9)   from 7
+    dz[b,k]         = 2 (z[b,k] - y[b,k])                    (5)   from 3
+    d_z_tanh[b,t,d] = sum_k dz[b,k] W[d,k]                   (6)   from 5
+    dx[b,t,d]       = d_z_tanh[b,t,d] (1 - z_tanh[b,t,d]^2)  (7)   from 2, 6
+    dW[d,k]         = sum_{b,t} z_tanh[b,t,d] dz[b,k]        (8)   from 2, 5
+    dE[v,d]         = sum_{b,t: tok[b,t] = v} dx[b,t,d]      (9)   from 7
 
 Facts used: 0 <= tok[b, t] < V (declared).
 Kinks: none.
@@ -51,13 +51,13 @@ def loss_and_grads(E, W, tok, y):
     B, T = tok.shape
     dtype = E.dtype
 
-    x = E[tok]                                                  # (1)
-    z_tanh = jnp.tanh(x)                                        # (2)
-    z = z_tanh.sum(axis=1) @ W                                  # (3)
-    loss = jnp.square(z - y).sum()                              # (4)
-    dz = 2 * (z - y)                                            # (5)
-    dz_tanh = jnp.broadcast_to((dz @ W.T)[:, None], (B, T, D))  # (6)
-    dx = dz_tanh * (1 - z_tanh * z_tanh)                        # (7)
-    dW = z_tanh.sum(axis=1).T @ dz                              # (8)
-    dE = jnp.zeros((V, D), dtype).at[tok].add(dx)               # (9)
+    x = E[tok]                                                   # (1)
+    z_tanh = jnp.tanh(x)                                         # (2)
+    z = z_tanh.sum(axis=1) @ W                                   # (3)
+    loss = jnp.square(z - y).sum()                               # (4)
+    dz = 2 * (z - y)                                             # (5)
+    d_z_tanh = jnp.broadcast_to((dz @ W.T)[:, None], (B, T, D))  # (6)
+    dx = d_z_tanh * (1 - z_tanh * z_tanh)                        # (7)
+    dW = z_tanh.sum(axis=1).T @ dz                               # (8)
+    dE = jnp.zeros((V, D), dtype).at[tok].add(dx)                # (9)
     return loss, {"E": dE, "W": dW}

@@ -1,19 +1,19 @@
 """Loss and gradients of layer_norm, generated from its derivation, for cpu.
 
-    mean[b]      = 1/I sum_i x[b,i]                                                  (1)
-    var[b]       = 1/I sum_i (x[b,i] - mean[b])^2                                    (2)
-    rs[b]        = 1 / sqrt(var[b] + 1e-5)                                           (3)
-    xhat[b,i]    = rs[b] (x[b,i] - mean[b])                                          (4)
-    out[b,i]     = gamma[i] xhat[b,i] + beta[i]                                      (5)
-    loss         = 1/B sum_{b,i} (out[b,i] - y[b,i])^2                               (6)
+    mean[b]       = 1/I sum_i x[b,i]                                                  (1)
+    var[b]        = 1/I sum_i (x[b,i] - mean[b])^2                                    (2)
+    rs[b]         = 1 / sqrt(var[b] + 1e-5)                                           (3)
+    xhat[b,i]     = rs[b] (x[b,i] - mean[b])                                          (4)
+    out[b,i]      = gamma[i] xhat[b,i] + beta[i]                                      (5)
+    loss          = 1/B sum_{b,i} (out[b,i] - y[b,i])^2                               (6)
 
-    dout[b,i]    = 2 (out[b,i] - y[b,i]) / B                                         (7)    from 5
-    dxhat[b,i]   = gamma[i] dout[b,i]                                                (8)    from 7
-    drs_sum[b]   = sum_i dxhat[b,i] xhat[b,i]                                        (9)    from 4, 8
-    dmean_sum[b] = sum_i dxhat[b,i]                                                  (10)   from 8
-    dbeta[i]     = sum_b dout[b,i]                                                   (11)   from 7
-    dgamma[i]    = sum_b dout[b,i] xhat[b,i]                                         (12)   from 4, 7
-    dx[b,i]      = rs[b] (dxhat[b,i] - dmean_sum[b] / I - drs_sum[b] xhat[b,i] / I)  (13)   from 3, 4, 8, 9, 10
+    d_out[b,i]    = 2 (out[b,i] - y[b,i]) / B                                         (7)    from 5
+    d_xhat[b,i]   = gamma[i] d_out[b,i]                                               (8)    from 7
+    d_rs_sum[b]   = sum_i d_xhat[b,i] xhat[b,i]                                       (9)    from 4, 8
+    d_mean_sum[b] = sum_i d_xhat[b,i]                                                 (10)   from 8
+    d_beta[i]     = sum_b d_out[b,i]                                                  (11)   from 7
+    d_gamma[i]    = sum_b d_out[b,i] xhat[b,i]                                        (12)   from 4, 7
+    dx[b,i]       = rs[b] (d_xhat[b,i] - d_mean_sum[b] / I - d_rs_sum[b] xhat[b,i] / I)  (13)   from 3, 4, 8, 9, 10
 
 Facts used: none.
 Kinks: none.
@@ -59,11 +59,11 @@ def loss_and_grads(x, gamma, beta, y):
     xhat = rs[:, None] * (x - mean[:, None])          # (4)
     out = gamma * xhat + beta                         # (5)
     loss = jnp.square(out - y).sum() / B              # (6)
-    dout = 2 * (out - y) / B                          # (7)
-    dxhat = dout * gamma                              # (8)
-    drs_sum = (dxhat * xhat).sum(axis=1)              # (9)
-    dmean_sum = dxhat.sum(axis=1)                     # (10)
-    dbeta = dout.sum(axis=0)                          # (11)
-    dgamma = (dout * xhat).sum(axis=0)                # (12)
-    dx = rs[:, None] * (dxhat - dmean_sum[:, None] / I - drs_sum[:, None] * xhat / I)  # (13)
-    return loss, {"x": dx, "gamma": dgamma, "beta": dbeta}
+    d_out = 2 * (out - y) / B                         # (7)
+    d_xhat = d_out * gamma                            # (8)
+    d_rs_sum = (d_xhat * xhat).sum(axis=1)            # (9)
+    d_mean_sum = d_xhat.sum(axis=1)                   # (10)
+    d_beta = d_out.sum(axis=0)                        # (11)
+    d_gamma = (d_out * xhat).sum(axis=0)              # (12)
+    dx = rs[:, None] * (d_xhat - d_mean_sum[:, None] / I - d_rs_sum[:, None] * xhat / I)  # (13)
+    return loss, {"x": dx, "gamma": d_gamma, "beta": d_beta}

@@ -4,7 +4,7 @@
     y_argmax[b,u,c] = argmax_{r: 0 <= 2 u + r - 1 < H} img[b,2u+r-1,c]   (2)
     loss            = sum_{b,u,c} y[b,u,c]^2                             (3)
 
-    dimg[b,h,c]     = 2 sum_{u: 2 u + y_argmax[b,u,c] - 1 = h} y[b,u,c]  (4)   from 1, 2
+    d_img[b,h,c]    = 2 sum_{u: 2 u + y_argmax[b,u,c] - 1 = h} y[b,u,c]  (4)   from 1, 2
 
 Facts used: none.
 Kinks: max over an index: the gradient goes to the first maximiser.
@@ -134,5 +134,5 @@ def loss_and_grads(img):
 
     y, y_argmax = max_pool(img, (3,), ((H - 1) // 2 + 1,), strides=(2,), low=(1,))  # (1)-(2)
     loss = total(y * y)                   # (3)
-    dimg = max_pool_gradient(2 * y, y_argmax, (3,), (H,), strides=(2,), low=(1,))  # (4)
-    return loss, {"img": dimg}
+    d_img = max_pool_gradient(2 * y, y_argmax, (3,), (H,), strides=(2,), low=(1,))  # (4)
+    return loss, {"img": d_img}

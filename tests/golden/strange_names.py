@@ -1,15 +1,15 @@
 """Loss and gradients of it''' raise SystemExit ''', generated from its derivation, for cpu.
 
-    I                      = 1/B sum_{b,i} 'jnp'''\\n\\\\'[b] tanh(B[b] + dtype[i] lambda[b,i] 'x; import os'[i])  (1)
+    I                       = 1/B sum_{b,i} 'jnp'''\\n\\\\'[b] tanh(B[b] + dtype[i] lambda[b,i] 'x; import os'[i])  (1)
 
-    dB_sum[b]              = sum_i (1 - tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])^2)  (2)
-    dB[b]                  = 'jnp'''\\n\\\\'[b] dB_sum[b] / B                            (3)   from 2
-    'djnp'''\\n\\\\'[b]       = 1/B sum_i tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])  (4)
-    dlambda[b,i]           = 'jnp'''\\n\\\\'[b] dtype[i] 'x; import os'[i] (1 - tanh(B[b] + dtype[i] lambda[b,i] 'x;
-                             import os'[i])^2) / B                                    (5)
-    'dx; import os_sum'[i] = sum_b 'jnp'''\\n\\\\'[b] lambda[b,i] (1 - tanh(B[b] + dtype[i] 'x; import os'[i]
-                             lambda[b,i])^2)                                          (6)
-    'dx; import os'[i]     = dtype[i] 'dx; import os_sum'[i] / B                      (7)   from 6
+    dB_sum[b]               = sum_i (1 - tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])^2)  (2)
+    dB[b]                   = 'jnp'''\\n\\\\'[b] dB_sum[b] / B                           (3)   from 2
+    'd_jnp'''\\n\\\\'[b]       = 1/B sum_i tanh(B[b] + lambda[b,i] dtype[i] 'x; import os'[i])  (4)
+    d_lambda[b,i]           = 'jnp'''\\n\\\\'[b] dtype[i] 'x; import os'[i] (1 - tanh(B[b] + dtype[i] lambda[b,i]
+                              'x; import os'[i])^2) / B                               (5)
+    'd_x; import os_sum'[i] = sum_b 'jnp'''\\n\\\\'[b] lambda[b,i] (1 - tanh(B[b] + dtype[i] 'x; import os'[i]
+                              lambda[b,i])^2)                                         (6)
+    'd_x; import os'[i]     = dtype[i] 'd_x; import os_sum'[i] / B                    (7)   from 6
 
 Facts used: none.
 Kinks: none.
@@ -52,10 +52,10 @@ def loss_and_grads(lambda_, x_import_os, B, jnp_, dtype):
 
     I = (jnp_ @ jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]).sum(axis=1)) / B_size  # (1)
     dB_sum = (1 - jnp.square(jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]))).sum(axis=1)  # (2)
-    dB = jnp_ * dB_sum / B_size                       # (3)
-    djnp = jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]).sum(axis=1) / B_size  # (4)
-    dlambda = (jnp_[:, None] * dtype * x_import_os    # (5)
+    dB = jnp_ * dB_sum / B_size                         # (3)
+    d_jnp = jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]).sum(axis=1) / B_size  # (4)
+    d_lambda = (jnp_[:, None] * dtype * x_import_os     # (5)
         * (1 - jnp.square(jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]))) / B_size)
-    dx_import_os_sum = jnp_ @ (lambda_ * (1 - jnp.square(jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]))))  # (6)
-    dx_import_os = dtype * dx_import_os_sum / B_size  # (7)
-    return I, {"lambda": dlambda, "x; import os": dx_import_os, "B": dB, 'jnp"""\n\\': djnp}
+    d_x_import_os_sum = jnp_ @ (lambda_ * (1 - jnp.square(jnp.tanh(dtype * x_import_os * lambda_ + B[:, None]))))  # (6)
+    d_x_import_os = dtype * d_x_import_os_sum / B_size  # (7)
+    return I, {"lambda": d_lambda, "x; import os": d_x_import_os, "B": dB, 'jnp"""\n\\': d_jnp}

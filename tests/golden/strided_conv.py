@@ -1,11 +1,11 @@
 """Loss and gradients of conv, generated from its derivation, for cpu.
 
-    y[b,u,v,o]    = sum_{r,s,c} img[b,2r+2u-1,2s+2v-1,c] K[r,s,c,o]                   (1)
-    loss          = sum_{b,u,v,o} tanh(y[b,u,v,o])                                    (2)
+    y[b,u,v,o]     = sum_{r,s,c} img[b,2r+2u-1,2s+2v-1,c] K[r,s,c,o]                  (1)
+    loss           = sum_{b,u,v,o} tanh(y[b,u,v,o])                                   (2)
 
-    dy[b,u,v,o]   = 1 - tanh(y[b,u,v,o])^2                                            (3)   from 1
-    dK[r,s,c,o]   = sum_{b,u,v} img[b,2r+2u-1,2s+2v-1,c] dy[b,u,v,o]                  (4)   from 3
-    dimg[b,h,v,c] = sum_{u,v',o,r,s: 2 r + 2 u - 1 = h, 2 s + 2 v' - 1 = v} dy[b,u,v',o] K[r,s,c,o]  (5)   from 3
+    dy[b,u,v,o]    = 1 - tanh(y[b,u,v,o])^2                                           (3)   from 1
+    dK[r,s,c,o]    = sum_{b,u,v} img[b,2r+2u-1,2s+2v-1,c] dy[b,u,v,o]                 (4)   from 3
+    d_img[b,h,v,c] = sum_{u,v',o,r,s: 2 r + 2 u - 1 = h, 2 s + 2 v' - 1 = v} dy[b,u,v',o] K[r,s,c,o]  (5)   from 3
 
 Facts used: none.
 Kinks: none.
@@ -82,7 +82,7 @@ def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
 
 
 def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=None, block=8):
-    """dkernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
+    """d_kernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
     def add(sums, pair):
         x, g = pair
         met = patches(x, window, g.shape[1:-1], strides, dilation, low)
@@ -111,5 +111,5 @@ def loss_and_grads(img, K):
     loss = jnp.tanh(y).sum()              # (2)
     dy = 1 - jnp.tanh(y) * jnp.tanh(y)    # (3)
     dK = kernel_gradient_by_blocks(img, dy, (3, 2), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (4)
-    dimg = input_gradient(dy, K, (H, V), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (5)
-    return loss, {"img": dimg, "K": dK}
+    d_img = input_gradient(dy, K, (H, V), strides=(2, 2), dilation=(2, 2), low=(1, 1))  # (5)
+    return loss, {"img": d_img, "K": dK}

@@ -1,22 +1,22 @@
 """Loss and gradients of tanh_rnn, generated from its derivation, for cpu.
 
-    h_in[t,b,l]  = sum_m U[m,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise} + sum_i x[t,b,i] W[i,l] + c[l]  (1)
-    h[t,b,l]     = tanh(h_in[t,b,l])                                                  (2)
-    loss         = sum_{t,b,l} (h[t,b,l] - y[t,b,l])^2                                (3)
+    h_in[t,b,l]   = sum_m U[m,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise} + sum_i x[t,b,i] W[i,l] + c[l]  (1)
+    h[t,b,l]      = tanh(h_in[t,b,l])                                                 (2)
+    loss          = sum_{t,b,l} (h[t,b,l] - y[t,b,l])^2                               (3)
 
-    dh[t,b,l]    = sum_l' dh_in[t+1,b,l'] U[l,l'] + 2 (h[t,b,l] - y[t,b,l])           (4)   from 2, 5
-    dh_in[t,b,l] = dh[t,b,l] (1 - h[t,b,l]^2)                                         (5)   from 2, 4
-    dU[m,l]      = sum_{t,b} dh_in[t,b,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise}    (6)   from 2, 5
-    dW[i,l]      = sum_{t,b} x[t,b,i] dh_in[t,b,l]                                    (7)   from 5
-    dc[l]        = sum_{t,b} dh_in[t,b,l]                                             (8)   from 5
-    dh0[b,l]     = sum_l' dh_in[0,b,l'] U[l,l']                                       (9)   from 5
+    dh[t,b,l]     = sum_l' d_h_in[t+1,b,l'] U[l,l'] + 2 (h[t,b,l] - y[t,b,l])         (4)   from 2, 5
+    d_h_in[t,b,l] = dh[t,b,l] (1 - h[t,b,l]^2)                                        (5)   from 2, 4
+    dU[m,l]       = sum_{t,b} d_h_in[t,b,l] {h0[b,m] if t = 0; h[t-1,b,m] otherwise}  (6)   from 2, 5
+    dW[i,l]       = sum_{t,b} x[t,b,i] d_h_in[t,b,l]                                  (7)   from 5
+    dc[l]         = sum_{t,b} d_h_in[t,b,l]                                           (8)   from 5
+    dh0[b,l]      = sum_l' d_h_in[0,b,l'] U[l,l']                                     (9)   from 5
 
 Facts used: none.
 Kinks: none.
 Emission: hoist in (1): what does not depend on the recurrence is one product for all steps, before the scan; scan in
   (1): from step to step h alone is carried; of every step h alone is saved; total as products in (3): a sum over all
   axes by a vector-matrix product: XLA's own is serial, what leads to it included; scan in (4): from step to step
-  dh_in alone is carried; of every step dh_in alone is saved.
+  d_h_in alone is carried; of every step d_h_in alone is saved.
 """
 import jax
 import jax.numpy as jnp
@@ -76,16 +76,16 @@ def loss_and_grads(W, U, c, h0, x, y):
     loss = total(jnp.square(h - y))                                   # (3)
     U_T = U.T
 
-    def dh_in_step(dh_in_next, now):
+    def d_h_in_step(d_h_in_next, now):
         y_t, h_t = now
-        dh_t = dh_in_next @ U_T + 2 * (h_t - y_t)                     # (4)
-        dh_in_t = dh_t * (1 - h_t * h_t)                              # (5)
-        return dh_in_t, dh_in_t
+        dh_t = d_h_in_next @ U_T + 2 * (h_t - y_t)                    # (4)
+        d_h_in_t = dh_t * (1 - h_t * h_t)                             # (5)
+        return d_h_in_t, d_h_in_t
 
-    _, dh_in = lax.scan(dh_in_step, jnp.zeros((B, L), dtype), (y, h), reverse=True)  # (5)
-    dU = jnp.tensordot(jnp.where((t == 0)[:, None, None], h0, jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0)))), dh_in,  # (6)
+    _, d_h_in = lax.scan(d_h_in_step, jnp.zeros((B, L), dtype), (y, h), reverse=True)  # (5)
+    dU = jnp.tensordot(jnp.where((t == 0)[:, None, None], h0, jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0)))), d_h_in,  # (6)
         ((0, 1), (0, 1)))
-    dW = jnp.tensordot(x, dh_in, ((0, 1), (0, 1)))                    # (7)
-    dc = dh_in.sum(axis=(0, 1))                                       # (8)
-    dh0 = dh_in[0] @ U.T                                              # (9)
+    dW = jnp.tensordot(x, d_h_in, ((0, 1), (0, 1)))                   # (7)
+    dc = d_h_in.sum(axis=(0, 1))                                      # (8)
+    dh0 = d_h_in[0] @ U.T                                             # (9)
     return loss, {"W": dW, "U": dU, "c": dc, "h0": dh0}

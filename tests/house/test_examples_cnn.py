@@ -7,7 +7,7 @@ def test_a_small_network_reads_digits(script, capsys):
     pytest.importorskip("sklearn")
     assert script("digits_cnn")() >= 0.98
     out = capsys.readouterr().out
-    assert "dconv2d_1_kernel[" in out and out.splitlines()[-1].startswith("test accuracy: 0.9")
+    assert "d_conv2d_1_kernel[" in out and out.splitlines()[-1].startswith("test accuracy: 0.9")
 
 
 @pytest.mark.slow

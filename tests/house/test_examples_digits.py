@@ -9,7 +9,7 @@ pytest.importorskip("sklearn")
 def test_diabetes_is_predicted_better_than_by_the_mean(script, capsys):
     errors = script("diabetes")(epochs=30)
     assert errors["linear"] < 0.75 * errors["the mean"] and errors["network"] < 0.75 * errors["the mean"]
-    assert "ddense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k] + dense_2_kernel[j,k] / 100" in capsys.readouterr().out
+    assert "d_dense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k] + dense_2_kernel[j,k] / 100" in capsys.readouterr().out
 
 
 def test_eight_numbers_hold_a_digit_better_than_principal_components(script, tmp_path):

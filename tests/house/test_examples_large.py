@@ -78,7 +78,7 @@ def test_a_variational_autoencoder_makes_digits(script, tmp_path, capsys):
     found = script("vae")(epochs=60, picture=str(tmp_path / "vae.png"))
     assert found["bound"] > -27 and found["confidence"] > 0.5 and found["entropy"] > 1.8
     assert drawn(tmp_path / "vae.png")
-    assert "dmean_kernel[k,l] = sum_b" in capsys.readouterr().out
+    assert "d_mean_kernel[k,l] = sum_b" in capsys.readouterr().out
 
 
 @pytest.mark.slow

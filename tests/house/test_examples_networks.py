@@ -41,4 +41,4 @@ def test_bumps_interpolate_and_learned_centres_do_it_better(script, tmp_path):
 def test_two_players_come_to_rest(script, capsys):
     mean, spread = script("two_players")(steps=900)
     assert abs(mean - 3) < 0.15 and abs(spread - 0.5) < 0.15
-    assert "da = sum_b dforged[b] noise[b]" in capsys.readouterr().out
+    assert "da = sum_b d_forged[b] noise[b]" in capsys.readouterr().out

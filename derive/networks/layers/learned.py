@@ -38,7 +38,7 @@ class PReLU(Layer):
     >>> from derive.networks.layers import Dense
     >>> model = Sequential([Dense(3), PReLU()], input_shape=(2,))
     >>> print(model.backprop("mean_squared_error").gradient("prelu_1_slope"))
-    dprelu_1_slope[j] = sum_b dh2[b,j] {0 if z1[b,j] > 0; z1[b,j] otherwise}
+    d_prelu_1_slope[j] = sum_b dh2[b,j] {0 if z1[b,j] > 0; z1[b,j] otherwise}
     """
 
     kind = "prelu"

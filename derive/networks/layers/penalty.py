@@ -38,7 +38,7 @@ class Penalty:
     >>> print(d.program.equation("penalty_dense_1_kernel"))
     penalty_dense_1_kernel = 1/20 sum_{i,j} dense_1_kernel[i,j]^2
     >>> print(d.gradient("dense_1_kernel"))
-    ddense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] + dense_1_kernel[i,j] / 10
+    d_dense_1_kernel[i,j] = sum_b x[b,i] dz1[b,j] + dense_1_kernel[i,j] / 10
     """
 
     l1: float = 0

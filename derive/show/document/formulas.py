@@ -137,7 +137,7 @@ class Formulas:
         return name if t is None else self.names.name(t)
 
     def chain_rule(self, step: Step) -> Node | None:
-        r"""The chain rule before anything is evaluated: ``sum_b dlse[b] (d lse[b] / d z[b,k]) + ...``."""
+        r"""The chain rule before anything is evaluated: ``sum_b d_lse[b] (d lse[b] / d z[b,k]) + ...``."""
         adjoint = dict(step.adjoint_of)
         ctx = equation_context(step.after, self.names)
         items: list[tuple[int, Node]] = []

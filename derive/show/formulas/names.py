@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from sympy import Expr
 
+from derive.language.naming import primal
 from derive.language.tensor import Tensor
 
 from .layout import Name
@@ -59,6 +60,7 @@ GREEK = {
     "Omega": "Ω",
 }
 ADJOINT_STYLES = ("d", "bar", "partial")
+MADE = {"argmax", "max", "sum", "shifted", "inv", "hvp", "gn", "dot"}  # what the engine calls its own of a tensor d
 
 
 def plain(text: str) -> str:
@@ -127,12 +129,11 @@ class Namer:
     def name(self, tensor: Tensor) -> Name:
         """The symbol of a tensor."""
         raw = tensor.name
-        primal = self.adjoints.get(raw)
-        if primal is not None:
-            return self._named(raw, self._symbol(primal), self.style)
+        if raw in self.adjoints:
+            return self._named(raw, self._symbol(self.adjoints[raw]), self.style)
         if raw not in self.symbols and tensor.definition is None and tensor.role == "computed":
-            if re.fullmatch(r"d[^\W\d_]\d*", raw):  # an adjoint seen on its own
-                return self._named(raw, symbol(raw[1:]), "d")
+            if (seen := primal(raw)) and seen not in MADE:  # an adjoint seen on its own
+                return self._named(raw, symbol(seen), "d")
             head, _, tail = raw.partition("_")
             if tail and head.isalnum():  # a name that the engine made: all that follows is a label
                 return Name(raw, head, tail.replace("_", " "))

@@ -1,8 +1,8 @@
 """Equations that are affine in large arrays, with coefficients that vary along a few axes only: batch normalization.
 
-    xh[b,c]   = rs[c] (x[b,c] - mean[c])             x * rs - mean * rs
-    h[b,c]    = gamma[c] xh[b,c] + beta[c]           x * (gamma * rs) + (beta - gamma * mean * rs)
-    dgamma[c] = sum_b dh[b,c] xh[b,c]                rs * (dh * x).sum(axis=0) - dbeta * mean * rs
+    xh[b,c]    = rs[c] (x[b,c] - mean[c])            x * rs - mean * rs
+    h[b,c]     = gamma[c] xh[b,c] + beta[c]          x * (gamma * rs) + (beta - gamma * mean * rs)
+    d_gamma[c] = sum_b dh[b,c] xh[b,c]               rs * (dh * x).sum(axis=0) - d_beta * mean * rs
 
 A form is opened where every equation that reads it can do with what the form reads, so that it need not be computed:
 one multiply-add for each large array, the small coefficients first.  A sum over leading axes becomes sums of products that
@@ -153,7 +153,7 @@ def _terms(form: Form) -> tuple[Term, ...]:
 
 
 def _parted(e: Equation, known: Mapping[str, Form], sums: Sums) -> tuple[Term, ...] | None:
-    """``sum dh (rs x - rs mean)`` as ``rs sum dh x - rs mean dbeta``, where dbeta = sum dh is there already."""
+    """``sum dh (rs x - rs mean)`` as ``rs sum dh x - rs mean d_beta``, where d_beta = sum dh is there already."""
     (t,) = e.terms
     for f in t.fac:
         form = known.get(f.tensor.name) if isinstance(f, Read) else None

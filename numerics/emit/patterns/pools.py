@@ -2,8 +2,8 @@
 
     h_max[b,u,v,c,r] = max_s x[b,2u+r,2v+s,c]           h, h_argmax = max_pool(x, (2, 2), (U, V), strides=(2, 2))
     h[b,u,v,c]       = max_r h_max[b,u,v,c,r]
-    dh_max[b,u,v,c,r] = dh[b,u,v,c] [r = h_argmax[b,u,v,c]]
-    dx[b,p,q,c] = sum_{u,v,r: 2u+r = p, 2v+h_max_argmax[b,u,v,c,r] = q} dh_max[b,u,v,c,r]
+    d_h_max[b,u,v,c,r] = dh[b,u,v,c] [r = h_argmax[b,u,v,c]]
+    dx[b,p,q,c] = sum_{u,v,r: 2u+r = p, 2v+h_max_argmax[b,u,v,c,r] = q} d_h_max[b,u,v,c,r]
                                                         dx = max_pool_gradient(dh, h_argmax, (2, 2), (H, W), ...)
 
 The pair of argmaxes, row of taps first, is the number of the tap in reading order: the same first maximiser.  What
@@ -177,7 +177,7 @@ class Pools:
         return rest, named, places
 
     def _peel(self, pool: Pool, level: int, t: Term, named: Named) -> tuple[Term, Named] | None:
-        """The gradient of an inner max in terms of the next: ``dh_max[.., r] = dh[..] [r = h_argmax[..]]``."""
+        """The gradient of an inner max in terms of the next: ``d_h_max[.., r] = dh[..] [r = h_argmax[..]]``."""
         if len(t.fac) != 1 or not isinstance(t.fac[0], Read) or t.rows or t.bnd:
             return None
         read = t.fac[0]

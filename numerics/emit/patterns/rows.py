@@ -1,7 +1,7 @@
 """Sums along the last axis, and over all axes, as matrix-vector products.
 
     mean[b] = (1/I) sum_i x[b,i]                    x @ ones / I
-    s[b]    = sum_i dxh[b,i] xh[b,i]                (dh * xh) @ gamma     where dxh[b,i] = gamma[i] dh[b,i]
+    s[b]    = sum_i d_xh[b,i] xh[b,i]               (dh * xh) @ gamma     where d_xh[b,i] = gamma[i] dh[b,i]
     L       = sum_{b,u,c} w[b,u,c] y[b,u,c]         total(w * y)          columns first, then what is left
 
 XLA on a CPU writes the summand of a row sum out, or computes it serially; its matrix-vector products do neither.  The

@@ -1,8 +1,8 @@
 """Sums that another equation has already made, up to factors that do not vary along the sum.
 
-    dxh[b,c] = gamma[c] dh[b,c]
+    d_xh[b,c] = gamma[c] dh[b,c]
     db[c]    = sum_b dh[b,c]
-    m[c]     = sum_b dxh[b,c]        is written as gamma[c] db[c]: one pass over the array less
+    m[c]     = sum_b d_xh[b,c]        is written as gamma[c] db[c]: one pass over the array less
 
 The equation stays as derived; only how it is computed changes.
 """

@@ -53,10 +53,10 @@ GREEK = {
 def identifier(name: str) -> str:
     """A readable identifier for any name (not yet unique).
 
-    >>> identifier("W"), identifier("lambda"), identifier("x; import os"), identifier("2nd")
-    ('W', 'lambda_', 'x_import_os', 'v_2nd')
+    >>> identifier("dW"), identifier("dγ"), identifier("lambda"), identifier("x; import os"), identifier("2nd")
+    ('dW', 'd_gamma', 'lambda_', 'x_import_os', 'v_2nd')
     """
-    text = "".join(GREEK.get(ch, ch) for ch in name)
+    text = "".join(GREEK.get(ch, ch) for ch in re.sub(r"^d(?=[α-ω])", "d_", name))  # dγ is the adjoint d_gamma
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     text = re.sub(r"\W+", "_", text)[:LONGEST].strip("_") or "v"
     text = f"v_{text}" if text[0].isdigit() else text

@@ -106,7 +106,7 @@ def test_the_product_names_what_it_moves_along():
     loss, wrt, z = classifier()
     d = dv.gauss_newton(loss, wrt, at=z)
     assert {n: t.name for n, t in d.directions.items()} == {"W": "W_dir", "V": "V_dir"} and d.between.name == "z"
-    assert str(d.program.equation("z_dot")) == "z_dot[b,k] = sum_j h[b,j] V_dir[j,k] + sum_j ddh[b,j] V[j,k]"
+    assert str(d.program.equation("z_dot")) == "z_dot[b,k] = sum_j h[b,j] V_dir[j,k] + sum_j d_dh[b,j] V[j,k]"
     assert "def loss_grads_and_gauss_newton(" in nx.compile(d).source
 
 

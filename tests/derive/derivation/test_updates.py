@@ -83,7 +83,7 @@ def test_names_that_the_model_already_uses_are_not_taken_twice():
         "m[n,i] = m[n-1,i] - eta_2 m_2[n,i]",
     ]
     assert [str(e) for e in document.equations("eta")] == [
-        "m_2[t,n] = mu m_2[t-1,n] + deta[t,n]",
+        "m_2[t,n] = mu m_2[t-1,n] + d_eta[t,n]",
         "eta[t,n] = eta[t-1,n] - eta_2 m_2[t,n]",
     ]
 

@@ -253,7 +253,7 @@ def test_what_is_no_inverse_of_the_other_does_not_cancel():
 
 def test_documents_show_products_of_several_matrices():
     text = dv.derive_matrix("a'*inv(X)*b + logdet(X)", "X").to_text()
-    for shown in ("X_inv = X^-1", "f = f_logdet + a^T X_inv b", "dX = X_inv^T - X_inv^T dX_inv X_inv^T"):
+    for shown in ("X_inv = X^-1", "f = f_logdet + a^T X_inv b", "dX = X_inv^T - X_inv^T d_X_inv X_inv^T"):
         assert shown in text
 
 

@@ -40,7 +40,7 @@ def test_saved_softmax_is_used_when_it_is_an_output():
 
 def test_without_the_declared_sum_the_factor_stays():
     d = softmax_then_cross_entropy()
-    p, y, total = reads(d, "p", "y", "dp_lse")
+    p, y, total = reads(d, "p", "y", "d_p_lse")
     assert same(rhs(d, "dz"), p((b, k)) * total(b) - y((b, k)) / b.size)
     assert d.facts == ()
 
@@ -63,10 +63,10 @@ def test_layer_norm_comes_out_in_x_hat_form():
 def test_batch_norm_comes_out_in_x_hat_form():
     d = CASES["batch_norm"]()
     assert {t.name for t in d.program.equation("dx").tensors()} == {
-        "dy_hat",
+        "d_y_hat",
         "y_rsqrt",
-        "dmean_sum",
-        "dy_rsqrt_sum",
+        "d_mean_sum",
+        "d_y_rsqrt_sum",
         "y_hat",
     }
 
@@ -87,7 +87,7 @@ def test_derivatives_in_terms_of_the_saved_value():
 
 def test_attention_keeps_the_probabilities():
     d = CASES["causal_attention"]()
-    assert {t.name for t in d.program.equation("ds").tensors()} == {"P", "dP", "dP_lse"}
+    assert {t.name for t in d.program.equation("ds").tensors()} == {"P", "dP", "d_P_lse"}
     assert not rhs(d, "ds").has(sympy.exp)
 
 
@@ -98,13 +98,13 @@ def test_bptt_is_one_reverse_recurrence_and_sums_outside_it():
     scans = [g for g in schedule(d.program) if isinstance(g, Scan)]
     assert [(s.direction, sorted(e.name for e in s.equations)) for s in scans] == [
         (1, ["h", "h_in"]),
-        (-1, ["dh", "dh_in"]),
+        (-1, ["d_h_in", "dh"]),
     ]
 
 
 def test_initial_state_gets_its_gradient_at_time_zero():
     d = CASES["tanh_rnn"]()
-    assert str(d.gradient("h0")) == "dh0[b,l] = sum_l' dh_in[0,b,l'] W[l,l']"
+    assert str(d.gradient("h0")) == "dh0[b,l] = sum_l' d_h_in[0,b,l'] W[l,l']"
 
 
 def test_convolution_gradients_are_the_same_three_tensor_form():
@@ -137,7 +137,7 @@ def test_a_nested_loss_gives_the_program_of_its_definitions():
 def test_every_tensor_has_a_gradient():
     d = CASES["mlp3"]()
     assert str(d.gradient("h2")).startswith("dh2[b,i2] = ")
-    assert str(d.gradient("lse")) == "dlse[b] = 1/B"
+    assert str(d.gradient("lse")) == "d_lse[b] = 1/B"
     assert str(d.gradient("x")) == "dx[b,i0] = sum_i1 dz1[b,i1] W1[i0,i1]"
 
 

@@ -202,7 +202,7 @@ def test_training_through_a_step_is_refused_and_the_perceptron_rule_named():
     assert "h1[b,j] = {1 if z1[b,j] >= 0; 0 otherwise}" in str(caught.value)
     assert "Rosenblatt's perceptron rule" in str(caught.value)
     after = net.backprop("mean_squared_error", frozen=["dense_1"])  # what stands behind the step has a gradient
-    assert str(after.gradient("dense_2_kernel")) == "ddense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k]"
+    assert str(after.gradient("dense_2_kernel")) == "d_dense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k]"
 
 
 def test_a_step_predicts():

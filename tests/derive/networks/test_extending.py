@@ -21,4 +21,4 @@ def test_the_page_runs_and_prints_what_it_says(page, capsys):
     assert len(said) >= 2
     for line in said:
         assert line in out, line
-    assert "dgated_1_gate[i,j] = " in out
+    assert "d_gated_1_gate[i,j] = " in out

@@ -47,7 +47,7 @@ def test_every_parameter_gets_a_gradient(name):
 def test_the_gradient_of_a_convolution_is_a_correlation_and_a_transposed_convolution():
     d = keras_mnist().backprop("sparse_softmax_cross_entropy")
     kernel, image = d.gradient("conv2d_2_kernel"), d.gradient("h2")
-    assert str(kernel).split(" = ")[1] == "sum_{b,u,v} h2[b,r+u,s+v,o] dz3_sum[b,u,v,o2]"
+    assert str(kernel).split(" = ")[1] == "sum_{b,u,v} h2[b,r+u,s+v,o] d_z3_sum[b,u,v,o2]"
     (term,) = image.terms
     assert len(term.rows) == 2 and {str(t) for t in image.tensors()} == {
         "<float tensor conv2d_2_kernel(3, 3, O, O2)>",
@@ -56,10 +56,10 @@ def test_the_gradient_of_a_convolution_is_a_correlation_and_a_transposed_convolu
 
 
 def test_batch_normalization_gets_its_x_hat_form():
-    """dx = rs (dxh - mean(dxh) - xh mean(dxh xh)): no adjoint of the mean or the variance is left."""
+    """dx = rs (d_xh - mean(d_xh) - xh mean(d_xh xh)): no adjoint of the mean or the variance is left."""
     d = small_resnet().backprop("sparse_softmax_cross_entropy")
     names = {e.name for e in d.program if not e.name.endswith("_sum")}
-    assert "dxh2" in names and not any(n.startswith(("dmean", "dvar")) for n in names)
+    assert "d_xh2" in names and not any(n.startswith(("d_mean", "d_var")) for n in names)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_relu_and_bias_are_evaluated_once_for_each_window():
     assert now["z1_sum_max"] == "z1_sum_max[b,u,v,o] = max_r z1_sum_max_row[b,u,v,o,r]"
     assert now["h2_pre"] == "h2_pre[b,u,v,o] = z1_sum_max[b,u,v,o] + conv2d_1_bias[o]"
     assert now["h2"] == "h2[b,u,v,o] = relu(h2_pre[b,u,v,o])"
-    assert now["dconv2d_1_bias"] == "dconv2d_1_bias[o] = sum_{b,u,v} dh2_pre[b,u,v,o]"
+    assert now["d_conv2d_1_bias"] == "d_conv2d_1_bias[o] = sum_{b,u,v} d_h2_pre[b,u,v,o]"
     assert not {"z1", "h1", "h2_max"} & set(now)
     assert [str(e) for e in d.source][:2] == [
         "z1[b,u,v,o] = sum_{r,s,c} x[b,r+u,s+v,c] conv2d_1_kernel[r,s,c,o] + conv2d_1_bias[o]",
@@ -136,7 +136,7 @@ def test_other_functions_and_normalized_values_stay():
 def test_any_tensor_still_has_a_gradient():
     _, d = pooled(L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(2))
     assert str(d.gradient("h1")).startswith("dh1[b,u,v,o] = sum_{")
-    assert d.gradient("z1_sum") is d.program.equation("dz1_sum")
+    assert d.gradient("z1_sum") is d.program.equation("d_z1_sum")
 
 
 def test_a_second_derivation_reads_the_same_equations():
@@ -205,5 +205,5 @@ def test_numbers_drawn_with_an_order_have_one():
 
 def test_what_is_moved_belongs_to_the_layer_it_came_from():
     _, d = pooled(L.Conv2D(4, 2, activation="relu"), L.MaxPool2D(2))
-    assert {d.program.equation(n).tensor.block for n in ("z1_sum", "z1_sum_max", "h2_pre", "dh2_pre")} == {"conv2d_1"}
+    assert {d.program.equation(n).tensor.block for n in ("z1_sum", "z1_sum_max", "h2_pre", "d_h2_pre")} == {"conv2d_1"}
     assert d.program.equation("h2").tensor.block == "max_pool2d_1"

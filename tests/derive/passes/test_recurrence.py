@@ -63,7 +63,7 @@ def test_no_parameter_gradient_in_a_scan_and_minimal_carries(layer, carried):
         inside = [v.aval.shape for e in inner(eq).eqns if e.primitive.name == "dot_general" for v in e.outvars]
         assert inside and not shapes & set(inside)
     body = kern.source.split("def ")[2:]
-    assert all(f"d{name}" not in step.split("return")[0] for step in body for name in model.parameters)
+    assert all(f"d_{name}" not in step.split("return")[0] for step in body for name in model.parameters)
 
 
 def test_the_input_projection_is_hoisted():

@@ -93,7 +93,7 @@ def test_every_step_is_told_once_and_numbers_ascend(name):
 
 def test_the_main_line_goes_backward_once_and_parameters_stand_with_what_they_enter():
     order = [t.target for t in argument(mlp()).main]
-    assert order == ["dloss", "do", "dW2", "db2", "dh", "da", "dW1", "db1"]
+    assert order == ["d_loss", "do", "dW2", "db2", "dh", "da", "dW1", "db1"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def _matrix_errors(d):
     [
         ("softmax_regression", {"z", "lse_sum_shifted", "dz", "dW", "dc"}),
         ("mlp", {"a", "h", "o", "loss", "do", "dh", "da", "dW1", "db1", "dW2", "db2"}),
-        ("layer_norm", {"mean", "v", "xhat", "o", "loss", "do", "dxhat", "dgamma", "dbeta", "dx"}),
+        ("layer_norm", {"mean", "v", "xhat", "o", "loss", "do", "d_xhat", "d_gamma", "d_beta", "dx"}),
         ("rnn", {"h_in", "dh", "dU", "dV"}),
         ("relu_conv", set()),
     ],

@@ -149,7 +149,7 @@ def stripped(text, wrt=(), **options):
 
 
 def test_the_textbook_forms():
-    assert stripped("a'*inv(X)*b")["dX"] == "-X^-T dX_inv X^-T"
+    assert stripped("a'*inv(X)*b")["dX"] == "-X^-T d_X_inv X^-T"
     assert stripped("logdet(X)")["dX"] == "X^-T"
     assert stripped("det(X)")["dX"] == "f X^-T"
     assert stripped("tr(X^2*B)")["dX"] == "B^T X^T + X^T B^T"

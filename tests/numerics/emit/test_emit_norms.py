@@ -43,9 +43,9 @@ def test_batch_norm_is_multiply_adds_and_its_normalized_values_are_not_formed(ho
         assert "xh1 =" in kern.source and "affine" not in rules
         return
     assert {"affine", "sum-parted", "sum-reused"} <= rules
-    assert "xh1 =" not in kern.source and "dxh1 =" not in kern.source
+    assert "xh1 =" not in kern.source and "d_xh1 =" not in kern.source
     assert "h1 = x * (batch_norm_1_gamma * xh1_rsqrt) + (batch_norm_1_beta - " in kern.source
-    assert "xh1_rsqrt * (dy * x).sum(axis=(0, 1, 2)) - mean1 * xh1_rsqrt * dbatch_norm_1_beta" in kern.source
+    assert "xh1_rsqrt * (dy * x).sum(axis=(0, 1, 2)) - mean1 * xh1_rsqrt * d_batch_norm_1_beta" in kern.source
 
 
 @pytest.mark.parametrize("center,scale", [(True, False), (False, True), (False, False)])

@@ -17,7 +17,7 @@ CASES = [  # function, mistake, gradient it shows in, kind, a phrase of the expl
     ("rope", "turned forward", "x", "sign of a term", "has the wrong sign"),
     ("rope", "second half negated", "x", "wrong slice", "the sign is wrong at positions"),
     ("causal_attention", "no mask", "v", "missing condition", "the condition b >= b' is missing"),
-    ("causal_attention", "row sums left out", "q", "missing term", "the term dp_lse[b] p[b,b'] is missing"),
+    ("causal_attention", "row sums left out", "q", "missing term", "the term d_p_lse[b] p[b,b'] is missing"),
     ("swiglu", "product rule cut", "x", "missing term", "the term dy[b,j] u[b,j] sigmoid(a[b,j]) is missing"),
     ("swiglu", "gate forgotten", "w", "missing factor", "the factor u[b,j] is missing"),
     ("info_nce", "softmax over rows", "a", "wrong axis", "yours fits a sum over b"),

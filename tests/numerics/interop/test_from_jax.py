@@ -50,7 +50,7 @@ def test_a_layer_is_a_definition_under_its_modules_name():
     assert (
         names[:5] == ["Dense_0", "h", "mu", "var", "LayerNorm_0"] and "Dense_1" in names and "LayerNorm_1_mu" in names
     )
-    assert str(m.backprop().gradient("Dense_0_bias")) == "dDense_0_bias[p] = sum_b dDense_0[b,p]"
+    assert str(m.backprop().gradient("Dense_0_bias")) == "d_Dense_0_bias[p] = sum_b d_Dense_0[b,p]"
 
 
 def test_a_bias_is_added_in_a_line_of_its_own():

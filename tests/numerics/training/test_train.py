@@ -82,7 +82,7 @@ def test_freezing_stops_a_layer_and_derives_the_rest_again():
     frozen, trained = np.asarray(t.params["dense_1_kernel"]), np.asarray(t.params["dense_2_kernel"])
     assert t.freeze("dense_1") is t
     assert list(t.derivation.gradients) == ["dense_2_kernel", "dense_2_bias"]
-    assert "ddense_1_kernel" not in t.kernel.source
+    assert "d_dense_1_kernel" not in t.kernel.source
     assert int(t.opt_state[0].count) == count, "what the optimizer gathered is kept"
     np.testing.assert_array_equal(t.opt_state[0].mu["dense_2_kernel"], moments)
     t.fit(X, Y, epochs=2, verbose=False)

@@ -102,7 +102,7 @@ def test_a_frozen_batch_normalization_is_as_in_use():
     averages = {n: np.asarray(a) for n, a in t.state.items()}
     t.freeze("batch_norm_1")
     before = t.evaluate(X, Y)["loss"]
-    assert "dbatch_norm_1_gamma" not in t.kernel.source
+    assert "d_batch_norm_1_gamma" not in t.kernel.source
     assert {"batch_norm_1_mean", "batch_norm_1_variance"} <= {i.name for i in t.kernel.inputs}
     assert t.derivation.check().ok
     history = t.fit(X, Y, batch_size=40, verbose=False)

@@ -96,8 +96,8 @@ def test_weights_stay_by_name_and_frozen_gradients_are_not_in_the_program(tmp_pa
     assert "dense_1       (B, 8)               392  no" in str(new.summary())
     whole = nx.Trainer(new.model, SPARSE, optax.adam(1e-2))
     returned = new.kernel.source.split('"""')[1]
-    assert "dhead_1_kernel" in new.kernel.source and "conv2d_1_kernel" in returned
-    for gone in ("dconv2d_1_kernel", "ddense_1_kernel", "dbatch_norm_1_gamma"):
+    assert "d_head_1_kernel" in new.kernel.source and "conv2d_1_kernel" in returned
+    for gone in ("d_conv2d_1_kernel", "d_dense_1_kernel", "d_batch_norm_1_gamma"):
         assert gone in whole.kernel.source and gone not in new.kernel.source
     assert len(new.derivation.program) < 0.7 * len(whole.derivation.program)
     before = {n: np.asarray(a) for n, a in {**new.params, **new.state}.items()}

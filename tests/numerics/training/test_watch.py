@@ -36,12 +36,12 @@ def test_explain_shows_equation_source_and_norms_layer_by_layer():
     shown = t.explain(X, Y)
     assert [layer for layer, _ in shown.layers] == ["dense_2", "dense_1"], "backward, as the gradient goes"
     row = shown.row("dense_2_kernel")
-    assert str(row.equation) == "ddense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k]"
+    assert str(row.equation) == "d_dense_2_kernel[j,k] = sum_b h1[b,j] dz2[b,k]"
     assert row.number == t.derivation.gradient("dense_2_kernel").number
-    assert row.lines == ("ddense_2_kernel = h1.T @ dz2",)
+    assert row.lines == ("d_dense_2_kernel = h1.T @ dz2",)
     assert all(line in t.kernel.source for _, rows in shown.layers for r in rows for line in r.lines)
     text = str(shown)
-    assert f"({row.number})  ddense_2_kernel[j,k]" in text and "|update| / |parameter|" in text
+    assert f"({row.number})  d_dense_2_kernel[j,k]" in text and "|update| / |parameter|" in text
 
 
 def test_the_norms_are_those_of_autodiff_and_of_the_optimizer_s_step():
