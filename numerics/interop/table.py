@@ -23,8 +23,6 @@ REASONS = {
     "while": "the number of its steps depends on values; accepted: lax.scan, or lax.fori_loop between fixed bounds",
     "sort": "an order has no formula in index notation; accepted: maxima, argmax",
     "top_k": "an order has no formula in index notation; accepted: maxima, argmax",
-    "cholesky": "a triangular factor has no formula in index notation; accepted: jnp.linalg.solve, inv and slogdet of the "
-    "matrix itself, for products with its inverse and for its log-determinant",
     "fft": "complex numbers are not in the language; accepted: the sums of cosines and sines written out",
     "eigh": "eigenvalues are not in the language; accepted: inverse, solve, slogdet",
     "eig": "eigenvalues are not in the language; accepted: inverse, solve, slogdet",
