@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -13,7 +14,7 @@ from derive.language.index import Index
 
 from .flat import Op
 from .interpret import Interpreter
-from .table import primitive, refuse
+from .table import PRIMITIVES, primitive, refuse
 from .value import Value, as_float, kind_of, merged, opened, parts_of
 
 
@@ -41,6 +42,15 @@ _reduce("reduce_min", lambda new, body, bound: -_maximal(new, -body, bound))
 _reduce("reduce_prod", lambda new, body, bound: new.product(as_float(body), bound))
 _reduce("reduce_or", lambda new, body, bound: sympy.Gt(new.sum(as_float(body), bound), 0))
 _reduce("reduce_and", lambda new, body, bound: sympy.Eq(new.sum(as_float(sympy.Not(body)), bound), 0))
+
+
+@primitive("psum")
+def _psum(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    """The sum over a mapped axis, which ``jax.vmap(..., axis_name=)`` has made an axis of the arrays."""
+    if any(isinstance(a, str) for a in op.params["axes"]):
+        raise refuse(op, "programs of several devices are not in the language; accepted: the axis_name of a jax.vmap")
+    sums = PRIMITIVES["reduce_sum"]
+    return [sums(new, replace(op, ins=[i], outs=[o]), [v]) for i, o, v in zip(op.ins, op.outs, values, strict=True)]
 
 
 @primitive("argmax", "argmin")
