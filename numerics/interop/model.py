@@ -19,6 +19,7 @@ from numerics.errors import InputError
 
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
 from .arguments import axes_of_arguments, names_of
+from .concrete import captured
 from .flat import flatten
 from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
@@ -58,13 +59,21 @@ class JaxModel:
         self.function = f
         self._single = isinstance(argnums, int)
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if not callable(f):
+            raise InputError(f"nx.from_jax: {type(f).__name__} is no function; accepted: a function of arrays")
+        if not self._argnums or any(not -len(args) <= n < len(args) for n in self._argnums):
+            raise InputError(
+                f"nx.from_jax: argnums={argnums} of a function of {len(args)} arguments; accepted are numbers from 0 to "
+                f"{len(args) - 1}"
+            )
+        self._argnums = tuple(n % len(args) for n in self._argnums)
         self._flat, self._tree = jax.tree_util.tree_flatten(tuple(args))
         self._names = names_of(f, args)
         leaves = self._leaves(args)
         self._leaf_dtypes = [leaf.dtype for leaf in leaves]
 
         def called(*flat: Any) -> Any:
-            return f(*jax.tree_util.tree_unflatten(self._tree, flat))
+            return arrays_only(f(*jax.tree_util.tree_unflatten(self._tree, flat)))
 
         self._called = called
         self._custom_rules = custom_rules
@@ -147,6 +156,10 @@ class JaxModel:
         self.tensors = {name: t for name, t in new.names.items() if t is not None and name not in unread}
         self.conventions = list(new.conventions)
         self.notes = [f"bound: {axis}" for axis in self.bound]
+        self.notes += [
+            f"held as it is: {number}, which another value needs another trace for; pass it as an argument to change it"
+            for number in captured(self.function)
+        ]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
         if any(len(a) > 1 for a in v.axes):  # a definition has the axes that the function returns
@@ -337,6 +350,17 @@ def from_jax(
     dw[i] = 2 sum_b loss_sum[b] x[b,i]
     """
     return JaxModel(f, args, argnums, axes, custom_rules)
+
+
+def arrays_only(returned: Any) -> Any:
+    """What a function returns, if it is arrays and numbers."""
+    leaves = jax.tree_util.tree_leaves(returned)
+    wrong = next((type(x).__name__ for x in leaves if not hasattr(x, "shape") and not isinstance(x, int | float)), None)
+    if not leaves or wrong:
+        raise InputError(
+            f"nx.from_jax: the function returns {wrong or 'no array'}; accepted: arrays and numbers, the loss first"
+        )
+    return returned
 
 
 def dtype_of(x: Any) -> Any:
