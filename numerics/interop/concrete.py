@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -42,11 +43,40 @@ def by_values(error: Exception) -> UnsupportedError:
     return UnsupportedError(f"nx.from_jax{where}: {_WHY[kind]}\n  JAX says: {first}")
 
 
-def captured(f: Callable[..., Any]) -> list[str]:
-    """The Python numbers that a function reads from around it, as "rate = 0.1": what is traced holds them as they are."""
+def kept(f: Callable[..., Any]) -> dict[int, str]:
+    """The traced values that stand around a function, in what it reads by name, by their id: the name that leads to each."""
+    out: dict[int, str] = {}
+    for name, value in _around(f).items():
+        inside = [value]
+        if isinstance(value, dict):
+            inside += value.values()
+        elif isinstance(value, list | set | tuple):
+            inside += value
+        elif hasattr(value, "__dict__") and not isinstance(value, type | ModuleType):
+            inside += vars(value).values()
+        out |= {id(x): name for x in inside if isinstance(x, jax.core.Tracer)}
+    return out
+
+
+def refuse_kept(before: dict[int, str], after: dict[int, str]) -> None:
+    """Refuse a function that has put a traced value into what stands around it."""
+    new = sorted({name for x, name in after.items() if x not in before})
+    if new:
+        raise UnsupportedError(
+            f"nx.from_jax: the function keeps what it computes in {', '.join(new)}, outside of itself: a side effect has no "
+            f"formula; accepted: what is kept returned beside the loss (has_aux=True)"
+        )
+
+
+def _around(f: Callable[..., Any]) -> dict[str, Any]:
+    """What a function reads by name from around it."""
     try:
         found = inspect.getclosurevars(inspect.unwrap(f))
     except (TypeError, ValueError):
-        return []
-    around = {**found.globals, **found.nonlocals}
-    return [f"{name} = {value!r}" for name, value in around.items() if isinstance(value, float | np.floating)]
+        return {}
+    return {**found.globals, **found.nonlocals}
+
+
+def captured(f: Callable[..., Any]) -> list[str]:
+    """The Python numbers that a function reads from around it, as "rate = 0.1": what is traced holds them as they are."""
+    return [f"{name} = {value!r}" for name, value in _around(f).items() if isinstance(value, float | np.floating)]

@@ -18,8 +18,8 @@ from numerics.checks.custom_rules import differing
 from numerics.errors import InputError
 
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
-from .arguments import axes_of_arguments, names_of
-from .concrete import captured
+from .arguments import axes_of_arguments, names_of, with_numbers
+from .concrete import captured, kept, refuse_kept
 from .flat import flatten
 from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
@@ -67,6 +67,7 @@ class JaxModel:
                 f"{len(args) - 1}"
             )
         self._argnums = tuple(n % len(args) for n in self._argnums)
+        args, symbols = with_numbers(args)
         self._flat, self._tree = jax.tree_util.tree_flatten(tuple(args))
         self._names = names_of(f, args)
         leaves = self._leaves(args)
@@ -77,9 +78,11 @@ class JaxModel:
 
         self._called = called
         self._custom_rules = custom_rules
+        before = kept(f)
         self._traced = trace(
-            called, leaves, axes_of_arguments(axes, self._names, leaves), lambda t: self._use(t, leaves)
+            called, leaves, axes_of_arguments(axes, self._names, leaves, symbols), lambda t: self._use(t, leaves)
         )
+        refuse_kept(before, kept(f))
 
     def _use(self, traced: Traced, leaves: Sequence[Leaf]) -> None:
         """Make the definitions of what was traced."""
@@ -324,7 +327,7 @@ def from_jax(
     f : callable
         Of pytrees of arrays; it returns a scalar loss, an array, or a structure of them with the loss first.
     *args
-        What to trace it at; ``jax.ShapeDtypeStruct`` will do.
+        What to trace it at; ``jax.ShapeDtypeStruct`` will do, also with sizes of ``jax.export.symbolic_shape``.
     argnums : int or sequence of int
         Which arguments are differentiated by.
     axes : dict, optional
