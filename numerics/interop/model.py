@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from sympy import Expr, Integer
+import sympy
+from sympy import Expr, Integer, Piecewise
+from sympy.logic.boolalg import Boolean
 
 import derive as dv
 from derive.derivation.derivation import Derivation
@@ -27,6 +29,9 @@ from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, Traced, trace
 from .value import Value, kind_of, opened, parts_of
+
+
+_STILL = (dv.stop_gradient, dv.Iverson, sympy.sign, sympy.floor, Boolean)
 
 
 class JaxModel:
@@ -269,7 +274,7 @@ class JaxModel:
         return found
 
     def reached(self, y: Tensor) -> tuple[Tensor, ...]:
-        """Those of ``wrt`` that a result depends on, not through a stop_gradient alone."""
+        """Those of ``wrt`` that a result depends on, not through a stop_gradient, conditions or steps alone."""
         seen: set[Tensor] = set()
         stack = [y]
         while stack:
@@ -278,8 +283,7 @@ class JaxModel:
                 continue
             seen.add(t)
             if t.definition is not None:
-                moving = t.definition.body.replace(lambda e: isinstance(e, dv.stop_gradient), lambda e: Integer(0))
-                stack += [r.tensor for r in moving.atoms(Read) if r.tensor.dtype == "float"]
+                stack += [r.tensor for r in _moving(t.definition.body) if r.tensor.dtype == "float"]
                 stack += t.partners
         return tuple(t for t in self.wrt if t in seen)
 
@@ -353,6 +357,18 @@ def from_jax(
     dw[i] = 2 sum_b loss_sum[b] x[b,i]
     """
     return JaxModel(f, args, argnums, axes, custom_rules)
+
+
+def _moving(e: Any) -> Iterator[Read]:
+    """What is read of an expression where a small change of it changes the value."""
+    if isinstance(e, Read):
+        yield e
+    elif isinstance(e, Piecewise):
+        for value, _ in e.args:
+            yield from _moving(value)
+    elif not isinstance(e, _STILL):
+        for a in e.args:
+            yield from _moving(a)
 
 
 def arrays_only(returned: Any) -> Any:
