@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from derive.language.errors import UnsupportedError
 
 from .source import Frame
 
+_HERE = str(Path(__file__).parent)
 CONCRETE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
@@ -36,7 +38,7 @@ _WHY = {
 def by_values(error: Exception) -> UnsupportedError:
     """The error of JAX for what is decided by values, with the author's line and what would be accepted."""
     frames = [Frame(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
-    own = [f for f in frames if not f.is_library and "numerics/interop/" not in f.file]
+    own = [f for f in frames if not f.is_library and not f.file.startswith(_HERE)]
     where = f" at {own[-1].shown} (in {own[-1].function})" if own else ""
     kind = next(c.__name__ for c in type(error).__mro__ if c.__name__ in _WHY)
     first = str(error).partition("\n")[0]
