@@ -15,7 +15,6 @@ from derive.language.naming import numbered
 
 from .trace import Leaf
 
-
 _PRIMES = list(primerange(7, 1000))
 
 

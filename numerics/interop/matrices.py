@@ -156,7 +156,9 @@ def _triangular_solve(new: Interpreter, op: Op, values: Sequence[Value]) -> Valu
     turned = p["transpose_a"] != (not p["left_side"])
     inverse = _inverse_at(a, batch, j, to) if turned else _inverse_at(a, batch, to, j)
     right = b.at([*batch, *given])
-    return Value(out, dv.Sum(inverse * right, j) if j.size != 1 else (inverse * right).xreplace({j: Integer(0)}), "float")
+    return Value(
+        out, dv.Sum(inverse * right, j) if j.size != 1 else (inverse * right).xreplace({j: Integer(0)}), "float"
+    )
 
 
 def _triangle(v: Value, lower: bool, unit: bool) -> Value:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import sympy
-from sympy import Expr, Integer, Piecewise
+from sympy import Expr, Piecewise
 from sympy.logic.boolalg import Boolean
 
 import derive as dv
@@ -29,7 +29,6 @@ from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, Traced, trace
 from .value import Value, kind_of, opened, parts_of
-
 
 _STILL = (dv.stop_gradient, dv.Iverson, sympy.sign, sympy.floor, Boolean)
 

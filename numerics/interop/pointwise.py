@@ -133,7 +133,14 @@ for _name, _body in {
 
 
 @primitive(
-    "copy", "optimization_barrier", "device_put", "sharding_constraint", "reshard", "layout_constraint", "name", view=True
+    "copy",
+    "optimization_barrier",
+    "device_put",
+    "sharding_constraint",
+    "reshard",
+    "layout_constraint",
+    "name",
+    view=True,
 )
 def _as_it_is(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
     """What says where or when values are computed, and not what they are."""
@@ -207,7 +214,9 @@ def _logical(name: str, of: Callable[..., Any]) -> None:
         if any(v.kind != "bool" for v in values):
             masks = [_as_mask(v) for v in values]
             if name == "not" or any(m is None for m in masks):
-                raise refuse(op, "bits of integers are not in the language; accepted: masks, and the integers 0 and 1 of them")
+                raise refuse(
+                    op, "bits of integers are not in the language; accepted: masks, and the integers 0 and 1 of them"
+                )
             return elementwise(op, [m for m in masks if m is not None], lambda *args: as_float(of(*args)))
         return elementwise(op, values, of)
 

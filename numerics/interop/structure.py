@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import sympy
-from sympy import Expr, Integer, Piecewise, expand
+from sympy import Expr, Integer, expand
 
 import derive as dv
-
 from derive.language import affine
 from derive.language.index import Index, same_size
 
@@ -362,7 +361,7 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 
 def _extreme(before: Any, update: Any, hit: Any, sums: Sequence[Index], sign: int) -> Any:
     """The greatest of what was there and what is put there, or the least: sign -1."""
-    found: Any = Piecewise((sign * as_float(update), hit), (-sympy.oo, True), evaluate=False) if hit != True else sign * as_float(update)  # noqa: E712
+    found = chosen([(sign * as_float(update), hit), (-sympy.oo, sympy.true)])
     if sums:
         found = dv.Max(found, *sums)
     return sign * found if before == -sign * sympy.oo else sign * dv.maximum(sign * as_float(before), found)

@@ -21,13 +21,17 @@ VIEWS = set[str]()  # those that change only how their operand is read
 
 _ORDER = "an order has no formula in index notation; accepted: maxima, argmax"
 _EIGEN = "eigenvalues are not in the language; accepted: inverse, solve, slogdet, cholesky"
-_FACTOR = "this factor of a matrix is not in the language; accepted: inverse, solve, slogdet, cholesky, triangular_solve"
+_FACTOR = (
+    "this factor of a matrix is not in the language; accepted: inverse, solve, slogdet, cholesky, triangular_solve"
+)
 _EFFECT = (
     "a side effect has no formula; accepted: the function without it, what is looked at returned beside the loss "
     "(has_aux=True)"
 )
 _STATE = "a reference that is written to has no formula; accepted: x.at[index].set, lax.scan with a carry"
-_DEVICES = "programs of several devices are not in the language; accepted: the function of one device, and jit around it"
+_DEVICES = (
+    "programs of several devices are not in the language; accepted: the function of one device, and jit around it"
+)
 _BITS = "bits of numbers are not in the language; accepted: arithmetic, comparisons, masks"
 _COMPLEX = "complex numbers are not in the language; accepted: real and imaginary parts written out"
 _SPECIAL = (

@@ -35,11 +35,23 @@ def drawn_by_values(x):
 
 BAD = {
     "appends": (appends, {}, "keeps what it computes in seen"),
-    "prints": (prints, {}, r"debug_print of .* at test_bad_functions.py:\d+ \(in prints\): a side effect has no formula"),
+    "prints": (
+        prints,
+        {},
+        r"debug_print of .* at test_bad_functions.py:\d+ \(in prints\): a side effect has no formula",
+    ),
     "calls_numpy": (calls_numpy, {}, r"pure_callback of .* \(in calls_numpy\): what is called is outside of JAX"),
-    "mask as an index": (lambda x: x[x > 0].sum(), {}, r"test_bad_functions.py:\d+ .*a shape depends on values: a mask"),
+    "mask as an index": (
+        lambda x: x[x > 0].sum(),
+        {},
+        r"test_bad_functions.py:\d+ .*a shape depends on values: a mask",
+    ),
     "nonzero": (lambda x: jnp.nonzero(x)[0].sum() * x.sum(), {}, "a shape or a Python number depends on values"),
-    "branch": (lambda x: x.sum() if x[0, 0] > 0 else -x.sum(), {}, r"a branch is taken by a value; accepted: jnp.where"),
+    "branch": (
+        lambda x: x.sum() if x[0, 0] > 0 else -x.sum(),
+        {},
+        r"a branch is taken by a value; accepted: jnp.where",
+    ),
     "float": (lambda x: float(x[0, 0]) * x.sum(), {}, "a Python number depends on values"),
     "numpy": (lambda x: jnp.sum(np.sin(np.asarray(x))), {}, "the same function of jax.numpy"),
     "no scalar": (lambda x: x * 2, {}, r"gradients need a scalar; sum or average it, or use m.vjp\(\)"),

@@ -75,21 +75,30 @@ WRITTEN = {
         normal(7, 4),
     ),
     "solve_triangular, upper": (
-        lambda a, x: jnp.sum(jsp.solve_triangular(a + 3 * jnp.eye(4), x, lower=False, trans=1, unit_diagonal=True) ** 2),
+        lambda a, x: jnp.sum(
+            jsp.solve_triangular(a + 3 * jnp.eye(4), x, lower=False, trans=1, unit_diagonal=True) ** 2
+        ),
         S,
         V,
     ),
     "solve of a positive matrix": (lambda a, x: jnp.sum(jsp.solve(covariance(a), x, assume_a="pos") ** 2), S, V),
     "segment_softmax": (segment_softmax, normal(8), SEGMENTS),
     "segment_max": (lambda x: jnp.sum(jax.ops.segment_max(x, SEGMENTS, num_segments=4) ** 2), normal(8, 3)),
-    "places": (lambda x: jnp.sum(x.at[1:3].set(0.0).at[0].add(x[4]).at[:, 1].mul(2.0).at[0, 0].max(1.0) ** 3), normal(5, 4)),
+    "places": (
+        lambda x: jnp.sum(x.at[1:3].set(0.0).at[0].add(x[4]).at[:, 1].mul(2.0).at[0, 0].max(1.0) ** 3),
+        normal(5, 4),
+    ),
     "linear_scan": (linear_scan, uniform(0.2, 0.9, 10), normal(10)),
     "filled_in_a_loop": (filled_in_a_loop, V, 0.3 * S),
     "straight_through": (straight_through, normal(3, 5), normal(3, 5, seed=1)),
     "mapped_scan": (mapped_scan, {"x": 0.3 * normal(4, 5), "h": 0.3 * normal(5, 5)}, normal(2, 6, 4)),
     "mapped_mean": (mapped_mean, normal(6, 4)),
     "angles": (lambda x: jnp.sum(jnp.arctan2(x, x[::-1] + 0.3) ** 2), normal(4, 6)),
-    "einsum with an ellipsis": (lambda x, w: jnp.sum(jnp.einsum("...i,io->...o", x, w) ** 2), normal(2, 3, 4), normal(4, 5)),
+    "einsum with an ellipsis": (
+        lambda x, w: jnp.sum(jnp.einsum("...i,io->...o", x, w) ** 2),
+        normal(2, 3, 4),
+        normal(4, 5),
+    ),
     "take_along_axis": (
         lambda z, i: jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(z), i, axis=1) ** 2),
         normal(6, 5),
@@ -97,7 +106,11 @@ WRITTEN = {
     ),
     "rolled": (lambda x: jnp.sum(x * jnp.roll(x, 1, axis=0) * jnp.roll(x, -2, axis=1)), normal(6, 4)),
     "triangles": (lambda x: jnp.sum(jnp.tril(x) ** 2) + jnp.sum(jnp.triu(x, 1) ** 3), normal(5, 5)),
-    "weighted logsumexp": (lambda x, b: jnp.sum(jax.nn.logsumexp(x, axis=1, b=b)), normal(4, 6), uniform(0.2, 0.9, 4, 6)),
+    "weighted logsumexp": (
+        lambda x, b: jnp.sum(jax.nn.logsumexp(x, axis=1, b=b)),
+        normal(4, 6),
+        uniform(0.2, 0.9, 4, 6),
+    ),
     "resized": (lambda x: jnp.sum(jax.image.resize(x, (1, 8, 8, 2), "bilinear") ** 2), normal(1, 4, 4, 2)),
     "gradient penalty": (lambda x: jnp.sum(jax.grad(lambda a: jnp.sum(jnp.tanh(a) ** 2))(x) ** 2), normal(3, 4)),
 }
