@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from derive.language.errors import UnsupportedError
+from numerics.errors import InputError
 
 from .source import Frame
 
@@ -82,3 +83,14 @@ def _around(f: Callable[..., Any]) -> dict[str, Any]:
 def captured(f: Callable[..., Any]) -> list[str]:
     """The Python numbers that a function reads from around it, as "rate = 0.1": what is traced holds them as they are."""
     return [f"{name} = {value!r}" for name, value in _around(f).items() if isinstance(value, float | np.floating)]
+
+
+def arrays_only(returned: Any) -> Any:
+    """What a function returns, if it is arrays and numbers."""
+    leaves = jax.tree_util.tree_leaves(returned)
+    wrong = next((type(x).__name__ for x in leaves if not hasattr(x, "shape") and not isinstance(x, int | float)), None)
+    if not leaves or wrong:
+        raise InputError(
+            f"nx.from_jax: the function returns {wrong or 'no array'}; accepted: arrays and numbers, the loss first"
+        )
+    return returned

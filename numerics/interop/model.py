@@ -21,7 +21,7 @@ from numerics.errors import InputError
 
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
 from .arguments import axes_of_arguments, names_of, with_numbers
-from .concrete import captured, kept, refuse_kept
+from .concrete import arrays_only, captured, kept, refuse_kept
 from .flat import flatten
 from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
@@ -368,17 +368,6 @@ def _moving(e: Any) -> Iterator[Read]:
     elif not isinstance(e, _STILL):
         for a in e.args:
             yield from _moving(a)
-
-
-def arrays_only(returned: Any) -> Any:
-    """What a function returns, if it is arrays and numbers."""
-    leaves = jax.tree_util.tree_leaves(returned)
-    wrong = next((type(x).__name__ for x in leaves if not hasattr(x, "shape") and not isinstance(x, int | float)), None)
-    if not leaves or wrong:
-        raise InputError(
-            f"nx.from_jax: the function returns {wrong or 'no array'}; accepted: arrays and numbers, the loss first"
-        )
-    return returned
 
 
 def dtype_of(x: Any) -> Any:
