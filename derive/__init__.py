@@ -19,6 +19,7 @@ from .language.nodes import (
     Prod,
     Sum,
     argmax,
+    atan2,
     digamma,
     logaddexp,
     loggamma,
@@ -45,7 +46,7 @@ from .show.pictures.written import solved, written_out
 __all__ = [
     "Activation", "Derivation", "DerivationError", "DeriveError", "Determinant", "Equation", "Expansion",
     "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Prod", "Program",
-    "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
+    "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax", "atan2",
     "backprop", "block", "define", "derive_matrix", "det", "digamma", "dropped_term", "examples", "from_matrix",
     "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron", "layers", "logaddexp", "logdet",
     "loggamma",

@@ -133,6 +133,10 @@ def _atom(name: str, odd: bool = False) -> Law:
     return lambda F, x: F.atom(name, F.total(x), odd=odd)
 
 
+def _over_squares(F: Field[V], top: V, y: Argument[V], x: Argument[V]) -> V:
+    return F.mul(top, _one_over(F, F.add(_square(F, F.total(x)), _square(F, F.total(y)))))
+
+
 def _inverse_root(F: Field[V], v: V) -> V:
     return F.power(v, -HALF)
 
@@ -238,6 +242,15 @@ _TABLE = (
         (lambda F, y, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),),
         known=(ZERO, ZERO),
         everywhere=True,
+    ),
+    Primitive(
+        "atan2",
+        lambda F, y, x: F.atom(f"atan2 {F.total(y)}", F.total(x)),
+        lambda mp, y, x: mp.atan2(y, x),
+        (
+            lambda F, value, y, x: _over_squares(F, F.total(x), y, x),
+            lambda F, value, y, x: F.neg(_over_squares(F, F.total(y), y, x)),
+        ),
     ),
     Primitive(
         "sinh",

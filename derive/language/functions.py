@@ -90,6 +90,7 @@ _TABLE = (
     ScalarFunction(sympy.asin, 1, ("asin",), r"\arcsin", "arcsin", "jnp.arcsin", "arcsin", domain=(-1, 1)),
     ScalarFunction(sympy.acos, 1, ("acos",), r"\arccos", "arccos", "jnp.arccos", "arccos", domain=(-1, 1)),
     ScalarFunction(sympy.atan, 1, ("atan",), r"\arctan", "arctan", "jnp.arctan", "arctan"),
+    ScalarFunction(nodes.atan2, 2, ("atan2",), r"\operatorname{atan2}", "atan2", "jnp.arctan2", "arctan2"),
     _plain(sympy.sinh, "sinh"),
     _plain(sympy.cosh, "cosh"),
     _plain(sympy.tanh, "tanh"),

@@ -268,6 +268,19 @@ class polygamma(Function):
         return polygamma(self.args[0] + 1, self.args[1])
 
 
+class atan2(Function):
+    r"""The angle of the point (x, y), :math:`\arctan(y/x)` in its own quadrant, as of C's ``atan2(y, x)``."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        y, x = self.args
+        if argindex not in (1, 2):
+            raise ArgumentIndexError(self, argindex)
+        return (x if argindex == 1 else -y) / (x**2 + y**2)
+
+
 class _FromDefinition(Function):
     """A function known only by its definition; its derivative is SymPy's, written again in known functions."""
 

@@ -5,9 +5,9 @@ This is where evidence starts: it reads ``tensor.definition.body`` and nothing t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from sympy import Integer
+from sympy import Expr, Integer
 from sympy.utilities.iterables import strongly_connected_components
 
 from .errors import UnsupportedError
@@ -69,9 +69,8 @@ def time_of(group: Group) -> tuple[list[Tensor], dict[str, int], int]:
     """
     names = {t.name for t in group}
     inner = {t.name: [r for r in _body_reads(t) if r.tensor.name in names] for t in group}
-    for first in range(group[0].rank):
-        axis, shifts = _time_axes(group, inner, first)
-        if axis is None or not any(s for *_, s in shifts):
+    for axis, shifts in _time_axes(group, inner):
+        if not any(s for *_, s in shifts):
             continue
         for direction in (1, -1):
             if all(s * direction <= 0 for *_, s in shifts):
@@ -90,23 +89,28 @@ def _body_reads(t: Tensor) -> set[Read]:
 
 
 def _time_axes(
-    group: Group, inner: dict[str, list[Read]], first: int
-) -> tuple[dict[str, int] | None, list[tuple[str, str, int]]]:
-    """The time axis of each member, grown from one of the first along what is read, and (reader, read, steps) of each read."""
-    members, shifts = {t.name: t for t in group}, []
-    axis, todo = {group[0].name: first}, [group[0].name]
-    while todo:
-        t = members[todo.pop()]
-        now = t.indices[axis[t.name]]
-        for r in inner[t.name]:
-            found = [(n, e - now) for n, e in enumerate(r.idx) if isinstance(e - now, Integer)]
-            if len(found) != 1 or axis.get(r.tensor.name, found[0][0]) != found[0][0]:
-                return None, []
-            if r.tensor.name not in axis:
-                axis[r.tensor.name] = found[0][0]
-                todo.append(r.tensor.name)
-            shifts.append((t.name, r.tensor.name, int(found[0][1])))
-    return (axis if len(axis) == len(group) else None), shifts
+    group: Group, inner: dict[str, list[Read]]
+) -> Iterator[tuple[dict[str, int], list[tuple[str, str, int]]]]:
+    """The ways to choose the time axis of each member, with (reader, read, steps) of each read: every axis that is read
+    at a number of steps from the reader's own is tried, as ``A[t - 1, i, t - 1]`` has two."""
+    members = {t.name: t for t in group}
+    first = group[0].name
+    tries = [{first: n} for n in reversed(range(group[0].rank))]
+    while tries:
+        axis = tries.pop()
+        steps = [(t, r.tensor.name, _steps(r, members[t].indices[n])) for t, n in axis.items() for r in inner[t]]
+        if any(axis.get(name, next(iter(at), -1)) not in at for _, name, at in steps):
+            continue
+        open_ = next(((name, at) for _, name, at in steps if name not in axis), None)
+        if open_ is not None:
+            tries += [{**axis, open_[0]: n} for n in sorted(open_[1], reverse=True)]
+        elif len(axis) == len(group):
+            yield axis, [(t, name, at[axis[name]]) for t, name, at in steps]
+
+
+def _steps(r: Read, now: Expr) -> dict[int, int]:
+    """The axes of a read that are a number of steps from the reader's time, with the number."""
+    return {n: int(e - now) for n, e in enumerate(r.idx) if isinstance(e - now, Integer)}
 
 
 def _within_step(group: Group, edges: set[tuple[str, str]]) -> list[Tensor] | None:

@@ -142,22 +142,35 @@ def _axis_choices(component: list[Equation], reads: dict[str, list[Read]]) -> It
     """
     by_name = {e.name: e for e in component}
     first = component[0]
-    for a in range(first.tensor.rank):
-        axis, ok, todo = {first.name: a}, True, [first.name]
-        while todo and ok:
-            e = by_name[todo.pop()]
-            t = e.idx[axis[e.name]]
-            for r in reads[e.name]:
-                spots = [n for n, x in enumerate(r.idx) if t in x.free_symbols and (x - t).is_Integer]
-                spot = spots[0] if len(spots) == 1 else None
-                if spot is None or axis.get(r.tensor.name, spot) != spot:
-                    ok = False
-                    break
-                if r.tensor.name not in axis:
-                    axis[r.tensor.name] = spot
-                    todo.append(r.tensor.name)
-        if ok and len(axis) == len(component):
-            yield axis
+    tries = [({first.name: a}, [first.name]) for a in reversed(range(first.tensor.rank))]
+    while tries:
+        axis, todo = tries.pop()
+        if not todo:
+            if len(axis) == len(component):
+                yield axis
+            continue
+        e = by_name[todo[-1]]
+        found = _spots(e.idx[axis[e.name]], reads[e.name], axis)
+        if found is None:
+            continue
+        name, spots = found
+        if not spots:
+            tries.append((axis, todo[:-1]))
+        tries += [({**axis, name: n}, [name, *todo]) for n in reversed(spots)]
+
+
+def _spots(t: Index, reads: list[Read], axis: dict[str, int]) -> tuple[str, list[int]] | None:
+    """The first tensor read whose time axis is open, with where it may be; none is open if there are no places.
+
+    None where a read is not a number of steps away, along the axis chosen or along any.
+    """
+    for r in reads:
+        spots = [n for n, x in enumerate(r.idx) if t in x.free_symbols and (x - t).is_Integer]
+        if not spots or axis.get(r.tensor.name, spots[0]) not in spots:
+            return None
+        if r.tensor.name not in axis:
+            return r.tensor.name, spots
+    return "", []
 
 
 def _shifts(

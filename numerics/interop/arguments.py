@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.export
+from sympy import primerange
 
 from derive.language.errors import DeriveError
 from derive.language.naming import numbered
 
 from .trace import Leaf
+
+_PRIMES = list(primerange(7, 1000))
 
 
 def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
@@ -66,17 +70,39 @@ def _identifier(name: str) -> str:
     return text if text.isidentifier() else f"p_{text}"
 
 
-def axes_of_arguments(axes: Any, names: Sequence[str], leaves: Sequence[Leaf]) -> list[list[str | None] | None]:
-    if axes is None:
-        return [None] * len(leaves)
+def with_numbers(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[list[str | None]]]:
+    """Arguments with a number for each size that is a symbol of ``jax.export.symbolic_shape``, and names for those axes.
+
+    A symbol ``b`` is the size ``B``; the numbers are primes that are no other length, so that nothing is taken for equal.
+    """
+    leaves, tree = jax.tree_util.tree_flatten(tuple(args))
+    dims = [n for x in leaves for n in getattr(x, "shape", ())]
+    symbols = [n for n in dims if jax.export.is_symbolic_dim(n)]
+    free = (p for p in _PRIMES if p not in dims)
+    numbers = {v: next(free) for v in sorted({v for n in symbols for v in n._get_vars()})}
+    names = [[str(n).upper() if str(n) in numbers else None for n in getattr(x, "shape", ())] for x in leaves]
+    for k, x in enumerate(leaves):
+        if any(jax.export.is_symbolic_dim(n) for n in getattr(x, "shape", ())):
+            shape = [int(n._evaluate(numbers)) if jax.export.is_symbolic_dim(n) else n for n in x.shape]
+            leaves[k] = jax.ShapeDtypeStruct(tuple(shape), x.dtype)
+    return tuple(jax.tree_util.tree_unflatten(tree, leaves)), names
+
+
+def axes_of_arguments(
+    axes: Any, names: Sequence[str], leaves: Sequence[Leaf], symbols: Sequence[list[str | None]]
+) -> list[list[str | None] | None]:
+    """For each array the names of its axes: those of ``axes=``, else those of its symbolic sizes, else None."""
     out: list[list[str | None] | None] = []
+    axes = axes or {}
+    if not isinstance(axes, dict):
+        raise DeriveError(f"axes={axes!r} is no dict; accepted: the axes of arrays by name, as {{{names[0]!r}: 'B D'}}")
     unknown = set(axes) - set(names)
     if unknown:
         raise DeriveError(f"axes={axes}: {sorted(unknown)[0]!r} is no array; the arrays are {', '.join(names)}")
-    for name, leaf in zip(names, leaves, strict=True):
+    for name, leaf, own in zip(names, leaves, symbols, strict=True):
         given = axes.get(name)
         if given is None:
-            out.append(None)
+            out.append(own if any(own) else None)
             continue
         letters: list[str | None] = list(given.split() if isinstance(given, str) else given)
         if len(letters) != len(leaf.shape):

@@ -305,11 +305,11 @@ def _whole(value: Expr | float) -> Expr:
 
 
 def _needed(block: Block) -> list[Op]:
-    """The operations that the outputs need, in order."""
+    """The operations that the outputs need, in order, and those with side effects, which are refused by name."""
     wanted = {id(v) for v in block.outs}
     kept = []
     for op in reversed(block.ops):
-        if any(id(v) in wanted for v in op.outs):
+        if op.eqn.effects or any(id(v) in wanted for v in op.outs):
             wanted |= {id(v) for v in op.ins}
             kept.append(op)
     return kept[::-1]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from derive.derivation.derivation import Derivation
-from numerics.errors import NumericsError
+from numerics.errors import InputError, NumericsError
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 
@@ -43,11 +43,28 @@ class ValueAndGrad:
         """Do what the first call does without running it: trace, derive, compile.  Returns itself."""
         self._latest = next((c for c in self._made if c.model.takes(args)), None)
         if self._latest is None:
-            loss = (lambda *a: self._f(*a)[0]) if self._has_aux else self._f
-            loss = _signed(loss, self._f)
+            loss = _signed(self._loss, self._f)
             self._latest = _Compiled(JaxModel(loss, args, self._argnums, self._axes, self._custom_rules))
             self._made.append(self._latest)
         return self
+
+    def _loss(self, *args: Any) -> Any:
+        """The loss alone of what the function returns."""
+        found = self._f(*args)
+        pair = isinstance(found, tuple) and len(found) == 2
+        if self._has_aux:
+            if not pair:
+                raise InputError(
+                    f"{self.__name__} returns no pair, and has_aux=True is of a pair (loss, aux); accepted: "
+                    "return loss, aux, or has_aux=False"
+                )
+            return found[0]
+        if len(jax.tree_util.tree_leaves(found)) > 1:
+            raise InputError(
+                f"{self.__name__} returns several arrays, and gradients need one scalar; accepted: "
+                "return loss, or return loss, aux with has_aux=True"
+            )
+        return found
 
     def __call__(self, *args: Any) -> Any:
         """``(value, gradients)``, the gradients in the structure of the arguments that ``argnums`` names."""
@@ -123,9 +140,14 @@ class _Compiled:
 
 def _signed(loss: Callable[..., Any], f: Callable[..., Any]) -> Callable[..., Any]:
     """The loss alone, under the names of the function's own arguments."""
-    if loss is not f:
-        loss.__wrapped__ = f  # type: ignore[attr-defined]  # what inspect.signature follows
-    return loss
+    if not callable(f):
+        raise InputError(f"nx.value_and_grad: {type(f).__name__} is no function; accepted: a function of arrays")
+
+    def of(*args: Any) -> Any:
+        return loss(*args)
+
+    of.__wrapped__ = f  # type: ignore[attr-defined]  # what inspect.signature follows
+    return of
 
 
 def value_and_grad(

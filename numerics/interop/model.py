@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from sympy import Expr, Integer
+import sympy
+from sympy import Expr, Piecewise
+from sympy.logic.boolalg import Boolean
 
 import derive as dv
 from derive.derivation.derivation import Derivation
@@ -18,7 +20,8 @@ from numerics.checks.custom_rules import differing
 from numerics.errors import InputError
 
 from . import loops, matrices, pointwise, reductions, structure  # noqa: F401  their rows enter the table
-from .arguments import axes_of_arguments, names_of
+from .arguments import axes_of_arguments, names_of, with_numbers
+from .concrete import arrays_only, captured, kept, refuse_kept
 from .flat import flatten
 from .interpret import KINKS, Interpreter, reading
 from .randoms import Draws, cut, is_key
@@ -26,6 +29,8 @@ from .shifts import without_shifts
 from .sizes import Sizes
 from .trace import Leaf, Traced, trace
 from .value import Value, kind_of, opened, parts_of
+
+_STILL = (dv.stop_gradient, dv.Iverson, sympy.sign, sympy.floor, Boolean)
 
 
 class JaxModel:
@@ -58,19 +63,30 @@ class JaxModel:
         self.function = f
         self._single = isinstance(argnums, int)
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if not callable(f):
+            raise InputError(f"nx.from_jax: {type(f).__name__} is no function; accepted: a function of arrays")
+        if not self._argnums or any(not -len(args) <= n < len(args) for n in self._argnums):
+            raise InputError(
+                f"nx.from_jax: argnums={argnums} of a function of {len(args)} arguments; accepted are numbers from 0 to "
+                f"{len(args) - 1}"
+            )
+        self._argnums = tuple(n % len(args) for n in self._argnums)
+        args, symbols = with_numbers(args)
         self._flat, self._tree = jax.tree_util.tree_flatten(tuple(args))
         self._names = names_of(f, args)
         leaves = self._leaves(args)
         self._leaf_dtypes = [leaf.dtype for leaf in leaves]
 
         def called(*flat: Any) -> Any:
-            return f(*jax.tree_util.tree_unflatten(self._tree, flat))
+            return arrays_only(f(*jax.tree_util.tree_unflatten(self._tree, flat)))
 
         self._called = called
         self._custom_rules = custom_rules
+        before = kept(f)
         self._traced = trace(
-            called, leaves, axes_of_arguments(axes, self._names, leaves), lambda t: self._use(t, leaves)
+            called, leaves, axes_of_arguments(axes, self._names, leaves, symbols), lambda t: self._use(t, leaves)
         )
+        refuse_kept(before, kept(f))
 
     def _use(self, traced: Traced, leaves: Sequence[Leaf]) -> None:
         """Make the definitions of what was traced."""
@@ -147,6 +163,10 @@ class JaxModel:
         self.tensors = {name: t for name, t in new.names.items() if t is not None and name not in unread}
         self.conventions = list(new.conventions)
         self.notes = [f"bound: {axis}" for axis in self.bound]
+        self.notes += [
+            f"held as it is: {number}, which another value needs another trace for; pass it as an argument to change it"
+            for number in captured(self.function)
+        ]
 
     def _output(self, new: Interpreter, v: Value, n: int) -> Tensor:
         if any(len(a) > 1 for a in v.axes):  # a definition has the axes that the function returns
@@ -253,7 +273,7 @@ class JaxModel:
         return found
 
     def reached(self, y: Tensor) -> tuple[Tensor, ...]:
-        """Those of ``wrt`` that a result depends on, not through a stop_gradient alone."""
+        """Those of ``wrt`` that a result depends on, not through a stop_gradient, conditions or steps alone."""
         seen: set[Tensor] = set()
         stack = [y]
         while stack:
@@ -262,8 +282,7 @@ class JaxModel:
                 continue
             seen.add(t)
             if t.definition is not None:
-                moving = t.definition.body.replace(lambda e: isinstance(e, dv.stop_gradient), lambda e: Integer(0))
-                stack += [r.tensor for r in moving.atoms(Read) if r.tensor.dtype == "float"]
+                stack += [r.tensor for r in _moving(t.definition.body) if r.tensor.dtype == "float"]
                 stack += t.partners
         return tuple(t for t in self.wrt if t in seen)
 
@@ -311,7 +330,7 @@ def from_jax(
     f : callable
         Of pytrees of arrays; it returns a scalar loss, an array, or a structure of them with the loss first.
     *args
-        What to trace it at; ``jax.ShapeDtypeStruct`` will do.
+        What to trace it at; ``jax.ShapeDtypeStruct`` will do, also with sizes of ``jax.export.symbolic_shape``.
     argnums : int or sequence of int
         Which arguments are differentiated by.
     axes : dict, optional
@@ -337,6 +356,18 @@ def from_jax(
     dw[i] = 2 sum_b loss_sum[b] x[b,i]
     """
     return JaxModel(f, args, argnums, axes, custom_rules)
+
+
+def _moving(e: Any) -> Iterator[Read]:
+    """What is read of an expression where a small change of it changes the value."""
+    if isinstance(e, Read):
+        yield e
+    elif isinstance(e, Piecewise):
+        for value, _ in e.args:
+            yield from _moving(value)
+    elif not isinstance(e, _STILL):
+        for a in e.args:
+            yield from _moving(a)
 
 
 def dtype_of(x: Any) -> Any:

@@ -127,10 +127,24 @@ for _name, _body in {
     "min": _minimum,
     "clamp": lambda low, x, high: _minimum(_maximum(x, low), high),
     "stop_gradient": lambda x: x if x.is_number else dv.stop_gradient(x),
-    "copy": lambda x: x,
-    "optimization_barrier": lambda x: x,
+    "atan2": dv.atan2,
 }.items():
     _row(_name, _body)
+
+
+@primitive(
+    "copy",
+    "optimization_barrier",
+    "device_put",
+    "sharding_constraint",
+    "reshard",
+    "layout_constraint",
+    "name",
+    view=True,
+)
+def _as_it_is(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    """What says where or when values are computed, and not what they are."""
+    return list(values)
 
 
 @primitive("div")
@@ -198,8 +212,22 @@ def _logical(name: str, of: Callable[..., Any]) -> None:
     @primitive(name)
     def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         if any(v.kind != "bool" for v in values):
-            raise refuse(op, "bits of integers are not in the language")
+            masks = [_as_mask(v) for v in values]
+            if name == "not" or any(m is None for m in masks):
+                raise refuse(
+                    op, "bits of integers are not in the language; accepted: masks, and the integers 0 and 1 of them"
+                )
+            return elementwise(op, [m for m in masks if m is not None], lambda *args: as_float(of(*args)))
         return elementwise(op, values, of)
+
+
+def _as_mask(v: Value) -> Value | None:
+    """Integers that are 0 or 1 as a mask; None for others."""
+    if v.kind == "bool":
+        return v
+    if v.body in (0, 1):
+        return Value(v.axes, sympy.true if v.body == 1 else sympy.false, "bool")
+    return Value(v.axes, v.body.condition, "bool") if isinstance(v.body, dv.Iverson) else None
 
 
 for _logic, _of in {"and": sympy.And, "or": sympy.Or, "not": sympy.Not, "xor": sympy.Xor}.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -17,8 +18,9 @@ from .table import primitive, refuse
 from .value import Value, as_float, kind_of, merged, opened, parts_of
 
 
-def _reduce(name: str, of: Callable[[Interpreter, Any, list[Index]], Any]) -> None:
-    @primitive(name)
+def _reduce(
+    name: str, of: Callable[[Interpreter, Any, list[Index]], Any]
+) -> Callable[[Interpreter, Op, Sequence[Value]], Value]:
     def row(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         (v,) = values
         gone = {int(n) for n in op.params["axes"]}
@@ -30,17 +32,29 @@ def _reduce(name: str, of: Callable[[Interpreter, Any, list[Index]], Any]) -> No
         bound = [i for i in bound if i.size != 1]
         return Value(kept, of(new, body, bound) if bound else body, kind_of(op.outs[0].dtype))
 
+    primitive(name)(row)
+    return row
+
 
 def _maximal(new: Interpreter, body: Expr, bound: list[Index]) -> Expr:
     return dv.Max(body, *bound) if body.free_symbols & set(bound) else body
 
 
-_reduce("reduce_sum", lambda new, body, bound: new.sum(as_float(body), bound))
+_added = _reduce("reduce_sum", lambda new, body, bound: new.sum(as_float(body), bound))
 _reduce("reduce_max", _maximal)
 _reduce("reduce_min", lambda new, body, bound: -_maximal(new, -body, bound))
 _reduce("reduce_prod", lambda new, body, bound: new.product(as_float(body), bound))
 _reduce("reduce_or", lambda new, body, bound: sympy.Gt(new.sum(as_float(body), bound), 0))
 _reduce("reduce_and", lambda new, body, bound: sympy.Eq(new.sum(as_float(sympy.Not(body)), bound), 0))
+
+
+@primitive("psum")
+def _psum(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
+    """The sum over a mapped axis, which ``jax.vmap(..., axis_name=)`` has made an axis of the arrays."""
+    if any(isinstance(a, str) for a in op.params["axes"]):
+        raise refuse(op, "programs of several devices are not in the language; accepted: the axis_name of a jax.vmap")
+    ops = [replace(op, ins=[i], outs=[o]) for i, o in zip(op.ins, op.outs, strict=True)]
+    return [_added(new, of, [v]) for of, v in zip(ops, values, strict=True)]
 
 
 @primitive("argmax", "argmin")

@@ -8,6 +8,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, expand
 
+import derive as dv
 from derive.language import affine
 from derive.language.index import Index, same_size
 
@@ -213,7 +214,7 @@ def _pad(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, filler = values
     lows = [low for low, _, _ in op.params["padding_config"]]
     if any(inner != 0 for _, _, inner in op.params["padding_config"]):
-        raise refuse(op, "interior padding; accepted: padding before and after")
+        return _spread(new, op, v, filler)
 
     def at(idx: Sequence[Expr]) -> Any:
         inside: list[Any] = []
@@ -224,6 +225,27 @@ def _pad(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
                 inside.append(e < low + n)
         here = v.at([e - low for e, low in zip(idx, lows, strict=True)])
         return chosen([(here, sympy.And(*inside)), (filler.body, sympy.true)])
+
+    return _plain(op, at)
+
+
+def _spread(new: Interpreter, op: Op, v: Value, filler: Value) -> Value:
+    """Elements set apart: at ``low + (inner + 1)*u`` stands the one at u, between them zeros."""
+    if filler.body != 0:
+        raise refuse(op, "interior padding by other numbers; accepted: interior padding by zeros")
+    v = new.read_outside(v, op)
+
+    def at(idx: Sequence[Expr]) -> Any:
+        here, over, places = list(idx), [], []
+        for n, (low, _, inner) in enumerate(op.params["padding_config"]):
+            if inner == 0:
+                here[n] = idx[n] - low
+                continue
+            here[n] = opened(v.shape[n])
+            over.append(here[n])
+            places.append(dv.Iverson(sympy.Eq(low + (inner + 1) * here[n], idx[n])))
+        body = sympy.Mul(as_float(v.at(here)), *places).xreplace({u: Integer(0) for u in over if u.size == 1})
+        return new.sum(body, [u for u in over if u.size != 1])
 
     return _plain(op, at)
 
@@ -282,7 +304,7 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return Value(tuple(axes), v.at(at), v.kind)
 
 
-@primitive("scatter", "scatter-add", "scatter-sub", "scatter-mul")
+@primitive("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-max", "scatter-min")
 def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     v, where, update = values
     d = op.params["dimension_numbers"]
@@ -317,6 +339,8 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         put_here = update.at(here)
         put_here = put_here.xreplace(dict(zip(over, moved, strict=True)))
         hit = hit.xreplace(dict(zip(over, moved, strict=True)))
+        if op.name in ("scatter-max", "scatter-min"):
+            return _extreme(v.at(idx), put_here, hit, sums, 1 if op.name == "scatter-max" else -1)
         if not sign and all(_apart(i, sums, starts) for i in sums):
             put_here = put_here if op.name == "scatter" else as_float(v.at(idx)) * as_float(put_here)
             if not sums:
@@ -333,6 +357,14 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         return v.at(idx) + (new.sum(added, sums) if sums else added)
 
     return _plain(op, body)
+
+
+def _extreme(before: Any, update: Any, hit: Any, sums: Sequence[Index], sign: int) -> Any:
+    """The greatest of what was there and what is put there, or the least: sign -1."""
+    found = chosen([(sign * as_float(update), hit), (-sympy.oo, sympy.true)])
+    if sums:
+        found = dv.Max(found, *sums)
+    return sign * found if before == -sign * sympy.oo else sign * dv.maximum(sign * as_float(before), found)
 
 
 def _apart(i: Index, sums: Sequence[Index], starts: Sequence[Expr]) -> bool:

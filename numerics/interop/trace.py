@@ -13,6 +13,7 @@ from derive.language.errors import ShapeError
 from derive.language.index import Size
 
 from .axes import Joined, axes_of
+from .concrete import CONCRETE, by_values
 from .flat import Block, flatten, shape_of
 from .sizes import SizeDecides, Sizes, SizesEqual
 
@@ -100,7 +101,10 @@ class _Run:
 
     def __init__(self, f: Callable[..., Any], leaves: Sequence[Leaf], given: Given):
         self.f, self.leaves = f, leaves
-        self.first, self.out = self.at({})
+        try:
+            self.first, self.out = self.at({})
+        except CONCRETE as error:
+            raise by_values(error) from error
         axes = [axes_of(v.aval) for v in self.first.jaxpr.invars]
         Joined().walk(self.first, axes)
         self.given: dict[int, str] = {}

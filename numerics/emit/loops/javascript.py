@@ -57,7 +57,7 @@ NaN Infinity Math Number Array Object Float64Array Int32Array Error inputs windo
 RESERVED = frozenset(_WORDS.split())
 
 # what each scalar function is called; those without a dot are helpers
-_AS_THEY_ARE = "exp log sign floor sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sqrt log1p expm1"
+_AS_THEY_ARE = "exp log sign floor sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh sqrt log1p expm1"
 FUNCTIONS = {
     **{n: f"Math.{n}" for n in _AS_THEY_ARE.split()},
     **{

@@ -82,6 +82,10 @@ def test_tangents_of_two_arguments(name):
             assert abs(value - F.mp.mpf(str(sympy_value(name, a, b)))) < F.mp.mpf(10) ** -50
             assert abs(tangent - 2 * share - 5 * (1 - share)) < F.mp.mpf(10) ** -50
             continue
+        if name == "atan2":
+            assert abs(value - F.mp.atan2(x, y)) < F.mp.mpf(10) ** -50
+            assert abs(tangent - (2 * y - 5 * x) / (x**2 + y**2)) < F.mp.mpf(10) ** -50
+            continue
         assert value == F.mp.mpf(str(sympy_value(name, a, b))) or abs(value - x) * abs(value - y) == 0
         assert tangent == (2 if value == x else 5)
 
@@ -101,7 +105,7 @@ def test_polygamma_is_the_derivative_of_the_one_before(order):
 def test_a_tie_goes_to_the_first_argument():
     F = RealField()
     D = DualField(F)
-    for name in set(BINARY) - {"logaddexp"}:  # which has no kink
+    for name in set(BINARY) - {"logaddexp", "atan2"}:  # which have no kink
         _, tangent = D.call(name, ((Fraction(1), (F.one, F.mp.mpf(2))),), ((Fraction(1), (F.one, F.mp.mpf(5))),))
         assert tangent == 2, name
 
