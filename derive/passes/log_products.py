@@ -170,7 +170,7 @@ class Signs:
         self.facts: dict[str, None] = {}
 
     def positive(self, e: Expr) -> bool:
-        """Whether ``e > 0`` everywhere."""
+        """Whether ``e > 0`` wherever it has a value; ``1/x^2`` has none at 0."""
         if affine.sizes_only(e):
             return bool(e.is_positive)
         if isinstance(e, exp | sigmoid | softplus | cosh):
@@ -180,7 +180,7 @@ class Signs:
         if e.is_Mul:
             return all(self.positive(a) for a in e.args)
         if isinstance(e, Pow):
-            return self.positive(e.base)
+            return self.positive(e.base) or (e.exp.is_negative is True and self.nonnegative(e.base))
         if isinstance(e, maximum | sympy.Max):
             return any(self.positive(a) for a in e.args)
         if isinstance(e, minimum | sympy.Min):
