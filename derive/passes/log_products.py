@@ -63,15 +63,38 @@ class Running:
 
 def running_product(eq: Equation) -> Running | None:
     """What an equation is as a product that runs along its last index; None where it is none."""
-    if eq.reduce or len(eq.terms) != 2 or not eq.idx or any(t.bnd or t.coef != 1 for t in eq.terms):
+    if eq.reduce or not eq.idx or any(t.bnd or t.coef != 1 for t in eq.terms):
         return None
     i = eq.idx[-1]
     before = Read(eq.tensor, *eq.idx[:-1], i - 1)
-    carried, first = eq.terms if eq.terms[1].rows else eq.terms[::-1]
-    if carried.rows or first.rows != (Row("==", i, Integer(0)),) or before not in carried.fac:
+    found = _by_rows(eq, i) if len(eq.terms) == 2 else _by_branches(eq, i) if len(eq.terms) == 1 else None
+    if found is None:
         return None
-    factor = Mul(*first.fac)
-    return Running(i, factor) if Mul(before, factor) == Mul(*carried.fac) else None
+    first, carried = found
+    return Running(i, first) if carried == before * first and not first.has(Piecewise) else None
+
+
+def _by_rows(eq: Equation, i: Index) -> tuple[Expr, Expr] | None:
+    """The first value and those after it, of ``P[i-1] f + f [i = 0]``."""
+    carried, first = eq.terms if eq.terms[1].rows else eq.terms[::-1]
+    if carried.rows or first.rows != (Row("==", i, Integer(0)),):
+        return None
+    return Mul(*first.fac), Mul(*carried.fac)
+
+
+def _by_branches(eq: Equation, i: Index) -> tuple[Expr, Expr] | None:
+    """The same of ``{f if i = 0; P[i-1] f}`` and of ``{P[i-1] if i > 0; 1} f``, as people write it."""
+    (t,) = eq.terms
+    branches = [f for f in t.fac if isinstance(f, Piecewise) and eq.tensor in {r.tensor for r in f.atoms(Read)}]
+    if t.rows or len(branches) != 1 or len(branches[0].args) != 2:
+        return None
+    (one, condition), (other, _) = branches[0].args
+    rest = Mul(*(f for f in t.fac if f is not branches[0]))
+    if condition in (sympy.Eq(i, 0), sympy.Le(i, 0), sympy.Lt(i, 1)):
+        return one * rest, other * rest
+    if condition in (sympy.Gt(i, 0), sympy.Ge(i, 1), sympy.Ne(i, 0)):
+        return other * rest, one * rest
+    return None
 
 
 def ancestors_of(work: Work, tensors: Iterable[Tensor]) -> set[Tensor]:
@@ -116,7 +139,9 @@ def _through_logarithm(work: Work, product: Equation, found: Running, facts: tup
     read = Read(tensor, *idx, last) if whole else product.lhs
     named = Equation(made, idx, (Term(Integer(1), (log(read),)),))
     work.insert_after(product, named)
-    work.define(LOG_OF_PRODUCT, named, f"a product of many factors leaves the range of floats; its logarithm {name} does not")
+    work.define(
+        LOG_OF_PRODUCT, named, f"a product of many factors leaves the range of floats; its logarithm {name} does not"
+    )
 
     def change(f: Expr) -> Expr:
         powers = {
