@@ -1,4 +1,4 @@
-"""Products over an index under a logarithm, a root or a quotient: sums of logarithms, in range for a thousand factors (law 13)."""
+"""Products over an index under a logarithm or a root: sums of logarithms, in range for a thousand factors (law 13)."""
 
 import numpy as np
 import pytest
