@@ -73,7 +73,7 @@ class Sums:
             return self._added(e)
         if e.is_Mul:
             return self._multiplied(e)
-        if isinstance(e, Pow) and e.exp.is_number:
+        if isinstance(e, Pow) and not self.holds(e.exp):
             found = self.addends(e.base)
             if found is not None and len(found) == 1 and found[0].weight == 1:
                 return (replace(found[0], exponent=e.exp * found[0].exponent, bounded=False),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import And, Basic, Expr, Integer, Mul, Ne, Piecewise, Pow, exp, expand, log, oo, tanh
+from sympy import And, Basic, Expr, Integer, Mul, Ne, Piecewise, Pow, cosh, exp, expand, log, oo, sinh, tanh
 
 from derive.language import affine
 from derive.language.nodes import sigmoid, softplus
@@ -133,7 +133,7 @@ def name_sigmoids(work: Work) -> None:
             )
         before, after = after, replace(after, terms=tuple(_hyperbolic(t) for t in after.terms))
         if after != before:
-            why = "(e^u - e^-u) / (e^u + e^-u) is tanh(u), which does not overflow"
+            why = "(e^u - e^-u) / (e^u + e^-u) is tanh(u) and 1 / cosh(u)^2 is 4 sigmoid(2u) sigmoid(-2u): neither overflows"
             work.rewrite_forward(LOGISTIC, before, after, why)
 
 
@@ -142,6 +142,11 @@ def _hyperbolic(t: Term) -> Term:
 
     def joined(factors: tuple[Expr, ...]) -> tuple[Expr, ...]:
         out = list(factors)
+        for below in [f for f in factors if isinstance(f, Pow) and f.exp == -1 and isinstance(f.base, cosh)]:
+            u = below.base.args[0]
+            if sinh(u) in out:
+                out.remove(below)
+                out[out.index(sinh(u))] = tanh(u)
         for below in [
             f for f in factors if isinstance(f, sigmoid) or (isinstance(f, Pow) and f.exp == -1 and f.base.is_Add)
         ]:
@@ -157,7 +162,17 @@ def _hyperbolic(t: Term) -> Term:
         changed = joined(e.args)
         return Mul(*changed) if changed != e.args else e
 
-    return replace(t, fac=joined(tuple(f.replace(lambda e: isinstance(e, Mul), inside) for f in t.fac)))
+    def squared(e: Expr) -> bool:
+        return (
+            isinstance(e, Pow) and isinstance(e.base, cosh) and e.exp.is_Integer and e.exp.is_even and e.exp.is_negative
+        )
+
+    def shares(e: Expr) -> Expr:
+        u = 2 * e.base.args[0]  # 1 / cosh(u)^2 = 4 sigmoid(2u) sigmoid(-2u)
+        return (4 * sigmoid(u) * sigmoid(-u)) ** (-e.exp / 2)
+
+    fac = tuple(f.replace(squared, shares) for f in t.fac)
+    return replace(t, fac=joined(tuple(f.replace(lambda e: isinstance(e, Mul), inside) for f in fac)))
 
 
 def _tanh_of(above: Expr, below: Expr) -> Expr | None:

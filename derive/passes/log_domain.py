@@ -20,6 +20,7 @@ from derive.program.program import Equation, Term
 from derive.program.terms import merge, tidy
 
 from .exponentials import IN_THE_LOG_DOMAIN, exponential_of, name_sigmoids, write_out
+from .log_products import log_products
 from .log_sums import log_sums
 from .rule import Rule
 from .work import Work
@@ -36,7 +37,8 @@ LOG_OF_EXP = Rule(
 def log_domain(work: Work) -> str:
     """Rewrite the forward equations of ``work`` (see :mod:`derive.passes.pipeline`) in the log domain."""
     name_sigmoids(work)
-    done = log_sums(work)
+    done = log_products(work)
+    done += log_sums(work)
     seen: set[str] = set()
     while True:  # a softmax is a named exponential itself once its sum is one
         write_out(work)

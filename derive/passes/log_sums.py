@@ -172,6 +172,9 @@ class Rewriting(Sums):
         return c * self._names[f]
 
     def _logarithm(self, e: Expr) -> Expr:
+        base, power = e.args[0].as_base_exp()
+        if power != 1 and power.is_number and base.is_Add and (not power.is_Integer or self._is_sum_of_positive(base)):
+            return power * self._logarithm(log(base))  # a root exists of what is not negative only
         parted = self._parted(e.args[0])
         if parted is not None:
             return parted
@@ -267,11 +270,19 @@ class Rewriting(Sums):
             found = self.addends(below.base)
             if found is None or len(found) < 2 or any(a.weight != 1 for a in found) or not self._worth_it(found):
                 continue
-            above = [f for f in fac if (a := self.holds(f) and self.addends(f)) and len(a) == 1 and a[0].weight == 1]
-            u = Add(*(a[0].exponent for f in above if (a := self.addends(f)) is not None))
+            above = [f for f in fac if (a := self.holds(f) and self.addends(f)) and all(x.weight == 1 for x in a)]
+            u = Add(*(logarithm(a) for f in above if (a := self.addends(f)) is not None))
             rest = tuple(f for f in fac if f is not below and f not in above)
+            part = self.addends(above[0]) if len(above) == 1 else None
+            others = () if part is None else tuple(a for a in found if a not in part)
+            if part is not None and 1 < len(part) == len(found) - len(others) < len(found):
+                return (sigmoid(logarithm(part) - logarithm(others)), *rest)
             return (*_share(u, found), *rest)
         return fac
+
+    def _is_sum_of_positive(self, e: Expr) -> bool:
+        found = self.addends(e)
+        return found is not None and all(a.weight == 1 for a in found)
 
     def _quotient(self, e: Expr) -> Expr:
         after = self._quotients(e.args)

@@ -35,6 +35,7 @@ from .exponentials import LOGISTIC, WRITTEN_OUT
 from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
 from .inverses import INVERSE
 from .log_domain import LOG_OF_EXP, LOG_SUM_EXP, log_domain
+from .log_products import LOG_OF_PRODUCT
 from .max_first import MAX_FIRST, SET_APART, max_first
 from .regroup import REGROUPING, regroup
 from .rule import Rule
@@ -203,7 +204,7 @@ def number(work: Work) -> str:
 OPENING = (
     Pass("ingest", read_definitions),
     Pass("regroup", regroup, (REGROUPING,)),
-    Pass("log domain", log_domain, (LOGISTIC, LOG_OF_SUM, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
+    Pass("log domain", log_domain, (LOGISTIC, LOG_OF_PRODUCT, LOG_OF_SUM, WRITTEN_OUT, LOG_SUM_EXP, LOG_OF_EXP)),
     Pass("max first", max_first, (SET_APART, MAX_FIRST)),
 )
 BACKWARD = (Pass("chain rule", chain_rule, (NEW_NAME, SEED, CHAIN_RULE), ordered=False),)

@@ -69,6 +69,10 @@ def two_exponentials():
     return dv.backprop(dv.define("loss", (), dv.Sum(sympy.log(sympy.exp(x[b, k]) + sympy.exp(y[b, k])), b, k)), [x])
 
 
+def long_product():
+    return dv.backprop(dv.define("loss", (), dv.Sum(sympy.log(dv.Prod(sympy.exp(x[b, k]), k)), b)), [x])
+
+
 SECOND = ("logistic", "softmax_regression", "log_sum_exp", "matrix_factorization", "softmax_cross_entropy")
 MORE = {
     **{
@@ -81,6 +85,7 @@ MORE = {
             guarded_root,
             additive_mask,
             two_exponentials,
+            long_product,
         )
     },
     "inverse": lambda: dv.derive_matrix("a'*inv(A)*A*b", "b"),

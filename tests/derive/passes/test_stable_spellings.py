@@ -150,3 +150,25 @@ def test_the_logarithm_of_a_negative_determinant(body):
     loss, grads = nx.compile(dv.derive_matrix(f"X: n x n; log({body})", "X"))(X=X)
     np.testing.assert_allclose(loss, LOGARITHMS[body] * np.log(6), rtol=1e-5)
     np.testing.assert_allclose(grads["X"], LOGARITHMS[body] * np.linalg.inv(X).T, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("sinh(x[b])/cosh(x[b])", np.tanh),
+        ("1/cosh(x[b])^2", lambda x: 1 - np.tanh(x) ** 2),
+        ("log(sqrt(exp(x[b])+1))", lambda x: np.logaddexp(0, x) / 2),
+        ("log((exp(x[b])+1)^3)", lambda x: 3 * np.logaddexp(0, x)),
+        ("x[b]*n[b]/(n[b]+2)", lambda x: x * np.tanh(np.logaddexp(0, x))),
+    ],
+)
+def test_quotients_and_roots_of_several_exponentials(text, value):
+    t = dv.parse(f"x: float[b] parameter\nn[b] = exp(x[b])^2 + 2*exp(x[b])\nl = sum[b]({text})")
+    d = dv.backprop(t["l"], wrt=[t["x"]])
+    assert d.check().ok
+    kern, step = nx.compile(d), 1e-4
+    for x in (-1e4, -300.0, -2.0, 0.0, 0.7, 50.0, 1e4):
+        loss, grads = kern(x=np.array([x], np.float32))
+        np.testing.assert_allclose(loss, value(x), rtol=1e-5, atol=1e-6)
+        slope = (value(x + step) - value(x - step)) / (2 * step)
+        np.testing.assert_allclose(grads["x"][0], slope, rtol=1e-3, atol=1e-5)
