@@ -14,7 +14,8 @@ from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
-from derive.language.formulas.syntax import Declaration, Formula, parse_formula
+from derive.language.formulas.syntax import parse_formula
+from derive.language.formulas.tree import Declaration, Formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation

@@ -1,0 +1,106 @@
+"""The syntax tree of a matrix formula, and the functions that it may call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sympy import Expr
+
+from derive.language.functions import FUNCTIONS
+
+ELEMENTWISE = (*(f.text[0] for f in FUNCTIONS.values() if f.nargs == 1), "sqrt")
+CALLS = {
+    "inv": 1,
+    "det": 1,
+    "logdet": 1,
+    "tr": 1,
+    "trace": 1,
+    "norm1": 1,
+    "norm2": 1,
+    "sum": 1,
+    "diag": 1,
+    "vector": 1,
+    "matrix": 1,
+    "eye": 1,
+    "size": 1,
+    "kron": 2,
+    "solve": 2,
+    "transpose": 1,
+    "adj": 1,
+    **dict.fromkeys(ELEMENTWISE, 1),
+}
+OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
+PRODUCTS = ("*", "/", ".*", "./")
+SIZES_TAKEN = {
+    "eye": "the size of the identity: a declared size as in eye(n), a number as in eye(3), or eye(1) for the size that "
+    "fits; c times the identity is c*eye(1)",
+    "size": "the name of a declared size, as in  X: m x n; size(n)*tr(X'*X)",
+}
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One node: ``op`` is "number", "name", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "neg" or a function.
+
+    ``text`` is the number or the name.
+    """
+
+    op: str
+    args: tuple[Formula, ...] = ()
+    text: str = ""
+
+    def __str__(self) -> str:
+        shown = [
+            f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
+            for a in self.args
+        ]
+        if self.op in ("number", "name"):
+            return self.text
+        if self.op in ("+", "-"):
+            return f"{self.args[0]} {self.op} {shown[1]}"
+        if self.op == "neg":
+            return f"-{shown[0]}"
+        if self.op == "'":
+            return f"{shown[0]}'"
+        if self.op == ">":
+            return f"({self.args[0]} > {self.args[1]})"
+        if len(self.args) == 2 and self.op not in CALLS:
+            shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
+            return f"{shown[0]}{self.op}{shown[1]}"
+        return f"{self.op}({', '.join(map(str, self.args))})"
+
+    @property
+    def is_size(self) -> bool:
+        """Whether it can name a size: a name, or a positive whole number."""
+        return self.op == "name" or (self.op == "number" and self.text.isdigit() and int(self.text) > 0)
+
+    def names(self) -> list[str]:
+        """The tensors named, in order of appearance; what :data:`OF_SIZES` take names a size."""
+        if self.op in OF_SIZES:
+            return []
+        found = [self.text] if self.op == "name" else [n for a in self.args for n in a.names()]
+        return list(dict.fromkeys(found))
+
+    def nodes(self) -> Iterator[Formula]:
+        """The node and all below it."""
+        yield self
+        for a in self.args:
+            yield from a.nodes()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """``X: m x n symmetric``: the sizes as written (of a SymPy matrix, as SymPy has them), and facts."""
+
+    dims: tuple[str | int | Expr, ...]
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A name for the value, the formula, and what was declared."""
+
+    name: str
+    formula: Formula
+    declared: dict[str, Declaration]
