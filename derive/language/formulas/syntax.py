@@ -29,7 +29,7 @@ from typing import NoReturn, TypeAlias
 from derive.language.errors import ParseError
 
 from .equalities import ACCEPTED, fact_of
-from .tree import CALLS, OF_SIZES, PRODUCTS, SIZES_TAKEN, Declaration, Formula, Parsed
+from .tree import CALLS, INSTEAD, OF_SIZES, PRODUCTS, SIZES_TAKEN, Declaration, Formula, Parsed
 
 TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
@@ -277,6 +277,8 @@ class _Parser:
                 )
             return Formula("number", text=text)
         if kind == "name" and self.peek("(") and (text in CALLS or self.token[2] == at + len(text)):  # else x (a + b)
+            if text in INSTEAD:
+                self.fail(at, f"{text} is no function here: {INSTEAD[text]}")
             if text not in CALLS:
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(

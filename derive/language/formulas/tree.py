@@ -32,6 +32,26 @@ CALLS = {
 }
 OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
 PRODUCTS = ("*", "/", ".*", "./")
+_PINV = (
+    "the pseudoinverse has no derivative where the rank changes, and the rank is not in the formula; where A has full "
+    "column rank write inv(A'*A)*A', where it has full row rank A'*inv(A*A')"
+)
+_SERIES = (
+    "a power series of a matrix is no finite product of what is here; write as many terms as are needed, "
+    "eye(1) + A + 1/2*A^2 + 1/6*A^3, or exp(A) for the exponential of every element"
+)
+_SPECTRAL = "eigenvalues and square roots of matrices have no derivative where two eigenvalues meet; write "
+# functions of matrices that are refused, and what to write in their place
+INSTEAD = {
+    "pinv": _PINV,
+    "expm": _SERIES,
+    "logm": _SPECTRAL + "log(A) for the logarithm of every element, logdet(A) for the sum of those of the eigenvalues",
+    "sqrtm": _SPECTRAL + "sqrt(A) for the root of every element, or R*R with a symmetric R in place of A",
+    "eig": _SPECTRAL
+    + "tr(A^2) for the sum of their squares, or v'*A*v with v: n unit for the one of a known eigenvector",
+    "svd": _SPECTRAL + "tr(A'*A) for the sum of the squares of the singular values",
+    "rank": "the rank is constant almost everywhere, and its gradient is zero",
+}
 SIZES_TAKEN = {
     "eye": "the size of the identity: a declared size as in eye(n), a number as in eye(3), or eye(1) for the size that "
     "fits; c times the identity is c*eye(1)",
