@@ -90,7 +90,7 @@ class Derivation(Derived):
         name = tensor if isinstance(tensor, str) else tensor.name
         return compare_gradient(self, name, self.gradient(tensor), expr, seed=seed)
 
-    def closed_form(self, tensor: Tensor | str) -> ClosedForm:
+    def closed_form(self, tensor: Tensor | str, helpers: bool = False) -> ClosedForm:
         """One expression of matrices in the inputs, as a textbook prints it, proved equal to the derivation.
 
         Parameters
@@ -98,11 +98,14 @@ class Derivation(Derived):
         tensor : Tensor or str
             A tensor that was differentiated by, for its gradient (or Jacobian); or the name of any equation, as that of
             the loss.
+        helpers : bool
+            Name long parts that the expression repeats: ``R X'B X R  with R = inv(X'C X)``.
 
         Returns
         -------
         ClosedForm
-            ``str()`` is its text, which ``dv.matrix`` reads back; ``to_latex()``; ``.proof``, the exact comparison.
+            ``str()`` is its text, which ``dv.matrix`` reads back; ``to_latex()``; ``.proof``, the exact comparison;
+            ``.helpers``, the names and what they are, and ``.formula``, which is always the whole.
 
         Raises
         ------
@@ -117,7 +120,7 @@ class Derivation(Derived):
         >>> print(dv.derive_matrix("logdet(X'*X)", "X").closed_form("X"))
         2 X inv(X'X)
         """
-        return closed_form(self, equation_asked(self, tensor))
+        return closed_form(self, equation_asked(self, tensor), helpers)
 
     def to_text(self, **options: Unpack[Choices]) -> str:
         """The whole derivation as plain text."""

@@ -10,7 +10,8 @@ from derive.language.errors import DerivationError, DeriveError, ParseError
 from derive.language.formulas.from_sympy import formula_of
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import shapes
-from derive.language.formulas.syntax import Declaration, Formula, parse_formula
+from derive.language.formulas.syntax import parse_formula
+from derive.language.formulas.tree import Declaration, Formula
 from derive.language.tensor import Tensor
 
 from .backprop import backprop

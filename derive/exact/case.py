@@ -22,7 +22,7 @@ Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each t
 
 DRAWS = {"modular": 150, "real": 16}
 ROOTLESS = 5  # draws of them that walked to no root: the next one hardly will, as of a tenth power one number in 50 is
-TIED = ("sums_to", "symmetric", "positive_definite")  # facts about several elements together
+TIED = ("sums_to", "symmetric", "positive_definite", "orthogonal", "unit")  # facts about several elements together
 
 
 class Case:

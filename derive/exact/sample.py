@@ -20,6 +20,7 @@ from .abstract import Element, Rational
 from .compile import Array, size_value, whole_size
 from .field import CaseField, ModularField
 from .modular import P, has_root
+from .varieties import make_orthogonal, make_unit
 
 Assignment: TypeAlias = dict[str, int]  # size name -> its number
 Score: TypeAlias = Callable[[Assignment], float]  # smaller is better
@@ -285,6 +286,10 @@ def draw(t: Tensor, field: CaseField, sizes: Mapping[str, int], rng: random.Rand
                 array.data[i * shape[0] + j] = array.data[j * shape[0] + i]
     if "positive_definite" in kinds:
         _make_definite(array, field)
+    if "orthogonal" in kinds:
+        make_orthogonal(array, field)
+    if "unit" in kinds:
+        make_unit(array, field)
     for f in t.facts:
         if isinstance(f, SumsTo):
             _make_sum(array, f.axis(t), size_value(f.value, sizes), field, bool(kinds & {"positive", "nonnegative"}))

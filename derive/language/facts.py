@@ -36,7 +36,7 @@ class Declared(Protocol):
 
 @dataclass(frozen=True)
 class Fact:
-    """Base: ``kind`` is one of positive, nonnegative, symmetric, positive_definite, sums_to, missing."""
+    """Base: ``kind`` is one of positive, nonnegative, symmetric, positive_definite, orthogonal, unit, sums_to, missing."""
 
     kind: str
 
@@ -49,9 +49,16 @@ class Fact:
         """Whether it makes a matrix equal to its transpose: positive definite matrices are symmetric here."""
         return self.kind in ("symmetric", "positive_definite")
 
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether it is an equality of products: ``Q'Q = I`` of an orthogonal matrix, ``x'x = 1`` of a unit vector."""
+        return self.kind in ("orthogonal", "unit")
+
     def text(self, tensor: Declared) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         read = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name
+        if self.is_quadratic:
+            return f"{tensor.name}'{tensor.name} = {'I' if self.kind == 'orthogonal' else '1'} (declared)"
         if self.is_symmetric:
             return f"{tensor.name} is {self.kind.replace('_', ' ')} (declared)"
         return f"{read} {'> 0' if self.kind == 'positive' else '>= 0'} (declared)"
@@ -115,6 +122,8 @@ positive = Fact("positive")
 nonnegative = Fact("nonnegative")
 symmetric = Fact("symmetric")
 positive_definite = Fact("positive_definite")
+orthogonal = Fact("orthogonal")
+unit = Fact("unit")
 
 
 def sums_to(value: Expr | complex, index: Index) -> SumsTo:
@@ -163,6 +172,18 @@ def check_facts(tensor: Declared) -> None:
         if f.is_symmetric and (tensor.rank != 2 or not same_size(*tensor.axes)):
             raise ShapeError(
                 f"tensor {tensor.name!r}: {f.kind.replace('_', ' ')} needs two axes of one size, not {tuple(tensor.axes)}"
+            )
+        if f.kind == "orthogonal" and (tensor.rank != 2 or not same_size(*tensor.axes)):
+            raise ShapeError(
+                f"tensor {tensor.name!r}: orthogonal (Q'Q = I) is of a square matrix, two axes of one size, not "
+                f"{tuple(tensor.axes)}"
+            )
+        if f.kind == "unit" and tensor.rank != 1:
+            raise ShapeError(f"tensor {tensor.name!r}: unit (x'x = 1) is of a vector, not of {tuple(tensor.axes)}")
+        if f.is_quadratic and len(tensor.facts) > 1:
+            others = ", ".join(g.kind.replace("_", " ") for g in tensor.facts if g != f)
+            raise DeriveError(
+                f"tensor {tensor.name!r}: {f.kind} stands alone; no inputs are drawn that are {others} as well"
             )
         if isinstance(f, SumsTo):
             f.axis(tensor)

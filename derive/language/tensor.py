@@ -420,7 +420,7 @@ def tensor(
         if not isinstance(f, Fact):
             raise DeriveError(
                 f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                f"dv.symmetric, dv.positive_definite, dv.sums_to(value, index) and dv.missing(value)"
+                f"dv.symmetric, dv.positive_definite, dv.orthogonal, dv.unit, dv.sums_to(value, index) and dv.missing(value)"
             )
     made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, stated)
     check_facts(made)

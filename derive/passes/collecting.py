@@ -41,7 +41,7 @@ def use_facts(eq: Equation, work: Work) -> Equation:
     texts: list[str] = []
     for t in eq.terms:
         t = _signs(t, texts)
-        terms.append(_declared_sum(t, texts))
+        terms.append(declared_sum(t, texts))
     terms = _symmetry(terms, eq, texts)
     if not texts:
         return eq
@@ -74,7 +74,7 @@ def _signs(t: Term, texts: list[str]) -> Term:
     return replace(t, fac=fac)
 
 
-def _declared_sum(t: Term, texts: list[str]) -> Term:
+def declared_sum(t: Term, texts: list[str]) -> Term:
     """``sum_k y[b, k] -> 1`` where declared: the bound index is read once, bare, on the declared axis."""
     for b in t.bnd:
         holders = [f for f in t.fac if b in f.free_symbols]
@@ -90,7 +90,7 @@ def _declared_sum(t: Term, texts: list[str]) -> Term:
             ):
                 texts.append(fact.text(y.tensor))
                 fac = tuple(f for f in t.fac if f is not y)
-                return _declared_sum(Term(t.coef * fact.value, fac, tuple(x for x in t.bnd if x != b), t.rows), texts)
+                return declared_sum(Term(t.coef * fact.value, fac, tuple(x for x in t.bnd if x != b), t.rows), texts)
     return t
 
 
@@ -191,7 +191,7 @@ def expand(eq: Equation, work: Work) -> Equation:
             if x is not None:
                 x = merge(drop_free_sums(x), work.saved.nonzero)
                 x, _ = work.saved.rewrite(x)
-                terms.append(_known(_declared_sum(x, texts), eq, work, used))
+                terms.append(_known(declared_sum(x, texts), eq, work, used))
     collected = collect([t for t in (tidy(m) for m in terms) if t is not None], eq.idx)
     met = used or texts or len(collected) < many  # a sum that is known, or terms that meet
     if not met or _cost(collected) >= _cost(eq.terms) or len(collected) > sum(_addends(t) for t in eq.terms):

@@ -1,7 +1,7 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
     definitions -> ingest -> regroup -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
-                -> stabilize -> number
+                -> stabilize -> equalities -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
 :func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.  Each pass lists the rules that
@@ -31,6 +31,7 @@ from .addends import LOG_OF_SUM
 from .chain_rule import CHAIN_RULE, SEED, chain_rule
 from .collecting import EXPAND, FACT, HOIST, KNOWN_SUM
 from .contract import CONTRACTION, contract
+from .equalities import EQUALITY, equalities
 from .exponentials import LOGISTIC, WRITTEN_OUT
 from .forward_sweep import FORWARD_RULE, NAMED_VALUES, SYMMETRY, forward_sweep, name_values
 from .inverses import INVERSE
@@ -222,6 +223,7 @@ CLOSING = (
     Pass("reuse", reuse, (REUSE,)),
     Pass("prune", prune),
     Pass("stabilize", stabilize, (STABILIZE,)),
+    Pass("equalities", equalities, (EQUALITY,)),
     Pass("number", number),
 )
 

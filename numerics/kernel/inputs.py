@@ -338,6 +338,11 @@ def _check_fact(t: Tensor, fact: Fact, a: np.ndarray, dtype: np.dtype, bound: Si
         excess, allowed = _indefinite(t, fact, a, eps)
     elif fact.kind == "symmetric":
         excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
+    elif fact.kind == "orthogonal":
+        size = np.abs(a).T @ np.abs(a)
+        excess, allowed = np.abs(a.T @ a - np.eye(len(a))), 4 * eps * len(a) * np.maximum(1.0, size)
+    elif fact.kind == "unit":
+        excess, allowed = np.abs(np.sum(a * a) - 1).reshape(1), np.array([4 * eps * max(1, a.size)])
     elif fact.kind == "positive":
         excess, allowed = np.where(a > 0, -1.0, -a), np.full(a.shape, -0.5)
     elif fact.kind == "nonnegative":
@@ -348,7 +353,7 @@ def _check_fact(t: Tensor, fact: Fact, a: np.ndarray, dtype: np.dtype, bound: Si
     if (over > 0).any():
         spot = np.unravel_index(int(np.argmax(over)), over.shape)
         shown = ", ".join(str(int(n)) for n in spot)
-        if fact.kind == "sums_to":
+        if fact.kind == "sums_to" or fact.is_quadratic:
             amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]"
         else:
             amount = f"{fact.text(t)}, but {_position(t, spot)} = {a[spot]:.3g}"

@@ -207,6 +207,11 @@ def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndar
         found = found @ found.T / len(found) + np.eye(len(found)) / 2
     if any(f.kind in ("positive", "nonnegative") for f in t.facts):
         found = np.abs(found)
+    if any(f.kind == "orthogonal" for f in t.facts):
+        skew = np.triu(found, 1) - np.triu(found, 1).T
+        found = np.linalg.solve(np.eye(len(found)) + skew, np.eye(len(found)) - skew)
+    if any(f.kind == "unit" for f in t.facts):
+        found = found / np.linalg.norm(found)
     for f in t.facts:
         if isinstance(f, SumsTo):
             value, axis = coefficient(f.value, sizes), f.axis(t)

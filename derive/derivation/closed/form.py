@@ -14,19 +14,20 @@ from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
-from derive.language.formulas.syntax import Declaration, Formula, parse_formula
+from derive.language.formulas.syntax import parse_formula
+from derive.language.formulas.tree import Declaration, Formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
 
 from .algebra import NoClosedForm
+from .helpers import Helper, named_parts
 from .printing import plain, tex
 from .reading import Reader
 from .writing import Writer
 
 Asked: TypeAlias = "Tensor | str"
-FACTS = {"symmetric": "symmetric", "positive_definite": "positive_definite", "positive": "positive"}
-FACTS |= {"nonnegative": "nonnegative"}
+FACTS = ("symmetric", "positive_definite", "positive", "nonnegative", "orthogonal", "unit")
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,34 @@ class ClosedForm:
         What its tensors are, as declarations of that grammar.
     proof : Comparison
         The exact comparison of the text, read back, with the derivation.
+    shown : Formula
+        The same with names for what repeats, where they were asked for; ``formula`` is always the whole.
+    helpers : tuple of (str, Formula)
+        What these names are, each in the inputs and the names before it.
     """
 
     name: str
     formula: Formula
     declared: str
     proof: Comparison
+    shown: Formula
+    helpers: tuple[Helper, ...] = ()
 
     def __str__(self) -> str:
-        return plain(self.formula)
+        given = "; ".join(f"{n} = {plain(f)}" for n, f in self.helpers)
+        return plain(self.shown) + (f"  with {given}" if given else "")
 
     def to_latex(self) -> str:
         """The expression as LaTeX, without a display around it."""
-        return tex(self.formula)
+        given = ", ".join(f"{tex(Formula('name', text=n))} = {tex(f)}" for n, f in self.helpers)
+        return tex(self.shown) + (rf" \quad\text{{with}}\quad {given}" if given else "")
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.to_latex()}$"
 
 
-def closed_form(d: Derived, equation: Equation) -> ClosedForm:
-    """The closed form of an equation of a derivation.
+def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> ClosedForm:
+    """The closed form of an equation of a derivation; ``helpers`` names what it would repeat.
 
     Raises
     ------
@@ -84,7 +93,9 @@ def closed_form(d: Derived, equation: Equation) -> ClosedForm:
             proof = compare_gradient(d, name, equation, read_back(text, equation, list(known.values())))
             if proof.verdict == PROVED:
                 inputs = [t for t in known.values() if t.name in formula.names()]
-                return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof)
+                declared = {t.name: Declaration(tuple(t.axes)) for t in inputs}
+                shown, named = named_parts(formula, declared) if helpers else (formula, ())
+                return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof, shown, named)
             tried[text] = proof
     except (NoClosedForm, Conflict) as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
@@ -100,11 +111,7 @@ def read_back(text: str, equation: Equation, inputs: list[Tensor]) -> Expr | Ten
     """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name."""
     if text == "0":
         return Integer(0)
-    declared = {
-        t.name: Declaration(tuple(t.axes), tuple(f.kind for f in t.facts if getattr(f, "kind", "") in FACTS))
-        for t in inputs
-        if t.rank <= 2 and t.dtype == "float"
-    }
+    declared = {t.name: Declaration(tuple(t.axes), _facts(t)) for t in inputs if t.rank <= 2 and t.dtype == "float"}
     formula = parse_formula(text).formula
     names, nodes, sizes = shapes(formula, declared)
     sides = [i.size for i in equation.idx] + [Integer(1)] * (2 - len(equation.idx))
@@ -127,8 +134,19 @@ def _fit(sizes: Sizes, shape: Shape, axes: Sequence[Expr], text: str) -> None:
         sizes.unify(mine, int(axis) if axis.is_Integer else axis, f"{text} has another shape")
 
 
+def _facts(t: Tensor) -> tuple[str, ...]:
+    """The words for what a tensor was declared with, in the grammar of matrix formulas."""
+    if (
+        t.rank == 1
+        and [f.kind for f in t.facts] == ["nonnegative", "sums_to"]
+        and t.facts[1].key.startswith("sums_to:1:")
+    ):
+        return ("simplex",)
+    return tuple(f.kind for f in t.facts if f.kind in FACTS)
+
+
 def _declaration(t: Tensor) -> str:
-    facts = "".join(f" {f.kind.replace('_', ' ')}" for f in t.facts if getattr(f, "kind", "") in FACTS)
+    facts = "".join(f" {f.replace('_', ' ')}" for f in _facts(t))
     return f"{t.name}: {' x '.join(map(str, t.axes)) or 'scalar'}{facts}"
 
 

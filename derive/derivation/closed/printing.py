@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from derive.language.formulas.syntax import Formula
+from derive.language.formulas.tree import Formula
 from derive.language.functions import FUNCTIONS
 
 SUM, PRODUCT, UNARY, POWER, ATOM = range(5)

@@ -343,11 +343,11 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
     if len(p.terms) == 1:
         m = p.terms[0]
         if m.coef.is_positive or e.is_Integer:
-            lone = tuple((a, x * e) for a, x in m.scalars)
+            lone = tuple((_even(a, x, e), x * e) for a, x in m.scalars)
             if p.is_scalar:
                 return collected(p.shape, [_gathered(m.coef**e, lone)])
             one = len(m.word) == 1 and m.word[0].op == "ones"
-            pairs = [] if one else [(q, x * e) for q, x in _factors_of_word(m.word)]
+            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in _factors_of_word(m.word)]
             return scaled_by(from_factors(pairs, p.shape), m.coef**e, powers_of(lone))
     lead = p.terms[0].coef
     if not (lead.is_positive or e.is_Integer):
@@ -356,6 +356,25 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
     if p.is_scalar:
         return of_atom(group, e).scaled(lead**e)
     return from_factors([(of_atom(group), e)], p.shape).scaled(lead**e)
+
+
+def _even(a: Atom, x: Expr, e: Expr) -> Atom:
+    """The base of ``(a^x)^e``: the modulus, where an even power hides a sign that its root does not give back."""
+    if (
+        e.is_Integer
+        or not (x.is_Integer and x.is_even)
+        or a.op == "group"
+        or (a.op == "fn" and a.text in ("exp", "Abs"))
+    ):
+        return a
+    word = a.args[0].terms[0].word if a.op == "inner" else ()
+    return a if word and turned(word) == word else Atom("fn", a.shape, (of_atom(a),), "Abs")
+
+
+def _even_factor(q: Polynomial, x: Expr, e: Expr) -> Polynomial:
+    a = _one_word(q)[0] if len(q.terms) == 1 and len(_one_word(q)) == 1 else None
+    made = _even(a, x, e) if a is not None and a.op != "had" else a
+    return q if made is None or made is a else of_atom(made)
 
 
 def exponential(p: Polynomial) -> Polynomial:

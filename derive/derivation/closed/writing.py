@@ -12,7 +12,7 @@ from collections.abc import Sequence, Set
 import sympy
 from sympy import Expr, Integer, Rational
 
-from derive.language.formulas.syntax import Formula
+from derive.language.formulas.tree import Formula
 from derive.language.functions import FUNCTIONS
 
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom

@@ -17,7 +17,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import as_sympy
 
 from .lower import size_of
-from .syntax import ELEMENTWISE, OF_SIZES, Formula
+from .tree import ELEMENTWISE, OF_SIZES, Formula
 
 NUMBER_FUNCTIONS = {f.form: f.text[0] for f in FUNCTIONS.values() if f.nargs == 1}
 

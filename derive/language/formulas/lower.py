@@ -15,8 +15,8 @@ import sympy
 from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
 
 from derive.language.define import define
-from derive.language.errors import DeriveError, UnsupportedError
-from derive.language.facts import nonnegative, positive, positive_definite, symmetric
+from derive.language.errors import DeriveError, ShapeError, UnsupportedError
+from derive.language.facts import Fact, nonnegative, orthogonal, positive, positive_definite, sums_to, symmetric, unit
 from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
@@ -25,7 +25,7 @@ from derive.language.tensor import Tensor, tensor
 
 from .functions import kron
 from .shapes import Dim, Shape, Sizes, Times, declared_sizes
-from .syntax import ELEMENTWISE, Declaration, Formula
+from .tree import ELEMENTWISE, Declaration, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
@@ -36,6 +36,8 @@ FACTS = {
     "positive_definite": positive_definite,
     "positive": positive,
     "nonnegative": nonnegative,
+    "orthogonal": orthogonal,
+    "unit": unit,
 }
 SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
 LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
@@ -68,7 +70,13 @@ class Lowering:
         self.tensors = {n: self.input(n, shape, facts.get(n, ())) for n, shape in names.items()}
 
     def input(self, name: str, shape: Shape, facts: Sequence[str]) -> Tensor:
-        return tensor(name, *self.axes(shape), facts=[FACTS[f] for f in facts])
+        axes = self.axes(shape)
+        if "simplex" in facts and len(axes) != 1:
+            raise ShapeError(f"{name} is declared simplex, which a vector is, and not a tensor of {len(axes)} axes")
+        known: list[Fact] = [
+            g for f in facts for g in ((nonnegative, sums_to(1, axes[0])) if f == "simplex" else (FACTS[f],))
+        ]
+        return tensor(name, *axes, facts=known)
 
     # -- sizes and letters ------------------------------------------------------------------------------------------
 

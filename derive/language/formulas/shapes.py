@@ -17,7 +17,7 @@ from sympy import Expr
 
 from derive.language.errors import ShapeError
 
-from .syntax import ELEMENTWISE, OF_SIZES, SIZES_TAKEN, Declaration, Formula
+from .tree import ELEMENTWISE, OF_SIZES, SIZES_TAKEN, Declaration, Formula
 
 GREEK = {
     "alpha",
@@ -192,7 +192,7 @@ class Reading:
         self.known = declared_sizes(declared)
         for n in formula.names():
             self.names[n] = self._declared(declared[n]) if n in declared else _undeclared(n, kinds[n])
-            if n in declared and {"symmetric", "positive_definite"} & set(declared[n].facts):
+            if n in declared and {"symmetric", "positive_definite", "orthogonal"} & set(declared[n].facts):
                 self.same(
                     self.names[n],
                     _turned(self.names[n]),

@@ -2,7 +2,8 @@ r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, an
 
     formula      = {declaration (";" | newline)} [NAME "="] sum
     declaration  = NAME {"," NAME} ":" ("scalar" | size | size "x" size) {fact}
-    fact         = "symmetric" | "positive" ["definite"]
+    fact         = "symmetric" | "positive" ["definite"] | "nonnegative" | "orthogonal" | "unit" | "simplex"
+                 | "with" sum "=" sum
     sum          = product {("+" | "-") product}
     product      = unary {("*" | "/" | "\\" | ".*" | "./") unary | power}
     unary        = "-" unary | power
@@ -23,121 +24,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
-from sympy import Expr
-
 from derive.language.errors import ParseError
-from derive.language.functions import FUNCTIONS
 
-ELEMENTWISE = (*(f.text[0] for f in FUNCTIONS.values() if f.nargs == 1), "sqrt")
-CALLS = {
-    "inv": 1,
-    "det": 1,
-    "logdet": 1,
-    "tr": 1,
-    "trace": 1,
-    "norm1": 1,
-    "norm2": 1,
-    "sum": 1,
-    "diag": 1,
-    "vector": 1,
-    "matrix": 1,
-    "eye": 1,
-    "size": 1,
-    "kron": 2,
-    "solve": 2,
-    "transpose": 1,
-    "adj": 1,
-    **dict.fromkeys(ELEMENTWISE, 1),
-}
-OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
-PRODUCTS = ("*", "/", ".*", "./")
+from .equalities import ACCEPTED, fact_of
+from .tree import CALLS, INSTEAD, OF_SIZES, PRODUCTS, SIZES_TAKEN, Declaration, Formula, Parsed
+
 TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|\|\||[-+*/\\^'(),:=;>\n])"
 )
-SIZES_TAKEN = {
-    "eye": "the size of the identity: a declared size as in eye(n), a number as in eye(3), or eye(1) for the size that "
-    "fits; c times the identity is c*eye(1)",
-    "size": "the name of a declared size, as in  X: m x n; size(n)*tr(X'*X)",
-}
+FACT_WORDS = ("symmetric", "positive", "nonnegative", "orthogonal", "unit", "simplex")
 DEEPEST = 100
 SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
 
 
 Token: TypeAlias = tuple[str, str, int]  # number, name, op or end; its text; where it starts
-
-
-@dataclass(frozen=True)
-class Formula:
-    """One node: ``op`` is "number", "name", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "neg" or a function.
-
-    ``text`` is the number or the name.
-    """
-
-    op: str
-    args: tuple[Formula, ...] = ()
-    text: str = ""
-
-    def __str__(self) -> str:
-        if self.op in ("number", "name"):
-            return self.text
-        plain = [str(a) for a in self.args]  # each once: a sum of n terms is n deep
-        shown = [
-            f"({text})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else text
-            for a, text in zip(self.args, plain, strict=True)
-        ]
-        if self.op in ("+", "-"):
-            return f"{plain[0]} {self.op} {shown[1]}"
-        if self.op == "neg":
-            return f"-{shown[0]}"
-        if self.op == "'":
-            return f"{shown[0]}'"
-        if self.op == ">":
-            return f"({plain[0]} > {plain[1]})"
-        if len(self.args) == 2 and self.op not in CALLS:
-            shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
-            return f"{shown[0]}{self.op}{shown[1]}"
-        return f"{self.op}({', '.join(plain)})"
-
-    @property
-    def is_size(self) -> bool:
-        """Whether it can name a size: a name, or a positive whole number."""
-        return self.op == "name" or (self.op == "number" and self.text.isdigit() and int(self.text) > 0)
-
-    def names(self) -> list[str]:
-        """The tensors named, in order of appearance; what :data:`OF_SIZES` take names a size."""
-        if self.op in OF_SIZES:
-            return []
-        found = [self.text] if self.op == "name" else [n for a in self.args for n in a.names()]
-        return list(dict.fromkeys(found))
-
-    def nodes(self) -> Iterator[Formula]:
-        """The node and all below it."""
-        yield self
-        for a in self.args:
-            yield from a.nodes()
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """``X: m x n symmetric``: the sizes as written (of a SymPy matrix, as SymPy has them), and facts."""
-
-    dims: tuple[str | int | Expr, ...]
-    facts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A name for the value, the formula, and what was declared."""
-
-    name: str
-    formula: Formula
-    declared: dict[str, Declaration]
 
 
 def parse_formula(text: str) -> Parsed:
@@ -160,6 +64,7 @@ class _Parser:
             at = m.end()
         self.tokens.append(("end", "", len(text)))
         self.n = self.depth = 0
+        self.in_equality = False  # after "with", where a name may stand before =
         self.in_norm = False  # inside ||...||, where the next || ends it
         self.declared: dict[str, Declaration] = {}
 
@@ -238,7 +143,7 @@ class _Parser:
             dims.append(self.dimension())
         facts = []
         while self.token[0] == "name":
-            facts.append(self.fact())
+            facts.append(self.fact([n for _, n, _ in names]))
         if not self.peek(";"):
             self.fail(self.token[2], "a declaration ends with ; or a new line, as in  X: m x n symmetric; tr(X)")
         for _, n, at in names:
@@ -252,16 +157,33 @@ class _Parser:
             return text
         return self.fail(at, f"expected a size, found {text!r}; sizes are names or whole numbers, as in  X: m x 3")
 
-    def fact(self) -> str:
+    def fact(self, names: list[str]) -> str:
         _, text, at = self.next()
         if text == "positive" and self.token[:2] == ("name", "definite"):
             self.n += 1
             return "positive_definite"
-        if text in ("symmetric", "positive", "nonnegative"):
+        if text == "with":
+            return self.equality(names, at)
+        if text in FACT_WORDS:
             return text
         return self.fail(
-            at, f"{text!r} is not a fact; accepted are symmetric, positive definite, positive, nonnegative"
+            at,
+            f"{text!r} is not a fact; accepted are {', '.join(FACT_WORDS)}, positive definite, and equalities, as in "
+            " Q: n x n with Q'Q = eye(1)",
         )
+
+    def equality(self, names: list[str], at: int) -> str:
+        """What ``with Q'Q = eye(1)`` says of the one tensor that is declared; one that no rule uses is refused."""
+        self.in_equality = True
+        left = self.sum()
+        self.take("=")
+        right = self.sum()
+        self.in_equality = False
+        fact = fact_of(names[0], left, right) if len(names) == 1 else None
+        if fact is None:
+            of = f"{names[0]} alone" if len(names) == 1 else "one tensor; declare each by itself"
+            self.fail(at, f"no rule uses the equality {left} = {right}; accepted are, of {of}: {ACCEPTED}")
+        return fact
 
     # -- expressions ------------------------------------------------------------------------------------------------
 
@@ -284,7 +206,7 @@ class _Parser:
         """Whether a factor without a sign follows, as in ``2 X'X``; a second number in a row is a slip."""
         kind = self.token[0]
         if kind == "name":
-            return self.tokens[self.n + 1][1] not in ("=", ":")
+            return self.tokens[self.n + 1][1] not in (("=", ":") if not self.in_equality else (":",))
         return self.peek("(") or (self.peek("||") and not self.in_norm)
 
     def unary(self) -> Formula:
@@ -355,6 +277,8 @@ class _Parser:
                 )
             return Formula("number", text=text)
         if kind == "name" and self.peek("(") and (text in CALLS or self.token[2] == at + len(text)):  # else x (a + b)
+            if text in INSTEAD:
+                self.fail(at, f"{text} is no function here: {INSTEAD[text]}")
             if text not in CALLS:
                 near = difflib.get_close_matches(text, CALLS, 1)
                 self.fail(

@@ -50,7 +50,17 @@ from sympy import Expr
 
 from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
-from derive.language.facts import Fact, missing, nonnegative, positive, positive_definite, sums_to, symmetric
+from derive.language.facts import (
+    Fact,
+    missing,
+    nonnegative,
+    orthogonal,
+    positive,
+    positive_definite,
+    sums_to,
+    symmetric,
+    unit,
+)
 from derive.language.index import Index, Size, as_size, index
 from derive.language.tensor import Recurrence, Tensor, tensor
 
@@ -65,6 +75,8 @@ FACTS = {
     "nonnegative": nonnegative,
     "symmetric": symmetric,
     "positive definite": positive_definite,
+    "orthogonal": orthogonal,
+    "unit": unit,
 }
 
 

@@ -19,7 +19,7 @@ from .tokens import Text, Token, tokenize
 DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
 DTYPES = ("float", "int", "bool")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
-FACT_WORDS = ("positive", "nonnegative", "symmetric", "sums", "missing")
+FACT_WORDS = ("positive", "nonnegative", "symmetric", "orthogonal", "unit", "sums", "missing")
 REDUCTIONS = ("sum", "mean", "max", "min", "argmax", "prod")
 MATRICES = ("inverse", "inv", "det", "logdet")
 RESERVED = ("and", "or", "not")
@@ -260,7 +260,7 @@ class Parser:
                 raise self.error(
                     word,
                     f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
-                    f"(positive, nonnegative, symmetric, positive definite, sums to 1 over k, missing -100)"
+                    f"(positive, nonnegative, symmetric, positive definite, orthogonal, unit, sums to 1 over k, missing -100)"
                     + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS),
                 )
             if self.is_op(","):

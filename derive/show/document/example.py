@@ -167,6 +167,8 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
         if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
             out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
+        if fact.is_quadratic:
+            out |= _on_variety(places, _shape(t, sizes)[0])
         if isinstance(fact, SumsTo):
             axis, total = fact.axis(t), Fraction(int(fact.value.p), int(fact.value.q))
             for place in places:
@@ -175,6 +177,16 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 for p, w in zip(line, weights, strict=True):
                     out[p] = total * w / sum(weights)
     return out
+
+
+def _on_variety(places: Sequence[Place], n: int) -> dict[Place, Value]:
+    """The rotation by the angle of the triangle 3, 4, 5 in the first two axes, or its first column: ``Q'Q = I``."""
+    turn = {(0, 0): Fraction(3, 5), (0, 1): Fraction(-4, 5), (1, 0): Fraction(4, 5), (1, 1): Fraction(3, 5)}
+    columns = [p if len(p) == 2 else (p[0], 0) for p in places]
+    return {
+        p: turn[at] if n > 1 and max(at) < 2 else Fraction(int(at[0] == at[1]))
+        for p, at in zip(places, columns, strict=True)
+    }
 
 
 class _Evaluator:

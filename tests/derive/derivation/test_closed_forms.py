@@ -106,6 +106,28 @@ def test_the_loss_and_what_is_on_the_way():
         d.closed_form("Q")
 
 
+def test_helpers_name_what_repeats():
+    declared = "C: m x m symmetric; B: m x m symmetric; X: m x n; "
+    d = dv.derive_matrix(declared + "tr(inv(X'*C*X)*(X'*B*X))", "X")
+    form, whole = d.closed_form("X", helpers=True), d.closed_form("X")
+    assert str(form) == "-2 (C X R X'B - B)X R  with R = inv(X'C X)"
+    assert (
+        str(whole) == "-2 (C X inv(X'C X) X'B - B)X inv(X'C X)" and form.formula == whole.formula and not whole.helpers
+    )
+    assert form.to_latex().endswith(r"R = \left(X^{\top} \, C \, X\right)^{-1}")
+
+
+def test_a_root_of_a_square_keeps_its_sign():
+    assert closed("sqrt((a'*x)^2)", "x") == "sign(a'x) a"
+    assert closed("norm2(c*x.*a)", "c", c="scalar", x="n", a="n") == "c sqrt(a'(a .* x.^2)) / abs(c)"
+
+
+@pytest.mark.parametrize("name", ["pinv", "expm", "logm", "sqrtm", "eig", "svd", "rank"])
+def test_functions_of_matrices_that_are_refused_say_what_to_write(name):
+    with pytest.raises(dv.ParseError, match=f"{name} is no function here: .*(write|zero)"):
+        dv.matrix(f"sum({name}(A))")
+
+
 def test_tensors_in_index_notation():
     b, i, k = dv.indices("b i k")
     x, W, c = dv.tensor("x", b, i), dv.tensor("W", i, k), dv.tensor("c", k)

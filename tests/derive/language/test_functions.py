@@ -12,7 +12,7 @@ from jax import lax
 import derive as dv
 from derive.exact.functions import FUNCTIONS as CHECKER
 from derive.exact.functions import compared
-from derive.language.formulas.syntax import ELEMENTWISE
+from derive.language.formulas.tree import ELEMENTWISE
 from derive.language.functions import COLUMNS, FUNCTIONS, NAMES, OWN, STRUCTURAL, ScalarFunction
 from derive.language.text.expressions import POINTWISE, UNARY
 from derive.show.formulas.expressions import APPLIED, SHAPED
