@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from derive.derivation.derivation import Derivation
 from derive.derivation.forward import forward
 from derive.derivation.stepwise import Stepwise, named, stepwise
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.networks.model import Model
+from derive.program.schedule import Scan, schedule
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 from numerics.kernel.xla import outermost
@@ -27,6 +29,9 @@ from numerics.kernel.xla import outermost
 from .continuing import Drawing
 from .programs import PRNG, unfixed
 
+UNROLLED = (
+    24  # blocks up to which the loop over positions has none over depth: it would copy a block's parameters each time
+)
 READ = 64  # positions of a prompt from which one pass over it is worth a program of its own
 
 
@@ -64,6 +69,7 @@ class Stepper:
         self.positions = int(model.shape(model.inputs[sequence])[1])
         self.steps: Stepwise = stepwise(output, model.inference.inputs[sequence], f"{model.name}_step")
         self.kernel = self._compiled(model, self.steps.derivation)
+        self.layered = self._layered()
         self.once = self._forward(model, self.steps.once, "once")
         self.readers: dict[int, Any] = {}  # by the length of a prompt: what reads it at once, or None
         last = next((p for p in model.layers if p.output == model.output), None)
@@ -71,9 +77,21 @@ class Stepper:
         self.run = outermost(self._run, self.kernel.compiler_options, static_argnames=("greedy", "filtered"))
 
     @staticmethod
-    def _compiled(model: Model, derivation) -> Kernel:
-        sizes = unfixed(derivation, model.sizes)
-        return compile(derivation, sizes=sizes, patterns={"matrix-vector": "product"}, xla=True)
+    def _compiled(model: Model, derivation: Derivation) -> Kernel:
+        patterns = {"matrix-vector": "product"}
+        if 0 < max(depths(derivation, model).values(), default=0) <= UNROLLED:
+            patterns["recurrence"] = "unrolled"
+        return compile(derivation, sizes=unfixed(derivation, model.sizes), patterns=patterns, xla=True)
+
+    def _layered(self) -> dict[str, int]:
+        """The axis of depth of what is kept, by its name, where a program without a loop over depth reads it.
+
+        Each block's part is then an array of its own, that is written in place and never cut out of the whole.
+        """
+        if self.kernel.request.patterns.get("recurrence") != "unrolled":
+            return {}
+        axes = {n: a for g in scans(self.steps.derivation) for n, a in g.axis.items()}
+        return {n: axes[n] + (axes[n] >= one.place) for n, one in self.steps.kept.items() if n in axes}
 
     def _forward(self, model: Model, outputs: Mapping[str, Tensor], what: str) -> Any:
         """``arrays -> outputs``, jitted; None where there is nothing to compute."""
@@ -118,19 +136,32 @@ class Stepper:
         """The logits (B, V) of the next token, and what is kept with that of this position."""
         token = past.tokens[:, past.at]
         every = {**given, self.steps.token: token, **dict.fromkeys(self.steps.positions, past.at)}
-        every |= {one.tensor.name: past.kept[n] for n, one in self.steps.kept.items()}
+        every |= {one.tensor.name: self._whole(n, past.kept[n]) for n, one in self.steps.kept.items()}
         every |= {t.name: a for n, of in self.steps.before.items() for t, a in zip(of, past.before[n], strict=True)}
         found = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
         found = {self.steps.token: token, **found}
         # the same place, which waits until everything was read: so nothing is copied before it is written over
         place = jnp.minimum(past.at, past.at + found["output"].argmax())
-        kept = {
-            n: lax.dynamic_update_index_in_dim(past.kept[n], found[n], place, one.place)
-            for n, one in self.steps.kept.items()
-        }
+        kept = {n: self._written(n, past.kept[n], found[n], place) for n in self.steps.kept}
         before = {n: (found[n], *values[:-1]) for n, values in past.before.items()}
         logits = found["output"]
         return jnp.log(logits) if self.probabilities else logits, kept, before
+
+    def _whole(self, name: str, kept):
+        """What is kept at all blocks; XLA reads each one where it is."""
+        return jnp.stack(kept, self.layered[name]) if name in self.layered else kept
+
+    def _written(self, name: str, kept, found, place):
+        """What is kept, with that of one position."""
+        along = self.steps.kept[name].place
+        if name not in self.layered:
+            return lax.dynamic_update_index_in_dim(kept, found, place, along)
+        axis = self.layered[name]
+        rows = blocks(found, axis - (axis > along))
+        return tuple(
+            lax.dynamic_update_index_in_dim(one, row, place, along - (axis < along))
+            for one, row in zip(kept, rows, strict=True)
+        )
 
     def _run(self, given: dict, start: Past, asked: dict, greedy: bool, filtered: bool):
         key = jax.random.key(asked["seed"], impl=PRNG)
@@ -154,7 +185,8 @@ class Stepper:
             finite = past.finite & ~jnp.isnan(logits).any() & (logits.max(axis=1) > -jnp.inf).all()
             return Past(past.at + 1, tokens, kept, before, done, finite)
 
-        end = lax.while_loop(more, step, start)
+        kept = {n: blocks(a, self.layered[n]) if n in self.layered else a for n, a in start.kept.items()}
+        end = lax.while_loop(more, step, start._replace(kept=kept))
         return end.tokens, end.at, end.finite
 
     # -- a prompt in one pass ----------------------------------------------------------------------------------------
@@ -198,6 +230,22 @@ class Stepper:
             return written, back
 
         return outermost(read, self.kernel.compiler_options)
+
+
+def scans(derivation: Derivation) -> list[Scan]:
+    """The recurrences of a program, such as a stack of blocks."""
+    return [g for g in schedule(derivation.program) if isinstance(g, Scan)]
+
+
+def depths(derivation: Derivation, model: Model) -> dict[str, int]:
+    """How many steps the recurrences of a program have, by the names of their members."""
+    number = model.training.built.number
+    return {e.name: int(number(e.tensor.axes[g.axis[e.name]])) for g in scans(derivation) for e in g.equations}
+
+
+def blocks(array, axis: int) -> tuple:
+    """An array of all blocks as one for each."""
+    return tuple(lax.index_in_dim(array, n, axis, keepdims=False) for n in range(array.shape[axis]))
 
 
 def likely(logits, top_k, top_p):
