@@ -84,14 +84,17 @@ class Stepper:
         return compile(derivation, sizes=unfixed(derivation, model.sizes), patterns=patterns, xla=True)
 
     def _layered(self) -> dict[str, int]:
-        """The axis of depth of what is kept, by its name, where a program without a loop over depth reads it.
+        """The axis of depth of the inputs that a program without a loop over depth reads block by block.
 
-        Each block's part is then an array of its own, that is written in place and never cut out of the whole.
+        Each block's part is then an array of its own, which is never cut out of the whole, and written in place if it is kept.
         """
         if self.kernel.request.patterns.get("recurrence") != "unrolled":
             return {}
-        axes = {n: a for g in scans(self.steps.derivation) for n, a in g.axis.items()}
-        return {n: axes[n] + (axes[n] >= one.place) for n, one in self.steps.kept.items() if n in axes}
+        steps = [(e.idx[g.axis[e.name]], e) for g in scans(self.steps.derivation) for e in g.equations]
+        reads = [(t, r) for t, e in steps for r in sorted(e.reads(), key=str)]
+        found = {r.tensor.name: r.idx.index(t) for t, r in reads if r.tensor.is_input and t in r.idx}
+        apart = {self.steps.token, *(t.name for of in self.steps.before.values() for t in of)}
+        return {n: a for n, a in found.items() if n not in apart}
 
     def _forward(self, model: Model, outputs: Mapping[str, Tensor], what: str) -> Any:
         """``arrays -> outputs``, jitted; None where there is nothing to compute."""
@@ -136,8 +139,9 @@ class Stepper:
         """The logits (B, V) of the next token, and what is kept with that of this position."""
         token = past.tokens[:, past.at]
         every = {**given, self.steps.token: token, **dict.fromkeys(self.steps.positions, past.at)}
-        every |= {one.tensor.name: self._whole(n, past.kept[n]) for n, one in self.steps.kept.items()}
+        every |= {one.tensor.name: past.kept[n] for n, one in self.steps.kept.items()}
         every |= {t.name: a for n, of in self.steps.before.items() for t, a in zip(of, past.before[n], strict=True)}
+        every |= {n: jnp.stack(every[n], a) for n, a in self.layered.items()}  # XLA reads each one where it is
         found = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
         found = {self.steps.token: token, **found}
         # the same place, which waits until everything was read: so nothing is copied before it is written over
@@ -147,16 +151,16 @@ class Stepper:
         logits = found["output"]
         return jnp.log(logits) if self.probabilities else logits, kept, before
 
-    def _whole(self, name: str, kept):
-        """What is kept at all blocks; XLA reads each one where it is."""
-        return jnp.stack(kept, self.layered[name]) if name in self.layered else kept
+    def _parted(self, name: str, array):
+        """What the blocks of a stack read, as one array for each."""
+        return blocks(array, self.layered[name]) if name in self.layered else array
 
     def _written(self, name: str, kept, found, place):
         """What is kept, with that of one position."""
         along = self.steps.kept[name].place
-        if name not in self.layered:
+        axis = self.layered.get(self.steps.kept[name].tensor.name)
+        if axis is None:
             return lax.dynamic_update_index_in_dim(kept, found, place, along)
-        axis = self.layered[name]
         rows = blocks(found, axis - (axis > along))
         return tuple(
             lax.dynamic_update_index_in_dim(one, row, place, along - (axis < along))
@@ -185,7 +189,8 @@ class Stepper:
             finite = past.finite & ~jnp.isnan(logits).any() & (logits.max(axis=1) > -jnp.inf).all()
             return Past(past.at + 1, tokens, kept, before, done, finite)
 
-        kept = {n: blocks(a, self.layered[n]) if n in self.layered else a for n, a in start.kept.items()}
+        kept = {n: self._parted(one.tensor.name, start.kept[n]) for n, one in self.steps.kept.items()}
+        given = {n: self._parted(n, a) for n, a in given.items()}
         end = lax.while_loop(more, step, start._replace(kept=kept))
         return end.tokens, end.at, end.finite
 
