@@ -88,7 +88,7 @@ class Stepper:
 
         Each block's part is then an array of its own, which is never cut out of the whole, and written in place if it is kept.
         """
-        if self.kernel.request.patterns.get("recurrence") != "unrolled":
+        if (self.kernel.request.patterns or {}).get("recurrence") != "unrolled":
             return {}
         steps = [(e.idx[g.axis[e.name]], e) for g in scans(self.steps.derivation) for e in g.equations]
         reads = [(t, r) for t, e in steps for r in sorted(e.reads(), key=str)]
