@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from derive.derivation.derivation import Derivation
 from derive.derivation.forward import forward
 from derive.derivation.stepwise import Stepwise, named, stepwise
 from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.networks.model import Model
+from derive.program.schedule import Scan, schedule
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 from numerics.kernel.xla import outermost
@@ -27,6 +29,9 @@ from numerics.kernel.xla import outermost
 from .continuing import Drawing
 from .programs import PRNG, unfixed
 
+UNROLLED = (
+    24  # blocks up to which the loop over positions has none over depth: it would copy a block's parameters each time
+)
 READ = 64  # positions of a prompt from which one pass over it is worth a program of its own
 
 
@@ -64,6 +69,7 @@ class Stepper:
         self.positions = int(model.shape(model.inputs[sequence])[1])
         self.steps: Stepwise = stepwise(output, model.inference.inputs[sequence], f"{model.name}_step")
         self.kernel = self._compiled(model, self.steps.derivation)
+        self.layered = self._layered()
         self.once = self._forward(model, self.steps.once, "once")
         self.readers: dict[int, Any] = {}  # by the length of a prompt: what reads it at once, or None
         last = next((p for p in model.layers if p.output == model.output), None)
@@ -71,9 +77,24 @@ class Stepper:
         self.run = outermost(self._run, self.kernel.compiler_options, static_argnames=("greedy", "filtered"))
 
     @staticmethod
-    def _compiled(model: Model, derivation) -> Kernel:
-        sizes = unfixed(derivation, model.sizes)
-        return compile(derivation, sizes=sizes, patterns={"matrix-vector": "product"}, xla=True)
+    def _compiled(model: Model, derivation: Derivation) -> Kernel:
+        patterns = {"matrix-vector": "product"}
+        if 0 < max(depths(derivation, model).values(), default=0) <= UNROLLED:
+            patterns["recurrence"] = "unrolled"
+        return compile(derivation, sizes=unfixed(derivation, model.sizes), patterns=patterns, xla=True)
+
+    def _layered(self) -> dict[str, int]:
+        """The axis of depth of the inputs that a program without a loop over depth reads block by block.
+
+        Each block's part is then an array of its own, which is never cut out of the whole, and written in place if it is kept.
+        """
+        if (self.kernel.request.patterns or {}).get("recurrence") != "unrolled":
+            return {}
+        steps = [(e.idx[g.axis[e.name]], e) for g in scans(self.steps.derivation) for e in g.equations]
+        reads = [(t, r) for t, e in steps for r in sorted(e.reads(), key=str)]
+        found = {r.tensor.name: r.idx.index(t) for t, r in reads if r.tensor.is_input and t in r.idx}
+        apart = {self.steps.token, *(t.name for of in self.steps.before.values() for t in of)}
+        return {n: a for n, a in found.items() if n not in apart}
 
     def _forward(self, model: Model, outputs: Mapping[str, Tensor], what: str) -> Any:
         """``arrays -> outputs``, jitted; None where there is nothing to compute."""
@@ -120,17 +141,31 @@ class Stepper:
         every = {**given, self.steps.token: token, **dict.fromkeys(self.steps.positions, past.at)}
         every |= {one.tensor.name: past.kept[n] for n, one in self.steps.kept.items()}
         every |= {t.name: a for n, of in self.steps.before.items() for t, a in zip(of, past.before[n], strict=True)}
+        every |= {n: jnp.stack(every[n], a) for n, a in self.layered.items()}  # XLA reads each one where it is
         found = self.kernel.fn(*[every[t.name] for t in self.kernel.inputs])
         found = {self.steps.token: token, **found}
         # the same place, which waits until everything was read: so nothing is copied before it is written over
         place = jnp.minimum(past.at, past.at + found["output"].argmax())
-        kept = {
-            n: lax.dynamic_update_index_in_dim(past.kept[n], found[n], place, one.place)
-            for n, one in self.steps.kept.items()
-        }
+        kept = {n: self._written(n, past.kept[n], found[n], place) for n in self.steps.kept}
         before = {n: (found[n], *values[:-1]) for n, values in past.before.items()}
         logits = found["output"]
         return jnp.log(logits) if self.probabilities else logits, kept, before
+
+    def _parted(self, name: str, array):
+        """What the blocks of a stack read, as one array for each."""
+        return blocks(array, self.layered[name]) if name in self.layered else array
+
+    def _written(self, name: str, kept, found, place):
+        """What is kept, with that of one position."""
+        along = self.steps.kept[name].place
+        axis = self.layered.get(self.steps.kept[name].tensor.name)
+        if axis is None:
+            return lax.dynamic_update_index_in_dim(kept, found, place, along)
+        rows = blocks(found, axis - (axis > along))
+        return tuple(
+            lax.dynamic_update_index_in_dim(one, row, place, along - (axis < along))
+            for one, row in zip(kept, rows, strict=True)
+        )
 
     def _run(self, given: dict, start: Past, asked: dict, greedy: bool, filtered: bool):
         key = jax.random.key(asked["seed"], impl=PRNG)
@@ -154,7 +189,9 @@ class Stepper:
             finite = past.finite & ~jnp.isnan(logits).any() & (logits.max(axis=1) > -jnp.inf).all()
             return Past(past.at + 1, tokens, kept, before, done, finite)
 
-        end = lax.while_loop(more, step, start)
+        kept = {n: self._parted(one.tensor.name, start.kept[n]) for n, one in self.steps.kept.items()}
+        given = {n: self._parted(n, a) for n, a in given.items()}
+        end = lax.while_loop(more, step, start._replace(kept=kept))
         return end.tokens, end.at, end.finite
 
     # -- a prompt in one pass ----------------------------------------------------------------------------------------
@@ -198,6 +235,22 @@ class Stepper:
             return written, back
 
         return outermost(read, self.kernel.compiler_options)
+
+
+def scans(derivation: Derivation) -> list[Scan]:
+    """The recurrences of a program, such as a stack of blocks."""
+    return [g for g in schedule(derivation.program) if isinstance(g, Scan)]
+
+
+def depths(derivation: Derivation, model: Model) -> dict[str, int]:
+    """How many steps the recurrences of a program have, by the names of their members."""
+    number = model.training.built.number
+    return {e.name: int(number(e.tensor.axes[g.axis[e.name]])) for g in scans(derivation) for e in g.equations}
+
+
+def blocks(array, axis: int) -> tuple:
+    """An array of all blocks as one for each."""
+    return tuple(lax.index_in_dim(array, n, axis, keepdims=False) for n in range(array.shape[axis]))
 
 
 def likely(logits, top_k, top_p):

@@ -36,6 +36,7 @@ ACCEPTED = {
     "products": ("stacked", "plain"),
     "argmax": ("first", "plain"),
     "matrix-vector": ("product", "plain"),
+    "recurrence": ("rolled", "unrolled"),
 }
 Rule = Callable[
     [Scope, Expr, Expr], tuple[str, str]
@@ -149,6 +150,7 @@ _RULES: dict[str, Rule] = {
     "running-sum": lambda scope, ins, rows: ("cumsum", "each sum is the one before and an addend more"),
     "running-product": lambda scope, ins, rows: ("cumprod", "a recurrence that multiplies, as one operation"),
     "matrix-vector": lambda scope, ins, rows: ("plain", ""),
+    "recurrence": lambda scope, ins, rows: ("rolled", ""),
     "diagonal": _on_cpu("scatter", "mask", "numbers added along a diagonal, where a mask would run over the matrix"),
     "argmax": _on_cpu("first", "plain", "the first place of the maximum that is there already: XLA's argmax is serial"),
     "products": _on_cpu("stacked", "plain", "products added into one shape are one product of stacked rows"),

@@ -21,6 +21,7 @@ from derive.language.index import same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 from derive.program.schedule import Scan
+from numerics.emit.source.choose import choose
 from numerics.emit.source.code import Assign, Code, Constant, FunctionDef, Name, Return, Tuple, call, number_of
 from numerics.emit.source.scope import Scope
 
@@ -51,7 +52,10 @@ def write_scan(scope: Scope, group: Scan, outside: Collection[str]) -> None:
             "others read it at the step before only: what each step was given is stacked, not shifted afterwards",
             step.members[n].number,
         )
-    more = {} if step.streams else {"length": scope.size(length).node}
+    more: dict[str, Code] = {} if step.streams else {"length": scope.size(length).node}
+    scope.number = first.number
+    if choose(scope, "recurrence") == "unrolled":
+        more["unroll"] = Constant(True)
     scanned = call(
         f"{scope.module('lax')}.scan", Name(function), zeros(step), streams_of(step), **more, **turned(group)
     )

@@ -9,6 +9,7 @@ from derive import layers as L
 from derive.derivation.stepwise import stepwise
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError, NotFiniteError
+from numerics.training import stepper
 
 V, T = 7, 6
 
@@ -66,6 +67,17 @@ def gpt():
 
 def test_greedy_equals_the_full_forward(gpt):
     np.testing.assert_array_equal(nx.generate(gpt, PROMPT, 4, temperature=0), likeliest(gpt, PROMPT, 4))
+
+
+def test_a_deeper_stack_keeps_its_loop_over_depth_and_writes_the_same(gpt, monkeypatch):
+    made = nx.generate(gpt, PROMPT, 3, temperature=0)
+    (of_two,) = gpt.programs.steppers.values()
+    assert of_two.layered and of_two.kernel.source.count("unroll=True") == 1
+    monkeypatch.setattr(stepper, "UNROLLED", 1)
+    monkeypatch.setattr(gpt.programs, "steppers", {})
+    np.testing.assert_array_equal(nx.generate(gpt, PROMPT, 3, temperature=0), made)
+    (rolled,) = gpt.programs.steppers.values()
+    assert not rolled.layered and "unroll" not in rolled.kernel.source
 
 
 def test_the_new_parameters_are_read_and_nothing_compiled_again(gpt):
