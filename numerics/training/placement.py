@@ -148,6 +148,21 @@ class Placement:
         """A batch on the mesh; ``constants`` have no examples and are whole."""
         return {n: _put(a, self.whole if n in constants else self.example(n, np.shape(a))) for n, a in batch.items()}
 
+    def used(self, params: dict) -> dict:
+        """Inside a step: parameters as the program reads them.  Of fully sharded ones every device gathers its own copy, once;
+        left to itself, XLA would split activations along features instead, and move them back and forth."""
+        return {n: a if self._told(n) is not None else self.everywhere(a) for n, a in params.items()}
+
+    def split(self, gradients: dict) -> dict:
+        """Inside a step: gradients where their parameters are, so that each device updates its part only; added up first, which
+        XLA does for all at once, and makes a reduce-scatter of where a device has one."""
+        return {
+            n: jax.lax.with_sharding_constraint(
+                self.everywhere(a) if self._told(n) is None else a, self.parameter(n, a.shape)
+            )
+            for n, a in gradients.items()
+        }
+
     def kept(self, memory: Any) -> Any:
         """Inside a step: what it changes stays where it was."""
         return jax.lax.with_sharding_constraint(memory, self.memory(memory))

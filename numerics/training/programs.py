@@ -153,19 +153,24 @@ class Programs:
 
     def step(self, optimizer, watched: tuple):
         """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along."""
+        return outermost(self.stepping(optimizer, watched), self.kernel.compiler_options)
+
+    def stepping(self, optimizer, watched: tuple = ()) -> Callable:
+        """The same, not jitted yet."""
         import optax
 
         def step(memory: Memory, batch: dict, number):
-            loss, gradients, outputs, state, carried = self.gradients(memory, batch, number)
+            place = self.placement
+            read = memory if place is None else memory._replace(params=place.used(memory.params))
+            loss, gradients, outputs, state, carried = self.gradients(read, batch, number)
+            gradients = gradients if place is None else place.split(gradients)
             trained = self.trained(memory.params)
             updates, opt_state = optimizer.update(gradients, memory.opt_state, trained)
             params = {**memory.params, **optax.apply_updates(trained, updates)}
             after, seen = Memory(params, opt_state, state, carried), {n: outputs[n] for n in watched}
-            if self.placement is None:
-                return after, loss, seen
-            return self.placement.kept(after), *self.placement.everywhere((loss, seen))
+            return (after, loss, seen) if place is None else (place.kept(after), *place.everywhere((loss, seen)))
 
-        return outermost(step, self.kernel.compiler_options)
+        return step
 
     @functools.cached_property
     def measure(self):
