@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_refused_with_what_would(how, said):
 def test_a_mesh_that_does_not_divide_the_batch_is_refused():
     t = trainer(mesh=MESH)
     t.placement.count = 4  # as of four devices
-    X, Y = np.zeros((12, 5), "f4"), np.zeros(12, int)
+    X, Y = np.eye(12, 5, dtype="f4"), np.arange(12) % 6
     said = (
         "batches of 6 examples cannot be split over the 4 devices along 'data' of the mesh; accepted are multiples of 4"
     )
