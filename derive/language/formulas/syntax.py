@@ -84,24 +84,25 @@ class Formula:
     text: str = ""
 
     def __str__(self) -> str:
-        shown = [
-            f"({a})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else str(a)
-            for a in self.args
-        ]
         if self.op in ("number", "name"):
             return self.text
+        plain = [str(a) for a in self.args]  # each once: a sum of n terms is n deep
+        shown = [
+            f"({text})" if a.op in ("+", "-", "neg") or (a.op in ("*", "/") and self.op in ("^", ".^", "'")) else text
+            for a, text in zip(self.args, plain, strict=True)
+        ]
         if self.op in ("+", "-"):
-            return f"{self.args[0]} {self.op} {shown[1]}"
+            return f"{plain[0]} {self.op} {shown[1]}"
         if self.op == "neg":
             return f"-{shown[0]}"
         if self.op == "'":
             return f"{shown[0]}'"
         if self.op == ">":
-            return f"({self.args[0]} > {self.args[1]})"
+            return f"({plain[0]} > {plain[1]})"
         if len(self.args) == 2 and self.op not in CALLS:
             shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
             return f"{shown[0]}{self.op}{shown[1]}"
-        return f"{self.op}({', '.join(map(str, self.args))})"
+        return f"{self.op}({', '.join(plain)})"
 
     @property
     def is_size(self) -> bool:

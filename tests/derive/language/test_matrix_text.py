@@ -292,3 +292,12 @@ def test_a_bracket_of_a_comparison_and_a_scalar_named_t():
     assert dv.matrix("T: scalar; a: scalar; a^T")["T"].rank == 0  # declared, T is an exponent
     with pytest.raises(dv.ParseError, match=r"expected '\|\|', found the end"):
         dv.matrix("||x")
+
+
+def test_a_long_sum_is_read_as_quickly_as_it_is_written():
+    """Every node's text was made twice by the node above it: 150 terms never ended."""
+    text = " + ".join(f"x'*A{n}*x" for n in range(150))
+    assert str(parse_formula(text).formula) == text
+    d = dv.derive_matrix(text, "x")
+    with pytest.raises(dv.DeriveError, match="more than 64 terms"):
+        d.closed_form("x")
