@@ -105,7 +105,9 @@ def counted(name: str, model: Any, way: str, mesh: Any, shardings: Any) -> str:
             return programs.evaluation.fn(*[every[n] for n in names])[0]
 
         value, gradients = jax.value_and_grad(loss)(programs.trained(memory.params))
-        updates, opt_state = t.optimizer.update(place.split(gradients), memory.opt_state, programs.trained(memory.params))
+        updates, opt_state = t.optimizer.update(
+            place.split(gradients), memory.opt_state, programs.trained(memory.params)
+        )
         params = {**memory.params, **optax.apply_updates(programs.trained(memory.params), updates)}
         return place.kept(memory._replace(params=params, opt_state=opt_state)), place.everywhere(value)
 
