@@ -15,6 +15,7 @@ from numerics.emit.request import Request
 from .first_check import first_check
 from .kernel import Kernel
 from .memory import check_results
+from .parts import in_parts
 from .structured import StructuredKernel
 
 
@@ -29,6 +30,7 @@ def compile(
     backend: str | None = None,
     xla: bool = False,
     check: bool = True,
+    parts: Mapping[str, int] | None = None,
 ) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
 
@@ -65,6 +67,10 @@ def compile(
         Whether the written module is compared with its equations, once, at small sizes, before it is returned; what was
         compared, or why nothing was, is ``kern.checked``.  Equal modules are checked once in a process.
 
+    parts : dict, optional
+        ``{"B": 4}``: arrays hold one of 4 equal parts of that axis, as inside ``jax.shard_map``, and what the loss divides by
+        is the whole: results add up over the parts (``lax.psum``).  Refused where they do not, at small sizes.
+
     Returns
     -------
     Kernel
@@ -95,6 +101,8 @@ def compile(
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
     if xla and backend == "cpu":
         request = replace(request, own_convolutions=True)
+    if parts:
+        request = in_parts(request, parts)
     if request.layout is not None:
         return StructuredKernel(request)
     check_results(request.derivation, request.sizes)

@@ -131,6 +131,19 @@ class Namespace:
         return _wrapped(found) if callable(found) and not isinstance(found, type) else found
 
 
+def _vmap(f: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
+    """``jax.vmap`` of a function of arrays that returns one, as a loop."""
+
+    def each(*arrays: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arrays)
+        (count,) = {a.shape[n] for a, n in zip(arrays, axes, strict=True) if n is not None}
+        moved = [a if n is None else np.moveaxis(a, n, 0) for a, n in zip(arrays, axes, strict=True)]
+        rows = ([a if n is None else _ours(a[k]) for a, n in zip(moved, axes, strict=True)] for k in range(count))
+        return _ours(np.stack([f(*row) for row in rows]))
+
+    return each
+
+
 def _scan(
     f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1
 ) -> tuple[Any, Any]:
@@ -211,7 +224,14 @@ LINALG = Namespace({}, np.linalg, jnp.linalg)
 JNP = Namespace({"linalg": LINALG, "asarray": lambda a, dtype=None: _ours(np.asarray(a, dtype))}, np, jnp)
 SCIPY = SimpleNamespace(linalg=Namespace({}, linalg), special=Namespace({}, special))
 JAX = SimpleNamespace(
-    jit=_identity, checkpoint=_identity, numpy=JNP, lax=LAX, tree=jax.tree, nn=Namespace(NN, jax.nn), scipy=SCIPY
+    jit=_identity,
+    checkpoint=_identity,
+    vmap=_vmap,
+    numpy=JNP,
+    lax=LAX,
+    tree=jax.tree,
+    nn=Namespace(NN, jax.nn),
+    scipy=SCIPY,
 )
 MODULES = {"jax": JAX, "jax.numpy": JNP, "jax.lax": LAX, "jax.scipy": SCIPY}
 

@@ -30,9 +30,9 @@ What there is to look at: ``trainer.params``, ``trainer.state`` (running average
 
 from __future__ import annotations
 
-import numpy as np
-
 from numerics.errors import InputError
+
+from .placement import on_host
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_epoch_end", "on_fit_end")
 
@@ -139,7 +139,7 @@ class EarlyStopping(Callback):
             trainer.params, trainer.state = self._kept["params"], self._kept.get("state", {})
 
     def saved(self):
-        kept = {f"{group}/{n}": np.asarray(a) for group, arrays in self._kept.items() for n, a in arrays.items()}
+        kept = {f"{group}/{n}": on_host(a) for group, arrays in self._kept.items() for n, a in arrays.items()}
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, **kept}
 
     def restore(self, saved):

@@ -177,15 +177,16 @@ def slices(n: int, size: int, drop_last: bool = False) -> list[slice]:
     return [slice(k, k + size) for k in range(0, n, size) if not drop_last or k + size <= n]
 
 
-def prefetched(batches: Iterator[dict]) -> Iterator[dict]:
+def prefetched(batches: Iterator[dict], put: Callable | None = None) -> Iterator[dict]:
     """The same batches, put on the device ahead of their use; what the device is doing meanwhile goes on.
 
     Steps are dispatched and not waited for, so that gathering, augmenting and copying a batch happens while the device
     computes the steps before.  Where the device is the host, the jitted step takes the arrays as they are: putting them
-    there by themselves costs half a millisecond.
+    there by themselves costs half a millisecond.  ``put`` puts them where they are wanted, such as on a mesh.
     """
     waiting: deque = deque()
-    put = (lambda batch: batch) if jax.default_backend() == "cpu" else jax.device_put
+    if put is None:
+        put = (lambda batch: batch) if jax.default_backend() == "cpu" else jax.device_put
     for batch in batches:
         waiting.append(put(batch))
         if len(waiting) > AHEAD:

@@ -160,7 +160,8 @@ class Fit:
         if trainer.stop:
             return
         seen, trail = Seen(trainer), Trail(trainer, self.source, part.done)
-        for batch in prefetched(islice(seen.passing(self.source.epoch(trainer.epoch)), part.done, None)):
+        batches = islice(seen.passing(self.source.epoch(trainer.epoch)), part.done, None)
+        for batch in prefetched(batches, trainer.placed if trainer.placement else None):
             trail.took(batch)
             loss, outputs = trainer.advance(batch)
             part.done += 1

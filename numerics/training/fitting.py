@@ -14,6 +14,7 @@ from .callbacks import Calls
 from .fit import Fit
 from .lock import locked
 from .optimizer import whole
+from .placement import writes
 from .progress import Progress
 from .resume import Keeper
 from .scale import warn_of_scale
@@ -79,7 +80,7 @@ def fitted(trainer, asked: Asked) -> int:
     keeper = None if asked.checkpoint is None else Keeper(trainer, asked.checkpoint, same, calls.callbacks)
     if keeper is None and (asked.resume or every):
         raise InputError("fit: resume and checkpoint_every need a folder, checkpoint='run/'")
-    with nullcontext() if asked.checkpoint is None else locked(Path(asked.checkpoint)):
+    with locked(Path(asked.checkpoint)) if asked.checkpoint is not None and writes() else nullcontext():
         resumed = keeper is not None and keeper.begin(asked.resume)
         trainer.fitted_size = size or None
         Fit(trainer, source, held_out, same["start"], epochs, calls, keeper, every, resumed).run()
@@ -108,6 +109,8 @@ def _in_memory(trainer, asked: Asked) -> tuple[Arrays, Arrays | Stream | None]:
         examples, held_out = examples.split(asked.validation_split, trainer.seed, trainer.losses)
     examples.check_classes(trainer.losses)
     size = use.batch_size(trainer, asked.batch_size, len(examples))
+    if trainer.placement is not None:
+        trainer.placement.check_batch(size, "fit")
     shuffle = asked.shuffle and not trainer.model.carried
     source = Arrays(trainer, examples, size, shuffle, asked.drop_last, asked.augment)
     if held_out is not None:

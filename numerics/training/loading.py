@@ -12,7 +12,7 @@ from .saving import read, restore
 from .trainer import Trainer
 
 
-def load(folder, optimizer=None, layers=()) -> Trainer:
+def load(folder, optimizer=None, layers=(), mesh=None, shardings=None) -> Trainer:
     """A trainer as it was saved; training goes on as if it had not been interrupted.
 
     Parameters
@@ -23,6 +23,9 @@ def load(folder, optimizer=None, layers=()) -> Trainer:
         evaluates and predicts.
     layers : sequence of subclasses of ``L.Layer``
         Layers of your own in the model, where they are not imported: a file's names are never imported by themselves.
+
+    mesh, shardings
+        As of :class:`Trainer`: the devices to go on with, whatever the run was saved from.
 
     Raises
     ------
@@ -44,6 +47,8 @@ def load(folder, optimizer=None, layers=()) -> Trainer:
         described["metrics"],
         described["seed"],
         described["loss_weights"],
+        mesh=mesh,
+        shardings=shardings,
     )
     restore(trainer, described, arrays, folder)
     return trainer

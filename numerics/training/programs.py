@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -27,6 +28,8 @@ from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 from numerics.kernel.store import Store
 from numerics.kernel.xla import outermost
+
+from .placement import Placement
 
 REMEMBERED = 16  # programs of one model for inputs of other sizes
 PRNG = "threefry2x32"  # named, so that a change of JAX's default does not change a run
@@ -60,8 +63,18 @@ class Programs:
         From the inputs to the outputs, in use; derived when it is first needed.
     """
 
-    def __init__(self, model, losses: dict, weights: dict | None, frozen: tuple, seed: int, store: Store | None = None):
+    def __init__(
+        self,
+        model,
+        losses: dict,
+        weights: dict | None,
+        frozen: tuple,
+        seed: int,
+        store: Store | None = None,
+        placement: Placement | None = None,
+    ):
         self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
+        self.placement = placement
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
         self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
         held, loss, wrt, outputs = model.asked(losses, frozen, weights)
@@ -140,16 +153,24 @@ class Programs:
 
     def step(self, optimizer, watched: tuple):
         """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along."""
+        return outermost(self.stepping(optimizer, watched), self.kernel.compiler_options)
+
+    def stepping(self, optimizer, watched: tuple = ()) -> Callable:
+        """The same, not jitted yet."""
         import optax
 
         def step(memory: Memory, batch: dict, number):
-            loss, gradients, outputs, state, carried = self.gradients(memory, batch, number)
+            place = self.placement
+            read = memory if place is None else memory._replace(params=place.used(memory.params))
+            loss, gradients, outputs, state, carried = self.gradients(read, batch, number)
+            gradients = gradients if place is None else place.split(gradients)
             trained = self.trained(memory.params)
             updates, opt_state = optimizer.update(gradients, memory.opt_state, trained)
             params = {**memory.params, **optax.apply_updates(trained, updates)}
-            return Memory(params, opt_state, state, carried), loss, {n: outputs[n] for n in watched}
+            after, seen = Memory(params, opt_state, state, carried), {n: outputs[n] for n in watched}
+            return (after, loss, seen) if place is None else (place.kept(after), *place.everywhere((loss, seen)))
 
-        return outermost(step, self.kernel.compiler_options)
+        return step
 
     @functools.cached_property
     def measure(self):
@@ -160,14 +181,18 @@ class Programs:
         def measure(params, state, carried, batch):
             every = {**params, **state, **carried, **batch}
             loss, outputs, *rest = self.evaluation.fn(*[every[n] for n in names])
-            return loss, {n: outputs[n] for n in tensors}, rest[0] if rest else {}
+            return self._read((loss, {n: outputs[n] for n in tensors})) + (rest[0] if rest else {},)
 
         return outermost(measure, self.evaluation.compiler_options)
 
     @functools.cached_property
     def predict(self):
         """``(params, state, carried, inputs) -> outputs, carried``, jitted."""
-        return predicting(self.forward)
+        return predicting(self.forward, self._read)
+
+    def _read(self, tree):
+        """What the host reads of a program's results: on every device of the mesh."""
+        return tree if self.placement is None else self.placement.everywhere(tree)
 
     def for_shapes(self, shapes: dict[str, tuple[int, ...]]) -> tuple:
         """The model for inputs of these shapes of an example, and its ``predict``; remembered, as long as there are few."""
@@ -179,18 +204,20 @@ class Programs:
             d = model.forward()
             while len(self.others) >= REMEMBERED:
                 del self.others[next(iter(self.others))]
-            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes), xla=True))
+            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes), xla=True), self._read)
         return self.others[key]
 
 
-def predicting(kernel: Kernel):
-    """``(params, state, carried, inputs) -> outputs, carried``, jitted, of a model's forward program."""
+def predicting(kernel: Kernel, read: Callable):
+    """``(params, state, carried, inputs) -> outputs, carried``, jitted, of a model's forward program; ``read`` is done to the
+    outputs."""
     names = [t.name for t in kernel.inputs]
 
     def predict(params, state, carried, inputs):
         every = {**params, **state, **carried, **inputs}
         found = kernel.fn(*[every[n] for n in names])
-        return found if len(kernel.derivation.results) > 1 else (found, {})
+        outputs, after = found if len(kernel.derivation.results) > 1 else (found, {})
+        return read(outputs), after
 
     return outermost(predict, kernel.compiler_options)
 

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ from numerics.kernel.kernel import Kernel
 from .fit import Part
 from .labels import Labels
 from .lock import locked
+from .placement import on_host, together, writes
 from .programs import Memory
 
 FORMAT = 4
@@ -73,7 +75,7 @@ def save(trainer: Saved, folder) -> Path:
             f"save: this trainer was loaded without an optimizer, and what that had gathered in {trainer.step} steps would "
             f"be lost; load it with the optimizer, nx.load(folder, optimizer=...), to save it again"
         )
-    with locked(folder):
+    with locked(folder) if writes() else nullcontext():
         try:
             write(trainer, folder)
         except OSError as error:
@@ -101,6 +103,9 @@ def write(
             for n, a in {**_arrays(trainer), **(arrays or {})}.items()
         }
     )
+    if not writes():  # every process has given its parts
+        together("saved")
+        return
     digest = hashlib.sha256(raw).hexdigest()
     described |= {"arrays": f"arrays-{digest[:16]}.safetensors", "sha256": digest}
     described["checksum"] = checksum(described)
@@ -116,6 +121,8 @@ def write(
         if path.name not in (current, _current(folder)):
             path.unlink(missing_ok=True)  # room for the next try; nothing points at it
         raise
+    finally:
+        together("saved")
     for old in (*folder.glob("arrays-*.safetensors"), *folder.glob(".arrays-*"), *folder.glob(f".{INDEX}.*")):
         if old.name != described["arrays"]:
             old.unlink(missing_ok=True)
@@ -198,7 +205,7 @@ def _arrays(trainer) -> dict[str, np.ndarray]:
             f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
             for n, outputs in trainer.part.outputs.items()
         }
-    return {n: np.asarray(a) for n, a in found.items()}
+    return {n: on_host(a) for n, a in found.items()}
 
 
 def restore(trainer, described, arrays, folder) -> None:

@@ -84,6 +84,8 @@ class Stream:
         seen = 0
         for n, given in enumerate(self._next()):
             examples = self._checked(given, n)
+            if n == 0 and self.what == "fit" and self.trainer.placement is not None:
+                self.trainer.placement.check_batch(len(examples), "fit")
             seen, batch = n + 1, examples.take(slice(None))
             seed = [self.trainer.seed, number, n]
             yield {**augmented(self.augment, examples, batch, seed), **self.trainer.constants}

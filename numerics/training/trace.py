@@ -22,6 +22,8 @@ from numerics.kernel.inputs import bind_sizes
 from numerics.reference.grid import Scope, coefficient
 from numerics.reference.programs import Evaluator
 
+from .placement import on_host
+
 LONGEST = 10_000  # elements on the way back
 
 
@@ -43,7 +45,7 @@ class Values:
 
     def __call__(self, arrays: dict) -> tuple[dict[str, np.ndarray], dict]:
         """``(name -> array, {Size: int})`` for inputs by name."""
-        given = {t.name: np.asarray(arrays[t.name]) for t in self.kernel.inputs}
+        given = {t.name: on_host(arrays[t.name]) for t in self.kernel.inputs}
         found = self.kernel.fn(*given.values())[0]
         sizes = bind_sizes(self.kernel.inputs, given, self.kernel.request.sizes, self.program)
         return {**given, **{n: np.asarray(a) for n, a in found.items()}}, sizes

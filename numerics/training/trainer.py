@@ -22,6 +22,7 @@ from .fit import Part
 from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
 from .init import draw, init
 from .labels import Labels
+from .placement import Placement
 from .programs import Memory, Programs
 from .source import Arrays
 
@@ -58,6 +59,11 @@ class Trainer:
     cache : path-like, False or None
         The folder in which a later process finds the program of the same network, and derives nothing; False keeps nothing.
         By default the one that ``DERIVE_CACHE`` names ("off": none), else ``derive`` in the user's cache folder.
+    mesh : jax.sharding.Mesh, optional
+        The devices to train on; batches are split along its axis "data" or "batch", else along its first.
+    shardings : "full" or dict of str to PartitionSpec, optional
+        Without it parameters are on every device of the mesh; "full": each is split, with what the optimizer keeps of it;
+        or by names and patterns, as ``{"*_kernel": PartitionSpec(None, "model")}``, see :mod:`numerics.training.placement`.
 
     Attributes
     ----------
@@ -112,6 +118,8 @@ class Trainer:
         clip_norm: float | None = None,
         accumulate: int = 1,
         cache=None,
+        mesh=None,
+        shardings=None,
     ):
         self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
         self.model, self.seed, self.loss_weights = model, seed, loss_weights
@@ -126,20 +134,41 @@ class Trainer:
         self.fitted_size: int | None = None  # of the batches of the latest fit
         self._latest: tuple[Memory, dict, int] | None = None
         self._store = Store.of(cache)
+        self.placement = self._placed_on(mesh, shardings)
         self._derive((), self.losses)
         params = init(model, seed)
         state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
         gathered = () if self.optimizer is None else self.optimizer.init(self.programs.trained(params))
         self.memory = Memory(params, gathered, state, {})
 
+    def _placed_on(self, mesh, shardings) -> Placement | None:
+        if mesh is None:
+            if shardings is not None:
+                raise NumericsError("Trainer: shardings say how arrays are spread over a mesh; give mesh= too")
+            return None
+        shapes = {n: tuple(int(a) for a in self.model.shape(p.tensor)) for n, p in self.model.parameters.items()}
+        targets = [t.name for t in self.model.targets(self.losses).values()]
+        return Placement(mesh, shardings, shapes, [*self.model.state, *self.model.inputs, *targets])
+
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
-        programs = Programs(self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store)
+        programs = Programs(
+            self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement
+        )
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
         watched = tuple(n for n in self.metrics if self.metrics[n])
         self._step = None if self.optimizer is None else programs.step(self.optimizer, watched)
 
     # -- what it holds -----------------------------------------------------------------------------------------------
+
+    @property
+    def memory(self) -> Memory:
+        """Everything that a step changes; on a mesh, spread over its devices."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: Memory):
+        self._memory = memory if self.placement is None else self.placement.put_memory(memory)
 
     params = property(lambda self: self.memory.params, lambda self, v: self._put(params=v), doc="By name.")
     state = property(lambda self: self.memory.state, lambda self, v: self._put(state=v), doc="Running averages.")
@@ -196,10 +225,15 @@ class Trainer:
         """
         if self._step is None:
             raise NumericsError(NO_OPTIMIZER)
+        batch = self.placed(batch)
         self._latest = self.memory, batch, self.step
-        self.memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
+        self._memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
         self.step += 1
         return loss, outputs
+
+    def placed(self, batch: dict) -> dict:
+        """A batch where the step wants it: on a mesh, split over its devices."""
+        return batch if self.placement is None else self.placement.put_batch(batch, self.constants)
 
     def inputs(self) -> dict:
         """Every input of the latest step's program by name: its batch, its masks, and what was before that step.
@@ -445,7 +479,7 @@ class Trainer:
         """Another trainer at the same place, which goes its own way; the programs, which never change, are shared."""
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        made.memory = jax.tree_util.tree_map(lambda a: a, self.memory)  # arrays are never written to, dicts may be
+        made._memory = jax.tree_util.tree_map(lambda a: a, self.memory)  # arrays are never written to, dicts may be
         for name in ("rows", "part", "class_weight", "metrics", "loss_weights", "labels"):
             setattr(made, name, copy.deepcopy(getattr(self, name), memo))
         return made

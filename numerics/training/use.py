@@ -41,7 +41,7 @@ def evaluated(trainer, source) -> dict[str, float]:
     targets: dict[str, list] = {}
     names = {n: t.name for n, t in trainer.model.targets(trainer.losses).items() if trainer.metrics.get(n)}
     for batch in source.epoch(0):
-        loss, found, carried = trainer.programs.measure(trainer.params, trainer.state, carried, batch)
+        loss, found, carried = trainer.programs.measure(trainer.params, trainer.state, carried, trainer.placed(batch))
         losses.append(float(loss))
         counts.append(counted(trainer, batch))
         for name, target in names.items():
@@ -79,7 +79,7 @@ def predicted(trainer, X, size: int | None):
         carried = trainer.programs.start(each)
         for part in slices(n, each):
             outputs, carried = predict(
-                trainer.params, trainer.state, carried, {name: a[part] for name, a in inputs.items()}
+                trainer.params, trainer.state, carried, trainer.placed({name: a[part] for name, a in inputs.items()})
             )
             for name, a in outputs.items():
                 found.setdefault(name, []).append(np.asarray(a))

@@ -15,6 +15,7 @@ from numerics.errors import NotFiniteError, NumericsError
 from .callbacks import Callback
 from .diagnosis import Diagnosis, Finding
 from .explain import Explanation, explanation
+from .placement import on_host
 
 
 class TrainingWarning(UserWarning):
@@ -134,10 +135,11 @@ class Watch(Callback):
         self._start = trainer.memory, trainer.step
 
     def on_epoch_end(self, trainer, row):
-        for name in self._before:
-            if not np.isfinite(trainer.params[name]).all():
+        after = {name: on_host(trainer.params[name]) for name in self._before}
+        for name, a in after.items():
+            if not np.isfinite(a).all():
                 self._stop(trainer, name)
-        still = [n for n, a in self._before.items() if np.array_equal(a, trainer.params[n])]
+        still = [n for n, a in self._before.items() if np.array_equal(on_host(a), after[n])]
         layers = {trainer.programs.examiner.layer(n) for n in still} if still else set()
         if not layers - self._told:
             return

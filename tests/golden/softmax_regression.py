@@ -49,16 +49,15 @@ def shapes(**axes):
 def loss_and_grads(W, c, x, label):
     """W (I, K), c (K,), x (B, I) floats of one dtype; label (B,) integers in [0, K). Returns loss (), {"W", "c"}."""
     B = x.shape[0]
-    b = jnp.arange(B)
 
-    z = x @ W + c                                                             # (1)
-    lse_max = z.max(axis=1)                                                   # (2)
-    z_shifted = z - lse_max[:, None]                                          # (3)
+    z = x @ W + c                                # (1)
+    lse_max = z.max(axis=1)                      # (2)
+    z_shifted = z - lse_max[:, None]             # (3)
     z_shifted_exp = jnp.exp(z_shifted)
-    lse_sum_shifted = z_shifted_exp.sum(axis=1)                               # (4)
-    lse_shifted = jnp.log(lse_sum_shifted)                                    # (5)
-    loss = (lse_shifted - z_shifted[b, label]).mean()                         # (6)
-    dz = (z_shifted_exp / lse_sum_shifted[:, None]).at[b, label].add(-1) / B  # (7)
-    dW = x.T @ dz                                                             # (8)
-    dc = dz.sum(axis=0)                                                       # (9)
+    lse_sum_shifted = z_shifted_exp.sum(axis=1)  # (4)
+    lse_shifted = jnp.log(lse_sum_shifted)       # (5)
+    loss = (lse_shifted - jax.vmap(lambda row, at: row[at])(z_shifted, label)).mean()  # (6)
+    dz = jax.vmap(lambda row, at: row.at[at].add(-1))(z_shifted_exp / lse_sum_shifted[:, None], label) / B  # (7)
+    dW = x.T @ dz                                # (8)
+    dc = dz.sum(axis=0)                          # (9)
     return loss, {"W": dW, "c": dc}

@@ -3,7 +3,7 @@
 a[b,k] - m[b]          a - m[:, None]
 g[b] * [x[b,k] > 0]    jnp.where(x > 0, g[:, None], 0)
 exp(u)**(-1/2)         lax.rsqrt(jnp.exp(u))
-p - [k = label[b]]     p.at[b, label].add(-1)           (rule scatter-labels)
+p - [k = label[b]]     jax.vmap(lambda row, at: row.at[at].add(-1))(p, label)      (rule scatter-labels, see each.py)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Num
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union
 
-from . import accurate
+from . import accurate, each
 from .arithmetic import (
     ONE,
     ZERO,
@@ -220,18 +220,28 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
     assert found is not None
     label, value, rest = found
     grid = tuple(a for a in total.axes if a != label)
-    places = [align(expr(scope, value, grid) if a == label else scope.place(a), grid).node for a in total.axes]
+    batch = each.shared(grid, [value])
+    at = expr(scope, value, grid)
     amount = product(scope, rest, grid) if rest else ONE
-    amount = align(as_number(scope, negate(amount) if sign < 0 else amount), grid)
-    if len(total.axes) == 1 and not value.free_symbols & set(total.axes):
-        places = [expr(scope, value, ()).node]
+    amount = as_number(scope, negate(amount) if sign < 0 else amount)
     scope.choice(
         "scatter-labels",
         f"{label} = {value} is one place in each row: a scatter, where a one-hot of the whole "
         f"array would be written and read again",
     )
     total = as_float(scope, total)
-    return Val(updated(total.node, tuple(places), amount.node), total.axes, total.kind)
+    kept = tuple(a for a in total.axes if a not in batch)
+    inner = tuple(a for a in kept if a != label)
+
+    def added(row: Sequence[Val]) -> Code:
+        start, place, by = row
+        places = [align(place if a == label else scope.place(a), inner).node for a in kept]
+        return updated(start.node, tuple(places), align(by, inner).node)
+
+    if not batch:
+        return Val(added((total, at, amount)), total.axes, total.kind)
+    node = each.over(batch, [(each.ROW, total), ("at", at), (each.AMOUNT, amount)], added)
+    return Val(node, (*batch, *kept), total.kind)
 
 
 # -- products -----------------------------------------------------------------------------------------------------------

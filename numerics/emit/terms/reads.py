@@ -4,14 +4,15 @@ x[b,i]            x
 x[q+1], Q < N     x[1:]                       proved in range by the sizes alone
 x[t-1]            jnp.pad(x[:-1], (1, 0))     zero before the start
 A[p,p]            jnp.diagonal(A)
-z[b,label[b]]     z[b, label]                 an integer read is in range by declaration
+E[tok[b]]         E[tok]                      an integer read is in range by declaration
+z[b,label[b]]     jax.vmap(lambda row, at: row[at])(z, label)      see each.py
 W[u*V+v]          W.reshape(U, V)             see reshape.py
 x[S*u+r-P]        jnp.where((0 <= at) & (at < N), x[at], 0)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -25,7 +26,7 @@ from numerics.emit.source.code import Code, Number, Slice, Subscript, Tuple, Una
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import WHOLE, Val, align, named, union
 
-from . import pointwise, reshape
+from . import each, pointwise, reshape
 from .arithmetic import ZERO, Order, combine
 from .positions import is_index_array, is_inside, known, labels
 
@@ -166,31 +167,49 @@ def _declared(e: Expr) -> bool:
 
 
 def _gather(scope: Scope, base: Code, r: Read, kinds: list[Along], sizes: list[Expr], order: Order) -> Val:
-    """Advanced indexing; every axis whose label takes part in a gather gets an index array too.
+    """Advanced indexing, in each row where rows share an axis with the data that says where; every other axis whose label
+    takes part in a gather gets an index array too.
 
     NumPy puts the axes of the index arrays where the first of them stands, if they stand side by side, else in front.
     """
     grid = _grid(scope, r, kinds, order)
-    marks: list[Code] = []
+    whole = [e for e, size in zip(r.idx, sizes, strict=True) if e in grid and same_size(scope.known(e.size), size)]
+    batch = each.shared([e for e in whole if r.idx.count(e) == 1], r.idx)
+    places: list[Val | None] = []  # of the axes that are left in a row; None where it is whole
     axes: list[Index] = []
     masks: list[Val] = []
     advanced: list[int] = []
-    for n, (kind, e, size) in enumerate(zip(kinds, r.idx, sizes, strict=True)):
+    for kind, e, size in zip(kinds, r.idx, sizes, strict=True):
+        if e in batch:
+            continue
         if kind.how == "all" and kind.label is not None and kind.label not in grid:
-            marks.append(WHOLE)
+            places.append(None)
             axes.append(kind.label)
             continue
         at = pointwise.expr(scope, e, grid)
         if r.tensor.dtype == "float" and not _declared(e) and not is_inside(scope, e, size):
             masks += _inside(scope, e, at, size)
-        marks.append(align(at, grid).node)
-        advanced.append(n)
+        advanced.append(len(places))
+        places.append(at)
     together = advanced == list(range(advanced[0], advanced[-1] + 1))
     front = sum(1 for n in range(advanced[0]) if n not in advanced) if together else 0
-    axes[front:front] = grid
-    while marks[-1] == WHOLE:
-        marks.pop()
-    v = Val(Subscript(base, tuple(marks)), tuple(axes), r.tensor.dtype)
+    inner = tuple(i for i in grid if i not in batch)
+    axes[front:front] = inner
+
+    def indexed(base: Code, at: Iterable[Val]) -> Code:
+        given = iter(at)
+        marks: list[Code] = [WHOLE if p is None else align(next(given), inner).node for p in places]
+        while marks[-1] == WHOLE:
+            marks.pop()
+        return Subscript(base, tuple(marks))
+
+    found = [p for p in places if p is not None]
+    if batch:
+        operands = [(each.ROW, Val(base, tuple(r.idx))), *zip(each.names(len(found)), found, strict=True)]
+        node = each.over(batch, operands, lambda row: indexed(row[0].node, row[1:]))
+    else:
+        node = indexed(base, found)
+    v = Val(node, (*batch, *axes), r.tensor.dtype)
     v = _zero_outside(scope, v, masks, axes, any(e.has(Read) for e in r.idx))
     return _named_patches(scope, r, v) if v.node.is_masked and any(map(is_index_array, r.idx)) else v
 
