@@ -144,17 +144,11 @@ def summed(scope: Scope, plans: list[Plan], order: Order, together: Together, wa
         ratio = sympy.cancel(p.coef / scale) if not minus else sympy.cancel(-p.coef / scale)
         addends.append(signed(ratio, [*fac, *(Iverson(c) for c in p.conditions)]))
     factors = [f for p in plans for f in p.fac]
-    turned = (
-        None
-        if len(plans) > 1 or outer or first.conditions
-        else contraction.turned_inner_product(scope, factors, bnd, order)
-    )
-    if turned is not None:
-        sign, fac = signed(coef, ())
-        return [(sign, turned if fac == (Integer(1),) else pointwise.plain_product(scope, fac, order, first=turned))]
     inner = contraction.natural_order(factors, tuple(order) + bnd)
     v = as_float(scope, pointwise.add(scope, addends, inner))
     product = next((made for way in ways if (made := way(scope, v, bnd, factors)) is not None), None)
+    if product is None and len(plans) == 1 and not outer and not first.conditions:
+        product = contraction.turned_inner_product(scope, factors, bnd, order)
     if product is not None:
         v = product
     elif sympy.expand(scale * Mul(*(b.size for b in bnd))) == 1:
