@@ -206,7 +206,11 @@ def _identity(f: Any = None, **_: Any) -> Any:
     return f if f is not None else _identity
 
 
-NN = {"sigmoid": lambda x: special.expit(x).view(Array), "softplus": lambda x: np.logaddexp(x, 0.0)}
+NN = {
+    "sigmoid": lambda x: special.expit(x).view(Array),
+    "softplus": lambda x: np.logaddexp(x, 0.0),
+    "log1mexp": lambda x: np.where(x < np.log(2), np.log(-np.expm1(-x)), np.log1p(-np.exp(-x))).view(Array),
+}
 LAX = Namespace(
     {
         "scan": _scan,

@@ -61,6 +61,11 @@ function softplus(x) {
   return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
+// log(1 - e^-x) by Maechler's two forms.
+function log1mexp(x) {
+  return x < Math.LN2 ? Math.log(-Math.expm1(-x)) : Math.log1p(-Math.exp(-x));
+}
+
 // log(e^a + e^b), which is -Infinity where both are.
 function logaddexp(a, b) {
   const most = Math.max(a, b);

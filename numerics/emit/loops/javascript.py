@@ -71,6 +71,7 @@ FUNCTIONS = {
             "sigmoid",
             "softplus",
             "logaddexp",
+            "log1mexp",
             "above",
             "inverse",
         )

@@ -70,6 +70,8 @@ class Scalars:
 
     def function(self, e: Expr) -> tree.Expr:
         name = type(e).__name__
+        if name == "log" and (u := accurate.one_minus_exp(e.args[0])) is not None:
+            return Call("log1mexp", (self.value(-u),))
         if name == "log" and (u := accurate.one_plus(e.args[0])) is not None:
             return Call("log1p", (self.value(u),))
         if name in IDENTITIES:

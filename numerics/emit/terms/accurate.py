@@ -2,6 +2,7 @@
 
     exp(u) - 1        jnp.expm1(u)            u near 0
     log(1 + u)        jnp.log1p(u)            u near 0
+    log(1 - exp(u))   jax.nn.log1mexp(-u)     u near 0 and u very negative
     1 + erf(u)        lax.erfc(-u)            u very negative; also 2 - erfc(u)
     1 - erf(u)        lax.erfc(u)             u large
     1 - sigmoid(u)    jax.nn.sigmoid(-u)      u large
@@ -62,3 +63,14 @@ def one_plus(e: Expr) -> Expr | None:
     x
     """
     return e - 1 if isinstance(e, Add) and e.as_coeff_Add()[0] == Integer(1) else None
+
+
+def one_minus_exp(e: Expr) -> Expr | None:
+    """``u`` of an argument ``1 - exp(u)``, else None.
+
+    >>> from derive import tensor
+    >>> one_minus_exp(1 - sympy.exp(-tensor("x")[()]))
+    -x
+    """
+    rest = -one_plus(e) if one_plus(e) is not None else None
+    return rest.args[0] if isinstance(rest, sympy.exp) else None

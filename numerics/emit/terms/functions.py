@@ -24,4 +24,4 @@ FUNCTIONS = {
 }
 
 # functions of the machine only, see :mod:`.accurate`
-MACHINE = {"expm1": Function("jnp.expm1"), "log1p": Function("jnp.log1p")}
+MACHINE = {"expm1": Function("jnp.expm1"), "log1p": Function("jnp.log1p"), "log1mexp": Function("jax.nn.log1mexp")}

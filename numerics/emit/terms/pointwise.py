@@ -76,6 +76,8 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
     if isinstance(e, Iverson):
         return condition(scope, e.condition, order)
     name = type(e).__name__
+    if name == "log" and (u := accurate.one_minus_exp(e.args[0])) is not None:
+        return call(scope, "log1mexp", [expr(scope, -u, order)], order)
     if name == "log" and (u := accurate.one_plus(e.args[0])) is not None:
         return call(scope, "log1p", [expr(scope, u, order)], order)
     if name == "exp" and (shared := scope.record(Shared)) and (u := shared.root(e.args[0])) is not None:
