@@ -75,7 +75,8 @@ REASONS = {
             "psum_invariant_start psum_start pvary ragged_all_to_all reduce_scatter reduce_scatter_done "
             "reduce_scatter_start reduced_vary_cast_p shard_map "
             "unreduced_psum unreduced_psum_start unreduced_reduce_scatter unreduced_reduce_scatter_start "
-            "vary_unreduced_cast_p with_memory_space_constraint after_all create_token",
+            "vary_unreduced_cast_p with_memory_space_constraint after_all create_token "
+            "global_array_to_host_local_array host_local_array_to_global_array",
             _BITS: "bitcast_convert_type clz population_count shift_left shift_right_arithmetic shift_right_logical mulhi "
             "reduce_xor from_edtype to_edtype",
             _COMPLEX: "fft complex conj imag real",

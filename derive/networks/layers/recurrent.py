@@ -235,7 +235,7 @@ class SimpleRNN(Recurrent):
     >>> from derive import Sequential
     >>> d = Sequential([SimpleRNN(4)], input_shape=(5, 3)).backprop("mean_squared_error")
     >>> print(d.gradient("h1"))
-    dh1[b,t,l] = sum_l' dh1_in[b,t+1,l'] simple_rnn_1_recurrent[l,l'] + 2 (h1_last[b,l] - y[b,l]) [t = T - 1] / (B L)
+    dh1[b,t,l] = sum_l' d_h1_in[b,t+1,l'] simple_rnn_1_recurrent[l,l'] + 2 (h1_last[b,l] - y[b,l]) [t = T - 1] / (B L)
     """
 
     kind = "simple_rnn"

@@ -38,9 +38,9 @@ def test_declared_rows_leave_two_terms_without_y():
 
 def test_rows_that_are_not_declared_keep_their_sum():
     d = dv.hessian(*softmax_cross_entropy(declared=False))
-    assert str(d.program.equation("dp_lse")) == "dp_lse[b] = 1/B sum_k y[b,k]"
-    assert str(d.program.equation("H_z_z")) == "H_z_z[b,k,b',k'] = dp_lse[b] p[b,k] ([k' = k] - p[b,k']) [b' = b]"
-    text = "sum over k of y[b,k] is not declared; dp_lse[b] keeps it (dv.sums_to(1, k) would make it 1)"
+    assert str(d.program.equation("d_p_lse")) == "d_p_lse[b] = 1/B sum_k y[b,k]"
+    assert str(d.program.equation("H_z_z")) == "H_z_z[b,k,b',k'] = d_p_lse[b] p[b,k] ([k' = k] - p[b,k']) [b' = b]"
+    text = "sum over k of y[b,k] is not declared; d_p_lse[b] keeps it (dv.sums_to(1, k) would make it 1)"
     assert [f.text for f in d.facts] == [text]
     kernel = nx.compile(d)
     assert text in " ".join(kernel.source.split())

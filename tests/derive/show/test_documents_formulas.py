@@ -131,7 +131,7 @@ def test_every_function_of_the_language_is_shown_in_every_format():
     for f in APPLIED:
         if f in (sympy.Max, sympy.Min, sympy.Mod, dv.polygamma):
             continue
-        nargs = 2 if f in (dv.maximum, dv.minimum, dv.logaddexp) else 1
+        nargs = 2 if f in (dv.maximum, dv.minimum, dv.logaddexp, dv.atan2) else 1
         e = f(*(c[k], x[b, i])[:nargs])
         page = math(render(expression(e)))
         xml.dom.minidom.parseString(page)

@@ -19,7 +19,7 @@ def taps(x, window, out, strides=None, dilation=None, low=None, axis=1, fill=0):
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
     reach = [s * (u - 1) + d * (r - 1) + 1 for r, u, s, d in zip(window, out, strides, dilation)]
     pads = [(0, 0, 0)] * x.ndim
-    pads[axis : axis + rank] = [(p, n - p - h, 0) for p, n, h in zip(low, reach, x.shape[axis:])]
+    pads[axis:axis + rank] = [(p, n - p - h, 0) for p, n, h in zip(low, reach, x.shape[axis:])]
     x, found = lax.pad(x, jnp.asarray(fill, x.dtype), pads), {}
     for tap in product(*map(range, window)):
         cuts = [slice(d * r, d * r + s * (u - 1) + 1, s) for r, u, s, d in zip(tap, out, strides, dilation)]
@@ -35,12 +35,10 @@ def spread(piece, arrays, window, shape, strides=None, dilation=None, low=None, 
     rank = len(shape)
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
     count = [-(-h // s) for h, s in zip(shape, strides)]
-    shifts = [
-        [(d * r - p - i) // s for r in range(n) for i in range(s) if (d * r - p - i) % s == 0]
-        for n, s, d, p in zip(window, strides, dilation, low)
-    ]
+    shifts = [[(d * r - p - i) // s for r in range(n) for i in range(s) if (d * r - p - i) % s == 0]
+              for n, s, d, p in zip(window, strides, dilation, low)]
     pads = [(0, 0, 0)] * arrays[0].ndim
-    pads[axis : axis + rank] = [(max(k), n - min(k) - u, 0) for k, n, u in zip(shifts, count, arrays[0].shape[axis:])]
+    pads[axis:axis + rank] = [(max(k), n - min(k) - u, 0) for k, n, u in zip(shifts, count, arrays[0].shape[axis:])]
     arrays = [lax.pad(a, jnp.zeros((), a.dtype), pads + [(0, 0, 0)] * (a.ndim - len(pads))) for a in arrays]
     phases = {}
     for phase in product(*map(range, strides)):
@@ -59,12 +57,8 @@ def spread(piece, arrays, window, shape, strides=None, dilation=None, low=None, 
         lines, at = {}, axis + k
         for phase, a in phases.items():
             lines.setdefault(phase[:k], []).append(jnp.zeros_like(some) if a is None else a)
-        phases = {
-            lead: a[0]
-            if len(a) == 1
-            else jnp.stack(a, axis=at + 1).reshape(*a[0].shape[:at], len(a) * a[0].shape[at], *a[0].shape[at + 1 :])
-            for lead, a in lines.items()
-        }
+        phases = {lead: a[0] if len(a) == 1 else jnp.stack(a, axis=at + 1).reshape(
+            *a[0].shape[:at], len(a) * a[0].shape[at], *a[0].shape[at + 1:]) for lead, a in lines.items()}
         some = next(iter(phases.values()))
     return phases[()][(slice(None),) * axis + tuple(slice(h) for h in shape)]
 
@@ -73,10 +67,8 @@ def convolution(x, kernel, out, strides=None, dilation=None, low=None):
     """y[b,u,o] = sum_{r,c} x[b, S*u + D*r - P, c] kernel[r,c,o]"""
     rank = len(out)
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    pads = [
-        (p, s * (u - 1) + d * (r - 1) + 1 - p - h)
-        for p, s, d, u, r, h in zip(low, strides, dilation, out, kernel.shape, x.shape[1:])
-    ]
+    pads = [(p, s * (u - 1) + d * (r - 1) + 1 - p - h)
+            for p, s, d, u, r, h in zip(low, strides, dilation, out, kernel.shape, x.shape[1:])]
     letters = "DHW"[-rank:]
     names = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     return lax.conv_general_dilated(x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=names)
@@ -93,7 +85,7 @@ def row_taps(x, window, out, strides, dilation, low, loop=1):
 
 def convolution_by_rows(x, kernel, out, strides=None, dilation=None, low=None):
     """y[b,u,o] = sum_{r,c} x[b, S*u + D*r - P, c] kernel[r,c,o]: a matrix product for each row of taps"""
-    rank, window = len(out), kernel.shape[: len(out)]
+    rank, window = len(out), kernel.shape[:len(out)]
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
     rows = row_taps(x, window, out, strides, dilation, low)
     blocks = kernel.reshape(window[0], -1, kernel.shape[-1])
@@ -104,31 +96,20 @@ def input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
     """dx[b,m,c] = sum_{u,r,o: S*u + D*r - P = m} g[b,u,o] kernel[r,c,o]: the transposed convolution, kernel flipped"""
     rank = len(shape)
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    pads = [
-        (d * (r - 1) - p, h - 1 + p - s * (u - 1))
-        for p, s, d, u, r, h in zip(low, strides, dilation, g.shape[1:], kernel.shape, shape)
-    ]
+    pads = [(d * (r - 1) - p, h - 1 + p - s * (u - 1))
+            for p, s, d, u, r, h in zip(low, strides, dilation, g.shape[1:], kernel.shape, shape)]
     letters = "DHW"[-rank:]
     names = (f"N{letters}C", f"{letters}OI", f"N{letters}C")
-    return lax.conv_general_dilated(
-        g,
-        jnp.flip(kernel, range(rank)),
-        (1,) * rank,
-        pads,
-        lhs_dilation=strides,
-        rhs_dilation=dilation,
-        dimension_numbers=names,
-    )
+    return lax.conv_general_dilated(g, jnp.flip(kernel, range(rank)), (1,) * rank, pads, lhs_dilation=strides,
+                                    rhs_dilation=dilation, dimension_numbers=names)
 
 
 def kernel_convolution(x, g, window, strides=None, dilation=None, low=None):
     """d_kernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o], as a convolution over the batch."""
     rank = len(window)
     strides, dilation, low = strides or (1,) * rank, dilation or (1,) * rank, low or (0,) * rank
-    pads = [
-        (p, s * (u - 1) + d * (r - 1) + 1 - p - h)
-        for p, s, d, u, r, h in zip(low, strides, dilation, g.shape[1:], window, x.shape[1:])
-    ]
+    pads = [(p, s * (u - 1) + d * (r - 1) + 1 - p - h)
+            for p, s, d, u, r, h in zip(low, strides, dilation, g.shape[1:], window, x.shape[1:])]
     letters = "DHW"[-rank:]
     names = (f"C{letters}N", f"I{letters}O", f"{letters}NC")
     return lax.conv_general_dilated(x, g, dilation, pads, rhs_dilation=strides, dimension_numbers=names)
@@ -145,12 +126,10 @@ def kernel_gradient(x, g, window, strides=None, dilation=None, low=None, loop=1)
 
 def kernel_gradient_by_blocks(x, g, window, strides=None, dilation=None, low=None, block=8):
     """d_kernel[r,c,o] = sum_{b,u} x[b, S*u + D*r - P, c] g[b,u,o]: the patches of 8 images stay in the cache"""
-
     def add(sums, pair):
         x, g = pair
         met = patches(x, window, g.shape[1:-1], strides, dilation, low)
         return sums + met.T @ g.reshape(-1, g.shape[-1]), None
-
     size = functools.reduce(lambda a, b: a * b, window) * x.shape[-1]
     whole = len(x) - len(x) % block
     blocks = tuple(a[:whole].reshape(-1, block, *a.shape[1:]) for a in (x, g))
@@ -192,13 +171,13 @@ def total(a):
 
 def depthwise(x, kernel, out, strides=None, dilation=None, low=None):
     """y[b,u,c] = sum_r x[b, S*u + D*r - P, c] kernel[r,c]: shifted multiply-adds"""
-    met = taps(x, kernel.shape[: len(out)], out, strides, dilation, low)
+    met = taps(x, kernel.shape[:len(out)], out, strides, dilation, low)
     return sum(a * kernel[tap] for tap, a in met.items())
 
 
 def depthwise_input_gradient(g, kernel, shape, strides=None, dilation=None, low=None):
     """dx[b,m,c] = sum_{u,r: S*u + D*r - P = m} g[b,u,c] kernel[r,c]"""
-    return spread(lambda tap, g: g * kernel[tap], (g,), kernel.shape[: len(shape)], shape, strides, dilation, low)
+    return spread(lambda tap, g: g * kernel[tap], (g,), kernel.shape[:len(shape)], shape, strides, dilation, low)
 
 
 def depthwise_kernel_gradient(x, g, window, strides=None, dilation=None, low=None):
@@ -209,7 +188,6 @@ def depthwise_kernel_gradient(x, g, window, strides=None, dilation=None, low=Non
     def add(total, pair):
         met = taps(pair[0], window, out, strides, dilation, low, axis=0)
         return total + jnp.stack([ones @ (a * pair[1]).reshape(-1, channels) for a in met.values()]), None
-
     count = len(list(product(*map(range, window))))
     return lax.scan(add, jnp.zeros((count, x.shape[-1]), x.dtype), (x, g))[0].reshape(*window, -1)
 
@@ -235,15 +213,14 @@ def max_pool_gradient(g, at, window, shape, strides=None, dilation=None, low=Non
     side_by_side = strides == window and set(low or (0,)) == {0} and set(dilation or (1,)) == {1}
     if not side_by_side:
         number = {tap: n for n, tap in enumerate(product(*map(range, window)))}
-        return spread(
-            lambda tap, g, at: jnp.where(at == number[tap], g, 0), (g, at), window, shape, strides, dilation, low, axis
-        )
+        return spread(lambda tap, g, at: jnp.where(at == number[tap], g, 0), (g, at), window, shape, strides, dilation,
+                      low, axis)
     number = jnp.arange(functools.reduce(lambda a, b: a * b, window), dtype=at.dtype).reshape(window)
     tail = g.ndim - axis - rank
     spots = [axis + 1 + 2 * k for k in range(rank)]
     number = jnp.expand_dims(number, [n for n in range(g.ndim + rank) if n not in spots])
     hit = jnp.where(jnp.expand_dims(at, spots) == number, jnp.expand_dims(g, spots), 0)
-    wide = hit.reshape(*g.shape[:axis], *(n * r for n, r in zip(g.shape[axis:], window)), *g.shape[g.ndim - tail :])
+    wide = hit.reshape(*g.shape[:axis], *(n * r for n, r in zip(g.shape[axis:], window)), *g.shape[g.ndim - tail:])
     pads = [(0, 0, 0)] * g.ndim
-    pads[axis : axis + rank] = [(0, h - n, 0) for h, n in zip(shape, wide.shape[axis:])]
+    pads[axis:axis + rank] = [(0, h - n, 0) for h, n in zip(shape, wide.shape[axis:])]
     return lax.pad(wide, jnp.zeros((), g.dtype), pads)
