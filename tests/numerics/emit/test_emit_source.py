@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+import mpmath
+import numpy as np
 import pytest
 from kernel_cases import CASES, compiled, data, free_sizes
 from sympy import Rational, exp, sqrt
@@ -163,3 +165,17 @@ def test_the_header_has_equations_facts_kinks_and_evidence():
 def test_generation_is_deterministic():
     assert source(CASES["mlp"]()) == source(CASES["mlp"]())
     assert not free_sizes(CASES["mlp"]())
+
+
+@pytest.mark.parametrize("u", ["-exp(x[b])", "-x[b]^2", "x[b] - 100"])
+def test_the_logarithm_of_one_minus_an_exponential_keeps_its_digits_at_both_ends(u):
+    """A survival likelihood: log(1 - e^u) is log(-u) where u is near 0, and -e^u where it is very negative."""
+    t = dv.parse(f"x: float[b] parameter\nloss = sum[b](log(1 - exp({u})))")
+    kern = nx.compile(dv.backprop(t["loss"], wrt=[t["x"]]))
+    assert "jax.nn.log1mexp(" in kern.source
+    for x in map(float, np.float32([-20.0, -0.003, 0.7, 4.0])):
+        inner = {"-exp(x[b])": -mpmath.exp(x), "-x[b]^2": -(mpmath.mpf(x) ** 2), "x[b] - 100": mpmath.mpf(x) - 100}[u]
+        loss, _ = kern(x=np.array([x], np.float32))
+        with mpmath.workdps(60):
+            want = float(mpmath.log(-mpmath.expm1(inner)))
+        np.testing.assert_allclose(float(loss), want, rtol=1e-5, atol=1e-37)
