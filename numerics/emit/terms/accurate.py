@@ -72,5 +72,5 @@ def one_minus_exp(e: Expr) -> Expr | None:
     >>> one_minus_exp(1 - sympy.exp(-tensor("x")[()]))
     -x
     """
-    rest = -one_plus(e) if one_plus(e) is not None else None
-    return rest.args[0] if isinstance(rest, sympy.exp) else None
+    rest = one_plus(e)
+    return None if rest is None or not isinstance(-rest, sympy.exp) else (-rest).args[0]
