@@ -98,13 +98,13 @@ def exchanged(tensor, a, b):
     ],
 )
 def test_a_wrong_convolution_gradient_is_refuted_and_named(digits, name, mistake):
-    at = next(n for n, e in enumerate(digits.program.equations) if e.name == f"d{name}")
+    at = next(n for n, e in enumerate(digits.program.equations) if e.name == f"d_{name}")
     wrong = changed(digits.program.equations[at], 0, mistake)
     equations = (*digits.program.equations[:at], wrong, *digits.program.equations[at + 1 :])
     bad = replace(digits, steps=(), evidence={}, program=replace(digits.program, equations=equations))
     with pytest.raises(DerivationError, match=f"gradient {name} is refuted") as error:
         bad.check()
-    assert f"d{name}[" in str(error.value) and "derived" in str(error.value) and "true" in str(error.value)
+    assert f"d_{name}[" in str(error.value) and "derived" in str(error.value) and "true" in str(error.value)
     assert bad.evidence[f"gradient:{name}"] == REFUTED
 
 
