@@ -24,8 +24,7 @@ from numerics.errors import NumericsError, SizeError
 from numerics.reference.programs import evaluate
 from numerics.reference.sampling import DOMAINS, draw_arrays, draw_sizes
 
-SIZES = (3, 5, 4, 6, 7, 8, 9)
-CLOSE = 1e-7
+from .first_check import CLOSE, SIZES
 
 
 def in_parts(request: Request, parts: Mapping[str, int]) -> Request:

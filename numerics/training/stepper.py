@@ -29,9 +29,9 @@ from numerics.kernel.xla import outermost
 from .continuing import Drawing
 from .programs import PRNG, unfixed
 
-UNROLLED = (
-    24  # blocks up to which the loop over positions has none over depth: it would copy a block's parameters each time
-)
+# blocks up to which the loop over positions has none over depth, which would copy a block's parameters each time; of 24
+# blocks the first call took four times as long, and a token no less
+UNROLLED = 12
 READ = 64  # positions of a prompt from which one pass over it is worth a program of its own
 
 

@@ -123,13 +123,13 @@ def collected(shape: Shape, terms: Iterable[Monomial]) -> Polynomial:
 
 
 def constant(c: Expr | int) -> Polynomial:
-    return collected((None, None), [Monomial(sympy.sympify(c))])
+    return collected((None, None), [Monomial(sympy.sympify(c, strict=True))])
 
 
 def of_atom(a: Atom, exponent: Expr | int = 1) -> Polynomial:
     """An atom alone, in a power where it is a scalar."""
     one = Integer(1)
-    m = Monomial(one, ((a, sympy.sympify(exponent)),)) if a.is_scalar else Monomial(one, (), (a,))
+    m = Monomial(one, ((a, sympy.sympify(exponent, strict=True)),)) if a.is_scalar else Monomial(one, (), (a,))
     return Polynomial(a.shape, (m,))
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sympy import Mul
-
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read, Tensor
-from derive.program.program import Equation, Program, Term
+from derive.program.program import Equation, Program
+from derive.program.terms import drop_free_sums
 
 from .sums import Reused, recurrent
 
@@ -71,12 +70,7 @@ def _reading(e: Equation, kept: Mapping[str, tuple[int, ...]], made: Mapping[str
         for r in e.reads()
         if r.tensor.name in kept
     }
-    return replace(e, terms=tuple(_summed(t.xreplace(change)) for t in e.terms)) if change else e
-
-
-def _summed(t: Term) -> Term:
-    free = [b for b in t.bnd if not any(b in x.free_symbols for x in (*t.fac, *t.rows))]
-    return replace(t, coef=t.coef * Mul(*(b.size for b in free)), bnd=tuple(b for b in t.bnd if b not in free))
+    return replace(e, terms=tuple(drop_free_sums(t.xreplace(change)) for t in e.terms)) if change else e
 
 
 def _thin(t: Tensor, axes: tuple[int, ...]) -> Tensor:
