@@ -33,8 +33,9 @@ def tidy(term: Term) -> Term | None:
                 coef *= Mul(*(h for h in Mul.make_args(g) if affine.sizes_only(h)))
                 continue
             condition = guard_of(g)
-            if condition is not None and not isinstance(g, Iverson) and g.args[0][0] == 1:
-                fac.append(Iverson(condition))  # {1 if c; 0 otherwise}
+            if condition is not None and not isinstance(g, Iverson) and g.args[0][0].is_Rational:
+                fac.append(Iverson(condition))  # 2 [c] of {2 if c; 0 otherwise}
+                coef *= g.args[0][0]
                 continue
             if g.is_Add and not affine.sizes_only(g):
                 content, g = primitive(g)  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again

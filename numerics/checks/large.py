@@ -21,6 +21,8 @@ from derive.language.tensor import Tensor
 from derive.program.program import Program
 
 from .opponent import label, written
+from .replay import points
+from .rounding import Model
 from .second import DERIVATIVES
 
 REPRESENTABLE = 1e300  # what is larger is no number of the machine, whoever computes it
@@ -58,6 +60,19 @@ def truth(
     except (Undefined, OverflowError):
         return None
     return found if all(_representable(q.value) for q in found) else None
+
+
+def as_defined(bench: Any, at: Any, name: str, leaves: Leaves) -> bool:
+    """Whether a value is that of the definitions as written, with 50 digits: ``log(1 - e^-100)`` is 0 by floats.
+
+    ``at`` has the arrays and the sizes.  A forward that was given is its own definition, and is not asked.
+    """
+    if bench.forward is not None or points(bench.program, at.sizes) > FEW:
+        return False
+    found = truth(bench.d, bench.program, at.arrays, at.sizes, bench.seed) or ()
+    values = [(q.of(leaves), q.value) for q in found if q.labels == (name,)]
+    bound = Model.of(bench.program, at.sizes).tolerance("float64")
+    return bool(values) and all(abs(mine - v) <= bound * max(size, abs(v)) for (mine, size), v in values)
 
 
 def _representable(v: float) -> bool:
