@@ -167,14 +167,16 @@ def _hyperbolic(t: Term) -> Term:
             if sinh(u) in out:
                 out.remove(below)
                 out[out.index(sinh(u))] = tanh(u)
-        for below in [
-            f for f in factors if isinstance(f, sigmoid) or (isinstance(f, Pow) and f.exp == -1 and f.base.is_Add)
-        ]:
-            for above in [f for f in out if f.is_Add]:
-                found = _tanh_of(above, 1 + exp(-below.args[0]) if isinstance(below, sigmoid) else below.base)
+        for below in factors:
+            f, n = below.as_base_exp()
+            if not (isinstance(f, sigmoid) and n.is_positive) and not (f.is_Add and n.is_negative):
+                continue
+            for above in [g for g in out if g.as_base_exp()[0].is_Add and g.as_base_exp()[1] == abs(n)]:
+                over = above.as_base_exp()[0]
+                found = _tanh_of(over, 1 + exp(-f.args[0]) if isinstance(f, sigmoid) else f)
                 if found is not None:
                     out.remove(below)
-                    out[out.index(above)] = found
+                    out[out.index(above)] = found ** abs(n)
                     break
         return tuple(out)
 

@@ -100,7 +100,7 @@ class _Regions:
                 low, high = nearby(program, name, draw.arrays, bench.seed)
                 if np.all((ours[name] >= low - bound * scale) & (ours[name] <= high + bound * scale)):
                     continue  # rounding decides which values tie
-            if not good and not note and name not in bench.derivatives and draw.dtype == "float64":
+            if not good and not note and draw.dtype == "float64":
                 good = as_defined(bench, draw, name, ours)
                 error = 0.0 if good else error
             self._keep(draw, name, error, scale, bound, note, good)

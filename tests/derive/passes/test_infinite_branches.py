@@ -141,7 +141,7 @@ EMPTY_ROWS = {
     "bool": ("m: bool[b,t]", "m[b,t]", np.array([[1, 1, 0], [0, 0, 0]], bool)),
     "float": ("m: float[b,t]", "m[b,t] > 0", np.array([[1.0, 1, 0], [0, 0, 0]])),
     "int": ("m: int[b,t] < 2", "m[b,t] == 1", np.array([[1, 1, 0], [0, 0, 0]])),
-    "length": ("m: int[b] < T", "t < m[b]", np.array([2, 0])),
+    "length": ("m: int[b] < T + 1", "t < m[b]", np.array([2, 0])),
 }
 
 
