@@ -17,6 +17,7 @@ from .abstract import Element
 from .case import Case, Cases
 from .compile import Array
 from .field import AGREE, CaseField, RationalField, RealField, Undefined
+from .modular import ModularField
 from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 
 TRIES = 40  # draws without values, per case, before giving up on it: counted, so that no verdict depends on the machine
@@ -43,8 +44,12 @@ Claim: TypeAlias = Callable[[Case], Difference | None]
 Outcome: TypeAlias = tuple[Case, Difference | None]
 
 
-def decide(what: str, cases: Cases, claim: Claim) -> Finding:
-    """The verdict on one claim over all assignments of the sizes."""
+def decide(what: str, cases: Cases, claim: Claim, poles: bool = False) -> Finding:
+    """The verdict on one claim over all assignments of the sizes.
+
+    With ``poles``, a claim that has a quotient by 0 at every draw, as that of a distance of a point to itself which a guard
+    of another step leaves out, is proved where both sides agree with 1/0 = 0; it is never refuted so.
+    """
     started = time.perf_counter()
 
     def finding(verdict: str, by: str, detail: str = "") -> Finding:
@@ -74,9 +79,32 @@ def decide(what: str, cases: Cases, claim: Claim) -> Finding:
             if difference is not None:
                 return finding(REFUTED, "50-digit evaluation", str(difference))
             agreed += 1
+    if not agreed and poles and _agrees_off_poles(cases, claim):
+        return finding(PROVED, "exact mod 2**61-1", "where its quotients exist")
     if not agreed:
         return finding(UNDECIDED, "nothing", f"{doubt}; and no draw of real inputs gives values")
     return finding(UNDECIDED, "50-digit evaluation", f"agrees to {AGREE} digits at {agreed} draws; {doubt}")
+
+
+def _agrees_off_poles(cases: Cases, claim: Claim) -> bool:
+    """Whether a claim holds mod p at one draw for each assignment when 1/0 is 0."""
+    for n in range(len(cases.assignments)):
+        held = False
+        for case in cases.each("modular", n):
+            if not isinstance(case.field, ModularField):
+                return False
+            kept, case.field.poles = dict(case.sides), True
+            try:
+                held = claim(case) is None
+                break
+            except Undefined:
+                continue
+            finally:
+                case.field.poles = False
+                case.sides = kept
+        if not held:
+            return False
+    return True
 
 
 _USED = {"atom": "transcendental functions are random atoms", "order": "an order was used", "root": "a root was taken"}

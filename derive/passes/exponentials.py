@@ -234,7 +234,7 @@ def _named_exponentials(work: Work) -> dict[Tensor, Equation]:
     found: dict[Tensor, Equation] = {}
     for eq in work.forward:
         t = eq.single()
-        if t is not None and t.coef == 1 and not t.bnd and eq.name not in work.cyclic:
+        if t is not None and t.coef == 1 and not t.bnd and eq.tensor not in eq.tensors():
             written = _written_out(t, found, frozenset())
             weights = [f for f in written.fac if not isinstance(f, exp)]
             if exponential_of(written) is not None and all(
