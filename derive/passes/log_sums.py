@@ -214,9 +214,7 @@ class Rewriting(Sums):
                 found[0].weight != 1 or found[0].exponent.has(Piecewise) or _is_others(found[0].exponent, self.others)
             )
         constants = [a for a in found if a.is_constant]
-        if constants and all(a.bounded or a.is_constant for a in found):
-            return False
-        return True
+        return not (constants and all(a.bounded or a.is_constant for a in found))
 
     def _parted(self, e: Expr) -> Expr | None:
         """``log sum_k w_k e^(u_k) + v`` for the logarithm of ``sum_k w_k e^(u_k + v)``, as of labels times a softmax."""

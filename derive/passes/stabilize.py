@@ -212,7 +212,9 @@ class Shift:
         ]
         if len(self.made) > 4:
             reasons = [
-                "0 where a mask leaves nothing to take the largest of" if self.floor is None else "a number is a member too",
+                "0 where a mask leaves nothing to take the largest of"
+                if self.floor is None
+                else "a number is a member too",
                 *reasons[:1],
                 "no term overflows",
                 "nothing is lost",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Tensor
-from derive.program.program import Equation
 from derive.program.infinite import may_be_infinite
+from derive.program.program import Equation
 from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling, products

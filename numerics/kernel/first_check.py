@@ -178,9 +178,7 @@ def _differs(
     return bool(error.max(initial=0.0) > CLOSE * scale + noise)
 
 
-def _apart(
-    of: Program | list[Tensor], name: str, arrays: Values, values: Values, sizes: Mapping[Size, int]
-) -> float:
+def _apart(of: Program | list[Tensor], name: str, arrays: Values, values: Values, sizes: Mapping[Size, int]) -> float:
     """What rounding alone makes of an equation: ``log(1e12 + x) - log(1e12)`` cancels inside it, where no input moves it."""
     evaluated = evaluate if isinstance(of, Program) else definitions.evaluate
     wide = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in arrays.items()}

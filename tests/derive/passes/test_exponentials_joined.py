@@ -47,6 +47,10 @@ CASES = {
         ONE + "l = sum[b,i](log(1 + m[b,i]*exp(a[b,i])))",
         lambda: np.logaddexp(0, A + np.log(M, where=M > 0, out=np.full(M.shape, -np.inf))).sum(),
     ),
+    "a power of a quotient": (
+        "a: float[b,i] parameter\nl = sum[b,i](((exp(2*a[b,i]) - 1)/(exp(2*a[b,i]) + 1))^2)",
+        lambda: (np.tanh(A) ** 2).sum(),
+    ),
     "a product of probabilities": (
         "a: float[b,i] parameter; m: float[b,i]\np[b,i] = sigmoid(a[b,i])\n"
         "q[b] = prod[i](p[b,i]^m[b,i]*(1 - p[b,i])^(1 - m[b,i]))\nl = sum[b](log(q[b]))",
@@ -66,6 +70,24 @@ def test_at_large_numbers(kind):
     loss, grads = nx.compile(d)(**values)
     np.testing.assert_allclose(loss, f(), rtol=1e-4)
     assert all(np.all(np.isfinite(g)) for g in grads.values())
+
+
+def test_a_product_of_exponentials_in_a_recurrence():
+    t = dv.parse(
+        "index j: K\nA: float[j,k] parameter; w: float[t,k] parameter\n"
+        "f[t,k] = where(t == 0, w[t,k], w[t,k] + log(sum[j](exp(f[t-1,j])*exp(A[j,k]))))\nl = log(sum[k](exp(f[T-1,k])))"
+    )
+    d = dv.backprop(t["l"], wrt=[t["A"], t["w"]])
+    assert d.check().ok
+    rng = np.random.default_rng(0)
+    A, w = 20 * rng.normal(size=(3, 3)), 20 * rng.normal(size=(200, 3))
+    loss, grads = nx.compile(d)(A=A.astype(np.float32), w=w.astype(np.float32))
+    f = w[0]
+    for row in w[1:]:
+        f = row + logsumexp(f[:, None] + A, axis=0)
+    np.testing.assert_allclose(loss, logsumexp(f), rtol=1e-4)
+    np.testing.assert_allclose(grads["w"].sum(axis=1), 1, rtol=1e-3)  # of each step one state is taken
+    np.testing.assert_allclose(grads["A"].sum(), 199, rtol=1e-3)
 
 
 def test_the_posterior_of_naive_bayes():
