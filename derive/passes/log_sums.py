@@ -27,10 +27,10 @@ from derive.language.nodes import logaddexp, sigmoid, softplus
 from derive.language.tensor import Read
 from derive.program.graph import float_ancestors
 from derive.program.program import Equation, Term
-from derive.program.terms import tidy
+from derive.program.terms import summed, tidy
 
 from .addends import LOG_OF_SUM, Addend, Addends, Sums, all_constant, indices_of, logarithm
-from .exponentials import needs_log
+from .exponentials import exponential_of, needs_log
 from .work import Work
 
 WHY = "the largest exponent leaves the sum of exponentials, so nothing overflows and nothing is lost"
@@ -89,7 +89,7 @@ def _move_inside(work: Work) -> None:
 
         def moved(fac: tuple[Expr, ...], eq: Equation = eq, made: list[Equation] = made) -> tuple[Expr, ...]:
             over = next((f for f in fac if isinstance(f.as_base_exp()[0], Read) and _weighted_power(f, sums)), None)
-            under = next((f for f in fac if isinstance(f, Pow) and _divides(f) and sums.is_positive(f.base)), None)
+            under = next((f for f in fac if isinstance(f, Pow) and _divides(f) and _is_sum(f.base, sums)), None)
             if over is None or under is None:
                 return fac
             (above, n), below = over.as_base_exp(), 1 / under.base
@@ -118,6 +118,17 @@ def _move_inside(work: Work) -> None:
 def _weighted_power(f: Expr, sums: Sums) -> bool:
     base, n = f.as_base_exp()
     return n.is_Integer and n.is_positive and sums.is_weighted(base)
+
+
+def _is_sum(e: Expr, sums: Sums) -> bool:
+    """Whether ``e`` is a sum of exponentials that has a log-sum-exp: positive, or with weights and perhaps a number."""
+    if sums.is_positive(e):
+        return True
+    if not (isinstance(e, Read) and affine.safe_read(e)):
+        return False
+    eq = sums.work.equation(e.tensor.name)
+    t = None if eq is None or eq.name in sums.work.cyclic else summed(eq)
+    return t is not None and exponential_of(t) is not None
 
 
 def _divides(f: Pow) -> bool:

@@ -250,14 +250,18 @@ class Shift:
         self.work.step(STABILIZE, (eq,), after, why, context=(*self.made, *context))
 
     def _divided(self, eq: Equation) -> Equation:
-        """``exp(v - l)`` as ``exp(v) / sum w exp(v)`` of a sum with weights: they may be negative, and so may the sum."""
+        """``exp(v - l)`` as ``exp(v) / sum w exp(v)`` of a sum with weights: they may be negative, and so may the sum.
+
+        ``exp(-lse)`` that nothing is paired with is ``exp(-m) / sum w exp(v)``.
+        """
 
         def change(e: Expr) -> Expr:
             powers = [a.as_coeff_Mul() for a in Add.make_args(e.args[0])]
-            ours = [(c, r) for c, r in powers if isinstance(r, Read) and r.tensor == self.l.tensor]
+            ours = [(c, r) for c, r in powers if isinstance(r, Read) and r.tensor in (self.l.tensor, self.lse.tensor)]
             if not ours:
                 return e
             rest = Add(*(c * r for c, r in powers if (c, r) not in ours))
+            rest += Add(*(c * Read(self.top.tensor, *r.idx) for c, r in ours if r.tensor == self.lse.tensor))
             return exp(rest) * Mul(*(Read(self.total.tensor, *r.idx) ** c for c, r in ours))
 
         if not self.weights:

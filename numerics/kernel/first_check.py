@@ -178,13 +178,16 @@ def _differs(
     return bool(error.max(initial=0.0) > CLOSE * scale + noise)
 
 
-def _apart(of: Program | list[Tensor], name: str, arrays: Values, values: Values, sizes: Mapping[Size, int]) -> float:
+def _apart(of: Program | Tensor, name: str, arrays: Values, values: Values, sizes: Mapping[Size, int]) -> float:
     """What rounding alone makes of an equation: ``log(1e12 + x) - log(1e12)`` cancels inside it, where no input moves it."""
-    evaluated = evaluate if isinstance(of, Program) else definitions.evaluate
     wide = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in arrays.items()}
     try:
         with np.errstate(all="ignore"):
-            apart = np.abs(evaluated(of, wide, sizes, np)[name] - values[name])
+            if isinstance(of, Program):
+                found = evaluate(of, wide, sizes, np)
+            else:
+                found = definitions.evaluate([of], wide, sizes, np)
+            apart = np.abs(found[name] - values[name])
     except (TypeError, np.linalg.LinAlgError):  # some functions have no wider version
         return 0.0
     return float(np.nanmax(apart, initial=0.0))
@@ -251,7 +254,7 @@ def _slope(d: Derivation, results: Values, arrays: Values, sizes: Mapping[Size, 
         noise = abs(slopes[0] - slopes[1]) + 1e-14 * abs(loss(0.0)) / STEP + (CANCELLED if not any(slopes) else 0.0)
     error, scale = abs(sum(parts) - slopes[1]), sum(map(abs, parts)) + abs(slopes[1])
     if error > SLOPE * scale + 1e2 * noise:  # digits that were cancelled inside a formula
-        noise += _apart([d.loss], d.loss.name, arrays, definitions.evaluate([d.loss], arrays, sizes, np), sizes) / STEP
+        noise += _apart(d.loss, d.loss.name, arrays, definitions.evaluate([d.loss], arrays, sizes, np), sizes) / STEP
     if not np.isfinite(error) or error <= SLOPE * scale + 1e2 * noise:
         return ", the gradients along a direction against differences of the loss" if np.isfinite(error) else ""
     raise NumericsError(

@@ -105,3 +105,24 @@ def test_the_posterior_of_naive_bayes():
     joint = w + x @ log_expit(z).T + (1 - x) @ log_expit(-z).T
     np.testing.assert_allclose(loss, (logsumexp(joint, axis=1) - joint[np.arange(4), label]).sum(), rtol=1e-6)
     assert all(np.all(np.isfinite(g)) for g in grads.values())
+
+
+@pytest.mark.parametrize("number", ["", "0.001 + "])
+def test_a_mean_by_weights_of_any_sign(number):
+    t = dv.parse(
+        "index j: I\na: float[b,i] parameter; v: float[b,i] parameter; m: float[b,i]\n"
+        f"l = sum[b](sum[i](m[b,i]*exp(a[b,i])*v[b,i])/({number}sum[j](m[b,j]*exp(a[b,j]))))"
+    )
+    d = dv.backprop(t["l"], wrt=[t["a"], t["v"]])
+    assert d.check().ok
+    a, v, m = (np.random.default_rng(n).normal(size=(3, 4)) for n in range(3))
+    loss, grads = nx.compile(d)(a=a, v=v, m=-np.abs(m))
+    e, c = -np.abs(m) * np.exp(a), float(number.partition(" ")[0] or 0)
+    below = c + e.sum(axis=1, keepdims=True)
+    mean = (e * v).sum(axis=1, keepdims=True) / below
+    np.testing.assert_allclose(loss, mean.sum())
+    np.testing.assert_allclose(grads["v"], e / below)
+    np.testing.assert_allclose(grads["a"], e / below * (v - mean))
+    loss, grads = nx.compile(d)(a=(1e4 * a).astype(np.float32), v=v.astype(np.float32), m=np.abs(m).astype(np.float32))
+    np.testing.assert_allclose(loss, v[np.arange(3), a.argmax(axis=1)].sum(), rtol=1e-4)
+    assert all(np.all(np.isfinite(g)) for g in grads.values())
