@@ -81,8 +81,9 @@ def emit(
     kept = checkpoint.plan(order.groups, {t.name for t in returned}, checkpoint_every, bound)
     order.prepare(scope)
     groups: list[Group] = [*order.groups]
-    if native and backend == "cpu" and not dense_fallback:
-        groups = fused(order.groups, {t.name for t in returned}, scope.known)
+    if native and backend == "cpu" and not dense_fallback and checkpoint_every is None:
+        pools = scope.record(Pools)
+        groups = fused(order.groups, {t.name for t in returned}, scope.known, pools.skipped if pools is not None else ())
     loops: dict[str, Fused] = {}
     for group in groups:
         if isinstance(group, Fused):

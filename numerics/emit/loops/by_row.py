@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sympy import Expr, Mul
+import sympy
+from sympy import Expr, Mul, Rational, floor
 
 from derive.language.index import Index, Size
 from derive.language.tensor import Read, Tensor
@@ -19,8 +20,9 @@ from numerics.emit.source.names import Names
 
 from . import tree
 from .equations import Body, Equations, said
+from .joining import joined_loops
 from .rows import Fused, Known, count
-from .tree import Array, At, Choose, Let, Loop, Num, Put, Statement, Var, joined
+from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
 
 
 class ByRow(Equations):
@@ -36,7 +38,9 @@ class ByRow(Equations):
     def statements(self) -> list[Statement]:
         """Everything between the arrays that are given and those that are left."""
         g = self.group
-        buffers = [Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1]
+        buffers = [
+            Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1
+        ]
         start = [s for e in g.equations if e.name in g.totals for s in self.filled(e, e.idx, ())]
         row, place = self.opened(g.rows[g.equations[0].name])
         body: list[Statement] = []
@@ -44,7 +48,7 @@ class ByRow(Equations):
             self.places[g.rows[e.name]] = place
             body += [said(e), *self.one(e)]
         self.close([row, *self.beside], set(g.rows.values()))
-        return [*buffers, *start, Loop(row, self.value(g.size), tuple(body))]
+        return [*buffers, *start, Loop(row, self.value(g.size), tuple(joined_loops(body)))]
 
     # -- one equation at one row -----------------------------------------------------------------------------------
 
@@ -104,8 +108,9 @@ class ByRow(Equations):
             return Put(self.element(e), self.product([t.coef, *t.fac]), adds=True)
 
         outer = [i for i in over if i != lane]
-        if e.name in self.group.totals:  # a small array: what is summed over is gone through once
-            return self.visited([*reversed(bnd), *outer], t.rows, lambda: self.along(lane, put))
+        if e.name in self.group.totals or t.rows:  # what is summed over is gone through once, and scattered
+            long = sorted(bnd, key=lambda i: -self.length(i))
+            return self.visited([*long, *outer], t.rows, lambda: self.along(lane, put))
         return self.looped_over(outer, lambda: self.visited(bnd, t.rows, lambda: self.along(lane, put)))
 
     def total(self, e: Equation, t: Term, bnd: Sequence[Index]) -> list[Statement]:
@@ -141,7 +146,9 @@ class ByRow(Equations):
     def length(self, i: Index) -> int:
         return count(i.size, self.known)
 
-    def along(self, lane: Index | None, inner: Callable[[], Statement], totals: tuple[str, ...] = ()) -> list[Statement]:
+    def along(
+        self, lane: Index | None, inner: Callable[[], Statement], totals: tuple[str, ...] = ()
+    ) -> list[Statement]:
         """The innermost loop, if there is one."""
         if lane is None:
             return [inner()]
@@ -168,6 +175,16 @@ class ByRow(Equations):
         return best if best is not None and next_to[best] else (found[-1] if found and not bnd else None)
 
     # -- reads -----------------------------------------------------------------------------------------------------
+
+    def value(self, e: Expr) -> tree.Expr:
+        """A value; a size that is rounded, or has parts that are no whole numbers, as one quotient."""
+        inside = e.args[0] if isinstance(e, floor) else e
+        broken = isinstance(e, floor) or (e.is_Add and any(not q.is_Integer for q in e.atoms(Rational)))
+        if broken and all(isinstance(s, Size) for s in e.free_symbols):
+            top, bottom = sympy.together(inside).as_numer_denom()
+            found = Op("/", super().value(sympy.expand(top)), super().value(bottom))
+            return Call("floor", (found,)) if isinstance(e, floor) else found
+        return super().value(e)
 
     def guarded(self, t: Term, value: tree.Expr) -> tree.Expr:
         tests = [self.condition(r.condition) for r in t.rows]

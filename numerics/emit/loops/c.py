@@ -30,7 +30,6 @@ unsigned void volatile while j0 j1 jn y0 y1 yn gamma lgamma signgam div abs labs
 RESERVED = frozenset(_WORDS.split())
 
 
-
 def functions(groups: Mapping[str, Fused], sizes: Mapping[Size, int]) -> str:
     """The text of a library: one function for each group, by name."""
     head = (Path(__file__).parent / "helpers.h").read_text(encoding="utf-8")
@@ -83,7 +82,12 @@ def _sizes(group: Fused) -> list[Size]:
     found = {s for e in group.equations for t in (e.tensor, *e.tensors()) for a in t.axes for s in a.free_symbols}
     for e in group.equations:
         for t in e.terms:
-            parts: tuple[Expr, ...] = (t.coef, *t.fac, *(i.size for i in t.bnd), *(x for r in t.rows for x in (r.lhs, r.rhs)))
+            parts: tuple[Expr, ...] = (
+                t.coef,
+                *t.fac,
+                *(i.size for i in t.bnd),
+                *(x for r in t.rows for x in (r.lhs, r.rhs)),
+            )
             found |= {s for p in parts for s in p.atoms(Size)}
     return sorted((s for s in found if isinstance(s, Size)), key=lambda s: s.name)
 
@@ -152,6 +156,14 @@ class CPrinter(Printer):
             return e.name in self.integers
         if isinstance(e, Minus):
             return self.whole(e.of)
+        if isinstance(e, Call):
+            quotient = e.args[0]
+            return (
+                e.name == "floor"
+                and isinstance(quotient, Op)
+                and self.whole(quotient.left)
+                and self.whole(quotient.right)
+            )
         return isinstance(e, Op) and e.op in "+-*" and self.whole(e.left) and self.whole(e.right)
 
     def integer(self, e: tree.Expr, least: int = 0) -> str:

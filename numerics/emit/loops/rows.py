@@ -27,8 +27,9 @@ from derive.program.program import Equation, Term
 from derive.program.schedule import Scan, members
 
 UNKNOWN = 64  # what a size counts as that is not fixed
-TAPS = 16  # operations for each number of the largest array, up to which reading and writing is what costs
-WORTH = 1.75  # times less to be moved, from which a call outside XLA pays
+TAPS = 16  # operations of a window for each number of the largest array, up to which reading and writing is what costs
+ONCE = 2  # the same where nothing is read twice: a product of matrices is XLA's
+WORTH = 2.0  # times less to be moved, from which a call outside XLA pays
 TOTALS = 65_536  # numbers of a sum over rows that stay in the cache
 POWERS = {Rational(n) for n in (2, 3, 4, -1, -2, -3, -4)} | {Rational(1, 2), Rational(-1, 2)}
 
@@ -64,15 +65,17 @@ class Fused:
 Group = Equation | Scan | Fused
 
 
-def fused(groups: Sequence[Equation | Scan], results: Iterable[str], known: Known) -> list[Group]:
-    """The groups of a program with the equations that are worth it joined."""
-    left, found, results = list(groups), [], set(results)
+def fused(
+    groups: Sequence[Equation | Scan], results: Iterable[str], known: Known, apart: Iterable[str] = ()
+) -> list[Group]:
+    """The groups of a program with the equations that are worth it joined; those ``apart`` are written otherwise."""
+    left, found, results, apart = list(groups), [], set(results), set(apart)
     while left:
         first = left[0]
         best: tuple[Fused, list[Equation | Scan], list[Equation | Scan]] | None = None
-        if isinstance(first, Equation) and simple(first, known):
+        if isinstance(first, Equation) and first.name not in apart and simple(first, known):
             for size in _sizes(first):
-                taken, before, after = _gathered(left, size, known)
+                taken, before, after = _gathered(left, size, known, apart)
                 made = _judged(taken, [*found, *before, *after], results, known)
                 if made is not None and made.saved >= WORTH and (best is None or made.saved > best[0].saved):
                     best = made, before, after
@@ -85,7 +88,7 @@ def fused(groups: Sequence[Equation | Scan], results: Iterable[str], known: Know
 
 
 def _gathered(
-    left: Sequence[Equation | Scan], size: Expr, known: Known
+    left: Sequence[Equation | Scan], size: Expr, known: Known, apart: set[str]
 ) -> tuple[Fused, list[Equation | Scan], list[Equation | Scan]]:
     """The equations that can go over rows of this size together, what must come before them, and what after."""
     rows: dict[str, Index] = {}
@@ -97,7 +100,8 @@ def _gathered(
     for g in left:
         read = {t.name for e in members(g) for t in e.tensors()}
         made = None
-        if isinstance(g, Equation) and not read & (late | totals) and simple(g, known):
+        free = isinstance(g, Equation) and g.name not in apart and not read & (late | totals)
+        if free and isinstance(g, Equation) and simple(g, known):
             made = _by_rows(g, size, rows)
         if made is not None:
             e, row = made
@@ -119,7 +123,9 @@ def _by_rows(e: Equation, size: Expr, rows: dict[str, Index]) -> tuple[Equation,
     terms: list[Term] = []
     own: Index | None = None
     for t in e.terms:
-        row = next((i for i in t.bnd if i.size == size and _along(t, i, rows) and any(i in r.idx for r in t.reads())), None)
+        row = next(
+            (i for i in t.bnd if i.size == size and _along(t, i, rows) and any(i in r.idx for r in t.reads())), None
+        )
         if row is None:
             return None
         own = own or row  # one index for the rows of all terms
@@ -134,7 +140,7 @@ def _along(t: Term, row: Index, rows: dict[str, Index]) -> bool:
         own = bool(r.idx) and r.idx[0] == row
         if any(row in i.free_symbols for i in r.idx[own:]) or (r.tensor.name in rows and not own):
             return False
-    outside = [f.xreplace({r: sympy.S.One for r in f.atoms(Read)}) for f in t.fac]
+    outside = [f.xreplace(dict.fromkeys(f.atoms(Read), sympy.S.One)) for f in t.fac]
     return not any(row in part.free_symbols for part in (*outside, *t.rows))
 
 
@@ -204,14 +210,36 @@ def simple(e: Equation, known: Known) -> bool:
         return False
     if any(parts(x) is None for t in e.terms for r in t.rows for x in (r.lhs, r.rhs)):
         return False
-    return all(_work(e, t, known) <= TAPS * _largest(e, known) for t in e.terms)
+    return all(_work(e, t, known) <= _room(e, t, known) for t in e.terms)
+
+
+def _room(e: Equation, t: Term, known: Known) -> int:
+    """How many products of a term cost less than what it reads and writes.
+
+    A window goes over each number of an array several times.  Where it does so for each of several channels of another, as
+    everywhere else, it is a product of matrices, which XLA is for.
+    """
+    tied = {i for r in t.rows for i in r.free_symbols}
+    reads = [r.idx for r in t.reads() if r.idx]
+    tied |= {s for idx in reads for i in idx if _mixed(i) for s in i.free_symbols}
+    moved = [r for r in t.reads() if any(i.free_symbols & tied for i in r.idx)]
+    rows = {r.idx[0] for r in moved if isinstance(r.idx[0], Index)}
+    large = [set(idx) for idx in reads if idx[0] in rows]
+    plain = [i for i in (*e.idx, *t.bnd) if i not in tied and i not in rows]
+    if not rows or any(i not in idx for i in plain for idx in large):
+        return ONCE * _largest(e, known)
+    return TAPS * min(count(Mul(*r.tensor.axes), known) for r in moved if r.idx[0] in rows)
+
+
+def _mixed(place: Expr) -> bool:
+    return sum(isinstance(s, Index) for s in place.free_symbols) > 1
 
 
 def arithmetic(e: Expr) -> bool:
     """Whether a C compiler turns an expression into vector instructions: arithmetic, roots and choices."""
     if isinstance(e, Read):
         return not any(i.has(Read) or parts(i) is None for i in e.idx)
-    if isinstance(e, Rational | Size) or isinstance(e, BooleanTrue):
+    if isinstance(e, Rational | Size | BooleanTrue):
         return True
     if isinstance(e, Pow):
         return e.exp in POWERS and arithmetic(e.base)

@@ -5,9 +5,12 @@ import hashlib
 import os
 import platform
 import shlex
+import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -30,72 +33,66 @@ def native(code, name, plain):
     return call
 
 
-def native_target(code, name, real, known={}):
-    """The name by which XLA finds a C function; None where it cannot be built, which is said once.
-
-    The library stands in DERIVE_CACHE, or the user's cache folder, by the digest of all it was made of.
-    """
-    if code not in known:
-        known[code] = {}
-    targets = known[code]
-    if real not in targets:
+def native_target(code, name, real, known={}):  # noqa: B006  what this process has built
+    """The name by which XLA finds a C function; None where it cannot be built, which is said once."""
+    if real not in known:
         try:
-            targets[real] = ctypes.CDLL(str(native_library(code, real)))
-        except (OSError, subprocess.SubprocessError, ValueError, AttributeError) as error:
-            targets[real] = None
-            said = getattr(error, "stderr", None) or error
-            warnings.warn(f"XLA's operations in place of loops in C, for no C compiler built them (CC says which): {said}")
-    if targets[real] is None:
+            known[real] = native_library(code, real)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            said = getattr(error, "stderr", None) or str(error)[:200]
+            if None not in known.values():
+                warnings.warn(f"loops in C are left to XLA's operations, for they could not be built: {said}", stacklevel=2)
+            known[real] = None
+    if known[real] is None:
         return None
     target = f"{name}_{real}_{hashlib.sha256(code.encode()).hexdigest()[:20]}"
     if target not in known:
-        known[target] = jax.ffi.pycapsule(getattr(targets[real], name))
+        known[target] = jax.ffi.pycapsule(getattr(known[real], name))
         jax.ffi.register_ffi_target(target, known[target], platform="cpu")
     return target
 
 
 def native_library(code, real):
-    """The file of a C text, built if it is not there as it was built; written beside and renamed, so it is whole."""
-    command = shlex.split(os.environ.get("CC") or "cc")
+    """A C text as a library of this process: from the folder of DERIVE_CACHE where it is as it was built, else built there.
+
+    It is written beside and renamed, so it is whole, by the digest of all that it was made of; the compiler is what CC says,
+    else ``cc``, else that of the package ziglang.
+    """
+    command = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc")]
+    if command == [None]:
+        if not find_spec("ziglang"):
+            raise OSError("no C compiler is found; set CC, install one as cc, or pip install derive-numerics[native]")
+        command = [sys.executable, "-m", "ziglang", "cc"]
     command += ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
     command += [f"-DREAL={real}", f"-I{jax.ffi.include_dir()}", "-x", "c", "-"]
-    machine = Path("/proc/cpuinfo")
-    flags = [line for line in machine.read_text().splitlines() if line.startswith("flags")][:1] if machine.exists() else []
+    cpu = Path("/proc/cpuinfo")
+    flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if cpu.exists() else []
     made_of = "\0".join([code, *command, jax.__version__, platform.platform(), platform.processor(), *flags])
     named = os.environ.get("DERIVE_CACHE", "")
-    kept = named.lower() not in ("off", "0", "false")
     folder = Path(named or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derive") / "native"
     path = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:40]}.so"
     digest = path.with_suffix(".sha256")
-
-    def whole():
-        at = folder.stat()
-        own = not hasattr(os, "getuid") or {path.stat().st_uid, at.st_uid} == {os.getuid()} and not at.st_mode & 0o022
-        return own and hashlib.sha256(path.read_bytes()).hexdigest() == digest.read_text()
-
+    beside = None
     try:
-        if kept and whole():
-            return path
-    except OSError:
-        pass
-    try:
-        if not kept:
+        if named.lower() in ("off", "0", "false"):
             raise OSError
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        at = folder.stat()
+        if hasattr(os, "getuid") and (at.st_uid != os.getuid() or at.st_mode & 0o022):
+            raise OSError  # somebody else could put a library there
+        if path.exists() and digest.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest.read_text():
+            return ctypes.CDLL(str(path))
         beside = Path(tempfile.mkdtemp(dir=folder))
+        kept = True
     except OSError:
         beside, kept = Path(tempfile.mkdtemp()), False
-    made = beside / path.name
     try:
+        made = beside / path.name
         subprocess.run([*command, "-o", str(made), "-lm"], input=code, text=True, capture_output=True, check=True, timeout=120)
-        if not kept:
-            return made
-        (beside / digest.name).write_text(hashlib.sha256(made.read_bytes()).hexdigest())
-        os.replace(made, path)
-        os.replace(beside / digest.name, digest)
-        return path
+        if kept:
+            (beside / digest.name).write_text(hashlib.sha256(made.read_bytes()).hexdigest())
+            os.replace(beside / digest.name, digest)
+            made = Path(shutil.move(made, path))
+        return ctypes.CDLL(str(made))
     finally:
-        if kept or not made.exists():
-            for left in beside.iterdir():
-                left.unlink()
-            beside.rmdir()
+        shutil.rmtree(beside, ignore_errors=True)
