@@ -32,12 +32,12 @@ class ByRow(Equations):
         self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Fused, known: Known = lambda e: e
     ):
         super().__init__(names, arrays, sizes)
-        self.group, self.known = group, known
+        self.fused, self.known = group, known
         self.inner = {e.name: e.tensor for e in group.equations if e.name not in {*group.kept, *group.totals}}
 
     def statements(self) -> list[Statement]:
         """Everything between the arrays that are given and those that are left."""
-        g = self.group
+        g = self.fused
         buffers = [
             Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1
         ]
@@ -53,8 +53,8 @@ class ByRow(Equations):
     # -- one equation at one row -----------------------------------------------------------------------------------
 
     def one(self, e: Equation) -> list[Statement]:
-        if e.name in self.group.totals:
-            row = self.group.rows[e.name]
+        if e.name in self.fused.totals:
+            row = self.fused.rows[e.name]
             return [s for t in e.terms for s in self.added(e, t, e.idx, [i for i in t.bnd if i != row])]
         over = e.idx[1:]
         plain = [t for t in e.terms if not t.bnd]
@@ -108,7 +108,7 @@ class ByRow(Equations):
             return Put(self.element(e), self.product([t.coef, *t.fac]), adds=True)
 
         outer = [i for i in over if i != lane]
-        if e.name in self.group.totals or t.rows:  # what is summed over is gone through once, and scattered
+        if e.name in self.fused.totals or t.rows:  # what is summed over is gone through once, and scattered
             long = sorted(bnd, key=lambda i: -self.length(i))
             return self.visited([*long, *outer], t.rows, lambda: self.along(lane, put))
         return self.looped_over(outer, lambda: self.visited(bnd, t.rows, lambda: self.along(lane, put)))
