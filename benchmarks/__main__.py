@@ -14,6 +14,7 @@ parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder 
 parser.add_argument("--quick", action="store_true", help="tiny sizes: is everything in order? (no measurement)")
 parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="refuse to measure anything else")
 parser.add_argument("--pinned", action="store_true", help="after nx.pin_allocator(): freed memory stays in the process")
+parser.add_argument("--native", action="store_true", help="image layers as loops in C, where the cost rule has them")
 options = parser.parse_args()
 if options.pinned:
     nx.pin_allocator()
@@ -24,7 +25,7 @@ print("  ".join(f"{k} {v}" for k, v in machine().items()), flush=True)
 rows = [
     row
     for part in (steps, fit, depth, images, recurrent, stacks, attention, generation, second_order, foreign)
-    for row in part.measure(options.quick)
+    for row in part.measure(options.quick, **({"native": options.native} if part is images else {}))
 ]
 held(rows, machine()["backend"])
 print(table(rows))

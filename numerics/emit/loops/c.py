@@ -68,10 +68,10 @@ def function(name: str, group: Fused, sizes: Mapping[Size, int]) -> str:
         t, axis, formula = place
         length = f"LENGTH({given.index(t)}, {axis})"
         if formula is not None:
-            measured = Formula(names, arrays, used, group)
-            printer.integers.add(measured.length)
-            lines.append(f"  const long {measured.length} = {length};")
-            length = printer.integer(measured.value(formula))
+            formula_of = Formula(names, arrays, used, group)
+            printer.integers.add(formula_of.measured)
+            lines.append(f"  const long {formula_of.measured} = {length};")
+            length = printer.integer(formula_of.value(formula))
         lines.append(f"  const long {variable} = {length};")
     lines += [line for s in body for line in printer.statement(s, 1)]
     lines += [f"  free({s.name});" for s in body if isinstance(s, Array)]
@@ -97,10 +97,10 @@ class Formula(ByRow):
 
     def __init__(self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Fused):
         super().__init__(names, arrays, sizes, group)
-        self.length = names.fresh("length")
+        self.measured = names.fresh("length")
 
     def value(self, e: Expr) -> tree.Expr:
-        return Var(self.length) if isinstance(e, Symbol) and e == UNKNOWN else super().value(e)
+        return Var(self.measured) if isinstance(e, Symbol) and e == UNKNOWN else super().value(e)
 
 
 class CPrinter(Printer):

@@ -69,7 +69,8 @@ def fused(
     groups: Sequence[Equation | Scan], results: Iterable[str], known: Known, apart: Iterable[str] = ()
 ) -> list[Group]:
     """The groups of a program with the equations that are worth it joined; those ``apart`` are written otherwise."""
-    left, found, results, apart = list(groups), [], set(results), set(apart)
+    found: list[Group] = []
+    left, results, apart = list(groups), set(results), set(apart)
     while left:
         first = left[0]
         best: tuple[Fused, list[Equation | Scan], list[Equation | Scan]] | None = None
