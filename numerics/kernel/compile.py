@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import jax
-
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Tensor
@@ -17,6 +15,7 @@ from .kernel import Kernel
 from .memory import check_results
 from .parts import in_parts
 from .structured import StructuredKernel
+from .xla import default_backend
 
 
 def compile(
@@ -103,7 +102,7 @@ def compile(
     >>> nx.compile(loss)
     <kernel loss(w, x) -> loss>
     """
-    backend = backend or jax.default_backend()
+    backend = backend or default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
     if xla and backend == "cpu":
         request = replace(request, own_convolutions=True)
