@@ -31,7 +31,7 @@ class NoClosedForm(Exception):
 @dataclass(frozen=True)
 class Atom:
     """One factor.  ``op`` is "name", "inv", "diag", "diagonal", "had", "fn", "pow", "ones", "eye", "kron", "vec",
-    "inner", "tr", "det", "logdet", "max" or "group"; ``text`` a name or a function."""
+    "inner", "tr", "det", "logdet", "tril", "triu", "diagsums", "max" or "group"; ``text`` a name or a function."""
 
     op: str
     shape: Shape

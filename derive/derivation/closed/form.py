@@ -12,6 +12,7 @@ from derive.exact import Comparison
 from derive.exact.compare import compare_gradient
 from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
+from derive.language.facts import STRUCTURES
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
 from derive.language.formulas.syntax import parse_formula
@@ -27,7 +28,7 @@ from .reading import Reader
 from .writing import Writer
 
 Asked: TypeAlias = "Tensor | str"
-FACTS = ("symmetric", "positive_definite", "positive", "nonnegative", "orthogonal", "unit")
+FACTS = ("symmetric", "positive_definite", "positive", "nonnegative", "orthogonal", "unit", "free", *STRUCTURES)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,23 @@ from derive.language.index import Index
 
 from .algebra import NoClosedForm, Polynomial, constant, ones
 from .functions import kron
-from .rules import diag, diagonal, hadamard, times, trace
-from .transposes import transposed
+from .rules import diag, diagonal, hadamard, part, times, trace
+from .transposes import HALVES, transposed
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A scalar, vector or matrix by the letters that it stands at: none, one or two."""
+    """A scalar, vector or matrix by the letters that it stands at: none, one or two; or a bracket ``[j <= i]``."""
 
     value: Polynomial
     at: tuple[Index, ...] = ()
+    half: str = ""  # of a bracket: the part of a matrix over these letters that it leaves, "tril" or "triu"
+
+
+def bracket(first: Index, second: Index) -> Edge:
+    """``[first <= second]``, a matrix of ones above and on its diagonal."""
+    whole = times(ones(first.size), transposed(ones(second.size)))
+    return Edge(part("triu", whole), (first, second), "triu")
 
 
 def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Index]) -> Polynomial:
@@ -31,7 +38,7 @@ def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Inde
     Over four letters it is a Kronecker product, of what stands at the first and third and at the second and fourth.
     """
     left = list(bound)
-    work = [_own_diagonal(e) for e in edges]
+    work = _bracketed([_own_diagonal(e) for e in edges], idx)
     while left:
         done = next(
             (
@@ -47,6 +54,17 @@ def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Inde
         letter, work = done
         left = [b for b in left if b != letter and (_touching(work, b) or b not in _letters(edges))]
     return _placed(work, idx) if len(idx) < 3 else _kronecker(work, idx)
+
+
+def _bracketed(edges: Sequence[Edge], idx: Sequence[Index]) -> list[Edge]:
+    """Brackets that hold a summed letter as parts of the matrices beside them."""
+    work = list(edges)
+    for e in [e for e in edges if e.half and not set(e.at) <= set(idx)]:
+        beside = next((f for f in work if f != e and set(f.at) == set(e.at) and len(f.at) == 2), None)
+        if beside is not None:
+            work = [f for f in work if f not in (e, beside)]
+            work.append(Edge(hadamard(_turned(beside, e.at[0]), e.value), e.at))
+    return work
 
 
 def _kronecker(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
@@ -137,6 +155,10 @@ def _placed(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
     if len(idx) == 1:
         return times(result, vectors[idx[0]] or ones(idx[0].size))
     i, j = idx
+    half = next((e for e in edges if e.half), None)
+    if half is not None:
+        inside = _placed([e for e in edges if e != half], idx)
+        return part(half.half if half.at == (i, j) else HALVES[half.half], inside)
     matrices = [Edge(_turned(e, i), (i, j)) for e in edges if len(e.at) == 2]
     u, v = vectors[i], vectors[j]
     if not matrices:

@@ -7,7 +7,7 @@ from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
 
 from derive.language.functions import FUNCTIONS
-from derive.language.index import Fresh, Index, Size
+from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read, Tensor
@@ -15,8 +15,8 @@ from derive.program.program import Equation, Program, Term
 
 from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
 from .functions import apply, determinant, inverse, log_determinant, symbolic_power
-from .network import Edge, contracted
-from .rules import hadamard, power, times
+from .network import Edge, bracket, contracted
+from .rules import hadamard, part, power, times
 from .transposes import transposed
 
 Place = tuple[Index | None, Index | None]
@@ -92,6 +92,9 @@ class Reader:
     def term(self, t: Term, idx: tuple[Index, ...]) -> Polynomial:
         if (blocks := radix_pairs(t)) is not None:
             return self.blocks(t, blocks, idx)
+        if (places := _along_diagonals(t, idx)) is not None:
+            over, rest = places
+            return part("diagsums", self.term(rest, over))
         if (written := self.written_out(t)) is not None:
             rows, columns = (*(i.size for i in idx), None, None)[:2]
             result = Polynomial((rows, columns))
@@ -145,6 +148,10 @@ class Reader:
         while t.rows:
             row, rest = t.rows[0], t.rows[1:]
             a, b = row.lhs, row.rhs
+            if row.op == "<=" and isinstance(a, Index) and isinstance(b, Index) and same_size(a.size, b.size):
+                edges.append(bracket(a, b))
+                t = Term(t.coef, t.fac, t.bnd, rest)
+                continue
             if row.op != "==" or not (isinstance(a, Index) and isinstance(b, Index)):
                 raise NoClosedForm(f"the condition {row} on indices")
             t = Term(t.coef, t.fac, t.bnd, rest)
@@ -226,6 +233,21 @@ class Reader:
             raise NoClosedForm(f"the bracket [{c}]")
         difference = self.pointwise((c.lhs - c.rhs) * kind, row, column)
         return of_atom(Atom("fn", shape, (difference,), ">"))
+
+
+def _along_diagonals(t: Term, idx: tuple[Index, ...]) -> tuple[tuple[Index, Index], Term] | None:
+    """The summed letters p, q of a condition ``p - q = i - j`` on the free ones, and the term without it."""
+    for row in t.rows if len(idx) == 2 else ():
+        difference, (i, j) = row.lhs - row.rhs, idx
+        signs = difference.as_coefficients_dict()
+        sign = signs.get(j)
+        letters = {sign * c: s for s, c in signs.items() if s not in idx} if sign in (1, -1) else {}
+        if row.op == "==" and signs.get(i) == -sign and len(signs) == 4 and set(letters) == {1, -1}:
+            p, q = letters[1], letters[-1]
+            if p in t.bnd and q in t.bnd and same_size(p.size, i.size) and same_size(q.size, j.size):
+                rest = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in (p, q)), tuple(r for r in t.rows if r != row))
+                return (p, q), rest
+    return None
 
 
 def radix_pairs(t: Term) -> dict[Index, tuple[Index, Index]] | None:

@@ -26,7 +26,7 @@ from .algebra import (
     ones,
     powers_of,
 )
-from .transposes import Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
+from .transposes import HALVES, Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
 
 # -- products ---------------------------------------------------------------------------------------------------------
 
@@ -227,6 +227,21 @@ def diag(v: Polynomial) -> Polynomial:
     return result
 
 
+def part(op: str, p: Polynomial) -> Polynomial:
+    """The lower or upper part of a matrix, or the sums along its diagonals; linear in it."""
+    result = Polynomial(p.shape)
+    for m in p.terms:
+        (a, *more) = m.word
+        if not more and (a.op in ("eye", "diag") and op in HALVES or a.op == op != "diagsums"):
+            made = Polynomial(p.shape, (Monomial(Integer(1), (), m.word),))
+        elif not more and a.op in HALVES and op in HALVES:
+            made = diag(diagonal(a.args[0]))
+        else:
+            made = of_atom(Atom(op, p.shape, (Polynomial(p.shape, (Monomial(Integer(1), (), m.word),)),)))
+        result += scaled_by(made, m.coef, m.scalars)
+    return result
+
+
 def diagonal(p: Polynomial) -> Polynomial:
     """The vector of the diagonal of a matrix."""
     n = p.shape[0]
@@ -243,6 +258,8 @@ def _diagonal(word: Word, n: Axis) -> Polynomial:
         return hadamard(_line(word[:cut]), transposed(_line(word[cut:])))
     if len(word) == 1 and word[0].op in ("eye", "diag"):
         return ones(n) if word[0].op == "eye" else word[0].args[0]
+    if len(word) == 1 and word[0].op in HALVES:
+        return diagonal(word[0].args[0])
     for end in (0, -1):
         if word[end].op == "diag":
             return hadamard(word[end].args[0], _diagonal(word[1:] if end == 0 else word[:-1], n))
@@ -287,6 +304,9 @@ def _outer(word: Word) -> tuple[Polynomial, Polynomial] | None:
 
 def _hadamard(a: Word, b: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     if shape[1] is not None:
+        for x, y in ((a, b), (b, a)):
+            if len(x) == 1 and x[0].op in HALVES:
+                return part(x[0].op, hadamard(x[0].args[0], Polynomial(shape, (Monomial(Integer(1), (), y),))))
         for x, y in ((a, b), (b, a)):
             found = _outer(x)
             if found is not None:

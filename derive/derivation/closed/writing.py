@@ -25,6 +25,8 @@ Signed = tuple[int, Formula]
 # Characters that a sum counts more: inside a product, for a bracket beside a lone term, for an identity made by factoring.
 BRACKET, LONE, IDENTITY = 2, 6, 14
 
+PARTS = ("tril", "triu", "diagsums")  # linear maps of matrices
+
 
 def number(n: Expr) -> Formula:
     """A whole number or a fraction that is not negative."""
@@ -102,12 +104,13 @@ class Writer:
             return sign, Formula("'", (f,))
         if all(len(m.word) == 1 and m.word[0].op == "kron" for m in p.terms):
             return self.kronecker(p)
-        if all(len(m.word) == 1 and m.word[0].op == "diag" for m in p.terms):
-            vector = Polynomial((p.shape[0], None))
-            for m in p.terms:
-                vector += scaled_by(m.word[0].args[0], m.coef, m.scalars)
-            sign, f = self.signed(vector)
-            return sign, Formula("diag", (f,))
+        for op in ("diag", *PARTS):
+            if all(len(m.word) == 1 and m.word[0].op == op for m in p.terms):
+                inside = Polynomial(p.terms[0].word[0].args[0].shape)
+                for m in p.terms:
+                    inside += scaled_by(m.word[0].args[0], m.coef, m.scalars)
+                sign, f = self.signed(inside)
+                return sign, Formula(op, (f,))
         taken = elementwise_content(p)
         if taken is not None:
             (sign, one_), (sign2, two_) = self.signed(taken[0]), self.signed(taken[1])
@@ -226,6 +229,8 @@ class Writer:
             return Formula({"ones": "vector", "eye": "eye"}[a.op], (one,)), False
         if a.op == "inv":
             return self.inverse(a)
+        if a.op in PARTS:
+            return Formula(a.op, (self.formula(a.args[0]),)), False
         if a.op in ("diag", "diagonal"):
             return Formula("diag", (self.formula(a.args[0]),)), False
         if a.op == "had":

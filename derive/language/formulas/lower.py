@@ -16,7 +16,18 @@ from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
 
 from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
-from derive.language.facts import Fact, nonnegative, orthogonal, positive, positive_definite, sums_to, symmetric, unit
+from derive.language.facts import (
+    STRUCTURES,
+    Fact,
+    free_entries,
+    nonnegative,
+    orthogonal,
+    positive,
+    positive_definite,
+    sums_to,
+    symmetric,
+    unit,
+)
 from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
@@ -25,7 +36,7 @@ from derive.language.tensor import Tensor, tensor
 
 from .functions import kron
 from .shapes import Dim, Shape, Sizes, Times, declared_sizes
-from .tree import ELEMENTWISE, Declaration, Formula
+from .tree import ELEMENTWISE, HALVES, Declaration, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
@@ -38,6 +49,8 @@ FACTS = {
     "nonnegative": nonnegative,
     "orthogonal": orthogonal,
     "unit": unit,
+    "free": free_entries,
+    **{k: Fact(k) for k in STRUCTURES},
 }
 SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
 LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
@@ -291,6 +304,12 @@ class Lowering:
             if self.is_long(self.shape(arg)[1]) or row is None or column is None:
                 return self.factor(arg, row, row)
             return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
+        if f.op in HALVES:
+            first, second = (column, row) if f.op == "tril" else (row, column)
+            return _times(self.factor(arg, row, column), Iverson(first <= second))
+        if f.op == "diagsums":
+            p, q = (self.letter(d) for d in self.shape(arg))
+            return _summed(_times(self.factor(arg, p, q), Iverson(Eq(p - q, row - column))), p, q)
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":

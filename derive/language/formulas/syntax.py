@@ -3,7 +3,7 @@ r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, an
     formula      = {declaration (";" | newline)} [NAME "="] sum
     declaration  = NAME {"," NAME} ":" ("scalar" | size | size "x" size) {fact}
     fact         = "symmetric" | "positive" ["definite"] | "nonnegative" | "orthogonal" | "unit" | "simplex"
-                 | "with" sum "=" sum
+                 | "diagonal" | ("lower" | "upper") "triangular" | "toeplitz" | "free" | "with" sum "=" sum
     sum          = product {("+" | "-") product}
     product      = unary {("*" | "/" | "\\" | ".*" | "./") unary | power}
     unary        = "-" unary | power
@@ -35,7 +35,8 @@ TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|\|\||[-+*/\\^'(),:=;>\n])"
 )
-FACT_WORDS = ("symmetric", "positive", "nonnegative", "orthogonal", "unit", "simplex")
+FACT_WORDS = ("symmetric", "positive", "nonnegative", "orthogonal", "unit", "simplex", "diagonal", "toeplitz", "free")
+PAIRS = {("positive", "definite"), ("lower", "triangular"), ("upper", "triangular")}  # facts of two words
 DEEPEST = 100
 SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
@@ -159,17 +160,16 @@ class _Parser:
 
     def fact(self, names: list[str]) -> str:
         _, text, at = self.next()
-        if text == "positive" and self.token[:2] == ("name", "definite"):
-            self.n += 1
-            return "positive_definite"
+        if (text, self.token[1]) in PAIRS:
+            return f"{text}_{self.next()[1]}"
         if text == "with":
             return self.equality(names, at)
         if text in FACT_WORDS:
             return text
         return self.fail(
             at,
-            f"{text!r} is not a fact; accepted are {', '.join(FACT_WORDS)}, positive definite, and equalities, as in "
-            " Q: n x n with Q'Q = eye(1)",
+            f"{text!r} is not a fact; accepted are {', '.join(FACT_WORDS)}, positive definite, lower triangular, upper "
+            "triangular, and equalities, as in  Q: n x n with Q'Q = eye(1)",
         )
 
     def equality(self, names: list[str], at: int) -> str:

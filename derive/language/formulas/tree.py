@@ -28,8 +28,12 @@ CALLS = {
     "solve": 2,
     "transpose": 1,
     "adj": 1,
+    "tril": 1,
+    "triu": 1,
+    "diagsums": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
+HALVES = ("tril", "triu")  # the part on and below the diagonal, on and above it; diagsums(A): every element its diagonal's sum
 OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
 PRODUCTS = ("*", "/", ".*", "./")
 _PINV = (

@@ -11,7 +11,8 @@
     type        = "float" | "int" | "bool"
     role        = "parameter" | "data" | "random" | "state" | "constant"
     fact        = "positive" [ "definite" ] | "nonnegative" | "symmetric" | "sums" "to" size "over" NAME
-                | "missing" ["-"] NUMBER
+                | "missing" ["-"] NUMBER | "orthogonal" | "unit"
+                | "diagonal" | ( "lower" | "upper" ) "triangular" | "toeplitz" | "free"
     definition  = NAME [ "[" NAME { "," NAME } "]" ] "=" expression
     size        = an expression of whole numbers and size names; as an axis, an index letter too
 
@@ -52,6 +53,9 @@ from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import (
     Fact,
+    diagonal,
+    free_entries,
+    lower_triangular,
     missing,
     nonnegative,
     orthogonal,
@@ -59,7 +63,9 @@ from derive.language.facts import (
     positive_definite,
     sums_to,
     symmetric,
+    toeplitz,
     unit,
+    upper_triangular,
 )
 from derive.language.index import Index, Size, as_size, index
 from derive.language.tensor import Recurrence, Tensor, tensor
@@ -77,6 +83,11 @@ FACTS = {
     "positive definite": positive_definite,
     "orthogonal": orthogonal,
     "unit": unit,
+    "diagonal": diagonal,
+    "lower triangular": lower_triangular,
+    "upper triangular": upper_triangular,
+    "toeplitz": toeplitz,
+    "free": free_entries,
 }
 
 
