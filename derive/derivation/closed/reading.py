@@ -98,8 +98,8 @@ class Reader:
         if (written := self.written_out(t)) is not None:
             rows, columns = (*(i.size for i in idx), None, None)[:2]
             result = Polynomial((rows, columns))
-            for part in written:
-                result += self.term(part, idx)
+            for one in written:
+                result += self.term(one, idx)
             return result
         t, edges = self.tied(t, idx)
         factors = [a for f in t.fac for a in Mul.make_args(f)]

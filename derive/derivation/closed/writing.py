@@ -111,6 +111,12 @@ class Writer:
                     inside += scaled_by(m.word[0].args[0], m.coef, m.scalars)
                 sign, f = self.signed(inside)
                 return sign, Formula(op, (f,))
+        for op in ("diag", *PARTS):  # those alike as one
+            some = tuple(m for m in p.terms if len(m.word) == 1 and m.word[0].op == op)
+            if len(some) > 1:
+                rest = tuple(m for m in p.terms if m not in some)
+                made = self.added([self.signed(Polynomial(p.shape, x)) for x in (rest, some)])
+                found.append((len(plain(made[1])), made))
         taken = elementwise_content(p)
         if taken is not None:
             (sign, one_), (sign2, two_) = self.signed(taken[0]), self.signed(taken[1])
@@ -230,7 +236,10 @@ class Writer:
         if a.op == "inv":
             return self.inverse(a)
         if a.op in PARTS:
-            return Formula(a.op, (self.formula(a.args[0]),)), False
+            straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
+            if len(plain(other)) < len(plain(straight)):
+                return Formula(turned_atom(a).op, (other,)), True
+            return Formula(a.op, (straight,)), False
         if a.op in ("diag", "diagonal"):
             return Formula("diag", (self.formula(a.args[0]),)), False
         if a.op == "had":
