@@ -20,6 +20,8 @@ from dataclasses import replace
 from sympy import Integer
 
 from derive.language.facts import structure_of
+from derive.language.index import Index
+from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 from derive.program.terms import collect
@@ -78,7 +80,12 @@ def _structured(work: Work, n: int, x: Tensor, kind: str) -> None:
     if kind in ("symmetric", "toeplitz") and not _is_short(eq):
         held, eq = _named(work, n, x)
         n, context = n + 1, (held,) if even else ()
-    made = [term for t in eq.terms for term in _tied(work, t, eq, x, kind, even)]
+    if kind == "toeplitz" and isinstance(work, Backward) and all(isinstance(f, Read) for t in eq.terms for f in t.fac):
+        sums, made = _diagonals(work, eq, x)
+        work.backward.insert(n, sums)
+        n, context = n + 1, (sums,)
+    else:
+        made = [term for t in eq.terms for term in _tied(work, t, eq, x, kind, even)]
     work.backward[n] = changed(eq, made, work, STRUCTURE, WHY[kind].format(x.name), context, texts, x)
     if isinstance(work, Backward):
         work.adjoint_equations[x.name] = work.backward[n]
@@ -109,6 +116,20 @@ def _named(work: Work, n: int, x: Tensor) -> tuple[Equation, Equation]:
     work.step(NAMED, (eq,), read, f"{whole.name} holds this value", context=(held,))
     work.backward[n : n + 1] = [held, read]
     return held, read
+
+
+def _diagonals(work: Work, eq: Equation, x: Tensor) -> tuple[Equation, Sequence[Term]]:
+    """The sum of every diagonal, ``sum_q G[q + k - (n - 1), q]``, what lies outside being zero; and its read at i - j."""
+    i, j = eq.idx
+    k = Index(primed("k", {i.name, j.name}), i.size + j.size - 1)
+    terms = []
+    for t in eq.terms:
+        q = work.fresh(j)
+        moved = t.opened(work.fresh).xreplace({i: q + k - j.size + 1, j: q})
+        terms.append(replace(moved, bnd=(*moved.bnd, q)))
+    sums = Equation(work.tensor(work.unused(f"{eq.name}_diagonals"), (k,), eq.tensor.block), (k,), tuple(terms))
+    work.define(NEW_NAME, sums, f"the sums along the diagonals of the derivative by all entries of {x.name}")
+    return sums, [Term(Integer(1), (Read(sums.tensor, i - j + j.size - 1),))]
 
 
 def _turned(work: Work, t: Term, eq: Equation) -> Term:

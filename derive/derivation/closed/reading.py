@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import sympy
 from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
@@ -92,7 +95,7 @@ class Reader:
     def term(self, t: Term, idx: tuple[Index, ...]) -> Polynomial:
         if (blocks := radix_pairs(t)) is not None:
             return self.blocks(t, blocks, idx)
-        if (places := _along_diagonals(t, idx)) is not None:
+        if (places := _along_diagonals(t, idx, self.fresh)) is not None:
             over, rest = places
             return part("diagsums", self.term(rest, over))
         if (written := self.written_out(t)) is not None:
@@ -108,9 +111,11 @@ class Reader:
         return times(constant(t.coef), contracted(edges, t.bnd, idx))
 
     def written_out(self, t: Term) -> list[Term] | None:
-        """The terms with a tensor of three axes or more replaced by its definition; None where the term has none."""
+        """The terms with a tensor of three axes or more, or one of sums along diagonals, replaced by its definition; None
+        where the term has none."""
         for n, f in enumerate(t.fac):
-            eq = self.equation_of(f.tensor) if isinstance(f, Read) and len(f.idx) > 2 else None
+            long = isinstance(f, Read) and (len(f.idx) > 2 or any(len(_letters(e)) == 2 for e in f.idx))
+            eq = self.equation_of(f.tensor) if long else None
             if eq is not None and eq.reduce is None:
                 rest = (*t.fac[:n], *t.fac[n + 1 :])
                 inside = eq.at(tuple(f.idx), self.fresh)
@@ -235,19 +240,29 @@ class Reader:
         return of_atom(Atom("fn", shape, (difference,), ">"))
 
 
-def _along_diagonals(t: Term, idx: tuple[Index, ...]) -> tuple[tuple[Index, Index], Term] | None:
-    """The summed letters p, q of a condition ``p - q = i - j`` on the free ones, and the term without it."""
-    for row in t.rows if len(idx) == 2 else ():
-        difference, (i, j) = row.lhs - row.rhs, idx
-        signs = difference.as_coefficients_dict()
-        sign = signs.get(j)
-        letters = {sign * c: s for s, c in signs.items() if s not in idx} if sign in (1, -1) else {}
-        if row.op == "==" and signs.get(i) == -sign and len(signs) == 4 and set(letters) == {1, -1}:
-            p, q = letters[1], letters[-1]
-            if p in t.bnd and q in t.bnd and same_size(p.size, i.size) and same_size(q.size, j.size):
-                rest = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in (p, q)), tuple(r for r in t.rows if r != row))
-                return (p, q), rest
-    return None
+def _along_diagonals(t: Term, idx: tuple[Index, ...], fresh: Fresh) -> tuple[tuple[Index, Index], Term] | None:
+    """The summed letters p, q of ``sum_{p,q} G[p,q] [p - q = i - j]`` over the free i, j, and the term without the condition.
+
+    So it is where ``q + i - j`` stands in place of p, too.
+    """
+    if len(idx) != 2:
+        return None
+    (i, j), found = idx, None
+    for row in t.rows:
+        for p, q in itertools.permutations(t.bnd, 2):
+            if row.op == "==" and (row.lhs - row.rhs) in (p - q - i + j, q - p + i - j):
+                found = p, q, replace(t, rows=tuple(r for r in t.rows if r != row))
+    for q in t.bnd if found is None else ():
+        p = fresh(i)
+        moved = {e: p for r in t.reads() for e in r.idx if sympy.expand(e - (q + i - j)) == 0}
+        if moved:
+            found = p, q, t.xreplace(moved)
+    if found is None:
+        return None
+    p, q, rest = found
+    rest = replace(rest, bnd=tuple(b for b in rest.bnd if b not in (p, q)))
+    fits = same_size(p.size, i.size) and same_size(q.size, j.size) and not {i, j} & rest.free_symbols
+    return ((p, q), rest) if fits else None
 
 
 def radix_pairs(t: Term) -> dict[Index, tuple[Index, Index]] | None:

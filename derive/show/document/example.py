@@ -167,6 +167,8 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
         if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
             out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
+        if fact.is_structure:
+            out = {p: _structured(fact.kind, p, out) for p in places}
         if fact.is_quadratic:
             out |= _on_variety(places, _shape(t, sizes)[0])
         if isinstance(fact, SumsTo):
@@ -177,6 +179,15 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 for p, w in zip(line, weights, strict=True):
                     out[p] = total * w / sum(weights)
     return out
+
+
+def _structured(kind: str, place: Place, values: Mapping[Place, Value]) -> Value:
+    """The entry of a matrix of a declared structure: zero where it has none, and the first of its diagonal."""
+    i, j = place
+    if kind == "toeplitz":
+        return values[i - min(place), j - min(place)]
+    free = {"diagonal": i == j, "lower_triangular": i >= j, "upper_triangular": i <= j}[kind]
+    return values[place] if free else Fraction(0)
 
 
 def _on_variety(places: Sequence[Place], n: int) -> dict[Place, Value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.graph import ancestors
@@ -296,7 +297,19 @@ def _conditions(f: Formulas) -> list[Block]:
             "symmetric part of the gradient.",
         )
         for t in f.d.wrt
-        if any(fact.is_symmetric for fact in t.facts)
+        if any(fact.is_symmetric for fact in t.facts) and structure_of(t) is None
+    ]
+    items += [
+        (
+            f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient is the "
+            f"derivative by the entry that stands there, wherever else it stands, and zero where there is none; half of "
+            f"an off-diagonal one comes from each place, so the steepest direction among symmetric matrices has half of it."
+            if structure_of(t) == "symmetric"
+            else f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient "
+            "is the derivative by the entry that stands there, wherever else it stands, and zero where there is none.",
+        )
+        for t in f.d.wrt
+        if t.is_input and structure_of(t) is not None
     ]
     if not items:
         items = [
