@@ -19,7 +19,6 @@ from derive.exact.compile import Array
 from derive.exact.field import RealField, Undefined
 from derive.language.tensor import Tensor
 from derive.program.program import Program
-
 from numerics.reference.sampling import gathered
 
 from .opponent import label, written

@@ -305,7 +305,8 @@ class _Check(Bench):
 
         (t,) = (t for t in self.d.wrt if t.name == name)
         within = structured_directions([t], sample.arrays)
-        return order(loss, sample.arrays[name], by_all_entries(ours[name], t), noise, self.seed, bool(self.d.kinks), within=within)
+        slope = by_all_entries(ours[name], t)
+        return order(loss, sample.arrays[name], slope, noise, self.seed, bool(self.d.kinks), within=within)
 
     def _agree_nearby(self, sample, name, bound) -> bool:
         """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""

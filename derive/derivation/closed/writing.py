@@ -237,7 +237,7 @@ class Writer:
             return self.inverse(a)
         if a.op in PARTS:
             straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
-            if len(plain(other)) < len(plain(straight)):
+            if a.op != "diagsums" and other.op == "name":  # tril(L)'x rather than triu(L')x
                 return Formula(turned_atom(a).op, (other,)), True
             return Formula(a.op, (straight,)), False
         if a.op in ("diag", "diagonal"):

@@ -33,7 +33,7 @@ CALLS = {
     "diagsums": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
-HALVES = ("tril", "triu")  # the part on and below the diagonal, on and above it; diagsums(A): every element its diagonal's sum
+HALVES = ("tril", "triu")  # the part of a matrix on and below its diagonal, and on and above it
 OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
 PRODUCTS = ("*", "/", ".*", "./")
 _PINV = (

@@ -104,7 +104,8 @@ def _difference(f: Formulas, ex: Example) -> list[Block]:
                     (
                         "A check without calculus: with 0.001 more in ",
                         Mono(f"{name}[{at}]" if place else name),
-                        f"{_elsewhere(f, ex, name, place)} the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
+                        _elsewhere(f, ex, name, place),
+                        f" the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
                         f"{quotient:.4f}, and the gradient says {slope:.4f}.",
                     )
                 )
