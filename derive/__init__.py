@@ -47,6 +47,7 @@ from .language.nodes import (
 )
 from .language.tensor import tensor
 from .language.text.parse import parse
+from .language.unknown import function
 from .networks import activations, examples, layers, losses
 from .networks.activations import Activation
 from .networks.layers.graph import Input
@@ -59,14 +60,15 @@ from .show.pictures.written import solved, written_out
 # fmt: off
 __all__ = [
     "Activation", "Derivation", "DerivationError", "DeriveError", "Determinant", "Equation", "Expansion",
-    "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Prod", "Program",
-    "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax", "atan2",
-    "backprop", "block", "define", "derive_matrix", "det", "diagonal", "digamma", "dropped_term", "examples",
-    "free_entries", "from_matrix", "gauss_newton", "hessian", "hvp", "index", "indices", "inverse", "jacobian", "kron",
-    "layers", "logaddexp", "logdet", "loggamma", "losses", "lower_triangular", "matrix", "matrix_notation", "maximum",
-    "minimum", "missing", "nonnegative", "norm2", "orthogonal", "parse", "polygamma", "positive", "positive_definite",
-    "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient", "sums_to", "symmetric", "taylor", "tensor",
-    "toeplitz", "trace", "unit", "upper_triangular", "vjp", "with_update", "written_out",
+    "IndexCaptureError", "Input", "Inverse", "Iverson", "LogDet", "Loss", "Max", "Model", "ParseError", "Prod",
+    "Program", "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
+    "atan2", "backprop", "block", "define", "derive_matrix", "det", "diagonal", "digamma", "dropped_term", "examples",
+    "free_entries", "from_matrix", "function", "gauss_newton", "hessian", "hvp", "index", "indices", "inverse",
+    "jacobian", "kron", "layers", "logaddexp", "logdet", "loggamma", "losses", "lower_triangular", "matrix",
+    "matrix_notation", "maximum", "minimum", "missing", "nonnegative", "norm2", "orthogonal", "parse", "polygamma",
+    "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
+    "sums_to", "symmetric", "taylor", "tensor", "toeplitz", "trace", "unit", "upper_triangular", "vjp", "with_update",
+    "written_out",
 ]
 # fmt: on
 

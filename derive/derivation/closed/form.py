@@ -16,7 +16,7 @@ from derive.language.facts import STRUCTURES
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
 from derive.language.formulas.syntax import parse_formula
-from derive.language.formulas.tree import Declaration, Formula
+from derive.language.formulas.tree import APPLIED, FUNCTION, Declaration, Formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
@@ -91,12 +91,14 @@ def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> Closed
             text = plain(formula)
             if text in tried:
                 continue
-            proof = compare_gradient(d, name, equation, read_back(text, equation, list(known.values())))
+            read = read_back(text, equation, list(known.values()), unknown_functions(formula))
+            proof = compare_gradient(d, name, equation, read)
             if proof.verdict == PROVED:
                 inputs = [t for t in known.values() if t.name in formula.names()]
                 declared = {t.name: Declaration(tuple(t.axes)) for t in inputs}
                 shown, named = named_parts(formula, declared) if helpers else (formula, ())
-                return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof, shown, named)
+                lines = [f"{n}: {FUNCTION}" for n in unknown_functions(formula)] + [*map(_declaration, inputs)]
+                return ClosedForm(name, formula, "; ".join(lines), proof, shown, named)
             tried[text] = proof
     except (NoClosedForm, Conflict) as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
@@ -108,12 +110,19 @@ def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> Closed
     raise DerivationError(f"a closed form of {name} was found and is not returned, for it is not proved:\n{found}")
 
 
-def read_back(text: str, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:
-    """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name."""
+def unknown_functions(formula: Formula) -> list[str]:
+    """The names of the unknown functions that a formula applies."""
+    found = (f.text.partition("'")[0].partition("^")[0] for f in formula.nodes() if f.op == APPLIED)
+    return list(dict.fromkeys(found))
+
+
+def read_back(text: str, equation: Equation, inputs: list[Tensor], functions: Sequence[str] = ()) -> Expr | Tensor:
+    """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name, and
+    ``functions`` the unknown functions."""
     if text == "0":
         return Integer(0)
     declared = {t.name: Declaration(tuple(t.axes), _facts(t)) for t in inputs if t.rank <= 2 and t.dtype == "float"}
-    formula = parse_formula(text).formula
+    formula = parse_formula("".join(f"{n}: {FUNCTION}; " for n in functions) + text).formula
     names, nodes, sizes = shapes(formula, declared)
     sides = [i.size for i in equation.idx] + [Integer(1)] * (2 - len(equation.idx))
     if len(sides) == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from derive.language.formulas.tree import Formula
+from derive.language.formulas.tree import APPLIED, Formula
 from derive.language.functions import FUNCTIONS
 
 SUM, PRODUCT, UNARY, POWER, ATOM = range(5)
@@ -49,7 +49,7 @@ def plain(f: Formula) -> str:
         return f"||{plain(f.args[0])}||"
     if f.op == "()":
         return f"({plain(f.args[0])})"
-    return f"{f.op}({', '.join(map(_bare, f.args))})"
+    return f"{f.text if f.op == APPLIED else f.op}({', '.join(map(_bare, f.args))})"
 
 
 def _bare(f: Formula) -> str:
@@ -132,6 +132,10 @@ def _tex_call(f: Formula) -> str:
         return {"eye": "I", "vector": r"\mathbf{1}", "matrix": r"\mathbf{1}\mathbf{1}^{\top}"}[f.op]
     if f.op == "size":
         return inside
+    if f.op == APPLIED:
+        name = f.text.partition("'")[0].partition("^")[0]
+        order = f.text[len(name) :].replace("^(", "^{(").replace(")", ")}")
+        return rf"{tex_name(name)}{order}\left({inside}\right)"
     name = TEX_CALLS.get(f.op) or TEX_FUNCTIONS.get(f.op) or rf"\operatorname{{{f.op}}}"
     return rf"{name}\left({inside}\right)"
 

@@ -14,6 +14,7 @@ from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
@@ -215,6 +216,8 @@ class Reader:
                 raise NoClosedForm(f"the power {e}, whose exponent is no scalar,")
             return symbolic_power(base, self.pointwise(e.exp, None, None))
         name = type(e).__name__
+        if isinstance(e, Unknown):
+            return apply(e.called, self.pointwise(e.args[2], row, column))
         if name in FUNCTIONS and len(e.args) == 1:
             return apply(name, self.pointwise(e.args[0], row, column))
         if isinstance(e, Iverson) and isinstance(e.condition, Relational):

@@ -12,7 +12,7 @@ from collections.abc import Sequence, Set
 import sympy
 from sympy import Expr, Integer, Rational
 
-from derive.language.formulas.tree import Formula
+from derive.language.formulas.tree import APPLIED, Formula
 from derive.language.functions import FUNCTIONS
 
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
@@ -262,6 +262,8 @@ class Writer:
         inside = self.formula(a.args[0])
         if a.text == ">":
             return Formula(">", (inside, number(Integer(0))))
+        if a.text not in FUNCTIONS:
+            return Formula(APPLIED, (inside,), a.text)
         return Formula(FUNCTIONS[a.text].text[0], (inside,))
 
     def elementwise(self, a: Atom) -> Formula:

@@ -33,10 +33,11 @@ from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
 from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Tensor, tensor
+from derive.language.unknown import applied_function
 
 from .functions import kron
 from .shapes import Dim, Shape, Sizes, Times, declared_sizes
-from .tree import ELEMENTWISE, HALVES, Declaration, Formula
+from .tree import APPLIED, ELEMENTWISE, HALVES, Declaration, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
@@ -280,6 +281,10 @@ class Lowering:
             return Integer(arg.text) if arg.op == "number" else self.size(self.known_sizes[arg.text])
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
+        if f.op == APPLIED:
+            name = f.text.partition("'")[0].partition("^")[0]
+            order = int(f.text[len(name) + 2 : -1]) if "^" in f.text else f.text.count("'")
+            return applied_function(name, self.factor(arg, row, column), order)
         if f.op in ELEMENTWISE:
             return CALLED[f.op](self.factor(arg, row, column))
         if f.op == "inv":

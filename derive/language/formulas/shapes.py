@@ -17,7 +17,7 @@ from sympy import Expr
 
 from derive.language.errors import ShapeError
 
-from .tree import ELEMENTWISE, HALVES, OF_SIZES, SIZES_TAKEN, Declaration, Formula
+from .tree import APPLIED, ELEMENTWISE, HALVES, OF_SIZES, SIZES_TAKEN, Declaration, Formula
 
 GREEK = {
     "alpha",
@@ -302,7 +302,7 @@ class Reading:
         if f.op == "eye":
             n = self.size_named(f)
             return n, n
-        if f.op in ELEMENTWISE:
+        if f.op in (*ELEMENTWISE, APPLIED):
             return args[0]
         if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
             self.square(f, args[0])

@@ -17,7 +17,7 @@ from derive.language.hints import did_you_mean
 from .tokens import Text, Token, tokenize
 
 DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
-DTYPES = ("float", "int", "bool")
+DTYPES = ("float", "int", "bool", "function")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
 FACT_WORDS = (
     "positive", "nonnegative", "symmetric", "orthogonal", "unit", "sums", "missing", "diagonal", "lower", "upper",

@@ -27,6 +27,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import MATRICES
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 # what derivatives and SymPy's own expressions bring beside the functions of the language
@@ -304,6 +305,8 @@ class _Evaluator:
             return FLOATS[type(e)](*map(float, args))
         if e.is_number:
             return float(e)
+        if isinstance(e, Unknown):
+            raise NotOnPaper(f"{e.name_only} is an unknown function")
         raise NotOnPaper(f"{type(e).__name__} has no value on paper")
 
     def _function(self, name: str, args: Sequence[Value]) -> Value:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
+from derive.language.unknown import Unknown
 from derive.program.derived import Derived
 from derive.program.graph import ancestors
 from derive.program.program import Equation
@@ -290,6 +291,8 @@ def _result(f: Formulas) -> list[Block]:
 def _conditions(f: Formulas) -> list[Block]:
     items: list[Sentence] = [(str(u),) for u in f.d.facts]
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
+    unknown = {u.name_only for e in f.d.source.equations for t in e.terms for x in t.fac for u in x.atoms(Unknown)}
+    items += [(f"{n} is any function of one number that has the derivatives written here.",) for n in sorted(unknown)]
     items += [
         (
             f"Convention for {t.name}, declared symmetric: all its entries are differentiated as independent ones, and "
