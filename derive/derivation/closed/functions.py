@@ -6,7 +6,7 @@ from sympy import Integer
 
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, constant, eye, of_atom
 from .rules import diag, exponential, power, scaled_by, times
-from .transposes import inverse_atom, primes, transposed
+from .transposes import inverse_atom, primes, transposed, turned_atom
 
 
 def kron(a: Polynomial, b: Polynomial) -> Polynomial:
@@ -76,6 +76,8 @@ def _inverse_of(a: Atom) -> Polynomial:
         return a.args[0]
     if a.op == "diag":
         return diag(power(a.args[0], Integer(-1)))
+    if a.fact == "orthogonal":
+        return of_atom(turned_atom(a))
     return of_atom(a) if a.op == "eye" else of_atom(inverse_atom(of_atom(a)))
 
 

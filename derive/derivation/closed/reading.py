@@ -55,7 +55,9 @@ class Reader:
             else:
                 rows, columns = (*t.axes, None, None)[:2]
                 symmetric = t.rank == 2 and any(f.is_symmetric for f in t.facts)
-                self.found[t.name] = named(t.name, (rows, columns), symmetric, self.ranks.get(t.name, len(self.ranks)))
+                fact = next((f.kind for f in t.facts if f.is_quadratic), "")
+                rank = self.ranks.get(t.name, len(self.ranks))
+                self.found[t.name] = named(t.name, (rows, columns), symmetric, rank, fact)
         return self.found[t.name]
 
     def equation(self, eq: Equation) -> Polynomial:

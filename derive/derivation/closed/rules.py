@@ -77,7 +77,7 @@ def _times(a: Polynomial, b: Polynomial) -> Polynomial:
 
 def product(word: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     """A product of atoms, normalised."""
-    word = _cancelled(word)
+    word = _cancelled(word, declared=shape != (None, None))
     if not word:
         return eye(shape[0]) if shape[0] is not None else constant(1)
     inner = [n for n in range(1, len(word)) if word[n].shape[0] is None]
@@ -126,23 +126,28 @@ def _line(word: Word) -> Polynomial:
     return Polynomial((rows, columns), (Monomial(Integer(1), (), word),))
 
 
-def _cancelled(word: Word) -> Word:
-    """Without identities, with neighbouring diagonals as one, and inverses beside what they are of gone."""
+def _cancelled(word: Word, declared: bool = False) -> Word:
+    """Without identities, with neighbouring diagonals as one, and inverses beside what they are of gone.
+
+    ``declared`` has an orthogonal matrix gone beside its transpose; in a scalar it stays, as a norm may be found in it.
+    """
     word = tuple(a for a in word if a.op != "eye")
     for n in range(len(word) - 1):
         a, b = word[n], word[n + 1]
         if a.op == b.op == "diag":
             both = hadamard(a.args[0], b.args[0])
             if len(both.terms) == 1 and both.terms[0].coef == 1 and not both.terms[0].scalars:
-                return _cancelled((*word[:n], *_one_word(diag(both)), *word[n + 2 :]))
+                return _cancelled((*word[:n], *_one_word(diag(both)), *word[n + 2 :]), declared)
+        if declared and a.fact == "orthogonal" and a.text == b.text and a.turned != b.turned:
+            return _cancelled((*word[:n], *word[n + 2 :]), declared)
     for n, a in enumerate(word):
         if a.op == "inv" and len(a.args[0].terms) == 1:
             w = a.args[0].terms[0].word
             size = len(w)
             if word[n + 1 : n + 1 + size] == w:
-                return _cancelled(word[:n] + word[n + 1 + size :])
+                return _cancelled(word[:n] + word[n + 1 + size :], declared)
             if n >= size and word[n - size : n] == w:
-                return _cancelled(word[: n - size] + word[n + 1 :])
+                return _cancelled(word[: n - size] + word[n + 1 :], declared)
     return word
 
 
@@ -165,6 +170,8 @@ def inner(word: Word) -> Polynomial:
             return trace(b.args[0])
     if len(word) == 2 and word[0].op == word[1].op == "ones":
         return constant(word[0].shape[1] or 1)
+    if len(word) == 2 and word[0].fact == "unit" and word[0].text == word[1].text:
+        return constant(1)  # x'x of a unit vector
     for n, a in enumerate(word):
         if a.op == "diag" and 0 < n < len(word) - 1:
             left, right = _line(turned(word[:n])), _line(word[n + 1 :])
