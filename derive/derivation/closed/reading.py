@@ -34,7 +34,7 @@ class Reader:
         self.found: dict[str, Polynomial] = {}
         used = [b.uid for p in programs for e in p for t in e.terms for b in (*e.idx, *t.bnd)]
         self.fresh = Fresh(max(used, default=0) + 1)
-        self.sums: set[str] = set()  # keys of the sums in the definitions
+        self.sums: dict[str, Polynomial] = {}  # the sums in the definitions, by key
         names = [t.name for p in programs for t in p.inputs]
         self.ranks = {n: k for k, n in enumerate(dict.fromkeys(names))}
 
@@ -48,7 +48,7 @@ class Reader:
             if eq is not None:
                 self.found[t.name] = self.equation(eq)
                 if len(self.found[t.name].terms) > 1:
-                    self.sums.add(self.found[t.name].key)
+                    self.sums[self.found[t.name].key] = self.found[t.name]
             elif t.rank > 2 or t.dtype != "float":
                 what = f"has {t.rank} axes" if t.rank > 2 else f"holds values of type {t.dtype}"
                 raise NoClosedForm(f"{t.name} {what}, and is no scalar, vector or matrix of numbers")
@@ -208,7 +208,7 @@ class Reader:
             for p in parts[1:]:
                 result = result + p if isinstance(e, Add) else hadamard(result, p)
             if isinstance(e, Add):
-                self.sums.add(result.key)
+                self.sums[result.key] = result
             return result
         if isinstance(e, Pow):
             base = self.pointwise(e.base, row, column)

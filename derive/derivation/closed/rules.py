@@ -282,7 +282,7 @@ def split(a: Atom) -> list[Factor]:
     return factors_of(a) if a.op == "had" and not a.turned else [(of_atom(a), Integer(1))]
 
 
-def _factors_of_word(word: Word) -> list[Factor]:
+def factors_of_word(word: Word) -> list[Factor]:
     if len(word) == 1 and not word[0].turned:
         return split(word[0])
     return [(Polynomial((word[0].shape[0], word[-1].shape[1]), (Monomial(Integer(1), (), word),)), Integer(1))]
@@ -325,7 +325,7 @@ def _hadamard(a: Word, b: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     for x, y in ((a, b), (b, a)):
         if len(x) == 1 and x[0].op == "ones":
             return Polynomial(shape, (Monomial(Integer(1), (), y),))
-    return from_factors(sorted_factors([*_factors_of_word(a), *_factors_of_word(b)]), shape)
+    return from_factors(sorted_factors([*factors_of_word(a), *factors_of_word(b)]), shape)
 
 
 def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
@@ -339,12 +339,26 @@ def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
         return hadamard(rest, exponential(inside))
     if not pairs:
         return times(ones(shape[0]), transposed(ones(shape[1]))) if shape[1] is not None else ones(shape[0])
+    pairs = _hyperbolic(pairs)
     if len(pairs) == 1 and pairs[0][1] == 1 and not _grouped(pairs[0][0]):
         return pairs[0][0]
     if len(pairs) == 1 and _grouped(pairs[0][0]) and _opens(_one_word(pairs[0][0])[0].args[0], pairs[0][1]):
         return power(_one_word(pairs[0][0])[0].args[0], pairs[0][1])
     args, powers = zip(*pairs, strict=True)
     return of_atom(Atom("had", shape, tuple(args), powers=tuple(powers)))
+
+
+def _hyperbolic(pairs: list[Factor]) -> list[Factor]:
+    """``sinh u / cosh u = tanh u``."""
+    for p, e in pairs:
+        a = _one_word(p)[0]
+        inside = [
+            x for x in pairs if x[1] == -1 and e == 1 and (b := _one_word(x[0])[0]).text == "cosh" and b.args == a.args
+        ]
+        if (a.op, a.text) == ("fn", "sinh") and inside:
+            tanh = of_atom(Atom("fn", a.shape, a.args, "tanh"))
+            return sorted_factors([*(x for x in pairs if x not in (inside[0], (p, e))), (tanh, Integer(1))])
+    return pairs
 
 
 def _grouped(p: Polynomial) -> bool:
@@ -374,7 +388,7 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
             if p.is_scalar:
                 return collected(p.shape, [_gathered(m.coef**e, lone)])
             one = len(m.word) == 1 and m.word[0].op == "ones"
-            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in _factors_of_word(m.word)]
+            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in factors_of_word(m.word)]
             return scaled_by(from_factors(pairs, p.shape), m.coef**e, powers_of(lone))
     lead = p.terms[0].coef
     if not (lead.is_positive or e.is_Integer):

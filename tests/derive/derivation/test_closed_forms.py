@@ -110,9 +110,9 @@ def test_helpers_name_what_repeats():
     declared = "C: m x m symmetric; B: m x m symmetric; X: m x n; "
     d = dv.derive_matrix(declared + "tr(inv(X'*C*X)*(X'*B*X))", "X")
     form, whole = d.closed_form("X", helpers=True), d.closed_form("X")
-    assert str(form) == "-2 (C X R X'B - B)X R  with R = inv(X'C X)"
+    assert str(form) == "2 (B - C X R X'B)X R  with R = inv(X'C X)"
     assert (
-        str(whole) == "-2 (C X inv(X'C X) X'B - B)X inv(X'C X)" and form.formula == whole.formula and not whole.helpers
+        str(whole) == "2 (B - C X inv(X'C X) X'B)X inv(X'C X)" and form.formula == whole.formula and not whole.helpers
     )
     assert form.to_latex().endswith(r"R = \left(X^{\top} \, C \, X\right)^{-1}")
 
