@@ -31,7 +31,8 @@ class NoClosedForm(Exception):
 @dataclass(frozen=True)
 class Atom:
     """One factor.  ``op`` is "name", "inv", "diag", "diagonal", "had", "fn", "pow", "ones", "eye", "kron", "vec",
-    "inner", "tr", "det", "logdet", "tril", "triu", "diagsums", "max" or "group"; ``text`` a name or a function."""
+    "commutation", "inner", "tr", "det", "logdet", "tril", "triu", "diagsums", "max" or "group"; ``text`` a name or a
+    function."""
 
     op: str
     shape: Shape

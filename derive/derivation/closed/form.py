@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ from derive.program.program import Equation
 
 from .algebra import NoClosedForm
 from .helpers import Helper, named_parts
-from .printing import plain, tex
+from .printing import factors, plain, tex
 from .reading import Reader
 from .writing import Writer
 
@@ -87,7 +87,8 @@ def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> Closed
         reader = Reader(d.source, d.program)
         value = reader.equation(equation)
         for brackets in (True, False):  # the exact check keys exp by its argument, and may know one spelling of it only
-            formula = Writer(reader.sums, brackets).formula(value)
+            shapes_of = {f"{t.axes[0]} {t.axes[1]}": t.name for t in (*known.values(), *d.wrt) if t.rank == 2}
+            formula = Writer(reader.sums, brackets, shapes_of).formula(value)
             text = plain(formula)
             if text in tried:
                 continue
@@ -127,15 +128,30 @@ def read_back(text: str, equation: Equation, inputs: list[Tensor], functions: Se
     sides = [i.size for i in equation.idx] + [Integer(1)] * (2 - len(equation.idx))
     if len(sides) == 2:
         _fit(sizes, nodes[id(formula)], sides, text)
-    for f in formula.nodes() if len(sides) == 4 else ():
-        if f.op == "kron":
-            _fit(sizes, nodes[id(f.args[0])], sides[::2], text)
-            _fit(sizes, nodes[id(f.args[1])], sides[1::2], text)
+    for f, first, second in _pairs(formula, sides, False, False) if len(sides) == 4 else ():
+        _fit(sizes, nodes[id(f.args[0])], first, text)
+        if len(f.args) == 2:
+            _fit(sizes, nodes[id(f.args[1])], second, text)
     read = lowered(formula, names, nodes, sizes, declared, "closed_form")["closed_form"]
     if len(sides) == 2:
         return read
     i, j, k, l = equation.idx  # noqa: E741
     return read[i * j.size + j, k * l.size + l]
+
+
+def _pairs(
+    f: Formula, sides: Sequence[Expr], commuted: bool, turned: bool
+) -> Iterator[tuple[Formula, Sequence[Expr], Sequence[Expr]]]:
+    """Kronecker products and stacked rows of a matrix over four axes, and the axes that their matrices have."""
+    i, k, j, l = sides  # noqa: E741
+    if f.op == "kron":
+        yield (f, (i, l), (k, j)) if commuted else (f, (i, j), (k, l))
+    elif f.op == "vec":
+        yield (f, (j, l), ()) if turned else (f, (i, k), ())
+    elif f.op != "commutation":
+        here = commuted or f.op == "*" and any(x.op == "commutation" for x in factors(f))
+        for a in f.args:
+            yield from _pairs(a, sides, here, turned != (f.op == "'"))
 
 
 def _fit(sizes: Sizes, shape: Shape, axes: Sequence[Expr], text: str) -> None:

@@ -24,6 +24,34 @@ def kron(a: Polynomial, b: Polynomial) -> Polynomial:
     return result
 
 
+def commuted(a: Polynomial, b: Polynomial) -> Polynomial:
+    """``kron(A, B) K`` with ``K vec(X) = vec(X')``: of ``A[i,l] B[k,j]`` over the rows (i, k) and the columns (j, l)."""
+    (i, l), (k, j) = a.shape, b.shape  # noqa: E741
+    if i is None or j is None or k is None or l is None:
+        raise NoClosedForm("a Kronecker product of vectors")
+    turn = of_atom(Atom("commutation", (j * l, j * l), text=f"{j} {l}"))
+    both = kron(a, b)
+    if a.key == eye(i).key and b.key == eye(k).key:
+        return turn
+    return times(Polynomial((i * k, j * l), both.terms), turn)
+
+
+def stacked(a: Polynomial, b: Polynomial) -> Polynomial:
+    """``vec(A) vec(B)'``, rows one below the other."""
+    return times(_vec(a), transposed(_vec(b)))
+
+
+def _vec(a: Polynomial) -> Polynomial:
+    i, j = a.shape
+    if i is None or j is None:
+        raise NoClosedForm("the stacked rows of a vector")
+    result = Polynomial((i * j, None))
+    for m in a.terms:
+        made = of_atom(Atom("vec", (i * j, None), (Polynomial(a.shape, (Monomial(Integer(1), (), m.word),)),)))
+        result += scaled_by(made, m.coef, m.scalars)
+    return result
+
+
 def apply(name: str, p: Polynomial) -> Polynomial:
     """A function of one number, of every element."""
     if p.shape[0] is None and p.shape[1] is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from derive.language.index import Index
 
 from .algebra import NoClosedForm, Polynomial, constant, ones
-from .functions import kron
+from .functions import commuted, kron, stacked
 from .rules import diag, diagonal, hadamard, part, times, trace
 from .transposes import HALVES, transposed
 
@@ -70,12 +70,16 @@ def _bracketed(edges: Sequence[Edge], idx: Sequence[Index]) -> list[Edge]:
 def _kronecker(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
     if len(idx) != 4:
         raise NoClosedForm(f"a tensor of {len(idx)} axes is no matrix")
-    first, second = (idx[0], idx[2]), (idx[1], idx[3])
-    left = [e for e in edges if set(e.at) <= set(first)]
-    right = [e for e in edges if e not in left]
-    if any(not set(e.at) <= set(second) for e in right):
-        raise NoClosedForm("it is no Kronecker product without a commutation matrix or a reshape")
-    return kron(_placed(left, first), _placed(right, second))
+    for first, second, made in (
+        ((idx[0], idx[2]), (idx[1], idx[3]), kron),
+        ((idx[0], idx[3]), (idx[1], idx[2]), commuted),
+        ((idx[0], idx[1]), (idx[2], idx[3]), stacked),
+    ):
+        left = [e for e in edges if set(e.at) <= set(first)]
+        right = [e for e in edges if e not in left]
+        if all(set(e.at) <= set(second) for e in right):
+            return made(_placed(left, first), _placed(right, second))
+    raise NoClosedForm("it is no product of two matrices, each over two of its four axes")
 
 
 def _letters(edges: Sequence[Edge]) -> set[Index]:

@@ -128,6 +128,8 @@ def _tex_call(f: Formula) -> str:
         return rf"\sqrt{{{inside}}}"
     if f.op == "kron":
         return rf"{_tex_fenced(f.args[0], POWER)} \otimes {_tex_fenced(f.args[1], POWER)}"
+    if f.op == "commutation":
+        return f"K_{{{inside}}}"
     if f.op in ("eye", "vector", "matrix"):
         return {"eye": "I", "vector": r"\mathbf{1}", "matrix": r"\mathbf{1}\mathbf{1}^{\top}"}[f.op]
     if f.op == "size":

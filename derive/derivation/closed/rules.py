@@ -340,12 +340,32 @@ def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
     if not pairs:
         return times(ones(shape[0]), transposed(ones(shape[1]))) if shape[1] is not None else ones(shape[0])
     pairs = _hyperbolic(pairs)
+    logistic = _logistic(pairs, shape)
+    if logistic is not None:
+        return logistic
     if len(pairs) == 1 and pairs[0][1] == 1 and not _grouped(pairs[0][0]):
         return pairs[0][0]
     if len(pairs) == 1 and _grouped(pairs[0][0]) and _opens(_one_word(pairs[0][0])[0].args[0], pairs[0][1]):
         return power(_one_word(pairs[0][0])[0].args[0], pairs[0][1])
     args, powers = zip(*pairs, strict=True)
     return of_atom(Atom("had", shape, tuple(args), powers=tuple(powers)))
+
+
+def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | None:
+    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u; None where there is no such quotient."""
+    for p, e in pairs:
+        a = _one_word(p)[0]
+        if (a.op, a.text, e) != ("fn", "exp", 1):
+            continue
+        one = from_factors([], shape)
+        under = next((x for x in pairs if _grouped(x[0]) and _one_word(x[0])[0].args[0].key == (p + one).key), None)
+        if under is not None and under[1].is_Integer and -4 <= under[1] < 0:
+            s = of_atom(Atom("fn", a.shape, a.args, "sigmoid"))
+            result = hadamard(from_factors([x for x in pairs if x not in (under, (p, e))], shape), s)
+            for _ in range(-int(under[1]) - 1):
+                result = hadamard(result, one - s)
+            return result
+    return None
 
 
 def _hyperbolic(pairs: list[Factor]) -> list[Factor]:

@@ -16,7 +16,7 @@ from sympy import Expr, Integer, Rational
 from derive.language.formulas.tree import APPLIED, Formula
 from derive.language.functions import FUNCTIONS
 
-from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
+from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom, word_key
 from .factoring import (
     binomial,
     content,
@@ -55,7 +55,10 @@ def number(n: Expr) -> Formula:
 class Writer:
     """Formulas of polynomials, each found once."""
 
-    def __init__(self, sums: Mapping[str, Polynomial], brackets: bool = True) -> None:
+    def __init__(
+        self, sums: Mapping[str, Polynomial], brackets: bool = True, matrices: Mapping[str, str] | None = None
+    ) -> None:
+        self.matrices = matrices or {}  # shape -> the name of an input of it
         self.sums, self.seen = sums, sums.keys()  # those that the definitions hold, whose signs are kept
         self.brackets = brackets  # whether brackets are taken out of sums of scalars
         self.known: dict[tuple[str, str], Signed] = {}
@@ -137,7 +140,7 @@ class Writer:
         if p.shape[0] is None and p.shape[1] is not None:
             sign, f = self.sum(transposed(p))
             return sign, Formula("'", (f,))
-        if all(len(m.word) == 1 and m.word[0].op == "kron" for m in p.terms):
+        if all(m.word[0].op == "kron" and word_key(m.word[1:]) == word_key(p.terms[0].word[1:]) for m in p.terms):
             return self.kronecker(p)
         for op, name in SHOWN.items():
             if all(len(m.word) == 1 and m.word[0].op == op for m in p.terms):
@@ -184,6 +187,7 @@ class Writer:
     def kronecker(self, p: Polynomial) -> Signed:
         """A sum of Kronecker products, those of one second (or one first) factor as one."""
         found: list[Signed] = []
+        tail = self.word(p.terms[0].word[1:])
         for place in (1, 0):
             joined: dict[str, tuple[Polynomial, Polynomial]] = {}
             for m in p.terms:
@@ -196,7 +200,8 @@ class Writer:
                 common, rest = oriented(*content(own), self.seen)
                 pair = (rest, other) if place else (other, rest)
                 parts.append(self.monomial(common, [Formula("kron", tuple(map(self.formula, pair)))]))
-            found.append(self.added(parts))
+            sign, f = self.added(parts)
+            found.append((sign, _product([f, *tail])))
         return min(found, key=lambda x: len(plain(x[1])))
 
     def factor(self, p: Polynomial) -> tuple[int, list[Formula]]:
@@ -288,6 +293,10 @@ class Writer:
             return Formula({"ones": "vector", "eye": "eye"}[a.op], (one,)), False
         if a.op == "inv":
             return self.inverse(a)
+        if a.op == "vec":
+            return Formula("vec", (self.formula(a.args[0]),)), False
+        if a.op == "commutation":
+            return Formula("commutation", (self.shaped(a.text),)), False
         if a.op in PARTS:
             straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
             if a.op != "diagsums" and other.op == "name":  # tril(L)'x rather than triu(L')x
@@ -304,6 +313,12 @@ class Writer:
         if a.op == "kron":
             return Formula("kron", tuple(map(self.formula, a.args))), False
         raise NoClosedForm(f"{a.op} has no notation")
+
+    def shaped(self, text: str) -> Formula:
+        """A matrix of the shape that a commutation matrix is of: one that the derivation names."""
+        if text not in self.matrices:
+            raise NoClosedForm("a commutation matrix of a shape that no input has")
+        return Formula("name", text=self.matrices[text])
 
     def inverse(self, a: Atom) -> tuple[Formula, bool]:
         straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))

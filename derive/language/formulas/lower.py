@@ -315,6 +315,8 @@ class Lowering:
         if f.op == "diagsums":
             p, q = (self.letter(d) for d in self.shape(arg))
             return _summed(_times(self.factor(arg, p, q), Iverson(Eq(p - q, row - column))), p, q)
+        if f.op in ("vec", "commutation"):
+            return self.stacked(f, row, column)
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
@@ -326,6 +328,19 @@ class Lowering:
         if key not in self.parts:
             self.parts[key] = kron(a, b)
         return self.read(self.parts[key], row, column)
+
+    def stacked(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
+        """The rows of a matrix one below the other; and the matrix K with ``K vec(X) = vec(X')``, X giving its shape."""
+        (rows, columns), arg = self.shape(f.args[0]), f.args[0]
+        if row is None or (f.op == "commutation" and not (self.is_long(rows) and self.is_long(columns))):
+            raise UnsupportedError(f"in {f}: {f.op} takes a matrix of more than one row and column")
+        i, k = (self.letter(d) if self.is_long(d) else None for d in (rows, columns))
+        if i is None or k is None:
+            return self.factor(arg, *((row, None) if k is None else (None, row)))
+        place = Iverson(Eq(row if f.op == "vec" else column, i * k.size + k))
+        if f.op == "vec":
+            return _summed(_times(self.factor(arg, i, k), place), i, k)
+        return _summed(Iverson(Eq(row, k * i.size + i)) * place, i, k)
 
     def determinant(self, node: type[MatrixFunction], arg: Formula) -> Expr:
         if not self.is_long(self.shape(arg)[0]):

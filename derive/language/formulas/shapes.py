@@ -320,6 +320,9 @@ class Reading:
             if any(self.sizes.find(d) == 1 for d in args[0]):
                 raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; diagsums takes a matrix")
             return args[0]
+        if f.op in ("vec", "commutation"):
+            count = self.times(*args[0])
+            return (count, 1) if f.op == "vec" else (self.times(args[0][1], args[0][0]), count)
         if f.op == "diag":
             rows, columns = map(self.sizes.find, args[0])
             if columns == 1:

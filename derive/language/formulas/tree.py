@@ -31,6 +31,8 @@ CALLS = {
     "tril": 1,
     "triu": 1,
     "diagsums": 1,
+    "vec": 1,
+    "commutation": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
 HALVES = ("tril", "triu")  # the part of a matrix on and below its diagonal, and on and above it
