@@ -207,6 +207,30 @@ def with_square(p: Polynomial, sums: Iterable[Polynomial]) -> tuple[Polynomial, 
     return None
 
 
+def with_form(p: Polynomial, sums: Iterable[Polynomial]) -> tuple[tuple[Polynomial, ...], Expr, Polynomial] | None:
+    """``c s'W s + rest`` of a scalar, for a sum s that the definitions hold: s', W and s; c; the rest."""
+    for s in sums:
+        if s.shape[0] is None or s.shape[1] is not None or not 1 < len(s.terms) <= MOST_SQUARES or s.terms[0].scalars:
+            continue
+        end = s.terms[0].word
+        if not all(abs(m.coef) == 1 for m in s.terms):
+            continue
+        for m in p.terms:
+            word = _lone(m, "inner")
+            if word is None or len(m.scalars) > 1 or len(word) <= 2 * len(end):
+                continue
+            if word_key(word[-len(end) :]) != word_key(end) or word_key(turned(word[: len(end)])) != word_key(end):
+                continue
+            inside = word[len(end) : -len(end)]
+            middle = Polynomial((inside[0].shape[0], inside[-1].shape[1]), (Monomial(Integer(1), (), inside),))
+            form = times(transposed(s), middle, s)
+            c = m.coef / s.terms[0].coef ** 2
+            rest = p - form.scaled(c)
+            if len(rest.terms) == len(p.terms) - len(form.terms):
+                return (transposed(s), middle, s), c, rest
+    return None
+
+
 # -- scalars ----------------------------------------------------------------------------------------------------------
 
 

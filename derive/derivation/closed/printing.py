@@ -75,6 +75,8 @@ def _juxtaposed(f: Formula) -> str:
     before: Formula | None = None
     for part in factors(f):
         text = f"({plain(part)})" if part.op == ".^" else _fenced(part, POWER)
+        if before is None and part.op == "/" and all(x.op == "number" for x in part.args):
+            text = "/".join(x.text for x in part.args)  # 1/2 x
         close = before is not None and (shown.endswith("'") or level(before) < POWER)
         shown += ("" if not shown or (close and not text[0].isdigit() and not text.startswith("|")) else " ") + text
         before = part

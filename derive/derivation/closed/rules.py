@@ -9,6 +9,8 @@ exp(u + s 1) = exp(s) exp(u)       exp(u) .* exp(v) = exp(u + v)     exp(log s) 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sympy import Expr, Integer
 
 from .algebra import (
@@ -352,11 +354,16 @@ def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
 
 
 def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | None:
-    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u; None where there is no such quotient."""
+    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u, and ``exp(u) sigmoid(-u) = s``; None of
+    other products."""
     for p, e in pairs:
         a = _one_word(p)[0]
         if (a.op, a.text, e) != ("fn", "exp", 1):
             continue
+        other = of_atom(Atom("fn", a.shape, (a.args[0].scaled(-1),), "sigmoid"))
+        if (beside := next((x for x in pairs if x[0].key == other.key and x[1] >= 1), None)) is not None:
+            rest = [*(x for x in pairs if x not in (beside, (p, e))), (other, beside[1] - 1)]
+            return hadamard(from_factors(sorted_factors(rest), shape), of_atom(replace(a, text="sigmoid")))
         one = from_factors([], shape)
         under = next((x for x in pairs if _grouped(x[0]) and _one_word(x[0])[0].args[0].key == (p + one).key), None)
         if under is not None and under[1].is_Integer and -4 <= under[1] < 0:

@@ -7,6 +7,7 @@ on the right taken out, groups whose rests are alike joined ((D + D')(X b + c)),
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from .factoring import (
     oriented,
     reciprocal,
     root_of,
+    with_form,
     with_square,
     words_of,
 )
@@ -140,7 +142,9 @@ class Writer:
         if p.shape[0] is None and p.shape[1] is not None:
             sign, f = self.sum(transposed(p))
             return sign, Formula("'", (f,))
-        if all(m.word[0].op == "kron" and word_key(m.word[1:]) == word_key(p.terms[0].word[1:]) for m in p.terms):
+        if all(
+            m.word and m.word[0].op == "kron" and word_key(m.word[1:]) == word_key(p.terms[0].word[1:]) for m in p.terms
+        ):
             return self.kronecker(p)
         for op, name in SHOWN.items():
             if all(len(m.word) == 1 and m.word[0].op == op for m in p.terms):
@@ -149,6 +153,12 @@ class Writer:
                     inside += scaled_by(m.word[0].args[0], m.coef, m.scalars)
                 sign, f = self.signed(inside)
                 return sign, Formula(name, (f,))
+        by_scalars: dict[str, list[Monomial]] = {}
+        for m in p.terms:
+            by_scalars.setdefault(Monomial(Integer(1), m.scalars).key, []).append(m)
+        if 1 < len(by_scalars) < len(p.terms):
+            made = self.added([self.signed(Polynomial(p.shape, tuple(x))) for x in by_scalars.values()])
+            found.append((_measure(made[1]), made))
         for op in SHOWN:  # those alike as one
             some = tuple(m for m in p.terms if len(m.word) == 1 and m.word[0].op == op)
             if len(some) > 1:
@@ -235,6 +245,14 @@ class Writer:
             if root is not None:
                 square = Formula("^", (Formula("norm2", (self.root(root),)), number(Integer(2))))
                 found.append(self.added([self.monomial(common, [square]), *rest]))
+        form = with_form(p, self.sums.values()) if self.brackets else None
+        if form is not None:
+            factors, c, left = form
+            parts = [self.signed(left)] if left.terms else []
+            shown = [g for f in factors for sign, g in [self.signed(f)]]
+            turn = math.prod(self.signed(f)[0] for f in factors)
+            sign, f = self.monomial(Monomial(c), shown)
+            found.append(self.added([*parts, (turn * sign, f)]))
         for words in words_of(p) if self.brackets else ():
             common, bare = content(words)
             outer, inside = self.factor(bare)
@@ -327,6 +345,11 @@ class Writer:
         return Formula("inv", (straight,)), False
 
     def function(self, a: Atom) -> Formula:
+        share = abs(content(a.args[0])[0].coef) if a.text == "exp" and a.is_scalar else Integer(1)
+        if share.is_Rational and share.p == 1 < share.q:  # exp(-1/2 x'P x), the half of a normal density in front
+            sign, f = self.signed(a.args[0].scaled(1 / share))
+            half = Formula("*", (number(share), f))
+            return Formula("exp", (half if sign > 0 else Formula("neg", (half,)),))
         inside = self.formula(a.args[0])
         if a.text == ">":
             return Formula(">", (inside, number(Integer(0))))
