@@ -176,6 +176,13 @@ class Cases:
         found._made = self._made
         return found
 
+    def take_apart(self, names: frozenset[str]) -> None:
+        """More tensors whose sums functions may take apart, in the cases that are made already too."""
+        self.linear |= names
+        for made in self._made.values():
+            if isinstance(made, Case):
+                made.linear |= names
+
     def drop_impossible(self) -> None:
         """Forget sizes at which the program has no values, such as an empty window, if there are others."""
         possible = [a for n, a in enumerate(self.assignments) if self._has_values(n)]

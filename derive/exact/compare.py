@@ -104,7 +104,7 @@ def compare_gradient(d: Derived, name: str, ours: Equation, expr: Expr | Tensor 
     if checker.too_large:
         raise DeriveError(f"compare: {checker._why_too_large()}")
     theirs = _as_program(d, ours, expr)
-    checker.cases.linear |= linear_tensors(theirs.equations)
+    checker.cases.take_apart(linear_tensors(theirs.equations))
     trial = Trial(checker, ours, theirs)
     finding = decide(f"gradient {name}", checker.cases, trial.claim)
     if finding.verdict != REFUTED:

@@ -39,15 +39,16 @@ def content(p: Polynomial) -> tuple[Monomial, Polynomial]:
     return Monomial(coef, tuple(shared.values())), collected(p.shape, rest)
 
 
-def oriented(common: Monomial, p: Polynomial, seen: Set[str]) -> tuple[Monomial, Polynomial]:
-    """The same in the sign that its author wrote, ``x - A s``; else with the longest term positive."""
+def oriented(common: Monomial, p: Polynomial, seen: Set[str], shown: bool = True) -> tuple[Monomial, Polynomial]:
+    """The same in the sign that its author wrote, ``x - A s``; else, to be ``shown``, with a positive coefficient, and to be
+    compared with the longest term positive."""
     other = p.scaled(-1)
     mine, theirs = (q.key in seen or transposed(q).key in seen for q in (p, other))
     if mine and not theirs:
         return common, p
     if theirs and not mine:
         return Monomial(-common.coef, common.scalars), other
-    if len({m.coef.could_extract_minus_sign() for m in p.terms}) > 1:  # 2 (B - A) rather than -2 (A - B)
+    if shown and len({m.coef.could_extract_minus_sign() for m in p.terms}) > 1:  # 2 (B - A) rather than -2 (A - B)
         turn = common.coef.could_extract_minus_sign()
         return (Monomial(-common.coef, common.scalars), other) if turn else (common, p)
     longest = min(p.terms, key=lambda m: (-len(m.word), m.key.replace("'", "")))
@@ -106,7 +107,7 @@ def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, s
             (middle, shape[1]),
             [Monomial(m.coef, m.scalars, w or _identity(middle)) for m, w in zip(group, words, strict=True)],
         )
-        common, bare = oriented(*content(rest), seen)
+        common, bare = oriented(*content(rest), seen, shown=False)
         left = Polynomial((shape[0], middle), (Monomial(common.coef, common.scalars, prefix),))
         alone = is_identity(bare)
         same = next(

@@ -75,10 +75,16 @@ def _juxtaposed(f: Formula) -> str:
     before: Formula | None = None
     for part in factors(f):
         text = f"({plain(part)})" if part.op == ".^" else _fenced(part, POWER)
-        if before is None and part.op == "/" and all(x.op == "number" for x in part.args):
-            text = "/".join(x.text for x in part.args)  # 1/2 x
+        number = part.op == "/" and all(x.op == "number" for x in part.args)
+        if not shown and number:
+            shown = "/".join(x.text for x in part.args) + " "  # 1/2 x
+            continue
         close = before is not None and (shown.endswith("'") or level(before) < POWER)
-        shown += ("" if not shown or (close and not text[0].isdigit() and not text.startswith("|")) else " ") + text
+        shown += (
+            ""
+            if not shown or shown[-1] == " " or (close and not text[0].isdigit() and not text.startswith("|"))
+            else " "
+        ) + text
         before = part
     return shown
 
@@ -99,7 +105,7 @@ def tex(f: Formula) -> str:
     if f.op == "neg":
         return f"-{_tex_fenced(f.args[0], PRODUCT)}"
     if f.op == "*":
-        return r" \, ".join(_tex_fenced(x, POWER) for x in factors(f))
+        return r" \, ".join(tex(x) if x.op == "/" else _tex_fenced(x, POWER) for x in factors(f))
     if f.op == "/":
         return rf"\frac{{{tex(f.args[0])}}}{{{tex(f.args[1])}}}"
     if f.op in (".*", "./"):

@@ -123,6 +123,11 @@ class Writer:
             for left, middle, right in groups:
                 common, bare = oriented(*content(left), self.seen)
                 common2, bare2 = oriented(*content(right), self.seen)
+                negative = (common.coef * common2.coef * middle.coef).could_extract_minus_sign()
+                if bare2.key == transposed(bare).scaled(-1).key or (negative and self.may_turn(bare2)):
+                    common2, bare2 = Monomial(-common2.coef, common2.scalars), bare2.scaled(-1)
+                elif negative and self.may_turn(bare):
+                    common, bare = Monomial(-common.coef, common.scalars), bare.scaled(-1)
                 coef = Monomial(
                     common.coef * common2.coef * middle.coef, (*common.scalars, *common2.scalars, *middle.scalars)
                 )
@@ -193,6 +198,11 @@ class Writer:
                 made = sign, Formula("'", (f,))
                 found.append((_measure(made[1]), made))
         return min(found, key=lambda x: x[0])[1]
+
+    def may_turn(self, p: Polynomial) -> bool:
+        """Whether a difference may be written the other way round: its author did not write it so."""
+        mixed = len({m.coef.could_extract_minus_sign() for m in p.terms}) > 1
+        return mixed and p.key not in self.seen and transposed(p).key not in self.seen
 
     def kronecker(self, p: Polynomial) -> Signed:
         """A sum of Kronecker products, those of one second (or one first) factor as one."""
@@ -345,8 +355,11 @@ class Writer:
         return Formula("inv", (straight,)), False
 
     def function(self, a: Atom) -> Formula:
-        share = abs(content(a.args[0])[0].coef) if a.text == "exp" and a.is_scalar else Integer(1)
-        if share.is_Rational and share.p == 1 < share.q:  # exp(-1/2 x'P x), the half of a normal density in front
+        common = content(a.args[0])[0]
+        share = abs(common.coef) if a.text == "exp" and a.is_scalar and not common.scalars else Integer(1)
+        if (
+            share.is_Rational and share.p == 1 < share.q and len(a.args[0].terms) > 1
+        ):  # exp(-1/2 x'P x), the half of a normal density in front
             sign, f = self.signed(a.args[0].scaled(1 / share))
             half = Formula("*", (number(share), f))
             return Formula("exp", (half if sign > 0 else Formula("neg", (half,)),))
