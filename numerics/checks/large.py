@@ -19,6 +19,7 @@ from derive.exact.compile import Array
 from derive.exact.field import RealField, Undefined
 from derive.language.tensor import Tensor
 from derive.program.program import Program
+from numerics.reference.sampling import gathered
 
 from .opponent import label, written
 from .second import DERIVATIVES
@@ -101,7 +102,8 @@ def _derivatives(
     v, u = ({t.name: rng.uniform(0.5, 1.5, _shape(t, sizes)) for t in d.wrt} for _ in range(2))
     seed = None if d.seed is None else np.asarray(arrays[d.seed.name], float).ravel()
     if groups[-1] in ("grads", "jacobian"):
-        moved = along(field, sizes, exact, d.loss, _directions(field, v)).data
+        changes = {t.name: np.asarray(gathered(v[t.name], t)) for t in d.wrt}
+        moved = along(field, sizes, exact, d.loss, _directions(field, changes)).data
         tangents = [0.0 if x[1] is None else x[1] for x in moved]
         if groups[-1] == "jacobian":
             return [_rows(d, n, _number(x), v) for n, x in enumerate(tangents)]
