@@ -24,7 +24,7 @@ from .numbers import exact
 from .recurrence import Loop
 from .sizes import SizeDecides, Sizes, SizesEqual
 from .source import statement
-from .table import PRIMITIVES, VIEWS, refuse
+from .table import CALLED, PRIMITIVES, VIEWS, refuse
 from .value import Value, is_heavy, kind_of, opened, parts_of, put
 
 _LETTERS = "ruvqpsgmlnjkxyzwefac"
@@ -89,12 +89,16 @@ class Interpreter:
 
     def step(self, op: Op, block: Block) -> None:
         row = PRIMITIVES.get(op.name)
-        if row is None:
+        if row is None or op.called in CALLED:
             raise refuse(op)
         for v in op.outs:
             if v.dtype is not None and not self._is_real(v.dtype):
                 raise refuse(op, f"{v.dtype} is not in the language; accepted are floats, integers and booleans")
-        found = row(self, op, [self.value(v) for v in op.ins])
+        try:
+            found = row(self, op, [self.value(v) for v in op.ins])
+        except (TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+            why = f"no formula was found for it ({type(error).__name__}: {error}); accepted: the same in other operations"
+            raise refuse(op, why) from error
         made = self._variance(found)
         if made is found:
             self._convention(op, made)
@@ -173,6 +177,8 @@ class Interpreter:
         """The value as a definition."""
         if value.tensor is not None and value.tensor.definition is not None:
             return value
+        if op is not None and value.body.has(sympy.nan):
+            raise refuse(op, "it puts NaN in the place of some values; accepted: a number there, or inputs without such")
         flat = [i for a in value.axes for i in a if i.size != 1]
         taken: set[str] = set()
         letters = []

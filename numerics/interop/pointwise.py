@@ -81,6 +81,11 @@ def is_positive(e: Any) -> bool:
     return isinstance(e, sympy.exp | sympy.Abs | dv.Iverson | dv.sigmoid | dv.relu) or e.is_nonnegative is True
 
 
+def truncated(x: Expr) -> Expr:
+    """The whole part of a number, towards zero."""
+    return sympy.floor(x) if is_positive(x) else sympy.sign(x) * sympy.floor(sympy.Abs(x))
+
+
 LOG_2, HALF = sympy.log(2), Rational(1, 2)
 for _name, _body in {
     "neg": lambda x: -x,
@@ -126,7 +131,10 @@ for _name, _body in {
     "max": _maximum,
     "min": _minimum,
     "clamp": lambda low, x, high: _minimum(_maximum(x, low), high),
-    "stop_gradient": lambda x: x if x.is_number else dv.stop_gradient(x),
+    "stop_gradient": lambda x: dv.stop_gradient(x) if x.has(Read) else x,
+    "floor_divide": lambda x, y: sympy.floor(x / y),
+    "remainder": lambda x, y: x - y * sympy.floor(x / y),
+    "rem": lambda x, y: x - y * truncated(x / y),
     "atan2": dv.atan2,
 }.items():
     _row(_name, _body)
@@ -150,13 +158,8 @@ def _as_it_is(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
 @primitive("div")
 def _div(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     if kind_of(op.outs[0].dtype) == "int":
-        return elementwise(op, values, lambda x, y: sympy.floor(as_float(x) / as_float(y)))
+        return elementwise(op, values, lambda x, y: truncated(as_float(x) / as_float(y)))
     return elementwise(op, values, lambda x, y: as_float(x) / as_float(y))
-
-
-@primitive("rem")
-def _rem(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
-    return elementwise(op, values, lambda x, y: x - y * sympy.floor(x / y))
 
 
 @primitive("round")
@@ -177,6 +180,11 @@ def _integer_pow(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x: as_float(x) ** op.params["y"])
 
 
+@primitive("signbit")
+def _signbit(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return elementwise(op, values, lambda x: sympy.false if is_positive(x) else Lt(x, 0))
+
+
 @primitive("is_finite")
 def _is_finite(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x: sympy.true)
@@ -195,6 +203,8 @@ def _comparison(
                 return sympy.Not(a.condition) if name == "eq" else a.condition
             if isinstance(a, sympy.Piecewise):  # SymPy would try to solve a condition on branches
                 return chosen([(relation(v, b), c) for v, c in a.args])
+            if b == 0 and name in ("lt", "ge") and is_positive(a):
+                return sympy.false if name == "lt" else sympy.true
             if a == b and not isinstance(a, sympy.Float):
                 return relation(Integer(0), Integer(0))
             return relation(a, b)
@@ -246,10 +256,18 @@ def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
                 found = (-sympy.oo, *found[1:])
             return chosen([(found[1], w), (found[0], sympy.true)])
+        if isinstance(w, sympy.Piecewise) and all(n.is_Integer for n, _ in w.args):
+            return chosen(_without_nan([(found[min(max(int(n), 0), len(found) - 1)], c) for n, c in w.args]))
         pairs = [(v, Eq(w, n)) for n, v in enumerate(found[:-1])]
         return chosen([*pairs, (found[-1], sympy.true)])
 
     return elementwise(op, [which, *cases], body)
+
+
+def _without_nan(cases: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Cases where JAX has a value; the last of them for all that is left."""
+    kept = [(v, c) for v, c in cases if v is not sympy.nan] or cases
+    return [*kept[:-1], (kept[-1][0], sympy.true)]
 
 
 @primitive("convert_element_type", view=True)
@@ -261,7 +279,7 @@ def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     if before == "bool" and after != "bool":
         return elementwise(op, values, as_float)
     if before == "float" and after == "int":
-        return elementwise(op, values, lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)))
+        return elementwise(op, values, truncated)
     if before == after == "float":
         new.convert(op)
     return Value(v.axes, v.body, after)
