@@ -87,7 +87,7 @@ def _search(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     j, idx = opened(among.shape[0]), sought.like()
     one, other = as_float(among.at([j])), as_float(sought.at([merged(a) for a in idx]))
     before = sympy.Lt(one, other) if op.params["side"] == "left" else sympy.Le(one, other)
-    return Value(idx, new.sum(dv.Iverson(before), [j]), "int")
+    return new.named(Value(idx, new.sum(dv.Iverson(before), [j]), "int"), op, "place")
 
 
 @primitive("dot_general")
