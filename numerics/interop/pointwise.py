@@ -10,7 +10,7 @@ import sympy
 from sympy import And, Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
 
 import derive as dv
-from derive.language.nodes import digamma, loggamma, polygamma
+from derive.language.nodes import Reduction, digamma, loggamma, polygamma
 from derive.language.tensor import Read
 
 from .flat import Op
@@ -209,13 +209,21 @@ def _comparison(
                 return relation(Integer(0), Integer(0))
             return relation(a, b)
 
-        return elementwise(op, values, body)
+        # SymPy would draw the branches of a reduction out of it, and the index that it is over with them
+        pairs = zip(values, op.ins, strict=True)
+        plain = [new.shared(v, var, op) if _is_branched(v.body) else v for v, var in pairs]
+        return elementwise(op, plain, body)
 
 
 _comparison("eq", Eq, lambda a, b: sympy.Not(sympy.Xor(a, b)))
 _comparison("ne", Ne, sympy.Xor)
 for _compared, _relation in {"lt": Lt, "le": Le, "gt": Gt, "ge": Ge}.items():
     _comparison(_compared, _relation, None)
+
+
+def _is_branched(e: Any) -> bool:
+    """Whether an expression reduces over branches."""
+    return isinstance(e, Expr) and any(r.has(sympy.Piecewise) for r in e.atoms(Reduction))
 
 
 def _logical(name: str, of: Callable[..., Any]) -> None:
