@@ -201,6 +201,8 @@ def _comparison(
             a, b = as_float(a), as_float(b)
             if isinstance(a, dv.Iverson) and b == 0 and name in ("ne", "gt", "eq"):  # a mask made a number, and back
                 return sympy.Not(a.condition) if name == "eq" else a.condition
+            if isinstance(a, dv.Iverson) and b == 1 and name in ("ne", "eq"):
+                return sympy.Not(a.condition) if name == "ne" else a.condition
             if isinstance(a, sympy.Piecewise):  # SymPy would try to solve a condition on branches
                 return chosen([(relation(v, b), c) for v, c in a.args])
             if b == 0 and name in ("lt", "ge") and is_positive(a):

@@ -182,6 +182,16 @@ class Call:
         specs = [torch.utils._pytree.tree_flatten(a)[1] for a in self.args]
         return tuple(torch.utils._pytree.tree_unflatten(x, s) for x, s in zip(each, specs, strict=True))
 
+    def values(self) -> list[np.ndarray]:
+        """What torch returns of the arguments, one for each tensor; its buffers stay as they are."""
+        import torch
+
+        whole = self.as_module()
+        state = {n: x.detach().clone() for n, x in (*whole.named_parameters(), *whole.named_buffers())}
+        with torch.no_grad():
+            found = torch.func.functional_call(whole, state, self.args)
+        return [array(x) for x in torch.utils._pytree.tree_leaves(found) if isinstance(x, torch.Tensor)]
+
     def as_module(self) -> Any:
         """The call as a module of the arguments, its parameters below ``module.`` and ``loss.``."""
         import torch

@@ -18,7 +18,19 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
-from .aten import embeddings, images, losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows
+from .aten import (  # noqa: F401  their rows
+    embeddings,
+    images,
+    losses,
+    matrices,
+    places,
+    pointwise,
+    products,
+    recurrent,
+    reductions,
+    shapes,
+    windows,
+)
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
 from .torch_checks import identifier, refuse_export
@@ -29,7 +41,7 @@ _LINE = re.compile(r'File "(.+)", line (\d+), in (\S+)')
 _LEFT_OUT = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
 _OF_DTYPE = {
     *("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
-    *("arange", "scalar_tensor", "to", "_to_copy", "type_as"),
+    *("arange", "eye", "linspace", "scalar_tensor", "to", "_to_copy", "type_as"),
 }
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range", "_guards_fn")

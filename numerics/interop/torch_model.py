@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from derive.language.errors import UnsupportedError
 from derive.language.naming import numbered
-from numerics.errors import InputError
+from numerics.errors import InputError, NumericsError
 
 from .model import JaxModel
 from .torch_call import Call
@@ -62,6 +63,7 @@ class TorchModel(JaxModel):
             super().__init__(self._computed, self._packed(values), 0, axes or None, "primal")
         except (InputError, UnsupportedError) as error:
             raise type(error)(str(error).replace("nx.from_jax", "nx.from_torch", 1)) from error
+        self._compare(values)
         self.notes += [f"not read, so that it has no gradient: {n}" for n in unread]
         self.notes += [f"not part of the definitions: {n} is updated in training" for n in self._graph.updated]
 
@@ -136,6 +138,25 @@ class TorchModel(JaxModel):
         given |= {g.node: jax.numpy.asarray(array(g.value)) for g in self._graph.given if g.kind == "constant"}
         outs = self._graph.run(given)
         return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def _compare(self, values: Mapping[str, Any]) -> None:
+        """Hold what was read of the module against the module itself, at the arguments that it was exported at.
+
+        Raises
+        ------
+        NumericsError
+            Where they give other numbers.
+        """
+        found = jax.tree_util.tree_leaves(jax.jit(self._computed)(*self._packed(values)))
+        for n, (here, wanted) in enumerate(zip(found, self._call.values(), strict=True)):
+            if not np.issubdtype(here.dtype, np.floating):
+                continue
+            near = 1e3 * float(np.finfo(here.dtype).eps) ** 0.75
+            if here.shape != wanted.shape or not np.allclose(here, wanted, rtol=near, atol=near, equal_nan=True):
+                raise NumericsError(
+                    f"nx.from_torch: output {n}: what was read of the module gives {np.ravel(here)[:3]}, and the module "
+                    f"{np.ravel(wanted)[:3]}: a mistake here: please report it"
+                )
 
     def _hold(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse lengths at which the module does something else.

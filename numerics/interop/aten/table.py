@@ -43,6 +43,18 @@ REASONS = {
     **dict.fromkeys(
         ("_ctc_loss", "ctc_loss"), "a sum over alignments of lengths that are data; accepted: cross_entropy by position"
     ),
+    **dict.fromkeys(
+        ("matrix_exp", "linalg_matrix_exp"),
+        "the exponential of a matrix is not in the language; accepted: a power series of fixed length",
+    ),
+    **dict.fromkeys(
+        ("linalg_pinv", "linalg_lstsq"), "singular values are not in the language; accepted: inv, solve, slogdet, cholesky"
+    ),
+    **dict.fromkeys(
+        ("i0", "special_i0", "special_log_ndtr", "special_zeta", "igamma", "igammac"),
+        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, lgamma, digamma, polygamma",
+    ),
+    **dict.fromkeys(("scatter", "scatter_reduce"), "places set may be one place; accepted: scatter_add, index_add"),
     "nonzero": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "masked_select": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "item": "a number read out of a tensor decides what is computed; accepted: tensors throughout",
