@@ -14,7 +14,7 @@ from derive.language.naming import numbered
 from numerics.errors import InputError, NumericsError
 
 from .model import JaxModel
-from .torch_call import Call
+from .torch_call import Call, weights
 from .torch_checks import check_wrt, identifier
 from .torch_graph import Given, Graph, array
 
@@ -66,6 +66,7 @@ class TorchModel(JaxModel):
         self._compare(values)
         self.notes += [f"not read, so that it has no gradient: {n}" for n in unread]
         self.notes += [f"not part of the definitions: {n} is updated in training" for n in self._graph.updated]
+        self.notes += [f"not part of the definitions: the module keeps what it computes in {n}" for n in self._graph.kept]
 
     # -- what the graph reads -----------------------------------------------------------------------------------------
 
@@ -147,16 +148,29 @@ class TorchModel(JaxModel):
         NumericsError
             Where they give other numbers.
         """
-        found = jax.tree_util.tree_leaves(jax.jit(self._computed)(*self._packed(values)))
-        for n, (here, wanted) in enumerate(zip(found, self._call.values(), strict=True)):
-            if not np.issubdtype(here.dtype, np.floating):
-                continue
-            near = 1e3 * float(np.finfo(here.dtype).eps) ** 0.75
-            if here.shape != wanted.shape or not np.allclose(here, wanted, rtol=near, atol=near, equal_nan=True):
+        by = {self.names.get(n, n): n for n in (*self._state, *self._call.names)}
+        wanted, gradients, functions = self._call.values([by[n] for n in self._order[0]])
+        arguments = self._packed(values)
+        found = jax.tree_util.tree_leaves(jax.jit(self._computed)(*arguments))
+        for n, (here, there) in enumerate(zip(found, wanted, strict=True)):
+            if np.issubdtype(here.dtype, np.floating) and not _near(here, there):
                 raise NumericsError(
                     f"nx.from_torch: output {n}: what was read of the module gives {np.ravel(here)[:3]}, and the module "
-                    f"{np.ravel(wanted)[:3]}: a mistake here: please report it"
+                    f"{np.ravel(there)[:3]}: a mistake here: please report it"
                 )
+        if functions:
+            ours = jax.grad(lambda trained: self._weighted(trained, arguments[1]))(arguments[0])
+            wrong = [n for (n, here), there in zip(ours.items(), gradients, strict=True) if not _near(here, there)]
+            if wrong:
+                raise UnsupportedError(
+                    f"nx.from_torch: the backward pass of {', '.join(functions)} is not that of what it computes: the gradients "
+                    f"by {', '.join(wrong)} differ; accepted: functions whose gradient is their own; nx.check_vjp says where"
+                )
+
+    def _weighted(self, trained: Mapping[str, Any], rest: Mapping[str, Any]) -> Any:
+        """All that is returned, in one number."""
+        outs = jax.tree_util.tree_leaves(self._computed(trained, rest))
+        return sum((x * weights(x.shape, x.dtype)).sum() for x in outs if np.issubdtype(x.dtype, np.floating))
 
     def _hold(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse lengths at which the module does something else.
@@ -207,6 +221,12 @@ class TorchModel(JaxModel):
             state = first if isinstance(first, Mapping) else first.state_dict(keep_vars=True)
         leaves = self._call.flat(self._call.ordered(args, named)) if args or named else self._call.leaves
         return super().arrays(*self._packed(self._values(leaves, state)))
+
+
+def _near(here: Any, there: Any) -> bool:
+    """Whether two arrays are equal to the digits that a program of their dtype keeps."""
+    near = 1e3 * float(np.finfo(here.dtype).eps) ** 0.75
+    return here.shape == there.shape and np.allclose(here, there, rtol=near, atol=near, equal_nan=True)
 
 
 def from_torch(

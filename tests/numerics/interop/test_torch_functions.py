@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import numerics as nx
+from derive.language.errors import UnsupportedError
 
 torch = pytest.importorskip("torch")
 
@@ -80,7 +81,89 @@ def test_a_function(name, x64):
 
 def test_what_was_read_is_held_against_the_module(x64, monkeypatch):
     from numerics.interop.aten.table import ATEN
+    from numerics.interop.torch_graph import Graph  # noqa: F401  its rows enter the table
 
     monkeypatch.setitem(ATEN, "tanh", lambda x: x)
     with pytest.raises(nx.NumericsError, match="output 0: what was read of the module gives .* and the module .*"):
         nx.from_torch(Of(torch.tanh), X, loss=summed)
+
+
+class Sign(torch.autograd.Function):
+    """Straight through."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g * ctx.saved_tensors[0]
+
+
+def constant_part(x):
+    with torch.no_grad():
+        t = torch.tanh(x)
+    return t * x
+
+
+@pytest.mark.parametrize("f", [Square.apply, constant_part])
+def test_backward_passes_of_ones_own_and_constant_parts(f, x64):
+    module = Of(f)
+    m = nx.from_torch(module, X, loss=summed)
+    summed(module(X)).backward()
+    np.testing.assert_allclose(nx.compile(m.backprop())(**m.arrays())[1]["w"], module.w.grad, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "said"),
+    [
+        (Sign.apply, UnsupportedError, "the backward pass of Sign is not that of what it computes: .* by w differ"),
+        (torch.vmap(torch.tanh), UnsupportedError, "torch.vmap is not read; accepted: the function of the whole batch"),
+        (torch.func.grad(summed), UnsupportedError, "accepted: the function, and m.backprop"),
+        (
+            lambda x: torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)),
+            UnsupportedError,
+            "cond of .* at test_torch_functions.py:.*a branch is taken by a value; accepted: torch.where",
+        ),
+        (
+            lambda x: torch.autocast("cpu", torch.bfloat16)(lambda a: a @ a.T)(x),
+            UnsupportedError,
+            "autocast rounds values inside",
+        ),
+        (F.gumbel_softmax, UnsupportedError, "noise as an argument, drawn outside"),
+        (torch.matrix_exp, UnsupportedError, "the exponential of a matrix is not in the language"),
+        (lambda x: F.embedding(x.long() + 9, x), nx.InputError, "does not run at these arguments: IndexError: index out"),
+    ],
+)
+def test_what_is_refused(f, error, said):
+    with pytest.raises(error, match=f"nx.from_torch: .*{said}"):
+        nx.from_torch(Of(f), X[:4], loss=summed)
+
+
+class Keeps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.log, self.seen = nn.Parameter(torch.ones(4)), [], None
+
+    def forward(self, x):
+        self.seen = torch.tanh(x * self.w)
+        self.log.append(self.seen)
+        return self.seen
+
+
+def test_what_a_module_keeps_is_put_back_and_said():
+    module = Keeps()
+    m = nx.from_torch(module, X.float(), loss=summed)
+    assert "not part of the definitions: the module keeps what it computes in log" in m.notes
+    assert module.log == [] and module.seen is None
