@@ -182,18 +182,19 @@ class Call:
         specs = [torch.utils._pytree.tree_flatten(a)[1] for a in self.args]
         return tuple(torch.utils._pytree.tree_unflatten(x, s) for x, s in zip(each, specs, strict=True))
 
-    def values(self, by: Sequence[str]) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    def values(self, by: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
         """What torch returns of the arguments, one array for each tensor; its buffers stay as they are.
 
-        Where functions with backward passes of their own make it, also the gradients by ``by``, names in the state or of
-        arguments, of all of it weighted by :func:`weights`; and the names of those functions.
+        Where functions with backward passes of their own make it, also the gradients by ``by``, of all of it weighted by
+        :func:`weights`, and the names of those functions.  Each of ``by`` is an argument's name, or those of a parameter.
         """
         import torch
 
         whole = self.as_module()
         state = {n: x.detach().clone() for n, x in (*whole.named_parameters(), *whole.named_buffers())}
         leaves = {n: torch.as_tensor(x).detach().clone() for n, x in zip(self.names, self.leaves, strict=True)}
-        wanted = [leaves[n] if n in leaves else state[n if n.startswith("loss.") else f"module.{n}"] for n in by]
+        owned = {n.removeprefix("module."): x for n, x in state.items()} | leaves
+        wanted = [next(owned[n] for n in names if n in owned) for names in by]
         for x in wanted:
             x.requires_grad_()
         with as_it_was(whole):

@@ -148,8 +148,8 @@ class TorchModel(JaxModel):
         NumericsError
             Where they give other numbers.
         """
-        by = {self.names.get(n, n): n for n in (*self._state, *self._call.names)}
-        wanted, gradients, functions = self._call.values([by[n] for n in self._order[0]])
+        by = [[key for key, own in self.names.items() if own == n] or [n] for n in self._order[0]]
+        wanted, gradients, functions = self._call.values(by)
         arguments = self._packed(values)
         found = jax.tree_util.tree_leaves(jax.jit(self._computed)(*arguments))
         for n, (here, there) in enumerate(zip(found, wanted, strict=True)):
