@@ -265,13 +265,35 @@ def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
                 return found[0] if found[1] is sympy.nan else found[1]
             if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
                 found = (-sympy.oo, *found[1:])
-            return chosen([(found[1], w), (found[0], sympy.true)])
+            no, yes = _by_sign(w, *found)
+            if _alike(no, yes):
+                return yes
+            return chosen([(yes, w), (no, sympy.true)])
         if isinstance(w, sympy.Piecewise) and all(n.is_Integer for n, _ in w.args):
             return chosen(_without_nan([(found[min(max(int(n), 0), len(found) - 1)], c) for n, c in w.args]))
         pairs = [(v, Eq(w, n)) for n, v in enumerate(found[:-1])]
         return chosen([*pairs, (found[-1], sympy.true)])
 
     return elementwise(op, [which, *cases], body)
+
+
+def _by_sign(w: Any, no: Any, yes: Any) -> tuple[Any, Any]:
+    """Branches by the sign of x, with x for |x| in the one and -x in the other: what JAX so writes may be one formula."""
+    if not isinstance(w, Gt | Lt) or 0 not in w.args:
+        return no, yes
+    x = (w.lhs - w.rhs).as_coeff_Mul()[1] if isinstance(w, Gt) else (w.rhs - w.lhs).as_coeff_Mul()[1]
+    x = sympy.Mul(*(f for f in sympy.Mul.make_args(x) if not f.is_number))
+    positive = isinstance(w, Gt) == bool((w.lhs - w.rhs).coeff(x).is_positive)
+    signs = [(no, -x if positive else x), (yes, x if positive else -x)]
+    found = [e.xreplace({sympy.Abs(x): v}) if isinstance(e, Expr) else e for e, v in signs]
+    return found[0], found[1]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two branches are one function of the error function, 1 - erf(u) in the one and erfc(u) in the other."""
+    if not any(isinstance(e, Expr) and e.has(sympy.erfc) for e in (a, b)) or not (isinstance(a, Expr) and isinstance(b, Expr)):
+        return False
+    return bool(sympy.expand((a - b).replace(sympy.erfc, lambda u: 1 - sympy.erf(u))) == 0)
 
 
 def _without_nan(cases: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
