@@ -105,7 +105,7 @@ def generate(
     arrays = {**trainer.params, **trainer.state, **trainer.programs.start(count), **others}
     shapes = {n: a.shape[1:] for n, a in others.items()}
     reader = stepper.reader(
-        first - 1, lambda n: trainer.programs.for_shapes(_shapes(trainer.model, sequence, n, shapes))[0]
+        first - 1, lambda n: trainer.programs.for_shapes(_shapes(trainer.model, sequence, n, shapes)).model
     )
     asked = {**_asked(given, drawing), "done": np.zeros(count, bool)}
     made, at, finite = stepper.write(arrays, rows, asked, drawing, 0 if reader is None else first - 1, reader)
@@ -203,7 +203,7 @@ def _stepper(trainer, given: Prompt, sequence: str, others: dict) -> Stepper:
         if key in known:
             return known[key]
         try:
-            sized = trainer.programs.for_shapes(_shapes(model, sequence, positions, shapes))[0]
+            sized = trainer.programs.for_shapes(_shapes(model, sequence, positions, shapes)).model
         except DeriveError as error:
             if n + 1 < len(wanted):
                 continue

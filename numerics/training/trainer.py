@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from html import escape
 
 import jax
@@ -155,9 +156,9 @@ class Trainer:
         programs = Programs(
             self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement
         )
+        programs.kernel  # noqa: B018  derived now: what cannot be trained is told here
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
-        watched = tuple(n for n in self.metrics if self.metrics[n])
-        self._step = None if self.optimizer is None else programs.step(self.optimizer, watched)
+        self._steps: dict[Programs, Callable] = {}
 
     # -- what it holds -----------------------------------------------------------------------------------------------
 
@@ -223,13 +224,23 @@ class Trainer:
 
         The arrays are not checked; ``fit`` does that.  The loss is on the device: nothing waits for it.
         """
-        if self._step is None:
+        if self.optimizer is None:
             raise NumericsError(NO_OPTIMIZER)
         batch = self.placed(batch)
         self._latest = self.memory, batch, self.step
-        self._memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
+        self._memory, loss, outputs = self._step(batch)(self.memory, batch, np.uint32(self.step))
         self.step += 1
         return loss, outputs
+
+    def _step(self, batch: dict) -> Callable:
+        """The jitted step for the lengths of a batch."""
+        programs = self.programs.of(batch)
+        if programs not in self._steps:
+            kept = (self.programs, *self.programs.others.values())
+            self._steps = {p: step for p, step in self._steps.items() if p in kept}
+            watched = tuple(n for n in self.metrics if self.metrics[n])
+            self._steps[programs] = programs.step(self.optimizer, watched)
+        return self._steps[programs]
 
     def placed(self, batch: dict) -> dict:
         """A batch where the step wants it: on a mesh, split over its devices."""
@@ -242,7 +253,7 @@ class Trainer:
         """
         if self._latest is None:
             raise NumericsError("inputs: no step has been taken yet")
-        return self.programs.arrays(*self._latest)
+        return self.programs.of(self._latest[1]).arrays(*self._latest)
 
     @property
     def constants(self) -> dict:
@@ -377,7 +388,8 @@ class Trainer:
 
     def checked(self, X, Y, sample_weight=None, which="") -> Examples:
         """Arrays by name, of shapes, dtypes and ranges that fit."""
-        return check_examples(self.model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
+        model = use.fitting(self, X, which).model
+        return check_examples(model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
 
     def metric_names(self, by_output: bool = False):
         """The names the metrics were asked for by; by output, or all in a row."""
