@@ -242,3 +242,28 @@ def test_a_forgotten_flatten_is_told_when_the_model_is_built():
         warnings.simplefilter("error")
         dv.Sequential([L.Conv2D(4, 3), L.Flatten(), L.Dense(10)], input_shape=(8, 8, 1))
         dv.Sequential([L.Dense(10)], input_shape=(8, 8, 1))  # no image that a convolution made
+
+
+def test_other_lengths_than_at_building_are_trained_on_and_evaluated():
+    def built(length):
+        layers = [L.SimpleRNN(4, return_sequences=True), L.Dense(3)]
+        model = dv.Sequential(layers, input_shape=(length, 2))
+        return nx.Trainer(model, "sparse_softmax_cross_entropy", optax.adam(1e-2), metrics=["accuracy"], seed=0)
+
+    rng = np.random.default_rng(0)
+    data = {n: (rng.normal(size=(8, n, 2)), rng.integers(0, 3, (8, n))) for n in (4, 6)}
+    there, here = built(4), built(6)
+    for t in (there, here):
+        t.fit(*data[4], epochs=2, shuffle=False, verbose=False)
+    for name, a in there.params.items():
+        np.testing.assert_allclose(here.params[name], a, rtol=1e-5, atol=1e-6)
+    assert here.evaluate(*data[4]) == pytest.approx(there.evaluate(*data[4]), rel=1e-5)
+    assert here.diagnose().ok and "simple_rnn_1" in str(here.explain())
+    both = list(data.values())
+    history = here.fit(both, epochs=2, validation_data=both, verbose=False)
+    right = [int((here.predict(x).argmax(-1) == y).sum()) for x, y in both]
+    assert history["val_accuracy"][-1] == pytest.approx(sum(right) / (8 * 10))
+    with pytest.raises(InputError, match=r"Y has shape \(8, 6\); .* of shape \(N, 4\)"):
+        here.evaluate(data[4][0], data[6][1])
+    with pytest.raises(InputError, match=r"batch 1: X has shape \(8, 4, 3\); expected is \(N, 6, 2\)"):
+        here.fit([(np.zeros((8, 4, 3)), data[4][1])], verbose=False)
