@@ -29,6 +29,7 @@ import re
 import numpy as np
 
 from derive.language.hints import did_you_mean
+from derive.networks import elsewhere
 from numerics.errors import InputError
 
 CLASSIFIED = ("labels", "probabilities", "bits", "signs")
@@ -148,9 +149,8 @@ def find(metrics, loss) -> dict:
         if callable(m):
             found[getattr(m, "__name__", "metric").strip("<>")] = lambda y, outputs, loss, m=m: float(m(y, outputs))
         elif not isinstance(m, str) or not built_in(m):
-            raise InputError(
-                f"unknown metric {m!r}{did_you_mean(m, [*CLASSES, *VALUES, 'top_5_accuracy'])}; {ACCEPTED}"
-            )
+            known = [*CLASSES, *VALUES, "top_5_accuracy"]
+            raise InputError(f"unknown metric {m!r}{elsewhere.hint(m, known, elsewhere.METRICS)}; {ACCEPTED}")
         elif m in VALUES:
             if loss.target == "labels":
                 raise InputError(

@@ -16,8 +16,8 @@ from numerics.data import metrics as measures
 from numerics.errors import InputError, NumericsError
 from numerics.kernel.store import Store
 
+from . import habits, saving, use
 from . import optimizer as optimizers
-from . import saving, use
 from .examples import Examples, check_examples
 from .fit import Part
 from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
@@ -107,6 +107,7 @@ class Trainer:
     (4, 2)
     """
 
+    @habits.told(habits.TRAINER)
     def __init__(
         self,
         model,
@@ -264,6 +265,7 @@ class Trainer:
 
     # -- training ------------------------------------------------------------------------------------------------------
 
+    @habits.told(habits.FIT)
     def fit(
         self,
         X,
@@ -401,6 +403,7 @@ class Trainer:
 
     # -- use -----------------------------------------------------------------------------------------------------------
 
+    @habits.told(habits.USE)
     def evaluate(self, X, Y=None, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
         """The loss and the metrics on other data, arrays or an iterable of batches (x, y); nothing is trained, and the
         network is as in use."""
@@ -410,6 +413,7 @@ class Trainer:
         size = use.use_size(self, batch_size, len(examples), "evaluate")
         return use.evaluated(self, Arrays(self, examples, size, shuffle=False))
 
+    @habits.told(habits.USE)
     def predict(self, X, batch_size: int | None = None):
         """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict.
 

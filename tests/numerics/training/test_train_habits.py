@@ -233,6 +233,54 @@ def test_what_a_trainer_does_is_told_of_a_model(name):
         nx.ModelCheckpoint  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda t, X, Y: t.fit(X, Y, initial_epoch=3), r"'initial_epoch'; a second fit goes on .*resume=True"),
+        (lambda t, X, Y: t.fit(x=X, y=Y), "'x'; that is 'X' here"),
+        (lambda t, X, Y: t.fit(X, Y, batchsize=3), "'batchsize'; that is 'batch_size' here"),
+        (lambda t, X, Y: t.fit(X, Y, lr=0.1), "'lr'; it belongs to the trainer"),
+        (lambda t, X, Y: t.evaluate(X, Y, verbose=0), r"Trainer.evaluate\(\) .*'verbose'; nothing is shown"),
+        (lambda t, X, Y: t.predict(X, steps=3), "itertools.islice"),
+        (lambda t, X, Y: small(clipnorm=1.0), r"^Trainer\(\) .*'clipnorm'; that is 'clip_norm' here"),
+        (lambda t, X, Y: small(batch_size=8), "belongs to fit"),
+        (lambda t, X, Y: small(seeds=8), "did you mean 'seed'"),
+    ],
+)
+def test_arguments_of_other_libraries_are_told_by_their_names_here(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        wrong(small(), *blobs())
+
+
+@pytest.mark.parametrize(
+    "place, name, message",
+    [
+        (nx, "StandardScaler", "nx.Standardizer.fit"), (nx, "Sequential", "it is dv.Sequential"),
+        (nx, "Dense", "it is L.Dense"), (nx, "Adam", "optimizer='adam'"), (nx, "EarlyStop", "'EarlyStopping'"),
+        (dv, "Dense", "that is L.Dense"), (dv, "Trainer", "it is nx.Trainer"), (dv, "Sequentials", "'Sequential'"),
+        (L, "SwiGLU", "'GatedDense'"), (L, "Lambda", "stands among the layers"), (L, "concatenate", "'Concatenate'"),
+    ],
+)  # fmt: skip
+def test_names_of_other_libraries_are_told_where_they_are_looked_for(place, name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(place, name)
+
+
+@pytest.mark.parametrize(
+    "name, ours",
+    [("Accuracy", "'accuracy'"), ("sparse_categorical_accuracy", "'accuracy'"), ("rmse", "'root_mean_squared_error'"),
+     ("top5", "'top_5_accuracy'"), ("loss", "in any case")],
+)  # fmt: skip
+def test_metrics_of_other_libraries_are_told_by_their_names_here(name, ours):
+    with pytest.raises(InputError, match=f"unknown metric '{name}'; .*{ours}"):
+        small(metrics=[name])
+
+
+def test_statistics_are_made_of_data():
+    with pytest.raises(InputError, match=r"nx.Standardizer.fit\(X\)"):
+        nx.Standardizer()
+
+
 def test_a_forgotten_flatten_is_told_when_the_model_is_built():
     with pytest.warns(
         ModelWarning, match=r"max_pool2d_1 gives images \(B, 3, 3, 4\) and dense_1 runs over their channels"
