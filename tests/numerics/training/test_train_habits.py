@@ -242,9 +242,12 @@ def test_what_a_trainer_does_is_told_of_a_model(name):
         (lambda t, X, Y: t.fit(X, Y, lr=0.1), "'lr'; it belongs to the trainer"),
         (lambda t, X, Y: t.evaluate(X, Y, verbose=0), r"Trainer.evaluate\(\) .*'verbose'; nothing is shown"),
         (lambda t, X, Y: t.predict(X, steps=3), "itertools.islice"),
-        (lambda t, X, Y: small(clipnorm=1.0), r"^Trainer\(\) .*'clipnorm'; that is 'clip_norm' here"),
-        (lambda t, X, Y: small(batch_size=8), "belongs to fit"),
-        (lambda t, X, Y: small(seeds=8), "did you mean 'seed'"),
+        (
+            lambda t, X, Y: nx.Trainer(t.model, "mse", clipnorm=1.0),
+            r"^Trainer\(\) .*'clipnorm'; that is 'clip_norm' here",
+        ),
+        (lambda t, X, Y: nx.Trainer(t.model, "mse", batch_size=8), "belongs to fit"),
+        (lambda t, X, Y: nx.Trainer(t.model, "mse", seeds=8), "did you mean 'seed'"),
     ],
 )
 def test_arguments_of_other_libraries_are_told_by_their_names_here(wrong, message):
