@@ -81,6 +81,7 @@ OPTIONS: Names = {
     "num_layers": "write several layers one after the other, all but the last with return_sequences=True",
     "batch_first": "sequences are (N, time, features)",
     "reverse": "go_backwards",
+    "axis": "the last axis is meant; a function of your own reads another, see docs/extending.md",
     "mask_zero": "a layer with masked=True reads the mask that nx.pad makes",
     "shape": "target_shape",
 }
@@ -169,6 +170,17 @@ LAYERS: Names = {
     },
     "Swish": "write L.Activation('silu')",
     "LeakyReLU": "write L.Activation({'name': 'leaky_relu', 'alpha': 0.2})",
+}
+
+# what layers are called with elsewhere
+CALLS: Names = {
+    "training": "training and use have definitions of their own, and nx.Trainer takes the right ones",
+    "deterministic": "training and use have definitions of their own, and nx.Trainer takes the right ones",
+    "mask": "a mask is a symbol like the others, layer([x, mask]) or, of attention, layer([x, memory, mask])",
+    "attention_mask": "a mask is a symbol like the others, layer([x, memory, mask])",
+    "use_causal_mask": "it is an option of the layer, L.MultiHeadAttention(4, 16, causal=True)",
+    "initial_state": "it is an option of the layer: L.LSTM(8, initial_state=True), called on [x, h, c]",
+    **dict.fromkeys(("query", "value", "key", "inputs", "x"), "symbols are given in their order, layer([x, memory])"),
 }
 
 # names of ``derive`` itself: what is numeric is in the other package

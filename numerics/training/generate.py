@@ -19,6 +19,7 @@ from numerics.errors import InputError, NotFiniteError
 from .continuing import Drawing, Prompt, check_drawing, check_prompt, ended
 from .examples import check_inputs
 from .stepper import Stepper
+from .trainer import Trainer
 
 ROUNDED = 64  # lengths are rounded up to a multiple, so that there are few programs
 
@@ -92,6 +93,10 @@ def generate(
     >>> len(text), text[:4]
     (7, 'hell')
     """
+    if not isinstance(trainer, Trainer):
+        raise InputError(
+            f"generate: takes a trainer, nx.Trainer(model, loss) or nx.load(folder); it was given {type(trainer).__name__}"
+        )
     sequence = _sequence(trainer.model, inputs)
     tokens = _vocabulary_size(trainer.model, sequence)
     given = check_prompt(prompt, length, vocabulary, tokens)

@@ -77,6 +77,48 @@ TRAINER: Names = {
     "params": "t.params = {...} after it is made",
 }
 
+_STEPS = "fit takes all batches, and a callback's on_step_end sees every step; trainer.advance(batch) takes one"
+HERE = {
+    "compile": "loss, optimizer and metrics are given when it is made, nx.Trainer(model, loss, optimizer, metrics)",
+    "save_weights": "t.save('run/') writes everything",
+    "load_weights": "t = nx.load('run/'), or t.params = {...} by name",
+    "load": "t = nx.load('run/')",
+    **dict.fromkeys(
+        ("weights", "get_weights", "state_dict", "parameters", "trainable_variables", "variables"), "t.params, by name"
+    ),
+    **dict.fromkeys(("set_weights", "load_state_dict"), "t.params = {...}, by name"),
+    **dict.fromkeys(("train", "fit_generator", "partial_fit"), "t.fit(X, Y), or t.fit(batches)"),
+    **dict.fromkeys(("train_on_batch", "train_step"), _STEPS),
+    **dict.fromkeys(("test_on_batch", "score"), "t.evaluate(X, Y)"),
+    **dict.fromkeys(("predict_on_batch", "transform", "predict_generator"), "t.predict(X)"),
+    "predict_classes": "t.predict(X).argmax(-1), and t.classes where labels were words",
+    "predict_proba": "t.predict(X), softmaxed where the model ends in logits",
+    "epochs": "t.epoch",
+    "metrics_names": "t.metric_names()",
+    **dict.fromkeys(("zero_grad", "backward"), "the gradients of the latest step are t.kernel(**t.inputs())"),
+    "grad": "the gradients of the latest step are t.kernel(**t.inputs()); their equations t.derivation.gradient(name)",
+    "reset_states": "an epoch begins with states of zero",
+    **dict.fromkeys(("layers", "get_layer"), "t.model.layers, t.model.layer(name)"),
+    "lr": "t.learning_rate, of a trainer that was made with learning_rate=",
+    "plot": "nx.plots.curves(t.history)",
+    "history_": "t.history",
+    "generate": "nx.generate(t, prompt, length)",
+    "trainable": "t.freeze('dense_1'), t.unfreeze('dense_1')",
+}
+
+
+def missing(name: str) -> AttributeError:
+    """The error for an attribute that a trainer has not: what to write instead, where another library has it."""
+    return AttributeError(f"Trainer has no {name!r}" + (f"; {HERE[name]}" if name in HERE else ""))
+
+
+class Curves(dict[str, list[float]]):
+    """What a fit returns: a dict of the columns of its epochs."""
+
+    def __getattr__(self, name: str) -> list[float]:
+        said = "; it is the dict itself, as in history['loss']" if name == "history" or name in self else ""
+        raise AttributeError(f"the history of a fit is a dict, and has no attribute {name!r}{said}")
+
 
 def told(names: Names) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A function whose unknown arguments are answered by what is written instead."""

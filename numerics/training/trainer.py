@@ -172,10 +172,26 @@ class Trainer:
     def memory(self, memory: Memory):
         self._memory = memory if self.placement is None else self.placement.put_memory(memory)
 
-    params = property(lambda self: self.memory.params, lambda self, v: self._put(params=v), doc="By name.")
+    params = property(lambda self: self.memory.params, lambda self, v: self._put_params(v), doc="By name.")
     state = property(lambda self: self.memory.state, lambda self, v: self._put(state=v), doc="Running averages.")
     carried = property(lambda self: self.memory.carried, lambda self, v: self._put(carried=v), doc="Carried states.")
     opt_state = property(lambda self: self.memory.opt_state, lambda self, v: self._put(opt_state=v), doc="Of optax.")
+
+    def _put_params(self, params: dict) -> None:
+        for name, p in self.model.parameters.items():
+            if name not in params:
+                raise NumericsError(
+                    f"params: {name} is missing; {self.model.name} has {', '.join(self.model.parameters)}"
+                )
+            wanted = tuple(int(a) for a in self.model.shape(p.tensor))
+            if np.shape(params[name]) != wanted:
+                raise NumericsError(
+                    f"params: {name} has shape {np.shape(params[name])}, and in {self.model.name} {wanted}"
+                )
+        self._put(params=params)
+
+    def __getattr__(self, name: str):
+        raise habits.missing(name)
 
     def _put(self, **parts):
         self.memory = self.memory._replace(**parts)
@@ -360,7 +376,7 @@ class Trainer:
             verbose,
         )
         start = fitted(self, asked)
-        return columns(self.rows[start:])
+        return habits.Curves(columns(self.rows[start:]))
 
     def new_epoch(self) -> Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""

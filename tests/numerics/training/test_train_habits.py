@@ -279,6 +279,66 @@ def test_metrics_of_other_libraries_are_told_by_their_names_here(name, ours):
         small(metrics=[name])
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda x: L.Add()(x, x), r"on a list of several, as in layer\(\[x, memory\]\); it was given 2 things"),
+        (
+            lambda x: L.Dropout(0.5)(x, training=True),
+            "given 'training'; training and use have definitions of their own",
+        ),
+        (lambda x: L.MultiHeadAttention(2, 4)(query=x, value=x), "'query'; symbols are given in their order"),
+        (lambda x: L.MultiHeadAttention(2, 4)(x, use_causal_mask=True), "causal=True"),
+        (lambda x: L.Dense(3)(np.zeros((2, 5))), r"called on an array of shape \(2, 5\)"),
+        (lambda x: dv.Model(x, L.Dense(3)(x))(np.zeros((2, 5))), r"called on an array of shape \(2, 5\)"),
+        (lambda x: x + L.Dense(5)(x), r"L.Add\(\)\(\[h, x\]\)"),
+        (lambda x: 2 * x, "symbols stand for outputs of layers"),
+        (lambda x: dv.Input((None, 4)), "a usual length in place of None"),
+        (
+            lambda x: dv.Sequential([x, L.Dense(3)]),
+            r"leave it out, and write Sequential\(\[...\], input_shape=\(5,\)\)",
+        ),
+        (lambda x: L.Dense(3, activation=np.tanh)(x) and dv.Model(x, L.Dense(3, activation=np.tanh)(x)), "as 'relu'"),
+        (lambda x: dv.Model(x, L.Dense(3)(x)).forward(np.zeros((2, 5))), "an array of shape .*trainer.predict"),
+        (lambda x: L.Stack(L.Dense, 2), "the block is type"),
+        (lambda x: L.Concatenate(axis=-1), "'axis'; the last axis is meant"),
+    ],
+)
+def test_calls_as_other_libraries_write_them_are_told(wrong, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        wrong(dv.Input((5,)))
+
+
+def test_what_would_change_nothing_is_refused():
+    t = small()
+    with pytest.raises(AttributeError, match="trainer.freeze"):
+        t.model.trainable = False
+    for name, message in (
+        ("train_on_batch", "advance"),
+        ("layers", "t.model.layers"),
+        ("nothing", "has no 'nothing'$"),
+    ):
+        with pytest.raises(AttributeError, match=message):
+            getattr(t, name)
+    with pytest.raises(NumericsError, match=r"params: dense_1_kernel has shape \(3, 3\), and in model \(5, 8\)"):
+        t.params = {**t.params, "dense_1_kernel": np.zeros((3, 3))}
+    with pytest.raises(NumericsError, match="params: dense_2_bias is missing"):
+        t.params = {n: a for n, a in t.params.items() if n != "dense_2_bias"}
+
+
+def test_a_history_is_a_dict_and_held_out_arrays_a_pair():
+    X, Y = blobs()
+    history = small().fit(X, Y, validation_data=[X, Y], verbose=False)
+    assert isinstance(history, dict) and len(history["val_loss"]) == 1
+    with pytest.raises(AttributeError, match=r"it is the dict itself, as in history\['loss'\]"):
+        history.history  # noqa: B018
+
+
+def test_words_for_a_yes_or_no_are_told():
+    with pytest.raises(InputError, match=r"for a yes or no, \(Y == 'bee'\)\[:, None\]"):
+        small("sigmoid_binary_cross_entropy", last=1).fit(blobs()[0], WORDS[np.arange(60) % 2], verbose=False)
+
+
 def test_statistics_are_made_of_data():
     with pytest.raises(InputError, match=r"nx.Standardizer.fit\(X\)"):
         nx.Standardizer()
