@@ -36,7 +36,7 @@ class Part:
         Steps.
     losses : list
     outputs : dict of str to list
-        Of every step, where metrics need them.
+        What metrics need of those of every step.
     """
 
     examples: int

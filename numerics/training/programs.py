@@ -165,11 +165,12 @@ class Programs:
         carried = {s.name: outputs[s.update.name] for s in self.model.carried.values()}
         return loss, gradients, {n: outputs[t.name] for n, t in self.model.outputs.items()}, state, carried
 
-    def step(self, optimizer, watched: tuple):
-        """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along."""
+    def step(self, optimizer, watched: dict[str, Callable]):
+        """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along, each as
+        what its function makes of it."""
         return outermost(self.stepping(optimizer, watched), self.kernel.compiler_options)
 
-    def stepping(self, optimizer, watched: tuple = ()) -> Callable:
+    def stepping(self, optimizer, watched: dict[str, Callable] | None = None) -> Callable:
         """The same, not jitted yet."""
         import optax
 
@@ -181,7 +182,8 @@ class Programs:
             trained = self.trained(memory.params)
             updates, opt_state = optimizer.update(gradients, memory.opt_state, trained)
             params = {**memory.params, **optax.apply_updates(trained, updates)}
-            after, seen = Memory(params, opt_state, state, carried), {n: outputs[n] for n in watched}
+            after = Memory(params, opt_state, state, carried)
+            seen = {n: keep(outputs[n]) for n, keep in (watched or {}).items()}
             return (after, loss, seen) if place is None else (place.kept(after), *place.everywhere((loss, seen)))
 
         return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from html import escape
 
 import jax
@@ -255,7 +256,11 @@ class Trainer:
         if programs not in self._steps:
             kept = (self.programs, *self.programs.others.values())
             self._steps = {p: step for p, step in self._steps.items() if p in kept}
-            watched = tuple(n for n in self.metrics if self.metrics[n])
+            watched = {
+                n: partial(measures.kept, loss=self.losses[n], metrics=found)
+                for n, found in self.metrics.items()
+                if found
+            }
             self._steps[programs] = programs.step(self.optimizer, watched)
         return self._steps[programs]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from derive.language.errors import DeriveError
+from numerics.data import metrics as measures
 from numerics.errors import InputError
 
 from .examples import check_inputs, given_by, slices
@@ -46,19 +47,20 @@ def evaluated(trainer, source) -> dict[str, float]:
         losses.append(float(loss))
         counts.append(counted(trainer, batch))
         for name, target in names.items():
-            outputs.setdefault(name, []).append(np.asarray(found[name]))
+            kept = measures.kept(np.asarray(found[name]), trainer.losses[name], trainer.metrics[name])
+            outputs.setdefault(name, []).append(kept)
             targets.setdefault(target, []).append(batch[target])
     total = float(np.average(losses, weights=counts)) if sum(counts) else 0.0
     return {"loss": total, **measured(trainer, targets, outputs)}
 
 
 def measured(trainer, targets: dict, outputs: dict) -> dict[str, float]:
-    """The metrics of some outputs and targets, batch by batch; targets by the names of the tensors."""
+    """The metrics of what was kept of outputs and of targets, batch by batch; targets by the names of the tensors."""
     tensors, row = trainer.model.targets(trainer.losses), {}
     for name, metrics in trainer.metrics.items():
         if metrics:
-            y, z = joined(targets[tensors[name].name], outputs[name])
-            row |= {called: measure(y, z, trainer.losses[name]) for called, measure in metrics.items()}
+            y, found = joined(targets[tensors[name].name], outputs[name])
+            row |= measures.measured(y, found, trainer.losses[name], metrics)
     return row
 
 
