@@ -151,19 +151,30 @@ class _Text(Format):
 
 
 def _lines(head: str, rhs: L.Node) -> list[str]:
-    """One line, or several where a sum is too long for one."""
-    if not isinstance(rhs, L.Sum) or len(head) + len(render(rhs)) <= WIDTH:
+    """One line, or several where a sum, alone or as the last factor, is too long for one."""
+    if len(head) + len(render(rhs)) <= WIDTH:
         return [head + render(rhs)]
+    if isinstance(rhs, L.Sum):
+        return _sums(head, rhs, "")
+    if isinstance(rhs, L.Product) and not rhs.op and isinstance(rhs.items[-1], L.Sum) and len(rhs.items[-1].items) > 1:
+        before = L.Product(rhs.items[:-1]) if len(rhs.items) > 2 else rhs.items[0]
+        return _sums(f"{head}{render(before)} (", rhs.items[-1], ")")
+    return [head + render(rhs)]
+
+
+def _sums(head: str, total: L.Sum, end: str) -> list[str]:
     lines: list[tuple[tuple[int, L.Node], ...]] = []
     items: list[tuple[int, L.Node]] = []
-    for item in rhs.items:
-        if items and len(head) + len(render(L.Sum((*items, item)))) > WIDTH:
+    for item in total.items:
+        if items and len(head) + len(render(L.Sum((*items, item)))) > WIDTH - len(end):
             lines.append(tuple(items))
             items = []
         items.append(item)
     lines.append(tuple(items))
-    signs = ["" if n == 0 or line[0][0] < 0 else "+ " for n, line in enumerate(lines)]
-    return [
-        (head if n == 0 else " " * len(head)) + sign + render(L.Sum(line))
-        for n, (sign, line) in enumerate(zip(signs, lines, strict=True))
-    ]
+    out = []
+    for n, line in enumerate(lines):
+        (sign, first), *others = line
+        mark = "" if n == 0 else "- " if sign < 0 else "+ "
+        text = render(L.Sum(((sign if n == 0 else 1, first), *others)))
+        out.append((head if n == 0 else " " * len(head)) + mark + text + (end if n == len(lines) - 1 else ""))
+    return out

@@ -172,23 +172,29 @@ def _line(f: Formulas, eq: Equation, lhs: bool = True) -> Line:
 
 def _display(f: Formulas, t: Told) -> list[Line]:
     """The chain rule as it stands, its contraction, and each form until the last, which has the number."""
-    first = t.first
-    lhs = f.sides(first.after)[0]
+    first, last = t.first, t.steps[-1].after
     formal = f.chain_rule(first) if first.claim == "transpose" else None
-    shown: list[Node] = [formal] if formal is not None else []
+    lhs = f.whole(first.after)
+    shown: list[tuple[Node, Node]] = [(lhs, formal)] if formal is not None else []
     after_contraction = [s for s in t.steps if s.rule == CONTRACTION.name or (formal is None)]
     forms = [
         *(after_contraction[:1] or t.steps[:1]),
         *(s for s in t.steps if s.rule != CONTRACTION.name and s != first),
     ]
     for s in forms:
-        rhs = f.sides(s.after)[1]
+        sides = f.sides(s.after)
         if _only_ones(f, s) and len(shown) > 1:
             shown.pop()  # what stood there, times 1
-        if not shown or shown[-1] != rhs:
-            shown.append(rhs)
-    label = f.label(t.steps[-1].after)
-    return [Line(lhs if n == 0 else None, rhs, label if n == len(shown) - 1 else "") for n, rhs in enumerate(shown)]
+        if not shown or shown[-1] != sides:
+            shown.append(sides)
+    if parts := f.members(last):
+        shown = [*shown[: 1 if formal is not None else 0], *parts]
+    label = f.label(last)
+    lefts = [None if n and left == shown[n - 1][0] else left for n, (left, _) in enumerate(shown)]
+    return [
+        Line(left, right, label if n == len(shown) - 1 else "")
+        for n, (left, (_, right)) in enumerate(zip(lefts, shown, strict=True))
+    ]
 
 
 def _safe(f: Formulas, told: Sequence[Told]) -> list[Block]:

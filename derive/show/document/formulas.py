@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Step
-from derive.show.formulas.equations import equation_context, equation_layout
+from derive.show.formulas.equations import equation_context, member_layouts, page_layout
 from derive.show.formulas.expressions import expression, read
 from derive.show.formulas.layout import Big, Node, Product, Slope, Sum, width
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.symbols import Symbols, members, own_letters
-from derive.show.formulas.windows import one_window
 
 from .blocks import Line, Mono, Part, Ref, Sentence, Strong
 from .options import Options
@@ -80,8 +79,16 @@ class Formulas:
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:
-            self._shown[eq] = equation_layout(one_window(eq), self.names)
+            self._shown[eq] = page_layout(eq, self.names)
         return self._shown[eq]
+
+    def whole(self, eq: Equation) -> Node:
+        """The left-hand side by the equation's own indices, also where :meth:`sides` writes a flat place as its letters."""
+        return read(Read(eq.tensor, *eq.idx), equation_context(eq, self.names))
+
+    def members(self, eq: Equation) -> tuple[tuple[Node, Node], ...]:
+        """The two sides for each element of an axis whose elements have letters, such as gates."""
+        return member_layouts(eq, self.names) if self.names.entries else ()
 
     def same(self, a: Equation, b: Equation) -> bool:
         """Whether two equations are shown alike."""
@@ -114,6 +121,13 @@ class Formulas:
     def adjoint_of(self, name: str) -> str:
         """The name of the adjoint of a tensor; empty where it has none."""
         return self._back.get(name, "")
+
+    def lines(self, eq: Equation, aside: bool = True) -> tuple[Line, ...]:
+        """An equation with its label, in the notation asked for; one of gates is a line for each."""
+        parts = self.members(eq)
+        if not parts:
+            return (self.line(eq, aside),)
+        return (*(Line(*p) for p in parts[:-1]), Line(*parts[-1], self.label(eq), shape=shape_of(eq.tensor)))
 
     def line(self, eq: Equation, aside: bool = True) -> Line:
         """An equation with its label, in the notation asked for."""

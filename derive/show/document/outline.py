@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from derive.language.tensor import Tensor
@@ -12,7 +12,7 @@ from derive.program.program import Equation
 from derive.show.formulas.names import symbol
 
 from .argument import argument
-from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Mono, Para, Part, Sentence, Table
+from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
 from .formulas import Formulas, shape_of
 from .graph import network
@@ -264,7 +264,7 @@ def _result(f: Formulas) -> list[Block]:
     if d.kind == "forward":
         return [
             Heading(2, "The result"),
-            Equations(tuple(f.line(e, aside=False) for e in d.program.equations), boxed=True),
+            Equations(_lines(f, d.program.equations, aside=False), boxed=True),
         ]
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
@@ -280,10 +280,14 @@ def _result(f: Formulas) -> list[Block]:
     if any(e.name not in given or not f.same(e, given[e.name]) for e in made):
         out += [
             Para(("Forward, as it is computed:",)),
-            Equations(tuple(f.line(e, aside=False) for e in made)),
+            Equations(_lines(f, made, aside=False)),
             Para(("Backward:" if d.kind in ("backprop", "vjp") else "And then:",)),
         ]
-    return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
+    return [*out, Equations(_lines(f, backward), boxed=True)]
+
+
+def _lines(f: Formulas, equations: Iterable[Equation], aside: bool = True) -> tuple[Line, ...]:
+    return tuple(line for e in equations for line in f.lines(e, aside))
 
 
 def _conditions(f: Formulas) -> list[Block]:

@@ -17,12 +17,12 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
 from derive.language.functions import FUNCTIONS
+from derive.language.flat import flat_indices
 from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
 from derive.language.tensor import Read
 
-from .flat import flat_indices
 from .layout import (
     Apply,
     Big,
@@ -121,7 +121,7 @@ def _unsigned(e: Basic, ctx: Context) -> Node:
         return Letter({sympy.pi: "pi", sympy.E: "e"}.get(e, str(e)))
     if isinstance(e, Add):
         flat = flat_indices(e)
-        return Flat(tuple(ctx.scope.letter(i) for i in flat), addition(e, ctx)) if flat else addition(e, ctx)
+        return Flat(tuple(ctx.scope.letter(i) for i in flat), _counted(flat, ctx)) if flat else addition(e, ctx)
     if isinstance(e, Mul):
         return multiplication(e, ctx)
     if isinstance(e, MatrixFunction):
@@ -268,6 +268,16 @@ def addition(e: Add, ctx: Context) -> Node:
         )
     ]
     return Sum(tuple(shown))
+
+
+def _counted(letters: Sequence[Index], ctx: Context) -> Node:
+    """``(u V + v) C + c``, as one counts; of two letters ``K g + k``."""
+    if len(letters) == 2:
+        return addition(letters[0] * letters[1].size + letters[1], ctx)
+    body: Node = ctx.scope.letter(letters[0])
+    for i in letters[1:]:
+        body = Sum(((1, Product((body, layout(i.size, ctx)))), (1, ctx.scope.letter(i))))
+    return body
 
 
 def _term_order(e: Expr) -> tuple[bool, int, bool, int, str]:
