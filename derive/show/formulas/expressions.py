@@ -55,7 +55,6 @@ from .names import Namer
 APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
     sympy.Max: "max",
     sympy.Min: "min",
-    sympy.Mod: "mod",
 }
 FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
 SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
@@ -168,6 +167,8 @@ def _function(e: Expr, ctx: Context) -> Node:
         return Fence("iverson", condition(e.condition, ctx))
     if isinstance(e, sympy.Piecewise):
         return Cases(tuple((layout(v, ctx), None if c == sympy.true else condition(c, ctx)) for v, c in e.args))
+    if isinstance(e, sympy.Mod):
+        return Product(tuple(layout(a, ctx) for a in e.args), "mod")
     name = APPLIED.get(type(e))
     if name is None:
         raise UnsupportedError(
