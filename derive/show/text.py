@@ -89,7 +89,7 @@ class _Text(Format):
         return render(node)
 
     def reference(self, label: str) -> str:
-        return f"({label})"
+        return f"({label.replace('′', chr(39))})"
 
     mono = strong = words
 

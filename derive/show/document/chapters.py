@@ -8,6 +8,7 @@ from derive.language.tensor import Read
 from derive.passes.chain_rule import CHAIN_RULE
 from derive.passes.contract import CONTRACTION
 from derive.passes.forward_sweep import FORWARD_RULE
+from derive.passes.simplify import SUBSTITUTION
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Node, Product, Relation
 
@@ -25,6 +26,7 @@ def _pick() -> Line:
 
 
 PICK = _pick()
+HELD = (" already holds this value", " already hold this value")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -97,7 +99,8 @@ def _paragraph(f: Formulas, t: Told) -> list[Block]:
         return [Para((*head, *_paths(f, first), " It is handed on as it is: ", *line, ".")), *_numbered(f, last)]
     seen = notice(f, last)
     lead: Sentence = (" ", *seen) if seen else ()
-    return [Para((*head, *_paths(f, first), *lead, *_then(f, t.steps[1:]))), Equations(tuple(_display(f, t)))]
+    then = _then(f, t.steps[1:], told="known already" in str(seen[-1:]))
+    return [Para((*head, *_paths(f, first), *lead, *then)), Equations(tuple(_display(f, t)))]
 
 
 def _numbered(f: Formulas, eq: Equation) -> list[Block]:
@@ -127,18 +130,30 @@ def _paths(f: Formulas, s: Step) -> Sentence:
     return (f.names.name(s.wrt), " is read by ", *named, f"{more}.")
 
 
-def _then(f: Formulas, steps: Iterable[Step]) -> Sentence:
-    """What happens after the brackets have picked their terms, in a few words each."""
+def _then(f: Formulas, steps: Iterable[Step], told: bool = False) -> Sentence:
+    """What happens after the brackets have picked their terms, in a few words each.
+
+    ``told`` says that the use of a value that is known already was said.
+    """
     said: list[Part] = []
     for s in steps:
         if s.rule == CONTRACTION.name or all(f.same(b, s.after) for b in s.before) or _only_ones(f, s):
             continue
         why = s.why.rstrip(".")
-        if why.endswith(" written in place"):
-            names = why.removesuffix(" written in place")
-            why = f"{names} {'are' if ',' in names else 'is'} written in place"
+        if s.rule == SUBSTITUTION.name:
+            names = [e.name for e in s.context if e.tensors()] or [e.name for e in s.context]
+            why = f"{_listed(names)} {'are' if len(names) > 1 else 'is'} written in place"
+        elif why.endswith(HELD):
+            if told:
+                continue
+            names = why.removesuffix(HELD[0]).removesuffix(HELD[1]).split(", ")
+            why = f"what {_listed(names)} hold{'' if len(names) > 1 else 's'} is read, not computed again"
         said += [" Then " if not said else "; ", *f.sentence(why + _facts(s))]
     return (*said, ".") if said else ()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _only_ones(f: Formulas, s: Step) -> bool:

@@ -9,6 +9,8 @@ from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.graph import ancestors
 from derive.program.program import Equation
+from derive.show.formulas.expressions import expression
+from derive.show.formulas.layout import Num, Relation
 from derive.show.formulas.names import symbol
 
 from .argument import argument
@@ -32,14 +34,15 @@ def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
     if options.short:
         return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
     opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
+    brief = [] if flat else short(f)
     derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
         Para(_question(f)),
-        *([] if flat else short(f)),
+        *brief,
         *opening,
-        *legend(f, opening + derivation, flat),
+        *legend(f, brief + opening + derivation, flat),
         *derivation,
         *closing,
     ]
@@ -123,10 +126,10 @@ def _inputs(f: Formulas) -> list[Block]:
     rows: list[tuple[Sentence, ...]] = []
     for t in f.given():
         role = "parameter" if t.name in wrt else t.role
-        facts = [x.text(t) for x in t.facts]
+        facts = [f.fact(x.text(t)) for x in t.facts]
         if t.below is not None:
-            facts.append(f"0 <= {t.name} < {t.below}")
-        known: Sentence = ("; ".join(facts) or "–",)
+            facts.append((Relation((Num("0"), f.names.name(t), expression(t.below)), ("<=", "<")),))
+        known = tuple(p for n, fact in enumerate(facts) for p in (*(["; "] if n else []), *fact)) or ("–",)
         rows.append(((f.names.name(t),), (Mono(t.name),), shape_of(t), (t.dtype,), (role,), known))
     if not rows:
         return []
@@ -135,19 +138,14 @@ def _inputs(f: Formulas) -> list[Block]:
 
 def _definitions(f: Formulas) -> list[Block]:
     lines = tuple(f.line(e) for e in _by_gate(f))
-    primed = any(line.label.endswith("′") for line in lines)
-    note = (
-        [
-            Para(
-                (
-                    "A primed number marks a definition that the program computes in another form, given below under "
-                    "the same number.",
-                )
-            )
-        ]
-        if primed
-        else []
-    )
+    said = []
+    if any(line.label.endswith("′") for line in lines):
+        said.append(
+            "A primed number marks a definition that the program computes in another form, given below under the same number."
+        )
+    if any(line.label[:1].isalpha() for line in lines):
+        said.append("A letter marks one that the program does without in the end.")
+    note = [Para((" ".join(said),))] if said else []
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
@@ -197,7 +195,7 @@ def _asked(f: Formulas) -> list[Block]:
     d = f.d
     items: list[Sentence] = []
     if d.kind == "forward":
-        items = [(f.names.name(t), ", of shape ", *shape_of(t)) for t in _forward(d)]
+        items = [(f.names.name(t), *_of_shape(t)) for t in _forward(d)]
         return [Heading(2, "What is asked for"), Bullets(tuple(items))]
     for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
@@ -208,8 +206,7 @@ def _asked(f: Formulas) -> list[Block]:
                 *differentiated(f),
                 " with respect to ",
                 f.names.name(primal) if primal is not None else name,
-                ", of shape ",
-                *shape_of(t),
+                *_of_shape(t),
             )
         )
     for group, value in d.results[1:]:
@@ -217,9 +214,16 @@ def _asked(f: Formulas) -> list[Block]:
             for name, t in value.items():
                 of = f.name(name)
                 matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
-                what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
-                items.append((f.names.name(t), *what, ", of shape ", *shape_of(t)))
+                what = (f" = {matrix} times the direction, at ", of) if matrix else (BESIDE.get(group, f" ({group})"),)
+                items.append((f.names.name(t), *what, *_of_shape(t)))
     return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
+
+
+BESIDE = {"outputs": ", a value of the program, beside the gradients"}
+
+
+def _of_shape(t: Tensor) -> Sentence:
+    return (", of shape ", *shape_of(t)) if t.rank else (", a number",)
 
 
 def _product(f: Formulas) -> list[Block]:
@@ -291,7 +295,12 @@ def _lines(f: Formulas, equations: Iterable[Equation], aside: bool = True) -> tu
 
 
 def _conditions(f: Formulas) -> list[Block]:
-    items: list[Sentence] = [(str(u),) for u in f.d.facts]
+    told = argument(f.d)
+    items: list[Sentence] = []
+    for u in f.d.facts:
+        steps = sorted({told.number(k) for k in u.steps})
+        used = f"; used by step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}" if steps else ""
+        items.append((*f.fact(u.text), used))
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
     items += [
         (

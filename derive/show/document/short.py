@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from derive.program.program import Equation
 from derive.show.formulas.layout import Relation, width
-from derive.show.formulas.matrix import matrix_layout
 
 from .argument import argument
 from .blocks import Block, Bullets, Heading, Para, Part, Ref, Sentence, Table
@@ -76,8 +75,7 @@ def _formulas(f: Formulas, equations: Iterable[Equation], every: bool = False) -
 
 def _formula(f: Formulas, e: Equation) -> list[Part]:
     """The formula, or where it is found if it is long."""
-    form = matrix_layout(e, f.names) if f.options.notation != "index" else None
-    lhs, rhs = form or f.sides(e)
+    lhs, rhs = f.matrix(e, always=True) or f.sides(e)
     if width(rhs) <= LONG or not f.label(e):
         return [Relation((lhs, rhs), ("==",))]
     return [lhs, " by ", Ref(f.label(e))]
