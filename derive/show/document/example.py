@@ -41,6 +41,8 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
     sympy.Ge: operator.ge,
 }
 LONGEST = 48  # equations
+SHOWN_VALUES = 36  # numbers in one array
+FEW = 600  # numbers in all, up to which other inputs are tried where something comes out as nothing but zeros
 MOST_ENLARGED = 16  # how often a size may grow
 LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
@@ -92,8 +94,27 @@ def worked_example(program: Program) -> Example:
         raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
     inverted = {r.tensor.name for e in program.equations if e.reduce in MATRICES for r in e.reads()}
-    data = {t.name: _input(t, n, sizes, t.name in inverted) for n, t in enumerate(program.inputs)}
-    return evaluate(program, sizes, data)
+    best: Example | None = None
+    why: NotOnPaper | None = None
+    for start in STARTS:
+        data = {t.name: _input(t, n, sizes, t.name in inverted, start) for n, t in enumerate(program.inputs)}
+        try:
+            found = evaluate(program, sizes, data)
+        except NotOnPaper as error:
+            why = why or error
+            continue
+        if best is None or _idle(found) < _idle(best):
+            best = found
+        if not _idle(best) or sum(map(len, found.values.values())) > FEW:
+            break
+    if best is None:
+        raise why or NotOnPaper("no small numbers fit")
+    return best
+
+
+def _idle(ex: Example) -> int:
+    """How many values are nothing but zeros, and so show nothing."""
+    return sum(not any(ex.values[e.name].values()) for e in ex.program.equations if e.tensor.dtype == "float")
 
 
 def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Mapping[Place, Value]]) -> Example:
@@ -114,21 +135,37 @@ def _sizes(program: Program) -> dict[Size, int]:
     """A batch of one; else 2 and 3 by turns, made larger one by one until every axis exists."""
     symbols = program.sizes()
     sizes = {s: (2, 3)[n % 2] for n, s in enumerate(s for s in symbols if s.name != "B")}
-    sizes |= {s: 2 if _batch_counts(program, s) else 1 for s in symbols if s.name == "B"}
+    sizes |= {s: 3 for s in sizes if _averaged(program, s)}  # of two numbers, normalized, nothing is left but signs
+    sizes |= {s: 2 if _averaged(program, s) else 1 for s in symbols if s.name == "B"}
     axes = {a for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes}
     for _ in range(MOST_ENLARGED):
         lacking = [a.free_symbols for a in axes if _number(a, sizes) < 1]
         if not lacking:
-            return {s: sizes[s] for s in symbols}
+            return _small({s: sizes[s] for s in symbols}, program, axes)
         fewest = min(map(len, lacking))  # of a product of sizes, the factor that is lacking
         sizes |= {s: sizes[s] + 1 for found in lacking for s in found if len(found) == fewest and s.name != "B"}
     raise NotOnPaper(f"no sizes up to {MOST_ENLARGED} fit the axes")
 
 
-def _batch_counts(program: Program, batch: Size) -> bool:
-    """Whether something is computed from the whole batch before the loss is, as in a normalization of batches."""
+def _small(sizes: dict[Size, int], program: Program, axes: set[Expr]) -> dict[Size, int]:
+    """Sizes made smaller, the largest first, as long as an array has too many numbers to be written out."""
+    shapes = [t.axes for t in (*program.inputs, *(e.tensor for e in program.equations))]
+    while True:
+        long = [s for s in shapes if math.prod(_number(a, sizes) for a in s) > SHOWN_VALUES]
+        free = {s for shape in long for a in shape for s in a.free_symbols if sizes[s] > 1}
+        for size in sorted(free, key=lambda s: (-sizes[s], s.name)):
+            less = {**sizes, size: sizes[size] - 1}
+            if all(_number(a, less) >= 1 for a in axes):
+                sizes = less
+                break
+        else:
+            return sizes
+
+
+def _averaged(program: Program, size: Size) -> bool:
+    """Whether a mean over an axis is taken before the loss is, as in a normalization."""
     return any(
-        e.tensor.rank and batch in t.coef.free_symbols and any(i.size == batch for i in t.bnd)
+        e.tensor.rank and size in t.coef.free_symbols and any(i.size == size for i in t.bnd)
         for e in program.equations
         for t in e.terms
     )
@@ -143,9 +180,10 @@ def _shape(t: Tensor, sizes: Mapping[Size, int]) -> Place:
 
 
 PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
+STARTS = (0, 1, 4, 9)  # where in the pattern an example may begin
 
 
-def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False) -> dict[Place, Value]:
+def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False, start: int = 0) -> dict[Place, Value]:
     """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input.
 
     A matrix that is inverted, or whose determinant is taken, has the most on its diagonal.
@@ -160,7 +198,7 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 out[place] = Fraction(none)
             continue
         at = tuple(sorted(place)) if kinds & {"symmetric", "positive_definite"} else place
-        v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
+        v = Fraction(PATTERN[(start + 3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
         if kinds & {"positive", "nonnegative"} or t.role == "random":
             v = abs(v) + 1
         out[place] = v

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from derive.language.tensor import Tensor
-from derive.show.formulas.layout import Array, Node, Num, Sum
+from derive.show.formulas.layout import Array, Letter, Node, Num, Relation, Sum
 from derive.show.formulas.layout import Fraction as Quotient
 
 from .blocks import Block, Equations, Heading, Line, Mono, Para, Part, Sentence
-from .example import Example, Nested, NotOnPaper, Place, Value, evaluate, worked_example
+from .example import SHOWN_VALUES, Example, Nested, NotOnPaper, Place, Value, evaluate, worked_example
 from .formulas import Formulas
-
-SHOWN_VALUES = 36  # entries of a tensor, beyond which it is left out
-
 
 def worked(f: Formulas) -> list[Block]:
     """The section: inputs, every numbered value, and a difference quotient to compare a gradient with."""
@@ -24,8 +21,10 @@ def worked(f: Formulas) -> list[Block]:
         ex = worked_example(f.d.program)
     except NotOnPaper as reason:
         return [head, Para((f"There is none on paper for this program: {reason}.",))]
-    sizes = ", ".join(f"{s.name} = {n}" for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name))
-    rounding = "All numbers are exact." if ex.exact else "Decimals are rounded to three places."
+    sizes: list[Part] = []
+    for s, n in sorted(ex.sizes.items(), key=lambda p: p[0].name):
+        sizes += [*([", "] if sizes else []), Relation((Letter(s.name), Num(str(n))), ("==",))]
+    rounding = "All numbers are exact." if ex.exact else "Decimals are rounded."
     left_out = [t for t in (*f.given(), *(e.tensor for e in f.d.program)) if t.name in ex.values and _long(ex, t.name)]
     wanted = set() if f.d.kind == "forward" else {t.name for _, v in f.d.results[1:] for t in v.values()}
     result = wanted - {e.name for e in f.d.source.equations}
@@ -39,7 +38,7 @@ def worked(f: Formulas) -> list[Block]:
         back = e.name in f.adjoints or any(t.name in f.adjoints for t in e.tensors())
         part = "result" if e.name in result else "backward" if back else "forward"
         parts[part].append(Line(f.names.name(e.tensor), _numbers(ex, e.name), str(e.number)))
-    out: list[Block] = [head, Para((f"With {sizes}. {rounding}" if sizes else rounding, *_left_out(f, left_out)))]
+    out: list[Block] = [head, Para((*(["With ", *sizes, ". "] if sizes else []), rounding, *_left_out(f, left_out)))]
     out += [Equations(tuple(lines))] if lines else []
     out += [Para(("Forward, by the numbered equations:",)), Equations(tuple(parts["forward"]))]
     if parts["backward"]:
@@ -73,7 +72,7 @@ def _numbers(ex: Example, name: str) -> Node:
 
 
 def value_node(v: Value) -> Node:
-    """A number as it is written on paper: a whole number, a fraction, or a decimal of three places."""
+    """A number as it is written on paper: a whole number, a fraction, or a decimal of three places or digits."""
     if isinstance(v, float) and abs(v) < 1e-9:  # rounding noise
         return Num("0")
     node = _decimal(abs(v)) if isinstance(v, float) else _quotient(abs(Fraction(v)))
@@ -81,7 +80,11 @@ def value_node(v: Value) -> Node:
 
 
 def _decimal(v: float) -> Node:
-    return Num(f"{v:.3f}" if 0.0005 <= v < 1e6 else f"{v:.2e}")
+    return Num(f"{v:.3f}" if 0.1 <= v < 1e6 else f"{v:#.3g}" if 1e-4 <= v < 0.1 else f"{v:.2e}")
+
+
+def _signed(text: str) -> Node:
+    return Sum(((-1, Num(text[1:])),)) if text.startswith("-") else Num(text)
 
 
 def _quotient(v: Fraction) -> Node:
@@ -103,8 +106,15 @@ def _difference(f: Formulas, ex: Example) -> list[Block]:
                     (
                         "A check without calculus: with 0.001 more in ",
                         Mono(f"{name}[{at}]" if place else name),
-                        f" the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
-                        f"{quotient:.4f}, and the gradient says {slope:.4f}.",
+                        " the loss is ",
+                        _signed(f"{high:.6f}"),
+                        ", with 0.001 less it is ",
+                        _signed(f"{low:.6f}"),
+                        "; the difference divided by 0.002 is ",
+                        _signed(f"{quotient:.4f}"),
+                        ", and the gradient says ",
+                        _signed(f"{slope:.4f}"),
+                        ".",
                     )
                 )
             ]
@@ -125,7 +135,7 @@ def _steepest(f: Formulas, ex: Example) -> list[tuple[str, Place, float]]:
         if name in ex.values and f.d.program.equation(name) is None:
             entries = sorted(ex.values[t.name].items(), key=lambda e: (-abs(float(e[1])), e[0]))[:4]
             found += [(name, place, float(v)) for place, v in entries if v]
-    return found
+    return sorted(found, key=lambda e: -abs(e[2]))
 
 
 def _moved(f: Formulas, ex: Example, name: str, place: Place, sign: int) -> float:
