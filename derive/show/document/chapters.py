@@ -141,7 +141,9 @@ def _then(f: Formulas, steps: Iterable[Step], told: bool = False) -> Sentence:
             continue
         why = s.why.rstrip(".")
         if s.rule == SUBSTITUTION.name:
-            names = [e.name for e in s.context if e.tensors()] or [e.name for e in s.context]
+            names = [e.name for e in s.context if e.tensors() and _alias(e) is None]
+            if not names:
+                continue  # said where it was handed on
             why = f"{_listed(names)} {'are' if len(names) > 1 else 'is'} written in place"
         elif why.endswith(HELD):
             if told:
@@ -157,8 +159,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _only_ones(f: Formulas, s: Step) -> bool:
-    """Whether all that is put in place is what the pass starts from: 1, or the cotangent under its own name."""
-    return s.rule == "substitution" and all(not e.tensors() or f.given_as(e.tensor) is not None for e in s.context)
+    """Whether all that is put in place is a constant, an adjoint that is handed on, or the cotangent under its own name."""
+    return s.rule == SUBSTITUTION.name and all(
+        not e.tensors() or _alias(e) is not None or f.given_as(e.tensor) is not None for e in s.context
+    )
 
 
 def _facts(s: Step) -> str:

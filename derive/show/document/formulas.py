@@ -57,7 +57,8 @@ class Formulas:
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
         self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
         self._back = {primal: name for name, primal in adjoints.items()}
-        gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
+        ways = (e for e in (*d.source.equations, *(s.after for s in d.steps)) if e.name not in self.adjoints)
+        gone = [n for n in dict.fromkeys(e.name for e in ways) if d.program.equation(n) is None]
         self._letters = dict(zip(gone, _alphabet(), strict=False))
         if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
             adjoints = {}

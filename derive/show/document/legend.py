@@ -78,9 +78,9 @@ def _matrices(nodes: Sequence[Node]) -> Sentence:
     if elementwise:
         said.append((Product((Letter("A"), Letter("B")), "odot"), " is the elementwise product"))
     if "diag" in applied:
-        said.append((Apply("diag", (Letter("v"),)), " has v on its diagonal and 0 elsewhere"))
+        said.append((Apply("diag", (Letter("v"),)), " has ", Letter("v"), " on its diagonal and 0 elsewhere"))
     if "onehot" in applied:
-        said.append((Apply("onehot", (Letter("y"),)), " has in each row a 1 at the place that y says"))
+        said.append((Apply("onehot", (Letter("y"),)), " has in each row a 1 at the place that ", Letter("y"), " says"))
     said.append(("functions apply to each element",))
     out: list[Part] = ["In matrix form "]
     for n, s in enumerate(said):

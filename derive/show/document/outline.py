@@ -209,6 +209,16 @@ def _asked(f: Formulas) -> list[Block]:
                 *_of_shape(t),
             )
         )
+    if len(items) > MANY:
+        every = [t for name, t in dict(d.results)["grads"].items() if name in f.tensors]
+        items = [
+            (
+                "the derivatives of ",
+                *differentiated(f),
+                f" with respect to all {len(every)} parameters, each of the shape of its parameter: ",
+                *_names(f, every),
+            )
+        ]
     for group, value in d.results[1:]:
         if group != "grads":
             for name, t in value.items():
@@ -219,6 +229,7 @@ def _asked(f: Formulas) -> list[Block]:
     return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
 
 
+MANY = 8  # gradients, beyond which they are asked for in one sentence
 BESIDE = {"outputs": ", a value of the program, beside the gradients"}
 
 
@@ -266,10 +277,7 @@ def _product(f: Formulas) -> list[Block]:
 def _result(f: Formulas) -> list[Block]:
     d = f.d
     if d.kind == "forward":
-        return [
-            Heading(2, "The result"),
-            Equations(_lines(f, d.program.equations, aside=False), boxed=True),
-        ]
+        return [Heading(2, "The result"), Equations(_lines(f, d.program.equations, aside=False), boxed=True)]
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
     back = f.adjoints | wanted - forward

@@ -14,6 +14,7 @@ from .blocks import Block, Equations, Heading, Line, Mono, Para, Part, Sentence
 from .example import SHOWN_VALUES, Example, Nested, NotOnPaper, Place, Value, evaluate, worked_example
 from .formulas import Formulas
 
+
 def worked(f: Formulas) -> list[Block]:
     """The section: inputs, every numbered value, and a difference quotient to compare a gradient with."""
     head = Heading(2, "A worked example")

@@ -16,8 +16,8 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
-from derive.language.functions import FUNCTIONS
 from derive.language.flat import flat_indices
+from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
@@ -52,10 +52,7 @@ from .names import Namer
 
 # functions that a formula writes as name(arguments), and those that it draws: the language's, and what derivatives and
 # SymPy's own expressions bring
-APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
-    sympy.Max: "max",
-    sympy.Min: "min",
-}
+APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {sympy.Max: "max", sympy.Min: "min"}
 FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
 SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}

@@ -1,7 +1,8 @@
 """Sums over windows that do not overlap, as a reader writes them: ``sum_{u,r: 2u + r = m} dh[u]`` is ``dh[m // 2]``.
 
 Where the windows are as long as their stride, every place stands in one window at most, so the two letters of the sum are
-the quotient and the remainder of the place; the second may be a value that is read, such as where the largest one stood.  For the page only: the program keeps its rows.
+the quotient and the remainder of the place; the second may be a value that is read, such as where the largest one stood.
+For the page only: the program keeps its rows.
 """
 
 from __future__ import annotations

@@ -346,8 +346,8 @@ def test_a_long_shape_is_cut_in_the_drawing_and_whole_in_its_title():
     from derive.show.document.graph import network
     from derive.show.document.svg import svg
 
-    p, q, r = dv.indices("p q r", size="LongName")
+    p, q, r = dv.indices("p q r", size="AMuchLongerName")
     x = dv.tensor("x", p, q, r)
     drawn = svg(network(dv.backprop(dv.define("loss", (), dv.Sum(x[p, q, r] ** 2, p, q, r)), wrt=[x]).source))
-    assert "<title>x, LongName × LongName × LongName</title>" in drawn
-    assert re.search(r'"shape">LongName × Long\w*…</text>', drawn)
+    assert "<title>x, AMuchLongerName × AMuchLongerName × AMuchLongerName</title>" in drawn
+    assert re.search(r'"shape">AMuchLongerName × AMuch\w*…</text>', drawn)
