@@ -20,11 +20,10 @@ from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.program.program import Equation
 from derive.show.document import blocks as B
+from derive.show.document.formulas import Formulas
 from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
-from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.tex import render
-from derive.show.latex import equation_latex
 from numerics.checks.report import shown_error
 from numerics.checks.verify import verify
 from numerics.emit.targets import source as emit
@@ -162,11 +161,9 @@ class EquationDirective(Subjected):
             if len(d.wrt) != 1:
                 raise DeriveError(f":of: is needed: which of {', '.join(t.name for t in d.wrt)}, or another tensor?")
             asked = d.wrt[0].name
-        if "closed" in self.options:
-            left = render(equation_layout(found(d, asked))[0])
-            tex = f"{left} = {d.closed_form(asked).to_latex()}"
-        else:
-            tex = equation_latex(found(d, asked))
+        left, right = Formulas(d, read_options({})).sides(found(d, asked))  # in the letters of the document
+        closed = "closed" in self.options
+        tex = f"{render(left)} = {d.closed_form(asked).to_latex() if closed else render(right)}"
         node = nodes.math_block(tex, tex, number=None, label=self.options.get("label"), **{"no-wrap": False})
         node["docname"] = self.env.docname
         self.set_source_info(node)
