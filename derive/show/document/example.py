@@ -43,6 +43,7 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
 LONGEST = 48  # equations
 SHOWN_VALUES = 36  # numbers in one array
 FEW = 600  # numbers in all, up to which other inputs are tried where something comes out as nothing but zeros
+SEEN = 1e-3
 MOST_ENLARGED = 16  # how often a size may grow
 LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
@@ -113,8 +114,9 @@ def worked_example(program: Program) -> Example:
 
 
 def _idle(ex: Example) -> int:
-    """How many values are nothing but zeros, and so show nothing."""
-    return sum(not any(ex.values[e.name].values()) for e in ex.program.equations if e.tensor.dtype == "float")
+    """How many tensors are nothing but zeros, or hold numbers too small to be seen, and so show nothing."""
+    floats = [ex.values[e.name].values() for e in ex.program.equations if e.tensor.dtype == "float"]
+    return sum(not any(v) or any(0 < abs(x) < SEEN for x in v) for v in floats)
 
 
 def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Mapping[Place, Value]]) -> Example:

@@ -24,17 +24,18 @@ from .short import short
 from .worked import worked
 
 
-def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
+def outline(d: Derived, options: Options, flat: bool = False, narrow: bool = False) -> list[Block]:
     """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
 
-    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
+    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW; ``narrow`` is for pages on
+    which a table of formulas has no room.
     """
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     if options.short:
-        return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
+        return [Heading(1, title(d)), *(short(f, flat or narrow) or _result(f))]
     opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
-    brief = [] if flat else short(f)
+    brief = [] if flat else short(f, narrow)
     derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [

@@ -19,8 +19,8 @@ LONG = 48  # characters of a formula, beyond which only its number is given
 SHOWN = 3  # formulas of a layer, beyond which only the last ones are shown
 
 
-def short(f: Formulas, flat: bool = False) -> list[Block]:
-    """A table of layers, in the order of the pass forward; where there are none, of definitions; ``flat`` for plain text."""
+def short(f: Formulas, narrow: bool = False) -> list[Block]:
+    """A table of layers, in the order of the pass forward; where there are none, of definitions; a list if ``narrow``."""
     if f.d.kind not in ("backprop", "vjp"):
         return []
     final = {t.target: t.steps[-1].after for t in argument(f.d).main}
@@ -43,7 +43,7 @@ def short(f: Formulas, flat: bool = False) -> list[Block]:
         label: Sentence = (part,) if equations[0].tensor.block else (f.names.name(equations[0].tensor),)
         rows.append((label, _formulas(f, equations), _formulas(f, back, every=True)))
     head: list[Block] = [Heading(2, "In short"), Para((INTRO,))]
-    if flat:  # a table would be wider than a screen
+    if narrow:  # a table would be wider than a page
         return [
             *head,
             Bullets(tuple((*row[0], ":  ", *row[1], *(["  |  ", *row[2]] if row[2] else [])) for row in rows)),
