@@ -94,6 +94,9 @@ def worked_example(program: Program) -> Example:
     if len(program) > LONGEST:
         raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
+    for t in program.inputs:
+        if (count := math.prod(_shape(t, sizes))) > SHOWN_VALUES:
+            raise NotOnPaper(f"at the smallest sizes that fit {t.name} has {count} numbers")
     inverted = {r.tensor.name for e in program.equations if e.reduce in MATRICES for r in e.reads()}
     best: Example | None = None
     why: NotOnPaper | None = None
@@ -242,6 +245,7 @@ class _Evaluator:
         self.program, self.sizes, self.shapes = program, sizes, shapes
         self.values: dict[str, dict[Place, Value]] = {name: dict(v) for name, v in data.items()}
         self.values.update({e.name: {} for e in program.equations})
+        self.field = RationalField()  # one for all: to make one takes milliseconds
         self.spent = 0
 
     def at(self, tensor: Tensor, place: Place) -> Value:
@@ -337,7 +341,7 @@ class _Evaluator:
 
     def _function(self, name: str, args: Sequence[Value]) -> Value:
         """A function of the language by the checker's table: a fraction where it is one, else a float."""
-        field = RationalField()
+        field = self.field
         try:
             found = field.call(name, *(((1, a if isinstance(a, Fraction) else field.mp.mpf(a)),) for a in args))
         except Undefined as error:
