@@ -24,12 +24,14 @@ from derive.show.document.formulas import Formulas
 from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
 from derive.show.formulas.tex import render
+from derive.show.latex import display_rows
 from numerics.checks.report import shown_error
 from numerics.checks.verify import verify
 from numerics.emit.targets import source as emit
 from numerics.errors import NumericsError
 
 from .document import Nodes, folded, table
+from .document import number as shown_number
 from .subjects import Shown, Subjects
 
 FLAG = directives.flag
@@ -84,7 +86,7 @@ class Subjected(SphinxDirective):
             self.state.document.ids[address] = self.state.document
             if address not in standard.labels:
                 standard.anonlabels[address] = self.env.docname, address
-                standard.labels[address] = self.env.docname, address, f"({number})"
+                standard.labels[address] = self.env.docname, address, f"({shown_number(number)})"
 
 
 class DerivationDirective(Subjected):
@@ -161,9 +163,12 @@ class EquationDirective(Subjected):
             if len(d.wrt) != 1:
                 raise DeriveError(f":of: is needed: which of {', '.join(t.name for t in d.wrt)}, or another tensor?")
             asked = d.wrt[0].name
-        left, right = Formulas(d, read_options({})).sides(found(d, asked))  # in the letters of the document
-        closed = "closed" in self.options
-        tex = f"{render(left)} = {d.closed_form(asked).to_latex() if closed else render(right)}"
+        f, equation = Formulas(d, read_options({})), found(d, asked)  # in the letters of the document
+        if "closed" in self.options:
+            tex = f"{render(f.sides(equation)[0])} = {d.closed_form(asked).to_latex()}"
+        else:
+            rows = [row for line in f.lines(equation, aside=False) for row in display_rows(line)]
+            tex = rows[0].replace(" &= ", " = ", 1) if len(rows) == 1 else " \\\\\n".join(rows)
         node = nodes.math_block(tex, tex, number=None, label=self.options.get("label"), **{"no-wrap": False})
         node["docname"] = self.env.docname
         self.set_source_info(node)
