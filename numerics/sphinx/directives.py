@@ -49,11 +49,14 @@ class Subjected(SphinxDirective):
         "loss": directives.unchanged_required,
         "order": directives.positive_int,
         "folded": directives.unchanged_required,
+        "remark": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
         try:
             shown = self.shown(self._subject())
+            if "remark" in self.options:
+                shown.append(nodes.paragraph("", "", *self.parse_inline(self.options["remark"])[0]))
             return list(folded(self.options["folded"], shown)) if "folded" in self.options else shown
         except (DeriveError, NumericsError, ExtensionError) as error:
             raise ExtensionError(f"{self.get_location()}: directive {self.name}: {error}") from error

@@ -95,17 +95,14 @@ def _paragraph(f: Formulas, t: Told) -> list[Block]:
         return [Para((*head, *said)), Equations(tuple(_display(f, t)))]
     alias = _alias(last)
     if alias is not None:
-        line = (f.names.name(last.tensor), " = ", f.names.name(alias.tensor))
-        return [Para((*head, *_paths(f, first), " It is handed on as it is: ", *line, ".")), *_numbered(f, last)]
+        handed = (*head, *_paths(f, first), " It is handed on as it is")
+        if f.label(last):  # so that it can be referred to
+            return [Para((*handed, ".")), Equations((_line(f, last),))]
+        return [Para((*handed, ": ", f.names.name(last.tensor), " = ", f.names.name(alias.tensor), "."))]
     seen = notice(f, last)
     lead: Sentence = (" ", *seen) if seen else ()
     then = _then(f, t.steps[1:], told="known already" in str(seen[-1:]))
     return [Para((*head, *_paths(f, first), *lead, *then)), Equations(tuple(_display(f, t)))]
-
-
-def _numbered(f: Formulas, eq: Equation) -> list[Block]:
-    """The equation itself where it has a number, so that it can be referred to."""
-    return [Equations((_line(f, eq),))] if f.label(eq) else []
 
 
 def _alias(eq: Equation) -> Read | None:

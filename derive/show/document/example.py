@@ -43,7 +43,7 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
 LONGEST = 48  # equations
 SHOWN_VALUES = 36  # numbers in one array
 FEW = 600  # numbers in all, up to which other inputs are tried where something comes out as nothing but zeros
-SEEN = 1e-3
+SEEN = 5e-3
 MOST_ENLARGED = 16  # how often a size may grow
 LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway

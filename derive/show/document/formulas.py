@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from derive.language.naming import primal
 from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Step
@@ -62,6 +63,8 @@ class Formulas:
         self._letters = dict(zip(gone, _alphabet(), strict=False))
         if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
             adjoints = {}
+            if d.kind in ("hessian", "jacobian"):  # there the gradients are those of the one loss
+                adjoints = {n: seen for n in self.tensors if (seen := primal(n)) in self.tensors}
         self.symbols = Symbols((d.source, d.program), made, adjoints)
         self.symbols.choose(self.tensors)
         self.names = Namer(

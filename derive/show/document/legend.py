@@ -33,7 +33,7 @@ def legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
     nodes = list(_nodes(body))
     items: list[Sentence] = []
     marked = {"bar": "A bar marks the derivative of ", "d": "A leading d marks the derivative of "}
-    if f.names.adjoints and f.options.adjoint in marked:
+    if f.names.adjoints and f.d.gradients and f.options.adjoint in marked:
         example = f.names.name(next(iter(f.d.gradients.values())))
         primal = f.name(next(iter(f.d.gradients)))
         known_as = () if flat else (" is called ", Mono(example.raw), " in the program and")

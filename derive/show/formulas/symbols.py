@@ -167,6 +167,8 @@ class Symbols:
     def _of_made(self, name: str) -> Iterator[Symbol]:
         """Of a name that the engine made: by what was appended to whose name."""
         spare: tuple[str, ...] = SPARE
+        if by := self._second(name):
+            yield Symbol(name[0], by)
         if symbol(name).accent:
             yield symbol(name)
         inside = next((a for a in self.adjoints if name.startswith(f"{a}_")), None)
@@ -195,6 +197,18 @@ class Symbols:
         for letter in spare:
             if letter not in self.letters:
                 yield Symbol(letter, label)
+
+    def _second(self, name: str) -> str:
+        """``w b`` of the block H_w_b of second derivatives, ``w`` of the Jacobian J_w."""
+        if name[:2] not in ("H_", "J_"):
+            return ""
+        words = name[2:].split("_")
+        cuts = [(words,)] if name[0] == "J" else [(words[:n], words[n:]) for n in range(1, len(words))]
+        for cut in cuts:
+            names = ["_".join(c) for c in cut]
+            if all(n in self.found for n in names):
+                return " ".join(self.found[n].base + self.found[n].label for n in names)
+        return ""
 
     def _number(self, name: str) -> str:
         """The label of a definition: ``2`` of z2, ``1b`` of a part of the first layer."""
