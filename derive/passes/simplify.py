@@ -123,10 +123,10 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work: Work) ->
         return False
     known = {i for letters in taken_apart for i in letters}  # one value of each for an element: nothing is summed
     more = sum(len(letters) - 1 for letters in taken_apart)
-    places = source.tensor.rank + sum(
-        len(flat_indices(i)) - 1 for i in read.idx if isinstance(i, Add) and flat_indices(i)
-    )
-    return places < eq.tensor.rank + more and not read.free_symbols & (set(t.bnd) - known)
+    rank = source.tensor.rank
+    if source.name in work.shared:  # it is kept for others: written out at a flat place it would have no fewer elements
+        rank += sum(max(len(flat_indices(i)) - 1, 0) for i in read.idx if isinstance(i, Add))
+    return rank < eq.tensor.rank + more and not read.free_symbols & (set(t.bnd) - known)
 
 
 def _taken_apart(row: Row, eq: Equation, t: Term) -> tuple[Index, ...]:
