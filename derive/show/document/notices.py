@@ -11,8 +11,9 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
+from derive.show.formulas.layout import Letter
 
-from .blocks import Sentence
+from .blocks import Part, Sentence
 from .formulas import Formulas
 
 
@@ -104,10 +105,14 @@ def _weights(f: Formulas, eq: Equation) -> Sentence:
     inside = {r.tensor for r in summed.reads()}
     if inner.tensor not in inside or not any(isinstance(s, Read) and s.tensor in inside for s in shared):
         return ()
-    letters = [i.name for i in inner.idx if isinstance(i, Index) and i not in set(outer.idx)]
+    letters: list[Part] = []
+    for i in inner.idx:
+        if isinstance(i, Index) and i not in set(outer.idx):
+            letters += [*([", "] if letters else []), Letter(f.names.letters.get((i.name, i.size), i.name))]
     return (
         "From what arrives its mean is taken away, weighted by the shares themselves: over ",
-        f"{', '.join(letters)} ",
+        *letters,
+        " ",
         f.names.name(eq.tensor),
         " sums to zero, as shares that sum to 1 can only be moved from one to another.",
     )

@@ -88,6 +88,7 @@ class Symbols:
         for e in every:
             for t in e.tensors():
                 self.readers.setdefault(t.name, e.name)
+        self.blocks = {e.name: e.tensor.block for e in every}
         self.parts = self._parts([e.name for e in every if e.name not in self.adjoints])
         self.taken: set[Symbol] = set()
 
@@ -129,10 +130,13 @@ class Symbols:
     def _parameter(self, name: str) -> tuple[str, str, str, str] | None:
         """``("dense", "1", "kernel", "2")`` of a layer's parameter: kind, count, role, and the number it is shown with."""
         found = re.fullmatch(r"([a-z][a-z0-9_]*?)_(\d+)_([a-z_0-9]+?)", name)
+        if found is None:  # of a layer that has a name of its own
+            block = self.blocks.get(self.readers.get(name.removesuffix("_new"), ""), "")
+            found = re.fullmatch(rf"({re.escape(block)})()_([a-z_0-9]+?)", name) if block else None
         if found is None or not self._role(found[3].removesuffix("_new")):
             return None
         role = found[3].removesuffix("_new")
-        of_layer = f"{found[1]}_{found[2]}_"
+        of_layer = f"{found[1]}_{found[2]}_" if found[2] else f"{found[1]}_"
         readers = [r for n, r in self.readers.items() if n.startswith(of_layer)]
         own = self.readers.get(name.removesuffix("_new"), "")
         label = next((n for n in map(self._number, (own, *readers)) if n), found[2])
