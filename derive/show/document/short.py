@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from derive.language.tensor import Read, Tensor
+from derive.language.tensor import Read
 from derive.program.graph import ancestors
 from derive.program.program import Equation, Program
 from derive.program.schedule import in_order
@@ -72,12 +72,8 @@ def _rewritten(f: Formulas) -> list[Equation]:
     for told in argument(f.d).before:
         for s in told.steps:
             known[s.after.name] = s.after
-    needed = ancestors(known.values(), (f.d.loss, *(t for _, v in f.d.results[1:] for t in _values(v))))
+    needed = ancestors(known.values(), (f.d.loss, *dict(f.d.results).get("outputs", {}).values()))
     return in_order(Program(f.d.source.inputs, tuple(e for e in known.values() if e.name in needed)))
-
-
-def _values(found: object) -> Iterable[Tensor]:
-    return found.values() if isinstance(found, dict) else ()
 
 
 def _part(f: Formulas, e: Equation) -> str:

@@ -55,7 +55,7 @@ def test_a_bias_stays_in_the_step():
 def test_what_is_read_a_step_earlier_only_is_stacked_as_it_is_carried_in():
     model = dv.Sequential([L.LSTM(4)], input_shape=(5, 3))
     kern = nx.compile(model.backprop("mean_squared_error"))
-    assert "jnp.pad(c1" not in kern.source and "i1, c1_prev, o1" in kern.source
+    assert "jnp.pad(c1" not in kern.source and "g1, o1, c1_prev, s1" in kern.source
     assert "earlier" in [rule for rule, *_ in kern.choices]
     d = dv.backprop(
         model.loss("mean_squared_error"),
