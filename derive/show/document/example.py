@@ -118,8 +118,9 @@ def worked_example(program: Program) -> Example:
 
 def _idle(ex: Example) -> int:
     """How many tensors are nothing but zeros, or hold numbers too small to be seen, and so show nothing."""
-    floats = [ex.values[e.name].values() for e in ex.program.equations if e.tensor.dtype == "float"]
-    return sum(not any(v) or any(0 < abs(x) < SEEN for x in v) for v in floats)
+    names = [e.name for e in ex.program.equations if e.tensor.dtype == "float"]
+    floats = [[abs(float(v)) for v in ex.values[name].values()] for name in names]
+    return sum(not any(v) or any(0 < x < SEEN for x in v) for v in floats)
 
 
 def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Mapping[Place, Value]]) -> Example:

@@ -41,8 +41,10 @@ def by_member(eq: Equation, axis: int) -> tuple[Unfolded, ...]:
     terms: dict[int, list[Term]] = {n: [] for n in range(int(size))}
     for t in eq.terms:
         row = next((r for r in t.rows if r.op == "==" and place in (r.lhs, r.rhs)), None)
-        n = row and (row.rhs if row.lhs == place else row.lhs)
-        if n is None or not n.is_Integer or int(n) not in terms:
+        if row is None:
+            return ()
+        n = row.rhs if row.lhs == place else row.lhs
+        if not n.is_Integer or int(n) not in terms:
             return ()
         terms[int(n)].append(replace(t, rows=tuple(r for r in t.rows if r is not row)).xreplace({place: n}))
     free = tuple(i for i in eq.idx if i != place)
