@@ -21,6 +21,7 @@ from typing import Any, Generic
 
 import sympy
 from sympy import Add, Basic, Expr, Float, Integer, Mul, Piecewise
+from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import Boolean
 
 from derive.language.grouping import float_in_exponent
@@ -41,6 +42,7 @@ from derive.language.nodes import (
     relu,
 )
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import applied_function
 from derive.language.written import Group, groups, reads_itself, time_of
 from derive.program.program import Program
 from derive.program.schedule import schedule
@@ -143,6 +145,8 @@ class Reader(Compiler[V]):
             return self._reduction(e, slots)
         if isinstance(e, sympy.polygamma | sympy.loggamma):
             return self.value((polygamma if isinstance(e, sympy.polygamma) else loggamma)(*e.args), slots)
+        if isinstance(e, AppliedUndef):
+            return self.value(applied_function(e.func.__name__, *e.args), slots)
         if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):
             return self.value(loggamma(*e.args[0].args), slots)
         if isinstance(e, sympy.KroneckerDelta):

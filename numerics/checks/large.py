@@ -19,6 +19,7 @@ from derive.exact.compile import Array
 from derive.exact.field import RealField, Undefined
 from derive.language.tensor import Tensor
 from derive.program.program import Program
+from numerics.reference.sampling import gathered
 
 from .opponent import label, written
 from .replay import points
@@ -126,7 +127,8 @@ def _derivatives(
     seed = None if d.seed is None else np.asarray(arrays[d.seed.name], float).ravel()
     if groups[-1] in ("grads", "jacobian"):
         v = {n: a for n, a in v.items() if only in (None, n)}
-        moved = along(field, sizes, exact, d.loss, _directions(field, v)).data
+        changes = {t.name: np.asarray(gathered(v[t.name], t)) for t in d.wrt if t.name in v}
+        moved = along(field, sizes, exact, d.loss, _directions(field, changes)).data
         tangents = [0.0 if x[1] is None else x[1] for x in moved]
         if groups[-1] == "jacobian":
             return [_rows(d, n, _number(x), v) for n, x in enumerate(tangents)]

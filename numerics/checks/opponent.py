@@ -21,6 +21,7 @@ from numerics.emit.source.asked import only_outputs
 from numerics.reference.definitions import evaluate
 from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference
+from numerics.reference.sampling import gathered
 
 from .rounding import is_float
 from .second import DERIVATIVES
@@ -151,6 +152,8 @@ class Opponent:
                 values = {(a, b): blocks[a][b] for a, b in declared}
             else:
                 values = gradient(wrt)
+            if group in ("grads", "jacobian"):
+                values = {t.name: gathered(values[t.name], t) for t in self.d.wrt}
             found.update({label(group, k): values[k] for k in declared})
         return found
 

@@ -35,7 +35,7 @@ from .regions import rounding_of, through_regions
 from .report import Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
 from .second import asymmetries, taylor_order
-from .taylor import order, symmetric_directions
+from .taylor import by_all_entries, order, structured_directions
 
 
 def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None, allow_unseen=()) -> Report:
@@ -322,8 +322,10 @@ class _Check(Bench):
         def loss(array):
             return float(np.sum(self.leaves({**sample.arrays, name: array})[group] * weight))
 
-        within = symmetric_directions([t for t in self.d.wrt if t.name == name], sample.arrays)
-        return order(loss, sample.arrays[name], ours[name], noise, self.seed, bool(self.d.kinks), within=within)
+        (t,) = (t for t in self.d.wrt if t.name == name)
+        within = structured_directions([t], sample.arrays)
+        slope = by_all_entries(ours[name], t)
+        return order(loss, sample.arrays[name], slope, noise, self.seed, bool(self.d.kinks), within=within)
 
     def _agree_nearby(self, sample, name, bound) -> bool:
         """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""

@@ -11,12 +11,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sympy import Expr, Integer
 
 from derive.language.errors import DeriveError
-from derive.language.facts import SumsTo, missing_value
+from derive.language.facts import SumsTo, missing_value, structure_of
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.program import Program
@@ -203,6 +204,34 @@ def draw(t: Tensor, sizes: dict[Size, int], domain: str, rng: np.random.Generato
     return _with_facts(values, t, sizes)
 
 
+def structured(found: np.ndarray, kind: str) -> np.ndarray:
+    """The matrix of a declared structure that is nearest: zeros where it has them, means of what is one number."""
+    if kind == "toeplitz":
+        rows, columns = found.shape
+        means = {k: np.mean(np.diagonal(found, k)) for k in range(1 - rows, columns)}
+        return np.array([[means[j - i] for j in range(columns)] for i in range(rows)])
+    keep = {"diagonal": lambda a: np.diag(np.diag(a)), "lower_triangular": np.tril, "upper_triangular": np.triu}
+    return keep[kind](found) if kind in keep else (found + found.T) / 2
+
+
+def gathered(gradient: Any, t: Tensor) -> Any:
+    """The derivative by the free entries of a matrix, from that by all entries, over the last two axes.
+
+    An entry gathers what stands at all its places; unchanged where nothing is tied.  In NumPy or JAX, whose arrays it keeps.
+    """
+    kind = structure_of(t) if t.is_input else None
+    if kind is None:
+        return gradient
+    rows, columns = gradient.shape[-2:]
+    i, j = np.arange(rows), np.arange(columns)
+    if kind == "symmetric":
+        return gradient + gradient.swapaxes(-1, -2) - gradient * np.eye(rows)
+    if kind == "toeplitz":
+        same = (i[:, None, None, None] - j[:, None, None]) == (i[:, None] - j)
+        return (gradient[..., None, None, :, :] * same).sum((-1, -2))
+    return gradient * structured(np.ones((rows, columns)), kind)
+
+
 def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndarray:
     if any(f.kind == "symmetric" for f in t.facts):
         found = (found + found.T) / 2
@@ -215,6 +244,9 @@ def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndar
         found = np.linalg.solve(np.eye(len(found)) + skew, np.eye(len(found)) - skew)
     if any(f.kind == "unit" for f in t.facts):
         found = found / np.linalg.norm(found)
+    for f in t.facts:
+        if f.is_structure:
+            found = structured(found, f.kind)
     for f in t.facts:
         if isinstance(f, SumsTo):
             value, axis = coefficient(f.value, sizes), f.axis(t)
