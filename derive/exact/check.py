@@ -196,7 +196,7 @@ class Checker:
             yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
         steps = Steps(self)
         for s in self.d.steps:
-            yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
+            yield s.id, decide(step_name(s), self.step_cases, steps.claim(s), poles=True)
         yield from recorded.items()
 
     def _why_too_large(self) -> str:

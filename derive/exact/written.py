@@ -49,7 +49,7 @@ from derive.program.schedule import schedule
 
 from .abstract import Argument, Closure, Condition, Element, Exact, Field, Rational, Slots, V, Values
 from .compile import Array, Compiler, additive_terms, is_exact, whole_size
-from .field import DualField, Undefined
+from .field import Undefined, primal
 from .machine import Machine, positions
 from .matrices import MATRIX_VALUES
 
@@ -295,7 +295,7 @@ class Reader(Compiler[V]):
 
     def _largest(self, body: Expr, binders: Sequence[Index], slots: Slots) -> Closure[tuple[Element, int]]:
         """The first largest value and its position, among the positions that exist."""
-        F, below = self.F, _primal(self.F, self.F.infinity(-1))
+        F, below = self.F, primal(self.F, self.F.infinity(-1))
         inner = {**slots, **{b: self.slot() for b in binders}}
         exists, value = self._exists(body, inner), self.value(body, inner)
         places = [(inner[b], whole_size(b.size, self.sizes)) for b in binders]
@@ -312,9 +312,9 @@ class Reader(Compiler[V]):
             for k in range(n):
                 I[slot] = k
                 new = best(I, depth + 1)
-                if new is None or (found is not None and _primal(F, new[0]) == below):
+                if new is None or (found is not None and primal(F, new[0]) == below):
                     continue  # -oo is chosen only where there is nothing else
-                if found is None or _primal(F, found[0]) == below or F.sign(F.sub(new[0], found[0])) > 0:
+                if found is None or primal(F, found[0]) == below or F.sign(F.sub(new[0], found[0])) > 0:
                     found = new[0], k * math.prod(m for _, m in places[depth + 1 :]) + new[1]
             return found
 
@@ -400,7 +400,3 @@ def _of_two(e: Expr) -> Expr:
     for a in others:
         first = (maximum if isinstance(e, sympy.Max) else minimum)(first, a)
     return first
-
-
-def _primal(F: Field[Element], v: Element) -> Element:
-    return _primal(F.base, v[0]) if isinstance(F, DualField) else v

@@ -31,6 +31,8 @@ class Request:
         Fixed in the source.
     own_convolutions : bool
         Whether XLA's own convolutions are what a convolution of the module becomes on a CPU, and not its library's.
+    native : bool
+        Whether equations over the same rows may be loops in C.
     layout : dict, optional
         In the structured form, the parts of each block of the Hessian.
     """
@@ -44,6 +46,7 @@ class Request:
     checkpoint_every: int | None = None
     backend: str = "cpu"
     own_convolutions: bool = False
+    native: bool = False
     layout: dict[tuple[str, str], tuple[Part, ...]] | None = field(default=None, repr=False)
 
     @classmethod
@@ -90,6 +93,7 @@ class Request:
             self.checkpoint_every,
             self.backend,
             self.own_convolutions,
+            self.native,
         )
 
 

@@ -33,6 +33,7 @@ DOMAINS = {
     "(1.1, 2.5)": (1.1, 2.5),
     "(-0.9, 0.9)": (-0.9, 0.9),
 }
+MASK = "0 or 1"  # of a float that is not differentiated: s - 1e9 (1 - m) is meant for no other m
 
 MOSTLY = 0.8  # how often a mask that is mostly open is so
 
@@ -189,7 +190,9 @@ def draw(t: Tensor, sizes: dict[Size, int], domain: str, rng: np.random.Generato
             found.flat[rng.integers(found.size)] = missing_value(t)
         return found
     kinds = {f.kind for f in t.facts}
-    bounds = DOMAINS[domain]
+    if domain == MASK and not kinds:
+        return (rng.random(shape) < MOSTLY).astype(float)
+    bounds = DOMAINS.get(domain)
     if bounds is not None:
         values: np.ndarray = rng.uniform(*bounds, shape)
     elif kinds & {"positive", "nonnegative", "sums_to"}:
@@ -280,7 +283,9 @@ def draw_sample(
     rng = np.random.default_rng(seed)
     floats = [t.name for t in program.inputs if t.dtype == "float"]
     tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
-    names = list(DOMAINS)
+    names, weights = list(DOMAINS), {t.name for t in wrt}
+    masks = [n for n in floats if n not in weights]
+    tries += [{**dict.fromkeys(floats, d), **dict.fromkeys(masks, MASK)} for d in DOMAINS for _ in range(3) if masks]
     tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
     for n, domains in enumerate(
         tries

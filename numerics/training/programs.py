@@ -72,7 +72,9 @@ class Programs:
         seed: int,
         store: Store | None = None,
         placement: Placement | None = None,
+        native: bool = False,
     ):
+        self.native = native
         self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.placement = placement
         self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
@@ -82,7 +84,7 @@ class Programs:
         self.kernel = stored.kernel(
             store,
             [loss, *wrt, *outputs],
-            [model.name, sorted(model.sizes.items()), held is model],
+            [model.name, sorted(model.sizes.items()), held is model, native],
             lambda: inputs_of([loss, *outputs]),
             lambda: self._compiled(self.derivation),
         )
@@ -90,7 +92,7 @@ class Programs:
         self.updated = [s for s in model.state.values() if s.layer not in still]
 
     def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True, native=self.native)
 
     @functools.cached_property
     def derivation(self) -> Derivation:
