@@ -64,7 +64,7 @@ def test_in_index_notation():
         ("norm2(Q*x - y)^2", "x", "2 (x - Q'y)"),
         ("norm2(Q*x - y)", "x", "(x - Q'y) / ||Q x - y||"),
         ("norm2(X*Q - Y)^2", "X", "2 (X - Y Q')"),
-        ("1/2*norm2(Q*x - y)^2 + lam*norm1(x)", "x", "x + lam sign(x) - Q'y"),
+        ("1/2*norm2(Q*x - y)^2 + lam*norm1(x)", "x", "x - Q'y + lam sign(x)"),
         ("logdet(Q*A*Q')", "A", "inv(A)'"),
     ],
 )
