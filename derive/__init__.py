@@ -73,6 +73,18 @@ __all__ = [
 # fmt: on
 
 
+def __getattr__(name: str) -> object:
+    from .networks import elsewhere  # imported when a name is wrong, so that it is no name of this module
+
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in layers.LAYERS:
+        said = f"; that is L.{name}, after from derive import layers as L"
+    else:
+        said = elsewhere.hint(name, __all__, elsewhere.HERE)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{said}")
+
+
 def __dir__() -> list[str]:
     """The public names only, not the rooms of the house (derive.language, derive.passes, ...)."""
     return __all__
