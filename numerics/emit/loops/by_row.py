@@ -24,7 +24,7 @@ from . import tree
 from .equations import Body, Equations, said
 from .joining import joined_loops
 from .rows import Fused, Known, count
-from .tree import Array, At, Call, Choose, If, Let, Loop, Num, Op, Put, Statement, Var, joined
+from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
 
 BLOCK = 256  # rows that are added up before they are added to those of other blocks
 
@@ -63,8 +63,10 @@ class ByRow(Equations):
         rows = self.value(g.size)
         if not totals:
             return [*buffers, Loop(row, rows, tuple(body))]
-        here = Let(row, Op("+", Op("*", Var(block), Num(BLOCK)), Var(step)))
-        steps = Loop(step, Num(BLOCK), (here, If(Op("<", Var(row), rows), tuple(body))))
+        first = Op("*", Var(block), Num(BLOCK))
+        left = Op("-", rows, first)
+        here = Let(row, Op("+", first, Var(step)))
+        steps = Loop(step, Choose(Op("<", left, Num(BLOCK)), left, Num(BLOCK)), (here, *body))
         after = [s for e in totals for s in self.each(e, lambda at: Put(at, self.element(e), adds=True))]  # noqa: B023
         blocks = Call("floor", (Op("/", Op("+", rows, Num(BLOCK - 1)), Num(BLOCK)),))
         return [*buffers, *start, Loop(block, blocks, (*zeroed, steps, *after))]
