@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Tensor
+from derive.program.infinite import may_be_infinite
 from derive.program.program import Equation
 from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
@@ -71,7 +72,7 @@ def emit(
     scope = Scope(names, Writers(reads.read, dense.value if dense_fallback else equation.value), bound)
     scope.patterns, scope.backend = choose.checked(patterns), backend
     scope.own_convolutions = own_convolutions and backend == "cpu"
-    scope.singular = singular(d.program.equations)
+    scope.singular = singular(d.program.equations) | may_be_infinite(d.program.equations)
     for t in inputs:
         scope.arrays[t.name] = names.of(("tensor", t.name), t.name, f"{t.name}_in")
     for e in d.program.equations:
