@@ -90,23 +90,25 @@ def decide(what: str, cases: Cases, claim: Claim, poles: bool = False) -> Findin
 
 def _agrees_off_poles(cases: Cases, claim: Claim) -> bool:
     """Whether a claim holds mod p at one draw for each assignment when 1/0 is 0."""
-    for n in range(len(cases.assignments)):
-        held = False
-        for case in itertools.islice(cases.each("modular", n), FEW_DRAWS):
-            if not isinstance(case.field, ModularField):
-                return False
-            kept, case.field.poles = dict(case.sides), True
-            try:
-                held = claim(case) is None
-                break
-            except Undefined:
-                continue
-            finally:
-                case.field.poles = False
-                case.sides = kept
-        if not held:
+    try:
+        return all(_agrees_at(cases, n, claim) for n in range(len(cases.assignments)))
+    except Undefined:  # the definitions themselves have no values
+        return False
+
+
+def _agrees_at(cases: Cases, n: int, claim: Claim) -> bool:
+    for case in itertools.islice(cases.each("modular", n), FEW_DRAWS):
+        if not isinstance(case.field, ModularField):
             return False
-    return True
+        kept, case.field.poles = dict(case.sides), True
+        try:
+            return claim(case) is None
+        except Undefined:
+            continue
+        finally:
+            case.field.poles = False
+            case.sides = kept
+    return False
 
 
 _USED = {"atom": "transcendental functions are random atoms", "order": "an order was used", "root": "a root was taken"}
