@@ -10,6 +10,7 @@ import importlib
 NAMES = {
     # programs
     "emit.targets": "source",
+    "kernel.allocator": "pin_allocator",
     "kernel.compile": "compile",
     "kernel.kernel": "Kernel",
     # functions that exist already

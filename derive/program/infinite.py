@@ -161,6 +161,13 @@ def _meets_zero(factors: Iterable[Expr], names: set[str]) -> tuple[Expr, Expr] |
     for f in factors:
         if _carries(f, names):
             for g in factors:
-                if g is not f and not (affine.sizes_only(g) or g.is_positive or g.is_negative):
+                if g is not f and not _is_nonzero(g, names):
                     return f, g
     return None
+
+
+def _is_nonzero(e: Expr, names: set[str]) -> bool:
+    """Whether a factor is seen not to be 0: a size, something of one sign, a quotient by what is finite."""
+    if affine.sizes_only(e) or e.is_positive or e.is_negative:
+        return True
+    return isinstance(e, Pow) and e.exp.is_negative is True and not _carries(e.base, names)

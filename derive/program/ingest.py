@@ -26,6 +26,7 @@ from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
 from derive.language.naming import numbered, primed
 from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, Sum, maximum, minimum
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 
 from .check import check
 from .infinite import check_products
@@ -537,6 +538,8 @@ def _worth_naming(e: Expr) -> bool:
 def _function_name(e: Expr) -> str:
     if _is_root(e):
         return "rsqrt" if e.exp == Rational(-1, 2) else "sqrt" if e.exp == Rational(1, 2) else "root"
+    if isinstance(e, Unknown):
+        return e.name_only
     return type(e).__name__
 
 

@@ -32,7 +32,11 @@ INLINED = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "custom_lin": "jaxpr",
 }
-LEAVES = ("inv", "solve", "det", "slogdet")  # of jnp.linalg
+LEAVES = {  # functions that JAX computes by others, and that are one row here: its file, and the row
+    **{n: ("linalg.py", f"linalg.{n}") for n in ("inv", "solve", "det", "slogdet")},
+    **{n: ("ufuncs.py", n) for n in ("floor_divide", "remainder", "signbit")},
+    "searchsorted": ("lax_numpy.py", "searchsorted"),
+}
 LOG_SUMS = ("logaddexp", "logaddexp2")  # of jnp, which have a kink as they are computed and none as they are
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
@@ -78,6 +82,7 @@ class Op:
     frames: tuple[Frame, ...]
     eqn: Any  # as it was traced first
     scope: str = ""  # the named scopes that it runs in, as "Block_0/Dense_0"
+    called: str = ""  # the function of JAX that the author called and that it is a part of, where JAX says
 
 
 def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
@@ -117,6 +122,7 @@ class _Flat:
         self.sizes = sizes
         self.customs: dict[str, None] = {}
         self.scope = ""
+        self.called = ""
 
     def block(self, closed: Sequence[Any], frames: tuple[Frame, ...]) -> Block:
         jaxprs = [getattr(c, "jaxpr", c) for c in closed]
@@ -155,9 +161,10 @@ class _Flat:
             if name in CUSTOM and (called := _own_rules(eqns[0].params[key or ""], frames)):
                 self.customs[called] = None
             if key is not None and leaf is None:
-                outside, self.scope = self.scope, self.scoped(eqns[0])
+                outside = self.scope, self.called
+                self.scope, self.called = self.scoped(eqns[0]), self.called or _called(eqns[0])
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
-                self.scope = outside
+                self.scope, self.called = outside
                 continue
             params = (
                 _leaf_params(eqns[0])
@@ -169,7 +176,7 @@ class _Flat:
                 self.bind(env, vs, self.windowed(name, ins, params))
                 for vs in zip(*(e.outvars for e in eqns), strict=True)
             ]
-            made.ops.append(Op(name, ins, outs, params, frames, eqns[0], self.scoped(eqns[0])))
+            made.ops.append(Op(name, ins, outs, params, frames, eqns[0], self.scoped(eqns[0]), self.called))
 
     def scoped(self, eqn: Any) -> str:
         """The named scopes of an operation; of one inside a function that JAX traced once and kept, the caller's."""
@@ -280,16 +287,43 @@ def _leaf(eqn: Any) -> str | None:
     if eqn.primitive.name == "custom_jvp_call":
         inner = eqn.params["call_jaxpr"]
         return _name(inner) if _name(inner) in LOG_SUMS and not _own_rules(inner, ()) else None
-    info = getattr(getattr(eqn.params.get("jaxpr"), "jaxpr", None), "debug_info", None)
-    if eqn.primitive.name != "jit" or info is None or eqn.params.get("name") not in LEAVES:
+    if eqn.primitive.name != "jit" or eqn.params.get("name") not in LEAVES:
         return None
-    return f"linalg.{eqn.params['name']}" if "linalg.py" in str(info.func_src_info) else None
+    file, row = LEAVES[eqn.params["name"]]
+    whole = np.issubdtype(eqn.outvars[0].aval.dtype, np.integer)
+    if row == "floor_divide" and not whole or row == "searchsorted" and not _is_search(eqn):
+        return None  # of floats it is computed with another rounding
+    return row if _said(eqn.params["jaxpr"]).rpartition(":")[0].endswith(file) else None
+
+
+def _is_search(eqn: Any) -> bool:
+    """Whether it is the search of numbers in one sorted vector, and not a comparison with all of it, which is read as it is."""
+    return len(eqn.invars) == 2 and eqn.invars[0].aval.ndim == 1 and {"le_to", "lt_to"} & _primitives(eqn) != set()
+
+
+def _primitives(eqn: Any) -> set[str]:
+    """The names of all operations within one."""
+    inner = (e for sub in _subs(eqn.params.values()) for e in getattr(sub, "jaxpr", sub).eqns)
+    return {eqn.primitive.name}.union(*map(_primitives, inner))
+
+
+def _called(eqn: Any) -> str:
+    """The name of a function of JAX that is called here; none of a function that its author jitted."""
+    inner = eqn.params.get("jaxpr")
+    if inner is None or "name" not in eqn.params or not is_jax(_said(inner).rpartition(" at ")[2]):
+        return ""
+    return str(eqn.params["name"]).strip("_")
 
 
 def _leaf_params(eqn: Any) -> dict[str, Any]:
-    """Of a solve: whether its right-hand sides are vectors, which mapped ones are, or the columns of a matrix."""
+    """Of a solve: whether its right-hand sides are vectors, which mapped ones are, or the columns of a matrix.
+
+    Of a search: whether it counts the elements that are less, or those that are equal too.
+    """
     if "jaxpr" not in eqn.params:
         return {}
+    if eqn.params["name"] == "searchsorted":
+        return {"side": "left" if "le_to" in _primitives(eqn) else "right"}
     inner = eqn.params["jaxpr"].jaxpr
     turned = any(e.primitive.name == "transpose" and e.invars[0] is inner.invars[-1] for e in inner.eqns)
     return {"vectors": not turned}

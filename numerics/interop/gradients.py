@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from numerics.errors import InputError, NumericsError
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 
+from .arguments import names_by_place
 from .model import JaxModel
 
 
@@ -39,18 +41,30 @@ class ValueAndGrad:
         self.__name__ = getattr(f, "__name__", "function")
         self.__doc__ = getattr(f, "__doc__", None)
 
-    def trace(self, *args: Any) -> ValueAndGrad:
+    def trace(self, *args: Any, **named: Any) -> ValueAndGrad:
         """Do what the first call does without running it: trace, derive, compile.  Returns itself."""
-        self._latest = next((c for c in self._made if c.model.takes(args)), None)
-        if self._latest is None:
-            loss = _signed(self._loss, self._f)
-            self._latest = _Compiled(JaxModel(loss, args, self._argnums, self._axes, self._custom_rules))
-            self._made.append(self._latest)
+        self._traced(_Arguments(args, named))
         return self
 
-    def _loss(self, *args: Any) -> Any:
+    def _traced(self, given: _Arguments) -> _Compiled:
+        found = next((c for c in self._made if c.options == given.options and c.model.takes(given.arrays)), None)
+        if found is None:
+            nums = [self._argnums] if isinstance(self._argnums, int) else list(self._argnums)
+            if given.names and any(n >= len(given.arrays) - 1 for n in nums):
+                raise InputError(
+                    f"argnums={self._argnums} of {len(given.arrays) - 1} arguments by place, and {', '.join(given.names)} by "
+                    f"name; accepted: what is differentiated by is given by its place"
+                )
+            loss = _signed(lambda *arrays: self._loss(*given.whole(arrays)), self._f, given)
+            model = JaxModel(loss, given.arrays, self._argnums, self._axes, self._custom_rules)
+            found = _Compiled(model, given.options)
+            self._made.append(found)
+        self._latest = found
+        return found
+
+    def _loss(self, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """The loss alone of what the function returns."""
-        found = self._f(*args)
+        found = self._f(*args, **named)
         pair = isinstance(found, tuple) and len(found) == 2
         if self._has_aux:
             if not pair:
@@ -66,14 +80,13 @@ class ValueAndGrad:
             )
         return found
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """``(value, gradients)``, the gradients in the structure of the arguments that ``argnums`` names."""
-        self.trace(*args)
-        made = self._found
-        value, grads = made.run(args)
+        given = _Arguments(args, named)
+        value, grads = self._traced(given).run(given.arrays)
         if not self._has_aux:
             return value, grads
-        return (value, self._f(*args)[1]), grads
+        return (value, self._f(*args, **named)[1]), grads
 
     @property
     def _found(self) -> _Compiled:
@@ -108,9 +121,37 @@ class ValueAndGrad:
         return self.kernel.source
 
 
+class _Arguments:
+    """The arguments of a call: arrays, those by name in a dict after the others, and options, which are held as they are.
+
+    Options are booleans of Python, and what is given by name and is no array: ``train=True``.
+    """
+
+    def __init__(self, args: Sequence[Any], named: Mapping[str, Any]):
+        by_place = {n: a for n, a in enumerate(args) if isinstance(a, bool)}
+        by_name = {k: v for k, v in named.items() if isinstance(v, bool) or not _holds_arrays(v)}
+        self.options = by_place, by_name
+        self.names = [k for k in named if k not in by_name]
+        self.arrays = tuple(None if n in by_place else a for n, a in enumerate(args))
+        if self.names:
+            self.arrays += ({k: named[k] for k in self.names},)
+
+    def whole(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments as they were given, with these arrays."""
+        by_place, by_name = self.options
+        named = dict(arrays[-1]) if self.names else {}
+        args = [by_place.get(n, a) for n, a in enumerate(arrays[:-1] if self.names else arrays)]
+        return args, named | by_name
+
+
+def _holds_arrays(value: Any) -> bool:
+    leaves = jax.tree_util.tree_leaves(value)
+    return bool(leaves) and all(hasattr(x, "shape") or isinstance(x, int | float | np.number) for x in leaves)
+
+
 class _Compiled:
-    def __init__(self, model: JaxModel):
-        self.model = model
+    def __init__(self, model: JaxModel, options: Any):
+        self.model, self.options = model, options
         self.is_constant = not model.outputs[0].rank and not model.reached(model.outputs[0])
         if not self.is_constant:
             self.derivation = model.backprop()
@@ -138,15 +179,19 @@ class _Compiled:
         self.compared = True
 
 
-def _signed(loss: Callable[..., Any], f: Callable[..., Any]) -> Callable[..., Any]:
+def _signed(loss: Callable[..., Any], f: Callable[..., Any], given: _Arguments) -> Callable[..., Any]:
     """The loss alone, under the names of the function's own arguments."""
     if not callable(f):
         raise InputError(f"nx.value_and_grad: {type(f).__name__} is no function; accepted: a function of arrays")
 
-    def of(*args: Any) -> Any:
-        return loss(*args)
+    def of(*arrays: Any) -> Any:
+        return loss(*arrays)
 
     of.__wrapped__ = f  # type: ignore[attr-defined]  # what inspect.signature follows
+    if given.names:
+        places = names_by_place(f, len(given.arrays) - 1)
+        parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (*places, "by_name")]
+        of.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return of
 
 
@@ -171,6 +216,11 @@ def value_and_grad(
         Names for axes, see :func:`from_jax`.
     custom_rules : {None, "primal"}
         See :func:`from_jax`.
+
+    Returns
+    -------
+    ValueAndGrad
+        Called as f is; a Python boolean, and what is given by name and is no array (``train=True``), is held as it is.
 
     >>> import jax.numpy as jnp
     >>> vg = value_and_grad(lambda w, x: jnp.sum((x @ w) ** 2))

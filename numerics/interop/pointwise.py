@@ -10,7 +10,7 @@ import sympy
 from sympy import And, Eq, Expr, Ge, Gt, Integer, Le, Lt, Ne, Rational
 
 import derive as dv
-from derive.language.nodes import digamma, loggamma, polygamma
+from derive.language.nodes import Reduction, digamma, loggamma, polygamma
 from derive.language.tensor import Read
 
 from .flat import Op
@@ -81,6 +81,11 @@ def is_positive(e: Any) -> bool:
     return isinstance(e, sympy.exp | sympy.Abs | dv.Iverson | dv.sigmoid | dv.relu) or e.is_nonnegative is True
 
 
+def truncated(x: Expr) -> Expr:
+    """The whole part of a number, towards zero."""
+    return sympy.floor(x) if is_positive(x) else sympy.sign(x) * sympy.floor(sympy.Abs(x))
+
+
 LOG_2, HALF = sympy.log(2), Rational(1, 2)
 for _name, _body in {
     "neg": lambda x: -x,
@@ -126,7 +131,10 @@ for _name, _body in {
     "max": _maximum,
     "min": _minimum,
     "clamp": lambda low, x, high: _minimum(_maximum(x, low), high),
-    "stop_gradient": lambda x: x if x.is_number else dv.stop_gradient(x),
+    "stop_gradient": lambda x: dv.stop_gradient(x) if x.has(Read) else x,
+    "floor_divide": lambda x, y: sympy.floor(x / y),
+    "remainder": lambda x, y: x - y * sympy.floor(x / y),
+    "rem": lambda x, y: x - y * truncated(x / y),
     "atan2": dv.atan2,
 }.items():
     _row(_name, _body)
@@ -150,13 +158,8 @@ def _as_it_is(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
 @primitive("div")
 def _div(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     if kind_of(op.outs[0].dtype) == "int":
-        return elementwise(op, values, lambda x, y: sympy.floor(as_float(x) / as_float(y)))
+        return elementwise(op, values, lambda x, y: truncated(as_float(x) / as_float(y)))
     return elementwise(op, values, lambda x, y: as_float(x) / as_float(y))
-
-
-@primitive("rem")
-def _rem(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
-    return elementwise(op, values, lambda x, y: x - y * sympy.floor(x / y))
 
 
 @primitive("round")
@@ -177,6 +180,11 @@ def _integer_pow(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x: as_float(x) ** op.params["y"])
 
 
+@primitive("signbit")
+def _signbit(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    return elementwise(op, values, lambda x: sympy.false if is_positive(x) else Lt(x, 0))
+
+
 @primitive("is_finite")
 def _is_finite(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     return elementwise(op, values, lambda x: sympy.true)
@@ -193,19 +201,31 @@ def _comparison(
             a, b = as_float(a), as_float(b)
             if isinstance(a, dv.Iverson) and b == 0 and name in ("ne", "gt", "eq"):  # a mask made a number, and back
                 return sympy.Not(a.condition) if name == "eq" else a.condition
+            if isinstance(a, dv.Iverson) and b == 1 and name in ("ne", "eq"):
+                return sympy.Not(a.condition) if name == "ne" else a.condition
             if isinstance(a, sympy.Piecewise):  # SymPy would try to solve a condition on branches
                 return chosen([(relation(v, b), c) for v, c in a.args])
+            if b == 0 and name in ("lt", "ge") and is_positive(a):
+                return sympy.false if name == "lt" else sympy.true
             if a == b and not isinstance(a, sympy.Float):
                 return relation(Integer(0), Integer(0))
             return relation(a, b)
 
-        return elementwise(op, values, body)
+        # SymPy would draw the branches of a reduction out of it, and the index that it is over with them
+        pairs = zip(values, op.ins, strict=True)
+        plain = [new.shared(v, var, op) if _is_branched(v.body) else v for v, var in pairs]
+        return elementwise(op, plain, body)
 
 
 _comparison("eq", Eq, lambda a, b: sympy.Not(sympy.Xor(a, b)))
 _comparison("ne", Ne, sympy.Xor)
 for _compared, _relation in {"lt": Lt, "le": Le, "gt": Gt, "ge": Ge}.items():
     _comparison(_compared, _relation, None)
+
+
+def _is_branched(e: Any) -> bool:
+    """Whether an expression reduces over branches."""
+    return isinstance(e, Expr) and any(r.has(sympy.Piecewise) for r in e.atoms(Reduction))
 
 
 def _logical(name: str, of: Callable[..., Any]) -> None:
@@ -245,11 +265,41 @@ def _select(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
                 return found[0] if found[1] is sympy.nan else found[1]
             if found[0] == lowest and not w.has(Read):  # no row of a mask of indices is empty
                 found = (-sympy.oo, *found[1:])
-            return chosen([(found[1], w), (found[0], sympy.true)])
+            no, yes = _by_sign(w, *found)
+            if _alike(no, yes):
+                return yes
+            return chosen([(yes, w), (no, sympy.true)])
+        if isinstance(w, sympy.Piecewise) and all(n.is_Integer for n, _ in w.args):
+            return chosen(_without_nan([(found[min(max(int(n), 0), len(found) - 1)], c) for n, c in w.args]))
         pairs = [(v, Eq(w, n)) for n, v in enumerate(found[:-1])]
         return chosen([*pairs, (found[-1], sympy.true)])
 
     return elementwise(op, [which, *cases], body)
+
+
+def _by_sign(w: Any, no: Any, yes: Any) -> tuple[Any, Any]:
+    """Branches by the sign of x, with x for |x| in the one and -x in the other: what JAX so writes may be one formula."""
+    if not isinstance(w, Gt | Lt) or 0 not in w.args:
+        return no, yes
+    x = (w.lhs - w.rhs).as_coeff_Mul()[1] if isinstance(w, Gt) else (w.rhs - w.lhs).as_coeff_Mul()[1]
+    x = sympy.Mul(*(f for f in sympy.Mul.make_args(x) if not f.is_number))
+    positive = isinstance(w, Gt) == bool((w.lhs - w.rhs).coeff(x).is_positive)
+    signs = [(no, -x if positive else x), (yes, x if positive else -x)]
+    found = [e.xreplace({sympy.Abs(x): v}) if isinstance(e, Expr) else e for e, v in signs]
+    return found[0], found[1]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two branches are one function of the error function, 1 - erf(u) in the one and erfc(u) in the other."""
+    if not any(isinstance(e, Expr) and e.has(sympy.erfc) for e in (a, b)) or not (isinstance(a, Expr) and isinstance(b, Expr)):
+        return False
+    return bool(sympy.expand((a - b).replace(sympy.erfc, lambda u: 1 - sympy.erf(u))) == 0)
+
+
+def _without_nan(cases: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Cases where JAX has a value; the last of them for all that is left."""
+    kept = [(v, c) for v, c in cases if v is not sympy.nan] or cases
+    return [*kept[:-1], (kept[-1][0], sympy.true)]
 
 
 @primitive("convert_element_type", view=True)
@@ -261,7 +311,7 @@ def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     if before == "bool" and after != "bool":
         return elementwise(op, values, as_float)
     if before == "float" and after == "int":
-        return elementwise(op, values, lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)))
+        return elementwise(op, values, truncated)
     if before == after == "float":
         new.convert(op)
     return Value(v.axes, v.body, after)

@@ -15,7 +15,9 @@ from derive.language.index import Index
 from .flat import Op
 from .interpret import Interpreter
 from .table import primitive, refuse
-from .value import Value, as_float, kind_of, merged, opened, parts_of
+from .value import Value, as_float, chosen, kind_of, merged, opened, parts_of
+
+FEW = 16  # conditions up to which the first that holds is asked for one by one
 
 
 def _reduce(
@@ -61,12 +63,31 @@ def _psum(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
 def _argmax(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     (v,) = values
     axis = int(op.params["axes"][0])
+    if v.kind == "bool" and op.name == "argmax" and v.shape[axis].is_Integer and v.shape[axis] <= FEW:
+        return _first(v, axis)
     idx = v.like()
     if len(idx[axis]) > 1:
         idx = tuple((opened(v.shape[n]),) if n == axis else a for n, a in enumerate(idx))
     body = as_float(v.at([merged(a) for a in idx]))
     found = dv.argmax(body if op.name == "argmax" else -body, idx[axis][0])
     return new.named(Value(tuple(a for n, a in enumerate(idx) if n != axis), found, "int"), op, op.name)
+
+
+def _first(v: Value, axis: int) -> Value:
+    """The first of a few conditions that holds, as ``jnp.select`` and ``jnp.piecewise`` ask for it; 0 if none does."""
+    idx = parts_of([s for n, s in enumerate(v.shape) if n != axis])
+    pieces = [(Integer(k), v.at([*idx[:axis], Integer(k), *idx[axis:]])) for k in range(int(v.shape[axis]))]
+    return Value(tuple((i,) for i in idx), chosen([*pieces, (Integer(0), sympy.true)]), "int")
+
+
+@primitive("searchsorted")
+def _search(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
+    """The place of a number among sorted ones: how many are less, or no greater."""
+    among, sought = values
+    j, idx = opened(among.shape[0]), sought.like()
+    one, other = as_float(among.at([j])), as_float(sought.at([merged(a) for a in idx]))
+    before = sympy.Lt(one, other) if op.params["side"] == "left" else sympy.Le(one, other)
+    return new.named(Value(idx, new.sum(dv.Iverson(before), [j]), "int"), op, "place")
 
 
 @primitive("dot_general")

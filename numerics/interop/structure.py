@@ -292,16 +292,26 @@ def _gather(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
     batch = [merged(a) for n, a in enumerate(axes) if n not in d.offset_dims]
     inside = dict(zip(kept, (axes[n][0] for n in d.offset_dims), strict=True))
     at: list[Expr] = []
+    over: list[Index] = []
+    places: list[Expr] = []
     for n, size in enumerate(v.shape):
         e: Expr = Integer(0)
-        if n in d.start_index_map:
-            found = where.at([*batch, Integer(d.start_index_map.index(n))])
-            if not same_size(size, slices[n]):
-                e = new.index(found, size - slices[n] + 1, op)
+        if n in d.start_index_map and not same_size(size, slices[n]):
+            span = size - slices[n] + 1
+            found = new.places(op.ins[1], where, d.start_index_map.index(n), span, op).at(batch)
+            e = new.index(found, span, op, loose=True)
         if n in d.operand_batching_dims:
             e = batch[d.start_indices_batching_dims[d.operand_batching_dims.index(n)]]
-        at.append(expand(e + inside.get(n, Integer(0))))
-    return Value(tuple(axes), v.at(at), v.kind)
+        e = expand(e + inside.get(n, Integer(0)))
+        if not new.is_position(e):
+            over.append(opened(size))
+            places.append(dv.Iverson(sympy.Eq(over[-1], e)))
+            e = over[-1]
+        at.append(e)
+    if not over:
+        return Value(tuple(axes), v.at(at), v.kind)
+    body = dv.Sum(as_float(new.shared(v, op.ins[0], op).at(at)) * sympy.Mul(*places), *over)
+    return Value(tuple(axes), sympy.Gt(body, 0) if v.kind == "bool" else body, v.kind)
 
 
 @primitive("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-max", "scatter-min")
@@ -327,7 +337,9 @@ def _scatter(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
             spread = update.shape[d.update_window_dims[kept.index(n)]] if n in kept else Integer(1)
             if n in kept and same_size(spread, v.shape[n]):
                 continue
-            start = new.index(where.at([*over, Integer(k)]), v.shape[n] - spread + 1, op)
+            span = v.shape[n] - spread + 1
+            found = new.places(op.ins[1], where, k, span, op).at(over)
+            start = new.index(found, span, op, loose=n not in kept and bool(sign))
             starts.append(start)
             if n in kept:
                 here[d.update_window_dims[kept.index(n)]] = idx[n] - start

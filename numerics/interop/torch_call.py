@@ -11,7 +11,7 @@ import numpy as np
 from derive.language.naming import numbered
 from numerics.errors import InputError
 
-from .torch_checks import check_module, identifier
+from .torch_checks import as_it_was, check_module, identifier, own_rules, refuse_call
 from .torch_graph import array
 
 
@@ -182,6 +182,44 @@ class Call:
         specs = [torch.utils._pytree.tree_flatten(a)[1] for a in self.args]
         return tuple(torch.utils._pytree.tree_unflatten(x, s) for x, s in zip(each, specs, strict=True))
 
+    def values(self, by: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+        """What torch returns of the arguments, one array for each tensor; its buffers stay as they are.
+
+        Where functions with backward passes of their own make it, also the gradients by ``by``, of all of it weighted by
+        :func:`weights`, and the names of those functions.  Each of ``by`` is an argument's name, or those of a parameter.
+        """
+        import torch
+
+        whole = self.as_module()
+        state = {n: x.detach().clone() for n, x in (*whole.named_parameters(), *whole.named_buffers())}
+        leaves = {n: torch.as_tensor(x).detach().clone() for n, x in zip(self.names, self.leaves, strict=True)}
+        owned = {n.removeprefix("module."): x for n, x in state.items()} | leaves
+        wanted = [next(owned[n] for n in names if n in owned) for names in by]
+        for x in wanted:
+            x.requires_grad_()
+        with as_it_was(whole):
+            try:
+                found = torch.func.functional_call(whole, state, self._with(list(leaves.values())))
+            except Exception as error:
+                refuse_call(error)
+        outs = [x for x in torch.utils._pytree.tree_leaves(found) if isinstance(x, torch.Tensor)]
+        names = own_rules(outs)
+        if not names:
+            return [array(x) for x in outs], [], []
+        loss = sum((x * torch.as_tensor(weights(x.shape, array(x).dtype))).sum() for x in outs if x.is_floating_point())
+        grads = torch.autograd.grad(loss, wanted, allow_unused=True)
+        each = [np.zeros(x.shape) if g is None else array(g) for x, g in zip(wanted, grads, strict=True)]
+        return [array(x) for x in outs], each, names
+
+    def _with(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments with other tensors in their places."""
+        import torch
+
+        flat, spec = torch.utils._pytree.tree_flatten(self.args)
+        whole = [x if slot is None else leaves[slot] for x, slot in zip(flat, self.slots, strict=True)]
+        given: tuple[Any, ...] = torch.utils._pytree.tree_unflatten(whole, spec)
+        return given
+
     def as_module(self) -> Any:
         """The call as a module of the arguments, its parameters below ``module.`` and ``loss.``."""
         import torch
@@ -199,6 +237,11 @@ class Call:
 
         taken, named = self.taken, self.named
         return Whole(self.module, self.loss)
+
+
+def weights(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Numbers that differ, one for each element of an array."""
+    return np.cos(np.arange(int(np.prod(shape)))).reshape(tuple(shape)).astype(dtype)
 
 
 def _name(spec: Any, axis: int) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +76,54 @@ def _check_tensor(said: str, x: Any, widened: str, real: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def as_it_was(module: Any) -> Iterator[set[str]]:
+    """Put back what a module changes of itself while it is called; the names of the tensors that it keeps."""
+    parts = dict(module.named_modules())
+    before = {path: dict(vars(part)) for path, part in parts.items()}
+    lists = {path: {k: list(v) for k, v in own.items() if isinstance(v, list)} for path, own in before.items()}
+    kept: set[str] = set()
+    try:
+        yield kept
+    finally:
+        for path, part in parts.items():
+            own = vars(part)
+            for k in [k for k in own if k not in before[path]]:
+                kept.add(k)
+                del own[k]
+            own.update(before[path])
+            for k, values in lists[path].items():
+                if len(values) != len(before[path][k]):
+                    kept.add(k)
+                    before[path][k][:] = values
+
+
+def refuse_call(error: Exception) -> NoReturn:
+    """What torch says where a module cannot be called with the arguments, which its export does not look at."""
+    raise InputError(
+        f"nx.from_torch: the module does not run at these arguments: {type(error).__name__}: {' '.join(str(error).split())}"
+    ) from error
+
+
+def own_rules(outputs: Sequence[Any]) -> list[str]:
+    """The names of the functions with backward passes of their own, ``torch.autograd.Function``, that tensors are made by."""
+    from torch.autograd.function import BackwardCFunction
+
+    found: dict[str, None] = {}
+    seen, stack = set[Any](), [x.grad_fn for x in outputs if x.grad_fn is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        stack += [n for n, _ in node.next_functions if n is not None]
+        if isinstance(node, BackwardCFunction):
+            function = type(node)._forward_cls  # type: ignore[attr-defined]  # made by torch's metaclass
+            if not function.__module__.startswith("torch."):
+                found[function.__name__] = None
+    return list(found)
+
+
 def refuse_export(error: Exception) -> NoReturn:
     """What torch says where it cannot export a module, with the line of the author's that it stopped at."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", _HERE))]
@@ -92,7 +141,7 @@ def refuse_export(error: Exception) -> NoReturn:
     said = " ".join(str(error).partition("The error above")[0].split())
     raise InputError(
         f"nx.from_torch: torch.export cannot read the module{where}: {type(error).__name__}: {said[:400]}; accepted: "
-        f"modules whose operations do not depend on values"
+        f"a module and a loss that run at these arguments, whose operations do not depend on values"
     ) from error
 
 

@@ -18,21 +18,34 @@ import numpy as np
 from derive.language.errors import UnsupportedError
 from numerics.errors import InputError
 
-from .aten import embeddings, images, losses, pointwise, products, recurrent, reductions, shapes, windows  # noqa: F401  their rows
+from .aten import (  # noqa: F401  their rows
+    embeddings,
+    images,
+    losses,
+    matrices,
+    places,
+    pointwise,
+    products,
+    recurrent,
+    reductions,
+    shapes,
+    windows,
+)
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
-from .torch_checks import identifier, refuse_export
+from .torch_checks import as_it_was, identifier, refuse_export
 
 _HERE = str(Path(__file__).parent)
-_UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx")
+_UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx", "<eval_with_key>")
 _LINE = re.compile(r'File "(.+)", line (\d+), in (\S+)')
 _LEFT_OUT = {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy"}
 _OF_DTYPE = {
     *("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
-    *("arange", "scalar_tensor", "to", "_to_copy", "type_as"),
+    *("arange", "eye", "linspace", "scalar_tensor", "to", "_to_copy", "type_as"),
 }
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range", "_guards_fn")
+_OF_NUMBERS = ("_operator", "builtins", "math")
 _VIEWS = {
     *("view", "reshape", "_unsafe_view", "transpose", "permute", "slice", "select", "squeeze", "unsqueeze", "expand"),
     *("t", "narrow", "flatten", "unflatten", "detach", "split", "chunk", "unbind", "diagonal", "alias", "contiguous"),
@@ -61,6 +74,8 @@ class Graph:
         By node, the lengths that torch fixed; None for those that it left open.
     updated : tuple of str
         Buffers that the module updates beside what it returns, as running averages are.
+    kept : tuple of str
+        Attributes in which the module keeps what it computes; they are put back.
     """
 
     def __init__(self, module: Any, args: Sequence[Any], specs: Any, masked: Callable[[int], bool]):
@@ -70,7 +85,9 @@ class Graph:
         self._masked = masked
         self._specs = specs
         self._exports = module
-        self.program = exported(module, args, specs)
+        with as_it_was(module) as kept:
+            self.program = exported(module, args, specs)
+        self.kept = tuple(sorted(kept))
         self.nodes = list(self.program.graph.nodes)
         self.given = self._given()
         self.shapes = {n.name: _fixed(n.meta.get("val")) for n in self.nodes if n.op == "placeholder"}
@@ -80,7 +97,8 @@ class Graph:
     def is_same_at(self, args: Sequence[Any]) -> bool:
         """Whether the operations are the same, with every number in them, at arguments of other shapes."""
         try:
-            return str(exported(self._exports, args, self._specs).graph) == str(self.program.graph)
+            with as_it_was(self._exports):
+                return str(exported(self._exports, args, self._specs).graph) == str(self.program.graph)
         except (InputError, UnsupportedError):
             return False
 
@@ -94,6 +112,13 @@ class Graph:
             if kind is None and spec.kind != InputKind.USER_INPUT:
                 raise UnsupportedError(f"nx.from_torch: the module reads a {spec.kind.name.lower()}; accepted: tensors")
             value = self.program.constants.get(spec.target) if kind == "constant" else None
+            try:
+                value = None if value is None else array(value)
+            except RuntimeError as error:
+                raise UnsupportedError(
+                    "nx.from_torch: a tensor that torch makes while it traces stands in the module, as derivatives inside it "
+                    "do (torch.func.grad); accepted: the function, and m.backprop(), m.hessian(), m.hvp()"
+                ) from error
             if kind in ("parameter", "buffer"):
                 value = self.program.state_dict.get(spec.target, self.program.constants.get(spec.target))
             out.append(Given(kind or "argument", spec.arg.name, (spec.target or "").removeprefix("module."), value))
@@ -151,7 +176,7 @@ class Graph:
         refuse(
             _name(node),
             self._shapes(node),
-            self.frames[node],
+            self._stand(node),
             f"{why}: mutation has no meaning in a list of definitions; accepted: a new tensor, as x = x + 1, torch.where, "
             f"torch.cat",
         )
@@ -170,23 +195,50 @@ class Graph:
         """What the module returns, one for each tensor, of the values by the name of their node."""
         return [x for x in self._run(values) if hasattr(x, "dtype")]
 
-    def _run(self, values: Mapping[str, Any]) -> list[Any]:
+    def _run(self, values: Mapping[str, Any], nodes: Any = None, owner: Any = None) -> list[Any]:
         env: dict[Any, Any] = {}
-        for node in self.nodes:
+        owner = owner or self.program.graph_module
+        for node in nodes or self.nodes:
             if node.op == "placeholder":
                 env[node] = values.get(node.name)
             elif node.op == "get_attr":
-                env[node] = getattr(self.program.graph_module, node.target, None)
+                env[node] = getattr(owner, node.target, None)
             elif node.op == "output":
                 outs: list[Any] = self._value(env, node.args[0])
                 return outs
             elif node.op == "call_function" and not (_writes(node) and not node.users):
-                with standing(self.frames[node]):
+                with standing(self._stand(node)):
                     env[node] = self._call(node, env)
         raise AssertionError("a graph ends with its output")
 
+    def _stand(self, node: Any) -> tuple[Frame, ...]:
+        """The lines of an operation, also of one in a graph within the graph."""
+        if node not in self.frames:
+            self.frames[node] = self._frames(node)
+        return self.frames[node]
+
+    def _within(self, node: Any, env: dict[Any, Any]) -> list[Any]:
+        """What a graph within the graph returns: that of ``with torch.no_grad():``, which is constant.
+
+        Raises
+        ------
+        UnsupportedError
+            For those of other functions.
+        """
+        name = node.target.__name__
+        if name != "wrap_with_set_grad_enabled":
+            refuse(name, self._shapes(node), self._stand(node))
+        enabled, inner, *args = self._value(env, node.args)
+        places = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
+        found = self._run(dict(zip(places, args, strict=True)), list(inner.graph.nodes), inner)
+        return found if enabled else [jax.lax.stop_gradient(x) for x in found]
+
     def _call(self, node: Any, env: dict[Any, Any]) -> Any:
-        if not hasattr(node.target, "_schema"):  # numbers, and parts of tuples
+        if not hasattr(node.target, "_schema"):  # numbers, parts of tuples, graphs within the graph
+            if "HigherOrderOperator" in {c.__name__ for c in type(node.target).__mro__}:
+                return self._within(node, env)
+            if getattr(node.target, "__module__", "") not in _OF_NUMBERS and not _name(node).startswith("sym_"):
+                refuse(_name(node), self._shapes(node), self._stand(node))
             return node.target(*self._value(env, node.args), **self._value(env, node.kwargs))
         name = _name(node)
         base = _base(node)
@@ -198,11 +250,11 @@ class Graph:
             return env[node.args[0]].size
         row = ATEN.get(f"{base}.{name.partition('.')[2]}") or ATEN.get(base)
         if row is None or node.target.namespace != "aten":
-            refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self.frames[node])
+            refuse(name if node.target.namespace == "aten" else str(node.target), self._shapes(node), self._stand(node))
         if "max_pool" in base and any(
             getattr(u.target, "__name__", "") == "getitem" and u.args[1] == 1 and u.users for u in node.users
         ):
-            refuse(name, self._shapes(node), self.frames[node], "places of maxima are read; accepted: the maxima alone")
+            refuse(name, self._shapes(node), self._stand(node), "places of maxima are read; accepted: the maxima alone")
         args = self._value(env, node.args)
         kwargs = {k: self._value(env, v) for k, v in node.kwargs.items() if k not in _LEFT_OUT}
         if base in _RECURRENT and not isinstance(args[0], list) and _is_zero(node.args[1]):
@@ -218,11 +270,11 @@ class Graph:
         try:
             return row(*args, **kwargs)
         except NotCovered as why:
-            refuse(name, self._shapes(node), self.frames[node], str(why))
+            refuse(name, self._shapes(node), self._stand(node), str(why))
         except TypeError as error:
             if "argument" not in str(error):
                 raise
-            refuse(name, self._shapes(node), self.frames[node], f"an option of it is not covered ({error})")
+            refuse(name, self._shapes(node), self._stand(node), f"an option of it is not covered ({error})")
 
     def _value(self, env: dict[Any, Any], x: Any) -> Any:
         torch = self._torch

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from derive.language.errors import UnsupportedError
 from derive.language.naming import numbered
-from numerics.errors import InputError
+from numerics.errors import InputError, NumericsError
 
 from .model import JaxModel
-from .torch_call import Call
+from .torch_call import Call, weights
 from .torch_checks import check_wrt, identifier
 from .torch_graph import Given, Graph, array
 
@@ -62,8 +63,10 @@ class TorchModel(JaxModel):
             super().__init__(self._computed, self._packed(values), 0, axes or None, "primal")
         except (InputError, UnsupportedError) as error:
             raise type(error)(str(error).replace("nx.from_jax", "nx.from_torch", 1)) from error
+        self._compare(values)
         self.notes += [f"not read, so that it has no gradient: {n}" for n in unread]
         self.notes += [f"not part of the definitions: {n} is updated in training" for n in self._graph.updated]
+        self.notes += [f"not part of the definitions: the module keeps what it computes in {n}" for n in self._graph.kept]
 
     # -- what the graph reads -----------------------------------------------------------------------------------------
 
@@ -137,6 +140,38 @@ class TorchModel(JaxModel):
         outs = self._graph.run(given)
         return outs[0] if len(outs) == 1 else tuple(outs)
 
+    def _compare(self, values: Mapping[str, Any]) -> None:
+        """Hold what was read of the module against the module itself, at the arguments that it was exported at.
+
+        Raises
+        ------
+        NumericsError
+            Where they give other numbers.
+        """
+        by = [[key for key, own in self.names.items() if own == n] or [n] for n in self._order[0]]
+        wanted, gradients, functions = self._call.values(by)
+        arguments = self._packed(values)
+        found = jax.tree_util.tree_leaves(jax.jit(self._computed)(*arguments))
+        for n, (here, there) in enumerate(zip(found, wanted, strict=True)):
+            if np.issubdtype(here.dtype, np.floating) and not _near(here, there):
+                raise NumericsError(
+                    f"nx.from_torch: output {n}: what was read of the module gives {np.ravel(here)[:3]}, and the module "
+                    f"{np.ravel(there)[:3]}: a mistake here: please report it"
+                )
+        if functions:
+            ours = jax.grad(lambda trained: self._weighted(trained, arguments[1]))(arguments[0])
+            wrong = [n for (n, here), there in zip(ours.items(), gradients, strict=True) if not _near(here, there)]
+            if wrong:
+                raise UnsupportedError(
+                    f"nx.from_torch: the backward pass of {', '.join(functions)} is not that of what it computes: the gradients "
+                    f"by {', '.join(wrong)} differ; accepted: functions whose gradient is their own; nx.check_vjp says where"
+                )
+
+    def _weighted(self, trained: Mapping[str, Any], rest: Mapping[str, Any]) -> Any:
+        """All that is returned, in one number."""
+        outs = jax.tree_util.tree_leaves(self._computed(trained, rest))
+        return sum((x * weights(x.shape, x.dtype)).sum() for x in outs if np.issubdtype(x.dtype, np.floating))
+
     def _hold(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse lengths at which the module does something else.
 
@@ -186,6 +221,12 @@ class TorchModel(JaxModel):
             state = first if isinstance(first, Mapping) else first.state_dict(keep_vars=True)
         leaves = self._call.flat(self._call.ordered(args, named)) if args or named else self._call.leaves
         return super().arrays(*self._packed(self._values(leaves, state)))
+
+
+def _near(here: Any, there: Any) -> bool:
+    """Whether two arrays are equal to the digits that a program of their dtype keeps."""
+    near = 1e3 * float(np.finfo(here.dtype).eps) ** 0.75
+    return here.shape == there.shape and np.allclose(here, there, rtol=near, atol=near, equal_nan=True)
 
 
 def from_torch(

@@ -73,7 +73,9 @@ class Programs:
         seed: int,
         store: Store | None = None,
         placement: Placement | None = None,
+        native: bool = False,
     ):
+        self.native = native
         self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.placement = placement
         self.others: dict[tuple, Programs] = {}  # by the shapes of the inputs: those of the model at other sizes
@@ -84,7 +86,7 @@ class Programs:
         self.shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}  # of an example
 
     def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True, native=self.native)
 
     @functools.cached_property
     def _asked(self) -> tuple:
@@ -101,7 +103,7 @@ class Programs:
         return stored.kernel(
             self.store,
             [loss, *wrt, *outputs],
-            [self.model.name, sorted(self.model.sizes.items()), held is self.model],
+            [self.model.name, sorted(self.model.sizes.items()), held is self.model, self.native],
             lambda: inputs_of([loss, *outputs]),
             lambda: self._compiled(self.derivation),
         )
@@ -237,6 +239,7 @@ class Programs:
                 self.seed,
                 self.store,
                 self.placement,
+                self.native,
             )
             while len(self.others) >= REMEMBERED:
                 del self.others[next(iter(self.others))]

@@ -66,6 +66,8 @@ class Trainer:
     shardings : "full" or dict of str to PartitionSpec, optional
         Without it parameters are on every device of the mesh; "full": each is split, with what the optimizer keeps of it;
         or by names and patterns, as ``{"*_kernel": PartitionSpec(None, "model")}``, see :mod:`numerics.training.placement`.
+    native : bool
+        Loops in C for equations over the same rows, on one CPU, as :func:`numerics.compile` has them.
 
     Attributes
     ----------
@@ -123,7 +125,13 @@ class Trainer:
         cache=None,
         mesh=None,
         shardings=None,
+        native: bool = False,
     ):
+        if native and mesh is not None:
+            raise NumericsError(
+                "Trainer(native=True, mesh=...): loops in C see whole arrays of one device; leave out one of them"
+            )
+        self.native = native
         self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
         self.model, self.seed, self.loss_weights = model, seed, loss_weights
         self.losses = model.losses(loss)
@@ -156,7 +164,7 @@ class Trainer:
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
         programs = Programs(
-            self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement
+            self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement, self.native
         )
         programs.kernel  # noqa: B018  derived now: what cannot be trained is told here
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)

@@ -27,6 +27,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import MATRICES
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 # what derivatives and SymPy's own expressions bring beside the functions of the language
@@ -167,6 +168,8 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
         if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
             out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
+        if fact.is_structure:
+            out = {p: _structured(fact.kind, p, out) for p in places}
         if fact.is_quadratic:
             out |= _on_variety(places, _shape(t, sizes)[0])
         if isinstance(fact, SumsTo):
@@ -177,6 +180,15 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 for p, w in zip(line, weights, strict=True):
                     out[p] = total * w / sum(weights)
     return out
+
+
+def _structured(kind: str, place: Place, values: Mapping[Place, Value]) -> Value:
+    """The entry of a matrix of a declared structure: zero where it has none, and the first of its diagonal."""
+    i, j = place
+    if kind == "toeplitz":
+        return values[i - min(place), j - min(place)]
+    free = {"diagonal": i == j, "lower_triangular": i >= j, "upper_triangular": i <= j}[kind]
+    return values[place] if free else Fraction(0)
 
 
 def _on_variety(places: Sequence[Place], n: int) -> dict[Place, Value]:
@@ -293,6 +305,8 @@ class _Evaluator:
             return FLOATS[type(e)](*map(float, args))
         if e.is_number:
             return float(e)
+        if isinstance(e, Unknown):
+            raise NotOnPaper(f"{e.name_only} is an unknown function")
         raise NotOnPaper(f"{type(e).__name__} has no value on paper")
 
     def _function(self, name: str, args: Sequence[Value]) -> Value:

@@ -56,7 +56,9 @@ class Formulas:
         for e in told:
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
-        self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
+        # what holds a derivative by all entries, for that by the free ones, is one of the way back
+        helping = {e.name for s in d.steps if s.rule in ("named derivative", "free entries") for e in s.context}
+        self.adjoints, self._of = frozenset(adjoints) | helping, dict(adjoints)
         self._back = {primal: name for name, primal in adjoints.items()}
         gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
         self._letters = dict(zip(gone, _alphabet(), strict=False))

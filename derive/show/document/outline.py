@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
+from derive.language.unknown import Unknown
 from derive.program.derived import Derived
 from derive.program.graph import ancestors
 from derive.program.program import Equation
@@ -289,6 +291,8 @@ def _result(f: Formulas) -> list[Block]:
 def _conditions(f: Formulas) -> list[Block]:
     items: list[Sentence] = [(str(u),) for u in f.d.facts]
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
+    unknown = {u.name_only for e in f.d.source.equations for t in e.terms for x in t.fac for u in x.atoms(Unknown)}
+    items += [(f"{n} is any function of one number that has the derivatives written here.",) for n in sorted(unknown)]
     items += [
         (
             f"Convention for {t.name}, declared symmetric: all its entries are differentiated as independent ones, and "
@@ -296,7 +300,19 @@ def _conditions(f: Formulas) -> list[Block]:
             "symmetric part of the gradient.",
         )
         for t in f.d.wrt
-        if any(fact.is_symmetric for fact in t.facts)
+        if any(fact.is_symmetric for fact in t.facts) and structure_of(t) is None
+    ]
+    items += [
+        (
+            f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient is the "
+            f"derivative by the entry that stands there, wherever else it stands, and zero where there is none; half of "
+            f"an off-diagonal one comes from each place, so the steepest direction among symmetric matrices has half of it."
+            if structure_of(t) == "symmetric"
+            else f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient "
+            "is the derivative by the entry that stands there, wherever else it stands, and zero where there is none.",
+        )
+        for t in f.d.wrt
+        if t.is_input and structure_of(t) is not None
     ]
     if not items:
         items = [

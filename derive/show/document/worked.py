@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
 from derive.show.formulas.layout import Array, Node, Num, Sum
 from derive.show.formulas.layout import Fraction as Quotient
@@ -103,6 +104,7 @@ def _difference(f: Formulas, ex: Example) -> list[Block]:
                     (
                         "A check without calculus: with 0.001 more in ",
                         Mono(f"{name}[{at}]" if place else name),
+                        _elsewhere(f, ex, name, place),
                         f" the loss is {high:.6f}, with 0.001 less it is {low:.6f}; the difference divided by 0.002 is "
                         f"{quotient:.4f}, and the gradient says {slope:.4f}.",
                     )
@@ -130,8 +132,24 @@ def _steepest(f: Formulas, ex: Example) -> list[tuple[str, Place, float]]:
 
 def _moved(f: Formulas, ex: Example, name: str, place: Place, sign: int) -> float:
     data = {i.name: dict(ex.values[i.name]) for i in f.d.program.inputs}
-    data[name][place] += Fraction(sign, 1000)
+    for at in _places(f, ex, name, place):
+        data[name][at] += Fraction(sign, 1000)
     try:
         return float(evaluate(f.d.program, ex.sizes, data).values[f.d.loss.name][()])
     except NotOnPaper:
         return float("nan")
+
+
+def _places(f: Formulas, ex: Example, name: str, place: Place) -> list[Place]:
+    """Where an entry stands: with a declared structure, at several places."""
+    kind = next((structure_of(t) for t in f.d.wrt if t.name == name and t.is_input), None)
+    if kind == "symmetric":
+        return sorted({place, place[::-1]})
+    if kind == "toeplitz":
+        return [p for p in ex.values[name] if p[0] - p[1] == place[0] - place[1]]
+    return [place]
+
+
+def _elsewhere(f: Formulas, ex: Example, name: str, place: Place) -> str:
+    others = [p for p in _places(f, ex, name, place) if p != place]
+    return f", and so in {', '.join(f'[{i},{j}]' for i, j in others)}," if others else ""

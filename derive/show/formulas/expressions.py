@@ -21,6 +21,7 @@ from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
 from derive.language.tensor import Read
+from derive.language.unknown import Unknown
 
 from .flat import flat_indices
 from .layout import (
@@ -58,7 +59,7 @@ APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
     sympy.Mod: "mod",
 }
 FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
-SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
+SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, Unknown, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 LONGEST_FRACTION = 12  # digits above and below the line
 LONGEST_DECIMAL = 17  # digits of a float
@@ -168,6 +169,8 @@ def _function(e: Expr, ctx: Context) -> Node:
         return Fence("iverson", condition(e.condition, ctx))
     if isinstance(e, sympy.Piecewise):
         return Cases(tuple((layout(v, ctx), None if c == sympy.true else condition(c, ctx)) for v, c in e.args))
+    if isinstance(e, Unknown):
+        return Apply(e.called, (layout(e.args[2], ctx),))
     name = APPLIED.get(type(e))
     if name is None:
         raise UnsupportedError(

@@ -154,10 +154,18 @@ def _exp(node: L.Exp) -> str:
 
 
 def _apply(node: L.Apply) -> str:
-    name = f'<mi mathvariant="normal">{APPLIED.get(node.fn, node.fn)}</mi>'
+    name = f'<mi mathvariant="normal">{APPLIED[node.fn]}</mi>' if node.fn in APPLIED else _unknown(node.fn)
     if len(node.args) == 1:
         return row(name, fence(node.args[0]))
     return row(name, op("(", stretchy="false"), op(",").join(render(a) for a in node.args), op(")", stretchy="false"))
+
+
+def _unknown(called: str) -> str:
+    """An unknown function with its primes."""
+    name = called.partition("'")[0].partition("^")[0]
+    order = called[len(name) :].lstrip("^").replace("'", "′")
+    shown = f"<mi>{GREEK.get(name, name)}</mi>"
+    return f"<msup>{shown}<mo>{order}</mo></msup>" if order else shown
 
 
 def _relation(node: L.Relation) -> str:

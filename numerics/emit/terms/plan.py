@@ -110,7 +110,10 @@ def digits_of(p: Plan, order: Sequence[Index]) -> tuple[Index, ...]:
 
 
 def _equality(c: Any) -> tuple[Expr, Expr] | None:
-    return (c.lhs, c.rhs) if isinstance(c, sympy.Eq) else None
+    """The sides of an equality of whole numbers; one with a float that is no position stays the condition that it is."""
+    if not isinstance(c, sympy.Eq) or any(r.tensor.dtype == "float" for r in c.atoms(Read)):
+        return None
+    return c.lhs, c.rhs
 
 
 def _solve_one(p: Plan, idx: Sequence[Index], scope: Scope) -> bool:

@@ -30,6 +30,8 @@ _SAME: dict[str, Row] = {
     "abs": jnp.abs,
     "sign": jnp.sign,
     "floor": jnp.floor,
+    "trunc": jnp.trunc,
+    "fix": jnp.trunc,
     "ceil": jnp.ceil,
     "sin": jnp.sin,
     "cos": jnp.cos,
@@ -47,7 +49,15 @@ _SAME: dict[str, Row] = {
     "erfc": lax.erfc,
     "special_erf": lax.erf,
     "special_expit": jax.nn.sigmoid,
+    "erfinv": lax.erf_inv,
+    "special_erfinv": lax.erf_inv,
+    "atan2": jnp.arctan2,
+    "round": jnp.round,
+    "sinc": jnp.sinc,
+    "special_sinc": jnp.sinc,
     "lgamma": lax.lgamma,
+    "special_gammaln": lax.lgamma,
+    "special_digamma": lax.digamma,
     "digamma": lax.digamma,
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
@@ -108,9 +118,7 @@ def rsub(x: Array, other: Array, alpha: float = 1) -> Array:
 def div(x: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
     if rounding_mode is None:
         return x / other
-    if rounding_mode == "floor":
-        return x // other
-    raise NotCovered("rounding_mode='trunc'; accepted: None and 'floor'")
+    return x // other if rounding_mode == "floor" else jnp.trunc(x / other)
 
 
 @aten("floor_divide")
@@ -144,9 +152,51 @@ aten("clamp_min")(jnp.maximum)
 aten("clamp_max")(jnp.minimum)
 
 
+@aten("frac")
+def frac(x: Array) -> Array:
+    return x - jnp.trunc(x)
+
+
+@aten("polygamma", "special_polygamma")
+def polygamma(n: int, x: Array) -> Array:
+    return jax.scipy.special.polygamma(n, x)
+
+
+@aten("special_ndtr")
+def ndtr(x: Array) -> Array:
+    return (1 + lax.erf(x / math.sqrt(2))) / 2
+
+
 @aten("masked_fill")
 def masked_fill(x: Array, mask: Array, value: Array) -> Array:
     return jnp.where(mask, value, x)
+
+
+@aten("hypot")
+def hypot(x: Array, other: Array) -> Array:
+    return jnp.sqrt(x**2 + other**2)
+
+
+@aten("xlogy", "special_xlogy")
+def xlogy(x: Array, other: Array) -> Array:
+    return jax.scipy.special.xlogy(x, other)
+
+
+@aten("logit", "special_logit")
+def logit(x: Array, eps: float | None = None) -> Array:
+    x = x if eps is None else clamp(x, eps, 1 - eps)
+    return jnp.log(x / (1 - x))
+
+
+@aten("heaviside")
+def heaviside(x: Array, values: Array) -> Array:
+    return jnp.where(x > 0, 1.0, jnp.where(x < 0, 0.0, values))
+
+
+@aten("nan_to_num")
+def nan_to_num(x: Array, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Array:
+    """Inputs that are not finite are refused."""
+    return x
 
 
 # -- activations -------------------------------------------------------------------------------------------------------
@@ -190,7 +240,8 @@ def celu(x: Array, alpha: float = 1.0) -> Array:
 @aten("softplus")
 def softplus(x: Array, beta: float = 1, threshold: float = 20) -> Array:
     """torch returns x itself above the threshold, which at the default is the same to the last digits of a float32."""
-    return jnp.logaddexp(x, 0.0) if beta == 1 else jnp.logaddexp(beta * x, 0.0) / beta
+    found = jnp.logaddexp(x, 0.0) if beta == 1 else jnp.logaddexp(beta * x, 0.0) / beta
+    return found if threshold >= 20 else jnp.where(beta * x > threshold, x, found)
 
 
 @aten("mish")

@@ -43,10 +43,40 @@ REASONS = {
     **dict.fromkeys(
         ("_ctc_loss", "ctc_loss"), "a sum over alignments of lengths that are data; accepted: cross_entropy by position"
     ),
+    **dict.fromkeys(
+        ("matrix_exp", "linalg_matrix_exp"),
+        "the exponential of a matrix is not in the language; accepted: a power series of fixed length",
+    ),
+    **dict.fromkeys(
+        ("linalg_pinv", "linalg_lstsq"), "singular values are not in the language; accepted: inv, solve, slogdet, cholesky"
+    ),
+    **dict.fromkeys(
+        ("i0", "special_i0", "special_log_ndtr", "special_zeta", "igamma", "igammac"),
+        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, lgamma, digamma, polygamma",
+    ),
+    **dict.fromkeys(("scatter", "scatter_reduce"), "places set may be one place; accepted: scatter_add, index_add"),
+    **dict.fromkeys(
+        ("empty", "empty_like", "new_empty", "empty_strided"),
+        "numbers that are drawn into it, or set in place; accepted: torch.zeros, and noise as an argument, drawn outside",
+    ),
+    **dict.fromkeys(
+        ("wrap_with_autocast", "_enter_autocast", "_exit_autocast"),
+        "autocast rounds values inside; accepted: one precision throughout, float32 or float64",
+    ),
+    "cond": "a branch is taken by a value; accepted: torch.where(condition, a, b)",
+    **dict.fromkeys(
+        ("_add_batch_dim", "_remove_batch_dim", "_vmap_increment_nesting", "_vmap_decrement_nesting", "lazy_load_decompositions"),
+        "torch.vmap is not read; accepted: the function of the whole batch",
+    ),
+    **dict.fromkeys(
+        ("_grad_increment_nesting", "_grad_decrement_nesting", "_jvp_increment_nesting", "_wrap_for_grad"),
+        "torch's own derivatives inside are not read; accepted: the function, and m.backprop(), m.hessian(), m.hvp()",
+    ),
     "nonzero": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "masked_select": "the shape of its result depends on values; accepted: where(mask, a, b)",
     "item": "a number read out of a tensor decides what is computed; accepted: tensors throughout",
 }
+_HIGHER = ("cond", "wrap_with_autocast", "lazy_load_decompositions")  # functions of torch that are no operations
 NOISE = ("bernoulli", "rand", "randn", "rand_like", "randn_like", "normal", "multinomial", "randint")
 
 
@@ -81,4 +111,5 @@ def refuse(name: str, shapes: str, frames: tuple[Frame, ...], why: str = "") -> 
         f"it is not in the table, which has the elementwise functions, products, reductions, views, convolutions, pools, "
         f"normalisations, recurrent layers, attention and losses of torch.nn{also}",
     )
-    raise UnsupportedError(f"nx.from_torch: aten.{name} of {shapes}{where}: {why}")
+    said = name if base in _HIGHER or base.startswith("_") and base not in ATEN else f"aten.{name}"
+    raise UnsupportedError(f"nx.from_torch: {said} of {shapes}{where}: {why}")

@@ -90,6 +90,63 @@ def test_several_arguments_integers_and_masks():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_options_and_arrays_by_name():
+    def loss(w, x, square, *, mask=None, how="sum"):
+        z = w * x if not square else (w * x) ** 2
+        z = z if mask is None else z * mask
+        return z.sum() if how == "sum" else z.mean()
+
+    vg = nx.value_and_grad(loss)
+    for square, named in ((True, {}), (False, {}), (True, {"mask": X > 0}), (True, {"how": "mean"}), (True, {})):
+        ours, theirs = (g(X, X, square, **named) for g in (vg, jax.value_and_grad(loss)))
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+    assert len(vg._made) == 4 and "mask" in vg._made[2].model.tensors
+    with pytest.raises(nx.InputError, match="what is differentiated by is given by its place"):
+        vg(w=X, x=X, square=True)
+
+
+def test_noise_and_averages_of_nnx():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.up, self.norm = nnx.Linear(4, 8, rngs=rngs), nnx.BatchNorm(8, rngs=rngs)
+            self.drop, self.down = nnx.Dropout(0.5, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.down(self.drop(nnx.relu(self.norm(self.up(x)))))
+
+    def net_and_optimizer():
+        net = Net(nnx.Rngs(0))
+        return net, nnx.Optimizer(net, optax.adam(0.05), wrt=nnx.Param)
+
+    def of_ours():
+        net, optimizer = net_and_optimizer()
+        graph, _, _ = nnx.split(net, nnx.Param, ...)
+
+        def loss(params, rest, x, y):
+            net = nnx.merge(graph, params, rest, copy=True)
+            return cross_entropy(net(x), y), nnx.split(net, nnx.Param, ...)[2]
+
+        vg = nx.value_and_grad(loss, has_aux=True)
+        for _ in range(3):
+            _, params, rest = nnx.split(net, nnx.Param, ...)
+            (value, rest), grads = vg(params, rest, X, Y)
+            nnx.update(net, rest)
+            optimizer.update(net, grads)
+            yield value
+
+    def of_flax():
+        net, optimizer = net_and_optimizer()
+        for _ in range(3):
+            value, grads = nnx.value_and_grad(lambda net: cross_entropy(net(X), Y))(net)
+            optimizer.update(net, grads)
+            yield value
+
+    np.testing.assert_allclose(list(of_ours()), list(of_flax()), rtol=1e-4)
+
+
 def test_a_loss_that_reads_no_parameter_has_zero_gradients():
     vg = nx.value_and_grad(lambda w, x: jnp.sum(x**2))
     value, grad = vg(X, Y.astype("f"))
