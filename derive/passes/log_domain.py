@@ -106,7 +106,7 @@ def _through_lse(work: Work, s: Equation) -> list[str]:
                 LOG_SUM_EXP,
                 eq,
                 after,
-                f"{s.name} = exp {lse.name}: a quotient by the sum is the exponential of a difference, which cannot overflow",
+                f"{s.name} is the exponential of {lse.name}: a quotient by it is that of a difference, which cannot overflow",
             )
     return [lse.name]
 

@@ -224,7 +224,10 @@ class Shift:
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
         self._put(
-            lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
+            lse,
+            parted,
+            f"what all terms of a sum share leaves the sum, and its logarithm {self.top.name} stands apart; with the "
+            "largest nothing overflows",
         )
         for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
             after = replace(
@@ -233,7 +236,8 @@ class Shift:
             self._put(
                 eq,
                 self._divided(self._across_terms(after)),
-                f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
+                f"{self.top.name} leaves both {lse.name} and what it is subtracted from: the large parts cancel before "
+                "anything is rounded",
                 context=(parted,),
             )
         kept = {t.name for t in work.results()}

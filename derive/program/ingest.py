@@ -80,14 +80,11 @@ def _ancestors(roots: Sequence[Tensor]) -> list[Tensor]:
         if ready:
             done[t] = None
             continue
+        partners = () if opened & set(t.partners) else t.partners  # a recurrence in the order in which it is written
         opened.add(t)
         stack.append((t, True))
-        for other in (x.member for x in _read_by(t)):
-            if other not in done:
-                stack.append((other, False))
-        for partner in t.partners:
-            if partner not in done and partner != t and not any(s[0] == partner for s in stack):
-                stack.append((partner, False))
+        others = (*partners, *(x.member for x in _read_by(t)))
+        stack += [(other, False) for other in reversed(others) if other not in done and other != t]
     return list(done)
 
 
@@ -96,7 +93,7 @@ def _read_by(t: Tensor) -> list[Tensor]:
         eq = t.origin.equation(t) if t.origin is not None else None
         return [] if eq is None else [x for x in eq.tensors() if x != t]
     found = {r.tensor for r in t.definition.body.atoms(Read)}
-    return sorted(found, key=lambda x: (x.name, x.digest), reverse=True)
+    return sorted(found, key=lambda x: (x.name, x.digest))
 
 
 class Ingest:

@@ -26,6 +26,7 @@ FENCES = {
     "round": ("(", ")"),
 }
 THIN = '<mspace width="0.17em"/>'
+MOD = '<mspace width="0.22em"/><mi mathvariant="normal">mod</mi><mspace width="0.22em"/>'
 
 
 def math(node_text: str, display: bool = False) -> str:
@@ -123,7 +124,7 @@ def _sum(node: L.Sum) -> str:
 
 def _product(node: L.Product) -> str:
     if node.op:
-        between = op({"odot": "⊙", "otimes": "⊗"}[node.op])
+        between = MOD if node.op == "mod" else op({"odot": "⊙", "otimes": "⊗"}[node.op])
         return row(between.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
     out = []
     for n, item in enumerate(node.items):

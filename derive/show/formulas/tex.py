@@ -157,7 +157,7 @@ def _sum(node: L.Sum, tight: bool) -> str:
 
 def _product(node: L.Product, tight: bool) -> str:
     if node.op:
-        glue = {"odot": r" \odot ", "otimes": r" \otimes "}[node.op]
+        glue = {"odot": r" \odot ", "otimes": r" \otimes ", "mod": r" \bmod "}[node.op]
         return glue.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
     out = []
     for n, item in enumerate(node.items):
