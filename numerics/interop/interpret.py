@@ -14,7 +14,7 @@ from derive.language import affine
 from derive.language.index import Index, Size
 from derive.language.matrices import MatrixFunction
 from derive.language.naming import numbered, primed
-from derive.language.nodes import Reduction
+from derive.language.nodes import Reduction, digamma, loggamma
 from derive.language.tensor import Read, Tensor
 
 from .definitions import Titles
@@ -39,6 +39,7 @@ KINKS = {
     "is_finite": "isfinite is taken to hold: values that are not finite are refused as inputs",
 }
 SHORT = 15  # nodes up to which an expression is written again where it is used
+DEAR = (sympy.erf, sympy.erfc, sympy.erfinv, loggamma, digamma)  # computed once, however short
 WIDE = 60  # nodes of an expression beyond which it gets a name
 
 
@@ -166,6 +167,7 @@ class Interpreter:
         if op.name in VIEWS:
             return value
         long = len(list(sympy.preorder_traversal(value.body)))
+        long = max(long, SHORT + 1) if value.body.has(*DEAR) else long
         holds = value.body.has(Reduction)
         if used == 1 and holds and self.titles.flows(op, var):
             name = ""
