@@ -196,7 +196,10 @@ def test_an_equation_of_two_terms_keeps_its_digits(body, written):
 
 
 def test_an_equality_with_a_float_is_a_condition_and_no_place():
-    text = "v: float[j]; a: float[j]; x: float[b]; n[b] = sum[j]([a[j] <= x[b]]); y[b] = sum[j](v[j]*[j == n[b] - 1]); loss = sum[b](y[b]^2)"
+    text = (
+        "v: float[j]; a: float[j]; x: float[b]; n[b] = sum[j]([a[j] <= x[b]]); "
+        "y[b] = sum[j](v[j]*[j == n[b] - 1]); loss = sum[b](y[b]^2)"
+    )
     t = dv.parse(text)
     kern = nx.compile(dv.backprop(t["loss"], wrt=[t["v"]]))
     v, a, x = np.arange(3.0) + 1, np.array([0.0, 1.0, 2.0]), np.array([-1.0, 0.5, 3.0])
