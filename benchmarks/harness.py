@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from numerics.kernel import xla
+from numerics.kernel.allocator import pinned
 
 AUTODIFF, OPTION, TORCH = "step time", "step time, autodiff + option", "step time, torch eager"
 ELSEWHERE = 0.97  # of autodiff's speed, on a device other than a CPU
@@ -201,12 +202,11 @@ def save(rows: list[Row], folder: Path) -> Path:
 def machine() -> dict:
     import jax
 
-    pinned = "MALLOC_MMAP_THRESHOLD_" in os.environ and "MALLOC_TRIM_THRESHOLD_" in os.environ
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
-        "allocator": "pinned" if pinned else "default",
+        "allocator": "pinned" if pinned() else "default",
     }

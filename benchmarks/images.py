@@ -175,16 +175,19 @@ CASES = (
 )
 
 
-def measure(quick: bool = False, only: str = "", patterns=None) -> list[Row]:
-    """The rows of every case whose name contains ``only``; ``quick`` runs them with two examples."""
+def measure(quick: bool = False, only: str = "", patterns=None, native: bool = False) -> list[Row]:
+    """The rows of every case whose name contains ``only``; ``quick`` runs them with two examples.
+
+    ``native``: as loops in C, where the cost rule has them.
+    """
     rows = []
     for case in CASES:
         if only in case.name:
-            rows += one_case(case, 2 if quick else case.batch, 3 if quick else 11, patterns)
-    return rows if only not in "CNN" and only else rows + cnn(2 if quick else 64, 3 if quick else 11, patterns)
+            rows += one_case(case, 2 if quick else case.batch, 3 if quick else 11, patterns, native)
+    return rows if only not in "CNN" and only else rows + cnn(2 if quick else 64, 3 if quick else 11, patterns, native)
 
 
-def one_case(case: Case, batch: int, rounds: int, patterns=None) -> list[Row]:
+def one_case(case: Case, batch: int, rounds: int, patterns=None, native: bool = False) -> list[Row]:
     """A layer: the value sum(y * w) and the gradients of all parameters and of the input; or y and the pulled back w."""
     model = Sequential(case.layers(), input_shape=case.shape)
     y = model.output
@@ -195,7 +198,7 @@ def one_case(case: Case, batch: int, rounds: int, patterns=None) -> list[Row]:
     else:
         w = dv.tensor("upstream", *y.letters)
         d = dv.backprop(dv.define("loss", (), dv.Sum(y[y.letters] * w[y.letters], *y.letters)), wrt=wrt)
-    kernel = nx.compile(d, sizes=model.sizes, patterns=patterns, xla=True)
+    kernel = nx.compile(d, sizes=model.sizes, patterns=patterns, xla=True, native=native)
     rng = np.random.default_rng(0)
     shapes = [p.shape for p in model.parameters.values()]
     values = [jnp.asarray(rng.normal(size=s) * 0.1, jnp.float32) for s in shapes]
@@ -230,7 +233,7 @@ def one_case(case: Case, batch: int, rounds: int, patterns=None) -> list[Row]:
     )
 
 
-def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
+def cnn(batch: int, rounds: int, patterns=None, native: bool = False) -> list[Row]:
     """The training step's gradient of conv 32, pool, conv 64, pool, dense 10 on 28x28 images."""
     model = Sequential(
         [
@@ -243,7 +246,9 @@ def cnn(batch: int, rounds: int, patterns=None) -> list[Row]:
         ],
         input_shape=(28, 28, 1),
     )
-    kernel = nx.compile(model.backprop("sparse_softmax_cross_entropy"), sizes=model.sizes, patterns=patterns, xla=True)
+    kernel = nx.compile(
+        model.backprop("sparse_softmax_cross_entropy"), sizes=model.sizes, patterns=patterns, xla=True, native=native
+    )
     rng = np.random.default_rng(0)
     values = [jnp.asarray(rng.normal(size=p.shape) * 0.05, jnp.float32) for p in model.parameters.values()]
     x = jnp.asarray(rng.random((batch, 28, 28, 1)), jnp.float32)

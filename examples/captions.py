@@ -70,15 +70,24 @@ def main(
     """Returns the share of captions of test pictures, made of test digits, that are right in every word."""
     (x, y), (x_test, y_test) = nx.load_mnist(data_dir) if data_dir else nx.digits(seed)
     rng = np.random.default_rng(seed)
-    pictures, said = composed(x, y, count, most, rng)
-    texts, _ = nx.pad([WORDS.encode(text) for text in said])
-    model = network(pictures.shape[1:], most, filters, width, heads, depth)
+    side, moved = math.isqrt(x.shape[1]), math.isqrt(x.shape[1]) // 4
+    model = network((side + moved, most * side + moved, 1), most, filters, width, heads, depth)
     print(model.summary())
-    steps = epochs * -(-count // batch)
+
+    def batches():
+        """An epoch of pictures that were not there before: of the digits of one place or another there is no end."""
+        for _ in range(count // batch):
+            pictures, said = composed(x, y, batch, most, rng)
+            texts = np.full((batch, most + 2), WORDS.pad, np.int32)
+            for row, text in zip(texts, said, strict=True):
+                row[: len(text.split()) + 2] = WORDS.encode(text)
+            yield {"picture": pictures, "words": texts[:, :-1]}, texts[:, 1:]
+
+    steps = epochs * (count // batch)
     rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps)
     loss = {"name": "sparse_softmax_cross_entropy", "ignored": WORDS.pad}
     trainer = nx.Trainer(model, loss, optax.adam(rate), metrics=["accuracy"], clip_norm=1.0, seed=seed)
-    trainer.fit({"picture": pictures, "words": texts[:, :-1]}, texts[:, 1:], batch_size=batch, epochs=epochs)
+    trainer.fit(batches, epochs=epochs)
 
     pictures, said = composed(x_test, y_test, 1000, most, rng)
     start = np.full((len(said), 1), WORDS.start)

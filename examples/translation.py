@@ -9,8 +9,10 @@ BLEU needs sacrebleu: ``pip install 'derive-numerics[examples]'``.  Vaswani and 
 """
 
 import argparse
+import importlib.util
 import pathlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 import optax
@@ -71,14 +73,41 @@ def arrays(words: nx.WordVocabulary, texts: list[str], length: int) -> np.ndarra
     return found
 
 
-class Until(nx.Callback):
-    """Ends the fit after so many minutes of the processor's time."""
+def alike(x: np.ndarray, y: np.ndarray, batch: int, pad: int, rng) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Batches in a new order, of short pairs or of long ones, the short ones cut: less of a batch is padding."""
+    length = x.shape[1]
+    short = 2 * length // 3
+    is_short = ((x[:, short:] == pad) & (y[:, short + 1 :] == pad)).all(1)
+    made = []
+    for n, chosen in ((short, np.flatnonzero(is_short)), (length, np.flatnonzero(~is_short))):
+        rng.shuffle(chosen)
+        parts = np.resize(chosen, (-(-len(chosen) // batch), batch))  # the last one is filled up by the first ones
+        made += [(x[part, :n], y[part, : n + 1]) for part in parts]
+    return [made[i] for i in rng.permutation(len(made))]
 
-    def __init__(self, minutes: float):
-        self.minutes = minutes
+
+class Said(nx.Callback):
+    """Says after every epoch how good the translations are, and ends the fit after so many minutes of the processor's time."""
+
+    def __init__(self, minutes: float, judged: Callable[[], dict[str, float]]):
+        self.minutes, self.judged = minutes, judged
 
     def on_step_end(self, trainer, row):
         return time.process_time() > 60 * self.minutes
+
+    def on_epoch_end(self, trainer, row):
+        found = {"loss": row["loss"], **self.judged()}
+        said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+        print(f"epoch {trainer.epoch}: {said}, {time.process_time() / 60:.1f} minutes", flush=True)
+
+
+def bleu(written: list[str], wanted: list[str]) -> dict[str, float]:
+    """BLEU in lower case, where sacrebleu is installed."""
+    if importlib.util.find_spec("sacrebleu") is None:
+        return {}
+    import sacrebleu
+
+    return {"bleu": sacrebleu.corpus_bleu(written, [wanted], lowercase=True).score}
 
 
 def main(
@@ -102,7 +131,8 @@ def main(
     x_test, y_test = arrays(english, sources_test, length), arrays(german, targets_test, length + 1)
     model = network((len(english), len(german)), length, width, heads, depth, dropout)
     print(model.summary())
-    steps = epochs * -(-len(x) // batch)
+    rng = np.random.default_rng(seed)
+    steps = epochs * len(alike(x, y, batch, german.pad, rng))
     rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, steps // 10, steps, learning_rate / 20)
     loss = {"name": "sparse_softmax_cross_entropy", "ignored": german.pad, "label_smoothing": 0.1}
     trainer = nx.Trainer(model, loss, optax.adam(rate, b2=0.98), metrics=["accuracy"], clip_norm=1.0, seed=seed)
@@ -110,20 +140,23 @@ def main(
     def given(x, y):
         return {"source": x, "there": np.int32(x != english.pad), "target": y[:, :-1]}, y[:, 1:]
 
-    trainer.fit(*given(x, y), batch_size=batch, epochs=epochs, callbacks=[Until(minutes)])
-    found = {"accuracy": trainer.evaluate(*given(x_test, y_test))["accuracy"]}
-    inputs, _ = given(x_test, y_test)
-    start = inputs.pop("target")[:, :1]
-    made = nx.generate(trainer, start, length, temperature=0, stop=german.end, inputs=inputs)
-    written = [german.decode(numbers) for numbers in made]
+    def batches():
+        return (given(*pair) for pair in alike(x, y, batch, german.pad, rng))
+
+    def translated(count: int | None = None) -> list[str]:
+        inputs, _ = given(x_test[:count], y_test[:count])
+        start = inputs.pop("target")[:, :1]
+        made = nx.generate(trainer, start, length, temperature=0, stop=german.end, inputs=inputs)
+        return [german.decode(numbers) for numbers in made]
+
+    said = Said(minutes, lambda: bleu(translated(200), targets_test[:200]))
+    trainer.fit(batches, epochs=epochs, callbacks=[said], verbose=False)
+    written = translated()
+    found = {"accuracy": trainer.evaluate(*given(x_test, y_test))["accuracy"], **bleu(written, targets_test)}
     for source, wanted, text in list(zip(sources_test, targets_test, written, strict=True))[:5]:
         print(f"{source} | {text} | {wanted}")
-    try:
-        import sacrebleu
-    except ModuleNotFoundError:
+    if "bleu" not in found:
         print("BLEU needs sacrebleu: pip install 'derive-numerics[examples]'")
-    else:
-        found["bleu"] = sacrebleu.corpus_bleu(written, [targets_test], lowercase=True).score
     print(", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     return found
 

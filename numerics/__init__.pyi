@@ -36,6 +36,7 @@ from .interop.torch_model import from_torch as from_torch
 from .interop.vjp import assert_gradients as assert_gradients
 from .interop.vjp import check_vjp as check_vjp
 from .interop.vjp_report import VjpReport as VjpReport
+from .kernel.allocator import pin_allocator as pin_allocator
 from .kernel.compile import compile as compile
 from .kernel.kernel import Kernel as Kernel
 from .minimize import NewtonError as NewtonError

@@ -2,8 +2,7 @@
 
 The Matrix Cookbook's section 2 (numbers are its equations) and the examples of matrixcalculus.org (mc): what is
 differentiated, by what, how often, the declarations, and the book's form in the grammar of ``dv.matrix``.  A sum over powers
-is written out for the power at hand; where no form stands, the book's needs the commutation matrix or a reshape, which have no
-notation here.
+is written out for the power at hand; where no form stands, the book's needs a reshape, which has no notation here.
 """
 
 COOKBOOK = (
@@ -147,7 +146,7 @@ COOKBOOK = (
     ("80/H x'Ax", "x'*A*x", "x", 2, "", "A + A'"),
     ("98 H norm2(Ax-b)^2", "norm2(A*x-b)^2", "x", 2, "", "2 A'A"),
     ("H tr(X'BX)", "tr(X'*B*X)", "X", 2, "", "kron(B + B', eye(1))"),
-    ("H logdet", "logdet(X)", "X", 2, "X: n x n", ""),
+    ("H logdet", "logdet(X)", "X", 2, "X: n x n", "-kron(inv(X)', inv(X)) commutation(X)"),
     ("H norm2(x)", "norm2(x)", "x", 2, "", "eye(1) / ||x|| - x x' / ||x||^3"),
     (
         "H logsumexp",
@@ -165,8 +164,22 @@ COOKBOOK = (
         "",
         "X'diag(y.^2 .* exp(-y .* (X w)) ./ (exp(-y .* (X w)) + vector(1)).^2) X",
     ),
-    ("H det", "det(X)", "X", 2, "X: n x n", ""),
-    ("H a'inv(X)b", "a'*inv(X)*b", "X", 2, "", ""),
+    (
+        "H det",
+        "det(X)",
+        "X",
+        2,
+        "X: n x n",
+        "det(X) (vec(inv(X)') vec(inv(X)')' - kron(inv(X)', inv(X)) commutation(X))",
+    ),
+    (
+        "H a'inv(X)b",
+        "a'*inv(X)*b",
+        "X",
+        2,
+        "",
+        "(kron(inv(X)'a b'inv(X)', inv(X)) + kron(inv(X)', inv(X) b a'inv(X)))commutation(X)",
+    ),
     ("H x'x x'Ax", "(x'*x)*(x'*A*x)", "x", 2, "", "2 (x'A x) eye(1) + 2 x x'(A + A') + 2 (A + A')x x' + (x'x)(A + A')"),
-    ("H tr(X^3)", "tr(X^3)", "X", 2, "", ""),
+    ("H tr(X^3)", "tr(X^3)", "X", 2, "", "3 (kron(X', eye(1)) + kron(eye(1), X))commutation(X)"),
 )

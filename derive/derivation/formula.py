@@ -11,7 +11,7 @@ from derive.language.formulas.from_sympy import formula_of
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import shapes
 from derive.language.formulas.syntax import parse_formula
-from derive.language.formulas.tree import Declaration, Formula
+from derive.language.formulas.tree import FUNCTION, Declaration, Formula
 from derive.language.tensor import Tensor
 
 from .backprop import backprop
@@ -68,7 +68,8 @@ def _built(formula: Formula, declared: dict[str, Declaration], name: str | None)
     names, nodes, sizes = shapes(formula, declared)
     if not names and not any(f.op in ("eye", "vector", "matrix") for f in formula.nodes()):
         raise DeriveError(f"{formula}: names no tensor; there is nothing to differentiate by")
-    name = name or next(n for n in ("f", "value", "f_value") if n not in names)
+    taken = {*names, *(n for n, d in declared.items() if d.facts == (FUNCTION,))}
+    name = name or next(n for n in ("f", "value", "f_value", "value2") if n not in taken)
     return lowered(formula, names, nodes, sizes, declared, name)
 
 

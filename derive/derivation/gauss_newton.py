@@ -28,7 +28,7 @@ from derive.program.ingest import ingest
 
 from .backprop import backprop, vjp
 from .derivation import Derivation, derivation_of
-from .given import OneOrMore, Tensors, _defined, _tensors
+from .given import OneOrMore, Tensors, _defined, _tensors, refuse_structured
 from .second_order import Direction, directions_along, hessian, product_along, product_of
 
 
@@ -78,6 +78,7 @@ def gauss_newton(
     """
     loss, at, by = _defined(loss, "gauss_newton", "loss"), _defined(at, "gauss_newton", "at"), _tensors(wrt, "wrt")
     _only_through(loss, by, at)
+    refuse_structured(by, "gauss_newton")
     first = backprop(loss, [*by, *([] if at in by else [at])])  # both gradients from one derivation: shared adjoints
     along = directions_along(by, direction)
     moved = _pushed(at, by, along)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from derive.language.errors import DeriveError
+from derive.language.errors import DeriveError, UnsupportedError
+from derive.language.facts import structure_of
 from derive.language.tensor import Read, Tensor
 
 Tensors: TypeAlias = "tuple[Tensor, ...]"
@@ -40,3 +41,15 @@ def _tensors(given: Any, argument: str) -> Tensors:
     if twice:
         raise DeriveError(f"{argument} names {twice[0]} twice")
     return given
+
+
+def refuse_structured(wrt: Tensors, what: str) -> None:
+    """Second derivatives by free entries are not derived, and expansions in them not written."""
+    for t in wrt:
+        kind = structure_of(t) if t.is_input else None
+        if kind is not None:
+            raise UnsupportedError(
+                f"{what}: {t.name} is declared {kind.replace('_', ' ')}, and derivatives by it are by its free entries; only "
+                f"first ones are derived by these. Accepted is {t.name} without that declaration, or a vector of the "
+                f"free entries and the matrix as a definition of it, as diag(v) is"
+            )

@@ -20,7 +20,7 @@ from derive.program.undeclared import kept_sums
 
 from .backprop import backprop
 from .derivation import Derivation, derivation_of
-from .given import OneOrMore, Tensors, _defined, _tensors
+from .given import OneOrMore, Tensors, _defined, _tensors, refuse_structured
 
 Direction: TypeAlias = "Mapping[Any, Tensor] | None"  # by tensor or by its name
 
@@ -48,6 +48,7 @@ def hvp(
     Pearlmutter, *Fast exact multiplication by the Hessian*, Neural Computation 6 (1994).
     """
     by = _tensors(wrt, "wrt")
+    refuse_structured(by, "hvp")
     return product_along(backprop(loss, by), by, direction, name, explain)
 
 
@@ -149,6 +150,7 @@ def hessian(loss: Tensor, wrt: OneOrMore, name: str | None = None, explain: bool
     Magnus, Neudecker, *Matrix Differential Calculus*, 3rd ed., chapter 10.
     """
     by = _tensors(wrt, "wrt")
+    refuse_structured(by, "hessian")
     first = backprop(loss, by)
     gradients = {t.name: first.gradient(t).tensor for t in by}
     upper = [(a, b) for n, b in enumerate(by) for a in by[: n + 1]]

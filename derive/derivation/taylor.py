@@ -17,6 +17,7 @@ from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 
 from .derivation import Derivation
+from .given import refuse_structured
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def taylor(d: Derivation) -> Expansion:
     steps = {
         t.name: Tensor(f"{t.name}_step", t.axes, t.letters, role="computed", digest=f"step:{t.name}") for t in d.wrt
     }
+    refuse_structured(d.wrt, "dv.taylor")
     return _of_loss(d, steps) if d.kind == "hessian" else _of_values(d, steps)
 
 

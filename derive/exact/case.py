@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from derive.language.facts import STRUCTURES
 from derive.language.tensor import Tensor
 from derive.language.written import groups
 from derive.program.program import Equation, Program
@@ -16,13 +17,15 @@ from .field import CaseField, DualField, ModularField, NoRoot, RealField, Undefi
 from .machine import Machine
 from .roots import run_with_roots
 from .sample import Assignment, direction, draw
+from .varieties import gathered
 from .written import Written
 
 Directions: TypeAlias = Mapping[str, Sequence[Element]]  # the tangent of each tensor that moves
 
 DRAWS = {"modular": 150, "real": 16}
 ROOTLESS = 5  # draws of them that walked to no root: the next one hardly will, as of a tenth power one number in 50 is
-TIED = ("sums_to", "symmetric", "positive_definite", "orthogonal", "unit")  # facts about several elements together
+# facts about several elements together
+TIED = ("sums_to", "symmetric", "positive_definite", "orthogonal", "unit", *STRUCTURES)
 
 
 class Case:
@@ -69,6 +72,10 @@ class Case:
         if (t.name, which) not in self._directions:
             self._directions[t.name, which] = direction(self.array(t), self.field, self.rng)
         return self._directions[t.name, which]
+
+    def moved(self, t: Tensor) -> Sequence[Element]:
+        """How the tensor moves along its random direction: with entries that are tied, each change adds at all its places."""
+        return gathered(t, self.direction(t), self.field, self.array(t).shape)
 
     def machine(self, reads: Iterable[Tensor], known: Mapping[str, Array] | None = None) -> Machine[Any]:
         """A machine that holds the tensors ``reads``, from ``known`` first, free ones drawn."""
@@ -168,6 +175,13 @@ class Cases:
         found = Cases(self.program, assignments, self.seed, self.linear)
         found._made = self._made
         return found
+
+    def take_apart(self, names: frozenset[str]) -> None:
+        """More tensors whose sums functions may take apart, in the cases that are made already too."""
+        self.linear |= names
+        for made in self._made.values():
+            if isinstance(made, Case):
+                made.linear |= names
 
     def drop_impossible(self) -> None:
         """Forget sizes at which the program has no values, such as an empty window, if there are others."""

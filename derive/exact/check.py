@@ -33,6 +33,7 @@ from .record import DERIVATIVES, record_findings
 from .sample import TOO_MANY, Sizes, assignments
 from .second import second_order_findings
 from .steps import Steps, modular_floats, step_name
+from .varieties import gathered
 from .verdict import REFUTED, UNDECIDED, Evidence, Finding
 
 Key: TypeAlias = int | str  # of a finding: the id of a step, or a group and a name
@@ -195,7 +196,7 @@ class Checker:
             yield f"{label}:{t.name}", decide(f"{label} {t.name}", self.cases, self.value_claim(t))
         steps = Steps(self)
         for s in self.d.steps:
-            yield s.id, decide(step_name(s), self.step_cases, steps.claim(s))
+            yield s.id, decide(step_name(s), self.step_cases, steps.claim(s), poles=True)
         yield from recorded.items()
 
     def _why_too_large(self) -> str:
@@ -296,7 +297,7 @@ class Checker:
         wrt = {t.name: t for t in d.wrt}
 
         def claim(case: Case) -> Difference | None:
-            tangent = self.source_tangent(case, {n: case.direction(wrt[n]) for n in names})
+            tangent = self.source_tangent(case, {n: case.moved(wrt[n]) for n in names})
             gradients = {n: d.gradients[n] for n in names}
             return self.either(case, lambda arrays: self.along(case, arrays, gradients, wrt, tangent))
 
@@ -335,7 +336,7 @@ class Checker:
             F, gradient = case.field, self.program_arrays(case)[self.d.gradients[name].name]
             for k, at in enumerate(gradient.positions()):
                 unit = [F.one if j == k else F.zero for j in range(len(case.array(x).data))]
-                true = self.source_tangent(case, {name: unit})
+                true = self.source_tangent(case, {name: gathered(x, unit, F, case.array(x).shape)})
                 if not F.same(gradient.data[k], true):
                     where = adjoint(name) + (f"[{', '.join(map(str, at))}]" if at else "")
                     return Difference(where, f"derived {show(F, gradient.data[k])}", f"true {show(F, true)}")

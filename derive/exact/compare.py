@@ -17,6 +17,7 @@ from sympy import Expr, Integer, Mul, Rational
 
 from derive.language.define import define
 from derive.language.errors import DeriveError
+from derive.language.facts import structure_of
 from derive.language.index import Index
 from derive.language.naming import primed
 from derive.language.printing import line
@@ -33,6 +34,7 @@ from .compile import Array, additive_terms, size_value
 from .decide import Difference, compare, decide
 from .field import CaseField, RealField, Undefined
 from .loops import linear_tensors
+from .varieties import gathered
 from .verdict import PROVED, REFUTED
 
 Pairs: TypeAlias = Sequence[tuple[Case, Array, Array]]  # our gradient and the given one, in several cases
@@ -102,7 +104,7 @@ def compare_gradient(d: Derived, name: str, ours: Equation, expr: Expr | Tensor 
     if checker.too_large:
         raise DeriveError(f"compare: {checker._why_too_large()}")
     theirs = _as_program(d, ours, expr)
-    checker.cases.linear |= linear_tensors(theirs.equations)
+    checker.cases.take_apart(linear_tensors(theirs.equations))
     trial = Trial(checker, ours, theirs)
     finding = decide(f"gradient {name}", checker.cases, trial.claim)
     if finding.verdict != REFUTED:
@@ -148,7 +150,7 @@ class Trial:
         pairs = [(case, *self.arrays(case)) for case in cases]
         if not pairs:
             return ""
-        for look in (self._sign, self._factor, self._terms, self._shift, self._transpose):
+        for look in (self._sign, self._entries, self._factor, self._terms, self._shift, self._transpose):
             found = look(pairs)
             if found:
                 return found
@@ -179,6 +181,19 @@ class Trial:
     def _sign(self, pairs: Pairs) -> str:
         if all(_same(case.field, [case.field.neg(v) for v in a.data], b.data) for case, a, b in pairs):
             return "wrong sign: it is minus the gradient"
+        return ""
+
+    def _entries(self, pairs: Pairs) -> str:
+        """Given is a gradient by all entries of a structured matrix, or the part of it that has the structure."""
+        t = next((t for t in self.checker.d.wrt if self.checker.d.gradients.get(t.name) == self.ours.tensor), None)
+        if t is None or not t.is_input or structure_of(t) is None:
+            return ""
+        if all(_same(case.field, a.data, gathered(t, b.data, case.field, b.shape)) for case, a, b in pairs):
+            return (
+                f"it is the gradient G by all entries of {t.name} as independent ones, or a share of it; {t.name} is declared "
+                f"{str(structure_of(t)).replace('_', ' ')}, and an element of the gradient by its free entries adds G at all "
+                "places where the entry stands"
+            )
         return ""
 
     def _factor(self, pairs: Pairs) -> str:

@@ -7,6 +7,7 @@ error of the checker and is never caught here, so a crash cannot pass for agreem
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,14 @@ from .abstract import Element
 from .case import Case, Cases
 from .compile import Array
 from .field import AGREE, CaseField, RationalField, RealField, Undefined
+from .modular import ModularField
 from .verdict import PROVED, REFUTED, UNDECIDED, Finding
 
 TRIES = 40  # draws without values, per case, before giving up on it: counted, so that no verdict depends on the machine
 LARGE = 4000  # elements of a case: one with n times as many counts n times
 REAL_DRAWS = 2
 ORDERED_DRAWS = 8  # where an order was used, which of two is larger is chance: a few draws need not meet each case
+FEW_DRAWS = 4  # at which a claim is looked at where its quotients exist
 FEW = 2000  # elements of a case of which so many draws are taken
 SCALE = 232_792_560  # lcm(1..20): clears the denominators of means before exponentials are compared
 
@@ -43,8 +46,12 @@ Claim: TypeAlias = Callable[[Case], Difference | None]
 Outcome: TypeAlias = tuple[Case, Difference | None]
 
 
-def decide(what: str, cases: Cases, claim: Claim) -> Finding:
-    """The verdict on one claim over all assignments of the sizes."""
+def decide(what: str, cases: Cases, claim: Claim, poles: bool = False) -> Finding:
+    """The verdict on one claim over all assignments of the sizes.
+
+    With ``poles``, a claim that has a quotient by 0 at every draw, as that of a distance of a point to itself which a guard
+    of another step leaves out, is proved where both sides agree with 1/0 = 0; it is never refuted so.
+    """
     started = time.perf_counter()
 
     def finding(verdict: str, by: str, detail: str = "") -> Finding:
@@ -74,9 +81,32 @@ def decide(what: str, cases: Cases, claim: Claim) -> Finding:
             if difference is not None:
                 return finding(REFUTED, "50-digit evaluation", str(difference))
             agreed += 1
+    if not agreed and poles and _agrees_off_poles(cases, claim):
+        return finding(PROVED, "exact mod 2**61-1", "where its quotients exist")
     if not agreed:
         return finding(UNDECIDED, "nothing", f"{doubt}; and no draw of real inputs gives values")
     return finding(UNDECIDED, "50-digit evaluation", f"agrees to {AGREE} digits at {agreed} draws; {doubt}")
+
+
+def _agrees_off_poles(cases: Cases, claim: Claim) -> bool:
+    """Whether a claim holds mod p at one draw for each assignment when 1/0 is 0."""
+    for n in range(len(cases.assignments)):
+        held = False
+        for case in itertools.islice(cases.each("modular", n), FEW_DRAWS):
+            if not isinstance(case.field, ModularField):
+                return False
+            kept, case.field.poles = dict(case.sides), True
+            try:
+                held = claim(case) is None
+                break
+            except Undefined:
+                continue
+            finally:
+                case.field.poles = False
+                case.sides = kept
+        if not held:
+            return False
+    return True
 
 
 _USED = {"atom": "transcendental functions are random atoms", "order": "an order was used", "root": "a root was taken"}

@@ -13,7 +13,7 @@ from typing import Generic, TypeAlias
 
 import mpmath
 
-from .abstract import Argument, Field, Rational, V
+from .abstract import Argument, Element, Field, Rational, V
 from .functions import FUNCTIONS
 from .modular import ModularField, NoRoot, OutOfRange, Undefined
 
@@ -298,6 +298,11 @@ class DualField(Generic[V]):
 
     def register_product(self, value: Dual[V], arg: Argument[Dual[V]], rest: Dual[V]) -> None:
         self.base.register_product(value[0], _primal(arg), rest[0])
+
+
+def primal(F: Field[Element], v: Element) -> Element:
+    """The value of an element without its tangents, however many there are."""
+    return primal(F.base, v[0]) if isinstance(F, DualField) else v
 
 
 def _primal(arg: Argument[Dual[V]]) -> Argument[V]:

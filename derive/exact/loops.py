@@ -15,6 +15,7 @@ from sympy import Basic, Expr, Mul
 from derive.language.index import Index
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
+from derive.program.rows import guard_of
 
 from .abstract import Argument, Closure, Condition, Exact, Field, Slots, V, Values
 from .compile import Compiler, additive_terms, is_exact, whole_size
@@ -188,6 +189,7 @@ def product_sum(t: Term, frame: Frame[V]) -> Closure[V | None]:
     for level in levels:
         now = [f for f in waiting if not ({s for s in f.free_symbols if isinstance(s, Index)} - level.known)]
         waiting = [f for f in waiting if f not in now]
+        now.sort(key=lambda f: guard_of(f) is None)  # a false condition leaves before an infinity is multiplied by it
         steps.append((level, [frame.value(f) for f in now]))
     steps[-1][1].extend(frame.value(f) for f in (*waiting, *risky))
     coef = frame.value(t.coef)

@@ -22,7 +22,7 @@ from derive.program.schedule import Scan, schedule
 
 from .abstract import Argument, Closure, Element, Exact, Field, Rational, Sizes, V, Values
 from .compile import Array, Compiler, Position, is_exact, whole_size
-from .field import NoRoot, RationalField, Undefined
+from .field import NoRoot, RationalField, Undefined, primal
 from .loops import Frame, gathered, linear_tensors, product_sum, visitor
 from .matrices import MATRIX_VALUES
 
@@ -329,6 +329,13 @@ class _Element(Generic[V]):
         larger: Callable[[Element, Element], bool] = (
             (lambda a, b: a > b) if exact else (lambda a, b: F.sign(F.sub(a, b)) > 0)
         )
+        below = primal(F, F.infinity(-1))
+
+        def beats(v: Element, best: Element) -> bool:
+            if exact or below not in (primal(F, v), primal(F, best)):
+                return larger(v, best)
+            return primal(F, v) != below  # -oo is chosen only where there is nothing else
+
         visit = visitor(e.over, e.guards, self.frame, in_order=True)
         at = [(self.frame.slots[b], self.frame.size(b)) for b in e.over]
 
@@ -340,7 +347,7 @@ class _Element(Generic[V]):
                 for checks, part in zip(rows, parts, strict=True):
                     if all(c(I) for c in checks):
                         v = add(v, part(I))
-                if not best or larger(v, best[0]):
+                if not best or beats(v, best[0]):
                     position = 0
                     for slot, n in at:
                         position = position * n + I[slot]

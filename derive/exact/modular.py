@@ -90,6 +90,7 @@ class ModularField:
         self._arguments: dict[int, int] = {}  # value of an exp -> its argument
         self._turns: dict[int, Point] = {}
         self._atoms: dict[tuple[str, int], int] = {}
+        self.poles = False  # whether 1/0 is 0 rather than an error
         self._infinite = self.draw()  # what stands for oo: any number whose exp is none and whose opposite's exp is 0
         self._keys.add(min(self._infinite, P - self._infinite))
         root = self.power(self.draw(), 2)
@@ -171,6 +172,8 @@ class ModularField:
         q = Fraction(q)
         n, d = q.numerator, q.denominator
         if v == 0:
+            if n <= 0 and q != 0 and self.poles:
+                return 0
             if n <= 0 and q != 0:
                 raise Undefined("a negative power of zero")
             return 1 if q == 0 else 0

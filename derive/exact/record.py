@@ -83,7 +83,8 @@ def _check_facts(d: Derived) -> None:
     """That steps use declared facts only, that all are listed with the steps that use them, and nothing else is."""
     used: dict[str, list[int]] = {}
     for s in d.steps:
-        known = {f.text(t): f for t in _tensors(s) for f in t.facts}
+        moved = [s.wrt] if s.claim == "structure" and s.wrt is not None else []
+        known = {f.text(t): f for t in (*_tensors(s), *moved) for f in t.facts}
         for text in s.facts:
             if text not in known:
                 raise DerivationError(

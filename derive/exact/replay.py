@@ -12,7 +12,7 @@ from derive.language.errors import DerivationError
 from derive.program.derived import Derived
 from derive.program.program import Equation, Program, Step
 
-REWRITES = ("equal", "exp-equal", "ordered")  # claims about one equation, which the step replaces
+REWRITES = ("equal", "exp-equal", "ordered", "structure")  # claims about one equation, which the step replaces
 MAKES = ("definition", "transpose", "tangent")  # claims about a tensor that nothing has defined before
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from sympy import Expr, Pow
 
-from derive.language.facts import SumsTo, missing_value
+from derive.language.facts import STRUCTURES, SumsTo, missing_value
 from derive.language.index import Size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row
@@ -20,7 +20,7 @@ from .abstract import Element, Rational
 from .compile import Array, size_value, whole_size
 from .field import CaseField, ModularField
 from .modular import P, has_root
-from .varieties import make_orthogonal, make_unit
+from .varieties import make_orthogonal, make_structured, make_unit
 
 Assignment: TypeAlias = dict[str, int]  # size name -> its number
 Score: TypeAlias = Callable[[Assignment], float]  # smaller is better
@@ -290,6 +290,8 @@ def draw(t: Tensor, field: CaseField, sizes: Mapping[str, int], rng: random.Rand
         make_orthogonal(array, field)
     if "unit" in kinds:
         make_unit(array, field)
+    for kind in kinds & set(STRUCTURES):
+        make_structured(array, kind, field)
     for f in t.facts:
         if isinstance(f, SumsTo):
             _make_sum(array, f.axis(t), size_value(f.value, sizes), field, bool(kinds & {"positive", "nonnegative"}))

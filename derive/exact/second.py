@@ -86,7 +86,7 @@ def jacobian_claim(checker: Checked, name: str) -> Claim:
 
     def claim(case: Case) -> Difference | None:
         v = case.direction(w)
-        true = _tangents(case, checker, {name: v}, y)
+        true = _tangents(case, checker, {name: case.moved(w)}, y)
         return checker.either(case, lambda arrays: _rows_differ(case, arrays[J.name].data, v, true, y.name))
 
     return claim

@@ -19,6 +19,7 @@ from .checked import Checked
 from .compile import Array
 from .decide import Claim, Difference, compare, same_exponentials, show
 from .field import ModularField
+from .varieties import gathered
 
 ORDERED = 9  # different numbers among which an order is drawn; a window has ties and zeros then
 
@@ -40,9 +41,11 @@ class Steps:
             return lambda case: self.equal(s, case)
         if s.claim == "ordered":
             return lambda case: self.ordered(s, case)
+        if s.claim == "structure":
+            return lambda case: self.structure(s, case)
         raise DerivationError(
             f"step {s.id} ({s.rule}) claims {s.claim!r}; the checker knows equal, exp-equal, ordered, "
-            f"transpose, tangent and definition"
+            f"structure, transpose, tangent and definition"
         )
 
     def context(self, s: Step, case: Case, on_shell: bool) -> dict[str, Array]:
@@ -114,6 +117,13 @@ class Steps:
         machine = case.machine({t for e in program for t in e.tensors()} - {e.tensor for e in program}, known)
         machine.run(program)
         return self.differ(s, case, {**known, **machine.arrays})
+
+    def structure(self, s: Step, case: Case) -> Difference | None:
+        """after gathers before at all places where a free entry of ``wrt`` stands."""
+        known = self.context(s, case, on_shell=False)
+        before, after = (self.side(e, case, known) for e in (s.before[0], s.after))
+        true = Array(before.shape, list(gathered(moving(s), before.data, case.field, before.shape)))
+        return compare(case.field, s.after.name, after, true)
 
     def transpose(self, s: Step, case: Case) -> Difference | None:
         """<dy, J v> over the consumers equals <after, v>, only ``wrt`` moving.

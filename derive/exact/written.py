@@ -21,6 +21,7 @@ from typing import Any, Generic
 
 import sympy
 from sympy import Add, Basic, Expr, Float, Integer, Mul, Piecewise
+from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import Boolean
 
 from derive.language.grouping import float_in_exponent
@@ -41,13 +42,14 @@ from derive.language.nodes import (
     relu,
 )
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import applied_function
 from derive.language.written import Group, groups, reads_itself, time_of
 from derive.program.program import Program
 from derive.program.schedule import schedule
 
 from .abstract import Argument, Closure, Condition, Element, Exact, Field, Rational, Slots, V, Values
 from .compile import Array, Compiler, additive_terms, is_exact, whole_size
-from .field import DualField, Undefined
+from .field import Undefined, primal
 from .machine import Machine, positions
 from .matrices import MATRIX_VALUES
 
@@ -143,6 +145,8 @@ class Reader(Compiler[V]):
             return self._reduction(e, slots)
         if isinstance(e, sympy.polygamma | sympy.loggamma):
             return self.value((polygamma if isinstance(e, sympy.polygamma) else loggamma)(*e.args), slots)
+        if isinstance(e, AppliedUndef):
+            return self.value(applied_function(e.func.__name__, *e.args), slots)
         if isinstance(e, sympy.log) and isinstance(e.args[0], sympy.gamma):
             return self.value(loggamma(*e.args[0].args), slots)
         if isinstance(e, sympy.KroneckerDelta):
@@ -291,7 +295,7 @@ class Reader(Compiler[V]):
 
     def _largest(self, body: Expr, binders: Sequence[Index], slots: Slots) -> Closure[tuple[Element, int]]:
         """The first largest value and its position, among the positions that exist."""
-        F, below = self.F, _primal(self.F, self.F.infinity(-1))
+        F, below = self.F, primal(self.F, self.F.infinity(-1))
         inner = {**slots, **{b: self.slot() for b in binders}}
         exists, value = self._exists(body, inner), self.value(body, inner)
         places = [(inner[b], whole_size(b.size, self.sizes)) for b in binders]
@@ -308,9 +312,9 @@ class Reader(Compiler[V]):
             for k in range(n):
                 I[slot] = k
                 new = best(I, depth + 1)
-                if new is None or (found is not None and _primal(F, new[0]) == below):
+                if new is None or (found is not None and primal(F, new[0]) == below):
                     continue  # -oo is chosen only where there is nothing else
-                if found is None or _primal(F, found[0]) == below or F.sign(F.sub(new[0], found[0])) > 0:
+                if found is None or primal(F, found[0]) == below or F.sign(F.sub(new[0], found[0])) > 0:
                     found = new[0], k * math.prod(m for _, m in places[depth + 1 :]) + new[1]
             return found
 
@@ -396,7 +400,3 @@ def _of_two(e: Expr) -> Expr:
     for a in others:
         first = (maximum if isinstance(e, sympy.Max) else minimum)(first, a)
     return first
-
-
-def _primal(F: Field[Element], v: Element) -> Element:
-    return _primal(F.base, v[0]) if isinstance(F, DualField) else v

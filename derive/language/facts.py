@@ -34,9 +34,18 @@ class Declared(Protocol):
     def facts(self) -> tuple[Fact, ...]: ...
 
 
+STRUCTURES = {  # kind -> what it says of a matrix
+    "diagonal": "diagonal",
+    "lower_triangular": "lower triangular",
+    "upper_triangular": "upper triangular",
+    "toeplitz": "Toeplitz, constant along its diagonals",
+}
+
+
 @dataclass(frozen=True)
 class Fact:
-    """Base: ``kind`` is one of positive, nonnegative, symmetric, positive_definite, orthogonal, unit, sums_to, missing."""
+    """Base: ``kind`` is one of positive, nonnegative, symmetric, positive_definite, orthogonal, unit, sums_to, missing,
+    a structure (diagonal, lower_triangular, upper_triangular, toeplitz), and free."""
 
     kind: str
 
@@ -47,18 +56,27 @@ class Fact:
     @property
     def is_symmetric(self) -> bool:
         """Whether it makes a matrix equal to its transpose: positive definite matrices are symmetric here."""
-        return self.kind in ("symmetric", "positive_definite")
+        return self.kind in ("symmetric", "positive_definite", "diagonal")
 
     @property
     def is_quadratic(self) -> bool:
         """Whether it is an equality of products: ``Q'Q = I`` of an orthogonal matrix, ``x'x = 1`` of a unit vector."""
         return self.kind in ("orthogonal", "unit")
 
+    @property
+    def is_structure(self) -> bool:
+        """Whether it says which entries of a matrix are free numbers: the others are zero, or the same numbers again."""
+        return self.kind in STRUCTURES
+
     def text(self, tensor: Declared) -> str:
         letters = ", ".join(str(x) if x is not None else "·" for x in tensor.letters)
         read = f"{tensor.name}[{letters}]" if tensor.rank else tensor.name
         if self.is_quadratic:
             return f"{tensor.name}'{tensor.name} = {'I' if self.kind == 'orthogonal' else '1'} (declared)"
+        if self.kind == "free":
+            return f"the free entries of {tensor.name} are those on and below its diagonal (declared)"
+        if self.is_structure:
+            return f"{tensor.name} is {STRUCTURES[self.kind]} (declared)"
         if self.is_symmetric:
             return f"{tensor.name} is {self.kind.replace('_', ' ')} (declared)"
         return f"{read} {'> 0' if self.kind == 'positive' else '>= 0'} (declared)"
@@ -124,6 +142,21 @@ symmetric = Fact("symmetric")
 positive_definite = Fact("positive_definite")
 orthogonal = Fact("orthogonal")
 unit = Fact("unit")
+diagonal = Fact("diagonal")
+lower_triangular = Fact("lower_triangular")
+upper_triangular = Fact("upper_triangular")
+toeplitz = Fact("toeplitz")
+free_entries = Fact("free")
+
+
+def structure_of(tensor: Declared) -> str | None:
+    """How the entries of a matrix are tied, where gradients by it are by its free entries.
+
+    "diagonal", "lower_triangular", "upper_triangular", "toeplitz", or "symmetric" of a symmetric matrix that is declared
+    free; None of all others, whose entries are differentiated as independent ones.
+    """
+    kinds = [f.kind for f in tensor.facts]
+    return "symmetric" if "free" in kinds else next((k for k in kinds if k in STRUCTURES), None)
 
 
 def sums_to(value: Expr | complex, index: Index) -> SumsTo:
@@ -169,6 +202,7 @@ def check_facts(tensor: Declared) -> None:
             continue
         if tensor.dtype != "float":
             raise DeriveError(f"tensor {tensor.name!r}: facts are about floats; this one is {tensor.dtype}")
+        _check_structure(tensor, f)
         if f.is_symmetric and (tensor.rank != 2 or not same_size(*tensor.axes)):
             raise ShapeError(
                 f"tensor {tensor.name!r}: {f.kind.replace('_', ' ')} needs two axes of one size, not {tuple(tensor.axes)}"
@@ -187,3 +221,37 @@ def check_facts(tensor: Declared) -> None:
             )
         if isinstance(f, SumsTo):
             f.axis(tensor)
+
+
+def _check_structure(tensor: Declared, f: Fact) -> None:
+    """Refuse a structure that the axes do not have, or beside facts that contradict it."""
+    said = STRUCTURES[f.kind].split(",")[0] if f.is_structure else "free"
+    others = [g for g in tensor.facts if g != f]
+    if f.kind == "free":
+        if not any(g.kind in ("symmetric", "positive_definite") for g in others) or any(g.is_structure for g in others):
+            raise DeriveError(
+                f"tensor {tensor.name!r}: free says that a symmetric (or positive definite) matrix is differentiated by "
+                "its entries on and below the diagonal; declare it symmetric as well. The entries of a diagonal, "
+                "triangular or Toeplitz matrix are free without it"
+            )
+        return
+    if not f.is_structure:
+        return
+    if tensor.rank != 2:
+        raise ShapeError(f"tensor {tensor.name!r}: {said} is a matrix, of two axes, not {tuple(tensor.axes)}")
+    if f.kind != "toeplitz" and not same_size(*tensor.axes):
+        raise ShapeError(f"tensor {tensor.name!r}: {said} needs two axes of one size, not {tuple(tensor.axes)}")
+    accepted = ("positive", "nonnegative") if f.kind == "toeplitz" else ("nonnegative",)
+    clash = next((g for g in others if g.kind not in accepted), None)
+    if clash is not None:
+        why = {
+            "positive": f"the other entries of a {said} matrix are zero; declare it nonnegative",
+            "symmetric": "a symmetric matrix that is triangular is diagonal"
+            if "triangular" in f.kind
+            else "a diagonal matrix is symmetric already"
+            if f.kind == "diagonal"
+            else "no gradient is derived by the free entries of both; declare one of them",
+        }
+        both = "a matrix that is lower and upper triangular is diagonal" if "triangular" in clash.kind else ""
+        reason = why.get(clash.kind) or both or "no inputs are drawn for which both hold; declare one of them"
+        raise DeriveError(f"tensor {tensor.name!r}: {said} and {clash.kind.replace('_', ' ')} conflict: {reason}")

@@ -118,5 +118,5 @@ _TABLE = (
 # fmt: on
 
 FUNCTIONS: dict[str, ScalarFunction] = {f.name: f for f in _TABLE}
-STRUCTURAL = ("Pow", "Piecewise", "Iverson")  # written, shown and computed by rules of their own everywhere
+STRUCTURAL = ("Pow", "Piecewise", "Iverson", "Unknown")  # written, shown and computed by rules of their own everywhere
 NAMES = frozenset({*FUNCTIONS, *STRUCTURAL})

@@ -420,7 +420,8 @@ def tensor(
         if not isinstance(f, Fact):
             raise DeriveError(
                 f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                f"dv.symmetric, dv.positive_definite, dv.orthogonal, dv.unit, dv.sums_to(value, index) and dv.missing(value)"
+                f"dv.symmetric, dv.positive_definite, dv.orthogonal, dv.unit, dv.sums_to(value, index), dv.missing(value), "
+                f"dv.diagonal, dv.lower_triangular, dv.upper_triangular, dv.toeplitz and dv.free_entries"
             )
     made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, stated)
     check_facts(made)

@@ -11,6 +11,7 @@ A recurrence needs nothing special: contraction turns the read ``h[t-1]`` into a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sympy import Expr, Integer
@@ -43,6 +44,7 @@ def contributions(
     out: list[Term] = []
     conventions: set[str] = set()
     incoming = Read(adjoint, *idx)
+    kept = where_one_is(eq, opened)
     for term in eq.terms:
         term = term.opened(fresh).xreplace(opened)
         term = replace(term, fac=joined(term.fac))
@@ -54,10 +56,15 @@ def contributions(
                 conventions |= kinks(f)
                 fac = (incoming, *term.fac[:n], slope, *term.fac[n + 1 :])
                 rows = tuple(Row("==", m, e) for m, e in zip(free, read.idx, strict=True))
-                out.append(Term(term.coef, fac, idx + term.bnd, term.rows + rows))
+                out.append(Term(term.coef, fac, idx + term.bnd, term.rows + rows + kept))
     if out and eq.reduce == "max":
         conventions.add("max over an index: the gradient goes to the first maximiser")
     return out, conventions
+
+
+def where_one_is(eq: Equation, at: Mapping[Index, Expr]) -> tuple[Row, ...]:
+    """The conditions of a max on its data, at its maximiser: where they leave nothing, no position has the gradient."""
+    return tuple(r.xreplace(at) for r in eq.guards if r.reads())
 
 
 def adjoint_letters(x: Tensor) -> tuple[Index, ...]:

@@ -42,7 +42,7 @@ def use_facts(eq: Equation, work: Work) -> Equation:
     for t in eq.terms:
         t = _signs(t, texts)
         terms.append(declared_sum(t, texts))
-    terms = _symmetry(terms, eq, texts)
+    terms = transposed_alike(terms, eq, texts)
     if not texts:
         return eq
     return changed(eq, terms, work, FACT, "; ".join(dict.fromkeys(texts)), facts=dict.fromkeys(texts))
@@ -94,7 +94,7 @@ def declared_sum(t: Term, texts: list[str]) -> Term:
     return t
 
 
-def _symmetry(terms: list[Term], eq: Equation, texts: list[str]) -> list[Term]:
+def transposed_alike(terms: list[Term], eq: Equation, texts: list[str]) -> list[Term]:
     """Read a symmetric matrix transposed where that makes two terms alike."""
     env = {i: f"={n}" for n, i in enumerate(eq.idx)}
     out: list[Term] = []

@@ -29,6 +29,7 @@ EQUALITY = Rule(
     "Declared equalities",
     "What was promised about an input is used at the end: it holds where the input is, and is not differentiated.",
 )
+MOST_TERMS = 4  # of a definition that is written in place
 DEEPEST = 8  # definitions that are looked through for a value that an equality makes a number
 
 
@@ -78,15 +79,20 @@ class _Found:
             return [direct]
         for n, f in enumerate(t.fac):
             source = self._definition(f)
-            if source is None or not isinstance(f, Read) or len(source.terms) != 1:
+            if source is None or not isinstance(f, Read) or len(source.terms) > MOST_TERMS:
                 continue
-            (s,) = source.at(f.idx, self.work.fresh)
-            inside = Term(t.coef * s.coef, (*t.fac[:n], *s.fac, *t.fac[n + 1 :]), (*t.bnd, *s.bnd), (*t.rows, *s.rows))
-            whole = tidy(merge(inside, self.work.saved.nonzero))
-            found = None if whole is None else self._direct(whole)
-            if found is not None and all(affine.in_range(e, a) for e, a in zip(f.idx, f.tensor.axes, strict=True)):
+            before, texts = (*t.fac[:n], *t.fac[n + 1 :]), len(self.texts)
+            written = [
+                tidy(merge(inside, self.work.saved.nonzero))
+                for s in source.at(f.idx, self.work.fresh)
+                for inside in [Term(t.coef * s.coef, (*before, *s.fac), (*t.bnd, *s.bnd), (*t.rows, *s.rows))]
+            ]
+            known = [None if w is None else self._direct(w) for w in written]
+            whole = all(affine.in_range(e, a) for e, a in zip(f.idx, f.tensor.axes, strict=True))
+            if whole and any(k is not None for k in known):
                 self.context.append(source)
-                return [found]
+                return [x for k, w in zip(known, written, strict=True) if (x := k or w) is not None]
+            del self.texts[texts:]
         return [t]
 
     def _definition(self, f: Expr) -> Equation | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sympy import And, Basic, Expr, Integer, Mul, Ne, Piecewise, Pow, cosh, exp, expand, log, oo, sinh, tanh
+from sympy import Add, And, Basic, Expr, Integer, Mul, Ne, Piecewise, Pow, cosh, exp, expand, log, oo, sinh, tanh, true
 
 from derive.language import affine
 from derive.language.nodes import sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 from derive.program.rows import guard_of
+from derive.program.terms import summed
 
 from .rule import Rule
 from .work import Work
@@ -35,9 +36,9 @@ def write_out(work: Work) -> None:
     """Write named and masked exponentials out in the sums of them that are divided by or logged, and over those sums."""
     named = _named_exponentials(work)
     for s in list(work.forward):
-        t = s.single()
+        t = summed(s)
         users = [u for u in work.forward if s.tensor in u.tensors() and needs_log(u, s.tensor)]
-        if t is None or t.coef != 1 or not t.bnd or not users:
+        if t is None or not users:
             continue
         weights = _weights(_written_out(t, named, frozenset()), work)
         written = _written_out(t, named, weights)
@@ -47,7 +48,8 @@ def write_out(work: Work) -> None:
         _rewrite(work, s, named, weights, s.name)
         for u in users:
             masked = any(guard_of(f) is not None and f.has(exp) for x in u.terms for f in x.fac)
-            if exponentials & set(u.tensors()) or weights & set(u.tensors()) or masked:
+            several = any(sum(isinstance(f, exp) for f in x.fac) > 1 for x in u.terms)
+            if exponentials & set(u.tensors()) or weights & set(u.tensors()) or masked or several:
                 _rewrite(work, u, named, weights, s.name)
 
 
@@ -78,12 +80,30 @@ def _written_out(t: Term, named: dict[Tensor, Equation], weights: frozenset[Tens
             rows += [r for r in inside.rows if r not in rows]
         else:
             fac.append(f)
-    fac = [_masked(f) for f in fac]
+    fac = _joined([_masked(f) for f in fac])
     if sum(isinstance(f, exp) for f in fac) == 1:
-        conditions = [Ne(f, 0) for f in fac if isinstance(f, Read) and f.tensor in weights]
+        under = And.make_args(next(_parted(f.args[0])[1] for f in fac if isinstance(f, exp)))
+        conditions = [Ne(f, 0) for f in fac if isinstance(f, Read) and f.tensor in weights and Ne(f, 0) not in under]
         if conditions:
             fac = [exp(_under(f.args[0], And(*conditions))) if isinstance(f, exp) else f for f in fac]
     return replace(t, fac=tuple(fac), rows=tuple(rows))
+
+
+def _joined(fac: list[Expr]) -> list[Expr]:
+    """``e^(u + v)`` for ``e^u e^v``, of which one may overflow alone; where a condition takes one away, it takes both."""
+    powers = [f.args[0] for f in fac if isinstance(f, exp)]
+    if len(powers) < 2:
+        return fac
+    exponents, conditions = zip(*map(_parted, powers), strict=True)
+    exponent = Add(*exponents) if And(*conditions) == true else _under(Add(*exponents), And(*conditions))
+    return [exp(exponent), *(f for f in fac if not isinstance(f, exp))]
+
+
+def _parted(u: Expr) -> tuple[Expr, Basic]:
+    """``v`` and ``c`` of an exponent ``{v if c; -oo}``; of any other, itself and true."""
+    if isinstance(u, Piecewise) and len(u.args) == 2 and u.args[1] == (-oo, True):
+        return u.args[0]
+    return u, true
 
 
 def _masked(f: Expr) -> Expr:
@@ -147,14 +167,16 @@ def _hyperbolic(t: Term) -> Term:
             if sinh(u) in out:
                 out.remove(below)
                 out[out.index(sinh(u))] = tanh(u)
-        for below in [
-            f for f in factors if isinstance(f, sigmoid) or (isinstance(f, Pow) and f.exp == -1 and f.base.is_Add)
-        ]:
-            for above in [f for f in out if f.is_Add]:
-                found = _tanh_of(above, 1 + exp(-below.args[0]) if isinstance(below, sigmoid) else below.base)
+        for below in factors:
+            f, n = below.as_base_exp()
+            if not (isinstance(f, sigmoid) and n.is_positive) and not (f.is_Add and n.is_negative):
+                continue
+            for above in [g for g in out if g.as_base_exp()[0].is_Add and g.as_base_exp()[1] == abs(n)]:
+                over = above.as_base_exp()[0]
+                found = _tanh_of(over, 1 + exp(-f.args[0]) if isinstance(f, sigmoid) else f)
                 if found is not None:
                     out.remove(below)
-                    out[out.index(above)] = found
+                    out[out.index(above)] = found ** abs(n)
                     break
         return tuple(out)
 
@@ -208,17 +230,17 @@ def _logistic(fac: tuple[Expr, ...]) -> tuple[Expr, ...]:
 
 
 def _named_exponentials(work: Work) -> dict[Tensor, Equation]:
-    """The equations ``e = exp u``, also under conditions or times a mask, by their tensor."""
-    found = {}
+    """The equations ``e = exp u``, also of several exponentials, under conditions or times a mask, by their tensor."""
+    found: dict[Tensor, Equation] = {}
     for eq in work.forward:
         t = eq.single()
-        if t is not None and t.coef == 1 and not t.bnd and eq.name not in work.cyclic:
-            masked = tuple(_masked(f) for f in t.fac)
-            weights = [f for f in masked if not isinstance(f, exp)]
-            if sum(isinstance(f, exp) for f in masked) == 1 and all(
+        if t is not None and t.coef == 1 and not t.bnd and eq.tensor not in eq.tensors():
+            written = _written_out(t, found, frozenset())
+            weights = [f for f in written.fac if not isinstance(f, exp)]
+            if exponential_of(written) is not None and all(
                 isinstance(f, Read) and f.tensor.is_input and f.tensor not in work.wrt for f in weights
             ):
-                found[eq.tensor] = eq
+                found[eq.tensor] = replace(eq, terms=(written,))
     return found
 
 

@@ -17,7 +17,7 @@ from derive.language import affine
 from derive.language.nodes import sigmoid, softplus
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
-from derive.program.terms import merge, tidy
+from derive.program.terms import merge, summed, tidy
 
 from .exponentials import IN_THE_LOG_DOMAIN, exponential_of, name_sigmoids, write_out
 from .log_products import log_products
@@ -65,8 +65,8 @@ def log_domain(work: Work) -> str:
 
 
 def _is_sum_of_exp(eq: Equation) -> bool:
-    t = eq.single()
-    return t is not None and t.coef == 1 and bool(t.bnd) and exponential_of(t) is not None
+    t = summed(eq)
+    return t is not None and exponential_of(t) is not None
 
 
 def _through_lse(work: Work, s: Equation) -> list[str]:
@@ -106,7 +106,7 @@ def _through_lse(work: Work, s: Equation) -> list[str]:
                 LOG_SUM_EXP,
                 eq,
                 after,
-                f"{s.name} = exp {lse.name}: a quotient by the sum is the exponential of a difference, which cannot overflow",
+                f"{s.name} is the exponential of {lse.name}: a quotient by it is that of a difference, which cannot overflow",
             )
     return [lse.name]
 
@@ -196,7 +196,8 @@ def _exponential(u: Expr, work: Work) -> Expr | None:
     if isinstance(u, exp | sigmoid):
         return u
     eq = work.equation(u.tensor.name) if isinstance(u, Read) and affine.safe_read(u) else None
-    value = None if eq is None else eq.value()
-    if eq is None or not isinstance(value, exp | sigmoid):
+    term = None if eq is None else eq.single()
+    if eq is None or term is None or not term.is_plain:
         return None
-    return value.xreplace(dict(zip(eq.idx, u.idx, strict=True)))
+    value = _one_exponential(Mul(*term.fac))
+    return value.xreplace(dict(zip(eq.idx, u.idx, strict=True))) if isinstance(value, exp | sigmoid) else None

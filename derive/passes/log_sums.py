@@ -175,7 +175,7 @@ class Rewriting(Sums):
         base, power = e.args[0].as_base_exp()
         if power != 1 and power.is_number and base.is_Add and (not power.is_Integer or self._is_sum_of_positive(base)):
             return power * self._logarithm(log(base))  # a root exists of what is not negative only
-        parted = self._parted(e.args[0])
+        parted = self._parted(e.args[0]) or self._with_its_number(e.args[0])
         if parted is not None:
             return parted
         self.assumed = set()
@@ -185,17 +185,25 @@ class Rewriting(Sums):
             # p[b, 1] is 0 where there is no second position, and what it is elsewhere is no exponential there
             after = self._of_addends(e, found)
             return e if after == e else Piecewise((after, sizes), (e, True), evaluate=False)
-        if found is None or not (self._worth_it(found) or self._is_product(e.args[0], found)):
+        if found is None:
+            return self._without_sums(e)
+        if not (self._worth_it(found) or self._is_product(e.args[0], found)):
             return e
         return self._of_addends(e, found)
+
+    def _without_sums(self, e: Expr) -> Expr:
+        """``log v - log s`` of ``log(v/s)``, s a positive sum over an index and v any other factors."""
+        powers = [f.as_base_exp() for f in Mul.make_args(e.args[0])]
+        sums = [(s, n) for s, n in powers if n.is_number and isinstance(s, Read) and self.is_positive(s)]
+        rest = Mul(*(s**n for s, n in powers if (s, n) not in sums))
+        return self._logarithm(log(rest)) + Add(*(n * log(s) for s, n in sums)) if sums and rest != 1 else e
 
     def _of_addends(self, e: Expr, found: Addends) -> Expr:
         if all(a.weight == 1 for a in found):
             return logarithm(found)
         if len(found) == 1:
-            return found[0].exponent + log(found[0].weight)
-        exponents = [a for a in found if not a.is_constant]
-        return self._weighted(*found) if len(found) == 2 == len(exponents) else e
+            return found[0].exponent + self._logarithm(log(found[0].weight))
+        return self._weighted(*found) if len(found) == 2 and not all_constant(found) else e
 
     def _worth_it(self, found: Addends) -> bool:
         """Whether another form is better: not of one exponential, nor where a constant keeps the sum away from 0."""
@@ -206,9 +214,7 @@ class Rewriting(Sums):
                 found[0].weight != 1 or found[0].exponent.has(Piecewise) or _is_others(found[0].exponent, self.others)
             )
         constants = [a for a in found if a.is_constant]
-        if constants and all(a.bounded or a.is_constant for a in found):
-            return False
-        return not (len(found) == 2 and any(a.exponent == 0 and a.weight != 1 for a in found))
+        return not (constants and all(a.bounded or a.is_constant for a in found))
 
     def _parted(self, e: Expr) -> Expr | None:
         """``log sum_k w_k e^(u_k) + v`` for the logarithm of ``sum_k w_k e^(u_k + v)``, as of labels times a softmax."""
@@ -233,6 +239,27 @@ class Rewriting(Sums):
         self.made.append(made)
         at = dict(zip(s.idx, e.idx, strict=True))
         return log(made.lhs.xreplace(at)) + Add(*v).xreplace(at)
+
+    def _with_its_number(self, e: Expr) -> Expr | None:
+        """``log s`` with ``s = c + sum_k w_k e^(u_k)`` for the logarithm of the number c and a named sum with weights.
+
+        The number is then a member of the log-sum-exp like the others, which is measured by the largest of all.
+        """
+        c, rest = e.as_coeff_Add()
+        a, r = rest.as_coeff_Mul()
+        if not (c.is_positive and a == 1 and isinstance(r, Read) and self.is_weighted(r)):
+            return None
+        s = self.equation_of(r)
+        (t,) = s.terms
+        found = self.addends(Mul(*t.fac))
+        if t.coef != 1 or found is None or all(x.weight == 1 for x in found):
+            return None
+        name = self.work.unused(f"{s.name}_floored")
+        made = replace(s, tensor=self.work.tensor_like(s.tensor, name), terms=(Term(c), t))
+        self.work.forward.insert(self.work.forward.index(s) + 1, made)
+        self.work.define(LOG_OF_SUM, made, f"{s.name} and the number that keeps its logarithm away from that of 0")
+        self.made.append(made)
+        return log(made.lhs.xreplace(dict(zip(s.idx, r.idx, strict=True))))
 
     def _weighted(self, a: Addend, b: Addend) -> Expr:
         """``log(w e^u + q e^v)`` for weights of any sign, by the larger exponent; a weight of 0 takes its exponent away."""

@@ -1,7 +1,7 @@
 """The pipeline: one ordered list of named passes, with a type check of the whole program after each.
 
     definitions -> ingest -> regroup -> log domain -> max first -> chain rule -> contract -> simplify -> reuse -> prune
-                -> stabilize -> equalities -> number
+                -> structures -> stabilize -> equalities -> number
 
 ``PASSES`` is that list (Jacobians and Hessians sweep forward instead of by the chain rule backward, ``FORWARD_PASSES``);
 :func:`run` executes it.  Ask for ``explain=True`` in ``dv.backprop`` to see what each did.  Each pass lists the rules that
@@ -43,6 +43,7 @@ from .rule import Rule
 from .saved_values import SAVED_VALUE
 from .simplify import COLLECT, GUARD, JOIN, SUBSTITUTION, join_exponents, simplify
 from .stabilize import STABILIZE, stabilize
+from .structures import NAMED, STRUCTURE, structures
 from .work import NEW_NAME, Backward, Forward, Work
 
 REUSE = Rule(
@@ -222,6 +223,7 @@ CLOSING = (
     ),
     Pass("reuse", reuse, (REUSE,)),
     Pass("prune", prune),
+    Pass("structures", structures, (NEW_NAME, NAMED, STRUCTURE)),
     Pass("stabilize", stabilize, (STABILIZE,)),
     Pass("equalities", equalities, (EQUALITY,)),
     Pass("number", number),

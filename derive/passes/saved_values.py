@@ -14,6 +14,7 @@ from derive.language.nodes import sigmoid
 from derive.language.tensor import Read
 from derive.program.match import Binding, skeleton, unify
 from derive.program.program import Equation, Term
+from derive.program.terms import summed
 
 from .rule import Rule
 
@@ -39,7 +40,8 @@ class Saved:
         self.logs: dict[str, tuple[Equation, Expr]] = {}  # h = log s for a sum of exponentials s, by its name
         self.guarded: list[tuple[Equation, Term]] = []  # h = F(u) [cond]
         single = [(eq, t) for eq in equations if (t := eq.single()) is not None]
-        sums_of_exp = {eq.name for eq, t in single if t.bnd and any(isinstance(f, exp) for f in t.fac)}
+        sums = [(eq, t) for eq in equations if (t := summed(eq)) is not None]
+        sums_of_exp = {eq.name for eq, t in sums if any(isinstance(f, exp) for f in t.fac)}
         nonzero: set[str] = set()
         for eq, term in single:
             f = term.bare()

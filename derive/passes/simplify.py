@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sympy
-from sympy import And, Basic, Expr, Integer
+from sympy import Add, And, Basic, Expr, Integer
 
 from derive.language import affine
+from derive.language.flat import flat_indices
+from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
@@ -116,9 +118,25 @@ def _inlines(source: Equation, read: Read, t: Term, eq: Equation, work: Work) ->
     alias = source.single()
     if alias is not None and not alias.rows and isinstance(alias.only(), Read):
         return True  # an alias, up to a coefficient
-    if t.rows and source.name in work.shared:
+    taken_apart = [found for r in t.rows if (found := _taken_apart(r, eq, t))]
+    if len(taken_apart) < len(t.rows) and source.name in work.shared:
         return False
-    return source.tensor.rank < eq.tensor.rank and not read.free_symbols & set(t.bnd)
+    known = {i for letters in taken_apart for i in letters}  # one value of each for an element: nothing is summed
+    more = sum(len(letters) - 1 for letters in taken_apart)
+    rank = source.tensor.rank
+    if source.name in work.shared:  # it is kept for others: written out at a flat place it would have no fewer elements
+        rank += sum(max(len(flat_indices(i)) - 1, 0) for i in read.idx if isinstance(i, Add))
+    return rank < eq.tensor.rank + more and not read.free_symbols & (set(t.bnd) - known)
+
+
+def _taken_apart(row: Row, eq: Equation, t: Term) -> tuple[Index, ...]:
+    """``(g, k)`` of a row ``g K + k == j`` whose j is a place of the equation: there is one such pair for each."""
+    for whole, parts in ((row.rhs, row.lhs), (row.lhs, row.rhs)):
+        if row.op == "==" and whole in eq.idx and isinstance(parts, Add):
+            letters = flat_indices(parts)
+            if letters and set(letters) <= set(t.bnd):
+                return letters
+    return ()
 
 
 # --- inverses ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from derive.language.tensor import Read
 from derive.program.infinite import carries_infinity, may_be_infinite
 from derive.program.match import unify
 from derive.program.program import Equation, Row, Term
-from derive.program.terms import decide, tidy
+from derive.program.terms import decide, floor_of, summed, tidy
 
 from .exponentials import exponential_of
 from .rule import Rule
@@ -114,8 +114,8 @@ def _sum_of_exp_inside(work: Work, lse: Equation) -> Equation | None:
     if not (isinstance(f, log) and isinstance(f.args[0], Read) and f.args[0].idx == lse.idx):
         return None
     s = work.equation(f.args[0].tensor.name)
-    t = s.single() if s is not None and len(s.idx) == len(lse.idx) else None
-    return s if t is not None and t.coef == 1 and t.bnd and exponential_of(t) is not None else None
+    t = summed(s) if s is not None and len(s.idx) == len(lse.idx) else None
+    return s if t is not None and exponential_of(t) is not None else None
 
 
 def _in_range(e: Expr, size: Expr, rows: tuple[Row, ...]) -> bool:
@@ -146,15 +146,16 @@ class Shift:
 
     def __init__(self, work: Work, s: Equation, lse: Equation):
         self.work, self.s, self.lse = work, s, lse
-        self.term = s.terms[0]
-        e = exponential_of(self.term)
-        assert e is not None  # what makes it a log-sum-exp
+        term = summed(s)
+        e = None if term is None else exponential_of(term)
+        assert term is not None and e is not None  # what makes it a log-sum-exp
+        self.term, self.floor = term, floor_of(s)
         self.u: Expr = e.args[0]
         self.weights = tuple(f for f in self.term.fac if f is not e)
         self.made: tuple[Equation, ...] = ()
         self.top = self._largest()
         largest = self.top
-        if carries_infinity(self.u, may_be_infinite(work.forward)) or not _has_position(self.term):
+        if self.floor or carries_infinity(self.u, may_be_infinite(work.forward)) or not _has_position(self.term):
             self.top = self._finite(self.top)
             self.made = (largest,)
         self.v = self._shifted()
@@ -175,10 +176,11 @@ class Shift:
         return Equation(t, self.s.idx, pieces, "max", over, tuple(r.xreplace(mapping) for r in self.term.rows))
 
     def _finite(self, top: Equation) -> Equation:
-        """``m`` where there is one, and 0 where everything is masked."""
+        """``m`` where there is one, and 0 where everything is masked; of ``c + sum e^u`` at least log c."""
         t = self.work.tensor_like(top.tensor, self.work.unused(f"{self.lse.name}_shift"))
         m = Read(top.tensor, *top.idx)
-        shift = Piecewise((m, Gt(m, LOWEST)), (Integer(0), True), evaluate=False)
+        lowest, instead = (LOWEST, Integer(0)) if self.floor is None else (log(self.floor), log(self.floor))
+        shift = Piecewise((m, Gt(m, lowest)), (instead, True), evaluate=False)
         return Equation(t, top.idx, (Term(Integer(1), (shift,)),))
 
     def _shifted(self) -> Equation:
@@ -194,9 +196,10 @@ class Shift:
 
     def _total(self) -> Equation:
         t = self.work.tensor_like(self.s.tensor, self.work.unused(f"{self.s.name}_shifted"))
-        return replace(
-            self.s, tensor=t, terms=(replace(self.term, fac=(*self.weights, exp(Read(self.v.tensor, *self.v.idx)))),)
-        )
+        terms = [replace(self.term, fac=(*self.weights, exp(Read(self.v.tensor, *self.v.idx))))]
+        if self.floor is not None:
+            terms.append(Term(Integer(1), (exp(log(self.floor, evaluate=False) - Read(self.top.tensor, *self.s.idx)),)))
+        return replace(self.s, tensor=t, terms=tuple(terms))
 
     def apply(self) -> None:
         work, lse = self.work, self.lse
@@ -209,7 +212,9 @@ class Shift:
         ]
         if len(self.made) > 4:
             reasons = [
-                "0 where a mask leaves nothing to take the largest of",
+                "0 where a mask leaves nothing to take the largest of"
+                if self.floor is None
+                else "a number is a member too",
                 *reasons[:1],
                 "no term overflows",
                 "nothing is lost",
@@ -219,7 +224,10 @@ class Shift:
         m, l = Read(self.top.tensor, *lse.idx), Read(self.l.tensor, *lse.idx)
         parted = replace(lse, terms=(Term(Integer(1), (m,)), Term(Integer(1), (l,))))
         self._put(
-            lse, parted, "log sum exp u = m + log sum exp(u - m) for any m; with m the largest u nothing overflows"
+            lse,
+            parted,
+            f"what all terms of a sum share leaves the sum, and its logarithm {self.top.name} stands apart; with the "
+            "largest nothing overflows",
         )
         for eq in [e for e in work.equations if lse.tensor in e.tensors()]:
             after = replace(
@@ -228,7 +236,8 @@ class Shift:
             self._put(
                 eq,
                 self._divided(self._across_terms(after)),
-                f"u - {lse.name} = (u - m) - ({lse.name} - m): the large parts cancel before anything is rounded",
+                f"{self.top.name} leaves both {lse.name} and what it is subtracted from: the large parts cancel before "
+                "anything is rounded",
                 context=(parted,),
             )
         kept = {t.name for t in work.results()}

@@ -16,6 +16,7 @@ from derive.language.index import Fresh, Index
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Row, Term
 
+from .adjoints import where_one_is
 from .matrices import along as matrix_along
 from .matrices import is_matrix
 from .partials import joined, kinks, partial
@@ -31,6 +32,7 @@ def along(
     out: list[Term] = []
     conventions: set[str] = set()
     here = {eq.over[0]: Read(beside, *eq.idx)} if beside is not None else {}
+    kept = where_one_is(eq, here)
     for term in eq.terms:
         term = term.opened(fresh).xreplace(here)
         term = replace(term, fac=joined(term.fac))
@@ -41,7 +43,7 @@ def along(
                     continue
                 conventions |= kinks(f)
                 fac = (*term.fac[:n], slope, *term.fac[n + 1 :])
-                rows = term.rows
+                rows = term.rows + kept
                 if read.tensor == w:
                     rows += tuple(Row("==", e, m) for e, m in zip(extra, read.idx, strict=True))
                 else:

@@ -26,6 +26,7 @@ from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
 from derive.language.naming import numbered, primed
 from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, Sum, maximum, minimum
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 
 from .check import check
 from .infinite import check_products
@@ -79,14 +80,11 @@ def _ancestors(roots: Sequence[Tensor]) -> list[Tensor]:
         if ready:
             done[t] = None
             continue
+        partners = () if opened & set(t.partners) else t.partners  # a recurrence in the order in which it is written
         opened.add(t)
         stack.append((t, True))
-        for other in (x.member for x in _read_by(t)):
-            if other not in done:
-                stack.append((other, False))
-        for partner in t.partners:
-            if partner not in done and partner != t and not any(s[0] == partner for s in stack):
-                stack.append((partner, False))
+        others = (*partners, *(x.member for x in _read_by(t)))
+        stack += [(other, False) for other in reversed(others) if other not in done and other != t]
     return list(done)
 
 
@@ -95,7 +93,7 @@ def _read_by(t: Tensor) -> list[Tensor]:
         eq = t.origin.equation(t) if t.origin is not None else None
         return [] if eq is None else [x for x in eq.tensors() if x != t]
     found = {r.tensor for r in t.definition.body.atoms(Read)}
-    return sorted(found, key=lambda x: (x.name, x.digest), reverse=True)
+    return sorted(found, key=lambda x: (x.name, x.digest))
 
 
 class Ingest:
@@ -537,6 +535,8 @@ def _worth_naming(e: Expr) -> bool:
 def _function_name(e: Expr) -> str:
     if _is_root(e):
         return "rsqrt" if e.exp == Rational(-1, 2) else "sqrt" if e.exp == Rational(1, 2) else "root"
+    if isinstance(e, Unknown):
+        return e.name_only
     return type(e).__name__
 
 

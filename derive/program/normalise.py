@@ -7,6 +7,7 @@ from typing import Any, NoReturn, Protocol
 
 import sympy
 from sympy import Add, Expr, Integer, Mul, Number, Piecewise, Pow, Rational
+from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue
 
@@ -31,6 +32,7 @@ from derive.language.nodes import (
     softplus,
 )
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import applied_function, check_function
 
 from .infinite import outward
 
@@ -68,6 +70,9 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
         return polygamma(*args)
     if isinstance(e, sympy.loggamma):
         return loggamma(*args)
+    if isinstance(e, AppliedUndef) and len(args) == 1:
+        check_function(e.func.__name__)
+        return applied_function(e.func.__name__, args[0])
     if isinstance(e, sympy.KroneckerDelta):
         return Iverson(sympy.Eq(args[0], args[1]))
     if isinstance(e, sympy.exp) and isinstance(args[0], Piecewise):

@@ -292,6 +292,8 @@ class Step:
     * ``"equal"``: ``before`` and ``after`` define the same tensor with equal values, given ``context``;
     * ``"exp-equal"``: the exponentials of both sides agree (exp is injective on the reals);
     * ``"ordered"``: both sides agree for every order of the elements of ``wrt``, however they are summed, given ``context``;
+    * ``"structure"``: ``after`` gathers ``before`` at all places where a free entry of the matrix ``wrt`` stands, which are
+      its last two axes, given ``context``;
     * ``"transpose"``: ``before`` are the consumers y = F(x, ...) of ``target`` x, and ``after`` is the sum over them
       of J_F' dy, tested by <dy, J_F v> = <after, v>;
     * ``"tangent"``: ``after`` is the derivative of the first equation of ``context`` by the elements of ``wrt``, its own

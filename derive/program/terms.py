@@ -15,7 +15,7 @@ from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 
 from .canonical import term_key
-from .program import Row, Term
+from .program import Equation, Row, Term
 from .rows import guard_of, split_guard
 
 SIMPLE = 1000  # the largest coefficient that is left inside where a sum's common number is taken out
@@ -33,8 +33,9 @@ def tidy(term: Term) -> Term | None:
                 coef *= Mul(*(h for h in Mul.make_args(g) if affine.sizes_only(h)))
                 continue
             condition = guard_of(g)
-            if condition is not None and not isinstance(g, Iverson) and g.args[0][0] == 1:
-                fac.append(Iverson(condition))  # {1 if c; 0 otherwise}
+            if condition is not None and not isinstance(g, Iverson) and g.args[0][0].is_Rational:
+                fac.append(Iverson(condition))  # 2 [c] of {2 if c; 0 otherwise}
+                coef *= g.args[0][0]
                 continue
             if g.is_Add and not affine.sizes_only(g):
                 content, g = primitive(g)  # SymPy writes 2*(a - b) as 2*a - 2*b; take the number out again
@@ -153,3 +154,18 @@ def merge(term: Term, nonzero: frozenset[str] = frozenset()) -> Term:
 def _is_nonzero(base: Expr, nonzero: frozenset[str]) -> bool:
     """A read that is never zero; or one in range, where p / p = 1 removes a quotient that p = 0 would leave undefined."""
     return isinstance(base, Read) and (base.tensor.name in nonzero or affine.safe_read(base))
+
+
+def summed(s: Equation) -> Term | None:
+    """The sum in ``s = sum f`` or in ``s = c + sum f``, c a positive number: the one term that sums, where no other does."""
+    found = [t for t in s.terms if t.bnd]
+    if s.reduce or len(found) != 1 or found[0].coef != 1 or (len(s.terms) > 1 and floor_of(s) is None):
+        return None
+    return found[0]
+
+
+def floor_of(s: Equation) -> Expr | None:
+    """``c`` of ``s = c + sum f``, where it is a positive number, of sizes at most; else None."""
+    rest = [t for t in s.terms if not t.bnd]
+    c = Add(*(t.coef * Mul(*t.fac) for t in rest))
+    return c if rest and not any(t.rows for t in rest) and affine.sizes_only(c) and c.is_positive else None

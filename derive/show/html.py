@@ -172,6 +172,14 @@ class _Page(Format):
     def words(self, text: str) -> str:
         return clean(text)
 
+    def sentence(self, parts: B.Sentence) -> str:
+        """The parts in a row; a comma or a full stop stays with the formula that it follows."""
+        out = ""
+        for before, part in zip((None, *parts), parts, strict=False):
+            stays = isinstance(before, L.Node) and isinstance(part, str) and part[:1] in (",", ".", ";", ":", ")")
+            out += ("&#8288;" if stays else "") + self.part(part)
+        return out
+
     def formula(self, node: L.Node) -> str:
         return math(render(node))
 

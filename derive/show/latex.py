@@ -31,8 +31,9 @@ from derive.show.formulas.tex import escape, render
 from .document import blocks as B
 from .formulas import layout as L
 
-WORDS = 50  # characters of words that a cell of a table holds in one line
 LINE = 72  # about how many characters of a formula fit on a line; longer sums are broken
+BESIDE = 44  # formulas and their matrix forms stand side by side up to about so many characters
+TABLE, NARROW = 62, 14  # characters of a line of a table, and of a cell that is never broken
 
 
 @printing.latex.register(Expr)
@@ -75,7 +76,7 @@ def derivation_latex(d: Derived, standalone: bool = False, **options: Unpack[Cho
     :class:`~derive.show.document.options.Options`.  Equations carry the numbers they have in the program, by ``\tag``, and
     labels ``eq:<name>:<number>``.
     """
-    return blocks_latex(outline(d, read_options(options)), d.name, standalone)
+    return blocks_latex(outline(d, read_options(options), narrow=True), d.name, standalone)
 
 
 def blocks_latex(blocks: Sequence[B.Block], name: str, standalone: bool = False) -> str:
@@ -103,9 +104,23 @@ def display_rows(line: B.Line) -> list[str]:
 
 
 def shape_note(line: B.Line) -> str:
-    """The shape of the left-hand side, small at the end of a row; none of a scalar."""
+    """The shape of the left-hand side, small at the end of a row that has room for it; none of a scalar."""
+    sides = [line.rhs, *([line.lhs] if line.lhs is not None else []), *(line.aside or ())]
+    if sum(map(L.width, sides)) + sum(map(_size, line.shape)) > LINE - 2 * NARROW:
+        return ""
     parts = [p if isinstance(p, str) else render(p) for p in line.shape if isinstance(p, (str, L.NODES))]
     return rf" \qquad {{\scriptstyle {''.join(parts)}}}" if len(line.shape) > 1 else ""
+
+
+def _size(part: B.Part) -> int:
+    if isinstance(part, L.NODES):
+        return L.width(part)
+    return len(part if isinstance(part, str) else part.label if isinstance(part, B.Ref) else part.text)
+
+
+def _width(parts: B.Sentence) -> int:
+    """About how many characters a sentence takes; of typewriter letters, which are wider, a sixth more."""
+    return sum(_size(p) * 7 // 6 if isinstance(p, B.Mono) else _size(p) for p in parts)
 
 
 class _Paper(Format):
@@ -125,7 +140,8 @@ class _Paper(Format):
         return f"({tag(label)})"
 
     def mono(self, text: str) -> str:
-        return rf"\texttt{{{escape(text)}}}"
+        name = escape(text).replace(r"\_", r"\_\allowbreak{}")
+        return rf"\texttt{{{name}}}"
 
     def strong(self, text: str) -> str:
         return rf"\textbf{{{escape(text)}}}"
@@ -138,31 +154,52 @@ class _Paper(Format):
 
     def bullets(self, block: B.Bullets) -> str:
         items = "\n".join(rf"\item {self.sentence(i)}" for i in block.items)
-        return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+        return f"\\begin{{itemize}}\\raggedright\n{items}\n\\end{{itemize}}"
 
     def table(self, block: B.Table) -> str:
-        rows = [" & ".join(map(self.strong, block.header)) + r" \\ \hline"]
-        rows += [" & ".join(map(self.sentence, row)) + r" \\" for row in block.rows]
-        long = any(isinstance(part, str) and len(part) > WORDS for row in block.rows for part in row[-1])
-        columns = "l" * (len(block.header) - long) + r"p{.55\linewidth}" * long  # sentences break, formulas do not
-        return f"\\begin{{tabular}}{{{columns}}}\n" + "\n".join(rows) + "\n\\end{tabular}"
+        head = [(B.Strong(h),) for h in block.header]
+        return self._tabular([head, *block.rows], rule=True)
+
+    def _tabular(self, rows: Sequence[Sequence[B.Sentence]], rule: bool = False) -> str:
+        """A table as wide as the line at most: cells of columns that are too wide for it are broken."""
+        widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+        room = TABLE - 2 * len(widths)
+        broken = {n for n, w in enumerate(widths) if sum(widths) > room and w > NARROW}
+        left = room - sum(w for n, w in enumerate(widths) if n not in broken)
+        share = sum(min(widths[n], LINE) for n in broken)
+        columns = ""
+        for n, w in enumerate(widths):
+            part = max(left, NARROW) * min(w, LINE) / share / TABLE if n in broken else 0
+            columns += rf"p{{{part:.2f}\linewidth}}" if n in broken else "l"
+        lines = []
+        for k, row in enumerate(rows):
+            cells = (
+                rf"\raggedright {self.sentence(c)}" if n in broken else self.sentence(c) for n, c in enumerate(row)
+            )
+            lines.append(" & ".join(cells) + r" \tabularnewline" + r" \hline" * (rule and k == 0))
+        return f"\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}"
 
     def equations(self, block: B.Equations) -> str:
         rows = []
+        asides = [L.width(line.aside[1]) for line in block.lines if line.aside]
+        widest = max((min(L.width(line.rhs), LINE) for line in block.lines), default=0)
+        beside = bool(asides) and widest + max(asides) < BESIDE
+        ends = [sum(map(_size, line.shape)) for line in block.lines]
+        shapes = not beside or widest + max(asides) + max(ends) < BESIDE
         for line in block.lines:
             drawn = display_rows(line)
-            drawn[-1:] = self._with_aside(line, drawn[-1])
-            drawn[-1] += shape_note(line) + self._tag(line.label)
+            drawn[-1:] = self._with_aside(line, drawn[-1], beside)
+            drawn[-1] += (shape_note(line) if shapes else "") + self._tag(line.label)
             rows += drawn
         body = " \\\\\n".join(rows)
         return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
     @staticmethod
-    def _with_aside(line: B.Line, row: str) -> list[str]:
+    def _with_aside(line: B.Line, row: str, beside: bool) -> list[str]:
         if line.aside is None:
             return [row]
         aside = f"{render(line.aside[0])} = {render(line.aside[1])}"
-        if L.width(line.rhs) + L.width(line.aside[1]) < LINE:
+        if beside:
             return [rf"{row} && {aside}"]
         return [row, rf"& \qquad {aside}"]
 
@@ -180,8 +217,11 @@ class _Paper(Format):
         return f"{{\\small {escape(block.summary)}:\n\n{inside}\n}}"
 
     def drawing(self, graph: Graph) -> str:
-        rows = []
+        rows: list[tuple[B.Sentence, ...]] = []
         for box, sources, again in graph.readers():
-            read = [*map(self.mono, sources), *(["its own earlier values"] if again else [])]
-            rows.append(rf"{self.mono(box.name)} & {escape(box.shape)} & $\leftarrow$ {', '.join(read)} \\")
-        return "\\begin{tabular}{lll}\n" + "\n".join(rows) + "\n\\end{tabular}"
+            read: list[B.Part] = ["reads "] if sources or again else []
+            for n, source in enumerate(sources):
+                read += [*([", "] if n else []), B.Mono(source)]
+            read += [", its own earlier values"] if again and sources else ["its own earlier values"] if again else []
+            rows.append(((B.Mono(box.name),), (box.shape,), tuple(read)))
+        return self._tabular(rows)

@@ -89,7 +89,7 @@ class _Text(Format):
         return render(node)
 
     def reference(self, label: str) -> str:
-        return f"({label})"
+        return f"({label.replace('′', chr(39))})"
 
     mono = strong = words
 
@@ -121,16 +121,17 @@ class _Text(Format):
         left = max((len(t) for t in lhs if len(t) <= 24), default=0)
         out = []
         for text, line in zip(lhs, block.lines, strict=True):
-            *more, body = _lines(f"{self.indent}    {text.ljust(left)} = ", line.rhs)
+            *more, body = _lines(f"{self.indent}    {text.ljust(left)} = ", line.rhs, WIDTH - 8 * bool(line.label))
             out += more
             aside = f"{render(line.aside[0])} = {render(line.aside[1])}" if line.aside else ""
-            if aside and max(len(body), 56) + len(aside) + 16 <= WIDTH - len(self.sentence(line.shape)):
+            if aside and max(len(body), 56) + len(aside) + 18 <= WIDTH - len(self.sentence(line.shape)):
                 body, aside = f"{body.ljust(56)}  {aside}", ""
             shape = self.sentence(line.shape)
-            if shape and len(body) + len(shape) + 4 <= WIDTH - 4:
-                body = f"{body.ljust(WIDTH - 6 - len(shape))}  {shape}"
+            if shape and len(body) + len(shape) + 2 <= WIDTH - 8:
+                body = f"{body.ljust(WIDTH - 8 - len(shape))}{shape}"
             if line.label:
-                body = f"{body.ljust(WIDTH - 4)}  ({line.label.replace('′', chr(39))})"
+                mark = f"  ({line.label.replace('′', chr(39))})"
+                body = f"{body.ljust(WIDTH - 8)}{mark.rjust(8)}"
             out.append(body)
             if aside:
                 out.append(f"{self.indent}    {''.ljust(left)}   {aside}")
@@ -150,20 +151,31 @@ class _Text(Format):
         return "\n".join(f"{self.indent}    {n.ljust(names)}  {s.ljust(shapes)}  <-  {r}" for n, s, r in lines)
 
 
-def _lines(head: str, rhs: L.Node) -> list[str]:
-    """One line, or several where a sum is too long for one."""
-    if not isinstance(rhs, L.Sum) or len(head) + len(render(rhs)) <= WIDTH:
+def _lines(head: str, rhs: L.Node, room: int) -> list[str]:
+    """One line, or several where a sum, alone or as the last factor, is too long for one."""
+    if len(head) + len(render(rhs)) <= room:
         return [head + render(rhs)]
+    if isinstance(rhs, L.Sum):
+        return _sums(head, rhs, "", room)
+    if isinstance(rhs, L.Product) and not rhs.op and isinstance(rhs.items[-1], L.Sum) and len(rhs.items[-1].items) > 1:
+        before = L.Product(rhs.items[:-1]) if len(rhs.items) > 2 else rhs.items[0]
+        return _sums(f"{head}{render(before)} (", rhs.items[-1], ")", room)
+    return [head + render(rhs)]
+
+
+def _sums(head: str, total: L.Sum, end: str, room: int) -> list[str]:
     lines: list[tuple[tuple[int, L.Node], ...]] = []
     items: list[tuple[int, L.Node]] = []
-    for item in rhs.items:
-        if items and len(head) + len(render(L.Sum((*items, item)))) > WIDTH:
+    for item in total.items:
+        if items and len(head) + len(render(L.Sum((*items, item)))) > room - len(end):
             lines.append(tuple(items))
             items = []
         items.append(item)
     lines.append(tuple(items))
-    signs = ["" if n == 0 or line[0][0] < 0 else "+ " for n, line in enumerate(lines)]
-    return [
-        (head if n == 0 else " " * len(head)) + sign + render(L.Sum(line))
-        for n, (sign, line) in enumerate(zip(signs, lines, strict=True))
-    ]
+    out = []
+    for n, line in enumerate(lines):
+        (sign, first), *others = line
+        mark = "" if n == 0 else "- " if sign < 0 else "+ "
+        text = render(L.Sum(((sign if n == 0 else 1, first), *others)))
+        out.append((head if n == 0 else " " * len(head)) + mark + text + (end if n == len(lines) - 1 else ""))
+    return out

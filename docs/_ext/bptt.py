@@ -1,10 +1,9 @@
 """Parts of the chapter on backpropagation through time, made by the build: derived, drawn, measured."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from newton import displayed, picture
+from newton import displayed, picture, told
 
 
 def write_all(app):
@@ -46,14 +45,14 @@ def network() -> str:
 
     d = recurrent()
     shown = [e for e in d.source.equations if e.name in ("h_in", "h", "z")]
-    return "\n".join([*(displayed(e) for e in shown), f"```{{raw}} html\n<figure>{unrolled(d.source)}</figure>\n```\n"])
+    return "\n".join([told(d, shown), f"```{{raw}} html\n<figure>{unrolled(d.source)}</figure>\n```\n"])
 
 
 def adjoints() -> str:
     d = recurrent()
     d.check()
     wanted = [d.adjoint_equations[n] for n in ("h", "h_in")] + [d.gradient(n) for n in ("W", "U", "S")]
-    return "\n".join(displayed(e) for e in wanted)
+    return told(d, wanted)
 
 
 def one_step():
@@ -146,24 +145,7 @@ def gates(kind: str) -> str:
     forward = {e.name for e in d.source.equations}
     cell = [e for e in d.program.equations if e.tensor.block == "cell"]
     one, two = [e for e in cell if e.name in forward], [e for e in cell if e.name not in forward]
-    return "\n".join([*(displayed(e) for e in one), "and backward\n", *(line for e in two for line in gate_by_gate(e))])
-
-
-def gate_by_gate(e) -> list[str]:
-    """An equation over all gates, every term with its [q = n], as one display for each gate; others as they are."""
-    gates: dict[int, list] = {}
-    for term in e.terms:
-        rows = [r for r in term.rows if r.op == "==" and r.lhs in e.idx and r.rhs.is_Integer]
-        if len(rows) != 1 or len(term.rows) != 1:
-            return [displayed(e)]
-        gates.setdefault(int(rows[0].rhs), []).append(replace(term, rows=()))
-        q = rows[0].lhs
-    lines = []
-    for n, terms in sorted(gates.items()):
-        left = displayed(e).split("\n")[1].partition(" = ")[0]
-        head, _, letters = left.rpartition("_")
-        lines.append(displayed(replace(e, terms=tuple(terms)), f"{head}_{letters.replace(q.name, str(n))}"))
-    return lines
+    return "\n".join([told(d, one), "and backward\n", told(d, two)])
 
 
 def setup(app):

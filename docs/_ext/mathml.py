@@ -17,6 +17,7 @@ _REWRITES = (
     (re.compile(r"\\(?:tfrac|dfrac)\b"), r"\\frac"),
     (re.compile(r"\\(?:displaystyle|textstyle|nonumber|notag)\b"), ""),
     (re.compile(r"\\mathrm\{(\w)\}"), r"\\text{\1}"),  # one upright letter: the converter would slant it
+    (re.compile(r"\\mathbf\{1\}"), "\U0001d7cf"),  # browsers read no mathvariant but normal
     (re.compile(r"\\cr\b ?"), r"\\\\"),
     (re.compile(r"\\label\{[^}]*\}"), ""),
     (re.compile(r"\\(begin|end)\{(?:aligned|align|gather|equation)\*?\}"), r"\\\1{align*}"),

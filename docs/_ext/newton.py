@@ -32,6 +32,17 @@ def displayed(equation, left: str | None = None) -> str:
     return f"$$\n{left or lhs} = {rhs}\n$$\n"
 
 
+def told(d, equations) -> str:
+    """Equations of a derivation below each other, in the letters of its document; one of gates is a line for each."""
+    from derive.show.document.formulas import Formulas
+    from derive.show.document.options import read_options
+    from derive.show.latex import display_rows
+
+    f = Formulas(d, read_options({}))
+    rows = [row for e in equations for line in f.lines(e, aside=False) for row in display_rows(line)]
+    return "$$\n\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}\n$$\n"
+
+
 def picture(figure, path: Path, text: str) -> str:
     """The figure as SVG that is the same in every build, for print as PDF, and the line that shows it."""
     with rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "path"}):

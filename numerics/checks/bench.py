@@ -33,6 +33,7 @@ class Bench:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self._opponents: dict = {}
+        self.guarded = False  # whether autodiff is kept away from roots and quotients at 0
         self.derivatives = {label(g, k): (g, k) for g, v in self.d.results if g in DERIVATIVES for k in v}
 
     def attempt(self, what: str, action: Callable[[], Any]) -> Any:
@@ -73,7 +74,9 @@ class Bench:
         """Compiled once for each set of sizes; with conventions it is always the evaluator of the definitions."""
         key = (tuple(sorted(sizes.items(), key=str)), conventions)
         if key not in self._opponents:
-            self._opponents[key] = Opponent(self.d, sizes, None if conventions else self.forward, conventions)
+            self._opponents[key] = Opponent(
+                self.d, sizes, None if conventions else self.forward, conventions, self.guarded
+            )
         return self._opponents[key]
 
     def leaves(self, arrays: dict) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -17,6 +18,13 @@ def distance(ours: Any, reference: Any, scale: float) -> tuple[float | None, str
         if len(bad):
             return None, f"{who} is not finite at {tuple(int(n) for n in bad[0])}"
     return float(np.max(np.abs(ours.astype(float) - reference.astype(float)), initial=0.0)) / scale, ""
+
+
+def underflows(ours: Any, reference: Any) -> bool:
+    """Whether two results of one shape differ by less than the smallest normal number of ours: as floats both are 0."""
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    apart = np.abs(ours.astype(float) - reference.astype(float))
+    return ours.shape == reference.shape and bool(np.all(apart < float(jnp.finfo(ours.dtype).tiny)))
 
 
 def without_equal_infinities(reference: dict, ours: dict) -> tuple[dict, dict]:

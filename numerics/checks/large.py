@@ -19,8 +19,11 @@ from derive.exact.compile import Array
 from derive.exact.field import RealField, Undefined
 from derive.language.tensor import Tensor
 from derive.program.program import Program
+from numerics.reference.sampling import gathered
 
 from .opponent import label, written
+from .replay import points
+from .rounding import Model
 from .second import DERIVATIVES
 
 REPRESENTABLE = 1e300  # what is larger is no number of the machine, whoever computes it
@@ -43,9 +46,12 @@ class Quantity:
 
 
 def truth(
-    d: Derivation, program: Program, arrays: Arrays, sizes: Mapping[Any, int], seed: int
+    d: Derivation, program: Program, arrays: Arrays, sizes: Mapping[Any, int], seed: int, only: str | None = None
 ) -> list[Quantity] | None:
-    """What the results at these inputs are made to be by the definitions; None where a value is no number of the machine."""
+    """What the results at these inputs are made to be by the definitions; None where a value is no number of the machine.
+
+    First derivatives are along all tensors at once, or along ``only`` one of them.
+    """
     field, rng = RealField(), np.random.default_rng(seed)
     exact = {t.name: _array(field, t, arrays[t.name]) for t in program.inputs if t.name in arrays}
     named = {s.name: n for s, n in sizes.items()}
@@ -54,10 +60,23 @@ def truth(
         found = [Quantity(*q) for q in _values(d, values)]
         if not all(_representable(q.value) for q in found):
             return None
-        found += _derivatives(d, field, named, exact, arrays, rng)
+        found += _derivatives(d, field, named, exact, arrays, rng, only)
     except (Undefined, OverflowError):
         return None
     return found if all(_representable(q.value) for q in found) else None
+
+
+def as_defined(bench: Any, at: Any, name: str, leaves: Leaves) -> bool:
+    """Whether a value or a gradient is that of the definitions, with 50 digits: ``log(1 - e^-100)`` is 0 by floats.
+
+    ``at`` has the arrays and the sizes.  A forward that was given is its own definition, and is not asked.
+    """
+    if bench.forward is not None or points(bench.program, at.sizes) > FEW:
+        return False
+    found = truth(bench.d, bench.program, at.arrays, at.sizes, bench.seed, name) or ()
+    values = [(q.of(leaves), q.value) for q in found if q.labels == (name,)]
+    bound = Model.of(bench.program, at.sizes).tolerance("float64")
+    return bool(values) and all(abs(mine - v) <= bound * max(size, abs(v)) for (mine, size), v in values)
 
 
 def _representable(v: float) -> bool:
@@ -93,7 +112,13 @@ def _element(name: str, n: int) -> Callable[[Leaves], tuple[float, float]]:
 
 
 def _derivatives(
-    d: Derivation, field: RealField, sizes: Mapping[str, int], exact: Mapping[str, Array], arrays: Arrays, rng: Any
+    d: Derivation,
+    field: RealField,
+    sizes: Mapping[str, int],
+    exact: Mapping[str, Array],
+    arrays: Arrays,
+    rng: Any,
+    only: str | None = None,
 ) -> list[Quantity]:
     groups = [g for g, _ in d.results if g in ("grads", *DERIVATIVES)]
     if not groups or "gauss_newton" in groups:
@@ -101,7 +126,9 @@ def _derivatives(
     v, u = ({t.name: rng.uniform(0.5, 1.5, _shape(t, sizes)) for t in d.wrt} for _ in range(2))
     seed = None if d.seed is None else np.asarray(arrays[d.seed.name], float).ravel()
     if groups[-1] in ("grads", "jacobian"):
-        moved = along(field, sizes, exact, d.loss, _directions(field, v)).data
+        v = {n: a for n, a in v.items() if only in (None, n)}
+        changes = {t.name: np.asarray(gathered(v[t.name], t)) for t in d.wrt if t.name in v}
+        moved = along(field, sizes, exact, d.loss, _directions(field, changes)).data
         tangents = [0.0 if x[1] is None else x[1] for x in moved]
         if groups[-1] == "jacobian":
             return [_rows(d, n, _number(x), v) for n, x in enumerate(tangents)]

@@ -21,6 +21,7 @@ from numerics.emit.source.asked import only_outputs
 from numerics.reference.definitions import evaluate
 from numerics.reference.grid import size_value
 from numerics.reference.networks import lacking, reference
+from numerics.reference.sampling import gathered
 
 from .rounding import is_float
 from .second import DERIVATIVES
@@ -59,11 +60,19 @@ class Opponent:
     """Expected results of one derivation at given sizes.
 
     ``Opponent(d, sizes)(arrays)`` returns label -> array.  With ``conventions=True`` ties and kinks follow this
-    library's stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.
+    library's stated conventions instead of autodiff's own; only the node-by-node evaluator can do that.  ``guarded``
+    has it take roots, logarithms and quotients at exactly 0 for constants.
     """
 
-    def __init__(self, d: Derivation, sizes: dict, forward: Callable | None = None, conventions: bool = False):
-        self.d, self.sizes, self.conventions = d, sizes, conventions
+    def __init__(
+        self,
+        d: Derivation,
+        sizes: dict,
+        forward: Callable | None = None,
+        conventions: bool = False,
+        guarded: bool = False,
+    ):
+        self.d, self.sizes, self.conventions, self.guarded = d, sizes, conventions, guarded
         self.given = None if conventions else forward or reference(d.network)
         self.groups = [group for group, _ in d.results]
         unknown = [g for g in self.groups[1:] if g not in ("grads", *VALUES, *DERIVATIVES)]
@@ -109,7 +118,7 @@ class Opponent:
         return found
 
     def _nodes(self, arrays: dict, nudges: dict | None = None) -> dict:
-        return evaluate(written(self.d), arrays, self.sizes, jnp, self.conventions, nudges)
+        return evaluate(written(self.d), arrays, self.sizes, jnp, self.conventions, nudges, self.guarded)
 
     def _all(self, floats: dict, whole: dict) -> dict:
         if self.d.kind == "forward":
@@ -143,6 +152,8 @@ class Opponent:
                 values = {(a, b): blocks[a][b] for a, b in declared}
             else:
                 values = gradient(wrt)
+            if group in ("grads", "jacobian"):
+                values = {t.name: gathered(values[t.name], t) for t in self.d.wrt}
             found.update({label(group, k): values[k] for k in declared})
         return found
 

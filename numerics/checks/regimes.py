@@ -13,7 +13,7 @@ import sympy
 
 from derive.language.facts import missing_value
 from derive.language.nodes import softplus
-from derive.language.tensor import Tensor
+from derive.language.tensor import Read, Tensor
 from numerics.reference.grid import size_value
 from numerics.reference.sampling import with_zeros
 
@@ -161,12 +161,22 @@ def _at(c: Condition) -> str:
 def _large(seen: Seen, inputs: Sequence[Tensor], start: Arrays, rng: np.random.Generator) -> Iterator[Regime]:
     """One tensor with elements of every magnitude up to 1e4, both signs; data before what is differentiated for."""
     wrt = {t.name for t in seen.d.wrt}
+    powers = _powers(seen)
     for t in sorted(free_floats(inputs, start), key=lambda t: t.name in wrt)[:TENSORS]:
+        if t.name in powers:
+            continue
         shape = start[t.name].shape
         array = np.asarray(rng.choice([-1.0, 1.0], shape) * 10.0 ** rng.uniform(-1, 4, shape))
         if array.size:
             array.flat[-1] = LARGE if array.size > 1 else array.flat[-1]
         yield Regime(t.name + TO, {**start, t.name: array}, "large")
+
+
+def _powers(seen: Seen) -> set[str]:
+    """The inputs that are an exponent themselves, of something that is no exponential: no float holds x^10000."""
+    factors = [f for e in seen.program.equations for t in e.terms for f in t.fac]
+    powers = [p for f in factors for p in f.atoms(sympy.Pow) if not isinstance(p, sympy.exp)]
+    return {r.tensor.name for p in powers for r in p.exp.atoms(Read)}
 
 
 def _exponents(seen: Seen, inputs: Sequence[Tensor], start: Arrays, sizes: dict) -> Iterator[Regime]:

@@ -18,7 +18,7 @@ from .conventions import nearby
 from .distance import distance, without_equal_infinities
 from .draws import Draw, Drawing
 from .ground import float64, in_precision
-from .large import FEW, truth
+from .large import FEW, as_defined, truth
 from .opponent import label
 from .regimes import EXPONENTS
 from .replay import Replay, points
@@ -100,6 +100,9 @@ class _Regions:
                 low, high = nearby(program, name, draw.arrays, bench.seed)
                 if np.all((ours[name] >= low - bound * scale) & (ours[name] <= high + bound * scale)):
                     continue  # rounding decides which values tie
+            if not good and not note and draw.dtype == "float64":
+                good = as_defined(bench, draw, name, ours)
+                error = 0.0 if good else error
             self._keep(draw, name, error, scale, bound, note, good)
         if draw.regime == EXPONENTS and not skipped:
             skipped = not self._by_definitions(draw, ours, program, model)

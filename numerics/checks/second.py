@@ -18,7 +18,7 @@ import numpy as np
 from derive.derivation.derivation import Derivation
 from numerics.reference.sampling import Sample
 
-from .taylor import Order, order, symmetric_directions
+from .taylor import Order, by_all_entries, order, structured_directions
 
 Arrays = dict[str, np.ndarray]
 Leaves = Callable[[dict], Arrays]  # the results of a kernel by label
@@ -37,12 +37,13 @@ def taylor_order(
     if any(n not in sample.arrays for n in names):
         return None
     point = np.concatenate([sample.arrays[n].ravel() for n in names])
-    within = symmetric_directions([t for n in names for t in d.wrt if t.name == n], sample.arrays)
+    moved = [t for n in names for t in d.wrt if t.name == n]
+    within = structured_directions(moved, sample.arrays)
     if isinstance(key, tuple):
         return _hessian_order(d, leaves, sample, ours, names, point, noise, seed, within)
     value = ours[d.results[0][0]]
     weight = np.random.default_rng(seed + 1).normal(size=value.shape)
-    slope = np.tensordot(weight, ours[f"jacobian {key}"], axes=weight.ndim).ravel()
+    slope = by_all_entries(np.tensordot(weight, ours[f"jacobian {key}"], axes=weight.ndim), moved[0]).ravel()
     return order(
         _function(d, leaves, sample, names, weight),
         point,

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
+from numerics.reference.sampling import gathered, structured
 
 Function = Callable[[np.ndarray], float]
 
@@ -67,7 +69,7 @@ def order(
     hessian : array, optional
         The matrix of second derivatives at a flat point: its term is taken off as well, and order 3 is expected.
     within : callable, optional
-        Projects a direction onto those in which the loss is defined, see :func:`symmetric_directions`.
+        Projects a direction onto those in which the loss is defined, see :func:`structured_directions`.
     """
     rng = np.random.default_rng(seed)
     found, wanted = Order(0.0), WANTED if hessian is None else WANTED_SECOND
@@ -81,14 +83,14 @@ def order(
     return found
 
 
-def symmetric_directions(
+def structured_directions(
     tensors: Sequence[Tensor], arrays: dict[str, np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """A projection that moves declared symmetric matrices symmetrically; None where none is declared so.
+    """A projection that moves declared symmetric matrices symmetrically, and others as they are declared; None where none is.
 
     A program that uses the declaration (a Cholesky factor reads one half) has its value at symmetric matrices only.
     """
-    if not any(f.is_symmetric for t in tensors for f in t.facts):
+    if not any(_structure(t) for t in tensors):
         return None
     ends = np.cumsum([arrays[t.name].size for t in tensors])[:-1]
 
@@ -96,12 +98,22 @@ def symmetric_directions(
         parts = [
             p.reshape(arrays[t.name].shape) for t, p in zip(tensors, np.split(direction.ravel(), ends), strict=True)
         ]
-        parts = [
-            (p + p.T) / 2 if any(f.is_symmetric for f in t.facts) else p for t, p in zip(tensors, parts, strict=True)
-        ]
+        parts = [structured(p, k) if (k := _structure(t)) else p for t, p in zip(tensors, parts, strict=True)]
         return np.concatenate([p.ravel() for p in parts]).reshape(direction.shape)
 
     return project
+
+
+def _structure(t: Tensor) -> str | None:
+    return structure_of(t) or ("symmetric" if any(f.is_symmetric for f in t.facts) else None)
+
+
+def by_all_entries(gradient: np.ndarray, t: Tensor) -> np.ndarray:
+    """A gradient by free entries shared among the places of each, so that its product with a direction is the slope."""
+    if structure_of(t) is None:
+        return gradient
+    places = gathered(structured(np.ones(gradient.shape[-2:]), str(structure_of(t))), t)
+    return gradient / np.maximum(places, 1)
 
 
 def _along(

@@ -19,21 +19,23 @@ import jax
 import numpy as np
 import sympy
 
+from derive.language.errors import DeriveError
 from numerics.errors import NumericsError
 from numerics.reference.sampling import UNEQUAL, Sample, draw_sample, draw_sizes
 
 from .bench import AUTODIFF, FORWARD, Bench
 from .coverage import allowed_texts
-from .distance import distance, without_equal_infinities
+from .distance import distance, underflows, without_equal_infinities
 from .draws import Drawing
 from .ground import float64, in_precision
 from .kinks import at_ties
+from .large import as_defined
 from .opponent import finite, label
 from .regions import rounding_of, through_regions
 from .report import Report
 from .rounding import Model, is_float, known_dtype, moved, round_to, scales, unit
 from .second import asymmetries, taylor_order
-from .taylor import order, symmetric_directions
+from .taylor import by_all_entries, order, structured_directions
 
 
 def verify(kern, forward=None, seed: int = 0, dtypes=("float64", "float32"), tolerance=None, allow_unseen=()) -> Report:
@@ -218,12 +220,27 @@ class _Check(Bench):
             gone = set(self.drawing.degenerate(sizes, self.seed))
             return bool(gone - set(self.drawing.degenerate(self.sizes, self.seed)))
 
+    def _sample(self, sizes, seed: int) -> Sample:
+        """Inputs at which all is finite, by plain autodiff where it has any: it multiplies a slope of infinity by 0."""
+        try:
+            return draw_sample(self.program, finite(self.opponent(sizes)), sizes, seed, self.d.wrt)
+        except DeriveError:
+            if self.guarded or self.opponent(sizes).given is not None:
+                raise
+        self.guarded = True
+        self._opponents.clear()
+        sample = draw_sample(self.program, finite(self.opponent(sizes)), sizes, seed, self.d.wrt)
+        self.notes.append(
+            "a root, a logarithm or a quotient is always taken at 0 too, where autodiff is NaN: there it is a constant for it"
+        )
+        return sample
+
     def _telling_sample(self, sizes, tries: int = 5) -> Sample:
         """Inputs at which as few derivatives as possible vanish: two zeros agree whatever the equation says."""
         best: Sample
         fewest: list[str] | None = None
         for n in range(tries):
-            sample = draw_sample(self.program, finite(self.opponent(sizes)), sizes, self.seed + 1009 * n, self.d.wrt)
+            sample = self._sample(sizes, self.seed + 1009 * n)
             expected = self.opponent(sizes)(sample.arrays)
             zero = [name for name in self.derivatives if not np.any(expected[name])]
             if fewest is None or len(zero) < len(fewest):
@@ -253,6 +270,8 @@ class _Check(Bench):
                 apart, _ = distance(ours[name], ruled[name], scale[name])
                 if apart is not None and apart <= bound and self._agree_nearby(sample, name, bound):
                     verdict, note = "convention", "autodiff differs by a convention: " + "; ".join(self.d.kinks)
+            if verdict == "FAIL" and not note and as_defined(self, sample, name, ours):
+                verdict, note = "ok", "the forward loses its digits here: compared with the definitions, 50 digits"
             taylor = None if self.stopped or not self.derivatives else self._taylor(sample, name, ours, noise)
             if taylor is not None and not taylor.ok and verdict != "convention":
                 verdict, note = "FAIL", note or f"the Taylor remainder has not order {taylor.wanted + 0.1:.0f}"
@@ -303,8 +322,10 @@ class _Check(Bench):
         def loss(array):
             return float(np.sum(self.leaves({**sample.arrays, name: array})[group] * weight))
 
-        within = symmetric_directions([t for t in self.d.wrt if t.name == name], sample.arrays)
-        return order(loss, sample.arrays[name], ours[name], noise, self.seed, bool(self.d.kinks), within=within)
+        (t,) = (t for t in self.d.wrt if t.name == name)
+        within = structured_directions([t], sample.arrays)
+        slope = by_all_entries(ours[name], t)
+        return order(loss, sample.arrays[name], slope, noise, self.seed, bool(self.d.kinks), within=within)
 
     def _agree_nearby(self, sample, name, bound) -> bool:
         """Whether the kernel and autodiff agree a little way off: then they differed at a kink, and only there."""
@@ -338,7 +359,7 @@ class _Check(Bench):
                     self, sample, dtype
                 )  # a bias before a batch norm: what is left of a cancelled sum
                 bound = max(bound, self.tolerance(dtype, model, lost[name]))
-            good = error is not None and error <= bound and not note
+            good = error is not None and (error <= bound or underflows(ours[name], reference)) and not note
             self.add(
                 name,
                 dtype,
@@ -356,9 +377,8 @@ class _Check(Bench):
         """Of a few draws, the one whose gradient moves least under rounding: away from kinks, for this precision."""
         best = None
         with float64():
-            accept = finite(self.opponent(sizes))
             for n in range(5):
-                sample = draw_sample(self.program, accept, sizes, self.seed + n, self.d.wrt)
+                sample = self._sample(sizes, self.seed + n)
                 rounded = round_to(sample.arrays, dtype)
                 wide = {k: a.astype(float) if is_float(a) else a for k, a in rounded.items()}
                 change = moved(self.steady_leaves, wide, dtype, self.seed)

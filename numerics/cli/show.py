@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from derive.derivation.closed.printing import plain, tex_name
 from derive.derivation.derivation import Derivation
 from derive.derivation.updates import Updated, with_update
 from derive.language.errors import DeriveError
@@ -44,6 +45,9 @@ def show(
     closed: Annotated[
         bool, typer.Option("--closed", help="Only the results, each as one expression of matrices in the inputs.")
     ] = False,
+    helpers: Annotated[
+        bool, typer.Option("--helpers", help="With --closed: names for what an expression would repeat.")
+    ] = False,
     example: Annotated[bool, typer.Option("--example/--no-example", help="With a small worked example.")] = True,
     short: Annotated[
         bool, typer.Option("--short", help="Only what each layer computes and hands back, a line each.")
@@ -69,18 +73,24 @@ def show(
 
         derive show "logdet(X'*X)" --closed
 
+        derive show "tr(inv(X'*X)*B)" --wrt X --closed --helpers
+
         derive show net.py:model --loss mean_squared_error
 
         derive show gelu --json
     """
     options: Choices = {"notation": notation, "example": example, "short": short}
     read_options(options)  # refused before the work, in every format
+    if helpers and not closed:
+        raise DeriveError("--helpers names what closed forms repeat; it goes with --closed")
+    if closed and update is not None:
+        raise DeriveError("--closed writes gradients alone, without --update")
+    if closed and format is Format.html:
+        raise DeriveError("--closed is written as text, latex or markdown, not as a page of html")
     with progress(f"deriving {model}"):
         derivation = find(model, names_of(wrt), loss).derive(order)
     if closed:
-        if update is not None:
-            raise DeriveError("--closed writes gradients alone, without --update")
-        _write_closed(derivation, format, out, as_json)
+        _write_closed(derivation, format, out, as_json, helpers)
         return
     document: Derivation | Updated = derivation
     if update is not None:
@@ -95,19 +105,23 @@ def show(
     write(text, out)
 
 
-def _write_closed(d: Derivation, format: Format, out, as_json: bool) -> None:
+def _write_closed(d: Derivation, format: Format, out, as_json: bool, helpers: bool) -> None:
     """The results of a derivation in closed form, a line each."""
-    if format is Format.html:
-        raise DeriveError("--closed is written as text, latex or markdown, not as a page of html")
-    groups = ("hessian",) if d.kind == "hessian" else ("grads", "jacobian")
-    names = [t.name for group, value in d.results if group in groups for t in value.values()]
-    forms = {n: d.closed_form(n) for n in names}
+    groups = {"grads": r"\mathrm{d}", "jacobian": "J_", "hessian": "H_"}
+    wanted = [(g, v) for g, v in d.results if g in (("hessian",) if d.kind == "hessian" else ("grads", "jacobian"))]
+    forms = {t.name: d.closed_form(t.name, helpers) for _, value in wanted for t in value.values()}
     if as_json:
-        write_json({"ok": True, "closed": {n: str(f) for n, f in forms.items()}}, out)
+        named = {n: {h: plain(f) for h, f in form.helpers} for n, form in forms.items()} if helpers else {}
+        found = {"ok": True, "closed": {n: plain(f.shown) for n, f in forms.items()}}
+        write_json(found | ({"helpers": named} if helpers else {}), out)
     elif format is Format.text:
         write("\n".join(f"{n} = {f}" for n, f in forms.items()), out)
     else:
-        lines = " \\\\\n".join(rf"\mathrm{{d}}{n[1:]} &= {f.to_latex()}" for n, f in forms.items())
+        lines = " \\\\\n".join(
+            rf"{groups[g]}{{{', '.join(map(tex_name, k if isinstance(k, tuple) else (k,)))}}} &= {forms[t.name].to_latex()}"
+            for g, value in wanted
+            for k, t in value.items()
+        )
         body = f"\\begin{{align*}}\n{lines}\n\\end{{align*}}"
         write(body if format is Format.latex else f"$$\n{body.replace('align*', 'aligned')}\n$$", out)
 

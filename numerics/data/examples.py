@@ -322,7 +322,8 @@ def _numbers(a, name) -> np.ndarray:
                 f"that layers with masked=True take"
             )
     if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool) or np.issubdtype(a.dtype, np.complexfloating):
-        raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers")
+        made = f", as {name}.astype('float32') makes them where all are" if a.dtype == object else ""
+        raise InputError(f"{name} has dtype {a.dtype}; expected are real numbers{made}")
     return a
 
 

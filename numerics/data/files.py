@@ -302,6 +302,11 @@ class Standardizer:
     mean: np.ndarray
     scale: np.ndarray
 
+    def __new__(cls, *statistics, **named) -> Standardizer:
+        if not statistics and not named:
+            raise InputError("Standardizer: it is made of data, nx.Standardizer.fit(X), and called on data, scaled(X)")
+        return super().__new__(cls)
+
     @classmethod
     def fit(cls, X, channels: bool = False) -> Standardizer:
         """The statistics of each feature; with ``channels`` of each position of the last axis, as for images."""

@@ -25,21 +25,58 @@ Labels that the loss ignores are left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from derive.language.hints import did_you_mean
+from derive.networks import elsewhere
 from numerics.errors import InputError
 
 CLASSIFIED = ("labels", "probabilities", "bits", "signs")
 TOP = re.compile(r"top_(\d+)_accuracy")
 
 
-def decide(outputs, loss) -> np.ndarray:
-    """The class that outputs stand for: the largest of exclusive ones, else yes or no for each (a logit above 0)."""
+@dataclass(frozen=True)
+class Metric:
+    """A number of all targets and outputs of an epoch, ``(y, outputs, loss) -> float``.
+
+    Attributes
+    ----------
+    rule : callable
+        The same, or where ``of_classes`` is true ``(y, classes, loss) -> float``.
+    of_classes : bool
+        Whether the classes that the outputs stand for are all that is read of them: then only these are kept of a batch,
+        one number where a language model gives one for each of its words.
+    """
+
+    rule: Callable
+    of_classes: bool = False
+
+    def __call__(self, y, outputs, loss) -> float:
+        return self.rule(y, decide(outputs, loss) if self.of_classes else outputs, loss)
+
+
+def decide(outputs, loss):
+    """The class that outputs stand for: the largest of exclusive ones, else yes or no for each (a logit above 0).
+
+    Of NumPy's arrays and JAX's, which a step is asked for.
+    """
     if loss.target in ("bits", "signs"):
-        return (outputs > (0.5 if loss.reads == "bits" else 0.0)).astype(int).ravel()
-    return np.argmax(outputs, axis=-1).ravel()
+        return (outputs > (0.5 if loss.reads == "bits" else 0.0)).astype("int32")
+    return outputs.argmax(-1).astype("int32")
+
+
+def kept(outputs, loss, metrics: dict[str, Metric]):
+    """What is kept of the outputs of a batch until the metrics are computed."""
+    return decide(outputs, loss) if all(m.of_classes for m in metrics.values()) else outputs
+
+
+def measured(y, found, loss, metrics: dict[str, Metric]) -> dict[str, float]:
+    """The metrics of all targets, and of all that was kept."""
+    classes = all(m.of_classes for m in metrics.values())
+    return {called: m.rule(y, found, loss) if classes else m(y, found, loss) for called, m in metrics.items()}
 
 
 def truth(y, loss) -> np.ndarray:
@@ -57,20 +94,20 @@ def counted(y, loss) -> np.ndarray:
 
 
 def _classes(name, **options):
-    def measure(y, outputs, loss):
+    def measure(y, classes, loss):
         import sklearn.metrics
 
         keep = counted(y, loss)
         if not keep.any():
             return float("nan")
-        return float(getattr(sklearn.metrics, name)(truth(y, loss)[keep], decide(outputs, loss)[keep], **options))
+        return float(getattr(sklearn.metrics, name)(truth(y, loss)[keep], classes.ravel()[keep], **options))
 
-    return measure
+    return Metric(measure, of_classes=True)
 
 
-def _accuracy(y, outputs, loss):
+def _accuracy(y, classes, loss):
     keep = counted(y, loss)
-    return float(np.mean(truth(y, loss)[keep] == decide(outputs, loss)[keep])) if keep.any() else float("nan")
+    return float(np.mean(truth(y, loss)[keep] == classes.ravel()[keep])) if keep.any() else float("nan")
 
 
 def _top(k):
@@ -80,7 +117,7 @@ def _top(k):
         best = np.argsort(-rows, axis=-1, kind="stable")[:, :k]
         return float(np.mean((best == right[:, None]).any(axis=-1))) if len(rows) else float("nan")
 
-    return measure
+    return Metric(measure)
 
 
 def _auc(y, outputs, loss):
@@ -108,17 +145,17 @@ def _values(name):
 
         return float(getattr(sklearn.metrics, name)(np.asarray(y).reshape(len(y), -1), outputs.reshape(len(y), -1)))
 
-    return measure
+    return Metric(measure)
 
 
 CLASSES = {
-    "accuracy": _accuracy,
-    "acc": _accuracy,
+    "accuracy": Metric(_accuracy, of_classes=True),
+    "acc": Metric(_accuracy, of_classes=True),
     "balanced_accuracy": _classes("balanced_accuracy_score"),
     "precision": _classes("precision_score", average="macro", zero_division=0.0),
     "recall": _classes("recall_score", average="macro", zero_division=0.0),
     "f1": _classes("f1_score", average="macro", zero_division=0.0),
-    "auc": _auc,
+    "auc": Metric(_auc),
 }
 VALUES = {
     "mean_absolute_error": _values("mean_absolute_error"),
@@ -139,18 +176,18 @@ def built_in(name) -> bool:
     return name in CLASSES or name in VALUES or bool(TOP.fullmatch(name))
 
 
-def find(metrics, loss) -> dict:
-    """Name -> ``(y, outputs, loss) -> float``; your own metrics are functions ``(y, outputs) -> float``."""
+def find(metrics, loss) -> dict[str, Metric]:
+    """By name; your own metrics are functions ``(y, outputs) -> float``."""
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     found = {}
     for m in metrics:
         if callable(m):
-            found[getattr(m, "__name__", "metric").strip("<>")] = lambda y, outputs, loss, m=m: float(m(y, outputs))
+            own = getattr(m, "__name__", "metric").strip("<>")
+            found[own] = Metric(lambda y, outputs, loss, m=m: float(m(y, outputs)))
         elif not isinstance(m, str) or not built_in(m):
-            raise InputError(
-                f"unknown metric {m!r}{did_you_mean(m, [*CLASSES, *VALUES, 'top_5_accuracy'])}; {ACCEPTED}"
-            )
+            known = [*CLASSES, *VALUES, "top_5_accuracy"]
+            raise InputError(f"unknown metric {m!r}{elsewhere.hint(m, known, elsewhere.METRICS)}; {ACCEPTED}")
         elif m in VALUES:
             if loss.target == "labels":
                 raise InputError(
@@ -171,7 +208,7 @@ def find(metrics, loss) -> dict:
     return found
 
 
-def by_output(metrics, losses: dict) -> dict[str, dict]:
+def by_output(metrics, losses: dict) -> dict[str, dict[str, Metric]]:
     """Output -> called -> metric: ``accuracy``, or ``<output>_accuracy`` where there are several outputs."""
     if not isinstance(metrics, dict):
         metrics = dict.fromkeys(losses, metrics)

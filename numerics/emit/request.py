@@ -10,6 +10,7 @@ from derive.derivation.forward import values_of
 from derive.derivation.structured import Part, structured
 from derive.language.index import Size
 from derive.language.tensor import Tensor
+from derive.language.unknown import Unknown
 from numerics.errors import NumericsError, SizeError
 
 from . import module
@@ -30,6 +31,8 @@ class Request:
         Fixed in the source.
     own_convolutions : bool
         Whether XLA's own convolutions are what a convolution of the module becomes on a CPU, and not its library's.
+    native : bool
+        Whether equations over the same rows may be loops in C.
     layout : dict, optional
         In the structured form, the parts of each block of the Hessian.
     """
@@ -43,6 +46,7 @@ class Request:
     checkpoint_every: int | None = None
     backend: str = "cpu"
     own_convolutions: bool = False
+    native: bool = False
     layout: dict[tuple[str, str], tuple[Part, ...]] | None = field(default=None, repr=False)
 
     @classmethod
@@ -66,6 +70,7 @@ class Request:
                 f"{caller}({type(d).__name__}): takes a derivation, as dv.backprop(loss, wrt) returns it, or definitions, "
                 f"as dv.define makes them: one or a list of them"
             )
+        _refuse_unknown(caller, d)
         fixed = _fixed_sizes(caller, d, sizes or {})
         if form not in FORMS:
             raise NumericsError(f"{caller}(form={form!r}): give one of {', '.join(map(repr, FORMS))}")
@@ -88,7 +93,18 @@ class Request:
             self.checkpoint_every,
             self.backend,
             self.own_convolutions,
+            self.native,
         )
+
+
+def _refuse_unknown(caller: str, d: Derivation) -> None:
+    """Nothing computes a function of which only the name is known."""
+    for e in d.program.equations:
+        for f in sorted((u for t in e.terms for x in t.fac for u in x.atoms(Unknown)), key=str):
+            raise NumericsError(
+                f"{caller}: {f.name_only} in {e} is an unknown function, and its values and those of its derivatives are not "
+                f"known; write what it is, as tanh(...) or a definition of its own, and derive again"
+            )
 
 
 def _fixed_sizes(caller: str, d: Derivation, sizes: Mapping[str | Size, int]) -> dict[Size, int]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import jax
-
 from derive.derivation.derivation import Derivation
 from derive.language.index import Size
 from derive.language.tensor import Tensor
@@ -17,6 +15,7 @@ from .kernel import Kernel
 from .memory import check_results
 from .parts import in_parts
 from .structured import StructuredKernel
+from .xla import default_backend
 
 
 def compile(
@@ -31,6 +30,7 @@ def compile(
     xla: bool = False,
     check: bool = True,
     parts: Mapping[str, int] | None = None,
+    native: bool = False,
 ) -> Kernel:
     """Write, execute and wrap the JAX program of a derivation, or of definitions alone.
 
@@ -70,6 +70,11 @@ def compile(
     parts : dict, optional
         ``{"B": 4}``: arrays hold one of 4 equal parts of that axis, as inside ``jax.shard_map``, and what the loss divides by
         is the whole: results add up over the parts (``lax.psum``).  Refused where they do not, at small sizes.
+    native : bool
+        Equations that go over the same rows may be one loop over them in C, generated from the same equations and called by
+        XLA on a CPU, where that moves much less; ``kern.choices`` says which.  It is built at the first call by the C compiler
+        that ``CC`` names (``cc``), once for a machine, into the folder of ``DERIVE_CACHE``.  Without a compiler the
+        plain lines run, which is said once; arrays that are neither float32 nor float64 run by them always.
 
     Returns
     -------
@@ -97,10 +102,11 @@ def compile(
     >>> nx.compile(loss)
     <kernel loss(w, x) -> loss>
     """
-    backend = backend or jax.default_backend()
+    backend = backend or default_backend()
     request = Request.of("nx.compile", d, sizes, dense, name, patterns, form, checkpoint_every, backend)
     if xla and backend == "cpu":
         request = replace(request, own_convolutions=True)
+    request = replace(request, native=native)
     if parts:
         request = in_parts(request, parts)
     if request.layout is not None:

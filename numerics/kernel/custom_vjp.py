@@ -18,6 +18,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from derive.derivation.derivation import Derivation
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
 from numerics.emit.request import Request
 from numerics.errors import NumericsError
@@ -41,6 +42,12 @@ def custom_vjp(kern: Compiled) -> Callable[..., Any]:
     if d.kind not in ("backprop", "vjp"):
         what = "only goes forward: it has no gradients" if d.kind == "forward" else f"is a {d.kind}"
         raise NumericsError(f"as_custom_vjp: {d.name} {what}; a derivation by dv.backprop or dv.vjp is needed")
+    tied = [t.name for t in d.wrt if structure_of(t) is not None]
+    if tied:
+        raise NumericsError(
+            f"as_custom_vjp: the gradient by {tied[0]} is by its free entries, and JAX's chain rule needs that by all; "
+            f"declare {tied[0]} without a structure, and write the structured matrix as a definition of what is free"
+        )
     seed = d.seed.name if d.seed is not None else None
     names = tuple(t.name for t in kern.inputs if t.name != seed)
     grads = next(n for n, (field, _) in enumerate(d.results) if field == "grads")

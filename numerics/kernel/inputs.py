@@ -336,6 +336,10 @@ def _check_fact(t: Tensor, fact: Fact, a: np.ndarray, dtype: np.dtype, bound: Si
         allowed = 4 * eps * a.shape[axis] * np.maximum(1.0, np.abs(a).sum(axis=axis))
     elif fact.kind == "positive_definite":
         excess, allowed = _indefinite(t, fact, a, eps)
+    elif fact.is_structure:
+        excess, allowed = _unstructured(fact, a, eps)
+    elif fact.kind == "free":
+        return f"{t.name}: {fact.text(t)}"
     elif fact.kind == "symmetric":
         excess, allowed = np.abs(a - a.T), 4 * eps * np.maximum(np.abs(a), np.abs(a.T))
     elif fact.kind == "orthogonal":
@@ -357,9 +361,21 @@ def _check_fact(t: Tensor, fact: Fact, a: np.ndarray, dtype: np.dtype, bound: Si
             amount = f"{fact.text(t)} is off by {excess[spot]:.3g} at [{shown}]"
         else:
             amount = f"{fact.text(t)}, but {_position(t, spot)} = {a[spot]:.3g}"
-            amount += f" and {_position(t, spot[::-1])} = {a[spot[::-1]]:.3g}" if fact.is_symmetric else ""
+            twin = spot[::-1] if fact.kind in ("symmetric", "positive_definite") else None
+            twin = (spot[0] - min(spot), spot[1] - min(spot)) if fact.kind == "toeplitz" else twin
+            amount += "" if twin is None else f" and {_position(t, twin)} = {a[twin]:.3g}"
         raise InputError(f"{t.name}: {amount}, the largest violation ({int((over > 0).sum())} of {over.size})")
     return f"{t.name}: {fact.text(t)}"
+
+
+def _unstructured(fact: Fact, a: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far entries are from zero, where a structure has zeros; of a Toeplitz matrix from the first of their diagonals."""
+    i, j = np.indices(a.shape)
+    if fact.kind == "toeplitz":
+        first = a[i - np.minimum(i, j), j - np.minimum(i, j)]
+        return np.abs(a - first), 4 * eps * np.maximum(np.abs(a), np.abs(first))
+    zero = {"diagonal": i != j, "lower_triangular": i < j, "upper_triangular": i > j}[fact.kind]
+    return np.abs(a) * zero, np.zeros(a.shape)
 
 
 def _indefinite(t: Tensor, fact: Fact, a: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,7 @@ def kernel(
     written = fingerprint(tensors) if store is not None else None
     if store is None or written is None:
         return compiled()
-    key = json.dumps([written, [repr(s) for s in said], jax.__version__, jaxlib.__version__, jax.default_backend()])
+    key = json.dumps([written, [repr(s) for s in said], jax.__version__, jaxlib.__version__, xla.default_backend()])
     kept = store.get(key)
     if kept is not None:
         try:

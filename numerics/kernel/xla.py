@@ -8,12 +8,15 @@ default may be another, and an option that XLA does not know is an error.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from numerics.errors import NumericsError
 
 CONVOLVES = "lax.conv_general_dilated"  # what a module has to hold for the options to matter
 OWN_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
@@ -26,6 +29,18 @@ def options(source: str, backend: str) -> dict[str, str] | None:
     None is said of modules with convolutions only: they go to a library, and no option that XLA knows takes them back.
     """
     return settings(backend) if CONVOLVES in source else {}
+
+
+def default_backend() -> str:
+    """JAX's default backend, or a sentence on what is not there."""
+    try:
+        return jax.default_backend()
+    except (AssertionError, RuntimeError) as error:
+        said = str(error).splitlines()[0] if str(error) else "none was initialized"
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise NumericsError(
+            f"JAX finds no device of JAX_PLATFORMS={asked!r} here, accepted is a platform that has one, such as cpu: {said}"
+        ) from error
 
 
 @functools.cache

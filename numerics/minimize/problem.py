@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from derive.derivation.derivation import Derivation
+from derive.derivation.given import refuse_structured
 from numerics.errors import InputError, NumericsError
 from numerics.kernel.compile import compile
 from numerics.kernel.inputs import bind_sizes, check_values
@@ -34,6 +35,7 @@ class Problem:
                 f"dv.hvp(loss, wrt) or dv.gauss_newton(loss, wrt, at) to minimize, dv.jacobian(y, wrt) "
                 f"for roots and least squares; this is a {self.kind}"
             )
+        refuse_structured(self.d.wrt, "nx.newton")
         self.wrt = [t.name for t in self.d.wrt]
         missing, extra = [n for n in self.wrt if n not in start], [n for n in start if n not in self.wrt]
         if missing or extra:

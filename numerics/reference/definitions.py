@@ -50,6 +50,7 @@ def evaluate(
     xp: ModuleType = jnp,
     conventions: bool = False,
     nudges: Mapping[str, Array] | None = None,
+    guarded: bool = False,
 ) -> dict[str, Array]:
     """The tensors that ``roots`` need, and these, by name, from their written definitions.
 
@@ -68,6 +69,8 @@ def evaluate(
         :func:`numerics.reference.programs.evaluate`.
     nudges : dict, optional
         Name -> array added to a computed tensor: its derivative at 0 is the gradient of an intermediate.
+    guarded : bool
+        Whether roots, logarithms and quotients have the slope 0 at exactly 0, where a guard somewhere else keeps them away.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def evaluate(
     """
     lost = sorted(sizes_in(roots) - set(sizes), key=lambda s: s.name)
     known = {**sizes, **dict(zip(lost, itertools.cycle(LOST), strict=False))}
-    return Definitions(inputs, known, xp, conventions, nudges or {}).run(roots)
+    return Definitions(inputs, known, xp, conventions, nudges or {}, guarded).run(roots)
 
 
 class Definitions(Grid):

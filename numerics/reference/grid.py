@@ -9,7 +9,7 @@ Every node is evaluated on the grid of the indices it stands among, by gathers a
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -81,10 +81,16 @@ class Grid:
     """Values by name, and the value of any expression over them on the grid of a scope."""
 
     def __init__(
-        self, inputs: Mapping[str, Array], sizes: Sizes, xp: ModuleType, conventions: bool, nudges: Mapping[str, Array]
+        self,
+        inputs: Mapping[str, Array],
+        sizes: Sizes,
+        xp: ModuleType,
+        conventions: bool,
+        nudges: Mapping[str, Array],
+        guarded: bool = False,
     ):
         self.values: dict[str, Array] = dict(inputs)
-        self.sizes, self.xp = sizes, xp
+        self.sizes, self.xp, self.guarded = sizes, xp, guarded
         self.conventions, self.nudges = conventions, nudges
 
     def put(self, array: Array, where: tuple, new: Array) -> Array:
@@ -152,6 +158,8 @@ class Grid:
             x = args[0]
             return self.xp.where(x > 0, x, self.xp.where(x < 0, -x, self.xp.zeros_like(x)))
         found = RULES.get(name)
+        if self.guarded and name == "log":
+            return self._off_zero(args[0], self.xp.log, -np.inf)
         if found is None:
             raise UnsupportedError(
                 f"the reference evaluator has no function {name} (in {e}); it knows {', '.join(sorted(RULES))}"
@@ -161,11 +169,21 @@ class Grid:
     def power(self, e: Pow, scope: Scope, mask: Array | None) -> Array:
         base = self.value(e.base, scope, mask)
         if e.exp.is_Integer:
-            return base ** int(e.exp)
+            if e.exp < 0 and base.dtype.kind in "iub":  # NumPy has no power of whole numbers below 0
+                base = base.astype(float)
+            n = int(e.exp)
+            return self._off_zero(base, lambda x: x**n, np.inf) if self.guarded and n < 0 else base**n
         if abs(e.exp) == sympy.Rational(1, 2):
+            if self.guarded:
+                return self._off_zero(base, lambda x: x ** float(e.exp), 0.0 if e.exp > 0 else np.inf)
             root = self.xp.sqrt(base)
             return root if e.exp > 0 else 1 / root
         return self.xp.power(base, self.value(e.exp, scope, mask))
+
+    def _off_zero(self, x: Array, f: Callable[[Array], Array], there: float) -> Array:
+        """``f`` with its value at 0 as a constant: autodiff would multiply its slope there, infinity, by an adjoint of 0."""
+        zero = x == 0
+        return self.xp.where(zero, there, f(self.xp.where(zero, 1.0, x)))
 
     def piecewise(self, e: sympy.Piecewise, scope: Scope, mask: Array | None) -> Array:
         """The first branch whose condition holds, each evaluated only where it is selected (for its derivative)."""

@@ -11,12 +11,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sympy import Expr, Integer
 
 from derive.language.errors import DeriveError
-from derive.language.facts import SumsTo, missing_value
+from derive.language.facts import SumsTo, missing_value, structure_of
 from derive.language.index import Size
 from derive.language.tensor import Tensor
 from derive.program.program import Program
@@ -32,6 +33,7 @@ DOMAINS = {
     "(1.1, 2.5)": (1.1, 2.5),
     "(-0.9, 0.9)": (-0.9, 0.9),
 }
+MASK = "0 or 1"  # of a float that is not differentiated: s - 1e9 (1 - m) is meant for no other m
 
 MOSTLY = 0.8  # how often a mask that is mostly open is so
 
@@ -188,7 +190,9 @@ def draw(t: Tensor, sizes: dict[Size, int], domain: str, rng: np.random.Generato
             found.flat[rng.integers(found.size)] = missing_value(t)
         return found
     kinds = {f.kind for f in t.facts}
-    bounds = DOMAINS[domain]
+    if domain == MASK and not kinds:
+        return (rng.random(shape) < MOSTLY).astype(float)
+    bounds = DOMAINS.get(domain)
     if bounds is not None:
         values: np.ndarray = rng.uniform(*bounds, shape)
     elif kinds & {"positive", "nonnegative", "sums_to"}:
@@ -198,6 +202,34 @@ def draw(t: Tensor, sizes: dict[Size, int], domain: str, rng: np.random.Generato
         if weight and t.rank >= 2:
             values *= 1.2 / math.sqrt(math.prod(shape[:-1]))
     return _with_facts(values, t, sizes)
+
+
+def structured(found: np.ndarray, kind: str) -> np.ndarray:
+    """The matrix of a declared structure that is nearest: zeros where it has them, means of what is one number."""
+    if kind == "toeplitz":
+        rows, columns = found.shape
+        means = {k: np.mean(np.diagonal(found, k)) for k in range(1 - rows, columns)}
+        return np.array([[means[j - i] for j in range(columns)] for i in range(rows)])
+    keep = {"diagonal": lambda a: np.diag(np.diag(a)), "lower_triangular": np.tril, "upper_triangular": np.triu}
+    return keep[kind](found) if kind in keep else (found + found.T) / 2
+
+
+def gathered(gradient: Any, t: Tensor) -> Any:
+    """The derivative by the free entries of a matrix, from that by all entries, over the last two axes.
+
+    An entry gathers what stands at all its places; unchanged where nothing is tied.  In NumPy or JAX, whose arrays it keeps.
+    """
+    kind = structure_of(t) if t.is_input else None
+    if kind is None:
+        return gradient
+    rows, columns = gradient.shape[-2:]
+    i, j = np.arange(rows), np.arange(columns)
+    if kind == "symmetric":
+        return gradient + gradient.swapaxes(-1, -2) - gradient * np.eye(rows)
+    if kind == "toeplitz":
+        same = (i[:, None, None, None] - j[:, None, None]) == (i[:, None] - j)
+        return (gradient[..., None, None, :, :] * same).sum((-1, -2))
+    return gradient * structured(np.ones((rows, columns)), kind)
 
 
 def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndarray:
@@ -212,6 +244,9 @@ def _with_facts(found: np.ndarray, t: Tensor, sizes: dict[Size, int]) -> np.ndar
         found = np.linalg.solve(np.eye(len(found)) + skew, np.eye(len(found)) - skew)
     if any(f.kind == "unit" for f in t.facts):
         found = found / np.linalg.norm(found)
+    for f in t.facts:
+        if f.is_structure:
+            found = structured(found, f.kind)
     for f in t.facts:
         if isinstance(f, SumsTo):
             value, axis = coefficient(f.value, sizes), f.axis(t)
@@ -245,7 +280,9 @@ def draw_sample(
     rng = np.random.default_rng(seed)
     floats = [t.name for t in program.inputs if t.dtype == "float"]
     tries = [dict.fromkeys(floats, d) for d in DOMAINS for _ in range(3)]
-    names = list(DOMAINS)
+    names, weights = list(DOMAINS), {t.name for t in wrt}
+    masks = [n for n in floats if n not in weights]
+    tries += [{**dict.fromkeys(floats, d), **dict.fromkeys(masks, MASK)} for d in DOMAINS for _ in range(3) if masks]
     tries += [{n: names[rng.integers(len(names))] for n in floats} for _ in range(40)]
     for n, domains in enumerate(
         tries

@@ -20,17 +20,18 @@ from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.program.program import Equation
 from derive.show.document import blocks as B
+from derive.show.document.formulas import Formulas
 from derive.show.document.options import Choices, read_options
 from derive.show.document.outline import outline
-from derive.show.formulas.equations import equation_layout
 from derive.show.formulas.tex import render
-from derive.show.latex import equation_latex
+from derive.show.latex import display_rows
 from numerics.checks.report import shown_error
 from numerics.checks.verify import verify
 from numerics.emit.targets import source as emit
 from numerics.errors import NumericsError
 
 from .document import Nodes, folded, table
+from .document import number as shown_number
 from .subjects import Shown, Subjects
 
 FLAG = directives.flag
@@ -48,11 +49,14 @@ class Subjected(SphinxDirective):
         "loss": directives.unchanged_required,
         "order": directives.positive_int,
         "folded": directives.unchanged_required,
+        "remark": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
         try:
             shown = self.shown(self._subject())
+            if "remark" in self.options:
+                shown.append(nodes.paragraph("", "", *self.parse_inline(self.options["remark"])[0]))
             return list(folded(self.options["folded"], shown)) if "folded" in self.options else shown
         except (DeriveError, NumericsError, ExtensionError) as error:
             raise ExtensionError(f"{self.get_location()}: directive {self.name}: {error}") from error
@@ -85,7 +89,7 @@ class Subjected(SphinxDirective):
             self.state.document.ids[address] = self.state.document
             if address not in standard.labels:
                 standard.anonlabels[address] = self.env.docname, address
-                standard.labels[address] = self.env.docname, address, f"({number})"
+                standard.labels[address] = self.env.docname, address, f"({shown_number(number)})"
 
 
 class DerivationDirective(Subjected):
@@ -162,11 +166,12 @@ class EquationDirective(Subjected):
             if len(d.wrt) != 1:
                 raise DeriveError(f":of: is needed: which of {', '.join(t.name for t in d.wrt)}, or another tensor?")
             asked = d.wrt[0].name
+        f, equation = Formulas(d, read_options({})), found(d, asked)  # in the letters of the document
         if "closed" in self.options:
-            left = render(equation_layout(found(d, asked))[0])
-            tex = f"{left} = {d.closed_form(asked).to_latex()}"
+            tex = f"{render(f.sides(equation)[0])} = {d.closed_form(asked).to_latex()}"
         else:
-            tex = equation_latex(found(d, asked))
+            rows = [row for line in f.lines(equation, aside=False) for row in display_rows(line)]
+            tex = rows[0].replace(" &= ", " = ", 1) if len(rows) == 1 else " \\\\\n".join(rows)
         node = nodes.math_block(tex, tex, number=None, label=self.options.get("label"), **{"no-wrap": False})
         node["docname"] = self.env.docname
         self.set_source_info(node)

@@ -71,7 +71,7 @@ class Nodes:
         if isinstance(part, B.Strong):
             return nodes.strong(part.text, part.text)
         if isinstance(part, B.Ref):
-            return nodes.reference("", f"({part.label})", internal=True, refid=anchor(self.key, part.label))
+            return nodes.reference("", f"({number(part.label)})", internal=True, refid=anchor(self.key, part.label))
         tex = render(part)
         return nodes.math(tex, tex)
 

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from numerics.errors import InputError
 
+from . import habits
 from .placement import on_host
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_epoch_end", "on_fit_end")
@@ -91,6 +92,7 @@ class EarlyStopping(Callback):
     'max'
     """
 
+    @habits.told({"metric": "monitor", "start_from_epoch": "patience"})
     def __init__(
         self,
         monitor: str = "val_loss",

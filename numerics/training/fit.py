@@ -36,7 +36,7 @@ class Part:
         Steps.
     losses : list
     outputs : dict of str to list
-        Of every step, where metrics need them.
+        What metrics need of those of every step.
     """
 
     examples: int
@@ -220,8 +220,7 @@ class Fit:
         losses = self._check(part.losses, trail)
         row = {"loss": _mean(losses, seen.counts)}
         if part.outputs:
-            outputs = {n: np.concatenate([np.asarray(a) for a in found]) for n, found in part.outputs.items()}
-            row |= use.measured(trainer, seen.targets, outputs)
+            row |= use.measured(trainer, seen.targets, part.outputs)
         trainer.epoch, trainer.part = trainer.epoch + 1, None
         if self.held_out is not None:
             row |= {f"val_{n}": v for n, v in use.evaluated(trainer, self.held_out).items()}

@@ -144,6 +144,8 @@ def batches_of(trainer, X, where: str, steps: int | None = None, augment=None) -
 def _held_out(trainer, given, size: int) -> Arrays | Stream | None:
     if given is None:
         return None
+    if isinstance(given, list) and len(given) in (2, 3) and all(hasattr(a, "shape") for a in given):
+        given = tuple(given)  # a pair of arrays, as Keras takes it too; batches are pairs themselves
     if is_stream(given) or isinstance(given, list):
         return batches_of(trainer, given, "validation")
     if not isinstance(given, tuple) or len(given) not in (2, 3):

@@ -19,6 +19,7 @@ from numerics.errors import InputError, NotFiniteError
 from .continuing import Drawing, Prompt, check_drawing, check_prompt, ended
 from .examples import check_inputs
 from .stepper import Stepper
+from .trainer import Trainer
 
 ROUNDED = 64  # lengths are rounded up to a multiple, so that there are few programs
 
@@ -92,6 +93,10 @@ def generate(
     >>> len(text), text[:4]
     (7, 'hell')
     """
+    if not isinstance(trainer, Trainer):
+        raise InputError(
+            f"generate: takes a trainer, nx.Trainer(model, loss) or nx.load(folder); it was given {type(trainer).__name__}"
+        )
     sequence = _sequence(trainer.model, inputs)
     tokens = _vocabulary_size(trainer.model, sequence)
     given = check_prompt(prompt, length, vocabulary, tokens)
@@ -105,7 +110,7 @@ def generate(
     arrays = {**trainer.params, **trainer.state, **trainer.programs.start(count), **others}
     shapes = {n: a.shape[1:] for n, a in others.items()}
     reader = stepper.reader(
-        first - 1, lambda n: trainer.programs.for_shapes(_shapes(trainer.model, sequence, n, shapes))[0]
+        first - 1, lambda n: trainer.programs.for_shapes(_shapes(trainer.model, sequence, n, shapes)).model
     )
     asked = {**_asked(given, drawing), "done": np.zeros(count, bool)}
     made, at, finite = stepper.write(arrays, rows, asked, drawing, 0 if reader is None else first - 1, reader)
@@ -203,7 +208,7 @@ def _stepper(trainer, given: Prompt, sequence: str, others: dict) -> Stepper:
         if key in known:
             return known[key]
         try:
-            sized = trainer.programs.for_shapes(_shapes(model, sequence, positions, shapes))[0]
+            sized = trainer.programs.for_shapes(_shapes(model, sequence, positions, shapes)).model
         except DeriveError as error:
             if n + 1 < len(wanted):
                 continue

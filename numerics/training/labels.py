@@ -34,9 +34,10 @@ class Labels:
             return False
         found = sorted({str(v) for v in np.asarray(Y).ravel()})
         if len(found) > outputs:
+            yes = f"; for a yes or no, (Y == {found[1]!r})[:, None]" if outputs == 1 and len(found) == 2 else ""
             raise InputError(
                 f"Y has {len(found)} different words ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''}), but the "
-                f"model has {outputs} outputs; accepted are at most as many"
+                f"model has {outputs} output{'s' if outputs > 1 else ''}; accepted are at most as many{yes}"
             )
         self.classes = tuple(found)
         return True

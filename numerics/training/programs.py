@@ -4,7 +4,8 @@
     measure     the loss and the outputs of the network in use
     predict     the outputs alone
 
-None of them calls autodiff.
+None of them calls autodiff.  A batch of other lengths than at building has programs of its own, of the same definitions
+at these sizes: ``Programs.of``.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Programs:
     Attributes
     ----------
     derivation, kernel
-        What is trained with.
+        What is trained with; made when they are first needed.
     forward : Kernel
         From the inputs to the outputs, in use; derived when it is first needed.
     """
@@ -72,25 +73,40 @@ class Programs:
         seed: int,
         store: Store | None = None,
         placement: Placement | None = None,
+        native: bool = False,
     ):
+        self.native = native
         self.model, self.losses, self.weights, self.frozen, self.seed = model, losses, weights, frozen, seed
         self.placement = placement
-        self.others: dict[tuple, tuple] = {}  # by the shapes of the inputs: the model at other sizes, and its predict
+        self.others: dict[tuple, Programs] = {}  # by the shapes of the inputs: those of the model at other sizes
+        self.store = store
         self.steppers: dict[tuple, object] = {}  # by the shapes of the inputs: what generates, see stepper.py
-        held, loss, wrt, outputs = model.asked(losses, frozen, weights)
-        self.gradients_of = [t.name for t in wrt]
-        self.kernel = stored.kernel(
-            store,
+        still = model.still(frozen)
+        self.updated = [s for s in model.state.values() if s.layer not in still]
+        self.shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}  # of an example
+
+    def _compiled(self, derivation) -> Kernel:
+        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True, native=self.native)
+
+    @functools.cached_property
+    def _asked(self) -> tuple:
+        return self.model.asked(self.losses, self.frozen, self.weights)
+
+    @functools.cached_property
+    def gradients_of(self) -> list[str]:
+        """The parameters that are differentiated for."""
+        return [t.name for t in self._asked[2]]
+
+    @functools.cached_property
+    def kernel(self) -> Kernel:
+        held, loss, wrt, outputs = self._asked
+        return stored.kernel(
+            self.store,
             [loss, *wrt, *outputs],
-            [model.name, sorted(model.sizes.items()), held is model],
+            [self.model.name, sorted(self.model.sizes.items()), held is self.model, self.native],
             lambda: inputs_of([loss, *outputs]),
             lambda: self._compiled(self.derivation),
         )
-        still = model.still(frozen)
-        self.updated = [s for s in model.state.values() if s.layer not in still]
-
-    def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True)
 
     @functools.cached_property
     def derivation(self) -> Derivation:
@@ -151,11 +167,12 @@ class Programs:
         carried = {s.name: outputs[s.update.name] for s in self.model.carried.values()}
         return loss, gradients, {n: outputs[t.name] for n, t in self.model.outputs.items()}, state, carried
 
-    def step(self, optimizer, watched: tuple):
-        """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along."""
+    def step(self, optimizer, watched: dict[str, Callable]):
+        """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along, each as
+        what its function makes of it."""
         return outermost(self.stepping(optimizer, watched), self.kernel.compiler_options)
 
-    def stepping(self, optimizer, watched: tuple = ()) -> Callable:
+    def stepping(self, optimizer, watched: dict[str, Callable] | None = None) -> Callable:
         """The same, not jitted yet."""
         import optax
 
@@ -167,7 +184,8 @@ class Programs:
             trained = self.trained(memory.params)
             updates, opt_state = optimizer.update(gradients, memory.opt_state, trained)
             params = {**memory.params, **optax.apply_updates(trained, updates)}
-            after, seen = Memory(params, opt_state, state, carried), {n: outputs[n] for n in watched}
+            after = Memory(params, opt_state, state, carried)
+            seen = {n: keep(outputs[n]) for n, keep in (watched or {}).items()}
             return (after, loss, seen) if place is None else (place.kept(after), *place.everywhere((loss, seen)))
 
         return step
@@ -188,38 +206,45 @@ class Programs:
     @functools.cached_property
     def predict(self):
         """``(params, state, carried, inputs) -> outputs, carried``, jitted."""
-        return predicting(self.forward, self._read)
+        kernel = self.forward
+        names = [t.name for t in kernel.inputs]
+
+        def predict(params, state, carried, inputs):
+            every = {**params, **state, **carried, **inputs}
+            found = kernel.fn(*[every[n] for n in names])
+            outputs, after = found if len(kernel.derivation.results) > 1 else (found, {})
+            return self._read(outputs), after
+
+        return outermost(predict, kernel.compiler_options)
 
     def _read(self, tree):
         """What the host reads of a program's results: on every device of the mesh."""
         return tree if self.placement is None else self.placement.everywhere(tree)
 
-    def for_shapes(self, shapes: dict[str, tuple[int, ...]]) -> tuple:
-        """The model for inputs of these shapes of an example, and its ``predict``; remembered, as long as there are few."""
+    def of(self, batch: dict) -> Programs:
+        """Those for the lengths of a batch, arrays by name."""
+        return self.for_shapes({n: batch[n].shape[1:] for n in self.shapes})
+
+    def for_shapes(self, shapes: dict[str, tuple[int, ...]]) -> Programs:
+        """Those for inputs of these shapes of an example; remembered, as long as there are few."""
+        if shapes == self.shapes:
+            return self
         key = tuple(shapes.items())
-        if shapes == {n: self.model.shape(t)[1:] for n, t in self.model.inputs.items()}:
-            return self.model, self.predict
         if key not in self.others:
-            model = resized(self.model, shapes)
-            d = model.forward()
+            made = Programs(
+                resized(self.model, shapes),
+                self.losses,
+                self.weights,
+                self.frozen,
+                self.seed,
+                self.store,
+                self.placement,
+                self.native,
+            )
             while len(self.others) >= REMEMBERED:
                 del self.others[next(iter(self.others))]
-            self.others[key] = model, predicting(compile(d, sizes=unfixed(d, model.sizes), xla=True), self._read)
+            self.others[key] = made
         return self.others[key]
-
-
-def predicting(kernel: Kernel, read: Callable):
-    """``(params, state, carried, inputs) -> outputs, carried``, jitted, of a model's forward program; ``read`` is done to the
-    outputs."""
-    names = [t.name for t in kernel.inputs]
-
-    def predict(params, state, carried, inputs):
-        every = {**params, **state, **carried, **inputs}
-        found = kernel.fn(*[every[n] for n in names])
-        outputs, after = found if len(kernel.derivation.results) > 1 else (found, {})
-        return read(outputs), after
-
-    return outermost(predict, kernel.compiler_options)
 
 
 def inputs_of(tensors) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from numerics.data.metrics import built_in
 from numerics.errors import NumericsError
 from numerics.kernel.kernel import Kernel
 
+from . import use
 from .fit import Part
 from .labels import Labels
 from .lock import locked
@@ -201,10 +202,7 @@ def _arrays(trainer) -> dict[str, np.ndarray]:
         found["class_weight"] = trainer.class_weight
     if trainer.part is not None:
         found["part/losses"] = np.asarray(jax.device_get(trainer.part.losses), np.float32)
-        found |= {
-            f"part/outputs/{n}": np.concatenate([np.asarray(a) for a in outputs])
-            for n, outputs in trainer.part.outputs.items()
-        }
+        found |= {f"part/outputs/{n}": use.joined(outputs)[0] for n, outputs in trainer.part.outputs.items()}
     return {n: on_host(a) for n, a in found.items()}
 
 

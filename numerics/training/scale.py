@@ -32,7 +32,7 @@ def warn_of_scale(trainer: Any, X: Any) -> None:
         if trainer.model.inputs[name].dtype != "int" and _reads_plainly(trainer, name):
             said = _said(one, "X" if len(given) == 1 else f"X[{name!r}]")
             if said:
-                warnings.warn(TrainingWarning(said), stacklevel=4)
+                warnings.warn(TrainingWarning(said), stacklevel=6)  # the line that called fit
 
 
 def _reads_plainly(trainer: Any, name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numerics.errors import InputError
 
-from .examples import Examples, augmented, check_examples, order_of, slices
+from .examples import Examples, augmented, order_of, slices
 
 
 class Arrays:
@@ -130,9 +130,7 @@ class Stream:
                 f"{self.what}: batch {n + 1} has weights, and the loss takes none; make it with them, as in "
                 f"dv.losses.loss('mean_squared_error', sample_weight=True)"
             )
-        return check_examples(
-            t.model, t.losses, x, t.labels.numbers(y), weights[0] if weights else None, f"batch {n + 1}: "
-        )
+        return t.checked(x, y, weights[0] if weights else None, f"batch {n + 1}: ")
 
 
 def is_stream(X: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from html import escape
 
 import jax
@@ -15,8 +17,8 @@ from numerics.data import metrics as measures
 from numerics.errors import InputError, NumericsError
 from numerics.kernel.store import Store
 
+from . import habits, saving, use
 from . import optimizer as optimizers
-from . import saving, use
 from .examples import Examples, check_examples
 from .fit import Part
 from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
@@ -64,6 +66,8 @@ class Trainer:
     shardings : "full" or dict of str to PartitionSpec, optional
         Without it parameters are on every device of the mesh; "full": each is split, with what the optimizer keeps of it;
         or by names and patterns, as ``{"*_kernel": PartitionSpec(None, "model")}``, see :mod:`numerics.training.placement`.
+    native : bool
+        Loops in C for equations over the same rows, on one CPU, as :func:`numerics.compile` has them.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class Trainer:
     (4, 2)
     """
 
+    @habits.told(habits.TRAINER)
     def __init__(
         self,
         model,
@@ -120,7 +125,13 @@ class Trainer:
         cache=None,
         mesh=None,
         shardings=None,
+        native: bool = False,
     ):
+        if native and mesh is not None:
+            raise NumericsError(
+                "Trainer(native=True, mesh=...): loops in C see whole arrays of one device; leave out one of them"
+            )
+        self.native = native
         self.optimizer = optimizers.build(optimizer, learning_rate, clip_norm, accumulate)
         self.model, self.seed, self.loss_weights = model, seed, loss_weights
         self.losses = model.losses(loss)
@@ -153,11 +164,11 @@ class Trainer:
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
         programs = Programs(
-            self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement
+            self.model, losses, self.loss_weights, tuple(frozen), self.seed, self._store, self.placement, self.native
         )
+        programs.kernel  # noqa: B018  derived now: what cannot be trained is told here
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
-        watched = tuple(n for n in self.metrics if self.metrics[n])
-        self._step = None if self.optimizer is None else programs.step(self.optimizer, watched)
+        self._steps: dict[Programs, Callable] = {}
 
     # -- what it holds -----------------------------------------------------------------------------------------------
 
@@ -170,10 +181,26 @@ class Trainer:
     def memory(self, memory: Memory):
         self._memory = memory if self.placement is None else self.placement.put_memory(memory)
 
-    params = property(lambda self: self.memory.params, lambda self, v: self._put(params=v), doc="By name.")
+    params = property(lambda self: self.memory.params, lambda self, v: self._put_params(v), doc="By name.")
     state = property(lambda self: self.memory.state, lambda self, v: self._put(state=v), doc="Running averages.")
     carried = property(lambda self: self.memory.carried, lambda self, v: self._put(carried=v), doc="Carried states.")
     opt_state = property(lambda self: self.memory.opt_state, lambda self, v: self._put(opt_state=v), doc="Of optax.")
+
+    def _put_params(self, params: dict) -> None:
+        for name, p in self.model.parameters.items():
+            if name not in params:
+                raise NumericsError(
+                    f"params: {name} is missing; {self.model.name} has {', '.join(self.model.parameters)}"
+                )
+            wanted = tuple(int(a) for a in self.model.shape(p.tensor))
+            if np.shape(params[name]) != wanted:
+                raise NumericsError(
+                    f"params: {name} has shape {np.shape(params[name])}, and in {self.model.name} {wanted}"
+                )
+        self._put(params=params)
+
+    def __getattr__(self, name: str):
+        raise habits.missing(name)
 
     def _put(self, **parts):
         self.memory = self.memory._replace(**parts)
@@ -223,13 +250,27 @@ class Trainer:
 
         The arrays are not checked; ``fit`` does that.  The loss is on the device: nothing waits for it.
         """
-        if self._step is None:
+        if self.optimizer is None:
             raise NumericsError(NO_OPTIMIZER)
         batch = self.placed(batch)
         self._latest = self.memory, batch, self.step
-        self._memory, loss, outputs = self._step(self.memory, batch, np.uint32(self.step))
+        self._memory, loss, outputs = self._step(batch)(self.memory, batch, np.uint32(self.step))
         self.step += 1
         return loss, outputs
+
+    def _step(self, batch: dict) -> Callable:
+        """The jitted step for the lengths of a batch."""
+        programs = self.programs.of(batch)
+        if programs not in self._steps:
+            kept = (self.programs, *self.programs.others.values())
+            self._steps = {p: step for p, step in self._steps.items() if p in kept}
+            watched = {
+                n: partial(measures.kept, loss=self.losses[n], metrics=found)
+                for n, found in self.metrics.items()
+                if found
+            }
+            self._steps[programs] = programs.step(self.optimizer, watched)
+        return self._steps[programs]
 
     def placed(self, batch: dict) -> dict:
         """A batch where the step wants it: on a mesh, split over its devices."""
@@ -242,7 +283,7 @@ class Trainer:
         """
         if self._latest is None:
             raise NumericsError("inputs: no step has been taken yet")
-        return self.programs.arrays(*self._latest)
+        return self.programs.of(self._latest[1]).arrays(*self._latest)
 
     @property
     def constants(self) -> dict:
@@ -253,6 +294,7 @@ class Trainer:
 
     # -- training ------------------------------------------------------------------------------------------------------
 
+    @habits.told(habits.FIT)
     def fit(
         self,
         X,
@@ -347,7 +389,7 @@ class Trainer:
             verbose,
         )
         start = fitted(self, asked)
-        return columns(self.rows[start:])
+        return habits.Curves(columns(self.rows[start:]))
 
     def new_epoch(self) -> Trainer:
         """Leave an epoch that was interrupted; the next fit begins another."""
@@ -377,7 +419,8 @@ class Trainer:
 
     def checked(self, X, Y, sample_weight=None, which="") -> Examples:
         """Arrays by name, of shapes, dtypes and ranges that fit."""
-        return check_examples(self.model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
+        model = use.fitting(self, X, which).model
+        return check_examples(model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
 
     def metric_names(self, by_output: bool = False):
         """The names the metrics were asked for by; by output, or all in a row."""
@@ -389,6 +432,7 @@ class Trainer:
 
     # -- use -----------------------------------------------------------------------------------------------------------
 
+    @habits.told(habits.USE)
     def evaluate(self, X, Y=None, batch_size: int | None = None, sample_weight=None) -> dict[str, float]:
         """The loss and the metrics on other data, arrays or an iterable of batches (x, y); nothing is trained, and the
         network is as in use."""
@@ -398,6 +442,7 @@ class Trainer:
         size = use.use_size(self, batch_size, len(examples), "evaluate")
         return use.evaluated(self, Arrays(self, examples, size, shuffle=False))
 
+    @habits.told(habits.USE)
     def predict(self, X, batch_size: int | None = None):
         """The model's outputs (N, ...), float32: for a model that ends in logits, logits; several are a dict.
 

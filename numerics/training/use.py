@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from derive.language.errors import DeriveError
+from numerics.data import metrics as measures
 from numerics.errors import InputError
 
 from .examples import check_inputs, given_by, slices
@@ -41,24 +42,34 @@ def evaluated(trainer, source) -> dict[str, float]:
     targets: dict[str, list] = {}
     names = {n: t.name for n, t in trainer.model.targets(trainer.losses).items() if trainer.metrics.get(n)}
     for batch in source.epoch(0):
-        loss, found, carried = trainer.programs.measure(trainer.params, trainer.state, carried, trainer.placed(batch))
+        measure = trainer.programs.of(batch).measure
+        loss, found, carried = measure(trainer.params, trainer.state, carried, trainer.placed(batch))
         losses.append(float(loss))
         counts.append(counted(trainer, batch))
         for name, target in names.items():
-            outputs.setdefault(name, []).append(np.asarray(found[name]))
+            kept = measures.kept(np.asarray(found[name]), trainer.losses[name], trainer.metrics[name])
+            outputs.setdefault(name, []).append(kept)
             targets.setdefault(target, []).append(batch[target])
     total = float(np.average(losses, weights=counts)) if sum(counts) else 0.0
-    return {"loss": total, **measured(trainer, targets, {n: np.concatenate(a) for n, a in outputs.items()})}
+    return {"loss": total, **measured(trainer, targets, outputs)}
 
 
 def measured(trainer, targets: dict, outputs: dict) -> dict[str, float]:
-    """The metrics of some outputs; their targets, batch by batch, by the names of the tensors."""
+    """The metrics of what was kept of outputs and of targets, batch by batch; targets by the names of the tensors."""
     tensors, row = trainer.model.targets(trainer.losses), {}
     for name, metrics in trainer.metrics.items():
-        y = np.concatenate([np.asarray(a) for a in targets[tensors[name].name]]) if metrics else None
-        for called, measure in metrics.items():
-            row[called] = measure(y, outputs[name], trainer.losses[name])
+        if metrics:
+            y, found = joined(targets[tensors[name].name], outputs[name])
+            row |= measures.measured(y, found, trainer.losses[name], metrics)
     return row
+
+
+def joined(*arrays: list) -> list[np.ndarray]:
+    """Arrays (B, ...) of batches, one after the other; where their lengths differ, position by position."""
+    found = [[np.asarray(a) for a in each] for each in arrays]
+    if any(len({a.shape[1:] for a in each}) > 1 for each in found):
+        found = [[a.reshape(-1, *a.shape[2:]) for a in each] for each in found]
+    return [np.concatenate(each) for each in found]
 
 
 def counted(trainer, batch: dict) -> int:
@@ -73,14 +84,13 @@ def counted(trainer, batch: dict) -> int:
 def predicted(trainer, X, size: int | None):
     """The outputs for inputs that are checked here, as arrays or batch by batch; several are a dict."""
     found: dict[str, list] = {}
-    for inputs, predict in _inputs(trainer, X):
+    for inputs in _inputs(trainer, X):
         n = len(next(iter(inputs.values())))
         each = use_size(trainer, size, n, "predict")
         carried = trainer.programs.start(each)
         for part in slices(n, each):
-            outputs, carried = predict(
-                trainer.params, trainer.state, carried, trainer.placed({name: a[part] for name, a in inputs.items()})
-            )
+            given = trainer.placed({name: a[part] for name, a in inputs.items()})
+            outputs, carried = trainer.programs.of(inputs).predict(trainer.params, trainer.state, carried, given)
             for name, a in outputs.items():
                 found.setdefault(name, []).append(np.asarray(a))
     if not found:
@@ -96,33 +106,31 @@ def predicted(trainer, X, size: int | None):
 
 
 def _inputs(trainer, X):
-    """The inputs at once, or those of each batch of an iterable, with what predicts for their shapes; what a batch has
-    besides them (targets) is left."""
+    """The inputs, checked, at once or those of each batch of an iterable; what a batch has besides them (targets) is left."""
     if not is_stream(X):
-        yield _fitting(trainer, X, "")
+        yield check_inputs(fitting(trainer, X).model, X)
         return
     if trainer.model.carried:
         raise InputError(f"predict: {trainer.model.name} carries its state; give arrays, as nx.windows cuts them")
     for n, batch in enumerate(X() if callable(X) else X):
         pair = isinstance(batch, tuple | list) and len(batch) in (2, 3) and hasattr(batch[0], "shape")
-        yield _fitting(trainer, batch[0] if pair else batch, f"batch {n + 1}: ")
+        given, which = batch[0] if pair else batch, f"batch {n + 1}: "
+        yield check_inputs(fitting(trainer, given, which).model, given, which)
 
 
-def _fitting(trainer, X, which: str) -> tuple:
-    """Checked inputs, and the program for their shapes: those at building, or others that the definitions allow."""
-    model = trainer.model
-    shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}
+def fitting(trainer, X, which: str = ""):
+    """The programs for the shapes of some examples: those at building, or others that the definitions allow."""
+    model, shapes = trainer.model, trainer.programs.shapes
     given = {n: _shape(a)[1:] for n, a in given_by(model.inputs, X, f"{which}X").items()}
     if given == shapes or not all(_other_size(given[n], shapes[n], model.inputs[n]) for n in shapes):
-        return check_inputs(model, X, which), trainer.programs.predict
+        return trainer.programs
     try:
-        other, predict = trainer.programs.for_shapes(given)
+        return trainer.programs.for_shapes(given)
     except DeriveError as error:
         said = ", ".join(f"{n} {given[n]}" for n in shapes if given[n] != shapes[n])
         raise InputError(
-            f"predict: the model was built for {shapes}, and examples of {said} do not fit: {error}"
+            f"{which}{model.name} was built for {shapes}, and examples of {said} do not fit: {error}"
         ) from error
-    return check_inputs(other, X, which), predict
 
 
 def _shape(a) -> tuple:

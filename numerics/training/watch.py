@@ -34,24 +34,26 @@ def inputs_of(trainer, X=None, Y=None) -> dict:
     examples = trainer.checked(X, Y)
     batch = {**examples.take(np.arange(len(examples))), **trainer.constants}
     memory = trainer.memory._replace(carried=trainer.programs.start(len(examples)))
-    return trainer.programs.arrays(memory, batch, np.uint32(trainer.step))
+    return trainer.programs.of(batch).arrays(memory, batch, np.uint32(trainer.step))
 
 
 def diagnose(trainer, X=None, Y=None) -> Diagnosis:
     """What is wrong on a batch; see :mod:`numerics.training.diagnosis`."""
-    return trainer.programs.examiner(inputs_of(trainer, X, Y))
+    arrays = inputs_of(trainer, X, Y)
+    return trainer.programs.of(arrays).examiner(arrays)
 
 
 def explain(trainer, X=None, Y=None) -> Explanation:
     """The equations of the gradients, the source that computes them, and their sizes on a batch."""
     arrays = inputs_of(trainer, X, Y)
-    loss, gradients, *_ = trainer.kernel.fn(*[arrays[t.name] for t in trainer.kernel.inputs])
-    params = {n: arrays[n] for n in trainer.derivation.gradients}
+    programs = trainer.programs.of(arrays)
+    loss, gradients, *_ = programs.kernel.fn(*[arrays[t.name] for t in programs.kernel.inputs])
+    params = {n: arrays[n] for n in programs.derivation.gradients}
     updates, _ = trainer.optimizer.update(gradients, trainer.opt_state, params)
     return explanation(
-        trainer.derivation,
-        trainer.kernel.source,
-        trainer.programs.examiner.layer,
+        programs.derivation,
+        programs.kernel.source,
+        programs.examiner.layer,
         params,
         float(loss),
         gradients,
@@ -91,11 +93,12 @@ def not_finite(trainer, batches, message: str) -> NotFiniteError:
 
 def _examined(trainer, before, step: int) -> tuple[Diagnosis, int]:
     """What is not finite in the latest step, or in the one before, which left parameters that are not."""
-    found = trainer.programs.examiner(trainer.inputs())
+    found = diagnose(trainer)
     first = next(iter(found.findings), None)
     if first is None or first.number or before is None:
         return found, step
-    earlier = trainer.programs.examiner(trainer.programs.arrays(*before))
+    programs = trainer.programs.of(before[1])
+    earlier = programs.examiner(programs.arrays(*before))
     if any(f.kind == "not finite" for f in earlier.findings):
         return earlier, step - 1
     return _by_the_optimizer(first.layer, first.text.partition(" already")[0]), step - 1

@@ -31,7 +31,8 @@ class NoClosedForm(Exception):
 @dataclass(frozen=True)
 class Atom:
     """One factor.  ``op`` is "name", "inv", "diag", "diagonal", "had", "fn", "pow", "ones", "eye", "kron", "vec",
-    "inner", "tr", "det", "logdet", "max" or "group"; ``text`` a name or a function."""
+    "commutation", "inner", "tr", "det", "logdet", "tril", "triu", "diagsums", "max" or "group"; ``text`` a name or a
+    function."""
 
     op: str
     shape: Shape
@@ -40,6 +41,7 @@ class Atom:
     powers: tuple[Expr, ...] = ()  # of "had": the exponent of each factor
     turned: bool = False
     symmetric: bool = False
+    fact: str = ""  # of a name: "orthogonal" or "unit", by which its product with its own transpose is 1
     rank: int = 0  # of a name: its place among the inputs, by which terms are ordered
 
     @cached_property
@@ -133,8 +135,8 @@ def of_atom(a: Atom, exponent: Expr | int = 1) -> Polynomial:
     return Polynomial(a.shape, (m,))
 
 
-def named(name: str, shape: Shape, symmetric: bool = False, rank: int = 0) -> Polynomial:
-    return of_atom(Atom("name", shape, text=name, symmetric=symmetric, rank=rank))
+def named(name: str, shape: Shape, symmetric: bool = False, rank: int = 0, fact: str = "") -> Polynomial:
+    return of_atom(Atom("name", shape, text=name, symmetric=symmetric, rank=rank, fact=fact))
 
 
 def ones(n: Axis) -> Polynomial:

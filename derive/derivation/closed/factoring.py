@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import sympy
 from sympy import Expr, Integer, Rational
 
 from .algebra import Atom, Axis, Monomial, Polynomial, Scalars, Word, collected, eye, word_key
-from .rules import from_factors, scaled_by, split, times, trace
+from .rules import factors_of_word, from_factors, hadamard, scaled_by, times, trace
 from .transposes import sorted_factors, transposed, turned
 
 MOST_SQUARES = 5
@@ -39,14 +39,18 @@ def content(p: Polynomial) -> tuple[Monomial, Polynomial]:
     return Monomial(coef, tuple(shared.values())), collected(p.shape, rest)
 
 
-def oriented(common: Monomial, p: Polynomial, seen: Set[str]) -> tuple[Monomial, Polynomial]:
-    """The same in the sign that its author wrote, ``x - A s``; else with the longest term positive."""
+def oriented(common: Monomial, p: Polynomial, seen: Set[str], shown: bool = True) -> tuple[Monomial, Polynomial]:
+    """The same in the sign that its author wrote, ``x - A s``; else, to be ``shown``, with a positive coefficient, and to be
+    compared with the longest term positive."""
     other = p.scaled(-1)
     mine, theirs = (q.key in seen or transposed(q).key in seen for q in (p, other))
     if mine and not theirs:
         return common, p
     if theirs and not mine:
         return Monomial(-common.coef, common.scalars), other
+    if shown and len({m.coef.could_extract_minus_sign() for m in p.terms}) > 1:  # 2 (B - A) rather than -2 (A - B)
+        turn = common.coef.could_extract_minus_sign()
+        return (Monomial(-common.coef, common.scalars), other) if turn else (common, p)
     longest = min(p.terms, key=lambda m: (-len(m.word), m.key.replace("'", "")))
     if not longest.coef.could_extract_minus_sign():
         return common, p
@@ -103,7 +107,7 @@ def _grouped(terms: Sequence[Monomial], shape: tuple[Axis, Axis], apart: bool, s
             (middle, shape[1]),
             [Monomial(m.coef, m.scalars, w or _identity(middle)) for m, w in zip(group, words, strict=True)],
         )
-        common, bare = oriented(*content(rest), seen)
+        common, bare = oriented(*content(rest), seen, shown=False)
         left = Polynomial((shape[0], middle), (Monomial(common.coef, common.scalars, prefix),))
         alone = is_identity(bare)
         same = next(
@@ -140,14 +144,14 @@ def _prefix(words: Sequence[Word]) -> Word:
 
 def elementwise_content(p: Polynomial) -> tuple[Polynomial, Polynomial] | None:
     """What all terms share as an elementwise factor, and the rest; None where they share none."""
-    if p.shape[0] is None or any(len(m.word) != 1 or m.word[0].turned for m in p.terms):
+    if p.shape[0] is None:
         return None
-    pairs = [split(m.word[0]) for m in p.terms]
+    pairs = [factors_of_word(m.word) for m in p.terms]
     shared = [
-        (q, min(found))
-        for q, _ in pairs[0]
+        (q, min(found, key=abs))
+        for q, first in pairs[0]
         if all(a.op != "ones" for a in q.terms[0].word)
-        and len(found := [e for other in pairs for r, e in other if r.key == q.key and e > 0]) == len(pairs)
+        and len(found := [e for other in pairs for r, e in other if r.key == q.key and e * first > 0]) == len(pairs)
     ]
     if not shared:
         return None
@@ -156,6 +160,76 @@ def elementwise_content(p: Polynomial) -> tuple[Polynomial, Polynomial] | None:
     for m, own in zip(p.terms, pairs, strict=True):
         rest += scaled_by(from_factors(sorted_factors([*own, *down]), p.shape), m.coef, m.scalars)
     return from_factors(shared, p.shape), rest
+
+
+def reciprocal(p: Polynomial) -> Polynomial | None:
+    """The elementwise reciprocal of a product of negative powers, which is written below a line; None of another."""
+    a = p.terms[0].word[0] if len(p.terms) == 1 and len(p.terms[0].word) == 1 else None
+    if a is None or a.op != "had" or p.terms[0].coef != 1 or p.terms[0].scalars or not all(e < 0 for e in a.powers):
+        return None
+    return from_factors([(q, -e) for q, e in zip(a.args, a.powers, strict=True)], p.shape)
+
+
+def binomial(p: Polynomial) -> tuple[Polynomial, Polynomial] | None:
+    """``a .* (1 - b)`` of a sum ``a - a .* b``: a and the bracket; None where it is none."""
+    if p.shape[0] is None or len(p.terms) % 2:
+        return None
+    pairs = [factors_of_word(m.word) for m in p.terms]
+    for key, (q, e) in {(q.key, e): (q, e) for own in pairs for q, e in own}.items():
+        held = [any((r.key, x) == key for r, x in own) for own in pairs]
+        if 2 * sum(held) != len(pairs):
+            continue
+        without, divided = Polynomial(p.shape), Polynomial(p.shape)
+        for m, own, here in zip(p.terms, pairs, held, strict=True):
+            if here:
+                divided += scaled_by(from_factors(sorted_factors([*own, (q, -e)]), p.shape), m.coef, m.scalars)
+            else:
+                without += Polynomial(p.shape, (m,))
+        if len(divided.terms) != len(without.terms):
+            continue
+        k = divided.terms[0].coef / without.terms[0].coef
+        lone = len(without.terms) == 1 and all(a.op == "ones" for a in without.terms[0].word)
+        if not lone and k.is_number and divided.key == without.scaled(k).key:
+            return without, from_factors([], p.shape) + from_factors([(q, e)], p.shape).scaled(k)
+    return None
+
+
+def with_square(p: Polynomial, sums: Iterable[Polynomial]) -> tuple[Polynomial, Expr, Polynomial] | None:
+    """``c s.^2 + rest`` for a sum s that the definitions hold: s, c and the rest; None where there is none."""
+    known = {m.key: m.coef for m in p.terms}
+    for s in sums:
+        if s.shape != p.shape or not 1 < len(s.terms) <= MOST_SQUARES or s.shape[0] is None:
+            continue
+        square = hadamard(s, s)
+        c = known.get(square.terms[0].key, Integer(0)) / square.terms[0].coef
+        rest = p - square.scaled(c)
+        if c != 0 and len(rest.terms) == len(p.terms) - len(square.terms):
+            return s, c, rest
+    return None
+
+
+def with_form(p: Polynomial, sums: Iterable[Polynomial]) -> tuple[tuple[Polynomial, ...], Expr, Polynomial] | None:
+    """``c s'W s + rest`` of a scalar, for a sum s that the definitions hold: s', W and s; c; the rest."""
+    for s in sums:
+        if s.shape[0] is None or s.shape[1] is not None or not 1 < len(s.terms) <= MOST_SQUARES or s.terms[0].scalars:
+            continue
+        end = s.terms[0].word
+        if not all(abs(m.coef) == 1 for m in s.terms):
+            continue
+        for m in p.terms:
+            word = _lone(m, "inner")
+            if word is None or len(m.scalars) > 1 or len(word) <= 2 * len(end):
+                continue
+            if word_key(word[-len(end) :]) != word_key(end) or word_key(turned(word[: len(end)])) != word_key(end):
+                continue
+            inside = word[len(end) : -len(end)]
+            middle = Polynomial((inside[0].shape[0], inside[-1].shape[1]), (Monomial(Integer(1), (), inside),))
+            form = times(transposed(s), middle, s)
+            c = m.coef / s.terms[0].coef ** 2
+            rest = p - form.scaled(c)
+            if len(rest.terms) == len(p.terms) - len(form.terms):
+                return (transposed(s), middle, s), c, rest
+    return None
 
 
 # -- scalars ----------------------------------------------------------------------------------------------------------

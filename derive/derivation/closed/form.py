@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,22 +12,23 @@ from derive.exact import Comparison
 from derive.exact.compare import compare_gradient
 from derive.exact.verdict import PROVED
 from derive.language.errors import DerivationError, DeriveError
+from derive.language.facts import STRUCTURES
 from derive.language.formulas.lower import lowered
 from derive.language.formulas.shapes import Conflict, Shape, Sizes, shapes
 from derive.language.formulas.syntax import parse_formula
-from derive.language.formulas.tree import Declaration, Formula
+from derive.language.formulas.tree import APPLIED, FUNCTION, Declaration, Formula
 from derive.language.tensor import Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation
 
 from .algebra import NoClosedForm
 from .helpers import Helper, named_parts
-from .printing import plain, tex
+from .printing import factors, plain, tex
 from .reading import Reader
 from .writing import Writer
 
 Asked: TypeAlias = "Tensor | str"
-FACTS = ("symmetric", "positive_definite", "positive", "nonnegative", "orthogonal", "unit")
+FACTS = ("symmetric", "positive_definite", "positive", "nonnegative", "orthogonal", "unit", "free", *STRUCTURES)
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,19 @@ def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> Closed
         reader = Reader(d.source, d.program)
         value = reader.equation(equation)
         for brackets in (True, False):  # the exact check keys exp by its argument, and may know one spelling of it only
-            formula = Writer(reader.sums, brackets).formula(value)
+            shapes_of = {f"{t.axes[0]} {t.axes[1]}": t.name for t in (*known.values(), *d.wrt) if t.rank == 2}
+            formula = Writer(reader.sums, brackets, shapes_of).formula(value)
             text = plain(formula)
             if text in tried:
                 continue
-            proof = compare_gradient(d, name, equation, read_back(text, equation, list(known.values())))
+            read = read_back(text, equation, list(known.values()), unknown_functions(formula))
+            proof = compare_gradient(d, name, equation, read)
             if proof.verdict == PROVED:
                 inputs = [t for t in known.values() if t.name in formula.names()]
                 declared = {t.name: Declaration(tuple(t.axes)) for t in inputs}
                 shown, named = named_parts(formula, declared) if helpers else (formula, ())
-                return ClosedForm(name, formula, "; ".join(map(_declaration, inputs)), proof, shown, named)
+                lines = [f"{n}: {FUNCTION}" for n in unknown_functions(formula)] + [*map(_declaration, inputs)]
+                return ClosedForm(name, formula, "; ".join(lines), proof, shown, named)
             tried[text] = proof
     except (NoClosedForm, Conflict) as error:
         raise DerivationError(f"{name} has no closed form in matrices: {error}{_remaining(d, equation)}") from None
@@ -107,25 +111,47 @@ def closed_form(d: Derived, equation: Equation, helpers: bool = False) -> Closed
     raise DerivationError(f"a closed form of {name} was found and is not returned, for it is not proved:\n{found}")
 
 
-def read_back(text: str, equation: Equation, inputs: list[Tensor]) -> Expr | Tensor:
-    """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name."""
+def unknown_functions(formula: Formula) -> list[str]:
+    """The names of the unknown functions that a formula applies."""
+    found = (f.text.partition("'")[0].partition("^")[0] for f in formula.nodes() if f.op == APPLIED)
+    return list(dict.fromkeys(found))
+
+
+def read_back(text: str, equation: Equation, inputs: list[Tensor], functions: Sequence[str] = ()) -> Expr | Tensor:
+    """The text as ``dv.matrix`` reads it, at the letters of the equation; ``inputs`` are the tensors it may name, and
+    ``functions`` the unknown functions."""
     if text == "0":
         return Integer(0)
     declared = {t.name: Declaration(tuple(t.axes), _facts(t)) for t in inputs if t.rank <= 2 and t.dtype == "float"}
-    formula = parse_formula(text).formula
+    formula = parse_formula("".join(f"{n}: {FUNCTION}; " for n in functions) + text).formula
     names, nodes, sizes = shapes(formula, declared)
     sides = [i.size for i in equation.idx] + [Integer(1)] * (2 - len(equation.idx))
     if len(sides) == 2:
         _fit(sizes, nodes[id(formula)], sides, text)
-    for f in formula.nodes() if len(sides) == 4 else ():
-        if f.op == "kron":
-            _fit(sizes, nodes[id(f.args[0])], sides[::2], text)
-            _fit(sizes, nodes[id(f.args[1])], sides[1::2], text)
+    for f, first, second in _pairs(formula, sides, False, False) if len(sides) == 4 else ():
+        _fit(sizes, nodes[id(f.args[0])], first, text)
+        if len(f.args) == 2:
+            _fit(sizes, nodes[id(f.args[1])], second, text)
     read = lowered(formula, names, nodes, sizes, declared, "closed_form")["closed_form"]
     if len(sides) == 2:
         return read
     i, j, k, l = equation.idx  # noqa: E741
     return read[i * j.size + j, k * l.size + l]
+
+
+def _pairs(
+    f: Formula, sides: Sequence[Expr], commuted: bool, turned: bool
+) -> Iterator[tuple[Formula, Sequence[Expr], Sequence[Expr]]]:
+    """Kronecker products and stacked rows of a matrix over four axes, and the axes that their matrices have."""
+    i, k, j, l = sides  # noqa: E741
+    if f.op == "kron":
+        yield (f, (i, l), (k, j)) if commuted else (f, (i, j), (k, l))
+    elif f.op == "vec":
+        yield (f, (j, l), ()) if turned else (f, (i, k), ())
+    elif f.op != "commutation":
+        here = commuted or f.op == "*" and any(x.op == "commutation" for x in factors(f))
+        for a in f.args:
+            yield from _pairs(a, sides, here, turned != (f.op == "'"))
 
 
 def _fit(sizes: Sizes, shape: Shape, axes: Sequence[Expr], text: str) -> None:

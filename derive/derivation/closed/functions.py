@@ -6,7 +6,7 @@ from sympy import Integer
 
 from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, constant, eye, of_atom
 from .rules import diag, exponential, power, scaled_by, times
-from .transposes import inverse_atom, primes, transposed
+from .transposes import inverse_atom, primes, transposed, turned_atom
 
 
 def kron(a: Polynomial, b: Polynomial) -> Polynomial:
@@ -21,6 +21,34 @@ def kron(a: Polynomial, b: Polynomial) -> Polynomial:
             args = tuple(Polynomial(p.shape, (Monomial(Integer(1), (), x.word),)) for p, x in ((a, m), (b, n)))
             made = of_atom(Atom("kron", shape, args))
             result += scaled_by(made, m.coef * n.coef, (*m.scalars, *n.scalars))
+    return result
+
+
+def commuted(a: Polynomial, b: Polynomial) -> Polynomial:
+    """``kron(A, B) K`` with ``K vec(X) = vec(X')``: of ``A[i,l] B[k,j]`` over the rows (i, k) and the columns (j, l)."""
+    (i, l), (k, j) = a.shape, b.shape  # noqa: E741
+    if i is None or j is None or k is None or l is None:
+        raise NoClosedForm("a Kronecker product of vectors")
+    turn = of_atom(Atom("commutation", (j * l, j * l), text=f"{j} {l}"))
+    both = kron(a, b)
+    if a.key == eye(i).key and b.key == eye(k).key:
+        return turn
+    return times(Polynomial((i * k, j * l), both.terms), turn)
+
+
+def stacked(a: Polynomial, b: Polynomial) -> Polynomial:
+    """``vec(A) vec(B)'``, rows one below the other."""
+    return times(_vec(a), transposed(_vec(b)))
+
+
+def _vec(a: Polynomial) -> Polynomial:
+    i, j = a.shape
+    if i is None or j is None:
+        raise NoClosedForm("the stacked rows of a vector")
+    result = Polynomial((i * j, None))
+    for m in a.terms:
+        made = of_atom(Atom("vec", (i * j, None), (Polynomial(a.shape, (Monomial(Integer(1), (), m.word),)),)))
+        result += scaled_by(made, m.coef, m.scalars)
     return result
 
 
@@ -76,6 +104,8 @@ def _inverse_of(a: Atom) -> Polynomial:
         return a.args[0]
     if a.op == "diag":
         return diag(power(a.args[0], Integer(-1)))
+    if a.fact == "orthogonal":
+        return of_atom(turned_atom(a))
     return of_atom(a) if a.op == "eye" else of_atom(inverse_atom(of_atom(a)))
 
 

@@ -12,17 +12,24 @@ from dataclasses import dataclass
 from derive.language.index import Index
 
 from .algebra import NoClosedForm, Polynomial, constant, ones
-from .functions import kron
-from .rules import diag, diagonal, hadamard, times, trace
-from .transposes import transposed
+from .functions import commuted, kron, stacked
+from .rules import diag, diagonal, hadamard, part, times, trace
+from .transposes import HALVES, transposed
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A scalar, vector or matrix by the letters that it stands at: none, one or two."""
+    """A scalar, vector or matrix by the letters that it stands at: none, one or two; or a bracket ``[j <= i]``."""
 
     value: Polynomial
     at: tuple[Index, ...] = ()
+    half: str = ""  # of a bracket: the part of a matrix over these letters that it leaves, "tril" or "triu"
+
+
+def bracket(first: Index, second: Index) -> Edge:
+    """``[first <= second]``, a matrix of ones above and on its diagonal."""
+    whole = times(ones(first.size), transposed(ones(second.size)))
+    return Edge(part("triu", whole), (first, second), "triu")
 
 
 def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Index]) -> Polynomial:
@@ -31,7 +38,7 @@ def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Inde
     Over four letters it is a Kronecker product, of what stands at the first and third and at the second and fourth.
     """
     left = list(bound)
-    work = [_own_diagonal(e) for e in edges]
+    work = _bracketed([_own_diagonal(e) for e in edges], idx)
     while left:
         done = next(
             (
@@ -49,15 +56,30 @@ def contracted(edges: Sequence[Edge], bound: Sequence[Index], idx: Sequence[Inde
     return _placed(work, idx) if len(idx) < 3 else _kronecker(work, idx)
 
 
+def _bracketed(edges: Sequence[Edge], idx: Sequence[Index]) -> list[Edge]:
+    """Brackets that hold a summed letter as parts of the matrices beside them."""
+    work = list(edges)
+    for e in [e for e in edges if e.half and not set(e.at) <= set(idx)]:
+        beside = next((f for f in work if f != e and set(f.at) == set(e.at) and len(f.at) == 2), None)
+        if beside is not None:
+            work = [f for f in work if f not in (e, beside)]
+            work.append(Edge(hadamard(_turned(beside, e.at[0]), e.value), e.at))
+    return work
+
+
 def _kronecker(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
     if len(idx) != 4:
         raise NoClosedForm(f"a tensor of {len(idx)} axes is no matrix")
-    first, second = (idx[0], idx[2]), (idx[1], idx[3])
-    left = [e for e in edges if set(e.at) <= set(first)]
-    right = [e for e in edges if e not in left]
-    if any(not set(e.at) <= set(second) for e in right):
-        raise NoClosedForm("it is no Kronecker product without a commutation matrix or a reshape")
-    return kron(_placed(left, first), _placed(right, second))
+    for first, second, made in (
+        ((idx[0], idx[2]), (idx[1], idx[3]), kron),
+        ((idx[0], idx[3]), (idx[1], idx[2]), commuted),
+        ((idx[0], idx[1]), (idx[2], idx[3]), stacked),
+    ):
+        left = [e for e in edges if set(e.at) <= set(first)]
+        right = [e for e in edges if e not in left]
+        if all(set(e.at) <= set(second) for e in right):
+            return made(_placed(left, first), _placed(right, second))
+    raise NoClosedForm("it is no product of two matrices, each over two of its four axes")
 
 
 def _letters(edges: Sequence[Edge]) -> set[Index]:
@@ -137,6 +159,10 @@ def _placed(edges: Sequence[Edge], idx: Sequence[Index]) -> Polynomial:
     if len(idx) == 1:
         return times(result, vectors[idx[0]] or ones(idx[0].size))
     i, j = idx
+    half = next((e for e in edges if e.half), None)
+    if half is not None:
+        inside = _placed([e for e in edges if e != half], idx)
+        return part(half.half if half.at == (i, j) else HALVES[half.half], inside)
     matrices = [Edge(_turned(e, i), (i, j)) for e in edges if len(e.at) == 2]
     u, v = vectors[i], vectors[j]
     if not matrices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from derive.language.formulas.tree import Formula
+from derive.language.formulas.tree import APPLIED, Formula
 from derive.language.functions import FUNCTIONS
 
 SUM, PRODUCT, UNARY, POWER, ATOM = range(5)
@@ -49,7 +49,7 @@ def plain(f: Formula) -> str:
         return f"||{plain(f.args[0])}||"
     if f.op == "()":
         return f"({plain(f.args[0])})"
-    return f"{f.op}({', '.join(map(_bare, f.args))})"
+    return f"{f.text if f.op == APPLIED else f.op}({', '.join(map(_bare, f.args))})"
 
 
 def _bare(f: Formula) -> str:
@@ -75,8 +75,16 @@ def _juxtaposed(f: Formula) -> str:
     before: Formula | None = None
     for part in factors(f):
         text = f"({plain(part)})" if part.op == ".^" else _fenced(part, POWER)
+        number = part.op == "/" and all(x.op == "number" for x in part.args)
+        if not shown and number:
+            shown = "/".join(x.text for x in part.args) + " "  # 1/2 x
+            continue
         close = before is not None and (shown.endswith("'") or level(before) < POWER)
-        shown += ("" if not shown or (close and not text[0].isdigit() and not text.startswith("|")) else " ") + text
+        shown += (
+            ""
+            if not shown or shown[-1] == " " or (close and not text[0].isdigit() and not text.startswith("|"))
+            else " "
+        ) + text
         before = part
     return shown
 
@@ -97,7 +105,7 @@ def tex(f: Formula) -> str:
     if f.op == "neg":
         return f"-{_tex_fenced(f.args[0], PRODUCT)}"
     if f.op == "*":
-        return r" \, ".join(_tex_fenced(x, POWER) for x in factors(f))
+        return r" \, ".join(tex(x) if x.op == "/" else _tex_fenced(x, POWER) for x in factors(f))
     if f.op == "/":
         return rf"\frac{{{tex(f.args[0])}}}{{{tex(f.args[1])}}}"
     if f.op in (".*", "./"):
@@ -128,10 +136,16 @@ def _tex_call(f: Formula) -> str:
         return rf"\sqrt{{{inside}}}"
     if f.op == "kron":
         return rf"{_tex_fenced(f.args[0], POWER)} \otimes {_tex_fenced(f.args[1], POWER)}"
+    if f.op == "commutation":
+        return f"K_{{{inside}}}"
     if f.op in ("eye", "vector", "matrix"):
         return {"eye": "I", "vector": r"\mathbf{1}", "matrix": r"\mathbf{1}\mathbf{1}^{\top}"}[f.op]
     if f.op == "size":
         return inside
+    if f.op == APPLIED:
+        name = f.text.partition("'")[0].partition("^")[0]
+        order = f.text[len(name) :].replace("^(", "^{(").replace(")", ")}")
+        return rf"{tex_name(name)}{order}\left({inside}\right)"
     name = TEX_CALLS.get(f.op) or TEX_FUNCTIONS.get(f.op) or rf"\operatorname{{{f.op}}}"
     return rf"{name}\left({inside}\right)"
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import sympy
 from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
 
 from derive.language.functions import FUNCTIONS
-from derive.language.index import Fresh, Index, Size
+from derive.language.index import Fresh, Index, Size, same_size
 from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 from .algebra import Atom, Axis, Monomial, NoClosedForm, Polynomial, constant, eye, named, of_atom, ones
 from .functions import apply, determinant, inverse, log_determinant, symbolic_power
-from .network import Edge, contracted
-from .rules import hadamard, power, times
+from .network import Edge, bracket, contracted
+from .rules import hadamard, part, power, times
 from .transposes import transposed
 
 Place = tuple[Index | None, Index | None]
@@ -30,7 +34,7 @@ class Reader:
         self.found: dict[str, Polynomial] = {}
         used = [b.uid for p in programs for e in p for t in e.terms for b in (*e.idx, *t.bnd)]
         self.fresh = Fresh(max(used, default=0) + 1)
-        self.sums: set[str] = set()  # keys of the sums in the definitions
+        self.sums: dict[str, Polynomial] = {}  # the sums in the definitions, by key
         names = [t.name for p in programs for t in p.inputs]
         self.ranks = {n: k for k, n in enumerate(dict.fromkeys(names))}
 
@@ -44,14 +48,16 @@ class Reader:
             if eq is not None:
                 self.found[t.name] = self.equation(eq)
                 if len(self.found[t.name].terms) > 1:
-                    self.sums.add(self.found[t.name].key)
+                    self.sums[self.found[t.name].key] = self.found[t.name]
             elif t.rank > 2 or t.dtype != "float":
                 what = f"has {t.rank} axes" if t.rank > 2 else f"holds values of type {t.dtype}"
                 raise NoClosedForm(f"{t.name} {what}, and is no scalar, vector or matrix of numbers")
             else:
                 rows, columns = (*t.axes, None, None)[:2]
                 symmetric = t.rank == 2 and any(f.is_symmetric for f in t.facts)
-                self.found[t.name] = named(t.name, (rows, columns), symmetric, self.ranks.get(t.name, len(self.ranks)))
+                fact = next((f.kind for f in t.facts if f.is_quadratic), "")
+                rank = self.ranks.get(t.name, len(self.ranks))
+                self.found[t.name] = named(t.name, (rows, columns), symmetric, rank, fact)
         return self.found[t.name]
 
     def equation(self, eq: Equation) -> Polynomial:
@@ -92,11 +98,14 @@ class Reader:
     def term(self, t: Term, idx: tuple[Index, ...]) -> Polynomial:
         if (blocks := radix_pairs(t)) is not None:
             return self.blocks(t, blocks, idx)
+        if (places := _along_diagonals(t, idx, self.fresh)) is not None:
+            over, rest = places
+            return part("diagsums", self.term(rest, over))
         if (written := self.written_out(t)) is not None:
             rows, columns = (*(i.size for i in idx), None, None)[:2]
             result = Polynomial((rows, columns))
-            for part in written:
-                result += self.term(part, idx)
+            for one in written:
+                result += self.term(one, idx)
             return result
         t, edges = self.tied(t, idx)
         factors = [a for f in t.fac for a in Mul.make_args(f)]
@@ -105,9 +114,11 @@ class Reader:
         return times(constant(t.coef), contracted(edges, t.bnd, idx))
 
     def written_out(self, t: Term) -> list[Term] | None:
-        """The terms with a tensor of three axes or more replaced by its definition; None where the term has none."""
+        """The terms with a tensor of three axes or more, or one of sums along diagonals, replaced by its definition; None
+        where the term has none."""
         for n, f in enumerate(t.fac):
-            eq = self.equation_of(f.tensor) if isinstance(f, Read) and len(f.idx) > 2 else None
+            long = isinstance(f, Read) and (len(f.idx) > 2 or any(len(_letters(e)) == 2 for e in f.idx))
+            eq = self.equation_of(f.tensor) if long else None
             if eq is not None and eq.reduce is None:
                 rest = (*t.fac[:n], *t.fac[n + 1 :])
                 inside = eq.at(tuple(f.idx), self.fresh)
@@ -145,6 +156,10 @@ class Reader:
         while t.rows:
             row, rest = t.rows[0], t.rows[1:]
             a, b = row.lhs, row.rhs
+            if row.op == "<=" and isinstance(a, Index) and isinstance(b, Index) and same_size(a.size, b.size):
+                edges.append(bracket(a, b))
+                t = Term(t.coef, t.fac, t.bnd, rest)
+                continue
             if row.op != "==" or not (isinstance(a, Index) and isinstance(b, Index)):
                 raise NoClosedForm(f"the condition {row} on indices")
             t = Term(t.coef, t.fac, t.bnd, rest)
@@ -193,7 +208,7 @@ class Reader:
             for p in parts[1:]:
                 result = result + p if isinstance(e, Add) else hadamard(result, p)
             if isinstance(e, Add):
-                self.sums.add(result.key)
+                self.sums[result.key] = result
             return result
         if isinstance(e, Pow):
             base = self.pointwise(e.base, row, column)
@@ -203,6 +218,8 @@ class Reader:
                 raise NoClosedForm(f"the power {e}, whose exponent is no scalar,")
             return symbolic_power(base, self.pointwise(e.exp, None, None))
         name = type(e).__name__
+        if isinstance(e, Unknown):
+            return apply(e.called, self.pointwise(e.args[2], row, column))
         if name in FUNCTIONS and len(e.args) == 1:
             return apply(name, self.pointwise(e.args[0], row, column))
         if isinstance(e, Iverson) and isinstance(e.condition, Relational):
@@ -226,6 +243,31 @@ class Reader:
             raise NoClosedForm(f"the bracket [{c}]")
         difference = self.pointwise((c.lhs - c.rhs) * kind, row, column)
         return of_atom(Atom("fn", shape, (difference,), ">"))
+
+
+def _along_diagonals(t: Term, idx: tuple[Index, ...], fresh: Fresh) -> tuple[tuple[Index, Index], Term] | None:
+    """The summed letters p, q of ``sum_{p,q} G[p,q] [p - q = i - j]`` over the free i, j, and the term without the condition.
+
+    So it is where ``q + i - j`` stands in place of p, too.
+    """
+    if len(idx) != 2:
+        return None
+    (i, j), found = idx, None
+    for row in t.rows:
+        for p, q in itertools.permutations(t.bnd, 2):
+            if row.op == "==" and (row.lhs - row.rhs) in (p - q - i + j, q - p + i - j):
+                found = p, q, replace(t, rows=tuple(r for r in t.rows if r != row))
+    for q in t.bnd if found is None else ():
+        p = fresh(i)
+        moved = {e: p for r in t.reads() for e in r.idx if sympy.expand(e - (q + i - j)) == 0}
+        if moved:
+            found = p, q, t.xreplace(moved)
+    if found is None:
+        return None
+    p, q, rest = found
+    rest = replace(rest, bnd=tuple(b for b in rest.bnd if b not in (p, q)))
+    fits = same_size(p.size, i.size) and same_size(q.size, j.size) and not {i, j} & rest.free_symbols
+    return ((p, q), rest) if fits else None
 
 
 def radix_pairs(t: Term) -> dict[Index, tuple[Index, Index]] | None:

@@ -9,6 +9,8 @@ exp(u + s 1) = exp(s) exp(u)       exp(u) .* exp(v) = exp(u + v)     exp(log s) 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sympy import Expr, Integer
 
 from .algebra import (
@@ -26,7 +28,7 @@ from .algebra import (
     ones,
     powers_of,
 )
-from .transposes import Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
+from .transposes import HALVES, Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
 
 # -- products ---------------------------------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ def _times(a: Polynomial, b: Polynomial) -> Polynomial:
 
 def product(word: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     """A product of atoms, normalised."""
-    word = _cancelled(word)
+    word = _cancelled(word, declared=shape != (None, None))
     if not word:
         return eye(shape[0]) if shape[0] is not None else constant(1)
     inner = [n for n in range(1, len(word)) if word[n].shape[0] is None]
@@ -126,23 +128,28 @@ def _line(word: Word) -> Polynomial:
     return Polynomial((rows, columns), (Monomial(Integer(1), (), word),))
 
 
-def _cancelled(word: Word) -> Word:
-    """Without identities, with neighbouring diagonals as one, and inverses beside what they are of gone."""
+def _cancelled(word: Word, declared: bool = False) -> Word:
+    """Without identities, with neighbouring diagonals as one, and inverses beside what they are of gone.
+
+    ``declared`` has an orthogonal matrix gone beside its transpose; in a scalar it stays, as a norm may be found in it.
+    """
     word = tuple(a for a in word if a.op != "eye")
     for n in range(len(word) - 1):
         a, b = word[n], word[n + 1]
         if a.op == b.op == "diag":
             both = hadamard(a.args[0], b.args[0])
             if len(both.terms) == 1 and both.terms[0].coef == 1 and not both.terms[0].scalars:
-                return _cancelled((*word[:n], *_one_word(diag(both)), *word[n + 2 :]))
+                return _cancelled((*word[:n], *_one_word(diag(both)), *word[n + 2 :]), declared)
+        if declared and a.fact == "orthogonal" and a.text == b.text and a.turned != b.turned:
+            return _cancelled((*word[:n], *word[n + 2 :]), declared)
     for n, a in enumerate(word):
         if a.op == "inv" and len(a.args[0].terms) == 1:
             w = a.args[0].terms[0].word
             size = len(w)
             if word[n + 1 : n + 1 + size] == w:
-                return _cancelled(word[:n] + word[n + 1 + size :])
+                return _cancelled(word[:n] + word[n + 1 + size :], declared)
             if n >= size and word[n - size : n] == w:
-                return _cancelled(word[: n - size] + word[n + 1 :])
+                return _cancelled(word[: n - size] + word[n + 1 :], declared)
     return word
 
 
@@ -165,6 +172,8 @@ def inner(word: Word) -> Polynomial:
             return trace(b.args[0])
     if len(word) == 2 and word[0].op == word[1].op == "ones":
         return constant(word[0].shape[1] or 1)
+    if len(word) == 2 and word[0].fact == "unit" and word[0].text == word[1].text:
+        return constant(1)  # x'x of a unit vector
     for n, a in enumerate(word):
         if a.op == "diag" and 0 < n < len(word) - 1:
             left, right = _line(turned(word[:n])), _line(word[n + 1 :])
@@ -227,6 +236,21 @@ def diag(v: Polynomial) -> Polynomial:
     return result
 
 
+def part(op: str, p: Polynomial) -> Polynomial:
+    """The lower or upper part of a matrix, or the sums along its diagonals; linear in it."""
+    result = Polynomial(p.shape)
+    for m in p.terms:
+        (a, *more) = m.word
+        if not more and (a.op in ("eye", "diag") and op in HALVES or a.op == op != "diagsums"):
+            made = Polynomial(p.shape, (Monomial(Integer(1), (), m.word),))
+        elif not more and a.op in HALVES and op in HALVES:
+            made = diag(diagonal(a.args[0]))
+        else:
+            made = of_atom(Atom(op, p.shape, (Polynomial(p.shape, (Monomial(Integer(1), (), m.word),)),)))
+        result += scaled_by(made, m.coef, m.scalars)
+    return result
+
+
 def diagonal(p: Polynomial) -> Polynomial:
     """The vector of the diagonal of a matrix."""
     n = p.shape[0]
@@ -243,6 +267,8 @@ def _diagonal(word: Word, n: Axis) -> Polynomial:
         return hadamard(_line(word[:cut]), transposed(_line(word[cut:])))
     if len(word) == 1 and word[0].op in ("eye", "diag"):
         return ones(n) if word[0].op == "eye" else word[0].args[0]
+    if len(word) == 1 and word[0].op in HALVES:
+        return diagonal(word[0].args[0])
     for end in (0, -1):
         if word[end].op == "diag":
             return hadamard(word[end].args[0], _diagonal(word[1:] if end == 0 else word[:-1], n))
@@ -258,7 +284,7 @@ def split(a: Atom) -> list[Factor]:
     return factors_of(a) if a.op == "had" and not a.turned else [(of_atom(a), Integer(1))]
 
 
-def _factors_of_word(word: Word) -> list[Factor]:
+def factors_of_word(word: Word) -> list[Factor]:
     if len(word) == 1 and not word[0].turned:
         return split(word[0])
     return [(Polynomial((word[0].shape[0], word[-1].shape[1]), (Monomial(Integer(1), (), word),)), Integer(1))]
@@ -288,6 +314,9 @@ def _outer(word: Word) -> tuple[Polynomial, Polynomial] | None:
 def _hadamard(a: Word, b: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     if shape[1] is not None:
         for x, y in ((a, b), (b, a)):
+            if len(x) == 1 and x[0].op in HALVES:
+                return part(x[0].op, hadamard(x[0].args[0], Polynomial(shape, (Monomial(Integer(1), (), y),))))
+        for x, y in ((a, b), (b, a)):
             found = _outer(x)
             if found is not None:
                 u, v = found[0], transposed(found[1])
@@ -298,7 +327,7 @@ def _hadamard(a: Word, b: Word, shape: tuple[Axis, Axis]) -> Polynomial:
     for x, y in ((a, b), (b, a)):
         if len(x) == 1 and x[0].op == "ones":
             return Polynomial(shape, (Monomial(Integer(1), (), y),))
-    return from_factors(sorted_factors([*_factors_of_word(a), *_factors_of_word(b)]), shape)
+    return from_factors(sorted_factors([*factors_of_word(a), *factors_of_word(b)]), shape)
 
 
 def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
@@ -312,12 +341,51 @@ def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
         return hadamard(rest, exponential(inside))
     if not pairs:
         return times(ones(shape[0]), transposed(ones(shape[1]))) if shape[1] is not None else ones(shape[0])
+    pairs = _hyperbolic(pairs)
+    logistic = _logistic(pairs, shape)
+    if logistic is not None:
+        return logistic
     if len(pairs) == 1 and pairs[0][1] == 1 and not _grouped(pairs[0][0]):
         return pairs[0][0]
     if len(pairs) == 1 and _grouped(pairs[0][0]) and _opens(_one_word(pairs[0][0])[0].args[0], pairs[0][1]):
         return power(_one_word(pairs[0][0])[0].args[0], pairs[0][1])
     args, powers = zip(*pairs, strict=True)
     return of_atom(Atom("had", shape, tuple(args), powers=tuple(powers)))
+
+
+def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | None:
+    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u, and ``exp(u) sigmoid(-u) = s``; None of
+    other products."""
+    for p, e in pairs:
+        a = _one_word(p)[0]
+        if (a.op, a.text, e) != ("fn", "exp", 1):
+            continue
+        other = of_atom(Atom("fn", a.shape, (a.args[0].scaled(-1),), "sigmoid"))
+        if (beside := next((x for x in pairs if x[0].key == other.key and x[1] >= 1), None)) is not None:
+            rest = [*(x for x in pairs if x not in (beside, (p, e))), (other, beside[1] - 1)]
+            return hadamard(from_factors(sorted_factors(rest), shape), of_atom(replace(a, text="sigmoid")))
+        one = from_factors([], shape)
+        under = next((x for x in pairs if _grouped(x[0]) and _one_word(x[0])[0].args[0].key == (p + one).key), None)
+        if under is not None and under[1].is_Integer and -4 <= under[1] < 0:
+            s = of_atom(Atom("fn", a.shape, a.args, "sigmoid"))
+            result = hadamard(from_factors([x for x in pairs if x not in (under, (p, e))], shape), s)
+            for _ in range(-int(under[1]) - 1):
+                result = hadamard(result, one - s)
+            return result
+    return None
+
+
+def _hyperbolic(pairs: list[Factor]) -> list[Factor]:
+    """``sinh u / cosh u = tanh u``."""
+    for p, e in pairs:
+        a = _one_word(p)[0]
+        inside = [
+            x for x in pairs if x[1] == -1 and e == 1 and (b := _one_word(x[0])[0]).text == "cosh" and b.args == a.args
+        ]
+        if (a.op, a.text) == ("fn", "sinh") and inside:
+            tanh = of_atom(Atom("fn", a.shape, a.args, "tanh"))
+            return sorted_factors([*(x for x in pairs if x not in (inside[0], (p, e))), (tanh, Integer(1))])
+    return pairs
 
 
 def _grouped(p: Polynomial) -> bool:
@@ -347,7 +415,7 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
             if p.is_scalar:
                 return collected(p.shape, [_gathered(m.coef**e, lone)])
             one = len(m.word) == 1 and m.word[0].op == "ones"
-            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in _factors_of_word(m.word)]
+            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in factors_of_word(m.word)]
             return scaled_by(from_factors(pairs, p.shape), m.coef**e, powers_of(lone))
     lead = p.terms[0].coef
     if not (lead.is_positive or e.is_Integer):

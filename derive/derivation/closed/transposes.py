@@ -11,12 +11,16 @@ from .algebra import Atom, Monomial, Polynomial, Word, collected, word_key
 
 Factor: TypeAlias = tuple[Polynomial, Expr]  # of an elementwise product, with its exponent
 
+HALVES = {"tril": "triu", "triu": "tril"}  # of a matrix, and what they are of its transpose
+
 
 def turned_atom(a: Atom) -> Atom:
     """The transpose of an atom, written as far inside as it goes."""
     rows, columns = a.shape
     if a.is_scalar or a.symmetric or a.op in ("eye", "diag"):
         return a
+    if a.op in HALVES or a.op == "diagsums":
+        return Atom(HALVES.get(a.op, a.op), (columns, rows), (transposed(a.args[0]),))
     if a.op == "kron":
         return replace(a, shape=(columns, rows), args=tuple(map(transposed, a.args)))
     if a.op == "pow" and None not in a.shape:
@@ -41,7 +45,7 @@ def transposed(p: Polynomial) -> Polynomial:
 
 
 def primes(word: Word) -> int:
-    inside = ("inv", "fn", "had", "kron")
+    inside = ("inv", "fn", "had", "kron", "tril", "triu", "diagsums")
     return sum(a.turned or (a.op in inside and any(primes(p.terms[0].word) for p in a.args)) for a in word)
 
 

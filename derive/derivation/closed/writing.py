@@ -7,16 +7,30 @@ on the right taken out, groups whose rests are alike joined ((D + D')(X b + c)),
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence, Set
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sympy
 from sympy import Expr, Integer, Rational
 
-from derive.language.formulas.tree import Formula
+from derive.language.formulas.tree import APPLIED, Formula
 from derive.language.functions import FUNCTIONS
 
-from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom
-from .factoring import content, elementwise_content, groupings, is_identity, oriented, root_of, words_of
+from .algebra import Atom, Monomial, NoClosedForm, Polynomial, Word, of_atom, word_key
+from .factoring import (
+    binomial,
+    content,
+    elementwise_content,
+    groupings,
+    is_identity,
+    oriented,
+    reciprocal,
+    root_of,
+    with_form,
+    with_square,
+    words_of,
+)
 from .printing import plain
 from .rules import scaled_by
 from .transposes import transposed, turned, turned_atom
@@ -24,6 +38,10 @@ from .transposes import transposed, turned, turned_atom
 Signed = tuple[int, Formula]
 # Characters that a sum counts more: inside a product, for a bracket beside a lone term, for an identity made by factoring.
 BRACKET, LONE, IDENTITY = 2, 6, 14
+SEEN, ONE_MINUS = 4, 8  # and less: for a sum that its author wrote, and for a factor (1 - b)
+
+SHOWN = {"diag": "diag", "diagonal": "diag", "tril": "tril", "triu": "triu", "diagsums": "diagsums"}
+PARTS = ("tril", "triu", "diagsums")  # linear maps of matrices
 
 
 def number(n: Expr) -> Formula:
@@ -39,8 +57,11 @@ def number(n: Expr) -> Formula:
 class Writer:
     """Formulas of polynomials, each found once."""
 
-    def __init__(self, seen: Set[str] = frozenset(), brackets: bool = True) -> None:
-        self.seen = seen  # keys of sums that the definitions hold, whose signs are kept
+    def __init__(
+        self, sums: Mapping[str, Polynomial], brackets: bool = True, matrices: Mapping[str, str] | None = None
+    ) -> None:
+        self.matrices = matrices or {}  # shape -> the name of an input of it
+        self.sums, self.seen = sums, sums.keys()  # those that the definitions hold, whose signs are kept
         self.brackets = brackets  # whether brackets are taken out of sums of scalars
         self.known: dict[tuple[str, str], Signed] = {}
 
@@ -59,11 +80,30 @@ class Writer:
             return 1, Formula("number", text="0")
         common, rest = content(p)
         if len(rest.terms) == 1:
-            return self.monomial(common, self.word(rest.terms[0].word))
+            turn, word = self.as_written(rest.terms[0].word)
+            sign, f = self.monomial(common, self.word(word))
+            return turn * sign, f
+        if rest.key not in self.seen and rest.scaled(-1).key in self.seen:  # in the sign that its author wrote
+            common, rest = Monomial(-common.coef, common.scalars), rest.scaled(-1)
         lone = p.is_scalar and all(not m.word for m in rest.terms)
         outer, inside = self.scalar_sum(rest) if lone else self.sum(rest)
         sign, f = self.monomial(common, [inside])
         return outer * sign, f
+
+    def as_written(self, word: Word) -> tuple[int, Word]:
+        """A word with the brackets of elementwise powers in the sign that their author wrote, and the sign that gives."""
+        sign, found = 1, []
+        for a in word:
+            args = list(a.args)
+            for n, (p, e) in enumerate(zip(a.args, a.powers, strict=True) if a.op == "had" else ()):
+                b = p.terms[0].word[0] if len(p.terms) == 1 and len(p.terms[0].word) == 1 else None
+                if b is None or b.op != "group" or not e.is_Integer or b.args[0].key in self.seen:
+                    continue
+                other = b.args[0].scaled(-1)
+                if other.key in self.seen:
+                    args[n], sign = of_atom(replace(b, args=(other,))), -sign if e.is_odd else sign
+            found.append(replace(a, args=tuple(args)))
+        return sign, tuple(found)
 
     # -- sums -------------------------------------------------------------------------------------------------------
 
@@ -76,13 +116,18 @@ class Writer:
             return sign, _product([f, *self.word(word)])
         plainly = self.added([self.signed(Polynomial(p.shape, (m,))) for m in p.terms])
         text = plain(plainly[1])
-        found = [(len(text) + BRACKET, plainly)]
+        found = [(_measure(plainly[1]) + BRACKET, plainly)]
         identities = text.count("eye(")
         for groups in groupings(p, self.seen):
             parts: list[Signed] = []
             for left, middle, right in groups:
                 common, bare = oriented(*content(left), self.seen)
                 common2, bare2 = oriented(*content(right), self.seen)
+                negative = (common.coef * common2.coef * middle.coef).could_extract_minus_sign()
+                if bare2.key == transposed(bare).scaled(-1).key or (negative and self.may_turn(bare2)):
+                    common2, bare2 = Monomial(-common2.coef, common2.scalars), bare2.scaled(-1)
+                elif negative and self.may_turn(bare):
+                    common, bare = Monomial(-common.coef, common.scalars), bare.scaled(-1)
                 coef = Monomial(
                     common.coef * common2.coef * middle.coef, (*common.scalars, *common2.scalars, *middle.scalars)
                 )
@@ -95,35 +140,74 @@ class Writer:
             lone = lone and any(
                 len(m.word) > 2 for g in groups for p in (g[0], g[2]) if len(p.terms) > 1 for m in p.terms
             )
+            kept = sum(bare.key in self.seen for g in groups for bare in (content(g[0])[1], content(g[2])[1]))
             cost = (len(groups) > 1) * (BRACKET + lone * LONE) + IDENTITY * max(0, text.count("eye(") - identities)
-            found.append((len(text) + cost, made))
+            cost -= SEEN * kept
+            found.append((_measure(made[1]) + cost, made))
         if p.shape[0] is None and p.shape[1] is not None:
             sign, f = self.sum(transposed(p))
             return sign, Formula("'", (f,))
-        if all(len(m.word) == 1 and m.word[0].op == "kron" for m in p.terms):
+        if all(
+            m.word and m.word[0].op == "kron" and word_key(m.word[1:]) == word_key(p.terms[0].word[1:]) for m in p.terms
+        ):
             return self.kronecker(p)
-        if all(len(m.word) == 1 and m.word[0].op == "diag" for m in p.terms):
-            vector = Polynomial((p.shape[0], None))
-            for m in p.terms:
-                vector += scaled_by(m.word[0].args[0], m.coef, m.scalars)
-            sign, f = self.signed(vector)
-            return sign, Formula("diag", (f,))
+        for op, name in SHOWN.items():
+            if all(len(m.word) == 1 and m.word[0].op == op for m in p.terms):
+                inside = Polynomial(p.terms[0].word[0].args[0].shape)
+                for m in p.terms:
+                    inside += scaled_by(m.word[0].args[0], m.coef, m.scalars)
+                sign, f = self.signed(inside)
+                return sign, Formula(name, (f,))
+        by_scalars: dict[str, list[Monomial]] = {}
+        for m in p.terms:
+            by_scalars.setdefault(Monomial(Integer(1), m.scalars).key, []).append(m)
+        if 1 < len(by_scalars) < len(p.terms):
+            made = self.added([self.signed(Polynomial(p.shape, tuple(x))) for x in by_scalars.values()])
+            found.append((_measure(made[1]), made))
+        for op in SHOWN:  # those alike as one
+            some = tuple(m for m in p.terms if len(m.word) == 1 and m.word[0].op == op)
+            if len(some) > 1:
+                rest = tuple(m for m in p.terms if m not in some)
+                made = self.added([self.signed(Polynomial(p.shape, x)) for x in (rest, some)])
+                found.append((_measure(made[1]), made))
         taken = elementwise_content(p)
         if taken is not None:
             (sign, one_), (sign2, two_) = self.signed(taken[0]), self.signed(taken[1])
             made = sign * sign2, Formula(".*", (one_, two_))
-            found.append((len(plain(made[1])), made))
+            under = reciprocal(taken[0])
+            if under is not None:
+                made = sign2, Formula("./", (two_, self.formula(under)))
+            bonus = ONE_MINUS if _is_one_minus(taken[1]) else 0
+            found.append((_measure(made[1]) - bonus, made))
+        pair = binomial(p)
+        if pair is not None:
+            (sign, one_), (sign2, two_) = map(self.signed, pair)
+            made = sign * sign2, Formula(".*", (one_, two_))
+            found.append((_measure(made[1]) - ONE_MINUS * _is_one_minus(pair[1]), made))
+        square = with_square(p, self.sums.values())
+        if square is not None:
+            s, c, rest = square
+            parts = [self.signed(rest)] if rest.terms else []
+            parts.append(self.monomial(Monomial(c), [Formula(".^", (self.formula(s), number(Integer(2))))]))
+            made = self.added(parts)
+            found.append((_measure(made[1]), made))
         if None not in p.shape and sum(a.turned for m in p.terms for a in m.word):
             other = transposed(p)
             if sum(a.turned for m in other.terms for a in m.word) == 0:
                 sign, f = self.sum(other)
                 made = sign, Formula("'", (f,))
-                found.append((len(plain(made[1])), made))
+                found.append((_measure(made[1]), made))
         return min(found, key=lambda x: x[0])[1]
+
+    def may_turn(self, p: Polynomial) -> bool:
+        """Whether a difference may be written the other way round: its author did not write it so."""
+        mixed = len({m.coef.could_extract_minus_sign() for m in p.terms}) > 1
+        return mixed and p.key not in self.seen and transposed(p).key not in self.seen
 
     def kronecker(self, p: Polynomial) -> Signed:
         """A sum of Kronecker products, those of one second (or one first) factor as one."""
         found: list[Signed] = []
+        tail = self.word(p.terms[0].word[1:])
         for place in (1, 0):
             joined: dict[str, tuple[Polynomial, Polynomial]] = {}
             for m in p.terms:
@@ -136,7 +220,8 @@ class Writer:
                 common, rest = oriented(*content(own), self.seen)
                 pair = (rest, other) if place else (other, rest)
                 parts.append(self.monomial(common, [Formula("kron", tuple(map(self.formula, pair)))]))
-            found.append(self.added(parts))
+            sign, f = self.added(parts)
+            found.append((sign, _product([f, *tail])))
         return min(found, key=lambda x: len(plain(x[1])))
 
     def factor(self, p: Polynomial) -> tuple[int, list[Formula]]:
@@ -165,9 +250,19 @@ class Writer:
             rest = [self.signed(Polynomial(p.shape, (m,))) for m in p.terms if m not in some]
             common, bare = content(Polynomial(p.shape, some)) if len(some) > 1 else (Monomial(Integer(1)), p)
             root = root_of(bare, self.seen) if len(some) > 1 else None
+            if root is None and len(some) > 1 and (root := root_of(bare.scaled(-1), self.seen)) is not None:
+                common = Monomial(-common.coef, common.scalars)
             if root is not None:
                 square = Formula("^", (Formula("norm2", (self.root(root),)), number(Integer(2))))
                 found.append(self.added([self.monomial(common, [square]), *rest]))
+        form = with_form(p, self.sums.values()) if self.brackets else None
+        if form is not None:
+            factors, c, left = form
+            parts = [self.signed(left)] if left.terms else []
+            shown = [g for f in factors for sign, g in [self.signed(f)]]
+            turn = math.prod(self.signed(f)[0] for f in factors)
+            sign, f = self.monomial(Monomial(c), shown)
+            found.append(self.added([*parts, (turn * sign, f)]))
         for words in words_of(p) if self.brackets else ():
             common, bare = content(words)
             outer, inside = self.factor(bare)
@@ -226,6 +321,15 @@ class Writer:
             return Formula({"ones": "vector", "eye": "eye"}[a.op], (one,)), False
         if a.op == "inv":
             return self.inverse(a)
+        if a.op == "vec":
+            return Formula("vec", (self.formula(a.args[0]),)), False
+        if a.op == "commutation":
+            return Formula("commutation", (self.shaped(a.text),)), False
+        if a.op in PARTS:
+            straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
+            if a.op != "diagsums" and other.op == "name":  # tril(L)'x rather than triu(L')x
+                return Formula(turned_atom(a).op, (other,)), True
+            return Formula(a.op, (straight,)), False
         if a.op in ("diag", "diagonal"):
             return Formula("diag", (self.formula(a.args[0]),)), False
         if a.op == "had":
@@ -238,6 +342,12 @@ class Writer:
             return Formula("kron", tuple(map(self.formula, a.args))), False
         raise NoClosedForm(f"{a.op} has no notation")
 
+    def shaped(self, text: str) -> Formula:
+        """A matrix of the shape that a commutation matrix is of: one that the derivation names."""
+        if text not in self.matrices:
+            raise NoClosedForm("a commutation matrix of a shape that no input has")
+        return Formula("name", text=self.matrices[text])
+
     def inverse(self, a: Atom) -> tuple[Formula, bool]:
         straight, other = self.formula(a.args[0]), self.formula(transposed(a.args[0]))
         if straight.op == "'" or len(plain(other)) < len(plain(straight)):
@@ -245,16 +355,26 @@ class Writer:
         return Formula("inv", (straight,)), False
 
     def function(self, a: Atom) -> Formula:
+        common = content(a.args[0])[0]
+        share = abs(common.coef) if a.text == "exp" and a.is_scalar and not common.scalars else Integer(1)
+        if (
+            share.is_Rational and share.p == 1 < share.q and len(a.args[0].terms) > 1
+        ):  # exp(-1/2 x'P x), the half of a normal density in front
+            sign, f = self.signed(a.args[0].scaled(1 / share))
+            half = Formula("*", (number(share), f))
+            return Formula("exp", (half if sign > 0 else Formula("neg", (half,)),))
         inside = self.formula(a.args[0])
         if a.text == ">":
             return Formula(">", (inside, number(Integer(0))))
+        if a.text not in FUNCTIONS:
+            return Formula(APPLIED, (inside,), a.text)
         return Formula(FUNCTIONS[a.text].text[0], (inside,))
 
     def elementwise(self, a: Atom) -> Formula:
         above = [self.raised(p, e) for p, e in zip(a.args, a.powers, strict=True) if e > 0]
         below = [self.raised(p, -e) for p, e in zip(a.args, a.powers, strict=True) if e < 0]
         if not above:
-            if len(below) == 1:
+            if len(below) == 1 and a.powers != (-1,):
                 (p,), (e,) = a.args, a.powers
                 return Formula(".^", (self._base(p), Formula("neg", (number(-e),))))
             above = [Formula("vector" if a.shape[1] is None else "matrix", (number(Integer(1)),))]
@@ -311,9 +431,22 @@ class Writer:
         first, last = word[0].op == "ones", word[-1].op == "ones"
         if first or last:
             inside = word[first : len(word) - last]
+            if len(inside) == 1 and inside[0].op == "had" and inside[0].powers == (2,):
+                return Formula("^", (Formula("norm2", (self.formula(inside[0].args[0]),)), number(Integer(2))))
             both = [_product(self.word(w)) for w in (inside, turned(inside))]
             return Formula("sum", (min(both, key=lambda f: len(plain(f))),))
         return _product(self.word(word))
+
+
+def _measure(f: Formula) -> int:
+    """The length, ones as short as a book writes them."""
+    return len(plain(f).replace("vector(1)", "1").replace("matrix(1)", "1"))
+
+
+def _is_one_minus(p: Polynomial) -> bool:
+    """Whether it is ``1 - b``."""
+    ones_ = [m for m in p.terms if all(a.op == "ones" for a in m.word)]
+    return len(p.terms) == 2 and len(ones_) == 1 and p.terms[0].coef * p.terms[1].coef == -1
 
 
 def _size(e: Expr) -> Formula:

@@ -16,16 +16,28 @@ from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
 
 from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
-from derive.language.facts import Fact, nonnegative, orthogonal, positive, positive_definite, sums_to, symmetric, unit
+from derive.language.facts import (
+    STRUCTURES,
+    Fact,
+    free_entries,
+    nonnegative,
+    orthogonal,
+    positive,
+    positive_definite,
+    sums_to,
+    symmetric,
+    unit,
+)
 from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
 from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Tensor, tensor
+from derive.language.unknown import applied_function
 
 from .functions import kron
 from .shapes import Dim, Shape, Sizes, Times, declared_sizes
-from .tree import ELEMENTWISE, Declaration, Formula
+from .tree import APPLIED, ELEMENTWISE, HALVES, Declaration, Formula
 
 Place: TypeAlias = tuple[Index | None, Index | None]  # row and column of an element; None where the axis is one
 
@@ -38,6 +50,8 @@ FACTS = {
     "nonnegative": nonnegative,
     "orthogonal": orthogonal,
     "unit": unit,
+    "free": free_entries,
+    **{k: Fact(k) for k in STRUCTURES},
 }
 SIZES = ("N", "M", "K", "L", "P", "Q", "R", "S")
 LETTERS = ("ij", "kl", "mn", "pq", "rs", "tu", "vw", "ab")
@@ -267,6 +281,10 @@ class Lowering:
             return Integer(arg.text) if arg.op == "number" else self.size(self.known_sizes[arg.text])
         if f.op == "log" and arg.op == "det":
             return self.determinant(LogDet, arg.args[0])
+        if f.op == APPLIED:
+            name = f.text.partition("'")[0].partition("^")[0]
+            order = int(f.text[len(name) + 2 : -1]) if "^" in f.text else f.text.count("'")
+            return applied_function(name, self.factor(arg, row, column), order)
         if f.op in ELEMENTWISE:
             return CALLED[f.op](self.factor(arg, row, column))
         if f.op == "inv":
@@ -291,6 +309,14 @@ class Lowering:
             if self.is_long(self.shape(arg)[1]) or row is None or column is None:
                 return self.factor(arg, row, row)
             return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
+        if f.op in HALVES:
+            first, second = (column, row) if f.op == "tril" else (row, column)
+            return _times(self.factor(arg, row, column), Iverson(first <= second))
+        if f.op == "diagsums":
+            p, q = (self.letter(d) for d in self.shape(arg))
+            return _summed(_times(self.factor(arg, p, q), Iverson(Eq(p - q, row - column))), p, q)
+        if f.op in ("vec", "commutation"):
+            return self.stacked(f, row, column)
         if f.op in ("vector", "matrix"):
             return self.element(arg, None, None)
         if f.op == "eye":
@@ -302,6 +328,19 @@ class Lowering:
         if key not in self.parts:
             self.parts[key] = kron(a, b)
         return self.read(self.parts[key], row, column)
+
+    def stacked(self, f: Formula, row: Index | None, column: Index | None) -> Expr:
+        """The rows of a matrix one below the other; and the matrix K with ``K vec(X) = vec(X')``, X giving its shape."""
+        (rows, columns), arg = self.shape(f.args[0]), f.args[0]
+        if row is None or (f.op == "commutation" and not (self.is_long(rows) and self.is_long(columns))):
+            raise UnsupportedError(f"in {f}: {f.op} takes a matrix of more than one row and column")
+        i, k = (self.letter(d) if self.is_long(d) else None for d in (rows, columns))
+        if i is None or k is None:
+            return self.factor(arg, *((row, None) if k is None else (None, row)))
+        place = Iverson(Eq(row if f.op == "vec" else column, i * k.size + k))
+        if f.op == "vec":
+            return _summed(_times(self.factor(arg, i, k), place), i, k)
+        return _summed(Iverson(Eq(row, k * i.size + i)) * place, i, k)
 
     def determinant(self, node: type[MatrixFunction], arg: Formula) -> Expr:
         if not self.is_long(self.shape(arg)[0]):

@@ -17,7 +17,7 @@ from sympy import Expr
 
 from derive.language.errors import ShapeError
 
-from .tree import ELEMENTWISE, OF_SIZES, SIZES_TAKEN, Declaration, Formula
+from .tree import APPLIED, ELEMENTWISE, HALVES, OF_SIZES, SIZES_TAKEN, Declaration, Formula
 
 GREEK = {
     "alpha",
@@ -44,6 +44,8 @@ GREEK = {
     "omega",
 }
 MOST_CHANGES = 3
+# facts of square matrices
+SQUARE = ("symmetric", "positive_definite", "orthogonal", "diagonal", "lower_triangular", "upper_triangular")
 LONG = ("rows", "columns")  # unknown sizes of matrices and vectors, which are never 1 unless declared so
 
 
@@ -192,11 +194,13 @@ class Reading:
         self.known = declared_sizes(declared)
         for n in formula.names():
             self.names[n] = self._declared(declared[n]) if n in declared else _undeclared(n, kinds[n])
-            if n in declared and {"symmetric", "positive_definite", "orthogonal"} & set(declared[n].facts):
+            square = [f for f in declared[n].facts if f in SQUARE] if n in declared else []
+            if square:
                 self.same(
                     self.names[n],
                     _turned(self.names[n]),
-                    f"{n} is declared {declared[n].facts[0]}, but its shape is {self.text(self.names[n])}",
+                    f"{n} is declared {square[0].replace('_', ' ')}, but its shape is {self.text(self.names[n])}; "
+                    f"accepted is a square matrix, as in  {n}: n x n {square[0].replace('_', ' ')}",
                 )
         self.fresh = itertools.count()
         self.shape(formula)
@@ -298,7 +302,7 @@ class Reading:
         if f.op == "eye":
             n = self.size_named(f)
             return n, n
-        if f.op in ELEMENTWISE:
+        if f.op in (*ELEMENTWISE, APPLIED):
             return args[0]
         if f.op in ("inv", "det", "logdet", "tr", "solve") and not (f.op == "tr" and self.is_scalar(args[0])):
             self.square(f, args[0])
@@ -309,6 +313,16 @@ class Reading:
             return args[0][0], args[1][1]
         if f.op in ("det", "logdet", "tr", "norm1", "norm2", "sum"):
             return (1, 1)
+        if f.op in HALVES:
+            self.square(f, args[0])
+            return args[0]
+        if f.op == "diagsums":
+            if any(self.sizes.find(d) == 1 for d in args[0]):
+                raise Conflict(f"in {f}: {f.args[0]} is {_a(self.text(args[0]))}; diagsums takes a matrix")
+            return args[0]
+        if f.op in ("vec", "commutation"):
+            count = self.times(*args[0])
+            return (count, 1) if f.op == "vec" else (self.times(args[0][1], args[0][0]), count)
         if f.op == "diag":
             rows, columns = map(self.sizes.find, args[0])
             if columns == 1:

@@ -1,15 +1,16 @@
 r"""The text of a matrix formula -> its syntax tree; a grammar by precedence, and nothing is ever evaluated.
 
     formula      = {declaration (";" | newline)} [NAME "="] sum
-    declaration  = NAME {"," NAME} ":" ("scalar" | size | size "x" size) {fact}
+    declaration  = NAME {"," NAME} ":" ("scalar" | "function" | size | size "x" size) {fact}
     fact         = "symmetric" | "positive" ["definite"] | "nonnegative" | "orthogonal" | "unit" | "simplex"
-                 | "with" sum "=" sum
+                 | "diagonal" | ("lower" | "upper") "triangular" | "toeplitz" | "free" | "with" sum "=" sum
     sum          = product {("+" | "-") product}
     product      = unary {("*" | "/" | "\\" | ".*" | "./") unary | power}
     unary        = "-" unary | power
     power        = postfix [("^" | ".^") unary]
     postfix      = atom {"'" | "^T" | "^-T"}
     atom         = NUMBER | NAME | NAME "(" value {"," value} ")" | "(" value ")" | "||" sum "||"
+                 | NAME {"'"} "(" value ")", of a declared function
     value        = sum [">" sum]
 
 The notation is that of matrixcalculus.org: ``*`` is the matrix product (or a scaling), ``.*`` acts element by element,
@@ -27,15 +28,17 @@ import re
 from typing import NoReturn, TypeAlias
 
 from derive.language.errors import ParseError
+from derive.language.unknown import KNOWN
 
 from .equalities import ACCEPTED, fact_of
-from .tree import CALLS, INSTEAD, OF_SIZES, PRODUCTS, SIZES_TAKEN, Declaration, Formula, Parsed
+from .tree import APPLIED, CALLS, FUNCTION, INSTEAD, OF_SIZES, PRODUCTS, SIZES_TAKEN, Declaration, Formula, Parsed
 
 TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[^\W\d]\w*)|(?P<op>\.\*|\./|\.\^|\.'|\|\||[-+*/\\^'(),:=;>\n])"
 )
-FACT_WORDS = ("symmetric", "positive", "nonnegative", "orthogonal", "unit", "simplex")
+FACT_WORDS = ("symmetric", "positive", "nonnegative", "orthogonal", "unit", "simplex", "diagonal", "toeplitz", "free")
+PAIRS = {("positive", "definite"), ("lower", "triangular"), ("upper", "triangular")}  # facts of two words
 DEEPEST = 100
 SHOWN = 110  # characters of the line that an error shows
 LONGEST_NUMBER, LARGEST_EXPONENT = 40, 300
@@ -111,7 +114,7 @@ class _Parser:
         self.skip()
         if self.token[0] != "end":
             self.fail(self.token[2], f"expected an operator or the end, found {self.token[1]!r}")
-        used = {f.text for f in formula.nodes() if f.op == "name"}
+        used = {f.text.partition("'")[0].partition("^")[0] for f in formula.nodes() if f.op in ("name", APPLIED)}
         unused = [n for n in declared if n not in used]
         if unused:
             self.fail(0, f"{unused[0]} is declared but does not occur in the formula")
@@ -135,20 +138,24 @@ class _Parser:
             self.n += 1
             names.append(self.next())
         self.take(":")
-        dims = [self.dimension()]
-        if dims == ["scalar"]:
+        dims, facts = [self.dimension()], []
+        if dims in (["scalar"], [FUNCTION]):
+            facts += dims[0:1] if dims == [FUNCTION] else []
             dims = []
         elif self.token[:2] == ("name", "x"):
             self.n += 1
             dims.append(self.dimension())
-        facts = []
         while self.token[0] == "name":
+            if facts == [FUNCTION]:
+                self.fail(self.token[2], "an unknown function has no facts; write f: function")
             facts.append(self.fact([n for _, n, _ in names]))
         if not self.peek(";"):
             self.fail(self.token[2], "a declaration ends with ; or a new line, as in  X: m x n symmetric; tr(X)")
         for _, n, at in names:
             if n in declared:
                 self.fail(at, f"{n} is declared twice")
+            if facts == [FUNCTION] and n in (*CALLS, *KNOWN):
+                self.fail(at, f"{n} is a function that is known already; give the unknown one another name")
             declared[n] = Declaration(tuple(dims), tuple(facts))
 
     def dimension(self) -> str:
@@ -159,17 +166,16 @@ class _Parser:
 
     def fact(self, names: list[str]) -> str:
         _, text, at = self.next()
-        if text == "positive" and self.token[:2] == ("name", "definite"):
-            self.n += 1
-            return "positive_definite"
+        if (text, self.token[1]) in PAIRS:
+            return f"{text}_{self.next()[1]}"
         if text == "with":
             return self.equality(names, at)
         if text in FACT_WORDS:
             return text
         return self.fail(
             at,
-            f"{text!r} is not a fact; accepted are {', '.join(FACT_WORDS)}, positive definite, and equalities, as in "
-            " Q: n x n with Q'Q = eye(1)",
+            f"{text!r} is not a fact; accepted are {', '.join(FACT_WORDS)}, positive definite, lower triangular, upper "
+            "triangular, and equalities, as in  Q: n x n with Q'Q = eye(1)",
         )
 
     def equality(self, names: list[str], at: int) -> str:
@@ -268,8 +274,26 @@ class _Parser:
         self.n += 1
         return Formula(">", (left, self.sum()))
 
+    def applied(self, name: str) -> Formula:
+        """An unknown function or its derivative, ``f''(x)``, the name of which is read."""
+        shown = name
+        while self.peek("'"):
+            self.n, shown = self.n + 1, shown + "'"
+        ahead = [text for _, text, _ in self.tokens[self.n : self.n + 5]]
+        if shown == name and ahead[:2] == ["^", "("] and ahead[2].isdigit() and ahead[3:] == [")", "("]:
+            self.n, shown = self.n + 4, f"{name}^({ahead[2]})"
+        if not self.peek("("):
+            self.fail(self.token[2], f"{name} is a function, and stands before what it is applied to, as in {name}(x)")
+        self.n += 1
+        args = self.bracketed()
+        if len(args) != 1:
+            self.fail(self.token[2], f"{name} is a function of each element of one tensor, not of {len(args)}")
+        return Formula(APPLIED, args, shown)
+
     def atom(self) -> Formula:
         kind, text, at = self.next()
+        if kind == "name" and text in self.declared and self.declared[text].facts == (FUNCTION,):
+            return self.applied(text)
         if kind == "number":
             if len(text) > LONGEST_NUMBER or abs(int(re.split("[eE]", text + "e0")[1])) > LARGEST_EXPONENT:
                 self.fail(
@@ -284,7 +308,8 @@ class _Parser:
                 self.fail(
                     at,
                     f"{text} is no function here{f' (did you mean {near[0]}?)' if near else ''}; accepted are "
-                    f"{', '.join(sorted(CALLS))}; a product is written {text}*(...)",
+                    f"{', '.join(sorted(CALLS))}; a product is written {text}*(...), an unknown function is declared, "
+                    f"{text}: function",
                 )
             self.n += 1
             args = self.bracketed()

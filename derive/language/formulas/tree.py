@@ -28,9 +28,16 @@ CALLS = {
     "solve": 2,
     "transpose": 1,
     "adj": 1,
+    "tril": 1,
+    "triu": 1,
+    "diagsums": 1,
+    "vec": 1,
+    "commutation": 1,
     **dict.fromkeys(ELEMENTWISE, 1),
 }
+HALVES = ("tril", "triu")  # the part of a matrix on and below its diagonal, and on and above it
 OF_SIZES = ("eye", "size")  # eye(n), eye(3); size(n) is the number n where it stands as a value
+FUNCTION, APPLIED = "function", "apply"  # what declares an unknown function, and a node that is a value of one
 PRODUCTS = ("*", "/", ".*", "./")
 _PINV = (
     "the pseudoinverse has no derivative where the rank changes, and the rank is not in the formula; where A has full "
@@ -63,7 +70,7 @@ SIZES_TAKEN = {
 class Formula:
     """One node: ``op`` is "number", "name", "+", "-", "*", ".*", "/", "./", "^", ".^", "'", "neg" or a function.
 
-    ``text`` is the number or the name.
+    ``text`` is the number or the name; of "apply" the unknown function with its primes, as ``f'``.
     """
 
     op: str
@@ -86,6 +93,8 @@ class Formula:
             return f"{shown[0]}'"
         if self.op == ">":
             return f"({plain[0]} > {plain[1]})"
+        if self.op == APPLIED:
+            return f"{self.text}({plain[0]})"
         if len(self.args) == 2 and self.op not in CALLS:
             shown[1] = f"({shown[1]})" if self.args[1].op in PRODUCTS else shown[1]
             return f"{shown[0]}{self.op}{shown[1]}"

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeAlias
 
 import sympy
 from sympy import And, Basic, Expr, Integer, Or, Piecewise, Rational
+from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import Boolean
 
 from derive.language import nodes
@@ -26,6 +27,7 @@ from derive.language.index import Index, Size, index
 from derive.language.matrices import Determinant, Inverse, LogDet
 from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown, applied_function
 
 from .syntax import MATRICES, REDUCTIONS, Node
 from .tokens import Text, Token
@@ -59,6 +61,7 @@ class Expressions:
         self.tensors: dict[str, Tensor] = dict(scope or {})
         self.sizes: dict[str, Size] = {}
         self.letters: dict[str, Index] = {}
+        self.functions: set[str] = set()  # the unknown ones
         self.open = scope is not None  # free letters need not stand on a left-hand side
         for t in self.tensors.values():
             self.know(t)
@@ -69,6 +72,9 @@ class Expressions:
         for letter in (*t.letters, *(t.definition.idx if t.definition else ())):
             if letter is not None:
                 self.letters.setdefault(letter.name, letter)
+        if t.definition is not None:
+            self.functions |= {f.name_only for f in t.definition.body.atoms(Unknown)}
+            self.functions |= {f.func.__name__ for f in t.definition.body.atoms(AppliedUndef)}
 
     def letter(self, token: Token) -> Index:
         """The index of a letter: as declared, or ranging over the size of its own name in capitals."""
@@ -182,7 +188,9 @@ class Expressions:
         name = node.token.text
         if name not in self.tensors:
             hint = (
-                f"; {name}[...] reduces over indices and is followed by (...)"
+                f"; it is a function, applied as {name}(...)"
+                if name in self.functions
+                else f"; {name}[...] reduces over indices and is followed by (...)"
                 if name in (*REDUCTIONS, *MATRICES)
                 else ""
             )
@@ -260,6 +268,10 @@ class Expressions:
 
     def _call(self, node: Node, scope: Scope) -> Expr:
         name = node.token.text
+        if (base := name.rstrip("'")) in self.functions:
+            if len(node.args) != 1:
+                raise self.error(node.token, f"{name} is a function of one number, found {len(node.args)}")
+            return applied_function(base, self.number(node.args[0], scope), len(name) - len(base))
         if name in UNARY:
             if len(node.args) != 1:
                 raise self.error(node.token, f"{name} takes one argument, found {len(node.args)}")
@@ -286,7 +298,8 @@ class Expressions:
         raise self.error(
             node.token,
             f"unknown function {name!r}"
-            + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}"),
+            + (did_you_mean(name, FUNCTION_NAMES) or f"; known are {', '.join(FUNCTION_NAMES)}")
+            + f"; an unknown function is declared, {base}: function",
         )
 
     def piecewise(self, node: Node, scope: Scope) -> Expr:

@@ -8,10 +8,11 @@
                 | "index" NAME { NAME } ":" size               index p q : N
                 | "size" NAME { NAME }                         size S P
     declaration = NAME ":" type [ "[" size { "," size } "]" ] [ "<" size ] { role | fact }
-    type        = "float" | "int" | "bool"
+    type        = "float" | "int" | "bool" | "function"        f: function; f(u), f'(u), f''(u) of one number
     role        = "parameter" | "data" | "random" | "state" | "constant"
     fact        = "positive" [ "definite" ] | "nonnegative" | "symmetric" | "sums" "to" size "over" NAME
-                | "missing" ["-"] NUMBER
+                | "missing" ["-"] NUMBER | "orthogonal" | "unit"
+                | "diagonal" | ( "lower" | "upper" ) "triangular" | "toeplitz" | "free"
     definition  = NAME [ "[" NAME { "," NAME } "]" ] "=" expression
     size        = an expression of whole numbers and size names; as an axis, an index letter too
 
@@ -52,6 +53,9 @@ from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import (
     Fact,
+    diagonal,
+    free_entries,
+    lower_triangular,
     missing,
     nonnegative,
     orthogonal,
@@ -59,10 +63,13 @@ from derive.language.facts import (
     positive_definite,
     sums_to,
     symmetric,
+    toeplitz,
     unit,
+    upper_triangular,
 )
 from derive.language.index import Index, Size, as_size, index
 from derive.language.tensor import Recurrence, Tensor, tensor
+from derive.language.unknown import check_function
 
 from .expressions import Expressions
 from .syntax import Declaration, FactWords, Letters, Line, MissingValue, Node, Parser, Property, SizeNames, Statement
@@ -77,6 +84,11 @@ FACTS = {
     "positive definite": positive_definite,
     "orthogonal": orthogonal,
     "unit": unit,
+    "diagonal": diagonal,
+    "lower triangular": lower_triangular,
+    "upper triangular": upper_triangular,
+    "toeplitz": toeplitz,
+    "free": free_entries,
 }
 
 
@@ -177,13 +189,16 @@ class Reader(Expressions):
                     )
                 first[name.text] = name
         for s in statements:
-            if isinstance(s, Declaration):
+            if isinstance(s, Declaration) and s.dtype == "function":
+                self.declare_function(s)
+        for s in statements:
+            if isinstance(s, Declaration) and s.dtype != "function":
                 self.tensors[s.name.text] = self.input(s)
         self.heads = {s.name.text: s for s in statements if isinstance(s, Statement)}
         axes = {name: tuple(self.letter(i) for i in s.idx) for name, s in self.heads.items()}
         for names in self.in_order():
             self.tensors.update(self.defined(names, axes))
-        return {name: self.tensors[name] for name in first}
+        return {name: self.tensors[name] for name in first if name not in self.functions}
 
     def declare_names(self, s: Letters | SizeNames) -> None:
         for name in s.names:
@@ -193,6 +208,13 @@ class Reader(Expressions):
                 raise self.error(name, f"the index {name.text} is declared twice")
             else:
                 self.letters[name.text] = index(name.text, size=self.size(s.size))
+
+    def declare_function(self, s: Declaration) -> None:
+        if s.axes or s.facts or s.below is not None:
+            raise self.error(s.name, f"an unknown function has no axes and no facts; write {s.name.text}: function")
+        with self.located(s.name):
+            check_function(s.name.text)
+        self.functions.add(s.name.text)
 
     def input(self, s: Declaration) -> Tensor:
         axes = [self.axis(a) for a in s.axes]

@@ -17,9 +17,13 @@ from derive.language.hints import did_you_mean
 from .tokens import Text, Token, tokenize
 
 DEPTH = 60  # levels of nesting; deeper expressions are named in pieces
-DTYPES = ("float", "int", "bool")
+DTYPES = ("float", "int", "bool", "function")
 ROLE_WORDS = ("parameter", "data", "random", "state", "constant")
-FACT_WORDS = ("positive", "nonnegative", "symmetric", "orthogonal", "unit", "sums", "missing")
+FACT_WORDS = (
+    "positive", "nonnegative", "symmetric", "orthogonal", "unit", "sums", "missing", "diagonal", "lower", "upper",
+    "toeplitz", "free",
+)  # fmt: skip
+SECOND_WORDS = {"positive": "definite", "lower": "triangular", "upper": "triangular"}  # of facts of two words
 REDUCTIONS = ("sum", "mean", "max", "min", "argmax", "prod")
 MATRICES = ("inverse", "inv", "det", "logdet")
 RESERVED = ("and", "or", "not")
@@ -251,16 +255,19 @@ class Parser:
                 facts.append(self.sums_to(word))
             elif word.text == "missing":
                 facts.append(MissingValue(word, self.addition()))
-            elif word.text == "positive" and self.is_word("definite"):
+            elif (second := SECOND_WORDS.get(word.text)) and self.is_word(second):
                 self.take()
-                facts.append(Property(word._replace(text="positive definite")))
+                facts.append(Property(word._replace(text=f"{word.text} {second}")))
+            elif word.text in ("lower", "upper"):
+                raise self.wanted(f"'triangular', as in: {word.text} triangular")
             elif word.text in FACT_WORDS:
                 facts.append(Property(word))
             else:
                 raise self.error(
                     word,
                     f"found {word.text!r}, expected a role ({', '.join(ROLE_WORDS)}) or a fact "
-                    f"(positive, nonnegative, symmetric, positive definite, orthogonal, unit, sums to 1 over k, missing -100)"
+                    f"(positive, nonnegative, symmetric, positive definite, orthogonal, unit, sums to 1 over k, missing -100, "
+                    f"diagonal, lower triangular, upper triangular, toeplitz, free)"
                     + did_you_mean(word.text, ROLE_WORDS + FACT_WORDS),
                 )
             if self.is_op(","):

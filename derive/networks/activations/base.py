@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from sympy import Expr
 
+from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.networks.catalogue import GIVES, Entry, enter, own_name
 from derive.networks.initializers import INITIALIZERS
@@ -54,7 +55,16 @@ class Activation(Entry):
     def __call__(self, z: Tensor) -> Expr:
         """The activated element at the letters of ``z``."""
         options = dict(self.options)
-        return self.rule(z, z.indices, **options) if self.whole_axis else self.rule(z[z.indices], **options)
+        if self.whole_axis:
+            return self.rule(z, z.indices, **options)
+        try:
+            return self.rule(z[z.indices], **options)
+        except TypeError as error:
+            raise DeriveError(
+                f"activation {self.name}: it cannot be applied to an expression of SymPy ({str(error).splitlines()[0]}); "
+                f"accepted are the name of one, as 'relu', or a function of one scalar expression, as "
+                f"lambda u: u * dv.sigmoid(u)"
+            ) from error
 
     def with_options(self, **options: Any) -> Self:
         """The same activation with other numbers in it.

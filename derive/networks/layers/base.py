@@ -53,6 +53,14 @@ class Node:
     ):
         self.layer, self.of, self.given, self.within, self.takes = layer, of, given or {}, within, takes or {}
 
+    def _arithmetic(self, other: Any = None) -> Any:
+        raise DeriveError(
+            "symbols stand for outputs of layers, and are no numbers: L.Add()([h, x]) adds them, L.Multiply() multiplies; any "
+            "other formula is a function ([h, x], new) -> tensor, see docs/extending.md"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __matmul__ = __neg__ = _arithmetic
+
     def __repr__(self) -> str:
         return f"<input {self.given['name']}>" if self.layer is None else f"<output of {type(self.layer).__name__}>"
 
@@ -108,9 +116,22 @@ class Layer:
         self.penalties = {**self.penalties, **penalties(f"{type(self).__name__}.penalize", roles)}
         return self
 
-    def __call__(self, on: Any) -> Any:
-        """The symbol of this layer's output for a symbol, or for a list of them where the layer merges."""
-        return call(self, on)
+    def __call__(self, *on: Any, **options: Any) -> Any:
+        """The symbol of this layer's output for a symbol, or for a list of them where the layer merges: ``layer(x)``,
+        ``layer([x, memory])``."""
+        what = type(self).__name__
+        if options:
+            name = next(iter(options))
+            raise DeriveError(
+                f"{what} is called on symbols alone, layer(x) or layer([x, memory]); it was given {name!r}"
+                f"{elsewhere.hint(name, (), elsewhere.CALLS)}"
+            )
+        if len(on) != 1:
+            raise DeriveError(
+                f"{what} is called on one symbol, or on a list of several, as in layer([x, memory]); it was given {len(on)} "
+                f"things"
+            )
+        return call(self, on[0])
 
 
 def arguments(cls: type[Layer]) -> tuple[str, ...]:
@@ -152,6 +173,12 @@ def symbol(given: Any) -> Any:
     return given.symbol if isinstance(given, Tensor) and given.symbol is not None else given
 
 
+def told(given: Any) -> str:
+    """What stands where a symbol should, for messages: an array by its shape."""
+    shape = getattr(given, "shape", None)
+    return repr(given) if shape is None else f"an array of shape {tuple(shape)}"
+
+
 def call(layer: Layer, on: Any) -> Node:
     """A layer called on one symbol, or, for a merging layer, on a list of symbols."""
     what = type(layer).__name__
@@ -163,7 +190,7 @@ def call(layer: Layer, on: Any) -> Node:
     for node in of:
         if not isinstance(node, Node):
             raise DeriveError(
-                f"{what} was called on {node!r}; layers are called on symbols, made by dv.Input(shape) "
+                f"{what} was called on {told(node)}; layers are called on symbols, made by dv.Input(shape) "
                 f"or by other layers; arrays go to the compiled kernel"
             )
     if layer.merges and len(of) < 2:

@@ -35,17 +35,7 @@ def layer_config(layer: Layer | Callable, name: str | None, names: Mapping[Layer
                 f"layer {name}: {kind} takes {field!r} and does not keep it; write self.{field} = {field} in its "
                 f"__init__, which saving reads"
             )
-        value = getattr(layer, field)
-        if isinstance(value, activations.Activation):
-            value = value.config() if value.built_in else value.rule
-        if isinstance(value, Layer):
-            value = (names or {}).get(value) or layer_config(value, value.name, names)
-        if callable(value):
-            raise DeriveError(
-                f"layer {name}: its {field} is a function of your own; code is not saved as data, so "
-                f"build the network again from your own program"
-            )
-        found[field] = _plain(value)
+        found[field] = _plain(getattr(layer, field), f"layer {name}: its {field}", names or {})
     if layer.penalties:
         found["penalties"] = {role: _penalty(one, name, role) for role, one in layer.penalties.items()}
     return {**found, "name": name}
@@ -59,9 +49,28 @@ def _penalty(one: Callable, name: str | None, role: str) -> dict[str, float]:
     return one.config()
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, as JSON has them."""
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+def _plain(value: Any, where: str, names: Mapping[Layer, str]) -> Any:
+    """An argument as JSON has it: layers by their configurations, tuples as lists, NumPy's numbers as Python's."""
+    if isinstance(value, activations.Activation):
+        value = value.config() if value.built_in else value.rule
+    if isinstance(value, Layer):
+        return names.get(value) or layer_config(value, value.name, names)
+    if callable(value):
+        raise DeriveError(
+            f"{where} is a function of your own; code is not saved as data, so build the network again from your own program"
+        )
+    if isinstance(value, tuple | list):
+        return [_plain(v, where, names) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v, where, names) for k, v in value.items()}
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise DeriveError(
+        f"{where} is {type(value).__name__}, which is not saved as data; accepted are numbers, words, layers, and lists and "
+        f"dicts of them, as array.tolist() makes them"
+    )
 
 
 def layer_from(config: Mapping[str, Any], layers: Sequence[type[Layer]] = ()) -> Layer:
@@ -75,12 +84,20 @@ def layer_from(config: Mapping[str, Any], layers: Sequence[type[Layer]] = ()) ->
             f"layer {kind.__name__}: unknown argument {unknown[0]!r}"
             f"{elsewhere.hint(unknown[0], kind.fields, elsewhere.OPTIONS)}; it takes {', '.join(kind.fields)}"
         )
-    inside = {field: layer_from(v, layers) for field, v in given.items() if isinstance(v, dict) and "class" in v}
-    return kind(**{**given, **inside}).penalize(**priced)
+    return kind(**{field: _made(v, layers) for field, v in given.items()}).penalize(**priced)
+
+
+def _made(value: Any, layers: Sequence[type[Layer]]) -> Any:
+    """An argument from what :func:`_plain` wrote."""
+    if isinstance(value, dict):
+        return layer_from(value, layers) if "class" in value else {k: _made(v, layers) for k, v in value.items()}
+    return [_made(v, layers) for v in value] if isinstance(value, list) else value
 
 
 def _class(kind: Any, layers: Sequence[type[Layer]]) -> type[Layer]:
     """The class of a name: of the catalogue, given, or imported already; what a file names is never imported."""
+    if isinstance(layers, type):
+        raise DeriveError(f"layers is {layers!r}; accepted is a list of subclasses of L.Layer, as in layers=[Mine]")
     for one in layers:
         if not (isinstance(one, type) and issubclass(one, Layer)):
             raise DeriveError(

@@ -36,6 +36,11 @@ def Input(shape: Sequence[int], name: str = "x", dtype: str = "float", below: in
             f"Input: shape is {shape!r}; give the shape of one example without the batch axis, as in "
             f"(64,) or (28, 28, 1)"
         )
+    if None in shape or -1 in shape:
+        raise ShapeError(
+            f"Input: shape is {tuple(shape)!r}; give a usual length in place of None: where the layers allow it, evaluate, "
+            f"predict and fit take any other"
+        )
     return Node(None, (), {"shape": tuple(shape), "name": name, "dtype": dtype, "below": below})
 
 

@@ -69,7 +69,7 @@ class Stack(Layer):
         self, block: Layer | Callable, depth: int, shared: bool = False, name: str | None = None, trainable: bool = True
     ):
         super().__init__(name, trainable)
-        if not isinstance(block, Layer) and not callable(block):
+        if isinstance(block, type) or not isinstance(block, Layer) and not callable(block):
             raise DeriveError(
                 f"Stack({block!r}): the block is {type(block).__name__}; accepted is a layer, as in "
                 f"L.Stack(L.TransformerBlock(8), depth=6), or a function (x, new) -> tensor"

@@ -12,7 +12,7 @@ from typing import Any
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.hints import did_you_mean
 from derive.language.tensor import Tensor
-from derive.networks.layers.base import Layer, Node, symbol
+from derive.networks.layers.base import Layer, Node, symbol, told
 from derive.networks.layers.builder import Builder
 
 UNNAMED = "model"
@@ -72,7 +72,7 @@ def _by_input(model: Any, on: Any) -> dict[str, Node]:
     for one in given:
         if not isinstance(one, Node):
             raise DeriveError(
-                f"{model.name} was called on {one!r}; models are called on symbols, made by dv.Input(shape), by layers or "
+                f"{model.name} was called on {told(one)}; models are called on symbols, made by dv.Input(shape), by layers or "
                 f"by other models, as in critic(generator.output); arrays go to trainer.predict or the compiled kernel"
             )
     if len(given) != len(names):

@@ -13,7 +13,7 @@ from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.index import Size
 from derive.language.tensor import Tensor
-from derive.networks.layers.base import Layer
+from derive.networks.layers.base import Layer, told
 from derive.networks.layers.builder import Carried, Parameter, Random, State
 from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
@@ -105,6 +105,10 @@ class Model(Composable):
 
     def __getattr__(self, name: str) -> Any:
         raise habits.missing(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        habits.set_elsewhere(name)
+        super().__setattr__(name, value)
 
     # -- what it consists of -----------------------------------------------------------------------------------------
 
@@ -283,6 +287,11 @@ class Model(Composable):
 
         ``layers`` asks for the outputs of these layers, by name, instead of the network's.
         """
+        if not isinstance(layers, list | tuple):
+            raise DeriveError(
+                f"{self.name}.forward() gives definitions, of the layers in a list of names; it was given {told(layers)}; "
+                f"nx.compile(model.forward()) runs them, and trainer.predict(X)"
+            )
         placed = {p.name: p.output for p in self.inference.layers}
         outputs = {name: placed[self.layer(name).name] for name in layers} or self.inference.outputs
         carried = self._carried_on()

@@ -26,6 +26,12 @@ ELSEWHERE = {
     "trainable_variables": "model.parameters has them by name, nx.init(model, seed=0) their first values",
     "weights": "model.parameters has them by name, nx.init(model, seed=0) their first values",
     "add": "layers are given at once: dv.Sequential([L.Dense(16), L.Dense(3)], input_shape=(13,))",
+    "pop": "layers are given at once; model.with_head(layer) is the network with another end, nx.transfer keeps its weights",
+    "count_params": "model.summary() says how many there are, of every layer",
+    "get_config": "model.to_dict() is the network as plain data, dv.Model.from_dict(data) makes it again",
+    "to_json": "model.to_dict() is the network as plain data, dv.Model.from_dict(data) makes it again",
+    "cuda": "JAX chooses the device: JAX_PLATFORMS=cpu",
+    "to": "JAX chooses the device: JAX_PLATFORMS=cpu",
     "append": "layers are given at once: dv.Sequential([L.Dense(16), L.Dense(3)], input_shape=(13,))",
     "get_layer": "model.layer(name) gives it",
     "apply": "kern = nx.compile(model.forward()) runs it, and trainer.predict(X)",
@@ -43,6 +49,15 @@ def missing(model: object, name: str) -> AttributeError:
     return AttributeError(
         f"{type(model).__name__} has no {name!r}" + (f"; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
     )
+
+
+def set_elsewhere(name: str) -> None:
+    """Refuse what is no attribute here, and would change nothing."""
+    if name == "trainable":
+        raise AttributeError(
+            "a model is definitions, and is not changed; trainer.freeze('dense_1') freezes a layer, "
+            "L.Dense(64, trainable=False) from the start"
+        )
 
 
 def tell_unflattened(model: Network) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from derive.language.errors import DeriveError, ShapeError
 from derive.networks.layers import layer_config, layer_from
-from derive.networks.layers.base import Layer
+from derive.networks.layers.base import Layer, Node
 from derive.networks.layers.graph import Input
 
 from .functional import Model
@@ -53,6 +53,12 @@ class Sequential(Model):
             raise DeriveError("Sequential: the list of layers is empty; a network has at least one")
         if input_shape is None and isinstance(layers[0], Model):
             input_shape = only_input(layers[0])["shape"]
+        if isinstance(layers[0], Node):
+            shape = layers[0].given.get("shape", ())
+            raise ShapeError(
+                f"Sequential: the first layer is a symbol, as dv.Input makes them for dv.Model; leave it out, and write "
+                f"Sequential([...], input_shape={tuple(shape)})"
+            )
         if input_shape is None:
             raise ShapeError(
                 "Sequential: input_shape is not given; give the shape of one example without the batch axis, as in "

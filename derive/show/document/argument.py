@@ -34,6 +34,8 @@ MAIN = frozenset(
         "hoist",
         "definition",
         "named values",
+        "named derivative",
+        "free entries",
     }
 )
 OPENING = ("seed", "chain rule", "forward rule")

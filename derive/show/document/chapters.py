@@ -8,6 +8,7 @@ from derive.language.tensor import Read
 from derive.passes.chain_rule import CHAIN_RULE
 from derive.passes.contract import CONTRACTION
 from derive.passes.forward_sweep import FORWARD_RULE
+from derive.passes.simplify import SUBSTITUTION
 from derive.program.program import Equation, Step
 from derive.show.formulas.layout import Big, Element, Fence, Letter, Name, Node, Product, Relation
 
@@ -25,6 +26,7 @@ def _pick() -> Line:
 
 
 PICK = _pick()
+HELD = (" already holds this value", " already hold this value")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -93,16 +95,14 @@ def _paragraph(f: Formulas, t: Told) -> list[Block]:
         return [Para((*head, *said)), Equations(tuple(_display(f, t)))]
     alias = _alias(last)
     if alias is not None:
-        line = (f.names.name(last.tensor), " = ", f.names.name(alias.tensor))
-        return [Para((*head, *_paths(f, first), " It is handed on as it is: ", *line, ".")), *_numbered(f, last)]
+        handed = (*head, *_paths(f, first), " It is handed on as it is")
+        if f.label(last):  # so that it can be referred to
+            return [Para((*handed, ".")), Equations((_line(f, last),))]
+        return [Para((*handed, ": ", f.names.name(last.tensor), " = ", f.names.name(alias.tensor), "."))]
     seen = notice(f, last)
     lead: Sentence = (" ", *seen) if seen else ()
-    return [Para((*head, *_paths(f, first), *lead, *_then(f, t.steps[1:]))), Equations(tuple(_display(f, t)))]
-
-
-def _numbered(f: Formulas, eq: Equation) -> list[Block]:
-    """The equation itself where it has a number, so that it can be referred to."""
-    return [Equations((_line(f, eq),))] if f.label(eq) else []
+    then = _then(f, t.steps[1:], told="known already" in str(seen[-1:]))
+    return [Para((*head, *_paths(f, first), *lead, *then)), Equations(tuple(_display(f, t)))]
 
 
 def _alias(eq: Equation) -> Read | None:
@@ -127,23 +127,39 @@ def _paths(f: Formulas, s: Step) -> Sentence:
     return (f.names.name(s.wrt), " is read by ", *named, f"{more}.")
 
 
-def _then(f: Formulas, steps: Iterable[Step]) -> Sentence:
-    """What happens after the brackets have picked their terms, in a few words each."""
+def _then(f: Formulas, steps: Iterable[Step], told: bool = False) -> Sentence:
+    """What happens after the brackets have picked their terms, in a few words each.
+
+    ``told`` says that the use of a value that is known already was said.
+    """
     said: list[Part] = []
     for s in steps:
         if s.rule == CONTRACTION.name or all(f.same(b, s.after) for b in s.before) or _only_ones(f, s):
             continue
         why = s.why.rstrip(".")
-        if why.endswith(" written in place"):
-            names = why.removesuffix(" written in place")
-            why = f"{names} {'are' if ',' in names else 'is'} written in place"
+        if s.rule == SUBSTITUTION.name:
+            names = [e.name for e in s.context if e.tensors() and _alias(e) is None]
+            if not names:
+                continue  # said where it was handed on
+            why = f"{_listed(names)} {'are' if len(names) > 1 else 'is'} written in place"
+        elif why.endswith(HELD):
+            if told:
+                continue
+            names = why.removesuffix(HELD[0]).removesuffix(HELD[1]).split(", ")
+            why = f"what {_listed(names)} hold{'' if len(names) > 1 else 's'} is read, not computed again"
         said += [" Then " if not said else "; ", *f.sentence(why + _facts(s))]
     return (*said, ".") if said else ()
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def _only_ones(f: Formulas, s: Step) -> bool:
-    """Whether all that is put in place is what the pass starts from: 1, or the cotangent under its own name."""
-    return s.rule == "substitution" and all(not e.tensors() or f.given_as(e.tensor) is not None for e in s.context)
+    """Whether all that is put in place is a constant, an adjoint that is handed on, or the cotangent under its own name."""
+    return s.rule == SUBSTITUTION.name and all(
+        not e.tensors() or _alias(e) is not None or f.given_as(e.tensor) is not None for e in s.context
+    )
 
 
 def _facts(s: Step) -> str:
@@ -172,23 +188,29 @@ def _line(f: Formulas, eq: Equation, lhs: bool = True) -> Line:
 
 def _display(f: Formulas, t: Told) -> list[Line]:
     """The chain rule as it stands, its contraction, and each form until the last, which has the number."""
-    first = t.first
-    lhs = f.sides(first.after)[0]
+    first, last = t.first, t.steps[-1].after
     formal = f.chain_rule(first) if first.claim == "transpose" else None
-    shown: list[Node] = [formal] if formal is not None else []
+    lhs = f.whole(first.after)
+    shown: list[tuple[Node, Node]] = [(lhs, formal)] if formal is not None else []
     after_contraction = [s for s in t.steps if s.rule == CONTRACTION.name or (formal is None)]
     forms = [
         *(after_contraction[:1] or t.steps[:1]),
         *(s for s in t.steps if s.rule != CONTRACTION.name and s != first),
     ]
     for s in forms:
-        rhs = f.sides(s.after)[1]
+        sides = f.sides(s.after)
         if _only_ones(f, s) and len(shown) > 1:
             shown.pop()  # what stood there, times 1
-        if not shown or shown[-1] != rhs:
-            shown.append(rhs)
-    label = f.label(t.steps[-1].after)
-    return [Line(lhs if n == 0 else None, rhs, label if n == len(shown) - 1 else "") for n, rhs in enumerate(shown)]
+        if not shown or shown[-1] != sides:
+            shown.append(sides)
+    if parts := f.members(last):
+        shown = [*shown[: 1 if formal is not None else 0], *parts]
+    label = f.label(last)
+    lefts = [None if n and left == shown[n - 1][0] else left for n, (left, _) in enumerate(shown)]
+    return [
+        Line(left, right, label if n == len(shown) - 1 else "")
+        for n, (left, (_, right)) in enumerate(zip(lefts, shown, strict=True))
+    ]
 
 
 def _safe(f: Formulas, told: Sequence[Told]) -> list[Block]:

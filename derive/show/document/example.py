@@ -27,6 +27,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import MATRICES
 from derive.language.tensor import Read, Tensor
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 # what derivatives and SymPy's own expressions bring beside the functions of the language
@@ -41,6 +42,9 @@ COMPARE: Mapping[type[Boolean], Callable[[Fraction | float, Fraction | float], b
     sympy.Ge: operator.ge,
 }
 LONGEST = 48  # equations
+SHOWN_VALUES = 36  # numbers in one array
+FEW = 600  # numbers in all, up to which other inputs are tried where something comes out as nothing but zeros
+SEEN = 5e-3
 MOST_ENLARGED = 16  # how often a size may grow
 LONG_NUMBER = 1000  # bits of a whole number, which a float still holds
 BUDGET = 40_000  # evaluated terms, after which an example is too long for paper anyway
@@ -91,9 +95,33 @@ def worked_example(program: Program) -> Example:
     if len(program) > LONGEST:
         raise NotOnPaper(f"{len(program)} equations are too many to do by hand")
     sizes = _sizes(program)
+    for t in program.inputs:
+        if (count := math.prod(_shape(t, sizes))) > SHOWN_VALUES:
+            raise NotOnPaper(f"at the smallest sizes that fit {t.name} has {count} numbers")
     inverted = {r.tensor.name for e in program.equations if e.reduce in MATRICES for r in e.reads()}
-    data = {t.name: _input(t, n, sizes, t.name in inverted) for n, t in enumerate(program.inputs)}
-    return evaluate(program, sizes, data)
+    best: Example | None = None
+    why: NotOnPaper | None = None
+    for start in STARTS:
+        data = {t.name: _input(t, n, sizes, t.name in inverted, start) for n, t in enumerate(program.inputs)}
+        try:
+            found = evaluate(program, sizes, data)
+        except NotOnPaper as error:
+            why = why or error
+            continue
+        if best is None or _idle(found) < _idle(best):
+            best = found
+        if not _idle(best) or sum(map(len, found.values.values())) > FEW:
+            break
+    if best is None:
+        raise why or NotOnPaper("no small numbers fit")
+    return best
+
+
+def _idle(ex: Example) -> int:
+    """How many tensors are nothing but zeros, or hold numbers too small to be seen, and so show nothing."""
+    names = [e.name for e in ex.program.equations if e.tensor.dtype == "float"]
+    floats = [[abs(float(v)) for v in ex.values[name].values()] for name in names]
+    return sum(not any(v) or any(0 < x < SEEN for x in v) for v in floats)
 
 
 def evaluate(program: Program, sizes: Mapping[Size, int], data: Mapping[str, Mapping[Place, Value]]) -> Example:
@@ -114,21 +142,37 @@ def _sizes(program: Program) -> dict[Size, int]:
     """A batch of one; else 2 and 3 by turns, made larger one by one until every axis exists."""
     symbols = program.sizes()
     sizes = {s: (2, 3)[n % 2] for n, s in enumerate(s for s in symbols if s.name != "B")}
-    sizes |= {s: 2 if _batch_counts(program, s) else 1 for s in symbols if s.name == "B"}
+    sizes |= {s: 3 for s in sizes if _averaged(program, s)}  # of two numbers, normalized, nothing is left but signs
+    sizes |= {s: 2 if _averaged(program, s) else 1 for s in symbols if s.name == "B"}
     axes = {a for t in (*program.inputs, *(e.tensor for e in program.equations)) for a in t.axes}
     for _ in range(MOST_ENLARGED):
         lacking = [a.free_symbols for a in axes if _number(a, sizes) < 1]
         if not lacking:
-            return {s: sizes[s] for s in symbols}
+            return _small({s: sizes[s] for s in symbols}, program, axes)
         fewest = min(map(len, lacking))  # of a product of sizes, the factor that is lacking
         sizes |= {s: sizes[s] + 1 for found in lacking for s in found if len(found) == fewest and s.name != "B"}
     raise NotOnPaper(f"no sizes up to {MOST_ENLARGED} fit the axes")
 
 
-def _batch_counts(program: Program, batch: Size) -> bool:
-    """Whether something is computed from the whole batch before the loss is, as in a normalization of batches."""
+def _small(sizes: dict[Size, int], program: Program, axes: set[Expr]) -> dict[Size, int]:
+    """Sizes made smaller, the largest first, as long as an array has too many numbers to be written out."""
+    shapes = [t.axes for t in (*program.inputs, *(e.tensor for e in program.equations))]
+    while True:
+        long = [s for s in shapes if math.prod(_number(a, sizes) for a in s) > SHOWN_VALUES]
+        free = {s for shape in long for a in shape for s in a.free_symbols if sizes[s] > 1}
+        for size in sorted(free, key=lambda s: (-sizes[s], s.name)):
+            less = {**sizes, size: sizes[size] - 1}
+            if all(_number(a, less) >= 1 for a in axes):
+                sizes = less
+                break
+        else:
+            return sizes
+
+
+def _averaged(program: Program, size: Size) -> bool:
+    """Whether a mean over an axis is taken before the loss is, as in a normalization."""
     return any(
-        e.tensor.rank and batch in t.coef.free_symbols and any(i.size == batch for i in t.bnd)
+        e.tensor.rank and size in t.coef.free_symbols and any(i.size == size for i in t.bnd)
         for e in program.equations
         for t in e.terms
     )
@@ -143,9 +187,10 @@ def _shape(t: Tensor, sizes: Mapping[Size, int]) -> Place:
 
 
 PATTERN = (1, 0, 1, 2, 0, -1, 1, 0, 1, 1, 0, -1, 2)
+STARTS = (0, 1, 4, 9)  # where in the pattern an example may begin
 
 
-def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False) -> dict[Place, Value]:
+def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False, start: int = 0) -> dict[Place, Value]:
     """Small whole numbers that satisfy the declared facts; a different stretch of one pattern for each input.
 
     A matrix that is inverted, or whose determinant is taken, has the most on its diagonal.
@@ -160,13 +205,15 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 out[place] = Fraction(none)
             continue
         at = tuple(sorted(place)) if kinds & {"symmetric", "positive_definite"} else place
-        v = Fraction(PATTERN[(3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
+        v = Fraction(PATTERN[(start + 3 * n + places.index(at) * (2 if len(place) > 1 else 1)) % len(PATTERN)])
         if kinds & {"positive", "nonnegative"} or t.role == "random":
             v = abs(v) + 1
         out[place] = v
         if ("positive_definite" in kinds or inverted) and len(place) > 1 and place[-1] == place[-2]:
             out[place] = Fraction(3 * _shape(t, sizes)[-1])  # more than the rest of its row
     for fact in t.facts:
+        if fact.is_structure:
+            out = {p: _structured(fact.kind, p, out) for p in places}
         if fact.is_quadratic:
             out |= _on_variety(places, _shape(t, sizes)[0])
         if isinstance(fact, SumsTo):
@@ -177,6 +224,15 @@ def _input(t: Tensor, n: int, sizes: Mapping[Size, int], inverted: bool = False)
                 for p, w in zip(line, weights, strict=True):
                     out[p] = total * w / sum(weights)
     return out
+
+
+def _structured(kind: str, place: Place, values: Mapping[Place, Value]) -> Value:
+    """The entry of a matrix of a declared structure: zero where it has none, and the first of its diagonal."""
+    i, j = place
+    if kind == "toeplitz":
+        return values[i - min(place), j - min(place)]
+    free = {"diagonal": i == j, "lower_triangular": i >= j, "upper_triangular": i <= j}[kind]
+    return values[place] if free else Fraction(0)
 
 
 def _on_variety(places: Sequence[Place], n: int) -> dict[Place, Value]:
@@ -202,6 +258,7 @@ class _Evaluator:
         self.program, self.sizes, self.shapes = program, sizes, shapes
         self.values: dict[str, dict[Place, Value]] = {name: dict(v) for name, v in data.items()}
         self.values.update({e.name: {} for e in program.equations})
+        self.field = RationalField()  # one for all: to make one takes milliseconds
         self.spent = 0
 
     def at(self, tensor: Tensor, place: Place) -> Value:
@@ -293,11 +350,13 @@ class _Evaluator:
             return FLOATS[type(e)](*map(float, args))
         if e.is_number:
             return float(e)
+        if isinstance(e, Unknown):
+            raise NotOnPaper(f"{e.name_only} is an unknown function")
         raise NotOnPaper(f"{type(e).__name__} has no value on paper")
 
     def _function(self, name: str, args: Sequence[Value]) -> Value:
         """A function of the language by the checker's table: a fraction where it is one, else a float."""
-        field = RationalField()
+        field = self.field
         try:
             found = field.call(name, *(((1, a if isinstance(a, Fraction) else field.mp.mpf(a)),) for a in args))
         except Undefined as error:

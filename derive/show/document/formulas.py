@@ -6,16 +6,16 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from derive.language.naming import primal
 from derive.language.tensor import Read, Tensor
 from derive.program.derived import Derived
 from derive.program.program import Equation, Step
-from derive.show.formulas.equations import equation_context, equation_layout
+from derive.show.formulas.equations import equation_context, member_layouts, page_layout
 from derive.show.formulas.expressions import expression, read
-from derive.show.formulas.layout import Big, Node, Product, Slope, Sum, width
+from derive.show.formulas.layout import Big, Element, Letter, Node, Num, Product, Relation, Slope, Sum, width
 from derive.show.formulas.matrix import matrix_layout
 from derive.show.formulas.names import Namer
 from derive.show.formulas.symbols import Symbols, members, own_letters
-from derive.show.formulas.windows import one_window
 
 from .blocks import Line, Mono, Part, Ref, Sentence, Strong
 from .options import Options
@@ -56,16 +56,24 @@ class Formulas:
         for e in told:
             self.tensors.setdefault(e.name, e.tensor)
         made = frozenset(n for n, t in self.tensors.items() if t.definition is None and t.role == "computed")
-        self.adjoints, self._of = frozenset(adjoints), dict(adjoints)
+        # what holds a derivative by all entries, for that by the free ones, is one of the way back
+        helping = {e.name for s in d.steps if s.rule in ("named derivative", "free entries") for e in s.context}
+        self.adjoints, self._of = frozenset(adjoints) | helping, dict(adjoints)
         self._back = {primal: name for name, primal in adjoints.items()}
-        gone = [e.name for e in d.source.equations if d.program.equation(e.name) is None]
+        ways = (e for e in (*d.source.equations, *(s.after for s in d.steps)) if e.name not in self.adjoints)
+        gone = [n for n in dict.fromkeys(e.name for e in ways) if d.program.equation(n) is None]
         self._letters = dict(zip(gone, _alphabet(), strict=False))
         if d.kind not in ("backprop", "vjp"):  # of second order: one mark could not say of what it is the derivative
             adjoints = {}
+            if d.kind in ("hessian", "jacobian"):  # there the gradients are those of the one loss
+                adjoints = {n: seen for n in self.tensors if (seen := primal(n)) in self.tensors}
         self.symbols = Symbols((d.source, d.program), made, adjoints)
         self.symbols.choose(self.tensors)
         self.names = Namer(
             adjoints, options.adjoint, d.loss.name, self.symbols.found, own_letters(told), members(d.source.equations)
+        )
+        self._sliced = any(
+            len(e.idx) > 2 and any(t.bnd for t in e.terms) and matrix_layout(e, self.names) for e in told
         )
         self._shown: dict[Equation, tuple[Node, Node]] = {}
 
@@ -80,8 +88,16 @@ class Formulas:
 
     def sides(self, eq: Equation) -> tuple[Node, Node]:
         if eq not in self._shown:
-            self._shown[eq] = equation_layout(one_window(eq), self.names)
+            self._shown[eq] = page_layout(eq, self.names)
         return self._shown[eq]
+
+    def whole(self, eq: Equation) -> Node:
+        """The left-hand side by the equation's own indices, also where :meth:`sides` writes a flat place as its letters."""
+        return read(Read(eq.tensor, *eq.idx), equation_context(eq, self.names))
+
+    def members(self, eq: Equation) -> tuple[tuple[Node, Node], ...]:
+        """The two sides for each element of an axis whose elements have letters, such as gates."""
+        return member_layouts(eq, self.names) if self.names.entries else ()
 
     def same(self, a: Equation, b: Equation) -> bool:
         """Whether two equations are shown alike."""
@@ -115,17 +131,30 @@ class Formulas:
         """The name of the adjoint of a tensor; empty where it has none."""
         return self._back.get(name, "")
 
+    def matrix(self, eq: Equation, always: bool = False) -> tuple[Node, Node] | None:
+        """The matrix form in the notation asked for; one of slices where a matrix product of such slices stands too."""
+        if self.options.notation == "index" or len(eq.idx) > 2 and not self._sliced:
+            return None
+        return matrix_layout(eq, self.names, always)
+
+    def lines(self, eq: Equation, aside: bool = True) -> tuple[Line, ...]:
+        """An equation with its label, in the notation asked for; one of gates is a line for each."""
+        parts = self.members(eq)
+        if not parts:
+            return (self.line(eq, aside),)
+        return (*(Line(*p) for p in parts[:-1]), Line(*parts[-1], self.label(eq), shape=shape_of(eq.tensor)))
+
     def line(self, eq: Equation, aside: bool = True) -> Line:
         """An equation with its label, in the notation asked for."""
         lhs, rhs = self.sides(eq)
-        form = matrix_layout(eq, self.names) if self.options.notation != "index" else None
+        form = self.matrix(eq)
         shape = shape_of(eq.tensor)
         if (
             sum(width(p) if not isinstance(p, str) else len(p) for p in shape if not isinstance(p, (Ref, Mono, Strong)))
             > LONG_SHAPE
         ):
             shape = ()
-        if form is None or self.options.notation == "index":
+        if form is None:
             return Line(lhs, rhs, self.label(eq), shape=shape)
         if self.options.notation == "matrix":
             return Line(*form, self.label(eq), shape=shape)
@@ -152,6 +181,28 @@ class Formulas:
             letters = tuple(inner.scope.letter(i) for i in consumer.idx)
             items.append((1, Big("sum", letters, (), body) if letters else body))
         return None if not items else items[0][1] if len(items) == 1 else Sum(tuple(items))
+
+    def fact(self, text: str) -> Sentence:
+        """What is known of a tensor, ``0 <= y[b] < K (declared)``, with its relation set as mathematics."""
+        found = re.match(r"(\S+) (<=|>=|<|>|=) (\S+)(?: (<=|<) (\S+))?(?= \(|;|$)", text)
+        if found is None:
+            return self.sentence(text)
+        parts = [self._part(p) for p in found.group(1, 3, 5) if p]
+        if any(p is None for p in parts):
+            return self.sentence(text)
+        ops = tuple({"=": "=="}.get(o, o) for o in found.group(2, 4) if o)
+        return (Relation(tuple(p for p in parts if p is not None), ops), text[found.end() :])
+
+    def _part(self, text: str) -> Node | None:
+        """``0``, ``K``, ``y`` or ``y[b]`` as formulas."""
+        found = re.fullmatch(r"(\w+)(?:\[([^\W\d]\w*(?:,[^\W\d]\w*)*)\])?", text)
+        if found is None or found[1].isdigit():
+            return Num(text) if found is not None else None
+        tensor = self.tensors.get(found[1])
+        if tensor is None:
+            return None if found[2] else Letter(text)
+        name = self.names.name(tensor)
+        return Element(name, tuple(map(Letter, found[2].split(",")))) if found[2] else name
 
     def sentence(self, text: str) -> Sentence:
         """A sentence of a step, with the tensors it names set as mathematics."""

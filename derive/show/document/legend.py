@@ -9,8 +9,19 @@ from sympy import Expr
 from derive.language.affine import in_range
 from derive.language.index import Index, same_size
 from derive.show.formulas.expressions import expression
-from derive.show.formulas.layout import Fence, Flat, Letter, Name, Node, Ones, Transposed, children
-from derive.show.formulas.matrix import matrix_layout
+from derive.show.formulas.layout import (
+    Apply,
+    Fence,
+    Flat,
+    Letter,
+    Name,
+    Node,
+    Ones,
+    Product,
+    Relation,
+    Transposed,
+    children,
+)
 from derive.show.formulas.symbols import indices_of
 
 from .blocks import Block, Bullets, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
@@ -20,10 +31,9 @@ from .formulas import Formulas
 def legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
     """Only what the reader of this document needs to be told."""
     nodes = list(_nodes(body))
-    matrix = any(matrix_layout(e, f.names) for e in f.d.program.equations) and f.options.notation != "index"
     items: list[Sentence] = []
     marked = {"bar": "A bar marks the derivative of ", "d": "A leading d marks the derivative of "}
-    if f.names.adjoints and f.options.adjoint in marked:
+    if f.names.adjoints and f.d.gradients and f.options.adjoint in marked:
         example = f.names.name(next(iter(f.d.gradients.values())))
         primal = f.name(next(iter(f.d.gradients)))
         known_as = () if flat else (" is called ", Mono(example.raw), " in the program and")
@@ -45,14 +55,7 @@ def legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
         items.append(("Subscripts are indices; a raised label, as in (1), belongs to the name.",))
     if _shifted(f):
         items.append(("What is read outside an array is 0.",))
-    if matrix and any(isinstance(n, (Ones, Transposed)) for n in nodes):
-        dot = "*" if flat else "a dot in a circle"
-        items.append(
-            (
-                f"In matrix form vectors are columns, 1 is a vector of ones, {dot} is the elementwise product, and "
-                "functions apply to each element.",
-            )
-        )
+    items += [matrices] if (matrices := _matrices(nodes)) else []
     if any(isinstance(n, Flat) for n in nodes) and not flat:
         items.append(
             ("Indices in brackets, as (uv), are one index that counts the pairs in order, the last one fastest.",)
@@ -61,6 +64,28 @@ def legend(f: Formulas, body: Sequence[Block], flat: bool) -> list[Block]:
         items += [_members(f, name, axis, letters) for (name, axis), letters in f.names.entries.items()]
     items.append(_ranges(f))
     return [Heading(2, "How to read it"), Bullets(tuple(items))] if items else []
+
+
+def _matrices(nodes: Sequence[Node]) -> Sentence:
+    """What the signs of the matrix forms mean, those that occur."""
+    elementwise = any(isinstance(n, Product) and n.op == "odot" for n in nodes)
+    applied = {n.fn for n in nodes if isinstance(n, Apply)}
+    if not (elementwise or any(isinstance(n, (Ones, Transposed)) for n in nodes)):
+        return ()
+    said: list[Sentence] = [("vectors are columns",)]
+    if any(isinstance(n, Ones) for n in nodes):
+        said.append((Ones(), " is a vector of ones"))
+    if elementwise:
+        said.append((Product((Letter("A"), Letter("B")), "odot"), " is the elementwise product"))
+    if "diag" in applied:
+        said.append((Apply("diag", (Letter("v"),)), " has ", Letter("v"), " on its diagonal and 0 elsewhere"))
+    if "onehot" in applied:
+        said.append((Apply("onehot", (Letter("y"),)), " has in each row a 1 at the place that ", Letter("y"), " says"))
+    said.append(("functions apply to each element",))
+    out: list[Part] = ["In matrix form "]
+    for n, s in enumerate(said):
+        out += [*([", " if n < len(said) - 1 else ", and "] if n else []), *s]
+    return (*out, ".")
 
 
 def _ranges(f: Formulas) -> Sentence:
@@ -77,9 +102,10 @@ def _ranges(f: Formulas) -> Sentence:
         return ("Indices count from 0, and each runs over the size that its capital letter names.",)
     runs: list[Part] = []
     for size, letters in sorted(sizes.items(), key=lambda p: sorted(p[1])):
-        for letter in sorted(letters):
+        *others, last = sorted(letters)
+        for letter in others:
             runs += [*([", "] if runs else []), Letter(letter)]
-        runs += [" < ", expression(size)]
+        runs += [*([", "] if runs else []), Relation((Letter(last), expression(size)), ("<",))]
     return ("Indices count from 0, and a prime marks another index with the same range: ", *runs, ".")
 
 

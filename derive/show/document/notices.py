@@ -11,8 +11,9 @@ from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
+from derive.show.formulas.layout import Letter
 
-from .blocks import Sentence
+from .blocks import Part, Sentence
 from .formulas import Formulas
 
 
@@ -80,7 +81,7 @@ def _is_equality(r: Row) -> bool:
 def _weights(f: Formulas, eq: Equation) -> Sentence:
     """``a (da - s)`` with s a sum of a da: what comes back through a softmax."""
     terms = _flat(eq)
-    if len(terms) != 2 or not _opposite(*terms):
+    if len(terms) != 2:
         return ()
     one, two = ({g for h in t.fac for g in Mul.make_args(h) if isinstance(g, (Read, sympy.exp))} for t in terms)
     shared = one & two
@@ -99,13 +100,19 @@ def _weights(f: Formulas, eq: Equation) -> Sentence:
     ):
         return ()
     summed = f.d.program.equation(outer.tensor)
-    inside = {r.tensor for r in summed.reads()} if summed is not None else set()
+    if summed is None or not summed.terms or _opposite(*terms) == summed.terms[0].coef.could_extract_minus_sign():
+        return ()
+    inside = {r.tensor for r in summed.reads()}
     if inner.tensor not in inside or not any(isinstance(s, Read) and s.tensor in inside for s in shared):
         return ()
-    letters = [i.name for i in inner.idx if isinstance(i, Index) and i not in set(outer.idx)]
+    letters: list[Part] = []
+    for i in inner.idx:
+        if isinstance(i, Index) and i not in set(outer.idx):
+            letters += [*([", "] if letters else []), Letter(f.names.letters.get((i.name, i.size), i.name))]
     return (
         "From what arrives its mean is taken away, weighted by the shares themselves: over ",
-        f"{', '.join(letters)} ",
+        *letters,
+        " ",
         f.names.name(eq.tensor),
         " sums to zero, as shares that sum to 1 can only be moved from one to another.",
     )
@@ -117,6 +124,8 @@ def _carried(f: Formulas, eq: Equation) -> Sentence:
     if len(own) != 1 or own[0].bnd or not all(isinstance(g, Read) for g in own[0].fac):
         return ()
     gates = [g for g in own[0].fac if isinstance(g, Read) and g.tensor != eq.tensor]
+    if any(_ahead(i) for t in eq.terms if t is not own[0] for r in t.reads() for i in r.idx):
+        return ()  # what comes from the step after comes by other ways too
     primal = f.adjoint_name(eq.name)
     if len(gates) != 1 or primal is None:
         return ()

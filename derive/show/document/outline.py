@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from derive.language.facts import structure_of
 from derive.language.tensor import Tensor
+from derive.language.unknown import Unknown
 from derive.program.derived import Derived
 from derive.program.graph import ancestors
 from derive.program.program import Equation
+from derive.show.formulas.expressions import expression
+from derive.show.formulas.layout import Num, Relation
 from derive.show.formulas.names import symbol
 
 from .argument import argument
-from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Mono, Para, Part, Sentence, Table
+from .blocks import Block, Bullets, Drawing, Equations, Fold, Heading, Line, Mono, Para, Part, Sentence, Table
 from .chapters import chapters
 from .formulas import Formulas, shape_of
 from .graph import network
@@ -22,24 +26,26 @@ from .short import short
 from .worked import worked
 
 
-def outline(d: Derived, options: Options, flat: bool = False) -> list[Block]:
+def outline(d: Derived, options: Options, flat: bool = False, narrow: bool = False) -> list[Block]:
     """Title and question, network, inputs, definitions, chapters, result, conditions, example, evidence.
 
-    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW.
+    ``flat`` is for plain text, where nothing is raised or lowered and an adjoint is written dW; ``narrow`` is for pages on
+    which a table of formulas has no room.
     """
     options = replace(options, adjoint="d") if flat else options
     f = Formulas(d, options)
     if options.short:
-        return [Heading(1, title(d)), *(short(f, flat) or _result(f))]
+        return [Heading(1, title(d)), *(short(f, flat or narrow) or _result(f))]
     opening = [*_network(f), *_inputs(f), *_definitions(f), *([] if flat else _called(f)), *_asked(f)]
+    brief = [] if flat else short(f, narrow)
     derivation = [*chapters(f), *_result(f)]
     closing = [*_conditions(f), *(worked(f) if options.example else []), *_evidence(f)]
     return [
         Heading(1, title(d)),
         Para(_question(f)),
-        *([] if flat else short(f)),
+        *brief,
         *opening,
-        *legend(f, opening + derivation, flat),
+        *legend(f, brief + opening + derivation, flat),
         *derivation,
         *closing,
     ]
@@ -123,10 +129,10 @@ def _inputs(f: Formulas) -> list[Block]:
     rows: list[tuple[Sentence, ...]] = []
     for t in f.given():
         role = "parameter" if t.name in wrt else t.role
-        facts = [x.text(t) for x in t.facts]
+        facts = [f.fact(x.text(t)) for x in t.facts]
         if t.below is not None:
-            facts.append(f"0 <= {t.name} < {t.below}")
-        known: Sentence = ("; ".join(facts) or "–",)
+            facts.append((Relation((Num("0"), f.names.name(t), expression(t.below)), ("<=", "<")),))
+        known = tuple(p for n, fact in enumerate(facts) for p in (*(["; "] if n else []), *fact)) or ("–",)
         rows.append(((f.names.name(t),), (Mono(t.name),), shape_of(t), (t.dtype,), (role,), known))
     if not rows:
         return []
@@ -135,19 +141,14 @@ def _inputs(f: Formulas) -> list[Block]:
 
 def _definitions(f: Formulas) -> list[Block]:
     lines = tuple(f.line(e) for e in _by_gate(f))
-    primed = any(line.label.endswith("′") for line in lines)
-    note = (
-        [
-            Para(
-                (
-                    "A primed number marks a definition that the program computes in another form, given below under "
-                    "the same number.",
-                )
-            )
-        ]
-        if primed
-        else []
-    )
+    said = []
+    if any(line.label.endswith("′") for line in lines):
+        said.append(
+            "A primed number marks a definition that the program computes in another form, given below under the same number."
+        )
+    if any(line.label[:1].isalpha() for line in lines):
+        said.append("A letter marks one that the program does without in the end.")
+    note = [Para((" ".join(said),))] if said else []
     return [Heading(2, "The definitions"), *note, Equations(lines)]
 
 
@@ -197,7 +198,7 @@ def _asked(f: Formulas) -> list[Block]:
     d = f.d
     items: list[Sentence] = []
     if d.kind == "forward":
-        items = [(f.names.name(t), ", of shape ", *shape_of(t)) for t in _forward(d)]
+        items = [(f.names.name(t), *_of_shape(t)) for t in _forward(d)]
         return [Heading(2, "What is asked for"), Bullets(tuple(items))]
     for name, t in dict(d.results).get("grads", {}).items():  # a Jacobian has none
         primal = f.tensors.get(name)
@@ -208,18 +209,35 @@ def _asked(f: Formulas) -> list[Block]:
                 *differentiated(f),
                 " with respect to ",
                 f.names.name(primal) if primal is not None else name,
-                ", of shape ",
-                *shape_of(t),
+                *_of_shape(t),
             )
         )
+    if len(items) > MANY:
+        every = [t for name, t in dict(d.results)["grads"].items() if name in f.tensors]
+        items = [
+            (
+                "the derivatives of ",
+                *differentiated(f),
+                f" with respect to all {len(every)} parameters, each of the shape of its parameter: ",
+                *_names(f, every),
+            )
+        ]
     for group, value in d.results[1:]:
         if group != "grads":
             for name, t in value.items():
                 of = f.name(name)
                 matrix = {"hvp": "the Hessian", "gauss_newton": "the Gauss-Newton matrix"}.get(group)
-                what = (f" = {matrix} times the direction, at ", of) if matrix else (f" ({group})",)
-                items.append((f.names.name(t), *what, ", of shape ", *shape_of(t)))
+                what = (f" = {matrix} times the direction, at ", of) if matrix else (BESIDE.get(group, f" ({group})"),)
+                items.append((f.names.name(t), *what, *_of_shape(t)))
     return [Heading(2, "What is asked for"), Bullets(tuple(items)), *_product(f)]
+
+
+MANY = 8  # gradients, beyond which they are asked for in one sentence
+BESIDE = {"outputs": ", a value of the program, beside the gradients"}
+
+
+def _of_shape(t: Tensor) -> Sentence:
+    return (", of shape ", *shape_of(t)) if t.rank else (", a number",)
 
 
 def _product(f: Formulas) -> list[Block]:
@@ -262,10 +280,7 @@ def _product(f: Formulas) -> list[Block]:
 def _result(f: Formulas) -> list[Block]:
     d = f.d
     if d.kind == "forward":
-        return [
-            Heading(2, "The result"),
-            Equations(tuple(f.line(e, aside=False) for e in d.program.equations), boxed=True),
-        ]
+        return [Heading(2, "The result"), Equations(_lines(f, d.program.equations, aside=False), boxed=True)]
     wanted = {t.name for group, v in d.results[1:] for t in v.values()}
     forward = {e.name for e in d.source.equations}
     back = f.adjoints | wanted - forward
@@ -280,15 +295,26 @@ def _result(f: Formulas) -> list[Block]:
     if any(e.name not in given or not f.same(e, given[e.name]) for e in made):
         out += [
             Para(("Forward, as it is computed:",)),
-            Equations(tuple(f.line(e, aside=False) for e in made)),
+            Equations(_lines(f, made, aside=False)),
             Para(("Backward:" if d.kind in ("backprop", "vjp") else "And then:",)),
         ]
-    return [*out, Equations(tuple(f.line(e) for e in backward), boxed=True)]
+    return [*out, Equations(_lines(f, backward), boxed=True)]
+
+
+def _lines(f: Formulas, equations: Iterable[Equation], aside: bool = True) -> tuple[Line, ...]:
+    return tuple(line for e in equations for line in f.lines(e, aside))
 
 
 def _conditions(f: Formulas) -> list[Block]:
-    items: list[Sentence] = [(str(u),) for u in f.d.facts]
+    told = argument(f.d)
+    items: list[Sentence] = []
+    for u in f.d.facts:
+        steps = sorted({told.number(k) for k in u.steps})
+        used = f"; used by step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}" if steps else ""
+        items.append((*f.fact(u.text), used))
     items += [(f"Convention where the derivative does not exist: {k}",) for k in f.d.kinks]
+    unknown = {u.name_only for e in f.d.source.equations for t in e.terms for x in t.fac for u in x.atoms(Unknown)}
+    items += [(f"{n} is any function of one number that has the derivatives written here.",) for n in sorted(unknown)]
     items += [
         (
             f"Convention for {t.name}, declared symmetric: all its entries are differentiated as independent ones, and "
@@ -296,7 +322,19 @@ def _conditions(f: Formulas) -> list[Block]:
             "symmetric part of the gradient.",
         )
         for t in f.d.wrt
-        if any(fact.is_symmetric for fact in t.facts)
+        if any(fact.is_symmetric for fact in t.facts) and structure_of(t) is None
+    ]
+    items += [
+        (
+            f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient is the "
+            f"derivative by the entry that stands there, wherever else it stands, and zero where there is none; half of "
+            f"an off-diagonal one comes from each place, so the steepest direction among symmetric matrices has half of it."
+            if structure_of(t) == "symmetric"
+            else f"Convention for {t.name}: it is differentiated by its free entries. The element at (i, j) of the gradient "
+            "is the derivative by the entry that stands there, wherever else it stands, and zero where there is none.",
+        )
+        for t in f.d.wrt
+        if t.is_input and structure_of(t) is not None
     ]
     if not items:
         items = [

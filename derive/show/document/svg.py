@@ -15,7 +15,7 @@ from derive.show.formulas.names import GREEK
 from .graph import Box, Graph
 
 ROW, HEIGHT, EDGE, GAP = 58, 38, 14, 40
-LEAST, MOST = 64, 132  # the width of a box
+LEAST, MOST = 64, 190  # the width of a box
 PAGE = 840  # the width of a band
 LETTER, SMALL = 8.2, 6.8  # about how wide a character of a name and of a shape is
 GUTTER = 34  # between two bands

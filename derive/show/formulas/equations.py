@@ -24,6 +24,8 @@ from .expressions import Context, factor_rank, fraction_of, layout, matrix_of, r
 from .layout import Apply, Big, Entry, Fence, Inverted, Node, Num, Relation, Sum
 from .letters import open_scope
 from .names import Namer
+from .unfolded import Unfolded, by_member, unfolded
+from .windows import one_window
 
 Signed: TypeAlias = tuple[int, Node]  # an item of a sum
 
@@ -38,6 +40,28 @@ class Piece:
     bnd: tuple[Index, ...] = ()
     under: tuple[Row, ...] = ()
     inside: tuple[tuple[int, tuple[Expr, ...]], ...] = ()
+
+
+def page_layout(eq: Equation, names: Namer) -> tuple[Node, Node]:
+    """The two sides of an equation as a page shows them: places of flat axes and of windows solved."""
+    eq = one_window(eq)
+    shown = unfolded(eq)
+    if shown.free == eq.idx:
+        return equation_layout(eq, names)
+    return _unfolded_layout(shown, names)
+
+
+def member_layouts(eq: Equation, names: Namer) -> tuple[tuple[Node, Node], ...]:
+    """The two sides for each element of a short axis whose elements have letters; nothing where there is no such axis."""
+    for axis in range(eq.tensor.rank):
+        if names.members(eq.tensor, axis) and (found := by_member(eq, axis)):
+            return tuple(_unfolded_layout(u, names) for u in found)
+    return ()
+
+
+def _unfolded_layout(shown: Unfolded, names: Namer) -> tuple[Node, Node]:
+    ctx = _context(shown.free, shown.terms, names)
+    return read(shown.lhs, ctx), terms_layout(shown.terms, shown.free, ctx)
 
 
 def equation_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node]:
@@ -64,11 +88,15 @@ def matrix_equation(eq: Equation, kind: str, ctx: Context) -> Node:
 
 def equation_context(eq: Equation, names: Namer) -> Context:
     """Free letters first; then the names that stand bare in the equation are not for bound letters."""
+    return _context(eq.idx, eq.terms, names)
+
+
+def _context(free: Sequence[Index], terms: Iterable[Term], names: Namer) -> Context:
     bare: set[str] = set()
-    for t in eq.terms:
+    for t in terms:
         for part in (t.coef, *t.fac, *(s for r in t.rows for s in (r.lhs, r.rhs))):
             bare |= scalar_names(part)
-    return Context(open_scope(eq.idx, names.letters).reserve(bare), names)
+    return Context(open_scope(free, names.letters).reserve(bare), names)
 
 
 def terms_layout(terms: Sequence[Term], free: Sequence[Index], ctx: Context) -> Node:
@@ -103,7 +131,7 @@ def _bias_last(pieces: Iterable[Piece], free: Sequence[Index]) -> list[Piece]:
             and not p.brackets
             and len(p.outer) == 1
             and isinstance(p.outer[0], Read)
-            and not set(free) <= letters
+            and (not free or not set(free) <= letters)
         )
 
     return sorted(pieces, key=late)

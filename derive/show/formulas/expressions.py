@@ -16,13 +16,14 @@ from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language import nodes
 from derive.language.errors import UnsupportedError
+from derive.language.flat import flat_indices
 from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size
 from derive.language.matrices import KINDS, MatrixFunction
 from derive.language.nodes import Iverson, Reduction
 from derive.language.tensor import Read
+from derive.language.unknown import Unknown
 
-from .flat import flat_indices
 from .layout import (
     Apply,
     Big,
@@ -52,13 +53,9 @@ from .names import Namer
 
 # functions that a formula writes as name(arguments), and those that it draws: the language's, and what derivatives and
 # SymPy's own expressions bring
-APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {
-    sympy.Max: "max",
-    sympy.Min: "min",
-    sympy.Mod: "mod",
-}
+APPLIED = {f.form: f.text[0] for f in FUNCTIONS.values() if not f.shape} | {sympy.Max: "max", sympy.Min: "min"}
 FENCED = {f.form: f.shape for f in FUNCTIONS.values() if f.shape not in ("", "exp")} | {sympy.ceiling: "ceil"}
-SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, *FENCED}
+SHAPED = {sympy.exp, Pow, sympy.Piecewise, Iverson, Unknown, *FENCED}
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 LONGEST_FRACTION = 12  # digits above and below the line
 LONGEST_DECIMAL = 17  # digits of a float
@@ -121,7 +118,7 @@ def _unsigned(e: Basic, ctx: Context) -> Node:
         return Letter({sympy.pi: "pi", sympy.E: "e"}.get(e, str(e)))
     if isinstance(e, Add):
         flat = flat_indices(e)
-        return Flat(tuple(ctx.scope.letter(i) for i in flat), addition(e, ctx)) if flat else addition(e, ctx)
+        return Flat(tuple(ctx.scope.letter(i) for i in flat), _counted(flat, ctx)) if flat else addition(e, ctx)
     if isinstance(e, Mul):
         return multiplication(e, ctx)
     if isinstance(e, MatrixFunction):
@@ -168,6 +165,10 @@ def _function(e: Expr, ctx: Context) -> Node:
         return Fence("iverson", condition(e.condition, ctx))
     if isinstance(e, sympy.Piecewise):
         return Cases(tuple((layout(v, ctx), None if c == sympy.true else condition(c, ctx)) for v, c in e.args))
+    if isinstance(e, sympy.Mod):
+        return Product(tuple(layout(a, ctx) for a in e.args), "mod")
+    if isinstance(e, Unknown):
+        return Apply(e.called, (layout(e.args[2], ctx),))
     name = APPLIED.get(type(e))
     if name is None:
         raise UnsupportedError(
@@ -268,6 +269,16 @@ def addition(e: Add, ctx: Context) -> Node:
         )
     ]
     return Sum(tuple(shown))
+
+
+def _counted(letters: Sequence[Index], ctx: Context) -> Node:
+    """``(u V + v) C + c``, as one counts; of two letters ``K g + k``."""
+    if len(letters) == 2:
+        return addition(letters[0] * letters[1].size + letters[1], ctx)
+    body: Node = ctx.scope.letter(letters[0])
+    for i in letters[1:]:
+        body = Sum(((1, Product((body, layout(i.size, ctx)))), (1, ctx.scope.letter(i))))
+    return body
 
 
 def _term_order(e: Expr) -> tuple[bool, int, bool, int, str]:

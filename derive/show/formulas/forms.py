@@ -11,6 +11,7 @@ from sympy.logic.boolalg import Boolean
 from derive.language.index import Index, Size
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
+from derive.language.unknown import Unknown
 from derive.program.program import Term
 
 from .equations import _split
@@ -187,6 +188,8 @@ class Form:
             return self.one_hot(e.condition, row, col)
         if APPLIED.get(type(e)) and len(e.args) == 1:
             return Apply(APPLIED[type(e)], (self.element(e.args[0], row, col),))
+        if isinstance(e, Unknown):
+            return Apply(e.called, (self.element(e.args[2], row, col),))
         if isinstance(e, Size):
             return layout(e, self.ctx)
         raise NoMatrixForm

@@ -107,7 +107,7 @@ class Sum(_Node):
 
 @dataclass(frozen=True)
 class Product(_Node):
-    """Factors side by side; ``op`` is "" or "odot"."""
+    """Factors side by side; ``op`` is "", "odot", "otimes" or "mod", which stands between two."""
 
     items: tuple[Node, ...]
     op: str = ""

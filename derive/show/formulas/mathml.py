@@ -26,6 +26,7 @@ FENCES = {
     "round": ("(", ")"),
 }
 THIN = '<mspace width="0.17em"/>'
+MOD = '<mspace width="0.22em"/><mi mathvariant="normal">mod</mi><mspace width="0.22em"/>'
 
 
 def math(node_text: str, display: bool = False) -> str:
@@ -123,7 +124,7 @@ def _sum(node: L.Sum) -> str:
 
 def _product(node: L.Product) -> str:
     if node.op:
-        between = op({"odot": "⊙", "otimes": "⊗"}[node.op])
+        between = MOD if node.op == "mod" else op({"odot": "⊙", "otimes": "⊗"}[node.op])
         return row(between.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items))
     out = []
     for n, item in enumerate(node.items):
@@ -154,10 +155,18 @@ def _exp(node: L.Exp) -> str:
 
 
 def _apply(node: L.Apply) -> str:
-    name = f'<mi mathvariant="normal">{APPLIED.get(node.fn, node.fn)}</mi>'
+    name = f'<mi mathvariant="normal">{APPLIED[node.fn]}</mi>' if node.fn in APPLIED else _unknown(node.fn)
     if len(node.args) == 1:
         return row(name, fence(node.args[0]))
     return row(name, op("(", stretchy="false"), op(",").join(render(a) for a in node.args), op(")", stretchy="false"))
+
+
+def _unknown(called: str) -> str:
+    """An unknown function with its primes."""
+    name = called.partition("'")[0].partition("^")[0]
+    order = called[len(name) :].lstrip("^").replace("'", "′")
+    shown = f"<mi>{GREEK.get(name, name)}</mi>"
+    return f"<msup>{shown}<mo>{order}</mo></msup>" if order else shown
 
 
 def _relation(node: L.Relation) -> str:

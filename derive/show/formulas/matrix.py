@@ -15,6 +15,7 @@ matrix form here, and none is invented.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sympy import Mul
 
@@ -31,9 +32,9 @@ from .names import Namer
 WIDEST = 60  # a matrix form longer than this says nothing at a glance
 
 
-def matrix_layout(eq: Equation, names: Namer | None = None) -> tuple[Node, Node] | None:
-    """The two sides of the matrix form, or None where there is none or it would say nothing new."""
-    found = None if _is_quadratic(eq) else _slices_and_scalings(eq, names)
+def matrix_layout(eq: Equation, names: Namer | None = None, always: bool = False) -> tuple[Node, Node] | None:
+    """The two sides of the matrix form, or None where there is none or, but for ``always``, it would say nothing new."""
+    found = None if _is_quadratic(eq) else _slices_and_scalings(eq, names, always)
     return found or _network(eq, names)
 
 
@@ -41,7 +42,8 @@ def _network(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
     """Products of several matrices, traces, inverses: what :mod:`derive.show.formulas.matrix_notation` reads."""
     if len(eq.idx) > 2 or eq.reduce not in (None, "inverse") or not (eq.reduce or any(t.bnd for t in eq.terms)):
         return None
-    form = Notation(names or Namer()).equation(eq)
+    bias_last = replace(eq, terms=tuple(sorted(eq.terms, key=lambda t: not t.bnd)))
+    form = Notation(names or Namer()).equation(bias_last)
     return form if form and width(form[1]) <= WIDEST else None
 
 
@@ -51,7 +53,7 @@ def _is_quadratic(eq: Equation) -> bool:
     return not eq.idx and eq.reduce is None and any(1 in r and 2 in r for r in ranks)
 
 
-def _slices_and_scalings(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
+def _slices_and_scalings(eq: Equation, names: Namer | None, always: bool = False) -> tuple[Node, Node] | None:
     if eq.reduce is not None or len(eq.idx) > 3 or any(t.rows and not _one_hot_row(t) for t in eq.terms):
         return None
     step, rest = (eq.idx[0], eq.idx[1:]) if len(eq.idx) == 3 else (None, eq.idx)
@@ -62,7 +64,7 @@ def _slices_and_scalings(eq: Equation, names: Namer | None) -> tuple[Node, Node]
         items = _positive_first([form.term(t) for t in sorted(eq.terms, key=lambda t: not t.bnd)])
     except NoMatrixForm:
         return None
-    if not form.telling or not items:
+    if not (form.telling or always) or not items:
         return None
     rhs = scaled or _shared_coefficient(eq, form, items)
     if width(rhs) > WIDEST:

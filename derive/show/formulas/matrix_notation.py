@@ -15,6 +15,7 @@ from derive.language.index import Index
 from derive.language.matrices import MATRICES
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
+from derive.language.unknown import Unknown
 from derive.program.program import Equation, Program, Term
 
 from .equations import _positive_first, _split
@@ -145,6 +146,8 @@ class Notation:
             return Sum(tuple(_positive_first([self.addend(a, row, column) for a in f.args])))
         if len(f.args) == 1 and f.args[0].is_Add and type(f) in APPLIED:
             return Apply(APPLIED[type(f)], (self.elementwise(f.args[0], row, column),))
+        if isinstance(f, Unknown):
+            return Apply(f.called, (self.elementwise(f.args[2], row, column),))
         if isinstance(f, sympy.exp):
             return Apply("exp", (self.elementwise(f.args[0], row, column),))
         return Form(Context(names=self.names), row, column).element(f, row, column)

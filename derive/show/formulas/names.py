@@ -59,6 +59,7 @@ GREEK = {
     "Psi": "Ψ",
     "Omega": "Ω",
 }
+SHORT = {"lam": "lambda", "eps": "epsilon"}  # as programs call them, lambda being a word of Python
 ADJOINT_STYLES = ("d", "bar", "partial")
 MADE = {"argmax", "max", "sum", "shifted", "inv", "hvp", "gn", "dot"}  # what the engine calls its own of a tensor d
 
@@ -78,6 +79,8 @@ def split_label(name: str) -> tuple[str, str]:
     numbered = re.fullmatch(r"([^\W\d_]+)_?(\d+)", name)
     if numbered:
         return numbered[1], numbered[2]
+    if re.fullmatch(r"[A-Z][a-z]", name):  # Wq, Wk, Wv
+        return name[0], name[1]
     worded = re.fullmatch(r"([^\W\d_]|[^\W\d_]{2,})_([^\W\d_]{2,})", name)
     if worded and (len(worded[1]) == 1 or worded[1] in GREEK):
         return worded[1], worded[2]
@@ -96,6 +99,7 @@ class Symbol:
 def symbol(name: str) -> Symbol:
     """The symbol of a tensor seen on its own."""
     base, label = split_label(name)
+    base = SHORT.get(base, base)
     if label == "hat" or base.endswith("hat") and is_narrow(base[:-3]):
         return Symbol(base.removesuffix("hat"), "" if label == "hat" else label, "hat")
     return Symbol(base, label)

@@ -38,7 +38,7 @@ def _sum(node: L.Sum, tight: bool) -> str:
 
 def _product(node: L.Product, tight: bool) -> str:
     if node.op:
-        glue = {"odot": " * ", "otimes": " ⊗ "}[node.op]
+        glue = {"odot": " * ", "otimes": " ⊗ ", "mod": " mod "}[node.op]
         return glue.join(_wrapped(n, L.MUL) if not isinstance(n, L.Product) else f"({render(n)})" for n in node.items)
     out = []
     for n, item in enumerate(node.items):

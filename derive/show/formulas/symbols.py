@@ -88,6 +88,7 @@ class Symbols:
         for e in every:
             for t in e.tensors():
                 self.readers.setdefault(t.name, e.name)
+        self.blocks = {e.name: e.tensor.block for e in every}
         self.parts = self._parts([e.name for e in every if e.name not in self.adjoints])
         self.taken: set[Symbol] = set()
 
@@ -129,10 +130,13 @@ class Symbols:
     def _parameter(self, name: str) -> tuple[str, str, str, str] | None:
         """``("dense", "1", "kernel", "2")`` of a layer's parameter: kind, count, role, and the number it is shown with."""
         found = re.fullmatch(r"([a-z][a-z0-9_]*?)_(\d+)_([a-z_0-9]+?)", name)
+        if found is None:  # of a layer that has a name of its own
+            block = self.blocks.get(self.readers.get(name.removesuffix("_new"), ""), "")
+            found = re.fullmatch(rf"({re.escape(block)})()_([a-z_0-9]+?)", name) if block else None
         if found is None or not self._role(found[3].removesuffix("_new")):
             return None
         role = found[3].removesuffix("_new")
-        of_layer = f"{found[1]}_{found[2]}_"
+        of_layer = f"{found[1]}_{found[2]}_" if found[2] else f"{found[1]}_"
         readers = [r for n, r in self.readers.items() if n.startswith(of_layer)]
         own = self.readers.get(name.removesuffix("_new"), "")
         label = next((n for n in map(self._number, (own, *readers)) if n), found[2])
@@ -167,6 +171,8 @@ class Symbols:
     def _of_made(self, name: str) -> Iterator[Symbol]:
         """Of a name that the engine made: by what was appended to whose name."""
         spare: tuple[str, ...] = SPARE
+        if by := self._second(name):
+            yield Symbol(name[0], by)
         if symbol(name).accent:
             yield symbol(name)
         inside = next((a for a in self.adjoints if name.startswith(f"{a}_")), None)
@@ -195,6 +201,18 @@ class Symbols:
         for letter in spare:
             if letter not in self.letters:
                 yield Symbol(letter, label)
+
+    def _second(self, name: str) -> str:
+        """``w b`` of the block H_w_b of second derivatives, ``w`` of the Jacobian J_w."""
+        if name[:2] not in ("H_", "J_"):
+            return ""
+        words = name[2:].split("_")
+        cuts = [(words,)] if name[0] == "J" else [(words[:n], words[n:]) for n in range(1, len(words))]
+        for cut in cuts:
+            names = ["_".join(c) for c in cut]
+            if all(n in self.found for n in names):
+                return " ".join(self.found[n].base + self.found[n].label for n in names)
+        return ""
 
     def _number(self, name: str) -> str:
         """The label of a definition: ``2`` of z2, ``1b`` of a part of the first layer."""

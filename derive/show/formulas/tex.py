@@ -157,7 +157,7 @@ def _sum(node: L.Sum, tight: bool) -> str:
 
 def _product(node: L.Product, tight: bool) -> str:
     if node.op:
-        glue = {"odot": r" \odot ", "otimes": r" \otimes "}[node.op]
+        glue = {"odot": r" \odot ", "otimes": r" \otimes ", "mod": r" \bmod "}[node.op]
         return glue.join(fence(n) if isinstance(n, L.Product) else _wrapped(n, L.MUL) for n in node.items)
     out = []
     for n, item in enumerate(node.items):
@@ -197,7 +197,14 @@ def _exp(node: L.Exp, tight: bool) -> str:
 def _apply(node: L.Apply, tight: bool) -> str:
     body = ", ".join(render(a, tight) for a in node.args)
     grow = any(L.tall(a) for a in node.args) and not tight
-    return COMMANDS[node.fn] + (rf"\left( {body} \right)" if grow else f"({body})")
+    return (COMMANDS.get(node.fn) or _unknown(node.fn)) + (rf"\left( {body} \right)" if grow else f"({body})")
+
+
+def _unknown(called: str) -> str:
+    """An unknown function with its primes."""
+    name = called.partition("'")[0].partition("^")[0]
+    order = called[len(name) :].replace("^(", "^{(").replace(")", ")}")
+    return (letter(name) if len(name) == 1 or name in GREEK else rf"\operatorname{{{name}}}") + order
 
 
 def _logic(node: L.Logic, tight: bool) -> str:

@@ -1,7 +1,8 @@
 """Sums over windows that do not overlap, as a reader writes them: ``sum_{u,r: 2u + r = m} dh[u]`` is ``dh[m // 2]``.
 
 Where the windows are as long as their stride, every place stands in one window at most, so the two letters of the sum are
-the quotient and the remainder of the place.  For the page only: the program keeps its rows.
+the quotient and the remainder of the place; the second may be a value that is read, such as where the largest one stood.
+For the page only: the program keeps its rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 import sympy
 from sympy import Expr, Integer
 
+from derive.language import affine
 from derive.language.index import Index, same_size
 from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
@@ -27,37 +29,47 @@ def _solved(t: Term) -> Term:
     for row in t.rows:
         found = _quotient(t, row)
         if found is not None:
-            window, rest, value = found
-            left = Term(t.coef, t.fac, tuple(b for b in t.bnd if b not in (window, rest)), _without(t.rows, row))
-            return _solved(left.xreplace({window: value}))
+            solved, left = found
+            rows = tuple(r for r in t.rows if r is not row)
+            bound = tuple(b for b in t.bnd if b not in solved)
+            return _solved(replace(Term(t.coef, t.fac, bound, rows).xreplace(solved), rows=(*_at(rows, solved), *left)))
     return t
 
 
-def _without(rows: tuple[Row, ...], row: Row) -> tuple[Row, ...]:
-    return tuple(r for r in rows if r is not row)
+def _at(rows: tuple[Row, ...], solved: dict[Expr, Expr]) -> tuple[Row, ...]:
+    return tuple(r.xreplace(solved) for r in rows)
 
 
-def _quotient(t: Term, row: Row) -> tuple[Index, Index, Expr] | None:
-    """``(u, r, floor(m/2))`` of the row ``2u + r == m``, where r stands nowhere else and u is read from its own axis."""
-    if row.op != "==" or row.reads():
+def _quotient(t: Term, row: Row) -> tuple[dict[Expr, Expr], tuple[Row, ...]] | None:
+    """``u = floor(m/2), r = m mod 2`` of the row ``2u + r == m``, and the row that is left where r is a value read."""
+    split = affine.parts(row.lhs - row.rhs) if row.op == "==" else None
+    if split is None:
         return None
-    e = sympy.expand(row.lhs - row.rhs)
-    bound = [b for b in t.bnd if b in e.free_symbols]
-    if len(bound) != 2:
-        return None
-    for window, rest in (bound, bound[::-1]):
-        sign = e.coeff(rest)
-        stride = e.coeff(window) * sign
-        if abs(sign) != 1 or not stride.is_Integer or stride < 2 or not same_size(rest.size, Integer(stride)):
-            continue
-        elsewhere = [*t.fac, *_without(t.rows, row)]
-        if any(rest in x.free_symbols for x in elsewhere) or not _outside_is_zero(t, window):
-            continue
-        place = sympy.expand(window * stride + rest - e * sign)
-        if place.free_symbols & set(t.bnd):
-            continue
-        return window, rest, sympy.floor(place / stride)
+    coefs, _ = split
+    windows = [b for b in t.bnd if b in coefs]
+    for window in windows:
+        for rest, sign in coefs.items():
+            stride = coefs[window] * sign
+            if rest == window or abs(sign) != 1 or not stride.is_Integer or stride < 2:
+                continue
+            if not same_size(_length(rest), Integer(stride)) or not _outside_is_zero(t, window):
+                continue
+            place = sympy.expand((window * coefs[window] + rest * sign - row.lhs + row.rhs) * sign)
+            if place.free_symbols & set(t.bnd):
+                continue
+            solved: dict[Expr, Expr] = {window: sympy.floor(place / stride)}
+            if rest in t.bnd:
+                return solved | {rest: sympy.Mod(place, stride)}, ()
+            if isinstance(rest, Read):
+                return solved, (Row("==", rest.xreplace(solved), sympy.Mod(place, stride)),)
     return None
+
+
+def _length(rest: Expr) -> Expr:
+    """How many values an index, or a whole number that is read, takes from 0 on."""
+    if isinstance(rest, Read):
+        return rest.tensor.below if rest.tensor.below is not None else Integer(0)
+    return rest.size if isinstance(rest, Index) else Integer(0)
 
 
 def _outside_is_zero(t: Term, window: Index) -> bool:

@@ -114,12 +114,17 @@ class Put(Statement):
 
 @dataclass(frozen=True)
 class Loop(Statement):
-    """``for var in 0 .. stop-1``, from the last to the first where it is ``backward``."""
+    """``for var in 0 .. stop-1``, from the last to the first where it is ``backward``.
+
+    In ``lanes`` no step needs another, but for the ``totals`` that all of them add to in any order.
+    """
 
     var: str
     stop: Expr
     body: tuple[Statement, ...]
     backward: bool = False
+    lanes: bool = False
+    totals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "helpers"
-FILES = ("shapes", "parts", "grams", "windows")  # the order in which their functions are written
+FILES = ("shapes", "native", "parts", "grams", "windows")  # the order in which their functions are written
 ALWAYS = ("jax", "jnp", "lax")  # imported by the generated module itself
 
 

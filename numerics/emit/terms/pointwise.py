@@ -251,7 +251,7 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
 
 def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
-    factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(factors := list(factors)) else factors
+    factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(scope, factors := list(factors)) else factors
     conditions = [f.condition for f in factors if isinstance(f, Iverson)]
     factors = [f for f in factors if not isinstance(f, Iverson)]
     with scope.assuming(conditions):
@@ -261,10 +261,14 @@ def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     return masked(scope, conditions, body, order)
 
 
-def _is_guarded(factors: Factors) -> bool:
+def _is_guarded(scope: Scope, factors: Factors) -> bool:
     """Whether a factor ``{g if c; 0}`` stands beside one that may be infinite where c is false."""
+
+    def infinite(g: Expr) -> bool:
+        return may_be_singular(g) or any(r.tensor.name in scope.singular for r in g.atoms(Read))
+
     return len(factors) > 1 and any(
-        guard_of(f) is not None and any(may_be_singular(g) for g in factors if g is not f) for f in factors
+        guard_of(f) is not None and any(infinite(g) for g in factors if g is not f) for f in factors
     )
 
 

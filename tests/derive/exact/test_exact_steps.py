@@ -178,3 +178,20 @@ def test_the_adjoint_of_a_recurrence_is_proved_where_a_cotangent_arrives_at_ever
     w, u = dv.tensor("w"), dv.tensor("u", t)
     alone = dv.define("alone", (t,), lambda h: w * h[t - 1] ** 2 + u[t])
     assert dv.vjp(alone, wrt=[w, u]).check().proved
+
+
+def test_a_step_whose_quotient_a_later_guard_leaves_out_is_proved_where_it_exists():
+    t = dv.parse(
+        "index p q: N\nX: float[p,i] parameter\nr[p,q] = sqrt(sum[i]((X[p,i] - X[q,i])^2))\n"
+        "l = sum[p,q](where(p < q, 1/r[p,q], 0))"
+    )
+    d = dv.backprop(t["l"], wrt=[t["X"]])
+    evidence = d.check()
+    assert evidence.proved
+    said = [r for r in evidence.rows if r.detail == "where its quotients exist"]
+    assert said
+    s = next(s for s in d.steps if s.claim == "transpose" and s.target == "d_r_sum")
+    wrong = replace(s.after, terms=tuple(replace(x, coef=3 * x.coef) for x in s.after.terms))
+    checker = Checker(d, 0)
+    found = decide("wrong", checker.step_cases, Steps(checker).claim(replace(s, after=wrong)), poles=True)
+    assert found.verdict != PROVED

@@ -188,7 +188,7 @@ def test_parsed_definitions_are_a_program():
 
 def test_every_function_of_the_language_has_a_name_in_the_text_form():
     made = {f.__name__ for f in (*UNARY.values(), *POINTWISE.values()) if isinstance(f, type)}
-    written = {"Pow": "^ and sqrt", "Piecewise": "where", "Iverson": "[ ]"}
+    written = {"Pow": "^ and sqrt", "Piecewise": "where", "Iverson": "[ ]", "Unknown": "f(u)"}
     assert set(FUNCTIONS) - set(written) == made
     assert body("x: float; z = x^2") == dv.tensor("x")[()] ** 2
 

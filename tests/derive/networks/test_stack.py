@@ -1,5 +1,7 @@
 """A stack is a recurrence over depth: written by hand or by ``L.Stack``, told and computed once, whatever the depth."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -218,3 +220,33 @@ def test_a_function_is_a_layer_of_several_symbols():
     a, b = dv.Input((3,), name="a"), dv.Input((3,), name="b")
     model = dv.Model([a, b], L.Function(product)([L.Dense(3)(a), b]))
     assert model.backprop("mean_squared_error").check().proved
+
+
+class Branches(L.Layer):
+    """Layers of one's own that hold others: the sum of what they give."""
+
+    def __init__(self, branches, rates=(1, 2), options=None, name=None, trainable=True):
+        super().__init__(name, trainable)
+        self.branches, self.rates, self.options = branches, rates, options
+
+    def connect(self, x, new):
+        rate = self.rates[0] + (self.options or {}).get("more", 0)
+        return new.define("h", x.letters, rate * x[x.letters])
+
+
+def test_a_layer_of_ones_own_is_saved_with_what_it_holds():
+    held = [L.Dense(4, activation="relu"), Branches([L.Dense(2)])]
+    model = dv.Sequential([Branches(held, (np.float32(0.5), 3), {"more": 2}), L.Dense(1)], input_shape=(4,))
+    written = json.loads(json.dumps(model.to_dict()))
+    again = dv.Model.from_dict(written, layers=[Branches]).layers[0].layer
+    assert [type(b) for b in again.branches] == [L.Dense, Branches] and again.branches[0].activation.name == "relu"
+    assert type(again.branches[1].branches[0]) is L.Dense
+    assert list(again.rates) == [0.5, 3] and again.options == {"more": 2}
+    for given, message in (
+        ({"branches": [lambda x: x]}, "its branches is a function of your own"),
+        ({"branches": [], "rates": np.arange(2)}, r"its rates is ndarray, .*as array.tolist\(\) makes them"),
+    ):
+        with pytest.raises(dv.DeriveError, match=message):
+            dv.Sequential([Branches(**given)], input_shape=(4,)).to_dict()
+    with pytest.raises(dv.DeriveError, match=r"accepted is a list of subclasses of L.Layer"):
+        dv.Model.from_dict(written, layers=Branches)

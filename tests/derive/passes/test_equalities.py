@@ -59,6 +59,21 @@ def test_in_index_notation():
 
 
 @pytest.mark.parametrize(
+    ("text", "by", "form"),
+    [
+        ("norm2(Q*x - y)^2", "x", "2 (x - Q'y)"),
+        ("norm2(Q*x - y)", "x", "(x - Q'y) / ||Q x - y||"),
+        ("norm2(X*Q - Y)^2", "X", "2 (X - Y Q')"),
+        ("1/2*norm2(Q*x - y)^2 + lam*norm1(x)", "x", "x + lam sign(x) - Q'y"),
+        ("logdet(Q*A*Q')", "A", "inv(A)'"),
+    ],
+)
+def test_an_orthogonal_matrix_meets_its_transpose_in_a_bracket(text, by, form):
+    d = dv.derive_matrix(f"Q: n x n orthogonal; {text}", by)
+    assert str(d.closed_form(by)) == form and d.check().proved
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("x: n with x'x = 2; x'*x", "no rule uses the equality x'.x = 2; accepted are, of x alone"),

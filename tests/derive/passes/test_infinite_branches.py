@@ -135,3 +135,26 @@ def test_an_infinity_is_a_constant_and_no_addend():
     assert loss == 3 and (grads["s"] == 1).all()
     with pytest.raises(dv.UnsupportedError, match="branch of where"):
         dv.parse("s: float[b]\nz[b] = s[b] - inf")
+
+
+EMPTY_ROWS = {
+    "bool": ("m: bool[b,t]", "m[b,t]", np.array([[1, 1, 0], [0, 0, 0]], bool)),
+    "float": ("m: float[b,t]", "m[b,t] > 0", np.array([[1.0, 1, 0], [0, 0, 0]])),
+    "int": ("m: int[b,t] < 2", "m[b,t] == 1", np.array([[1, 1, 0], [0, 0, 0]])),
+    "length": ("m: int[b] < T + 1", "t < m[b]", np.array([2, 0])),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY_ROWS)
+@pytest.mark.parametrize("named", [False, True])
+def test_the_extreme_of_a_row_that_is_masked_whole_has_no_gradient(kind, named):
+    declared, condition, m = EMPTY_ROWS[kind]
+    branch = f"where({condition}, x[b,t]^2, inf)"
+    name, read = (f"y[b,t] = {branch}\n", "y[b,t]") if named else ("", branch)
+    t = dv.parse(f"x: float[b,t] parameter; {declared}\n{name}r[b] = min[t]({read})\nl = sum[b](r[b]^2)")
+    d = dv.backprop(t["l"], wrt=[t["x"]])
+    assert d.check().ok
+    value, grads = nx.compile(d)(x=np.array([[1.0, -0.5, 3.0], [2.0, 1.0, 0.1]]), m=m)
+    assert value == np.inf
+    np.testing.assert_array_equal(grads["x"], [[0, -0.5, 0], [0, 0, 0]])  # as jax.grad of jnp.where and jnp.min
+    assert nx.verify(nx.compile(d)).ok

@@ -90,6 +90,7 @@ MORE = {
     },
     "inverse": lambda: dv.derive_matrix("a'*inv(A)*A*b", "b"),
     "orthogonal": lambda: dv.derive_matrix("Q: n x n orthogonal; x'*Q'*Q*x", "x"),
+    "structured": lambda: dv.derive_matrix("S: n x n free symmetric; tr(A*S*S)", "S"),
     **{f"hessian of {n}": lambda n=n: dv.hessian(*getattr(second, n)()[:2]) for n in SECOND},
     **{f"product of {n}": lambda n=n: dv.hvp(*getattr(second, n)()[:2]) for n in SECOND},
 }

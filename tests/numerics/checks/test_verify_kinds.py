@@ -214,3 +214,33 @@ def test_the_taylor_order_tells_right_from_wrong_whatever_the_size():
     assert str(order(lambda a: float(np.sum(a)), x, np.ones(n), 1e-13)) == "floor"
     assert order(lambda a: float(np.sum(a * a)), x, 2 * x, 1e-13).value == pytest.approx(2, abs=0.01)
     assert not order(lambda a: float(np.sum(a)), x, np.ones(n) * 1.001, 1e-13).ok
+
+
+RIGHT = {
+    "a float mask of a large number": (
+        "s: float[b,t] parameter; m: float[b,t]\nl = sum[b](log(sum[t](exp(s[b,t] - 1e9*(1 - m[b,t])))))"
+    ),
+    "a value that floats lose": "x: float[b] parameter\nl = sum[b](log(1 - exp(x[b] - 100)))",
+    "a slope that autodiff loses": "x: float[b] parameter\nl = sum[b](x[b]/(abs(x[b]) + 1e-30))",
+    "a distance of a point to itself, guarded later": (
+        "index p q: N\nX: float[p,i] parameter\nr[p,q] = sqrt(sum[i]((X[p,i] - X[q,i])^2))\n"
+        "e[p,q] = where(p != q, log(r[p,q])/r[p,q], 0)\nl = sum[p,q](e[p,q])"
+    ),
+    "an input that is an exponent": "x: float[b,t] parameter; p: float\nl = sum[b](sum[t](abs(x[b,t])^p)^(1/p))",
+    "a quotient by whole numbers": "x: float[b] parameter; n: int[b] < 3\nl = sum[b](where(n[b] > 0, x[b]/n[b], 0))",
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_a_right_program_is_not_refused(kind):
+    t = dv.parse(RIGHT[kind])
+    d = dv.backprop(t["l"], wrt=[x for x in t.values() if x.role == "parameter"])
+    assert d.check().ok
+    report = verify(compile(d))
+    assert report.ok, report
+
+
+def test_digits_that_a_given_forward_loses_are_not_forgiven():
+    t = dv.parse("x: float[b] parameter\nl = sum[b](log(1 - exp(x[b] - 100)))")
+    kern = compile(dv.backprop(t["l"], wrt=[t["x"]]))
+    assert not verify(kern, forward=lambda x: 0.0 * x.sum()).ok

@@ -51,6 +51,18 @@ def test_show_reads_a_file_and_wrt(capsys, tmp_path):
     assert "dx[" in shown and "dA[" not in shown
 
 
+def test_show_writes_closed_forms(capsys):
+    formula = "X: m x n; C: m x m symmetric; B: m x m symmetric; tr(inv(X'*C*X)*(X'*B*X))"
+    assert run(["show", formula, "--wrt", "X", "--closed", "--helpers"]) == 0
+    assert capsys.readouterr().out == "dX = 2 (B - C X R X'B)X R  with R = inv(X'C X)\n"
+    assert run(["show", formula, "--wrt", "X", "--closed", "--helpers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["helpers"] == {"dX": {"R": "inv(X'C X)"}}
+    assert run(["show", "x'*A*x", "--wrt", "x", "--order", "2", "--closed", "-f", "latex"]) == 0
+    assert "H_{x, x} &= A + A^{\\top}" in capsys.readouterr().out
+    assert run(["show", formula, "--helpers"]) == 2
+    assert "it goes with --closed" in capsys.readouterr().err
+
+
 def test_emit_writes_a_module_that_runs_alone(tmp_path):
     out = tmp_path / "module.py"
     assert run(["emit", "softmax_regression", "-o", str(out)]) == 0

@@ -107,3 +107,12 @@ def test_metrics_by_output():
     assert {n: list(m) for n, m in found.items()} == {"kind": ["kind_accuracy"], "size": ["size_mae"]}
     with pytest.raises(InputError, match=r"metrics are given for 'sise'; did you mean 'size'\?; losses are"):
         metrics.by_output({"sise": "mae"}, losses)
+
+
+def test_of_the_outputs_only_the_classes_are_kept_where_nothing_else_is_read():
+    y, z = RNG.integers(0, 5, (4, 6)), RNG.normal(size=(4, 6, 5))
+    for names, shape in ((["accuracy", "f1"], (4, 6)), (["accuracy", "top_2_accuracy"], (4, 6, 5)), (["auc"], (4, 6, 5))):
+        found = metrics.find(names, SPARSE)
+        small = metrics.kept(z, SPARSE, found)
+        assert small.shape == shape
+        assert metrics.measured(y, small, SPARSE, found) == {n: m(y, z, SPARSE) for n, m in found.items()}

@@ -139,3 +139,8 @@ def test_the_kernel_of_a_trainer_is_checked():
     x, y = np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1], np.int32)
     trainer.fit(x, y, batch_size=2, epochs=1)
     assert trainer.kernel.checked.startswith("checked at ")
+
+
+def test_digits_that_cancel_inside_a_formula_are_no_fault_of_the_program():
+    t = dv.parse("x: float[b] parameter\nl = sum[b](log(1099511627776 + x[b]^2) - log(1099511627776))*1e12")
+    assert nx.compile(dv.backprop(t["l"], wrt=[t["x"]])).checked.startswith("checked")

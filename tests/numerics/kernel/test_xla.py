@@ -102,3 +102,16 @@ def test_a_copied_kernel_keeps_the_hint():
     kern = nx.compile(D, sizes=MODEL.sizes, xla=True)
     again = pickle.loads(pickle.dumps(kern))
     assert again.source == kern.source and again.compiler_options == kern.compiler_options
+
+
+def test_a_platform_without_a_device_is_said(monkeypatch):
+    def none():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "default_backend", none)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    b = dv.index("b")
+    x = dv.tensor("x", b)
+    d = dv.backprop(dv.define("loss", (), dv.Sum(x[b] ** 2, b)), wrt=[x])
+    with pytest.raises(nx.NumericsError, match="JAX finds no device of JAX_PLATFORMS='cuda' here"):
+        nx.compile(d)

@@ -233,6 +233,117 @@ def test_what_a_trainer_does_is_told_of_a_model(name):
         nx.ModelCheckpoint  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda t, X, Y: t.fit(X, Y, initial_epoch=3), r"'initial_epoch'; a second fit goes on .*resume=True"),
+        (lambda t, X, Y: t.fit(x=X, y=Y), "'x'; that is 'X' here"),
+        (lambda t, X, Y: t.fit(X, Y, batchsize=3), "'batchsize'; that is 'batch_size' here"),
+        (lambda t, X, Y: t.fit(X, Y, lr=0.1), "'lr'; it belongs to the trainer"),
+        (lambda t, X, Y: t.evaluate(X, Y, verbose=0), r"Trainer.evaluate\(\) .*'verbose'; nothing is shown"),
+        (lambda t, X, Y: t.predict(X, steps=3), "itertools.islice"),
+        (
+            lambda t, X, Y: nx.Trainer(t.model, "mse", clipnorm=1.0),
+            r"^Trainer\(\) .*'clipnorm'; that is 'clip_norm' here",
+        ),
+        (lambda t, X, Y: nx.Trainer(t.model, "mse", batch_size=8), "belongs to fit"),
+        (lambda t, X, Y: nx.Trainer(t.model, "mse", seeds=8), "did you mean 'seed'"),
+    ],
+)
+def test_arguments_of_other_libraries_are_told_by_their_names_here(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        wrong(small(), *blobs())
+
+
+@pytest.mark.parametrize(
+    "place, name, message",
+    [
+        (nx, "StandardScaler", "nx.Standardizer.fit"), (nx, "Sequential", "it is dv.Sequential"),
+        (nx, "Dense", "it is L.Dense"), (nx, "Adam", "optimizer='adam'"), (nx, "EarlyStop", "'EarlyStopping'"),
+        (dv, "Dense", "that is L.Dense"), (dv, "Trainer", "it is nx.Trainer"), (dv, "Sequentials", "'Sequential'"),
+        (L, "SwiGLU", "'GatedDense'"), (L, "Lambda", "stands among the layers"), (L, "concatenate", "'Concatenate'"),
+    ],
+)  # fmt: skip
+def test_names_of_other_libraries_are_told_where_they_are_looked_for(place, name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(place, name)
+
+
+@pytest.mark.parametrize(
+    "name, ours",
+    [("Accuracy", "'accuracy'"), ("sparse_categorical_accuracy", "'accuracy'"), ("rmse", "'root_mean_squared_error'"),
+     ("top5", "'top_5_accuracy'"), ("loss", "in any case")],
+)  # fmt: skip
+def test_metrics_of_other_libraries_are_told_by_their_names_here(name, ours):
+    with pytest.raises(InputError, match=f"unknown metric '{name}'; .*{ours}"):
+        small(metrics=[name])
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda x: L.Add()(x, x), r"on a list of several, as in layer\(\[x, memory\]\); it was given 2 things"),
+        (
+            lambda x: L.Dropout(0.5)(x, training=True),
+            "given 'training'; training and use have definitions of their own",
+        ),
+        (lambda x: L.MultiHeadAttention(2, 4)(query=x, value=x), "'query'; symbols are given in their order"),
+        (lambda x: L.MultiHeadAttention(2, 4)(x, use_causal_mask=True), "causal=True"),
+        (lambda x: L.Dense(3)(np.zeros((2, 5))), r"called on an array of shape \(2, 5\)"),
+        (lambda x: dv.Model(x, L.Dense(3)(x))(np.zeros((2, 5))), r"called on an array of shape \(2, 5\)"),
+        (lambda x: x + L.Dense(5)(x), r"L.Add\(\)\(\[h, x\]\)"),
+        (lambda x: 2 * x, "symbols stand for outputs of layers"),
+        (lambda x: dv.Input((None, 4)), "a usual length in place of None"),
+        (
+            lambda x: dv.Sequential([x, L.Dense(3)]),
+            r"leave it out, and write Sequential\(\[...\], input_shape=\(5,\)\)",
+        ),
+        (lambda x: L.Dense(3, activation=np.tanh)(x) and dv.Model(x, L.Dense(3, activation=np.tanh)(x)), "as 'relu'"),
+        (lambda x: dv.Model(x, L.Dense(3)(x)).forward(np.zeros((2, 5))), "an array of shape .*trainer.predict"),
+        (lambda x: L.Stack(L.Dense, 2), "the block is type"),
+        (lambda x: L.Concatenate(axis=-1), "'axis'; the last axis is meant"),
+    ],
+)
+def test_calls_as_other_libraries_write_them_are_told(wrong, message):
+    with pytest.raises(dv.DeriveError, match=message):
+        wrong(dv.Input((5,)))
+
+
+def test_what_would_change_nothing_is_refused():
+    t = small()
+    with pytest.raises(AttributeError, match="trainer.freeze"):
+        t.model.trainable = False
+    for name, message in (
+        ("train_on_batch", "advance"),
+        ("layers", "t.model.layers"),
+        ("nothing", "has no 'nothing'$"),
+    ):
+        with pytest.raises(AttributeError, match=message):
+            getattr(t, name)
+    with pytest.raises(NumericsError, match=r"params: dense_1_kernel has shape \(3, 3\), and in model \(5, 8\)"):
+        t.params = {**t.params, "dense_1_kernel": np.zeros((3, 3))}
+    with pytest.raises(NumericsError, match="params: dense_2_bias is missing"):
+        t.params = {n: a for n, a in t.params.items() if n != "dense_2_bias"}
+
+
+def test_a_history_is_a_dict_and_held_out_arrays_a_pair():
+    X, Y = blobs()
+    history = small().fit(X, Y, validation_data=[X, Y], verbose=False)
+    assert isinstance(history, dict) and len(history["val_loss"]) == 1
+    with pytest.raises(AttributeError, match=r"it is the dict itself, as in history\['loss'\]"):
+        history.history  # noqa: B018
+
+
+def test_words_for_a_yes_or_no_are_told():
+    with pytest.raises(InputError, match=r"for a yes or no, \(Y == 'bee'\)\[:, None\]"):
+        small("sigmoid_binary_cross_entropy", last=1).fit(blobs()[0], WORDS[np.arange(60) % 2], verbose=False)
+
+
+def test_statistics_are_made_of_data():
+    with pytest.raises(InputError, match=r"nx.Standardizer.fit\(X\)"):
+        nx.Standardizer()
+
+
 def test_a_forgotten_flatten_is_told_when_the_model_is_built():
     with pytest.warns(
         ModelWarning, match=r"max_pool2d_1 gives images \(B, 3, 3, 4\) and dense_1 runs over their channels"
@@ -242,3 +353,28 @@ def test_a_forgotten_flatten_is_told_when_the_model_is_built():
         warnings.simplefilter("error")
         dv.Sequential([L.Conv2D(4, 3), L.Flatten(), L.Dense(10)], input_shape=(8, 8, 1))
         dv.Sequential([L.Dense(10)], input_shape=(8, 8, 1))  # no image that a convolution made
+
+
+def test_other_lengths_than_at_building_are_trained_on_and_evaluated():
+    def built(length):
+        layers = [L.SimpleRNN(4, return_sequences=True), L.Dense(3)]
+        model = dv.Sequential(layers, input_shape=(length, 2))
+        return nx.Trainer(model, "sparse_softmax_cross_entropy", optax.adam(1e-2), metrics=["accuracy"], seed=0)
+
+    rng = np.random.default_rng(0)
+    data = {n: (rng.normal(size=(8, n, 2)), rng.integers(0, 3, (8, n))) for n in (4, 6)}
+    there, here = built(4), built(6)
+    for t in (there, here):
+        t.fit(*data[4], epochs=2, shuffle=False, verbose=False)
+    for name, a in there.params.items():
+        np.testing.assert_allclose(here.params[name], a, rtol=1e-5, atol=1e-6)
+    assert here.evaluate(*data[4]) == pytest.approx(there.evaluate(*data[4]), rel=1e-5)
+    assert here.diagnose().ok and "simple_rnn_1" in str(here.explain())
+    both = list(data.values())
+    history = here.fit(both, epochs=2, validation_data=both, verbose=False)
+    right = [int((here.predict(x).argmax(-1) == y).sum()) for x, y in both]
+    assert history["val_accuracy"][-1] == pytest.approx(sum(right) / (8 * 10))
+    with pytest.raises(InputError, match=r"Y has shape \(8, 6\); .* of shape \(N, 4\)"):
+        here.evaluate(data[4][0], data[6][1])
+    with pytest.raises(InputError, match=r"batch 1: X has shape \(8, 4, 3\); expected is \(N, 6, 2\)"):
+        here.fit([(np.zeros((8, 4, 3)), data[4][1])], verbose=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 from sympy import Add, Expr, Integer
 
-from derive.language.index import Index, Size, same_size
+from .index import Index, Size, same_size
 
 
 def flat_indices(e: Add) -> tuple[Index, ...]:

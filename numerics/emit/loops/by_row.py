@@ -1,0 +1,215 @@
+"""A group of equations as one loop over rows: sums over them before and after, what only a row needs in a buffer.
+
+    dg[i] = 0 for i;  for b: mean = (sum_i x[b,i]) / I;  xh[i] = x[b,i] - mean for i;  dg[i] += up[b,i] xh[i] for i
+
+The innermost loop goes along the index by which most arrays are next to themselves; no step of it needs the one before, or
+all that it adds up stands in numbers of its own (``lanes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import sympy
+from sympy import Expr, Mul, Rational, floor
+
+from derive.language.index import Index, Size
+from derive.language.tensor import Read, Tensor
+from derive.program.program import Equation, Row, Term
+from numerics.emit.source.names import Names
+
+from . import tree
+from .equations import Body, Equations, said
+from .joining import joined_loops
+from .rows import Fused, Known, count
+from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
+
+
+class ByRow(Equations):
+    """Writes the loops of one group."""
+
+    def __init__(
+        self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Fused, known: Known = lambda e: e
+    ):
+        super().__init__(names, arrays, sizes)
+        self.fused, self.known = group, known
+        self.inner = {e.name: e.tensor for e in group.equations if e.name not in {*group.kept, *group.totals}}
+
+    def statements(self) -> list[Statement]:
+        """Everything between the arrays that are given and those that are left."""
+        g = self.fused
+        buffers = [
+            Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1
+        ]
+        start = [s for e in g.equations if e.name in g.totals for s in self.filled(e, e.idx, ())]
+        row, place = self.opened(g.rows[g.equations[0].name])
+        body: list[Statement] = []
+        for e in g.equations:
+            self.places[g.rows[e.name]] = place
+            body += [said(e), *self.one(e)]
+        self.close([row, *self.beside], set(g.rows.values()))
+        return [*buffers, *start, Loop(row, self.value(g.size), tuple(joined_loops(body)))]
+
+    # -- one equation at one row -----------------------------------------------------------------------------------
+
+    def one(self, e: Equation) -> list[Statement]:
+        if e.name in self.fused.totals:
+            row = self.fused.rows[e.name]
+            return [s for t in e.terms for s in self.added(e, t, e.idx, [i for i in t.bnd if i != row])]
+        over = e.idx[1:]
+        plain = [t for t in e.terms if not t.bnd]
+        if not over:
+            return self.alone(e)
+        sums = [t for t in e.terms if t.bnd]
+        return [*self.filled(e, over, plain), *(s for t in sums for s in self.added(e, t, over, t.bnd))]
+
+    def alone(self, e: Equation) -> list[Statement]:
+        """One number of a row."""
+        done: list[Statement] = []
+        parts: list[tuple[bool, tree.Expr]] = []
+        names: list[str] = []
+        for t in e.terms:
+            negative = t.coef.could_extract_minus_sign()
+            coef = -t.coef if negative else t.coef
+            if t.bnd:
+                names.append(self.names.fresh("total"))
+                done += [Let(names[-1], Num(0), changes=True), *self.summed_up(names[-1], t.fac, t.bnd, t.rows)]
+                parts.append((negative, self.scaled(coef, Var(names[-1]))))
+            else:
+                parts.append((negative, self.guarded(t, self.product([coef, *t.fac]))))
+        self.beside += names  # they stand beside the next equation's
+        value = tree.summed(parts)
+        if e.name in self.inner:
+            return [*done, Let(self.arrays[e.name], value, changes=True)]
+        return [*done, Put(self.element(e), value)]
+
+    def filled(self, e: Equation, over: Sequence[Index], terms: Sequence[Term]) -> list[Statement]:
+        """An array along ``over`` set to terms that sum over nothing, or to zero."""
+
+        lane = self.lane(over, (), [f for t in terms for f in t.fac], [Read(e.tensor, *e.idx)], ())
+
+        def put() -> Statement:
+            parts = []
+            for t in terms:
+                negative = t.coef.could_extract_minus_sign()
+                parts.append((negative, self.guarded(t, self.product([-t.coef if negative else t.coef, *t.fac]))))
+            return Put(self.element(e), tree.summed(parts))
+
+        return self.looped_over([i for i in over if i != lane], lambda: self.along(lane, put))
+
+    def added(self, e: Equation, t: Term, over: Sequence[Index], bnd: Sequence[Index]) -> list[Statement]:
+        """A sum of a term added onto an array."""
+        lane = self.lane(over, bnd, t.fac, [Read(e.tensor, *e.idx)], t.rows)
+        bnd = sorted(bnd, key=self.length)  # the long one is what an equality of two gives
+        if not over or lane in bnd:
+            return self.looped_over(over, lambda: self.total(e, t, bnd))
+
+        def put() -> Statement:
+            return Put(self.element(e), self.product([t.coef, *t.fac]), adds=True)
+
+        outer = [i for i in over if i != lane]
+        if e.name in self.fused.totals or t.rows:  # what is summed over is gone through once, and scattered
+            long = sorted(bnd, key=lambda i: -self.length(i))
+            return self.visited([*long, *outer], t.rows, lambda: self.along(lane, put))
+        return self.looped_over(outer, lambda: self.visited(bnd, t.rows, lambda: self.along(lane, put)))
+
+    def total(self, e: Equation, t: Term, bnd: Sequence[Index]) -> list[Statement]:
+        """The sum in a number of its own, which is then added."""
+        if not bnd:
+            return [Put(self.element(e), self.guarded(t, self.product([t.coef, *t.fac])), adds=True)]
+        name = self.names.fresh("total")
+        found = self.summed_up(name, t.fac, bnd, t.rows)
+        negative = t.coef.could_extract_minus_sign()
+        value = self.scaled(-t.coef if negative else t.coef, Var(name))
+        self.beside.append(name)
+        put = Put(self.element(e), tree.Minus(value) if negative else value, adds=True)
+        return [Let(name, Num(0), changes=True), *found, put]
+
+    def summed_up(self, name: str, fac: Sequence[Expr], bnd: Sequence[Index], rows: Sequence[Row]) -> list[Statement]:
+        """``name += product`` over bound indices."""
+        lane = self.lane((), bnd, fac, (), rows)
+
+        def add() -> Statement:
+            return Put(Var(name), self.product(fac), adds=True)
+
+        return self.visited([i for i in bnd if i != lane], rows, lambda: self.along(lane, add, (name,)))
+
+    # -- loops -----------------------------------------------------------------------------------------------------
+
+    def looped_over(self, over: Sequence[Index], body: Body) -> list[Statement]:
+        """Loops over free indices around what is written once they are open."""
+        variables = [self.opened(i)[0] for i in over]
+        found = body()
+        self.close(variables, over)
+        return self.nest(over, variables, found)
+
+    def length(self, i: Index) -> int:
+        return count(i.size, self.known)
+
+    def along(
+        self, lane: Index | None, inner: Callable[[], Statement], totals: tuple[str, ...] = ()
+    ) -> list[Statement]:
+        """The innermost loop, if there is one."""
+        if lane is None:
+            return [inner()]
+        variable, _ = self.opened(lane)
+        body = (inner(),)
+        self.close([variable], [lane])
+        return [Loop(variable, self.value(lane.size), body, lanes=True, totals=totals)]
+
+    def lane(
+        self,
+        over: Sequence[Index],
+        bnd: Sequence[Index],
+        fac: Sequence[Expr],
+        writes: Sequence[Read],
+        rows: Sequence[Row],
+    ) -> Index | None:
+        """The index by which most arrays are next to themselves, of those that no condition reads."""
+        reads = [*writes, *(r for f in fac for r in f.atoms(Read))]
+        tied = {i for r in rows for i in r.free_symbols}
+        found = [i for i in (*over, *bnd) if i not in tied]
+        next_to = {i: sum(bool(r.idx) and r.idx[-1] == i for r in reads) for i in found}
+        apart = {i: sum(i in n.free_symbols for r in reads for n in r.idx[:-1]) for i in found}
+        best = max(found, key=lambda i: next_to[i] - apart[i], default=None)
+        return best if best is not None and next_to[best] else (found[-1] if found and not bnd else None)
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    def value(self, e: Expr) -> tree.Expr:
+        """A value; a size that is rounded, or has parts that are no whole numbers, as one quotient."""
+        inside = e.args[0] if isinstance(e, floor) else e
+        broken = isinstance(e, floor) or (e.is_Add and any(not q.is_Integer for q in e.atoms(Rational)))
+        if broken and all(isinstance(s, Size) for s in e.free_symbols):
+            top, bottom = sympy.together(inside).as_numer_denom()
+            found = Op("/", super().value(sympy.expand(top)), super().value(bottom))
+            return Call("floor", (found,)) if isinstance(e, floor) else found
+        return super().value(e)
+
+    def guarded(self, t: Term, value: tree.Expr) -> tree.Expr:
+        tests = [self.condition(r.condition) for r in t.rows]
+        return Choose(joined("and", tests), value, Num(0)) if tests else value
+
+    def read(self, r: Read) -> tree.Expr:
+        """An element; of what only a row has, without the row."""
+        if r.tensor.name not in self.inner:
+            return super().read(r)
+        array = self.arrays[r.tensor.name]
+        if r.tensor.rank == 1:
+            return Var(array)
+        axes = r.tensor.axes[1:]
+        tests = [t for i, n in zip(r.idx[1:], axes, strict=True) for t in self.inside(i, n)]
+        found = At(array, self.place([self.value(i) for i in r.idx[1:]], axes))
+        return Choose(joined("and", tests), found, Num(0)) if tests else found
+
+    def element(self, e: Equation) -> tree.Expr:
+        inner = e.name in self.inner
+        places = [self.places[i] for i in e.idx[inner:]]
+        return At(self.arrays[e.name], self.place(places, e.tensor.axes[inner:]))
+
+
+def read_by(group: Fused) -> list[Tensor]:
+    """The arrays that a group is given, by first use."""
+    own = set(group.rows)
+    found = [t for e in group.equations for t in e.tensors() if t.name not in own]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,249 @@
+"""Which equations are worth loops of their own on a CPU: those that go over the same rows, one row at a time.
+
+    mean[b]  = sum_i x[b,i] / I
+    xh[b,i]  = x[b,i] - mean[b]                 for b: the row of x is read once, and is in the cache for all that follows;
+    dg[i]    = sum_b up[b,i] xh[b,i]            what only a row needs is never written out
+
+XLA goes over the arrays once for each sum and once for each result.  The cost rule compares what it moves with what loops
+over rows move, in numbers read and written; it counts a size that is not fixed as :data:`UNKNOWN`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import sympy
+from sympy import Add, Expr, Mul, Piecewise, Pow, Rational
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import BooleanFunction, BooleanTrue
+
+from derive.language.affine import parts
+from derive.language.index import Index, Size
+from derive.language.nodes import Iverson
+from derive.language.tensor import Read
+from derive.program.program import Equation, Term
+from derive.program.schedule import Scan, members
+
+UNKNOWN = 64  # what a size counts as that is not fixed
+TAPS = 16  # operations of a window for each number of the largest array, up to which reading and writing is what costs
+ONCE = 2  # the same where nothing is read twice: a product of matrices is XLA's
+WORTH = 2.0  # times less to be moved, from which a call outside XLA pays
+TOTALS = 65_536  # numbers of a sum over rows that stay in the cache
+POWERS = {Rational(n) for n in (2, 3, 4, -1, -2, -3, -4)} | {Rational(1, 2), Rational(-1, 2)}
+
+Known = Callable[[Expr], Expr]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Equations that are computed row by row.
+
+    Attributes
+    ----------
+    rows : dict of str to Index
+        Equation -> its index along the rows.
+    totals : frozenset of str
+        The equations that sum over the rows.
+    size : Expr
+        The number of rows.
+    kept : tuple of str
+        The equations that something else reads, or that are returned.
+    saved : float
+        How many times less is moved than by XLA.
+    """
+
+    equations: tuple[Equation, ...]
+    rows: dict[str, Index]
+    totals: frozenset[str]
+    size: Expr
+    kept: tuple[str, ...] = ()
+    saved: float = 0.0
+
+
+Group = Equation | Scan | Fused
+
+
+def fused(
+    groups: Sequence[Equation | Scan], results: Iterable[str], known: Known, apart: Iterable[str] = ()
+) -> list[Group]:
+    """The groups of a program with the equations that are worth it joined; those ``apart`` are written otherwise."""
+    found: list[Group] = []
+    left, results, apart = list(groups), set(results), set(apart)
+    while left:
+        first = left[0]
+        best: tuple[Fused, list[Equation | Scan], list[Equation | Scan]] | None = None
+        if isinstance(first, Equation) and first.name not in apart and simple(first, known):
+            for size in _sizes(first):
+                taken, before, after = _gathered(left, size, known, apart)
+                made = _judged(taken, [*found, *before, *after], results, known)
+                if made is not None and made.saved >= WORTH and (best is None or made.saved > best[0].saved):
+                    best = made, before, after
+        if best is None:
+            found.append(left.pop(0))
+        else:
+            found += [*best[1], best[0]]
+            left = best[2]
+    return found
+
+
+def _gathered(
+    left: Sequence[Equation | Scan], size: Expr, known: Known, apart: set[str]
+) -> tuple[Fused, list[Equation | Scan], list[Equation | Scan]]:
+    """The equations that can go over rows of this size together, what must come before them, and what after."""
+    rows: dict[str, Index] = {}
+    taken: list[Equation] = []
+    before: list[Equation | Scan] = []
+    after: list[Equation | Scan] = []
+    totals: set[str] = set()
+    late: set[str] = set()  # what depends on the members, and is none
+    for g in left:
+        read = {t.name for e in members(g) for t in e.tensors()}
+        made = None
+        free = isinstance(g, Equation) and g.name not in apart and not read & (late | totals)
+        if free and isinstance(g, Equation) and simple(g, known):
+            made = _by_rows(g, size, rows)
+        if made is not None:
+            e, row = made
+            taken.append(e)
+            rows[e.name] = row
+            totals |= {e.name} - {e.name for i in e.idx if i == row}
+        elif read & (late | set(rows)):
+            after.append(g)
+            late |= {e.name for e in members(g)}
+        else:
+            before.append(g)
+    return Fused(tuple(taken), rows, frozenset(totals), size), before, after
+
+
+def _by_rows(e: Equation, size: Expr, rows: dict[str, Index]) -> tuple[Equation, Index] | None:
+    """An equation that goes over rows of this size, and its index along them; None if it does not."""
+    if e.idx and e.idx[0].size == size:
+        return (e, e.idx[0]) if all(_along(t, e.idx[0], rows) for t in e.terms) else None
+    terms: list[Term] = []
+    own: Index | None = None
+    for t in e.terms:
+        row = next(
+            (i for i in t.bnd if i.size == size and _along(t, i, rows) and any(i in r.idx for r in t.reads())), None
+        )
+        if row is None:
+            return None
+        own = own or row  # one index for the rows of all terms
+        moved = t.xreplace({row: own})
+        terms.append(replace(moved, bnd=(own, *(i for i in t.bnd if i != row))))
+    return None if own is None else (replace(e, terms=tuple(terms)), own)
+
+
+def _along(t: Term, row: Index, rows: dict[str, Index]) -> bool:
+    """Whether a term reads every array at its row first, those of other members always, and is not a formula of the row."""
+    for r in t.reads():
+        own = bool(r.idx) and r.idx[0] == row
+        if any(row in i.free_symbols for i in r.idx[own:]) or (r.tensor.name in rows and not own):
+            return False
+    outside = [f.xreplace(dict.fromkeys(f.atoms(Read), sympy.S.One)) for f in t.fac]
+    return not any(row in part.free_symbols for part in (*outside, *t.rows))
+
+
+def _sizes(e: Equation) -> list[Expr]:
+    """The sizes that the rows of a group with this equation may have."""
+    leading = [r.idx[0] for r in sorted(e.reads(), key=str) if r.idx and isinstance(r.idx[0], Index)]
+    return list(dict.fromkeys(i.size for i in (*e.idx[:1], *leading)))
+
+
+# -- the cost ------------------------------------------------------------------------------------------------------
+
+
+def _judged(made: Fused, others: Sequence[Group], results: set[str], known: Known) -> Fused | None:
+    """The group with what is kept of it and what it saves."""
+    outside = {t.name for g in others for e in _equations(g) for t in e.tensors()}
+    kept = tuple(e.name for e in made.equations if e.name in outside or e.name in results)
+    inside = {e.name: e for e in made.equations}
+    numbers = {t.name: count(Mul(*t.axes), known) for e in made.equations for t in (e.tensor, *e.tensors())}
+    behind: dict[str, set[str]] = {}  # the arrays that XLA goes over for an equation, with what is pointwise inlined
+    moved = 0
+    for e in made.equations:
+        found: set[str] = set()
+        for r in e.reads():
+            if made.rows[e.name] in r.idx:
+                name = r.tensor.name
+                found |= behind[name] if name in inside and inside[name].is_pointwise else {name}
+        behind[e.name] = found
+        if not e.is_pointwise or e.name in kept:
+            moved += (sum(numbers[n] for n in found) + numbers[e.name]) * (2 if _windows(e, known) else 1)
+    given = {n for found in behind.values() for n in found} - set(inside)
+    if not kept or not given or sum(numbers[n] for n in made.totals) > TOTALS:
+        return None
+    return replace(made, kept=kept, saved=moved / sum(numbers[n] for n in {*given, *kept}))
+
+
+def _equations(g: Group) -> tuple[Equation, ...]:
+    return g.equations if isinstance(g, Fused) else members(g)
+
+
+def count(e: Expr, known: Known) -> int:
+    """A size in numbers."""
+    e = known(e)
+    return max(1, int(e.xreplace({s: sympy.Integer(UNKNOWN) for s in e.free_symbols if isinstance(s, Size)})))
+
+
+def _work(e: Equation, t: Term, known: Known) -> int:
+    """How often the product of a term is computed; an equality of indices takes one loop away."""
+    tied = [[i.size for i in r.free_symbols if isinstance(i, Index)] for r in t.rows if r.op == "=="]
+    away = math.prod(max((count(n, known) for n in sizes), default=1) for sizes in tied)
+    return math.prod(count(i.size, known) for i in (*e.idx, *t.bnd)) // away
+
+
+def _windows(e: Equation, known: Known) -> bool:
+    """Whether its sums meet each number several times."""
+    return any(_work(e, t, known) > 2 * _largest(e, known) for t in e.terms)
+
+
+def _largest(e: Equation, known: Known) -> int:
+    return max(count(Mul(*t.axes), known) for t in (e.tensor, *e.tensors()))
+
+
+def simple(e: Equation, known: Known) -> bool:
+    """Whether an equation is a few operations of arithmetic for each number that it reads or writes."""
+    if e.reduce or e.guards or e.tensor.dtype != "float" or any(t.dtype != "float" for t in e.tensors()):
+        return False
+    if not all(arithmetic(f) for t in e.terms for f in t.fac):
+        return False
+    if any(parts(x) is None for t in e.terms for r in t.rows for x in (r.lhs, r.rhs)):
+        return False
+    return all(_work(e, t, known) <= _room(e, t, known) for t in e.terms)
+
+
+def _room(e: Equation, t: Term, known: Known) -> int:
+    """How many products of a term cost less than what it reads and writes.
+
+    A window goes over each number of an array several times.  Where it does so for each of several channels of another, as
+    everywhere else, it is a product of matrices, which XLA is for.
+    """
+    tied = {i for r in t.rows for i in r.free_symbols}
+    reads = [r.idx for r in t.reads() if r.idx]
+    tied |= {s for idx in reads for i in idx if _mixed(i) for s in i.free_symbols}
+    moved = [r for r in t.reads() if any(i.free_symbols & tied for i in r.idx)]
+    rows = {r.idx[0] for r in moved if isinstance(r.idx[0], Index)}
+    large = [set(idx) for idx in reads if idx[0] in rows]
+    plain = [i for i in (*e.idx, *t.bnd) if i not in tied and i not in rows]
+    if not rows or any(i not in idx for i in plain for idx in large):
+        return ONCE * _largest(e, known)
+    return TAPS * min(count(Mul(*r.tensor.axes), known) for r in moved if r.idx[0] in rows)
+
+
+def _mixed(place: Expr) -> bool:
+    return sum(isinstance(s, Index) for s in place.free_symbols) > 1
+
+
+def arithmetic(e: Expr) -> bool:
+    """Whether a C compiler turns an expression into vector instructions: arithmetic, roots and choices."""
+    if isinstance(e, Read):
+        return not any(i.has(Read) or parts(i) is None for i in e.idx)
+    if isinstance(e, Rational | Size | BooleanTrue):
+        return True
+    if isinstance(e, Pow):
+        return e.exp in POWERS and arithmetic(e.base)
+    if isinstance(e, Add | Mul | Relational | BooleanFunction | Iverson | Piecewise):
+        return all(arithmetic(a) for a in e.args)
+    return isinstance(e, sympy.Tuple) and all(arithmetic(a) for a in e.args)
