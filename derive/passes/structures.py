@@ -74,7 +74,8 @@ WHY = {
 
 
 def _structured(work: Work, n: int, x: Tensor, kind: str) -> None:
-    eq, context = work.backward[n], ()
+    eq = work.backward[n]
+    context: tuple[Equation, ...] = ()
     texts = [next(f for f in x.facts if f.is_structure or f.kind == "free").text(x)]
     even = kind == "symmetric" and _is_even(work, eq, texts)
     if kind in ("symmetric", "toeplitz") and not _is_short(eq):

@@ -86,7 +86,7 @@ STYLE = """
 """
 EQUALS = '<mo form="infix" lspace="0" rspace="0.28em">=</mo>'
 LINE = 72  # a sum of more characters is broken before an operator
-WIDE = 78  # formulas and their matrix forms stand side by side up to about so many characters
+WIDE = 82  # formulas, their matrix forms and shapes stand side by side up to about so many characters
 PAGE_STYLE = """
 :root { color-scheme: light dark; } body { margin: 0; background: #fff; }
 @media (prefers-color-scheme: dark) { body { background: #17181c; } }
@@ -163,6 +163,11 @@ def _equation(eq: Equation) -> str:
     return f"{render(lhs)}<mo>=</mo>{render(rhs)}"
 
 
+def _size(part: B.Part) -> int:
+    """About how many characters a part of a shape takes."""
+    return len(part) if isinstance(part, str) else L.width(part) if isinstance(part, L.NODES) else 0
+
+
 class _Page(Format):
     """Remembers which equation numbers it has shown, so that each is an anchor once."""
 
@@ -218,7 +223,8 @@ class _Page(Format):
     def equations(self, block: B.Equations) -> str:
         widest = max((min(L.width(line.rhs), LINE) for line in block.lines), default=0)
         asides = [L.width(line.aside[1]) for line in block.lines if line.aside]
-        beside = bool(asides) and widest + max(asides) < WIDE
+        ends = max((sum(map(_size, line.shape)) for line in block.lines), default=0)
+        beside = bool(asides) and widest + max(asides) + ends < WIDE
         shapes = any(line.shape for line in block.lines)
         rows = "".join(self._line(line, beside, shapes) for line in block.lines)
         return f'<div class="eqs{" boxed" if block.boxed else ""}"><table><tbody>{rows}</tbody></table></div>'

@@ -87,9 +87,27 @@ def _checked(kern: Kernel) -> str:
     wrong = [t for t, ours in results if _differs(d, t.name, ours, arrays, values, sizes)]
     if wrong:
         raise NumericsError(_refusal(d, wrong[0], by_name, named, arrays, values, sizes))
+    in_c = _in_c(kern, arrays, out, sizes) if kern.request.native else ""
     # the program of a part divides by the whole: its loss is no longer the one that was defined
     slope = _slope(d, by_name, arrays, sizes) if d.program is kern.derivation.program or kern.request.layout else ""
-    return f"checked at {_said(sizes)}: the module against its equations{slope}"
+    return f"checked at {_said(sizes)}: the module against its equations{in_c}{slope}"
+
+
+def _in_c(kern: Kernel, arrays: Mapping[str, Any], out: Any, sizes: Mapping[Size, int]) -> str:
+    """The loops in C against the plain lines of the module."""
+    if "loops in C" not in {rule for rule, *_ in kern.choices}:
+        return ""
+    with jax.enable_x64(True):
+        found = [np.asarray(a) for a in jax.tree.leaves(kern.fn(*[arrays[t.name] for t in kern.inputs]))]
+    for a, b in zip(found, map(np.asarray, jax.tree.leaves(out)), strict=True):
+        with np.errstate(all="ignore"):
+            error = np.where(a == b, 0.0, np.abs(a - b))
+        if not error.max(initial=0.0) <= CLOSE * np.abs(b).max(initial=0.0) + CANCELLED:
+            raise NumericsError(
+                f"the loops in C of {kern.name} differ from its plain lines by {error.max():.1e} at {_said(sizes)}\n  "
+                f"this is a fault of the emission or of the C compiler, not of your definitions; compile without native=True"
+            )
+    return ", its loops in C against its plain lines"
 
 
 def _runs(kern: Kernel, arrays: Mapping[str, Any], sizes: Mapping[Size, int]) -> None:

@@ -210,8 +210,11 @@ def structured(found: np.ndarray, kind: str) -> np.ndarray:
         rows, columns = found.shape
         means = {k: np.mean(np.diagonal(found, k)) for k in range(1 - rows, columns)}
         return np.array([[means[j - i] for j in range(columns)] for i in range(rows)])
-    keep = {"diagonal": lambda a: np.diag(np.diag(a)), "lower_triangular": np.tril, "upper_triangular": np.triu}
-    return keep[kind](found) if kind in keep else (found + found.T) / 2
+    if kind == "diagonal":
+        return np.diag(np.diag(found))
+    if kind == "lower_triangular":
+        return np.tril(found)
+    return np.triu(found) if kind == "upper_triangular" else (found + found.T) / 2
 
 
 def gathered(gradient: Any, t: Tensor) -> Any:

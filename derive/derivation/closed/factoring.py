@@ -10,7 +10,8 @@ import sympy
 from sympy import Expr, Integer, Rational
 
 from .algebra import Atom, Axis, Monomial, Polynomial, Scalars, Word, collected, eye, word_key
-from .rules import factors_of_word, from_factors, hadamard, scaled_by, times, trace
+from .elementwise import factors_of_word
+from .rules import from_factors, hadamard, scaled_by, times, trace
 from .transposes import sorted_factors, transposed, turned
 
 MOST_SQUARES = 5

@@ -28,7 +28,8 @@ from .algebra import (
     ones,
     powers_of,
 )
-from .transposes import HALVES, Factor, factors_of, least, sorted_factors, transposed, turned, turned_atom
+from .elementwise import even, even_factor, factors_of_word, grouped, hyperbolic, one_word, opens, split
+from .transposes import HALVES, Factor, inner_atom, least, sorted_factors, transposed, turned, turned_atom
 
 # -- products ---------------------------------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ def _cancelled(word: Word, declared: bool = False) -> Word:
         if a.op == b.op == "diag":
             both = hadamard(a.args[0], b.args[0])
             if len(both.terms) == 1 and both.terms[0].coef == 1 and not both.terms[0].scalars:
-                return _cancelled((*word[:n], *_one_word(diag(both)), *word[n + 2 :]), declared)
+                return _cancelled((*word[:n], *one_word(diag(both)), *word[n + 2 :]), declared)
         if declared and a.fact == "orthogonal" and a.text == b.text and a.turned != b.turned:
             return _cancelled((*word[:n], *word[n + 2 :]), declared)
     for n, a in enumerate(word):
@@ -153,20 +154,16 @@ def _cancelled(word: Word, declared: bool = False) -> Word:
     return word
 
 
-def _one_word(p: Polynomial) -> Word:
-    return p.terms[0].word
-
-
 def inner(word: Word) -> Polynomial:
     """The scalar ``x' A y``."""
     if len(word) == 2 and (word[0].op, word[1].op) != ("ones", "ones"):
         a, b = turned_atom(word[0]), word[1]
         pairs = sorted_factors([*split(a), *split(b)])
         if "had" in (a.op, b.op) and all(e == 1 for _, e in pairs):
-            first, rest = _one_word(pairs[0][0]), from_factors(pairs[1:], b.shape)
-            rest_word = _one_word(rest)
+            first, rest = one_word(pairs[0][0]), from_factors(pairs[1:], b.shape)
+            rest_word = one_word(rest)
             if len(rest.terms) == 1 and rest.terms[0].coef == 1:
-                return of_atom(_inner_atom(turned(first) + rest_word))
+                return of_atom(inner_atom(turned(first) + rest_word))
     for a, b in ((word[0], word[-1]), (turned_atom(word[-1]), turned_atom(word[0]))):
         if len(word) == 2 and (a.op, b.op) == ("ones", "diagonal"):
             return trace(b.args[0])
@@ -179,12 +176,7 @@ def inner(word: Word) -> Polynomial:
             left, right = _line(turned(word[:n])), _line(word[n + 1 :])
             if len(left.terms) == len(right.terms) == 1:
                 return times(transposed(left), hadamard(a.args[0], right))
-    return of_atom(_inner_atom(word))
-
-
-def _inner_atom(word: Word) -> Atom:
-    w = least([word, turned(word)])
-    return Atom("inner", (None, None), (Polynomial((None, None), (Monomial(Integer(1), (), w),)),))
+    return of_atom(inner_atom(word))
 
 
 def trace(p: Polynomial) -> Polynomial:
@@ -197,7 +189,7 @@ def trace(p: Polynomial) -> Polynomial:
 
 def _trace(word: Word, n: Axis) -> Polynomial:
     assert n is not None
-    if word == _one_word(eye(n)):
+    if word == one_word(eye(n)):
         return constant(n)
     if len(word) == 1 and word[0].op == "kron":
         return times(*map(trace, word[0].args))
@@ -216,7 +208,7 @@ def _trace(word: Word, n: Axis) -> Polynomial:
         around = _cancelled(word[k:] + word[:k])
         if len(around) < len(word):
             rows = around[0].shape[0] if around else before[k].shape[0]
-            return _trace(around or _one_word(eye(rows or Integer(1))), rows)
+            return _trace(around or one_word(eye(rows or Integer(1))), rows)
     rotations = [w[k:] + w[:k] for w in (word, turned(word)) for k in range(len(word))]
     w = least(rotations)
     return of_atom(Atom("tr", (None, None), (Polynomial((w[0].shape[0],) * 2, (Monomial(Integer(1), (), w),)),)))
@@ -279,17 +271,6 @@ def _diagonal(word: Word, n: Axis) -> Polynomial:
 # -- elementwise ------------------------------------------------------------------------------------------------------
 
 
-def split(a: Atom) -> list[Factor]:
-    """The factors of an elementwise product, one of anything else."""
-    return factors_of(a) if a.op == "had" and not a.turned else [(of_atom(a), Integer(1))]
-
-
-def factors_of_word(word: Word) -> list[Factor]:
-    if len(word) == 1 and not word[0].turned:
-        return split(word[0])
-    return [(Polynomial((word[0].shape[0], word[-1].shape[1]), (Monomial(Integer(1), (), word),)), Integer(1))]
-
-
 def hadamard(a: Polynomial, b: Polynomial) -> Polynomial:
     """The elementwise product of two of one shape, multiplied out."""
     if a.is_scalar and b.is_scalar:
@@ -332,32 +313,31 @@ def _hadamard(a: Word, b: Word, shape: tuple[Axis, Axis]) -> Polynomial:
 
 def from_factors(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial:
     """The elementwise product of powers, its exponentials as one."""
-    exps = [(p, e) for p, e in pairs if (w := _one_word(p)) and len(w) == 1 and (w[0].op, w[0].text) == ("fn", "exp")]
+    exps = [(p, e) for p, e in pairs if (w := one_word(p)) and len(w) == 1 and (w[0].op, w[0].text) == ("fn", "exp")]
     if len(exps) > 1 or any(e != 1 for _, e in exps):
         inside = Polynomial(shape)
         for p, e in exps:
-            inside += _one_word(p)[0].args[0].scaled(e)
+            inside += one_word(p)[0].args[0].scaled(e)
         rest = from_factors([f for f in pairs if f not in exps], shape)
         return hadamard(rest, exponential(inside))
     if not pairs:
         return times(ones(shape[0]), transposed(ones(shape[1]))) if shape[1] is not None else ones(shape[0])
-    pairs = _hyperbolic(pairs)
+    pairs = hyperbolic(pairs)
     logistic = _logistic(pairs, shape)
     if logistic is not None:
         return logistic
-    if len(pairs) == 1 and pairs[0][1] == 1 and not _grouped(pairs[0][0]):
+    if len(pairs) == 1 and pairs[0][1] == 1 and not grouped(pairs[0][0]):
         return pairs[0][0]
-    if len(pairs) == 1 and _grouped(pairs[0][0]) and _opens(_one_word(pairs[0][0])[0].args[0], pairs[0][1]):
-        return power(_one_word(pairs[0][0])[0].args[0], pairs[0][1])
+    if len(pairs) == 1 and grouped(pairs[0][0]) and opens(one_word(pairs[0][0])[0].args[0], pairs[0][1]):
+        return power(one_word(pairs[0][0])[0].args[0], pairs[0][1])
     args, powers = zip(*pairs, strict=True)
     return of_atom(Atom("had", shape, tuple(args), powers=tuple(powers)))
 
 
 def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | None:
-    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u, and ``exp(u) sigmoid(-u) = s``; None of
-    other products."""
+    """``exp(u) / (1 + exp(u))^n = s (1 - s)^(n-1)`` with s the sigmoid of u, and ``exp(u) sigmoid(-u) = s``; else None."""
     for p, e in pairs:
-        a = _one_word(p)[0]
+        a = one_word(p)[0]
         if (a.op, a.text, e) != ("fn", "exp", 1):
             continue
         other = of_atom(Atom("fn", a.shape, (a.args[0].scaled(-1),), "sigmoid"))
@@ -365,7 +345,7 @@ def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | Non
             rest = [*(x for x in pairs if x not in (beside, (p, e))), (other, beside[1] - 1)]
             return hadamard(from_factors(sorted_factors(rest), shape), of_atom(replace(a, text="sigmoid")))
         one = from_factors([], shape)
-        under = next((x for x in pairs if _grouped(x[0]) and _one_word(x[0])[0].args[0].key == (p + one).key), None)
+        under = next((x for x in pairs if grouped(x[0]) and one_word(x[0])[0].args[0].key == (p + one).key), None)
         if under is not None and under[1].is_Integer and -4 <= under[1] < 0:
             s = of_atom(Atom("fn", a.shape, a.args, "sigmoid"))
             result = hadamard(from_factors([x for x in pairs if x not in (under, (p, e))], shape), s)
@@ -375,35 +355,11 @@ def _logistic(pairs: list[Factor], shape: tuple[Axis, Axis]) -> Polynomial | Non
     return None
 
 
-def _hyperbolic(pairs: list[Factor]) -> list[Factor]:
-    """``sinh u / cosh u = tanh u``."""
-    for p, e in pairs:
-        a = _one_word(p)[0]
-        inside = [
-            x for x in pairs if x[1] == -1 and e == 1 and (b := _one_word(x[0])[0]).text == "cosh" and b.args == a.args
-        ]
-        if (a.op, a.text) == ("fn", "sinh") and inside:
-            tanh = of_atom(Atom("fn", a.shape, a.args, "tanh"))
-            return sorted_factors([*(x for x in pairs if x not in (inside[0], (p, e))), (tanh, Integer(1))])
-    return pairs
-
-
-def _grouped(p: Polynomial) -> bool:
-    return len(p.terms) == 1 and len(p.terms[0].word) == 1 and p.terms[0].word[0].op == "group"
-
-
-def _opens(p: Polynomial, e: Expr) -> bool:
-    """Whether a power is multiplied out; that of a scalar sum stays the power of a bracket."""
-    if p.is_scalar and len(p.terms) > 1 and e != 1:
-        return False
-    return bool(e.is_Integer and 0 < e <= 4 and len(p.terms) ** int(e) <= 12)
-
-
 def power(p: Polynomial, e: Expr) -> Polynomial:
     """Every element in a power that is a number."""
     if p.number is not None:
         return constant(p.number**e)
-    if _opens(p, e):
+    if opens(p, e):
         result = p
         for _ in range(int(e) - 1):
             result = hadamard(result, p)
@@ -411,11 +367,11 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
     if len(p.terms) == 1:
         m = p.terms[0]
         if m.coef.is_positive or e.is_Integer:
-            lone = tuple((_even(a, x, e), x * e) for a, x in m.scalars)
+            lone = tuple((even(a, x, e), x * e) for a, x in m.scalars)
             if p.is_scalar:
                 return collected(p.shape, [_gathered(m.coef**e, lone)])
             one = len(m.word) == 1 and m.word[0].op == "ones"
-            pairs = [] if one else [(_even_factor(q, x, e), x * e) for q, x in factors_of_word(m.word)]
+            pairs = [] if one else [(even_factor(q, x, e), x * e) for q, x in factors_of_word(m.word)]
             return scaled_by(from_factors(pairs, p.shape), m.coef**e, powers_of(lone))
     lead = p.terms[0].coef
     if not (lead.is_positive or e.is_Integer):
@@ -424,25 +380,6 @@ def power(p: Polynomial, e: Expr) -> Polynomial:
     if p.is_scalar:
         return of_atom(group, e).scaled(lead**e)
     return from_factors([(of_atom(group), e)], p.shape).scaled(lead**e)
-
-
-def _even(a: Atom, x: Expr, e: Expr) -> Atom:
-    """The base of ``(a^x)^e``: the modulus, where an even power hides a sign that its root does not give back."""
-    if (
-        e.is_Integer
-        or not (x.is_Integer and x.is_even)
-        or a.op == "group"
-        or (a.op == "fn" and a.text in ("exp", "Abs"))
-    ):
-        return a
-    word = a.args[0].terms[0].word if a.op == "inner" else ()
-    return a if word and turned(word) == word else Atom("fn", a.shape, (of_atom(a),), "Abs")
-
-
-def _even_factor(q: Polynomial, x: Expr, e: Expr) -> Polynomial:
-    a = _one_word(q)[0] if len(q.terms) == 1 and len(_one_word(q)) == 1 else None
-    made = _even(a, x, e) if a is not None and a.op != "had" else a
-    return q if made is None or made is a else of_atom(made)
 
 
 def exponential(p: Polynomial) -> Polynomial:

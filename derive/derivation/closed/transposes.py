@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
-from sympy import Expr
+from sympy import Expr, Integer
 
 from .algebra import Atom, Monomial, Polynomial, Word, collected, word_key
 
@@ -69,3 +69,9 @@ def sorted_factors(pairs: list[Factor]) -> list[Factor]:
 
 def factors_of(a: Atom) -> list[Factor]:
     return list(zip(a.args, a.powers, strict=True))
+
+
+def inner_atom(word: Word) -> Atom:
+    """The scalar ``x' A y`` as an atom, written the one way of two that has the fewest transposes."""
+    w = least([word, turned(word)])
+    return Atom("inner", (None, None), (Polynomial((None, None), (Monomial(Integer(1), (), w),)),))

@@ -309,10 +309,12 @@ class Lowering:
             if self.is_long(self.shape(arg)[1]) or row is None or column is None:
                 return self.factor(arg, row, row)
             return Mul(self.factor(arg, row, None), Iverson(Eq(row, column)))
-        if f.op in HALVES:
-            first, second = (column, row) if f.op == "tril" else (row, column)
-            return _times(self.factor(arg, row, column), Iverson(first <= second))
-        if f.op == "diagsums":
+        if f.op in HALVES or f.op == "diagsums":
+            if row is None or column is None:
+                raise UnsupportedError(f"in {f}: {f.op} takes a matrix of more than one row and column")
+            if f.op in HALVES:
+                first, second = (column, row) if f.op == "tril" else (row, column)
+                return _times(self.factor(arg, row, column), Iverson(first <= second))
             p, q = (self.letter(d) for d in self.shape(arg))
             return _summed(_times(self.factor(arg, p, q), Iverson(Eq(p - q, row - column))), p, q)
         if f.op in ("vec", "commutation"):

@@ -2,6 +2,8 @@
 
     dg[i] = 0 for i;  for b: mean = (sum_i x[b,i]) / I;  xh[i] = x[b,i] - mean for i;  dg[i] += up[b,i] xh[i] for i
 
+Sums over rows are those of blocks of :data:`BLOCK` rows, added up: of a million rows float32 keeps its digits so.
+
 The innermost loop goes along the index by which most arrays are next to themselves; no step of it needs the one before, or
 all that it adds up stands in numbers of its own (``lanes``).
 """
@@ -24,6 +26,8 @@ from .joining import joined_loops
 from .rows import Fused, Known, count
 from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
 
+BLOCK = 256  # rows that are added up before they are added to those of other blocks
+
 
 class ByRow(Equations):
     """Writes the loops of one group."""
@@ -33,6 +37,7 @@ class ByRow(Equations):
     ):
         super().__init__(names, arrays, sizes)
         self.fused, self.known = group, known
+        self.parts: dict[str, str] = {}  # sums over the rows of a block, by which the digits of long sums are kept
         self.inner = {e.name: e.tensor for e in group.equations if e.name not in {*group.kept, *group.totals}}
 
     def statements(self) -> list[Statement]:
@@ -41,14 +46,39 @@ class ByRow(Equations):
         buffers = [
             Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1
         ]
-        start = [s for e in g.equations if e.name in g.totals for s in self.filled(e, e.idx, ())]
+        totals = [e for e in g.equations if e.name in g.totals]
+        start = [s for e in totals for s in self.each(e, lambda at: Put(at, Num(0)))]
+        block = self.names.fresh("block")
         row, place = self.opened(g.rows[g.equations[0].name])
+        step = self.names.fresh("step") if totals else row
+        self.parts = {e.name: self.names.fresh(f"{self.arrays[e.name]}_part") for e in totals}
+        buffers += [Array(self.parts[e.name], "float", self.value(Mul(*e.tensor.axes))) for e in totals]
+        zeroed = [s for e in totals for s in self.filled(e, e.idx, ())]
         body: list[Statement] = []
         for e in g.equations:
             self.places[g.rows[e.name]] = place
             body += [said(e), *self.one(e)]
         self.close([row, *self.beside], set(g.rows.values()))
-        return [*buffers, *start, Loop(row, self.value(g.size), tuple(joined_loops(body)))]
+        body = joined_loops(body)
+        rows = self.value(g.size)
+        if not totals:
+            return [*buffers, Loop(row, rows, tuple(body))]
+        first = Op("*", Var(block), Num(BLOCK))
+        left = Op("-", rows, first)
+        here = Let(row, Op("+", first, Var(step)))
+        steps = Loop(step, Choose(Op("<", left, Num(BLOCK)), left, Num(BLOCK)), (here, *body))
+        after = [s for e in totals for s in self.each(e, lambda at: Put(at, self.element(e), adds=True))]  # noqa: B023
+        blocks = Call("floor", (Op("/", Op("+", rows, Num(BLOCK - 1)), Num(BLOCK)),))
+        return [*buffers, *start, Loop(block, blocks, (*zeroed, steps, *after))]
+
+    def each(self, e: Equation, put: Callable[[tree.Expr], Statement]) -> list[Statement]:
+        """A statement for each element of a sum over the rows, as it is returned."""
+        lane = e.idx[-1] if e.idx else None
+
+        def inner() -> Statement:
+            return put(At(self.arrays[e.name], self.place([self.places[i] for i in e.idx], e.tensor.axes)))
+
+        return self.looped_over(e.idx[:-1], lambda: self.along(lane, inner))
 
     # -- one equation at one row -----------------------------------------------------------------------------------
 
@@ -205,7 +235,7 @@ class ByRow(Equations):
     def element(self, e: Equation) -> tree.Expr:
         inner = e.name in self.inner
         places = [self.places[i] for i in e.idx[inner:]]
-        return At(self.arrays[e.name], self.place(places, e.tensor.axes[inner:]))
+        return At(self.parts.get(e.name, self.arrays[e.name]), self.place(places, e.tensor.axes[inner:]))
 
 
 def read_by(group: Fused) -> list[Tensor]:

@@ -15,7 +15,7 @@ import numerics as nx
         ("Q: n x n orthogonal; x'*Q'*Q*x", "x", "2 x", "Q'Q = I (declared)"),
         ("Q: n x n with Q'Q = eye(1); norm2(Q*x)^2", "x", "2 x", "Q'Q = I (declared)"),
         ("Q: n x n orthogonal; tr(Q'*A*Q)", "A", "eye(1)", "Q'Q = I (declared)"),
-        ("x: n unit; (x'*A*x)/(x'*x)", "x", "A x + A'x - 2 (x'A x) x", "x'x = 1 (declared)"),
+        ("x: n unit; (x'*A*x)/(x'*x)", "x", "(A + A')x - 2 (x'A x) x", "x'x = 1 (declared)"),
         ("x: n with ||x|| = 1; norm2(x)", "x", "x", "x'x = 1 (declared)"),
         ("p: n simplex; log(sum(p))*c'*p", "p", "(c'p) vector(1)", "sum over i of p[i] = 1 (declared)"),
         ("A: n x n with A = A'; x'*A*x", "x", "2 A x", "A is symmetric (declared)"),
@@ -64,7 +64,7 @@ def test_in_index_notation():
         ("norm2(Q*x - y)^2", "x", "2 (x - Q'y)"),
         ("norm2(Q*x - y)", "x", "(x - Q'y) / ||Q x - y||"),
         ("norm2(X*Q - Y)^2", "X", "2 (X - Y Q')"),
-        ("1/2*norm2(Q*x - y)^2 + lam*norm1(x)", "x", "x + lam sign(x) - Q'y"),
+        ("1/2*norm2(Q*x - y)^2 + lam*norm1(x)", "x", "x - Q'y + lam sign(x)"),
         ("logdet(Q*A*Q')", "A", "inv(A)'"),
     ],
 )

@@ -110,6 +110,18 @@ def test_sections_and_folds(built):
     assert "<summary>Look</summary>" in html and r"\begin{align*}" in html and "The derivation" not in html
 
 
+def test_a_remark_is_folded_with_what_it_is_about(built):
+    html, warned = built(
+        page(".. derivation:: softmax_regression\n   :results:\n   :folded: Look\n   :remark: It is *so*.")
+    )
+    assert not warned and html.index("<summary>Look") < html.index("It is <em>so</em>.") < html.index("</details>")
+
+
+def test_an_equation_has_the_letters_of_the_document(built):
+    html, warned = built(page(".. equation:: softmax_regression\n   :of: 3"))
+    assert not warned and r"\tilde{z}_{bk} = z_{bk} - m_{b}" in html and "shifted" not in html
+
+
 def test_markdown_pages_have_them_too(built):
     pytest.importorskip("myst_parser")
     text = "# Page\n\n```{equation} objects_of_docs:loss\n:of: w\n```\n"
