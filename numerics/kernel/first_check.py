@@ -198,11 +198,13 @@ def _differs(
 
 def _apart(of: Program | list[Tensor], name: str, arrays: Values, values: Values, sizes: Mapping[Size, int]) -> float:
     """What rounding alone makes of an equation: ``log(1e12 + x) - log(1e12)`` cancels inside it, where no input moves it."""
-    evaluated = evaluate if isinstance(of, Program) else definitions.evaluate
     wide = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in arrays.items()}
     try:
         with np.errstate(all="ignore"):
-            apart = np.abs(evaluated(of, wide, sizes, np)[name] - values[name])
+            found = (
+                evaluate(of, wide, sizes, np) if isinstance(of, Program) else definitions.evaluate(of, wide, sizes, np)
+            )
+            apart = np.abs(found[name] - values[name])
     except (TypeError, np.linalg.LinAlgError):  # some functions have no wider version
         return 0.0
     return float(np.nanmax(apart, initial=0.0))
