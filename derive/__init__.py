@@ -1,5 +1,7 @@
 """Symbolic derivation of neural-network gradients from forward definitions in index notation."""
 
+from typing import TYPE_CHECKING
+
 from .derivation.backprop import backprop, vjp
 from .derivation.derivation import Derivation
 from .derivation.formula import derive_matrix, from_matrix, matrix
@@ -73,16 +75,18 @@ __all__ = [
 # fmt: on
 
 
-def __getattr__(name: str) -> object:
-    from .networks import elsewhere  # imported when a name is wrong, so that it is no name of this module
+if not TYPE_CHECKING:  # to a type checker a wrong name stays one
 
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in layers.LAYERS:
-        said = f"; that is L.{name}, after from derive import layers as L"
-    else:
-        said = elsewhere.hint(name, __all__, elsewhere.HERE)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{said}")
+    def __getattr__(name: str) -> object:
+        from .networks import elsewhere  # imported when a name is wrong, so that it is no name of this module
+
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in layers.LAYERS:
+            said = f"; that is L.{name}, after from derive import layers as L"
+        else:
+            said = elsewhere.hint(name, __all__, elsewhere.HERE)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{said}")
 
 
 def __dir__() -> list[str]:

@@ -109,14 +109,12 @@ def __getattr__(name: str):
 
 
 def _hint(name: str) -> str:
-    import derive
-    from derive.networks.elsewhere import hint
-
+    derive = importlib.import_module("derive")  # when a name is wrong: source alone needs no more than it did
     if name in derive.__all__:
         return f"; it is dv.{name}, after import derive as dv"
     if name in derive.layers.LAYERS:
         return f"; it is L.{name}, after from derive import layers as L"
-    return hint(name, __all__, ELSEWHERE)
+    return str(derive.networks.elsewhere.hint(name, __all__, ELSEWHERE))
 
 
 def __dir__() -> list[str]:

@@ -39,7 +39,7 @@ from numerics.emit.patterns import (
 )
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val
-from numerics.emit.terms import pointwise
+from numerics.emit.terms import accurate, pointwise
 from numerics.emit.terms.arithmetic import ZERO, Order
 from numerics.emit.terms.finish import finished, reduced
 from numerics.emit.terms.plan import Plain, Plan, Together, common_coefficient, common_factors, opened
@@ -137,7 +137,7 @@ def _reduced(scope: Scope, e: Equation, plain: Plain) -> Val:
 
 def plain(scope: Scope, terms: Iterable[Term], order: Order) -> Val:
     """The sum of terms."""
-    plans = [_planned(scope, t, order) for t in terms]
+    plans = [_planned(scope, t, order) for t in accurate.together(tuple(terms))]
     plans = [p for p in plans if p.coef != 0]
     return together(scope, plans, order) if plans else ZERO
 

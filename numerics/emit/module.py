@@ -84,7 +84,9 @@ def emit(
     groups: list[Group] = [*order.groups]
     if native and backend == "cpu" and not dense_fallback and checkpoint_every is None:
         pools = scope.record(Pools)
-        groups = fused(order.groups, {t.name for t in returned}, scope.known, pools.skipped if pools is not None else ())
+        groups = fused(
+            order.groups, {t.name for t in returned}, scope.known, pools.skipped if pools is not None else ()
+        )
     loops: dict[str, Fused] = {}
     for group in groups:
         if isinstance(group, Fused):

@@ -57,7 +57,11 @@ def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
 def names_by_place(f: Callable[..., Any], count: int) -> list[str]:
     """The names of a function's first arguments, numbers where it does not say."""
     try:
-        named = [p for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        named = [
+            p
+            for p in inspect.signature(f).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
     except (TypeError, ValueError):
         named = []
     return [named[n].name if n < len(named) else f"x{n}" for n in range(count)]

@@ -291,7 +291,9 @@ def _by_sign(w: Any, no: Any, yes: Any) -> tuple[Any, Any]:
 
 def _alike(a: Any, b: Any) -> bool:
     """Whether two branches are one function of the error function, 1 - erf(u) in the one and erfc(u) in the other."""
-    if not any(isinstance(e, Expr) and e.has(sympy.erfc) for e in (a, b)) or not (isinstance(a, Expr) and isinstance(b, Expr)):
+    if not any(isinstance(e, Expr) and e.has(sympy.erfc) for e in (a, b)) or not (
+        isinstance(a, Expr) and isinstance(b, Expr)
+    ):
         return False
     return bool(sympy.expand((a - b).replace(sympy.erfc, lambda u: 1 - sympy.erf(u))) == 0)
 

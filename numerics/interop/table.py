@@ -96,7 +96,7 @@ REASONS = {
 
 
 CALLED = {  # functions of JAX that are refused as a whole, whichever of their operations comes first
-    "expm": "the exponential of a matrix is not in the language; accepted: a power series of fixed length, in a fori_loop",
+    "expm": "the exponential of a matrix is not in the language; accepted: a power series of fixed length, in a fori_loop"
 }
 
 
@@ -125,6 +125,10 @@ def refuse(op: Op, why: str = "") -> UnsupportedError:
     stands = next((f for f in op.frames if not f.is_library), op.frames[0] if op.frames else None)
     where = f" at {stands.shown} (in {stands.function})" if stands else ""
     shapes = ", ".join(f"{v.dtype}{list(v.shape)}" for v in op.ins if v.dtype is not None)
-    why = CALLED.get(op.called) or why or REASONS.get(name, "it is not in the table of primitives; accepted are " + ", ".join(sorted(known())))
+    why = (
+        CALLED.get(op.called)
+        or why
+        or REASONS.get(name, "it is not in the table of primitives; accepted are " + ", ".join(sorted(known())))
+    )
     inside = f", in JAX's {op.called}," if op.called not in ("", name) else ""
     return UnsupportedError(f"nx.from_jax: {name} of {shapes}{inside}{where}: {why}")

@@ -206,7 +206,8 @@ class Call:
         names = own_rules(outs)
         if not names:
             return [array(x) for x in outs], [], []
-        loss = sum((x * torch.as_tensor(weights(x.shape, array(x).dtype))).sum() for x in outs if x.is_floating_point())
+        floats = [x for x in outs if x.is_floating_point()]
+        loss = torch.stack([(x * torch.as_tensor(weights(x.shape, array(x).dtype))).sum() for x in floats]).sum()
         grads = torch.autograd.grad(loss, wanted, allow_unused=True)
         each = [np.zeros(x.shape) if g is None else array(g) for x, g in zip(wanted, grads, strict=True)]
         return [array(x) for x in outs], each, names

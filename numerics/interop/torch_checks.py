@@ -87,7 +87,7 @@ def as_it_was(module: Any) -> Iterator[set[str]]:
         yield kept
     finally:
         for path, part in parts.items():
-            own = vars(part)
+            own: dict[str, Any] = part.__dict__
             for k in [k for k in own if k not in before[path]]:
                 kept.add(k)
                 del own[k]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +29,8 @@ from .aten import (  # noqa: F401  their rows
 )
 from .aten.table import ATEN, NotCovered, refuse
 from .source import Frame, standing, statement
-from .torch_checks import as_it_was, identifier, refuse_export
+from .torch_checks import as_it_was, identifier
+from .torch_export import exported
 
 _HERE = str(Path(__file__).parent)
 _UNSEEN = ("torch/nn/modules/", "torch/_dynamo", "torch/export", "torch/_export", "torch/fx", "<eval_with_key>")
@@ -185,9 +182,9 @@ class Graph:
 
     def returned(self, arguments: Sequence[Any]) -> Any:
         """What the module returns of its arguments, in its structure, its parameters and buffers as they are."""
-        places = iter(arguments)
+        remaining = iter(arguments)
         values = {
-            g.node: next(places) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given
+            g.node: next(remaining) if g.kind == "argument" else jax.numpy.asarray(array(g.value)) for g in self.given
         }
         return self._torch.utils._pytree.tree_unflatten(self._run(values), self.program.call_spec.out_spec)
 
@@ -229,8 +226,8 @@ class Graph:
         if name != "wrap_with_set_grad_enabled":
             refuse(name, self._shapes(node), self._stand(node))
         enabled, inner, *args = self._value(env, node.args)
-        places = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
-        found = self._run(dict(zip(places, args, strict=True)), list(inner.graph.nodes), inner)
+        names = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
+        found = self._run(dict(zip(names, args, strict=True)), list(inner.graph.nodes), inner)
         return found if enabled else [jax.lax.stop_gradient(x) for x in found]
 
     def _call(self, node: Any, env: dict[Any, Any]) -> Any:
@@ -297,56 +294,6 @@ class Graph:
         return ", ".join(
             f"{str(v.dtype).removeprefix('torch.')}[{', '.join(_length(n) for n in v.shape)}]" for v in tensors
         )
-
-
-def exported(module: Any, args: Sequence[Any], specs: Any) -> Any:
-    """The module exported, before decomposition.
-
-    Raises
-    ------
-    InputError, UnsupportedError
-        Where torch cannot, with what it says.
-    """
-    import torch
-
-    before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)  # torch prints what it raises
-        try:
-            with _lines_of_functions():
-                return torch.export.export(module, tuple(args), dynamic_shapes={"args": tuple(specs)}, strict=False)
-        except Exception as error:
-            refuse_export(error)
-        finally:
-            logging.disable(before)
-
-
-class _Authors:
-    """Of (file, function): those that are of no library."""
-
-    def __contains__(self, place: tuple[str, str]) -> bool:
-        return not Frame(place[0], 0, place[1]).is_library
-
-    def add(self, place: tuple[str, str]) -> None:
-        """Every function of an author's counts."""
-
-
-@contextlib.contextmanager
-def _lines_of_functions() -> Iterator[None]:
-    """torch keeps only the lines of functions called ``forward``, and of those registered: here the author's all are."""
-    from torch.fx import proxy as tracing
-
-    proxy: Any = tracing
-    before = getattr(proxy, "_STACK_TRACE_ANCHORS", None)
-    if before is None:  # another version of torch: without the lines of losses and helpers
-        yield
-        return
-    proxy._STACK_TRACE_ANCHORS = _Authors()
-    try:
-        yield
-    finally:
-        proxy._STACK_TRACE_ANCHORS = before
 
 
 def array(x: Any) -> Any:

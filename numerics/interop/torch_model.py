@@ -66,7 +66,9 @@ class TorchModel(JaxModel):
         self._compare(values)
         self.notes += [f"not read, so that it has no gradient: {n}" for n in unread]
         self.notes += [f"not part of the definitions: {n} is updated in training" for n in self._graph.updated]
-        self.notes += [f"not part of the definitions: the module keeps what it computes in {n}" for n in self._graph.kept]
+        self.notes += [
+            f"not part of the definitions: the module keeps what it computes in {n}" for n in self._graph.kept
+        ]
 
     # -- what the graph reads -----------------------------------------------------------------------------------------
 
@@ -163,8 +165,9 @@ class TorchModel(JaxModel):
             wrong = [n for (n, here), there in zip(ours.items(), gradients, strict=True) if not _near(here, there)]
             if wrong:
                 raise UnsupportedError(
-                    f"nx.from_torch: the backward pass of {', '.join(functions)} is not that of what it computes: the gradients "
-                    f"by {', '.join(wrong)} differ; accepted: functions whose gradient is their own; nx.check_vjp says where"
+                    f"nx.from_torch: the backward pass of {', '.join(functions)} is not that of what it computes: the "
+                    f"gradients by {', '.join(wrong)} differ; accepted: functions whose gradient is their own; nx.check_vjp "
+                    f"says where"
                 )
 
     def _weighted(self, trained: Mapping[str, Any], rest: Mapping[str, Any]) -> Any:

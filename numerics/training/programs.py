@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -167,12 +167,12 @@ class Programs:
         carried = {s.name: outputs[s.update.name] for s in self.model.carried.values()}
         return loss, gradients, {n: outputs[t.name] for n, t in self.model.outputs.items()}, state, carried
 
-    def step(self, optimizer, watched: dict[str, Callable]):
+    def step(self, optimizer, watched: Mapping[str, Callable]):
         """``(memory, batch, number) -> memory, loss, outputs``, jitted; the outputs that are watched come along, each as
         what its function makes of it."""
         return outermost(self.stepping(optimizer, watched), self.kernel.compiler_options)
 
-    def stepping(self, optimizer, watched: dict[str, Callable] | None = None) -> Callable:
+    def stepping(self, optimizer, watched: Mapping[str, Callable] | None = None) -> Callable:
         """The same, not jitted yet."""
         import optax
 

@@ -56,7 +56,7 @@ def evaluated(trainer, source) -> dict[str, float]:
 
 def measured(trainer, targets: dict, outputs: dict) -> dict[str, float]:
     """The metrics of what was kept of outputs and of targets, batch by batch; targets by the names of the tensors."""
-    tensors, row = trainer.model.targets(trainer.losses), {}
+    tensors, row = trainer.model.targets(trainer.losses), dict[str, float]()
     for name, metrics in trainer.metrics.items():
         if metrics:
             y, found = joined(targets[tensors[name].name], outputs[name])

@@ -19,6 +19,7 @@ from derive.language.matrices import MATRICES, split_at
 from derive.program.program import Equation, Row, Term
 from derive.program.schedule import Scan
 from numerics.emit.source.names import comment
+from numerics.emit.terms import accurate
 
 from . import tree
 from .scalars import Scalars
@@ -126,7 +127,7 @@ class Equations(Scalars):
         done: list[Statement] = []
         added: list[tuple[bool, tree.Expr]] = []
         sums: list[str] = []
-        for t in terms:
+        for t in accurate.together(terms):
             negative = t.coef.could_extract_minus_sign()
             coef = -t.coef if negative else t.coef
             if not t.bnd:

@@ -12,10 +12,13 @@ Each is the same function of the same argument, so no equation changes: this is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy
 from sympy import Add, Expr, Integer
 
 from derive.language.nodes import sigmoid
+from derive.program.program import Term
 
 # the function F in c F(u) + r, the ratio r/c, what replaces it, the sign of the argument, the factor
 _RULES = (
@@ -47,6 +50,20 @@ def cancelling(e: Add) -> tuple[Expr, str, Expr, list[Expr]] | None:
                 rest = [b for b in e.args if b not in (a, constant)]
                 return coef * factor, name, sign * f.args[0], rest
     return None
+
+
+def together(terms: Sequence[Term]) -> list[Term]:
+    """Terms of an equation with two that one function computes as one: ``y = exp(u) - 1`` is such an equation."""
+    terms = list(terms)
+    number = next((t for t in terms if not (t.fac or t.bnd or t.rows) and t.coef.is_number), None)
+    for n, t in enumerate(terms):
+        if number is None or len(t.fac) != 1 or t.bnd or t.rows or not t.coef.is_number:
+            continue
+        whole = t.fac[0] + number.coef / t.coef
+        if isinstance(whole, Add) and (found := cancelling(whole)) is not None and not found[3]:
+            terms[n] = Term(t.coef, (whole,))
+            return [x for x in terms if x is not number]
+    return terms
 
 
 def _apart(name: str, sign: int, u: Expr) -> bool:

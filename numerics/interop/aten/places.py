@@ -19,13 +19,15 @@ def roll(x: Array, shifts: Sequence[int], dims: Sequence[int] = ()) -> Array:
 
 @aten("rot90")
 def rot90(x: Array, k: int = 1, dims: Sequence[int] = (0, 1)) -> Array:
-    return jnp.rot90(x, k, tuple(dims))
+    return jnp.rot90(x, k, (dims[0], dims[1]))
 
 
 @aten("diag")
 def diag(x: Array, diagonal: int = 0) -> Array:
     if diagonal or x.ndim == 2 and x.shape[0] != x.shape[1]:
-        raise NotCovered("a diagonal beside the main one, or of a matrix that is not square; accepted: the main diagonal")
+        raise NotCovered(
+            "a diagonal beside the main one, or of a matrix that is not square; accepted: the main diagonal"
+        )
     return jnp.diag(x)
 
 

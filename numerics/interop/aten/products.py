@@ -90,4 +90,5 @@ def attention(
     if attn_mask is not None:
         scores = jnp.where(attn_mask, scores, -jnp.inf) if attn_mask.dtype == bool else scores + attn_mask
     weights = jax.nn.softmax(scores, axis=-1)
-    return weights @ v
+    heads = weights @ v
+    return heads  # noqa: RET504  its name is that of the definition

@@ -48,7 +48,8 @@ REASONS = {
         "the exponential of a matrix is not in the language; accepted: a power series of fixed length",
     ),
     **dict.fromkeys(
-        ("linalg_pinv", "linalg_lstsq"), "singular values are not in the language; accepted: inv, solve, slogdet, cholesky"
+        ("linalg_pinv", "linalg_lstsq"),
+        "singular values are not in the language; accepted: inv, solve, slogdet, cholesky",
     ),
     **dict.fromkeys(
         ("i0", "special_i0", "special_log_ndtr", "special_zeta", "igamma", "igammac"),
@@ -65,7 +66,13 @@ REASONS = {
     ),
     "cond": "a branch is taken by a value; accepted: torch.where(condition, a, b)",
     **dict.fromkeys(
-        ("_add_batch_dim", "_remove_batch_dim", "_vmap_increment_nesting", "_vmap_decrement_nesting", "lazy_load_decompositions"),
+        (
+            "_add_batch_dim",
+            "_remove_batch_dim",
+            "_vmap_increment_nesting",
+            "_vmap_decrement_nesting",
+            "lazy_load_decompositions",
+        ),
         "torch.vmap is not read; accepted: the function of the whole batch",
     ),
     **dict.fromkeys(

@@ -111,7 +111,11 @@ def test_metrics_by_output():
 
 def test_of_the_outputs_only_the_classes_are_kept_where_nothing_else_is_read():
     y, z = RNG.integers(0, 5, (4, 6)), RNG.normal(size=(4, 6, 5))
-    for names, shape in ((["accuracy", "f1"], (4, 6)), (["accuracy", "top_2_accuracy"], (4, 6, 5)), (["auc"], (4, 6, 5))):
+    for names, shape in (
+        (["accuracy", "f1"], (4, 6)),
+        (["accuracy", "top_2_accuracy"], (4, 6, 5)),
+        (["auc"], (4, 6, 5)),
+    ):
         found = metrics.find(names, SPARSE)
         small = metrics.kept(z, SPARSE, found)
         assert small.shape == shape

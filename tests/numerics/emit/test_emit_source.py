@@ -179,3 +179,29 @@ def test_the_logarithm_of_one_minus_an_exponential_keeps_its_digits_at_both_ends
         with mpmath.workdps(60):
             want = float(mpmath.log(-mpmath.expm1(inner)))
         np.testing.assert_allclose(float(loss), want, rtol=1e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ("exp(x[i]) - 1", "jnp.expm1(x)"),
+        ("(1 + erf(x[i]))/2", "lax.erfc(-x) / 2"),
+        ("2 - erfc(x[i])", "lax.erfc(-x)"),
+        ("1 - sigmoid(x[i])", "jax.nn.sigmoid(-x)"),
+    ],
+)
+def test_an_equation_of_two_terms_keeps_its_digits(body, written):
+    t = dv.parse(f"x: float[i]; y[i] = {body}; loss = sum[i](y[i]*log(y[i]))")
+    assert f"y = {written} " in nx.source(dv.backprop(t["loss"], wrt=[t["x"]]))
+
+
+def test_an_equality_with_a_float_is_a_condition_and_no_place():
+    text = (
+        "v: float[j]; a: float[j]; x: float[b]; n[b] = sum[j]([a[j] <= x[b]]); "
+        "y[b] = sum[j](v[j]*[j == n[b] - 1]); loss = sum[b](y[b]^2)"
+    )
+    t = dv.parse(text)
+    kern = nx.compile(dv.backprop(t["loss"], wrt=[t["v"]]))
+    v, a, x = np.arange(3.0) + 1, np.array([0.0, 1.0, 2.0]), np.array([-1.0, 0.5, 3.0])
+    loss, grads = kern(v=v, a=a, x=x)
+    assert float(loss) == 10.0 and grads["v"].tolist() == [2.0, 0.0, 6.0]

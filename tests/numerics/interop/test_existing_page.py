@@ -24,3 +24,11 @@ def test_the_page(root, tmp_path):
             except DeriveError as error:
                 print(f"{type(error).__name__}: {error}")
         assert out.getvalue().split() == said.split()
+
+
+def test_the_table_has_every_primitive(root):
+    import numerics.interop.model  # noqa: F401  the rows enter the table
+    from numerics.interop.table import REASONS, known
+
+    page = (root / "docs" / "existing.md").read_text("utf-8")
+    assert not [n for n in (*known(), *REASONS) if f"`{n}`" not in page]

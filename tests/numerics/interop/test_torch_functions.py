@@ -143,7 +143,11 @@ def test_backward_passes_of_ones_own_and_constant_parts(f, x64):
         ),
         (F.gumbel_softmax, UnsupportedError, "noise as an argument, drawn outside"),
         (torch.matrix_exp, UnsupportedError, "the exponential of a matrix is not in the language"),
-        (lambda x: F.embedding(x.long() + 9, x), nx.InputError, "does not run at these arguments: IndexError: index out"),
+        (
+            lambda x: F.embedding(x.long() + 9, x),
+            nx.InputError,
+            "does not run at these arguments: IndexError: index out",
+        ),
     ],
 )
 def test_what_is_refused(f, error, said):
