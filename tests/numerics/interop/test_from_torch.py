@@ -235,6 +235,7 @@ def test_running_averages_are_not_part_of_the_definitions():
         (lambda: nx.from_torch(Classifier()), "no arguments to trace the module at"),
         (lambda: nx.from_torch(Classifier(), X.float(), Y), r"2 arguments do not fit forward\(x\)"),
         (lambda: nx.from_torch(Classifier(), X.float(), Y, loss="mse"), "loss='mse' is no function"),
+        (lambda: nx.from_torch(torch.nn.ReLU(), X.float()), "accepted is wrt=, of its inputs 'input'"),
         (lambda: nx.from_torch(Classifier(), X.float(), wrt="W"), "'W' is neither parameter nor input; they are"),
         (lambda: nx.from_torch(Classifier(), X.float()[:, :3]), "torch.export cannot read the module"),
         (lambda: nx.from_torch(Classifier(), X.float(), dynamic_shapes={"y": None}), "dynamic_shapes names 'y'"),
