@@ -18,6 +18,7 @@ from numerics.emit.patterns.exponentials import exponentials_once
 from numerics.emit.patterns.narrow import narrowed
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
+from numerics.emit.patterns.signs import signs_of_parts
 from numerics.emit.patterns.sums import exchange_sums, reuse_sums
 from numerics.emit.source import choose, header, library, printer
 from numerics.emit.source.asked import FUNCTION_NAMES, inputs_of, only_outputs, results
@@ -122,10 +123,12 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     for e in shared.program.equations:
         scope.arrays.setdefault(e.name, scope.names.of(("tensor", e.name), e.name, f"{e.name}_val"))
     reused = reuse_sums(shared.program)
-    exchanged = exchange_sums(reused.program, scope.known)
+    signs = signs_of_parts(reused.program)
+    exchanged = exchange_sums(signs.program, scope.known)
     narrow = narrowed(exchanged.program, names)
     written = affine_forms(scope, vectors_in_sums(scope, narrow.program), returned)
-    scope.choices += [*shared.choices, *reused.choices, *exchanged.choices, *narrow.choices, *written.choices]
+    for part in (shared, reused, signs, exchanged, narrow, written):
+        scope.choices += part.choices
     scope.records[Affine] = written
     scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))

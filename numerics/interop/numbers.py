@@ -67,13 +67,15 @@ def _fraction(number: Any, v: float, dtype: Any) -> Expr:
     for known, form in _KNOWN:  # first: the seven digits that a float32 has may be one of these
         if abs(known - v) <= near * abs(v):
             return form
-    if "e" not in digits and len(digits.lstrip("-0.")) <= 7 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
+    if "e" not in digits and len(digits.lstrip("-0.")) <= 6 or np.dtype(dtype).itemsize > 4 and len(digits) <= 12:
         return Rational(digits)
     simple = Fraction(v).limit_denominator(1000)
-    if simple and abs(float(simple) - v) <= near / 2 * abs(v):
+    # a float32 is near some fraction of three digits whatever it is: only one of few digits says what was written
+    few = near * abs(simple.numerator) * simple.denominator < 1e-3
+    if simple and few and abs(float(simple) - v) <= near / 2 * abs(v):
         return Rational(simple.numerator, simple.denominator)
     for power, size in ((1, abs(v)), (-1, 1 / abs(v))):  # the root of a size, as attention has it
-        whole = round(size**2)
+        whole = round(min(size, 33) ** 2)
         if 1 < whole <= 1024 and abs(size**2 - whole) <= 2 * near * whole:
             return (1 if v > 0 else -1) * sqrt(whole) ** power
     return Rational(digits)

@@ -80,7 +80,7 @@ class TorchModel(JaxModel):
         if wrt is None:
             found = {n for n, x in own.items() if isinstance(x, Parameter) and x.requires_grad}
             if not found:
-                floats = [n for n, x in zip(inputs, self._call.leaves, strict=True) if x.is_floating_point()]
+                floats = [n for n, x in zip(inputs, self._call.leaves, strict=True) if "float" in str(x.dtype)]
                 raise InputError(
                     "nx.from_torch: the module has no parameters that require gradients; accepted is wrt=, of its "
                     f"inputs {', '.join(map(repr, floats))}"
