@@ -6,6 +6,7 @@ What is derived holds for every function that is as often differentiable; nothin
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sympy import Expr, Function, Integer
 from sympy.core.function import ArgumentIndexError
@@ -57,12 +58,7 @@ def function(name: str) -> Callable[[Expr], Expr]:
     dx[i] = 2 f(x[i]) f'(x[i])
     """
     check_function(name)
-
-    def applied(x: Expr) -> Expr:
-        return applied_function(name, x)
-
-    applied.__name__ = name
-    return applied
+    return partial(applied_function, name)
 
 
 def check_function(name: str) -> None:

@@ -69,9 +69,10 @@ def truth(
 def as_defined(bench: Any, at: Any, name: str, leaves: Leaves) -> bool:
     """Whether a value or a gradient is that of the definitions, with 50 digits: ``log(1 - e^-100)`` is 0 by floats.
 
-    ``at`` has the arrays and the sizes.  A forward that was given is its own definition, and is not asked.
+    ``at`` has the arrays and the sizes.  A forward that does not come from the definitions, given or the reference of a
+    network, is its own definition, and is not asked: else a mistake in the definitions would excuse itself.
     """
-    if bench.forward is not None or points(bench.program, at.sizes) > FEW:
+    if bench.opponent(at.sizes).given is not None or points(bench.program, at.sizes) > FEW:
         return False
     found = truth(bench.d, bench.program, at.arrays, at.sizes, bench.seed, name) or ()
     values = [(q.of(leaves), q.value) for q in found if q.labels == (name,)]

@@ -131,7 +131,7 @@ def _bias_last(pieces: Iterable[Piece], free: Sequence[Index]) -> list[Piece]:
             and not p.brackets
             and len(p.outer) == 1
             and isinstance(p.outer[0], Read)
-            and (not free or not set(free) <= letters)
+            and (not set(free) <= letters if free else p.outer[0].tensor.role != "computed")
         )
 
     return sorted(pieces, key=late)

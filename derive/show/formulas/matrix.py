@@ -42,9 +42,14 @@ def _network(eq: Equation, names: Namer | None) -> tuple[Node, Node] | None:
     """Products of several matrices, traces, inverses: what :mod:`derive.show.formulas.matrix_notation` reads."""
     if len(eq.idx) > 2 or eq.reduce not in (None, "inverse") or not (eq.reduce or any(t.bnd for t in eq.terms)):
         return None
-    bias_last = replace(eq, terms=tuple(sorted(eq.terms, key=lambda t: not t.bnd)))
+    bias_last = replace(eq, terms=tuple(sorted(eq.terms, key=_is_given)))
     form = Notation(names or Namer()).equation(bias_last)
     return form if form and width(form[1]) <= WIDEST else None
+
+
+def _is_given(t: Term) -> bool:
+    """Whether a term is an input as it is: the bias that stands behind a product."""
+    return not t.bnd and len(t.fac) == 1 and isinstance(t.fac[0], Read) and t.fac[0].tensor.role != "computed"
 
 
 def _is_quadratic(eq: Equation) -> bool:

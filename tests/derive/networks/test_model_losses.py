@@ -180,7 +180,7 @@ def test_own_losses():
         ),
         ("sigmoid", "sparse_categorical_cross_entropy", "end it in softmax"),
         ("relu", "binary_cross_entropy", "end it in sigmoid, or use 'sigmoid_binary_cross_entropy'"),
-        (None, "softmax_crossentropy", "unknown loss 'softmax_crossentropy'; did you mean 'softmax_cross_entropy'"),
+        (None, "softmax_crossentropy", "unknown loss 'softmax_crossentropy'; that is 'softmax_cross_entropy' here"),
         (None, 3, "loss 3 is int; accepted are softmax_cross_entropy"),
         (None, lambda z: z, "a loss is a function of two tensors"),
     ],
