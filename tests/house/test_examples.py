@@ -38,6 +38,7 @@ def test_digits_learn_without_autodiff(script, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy: 0.")
 
 
+@pytest.mark.slow
 def test_characters_are_predicted_with_the_state_carried_along(script, capsys):
     history = script("char_lm")(
         text="the cat sat on the mat. " * 60, hidden=16, steps=10, batch=4, epochs=6, learning_rate=2e-2, length=40
@@ -64,10 +65,12 @@ def test_a_small_gpt_learns_to_write(script, capsys):
     assert out.splitlines()[-1].startswith("the cat ") and len(out.splitlines()[-1]) == 17
 
 
+@pytest.mark.slow
 def test_both_directions_label_a_sequence(script):
     assert script("sequence_labelling")(characters=20_000, hidden=16, epochs=5) > 0.94
 
 
+@pytest.mark.slow
 def test_texts_of_unequal_length_get_a_verdict(script):
     assert script("sentiment")() > 0.95
 

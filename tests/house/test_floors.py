@@ -1,6 +1,7 @@
 """The house keeps its floors: no import runs up or in a circle, late ones included; and the test of that can fail."""
 
 import ast
+import functools
 import tomllib
 from pathlib import Path
 
@@ -40,7 +41,23 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
 
 def imports(name: str, path: Path, known) -> list[tuple[str, bool, int]]:
     """``(module, whether inside a function, line)`` of every import of the house, those under any ``if`` included."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+    for node, late in statements(path.read_text(encoding="utf-8")):
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        else:
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, (base, node.module)))
+            names = [f"{base}.{a.name}" if f"{base}.{a.name}" in known else base for a in node.names]
+        found += [(n, late, node.lineno) for n in names]
+    return found
+
+
+@functools.cache
+def statements(text: str) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """The imports of a module, and whether each is inside a function."""
+    tree = ast.parse(text)
     inside = {
         n
         for f in ast.walk(tree)
@@ -48,19 +65,7 @@ def imports(name: str, path: Path, known) -> list[tuple[str, bool, int]]:
         for n in ast.walk(f)
         if n != f
     }
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            base = ".".join(filter(None, (base, node.module)))
-            names = [f"{base}.{a.name}" if f"{base}.{a.name}" in known else base for a in node.names]
-        else:
-            continue
-        found += [(n, node in inside, node.lineno) for n in names]
-    return found
+    return [(n, n in inside) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
 
 
 def room_of(module: str) -> str:

@@ -102,6 +102,7 @@ def test_unrelated_and_larger_sizes_are_refused(size):
         dv.backprop(dv.define("loss", (), dv.Sum(v[over] ** 2, over)), wrt=[v])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers, shape",
     [

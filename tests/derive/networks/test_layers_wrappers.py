@@ -11,6 +11,7 @@ from numerics.kernel.compile import compile
 from numerics.training.init import init
 
 
+@pytest.mark.slow
 def test_a_bidirectional_model_is_verified_against_the_unrolled_reference():
     model = dv.Sequential([L.Embedding(5, 3), L.Bidirectional(L.GRU(2))], input_shape=(3,))
     kern = compile(model.backprop("mean_squared_error"), sizes={"I": 3})

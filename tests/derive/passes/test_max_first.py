@@ -139,6 +139,7 @@ def test_any_tensor_still_has_a_gradient():
     assert d.gradient("z1_sum") is d.program.equation("d_z1_sum")
 
 
+@pytest.mark.slow
 def test_a_second_derivation_reads_the_same_equations():
     b, i, j = dv.indices("b i j")
     X, W, c = dv.tensor("X", b, i), dv.tensor("W", i, j), dv.tensor("c", j)

@@ -91,6 +91,7 @@ def test_the_new_parameters_are_read_and_nothing_compiled_again(gpt):
     assert stepper.run._cache_size() == before
 
 
+@pytest.mark.slow
 def test_drawing(gpt):
     many = np.repeat(PROMPT[:1], 1500, axis=0)
     logits = gpt.predict(PROMPT[:1])[0, -1].astype(np.float64)
@@ -256,6 +257,7 @@ def translator():
     return nx.Trainer(dv.Model([source, lengths, target], L.Dense(V)(h)), "sparse_softmax_cross_entropy", seed=3)
 
 
+@pytest.mark.slow
 def test_an_encoder_is_read_once_and_the_text_is_that_of_the_full_forward():
     t = translator()
     beside = {"source": np.random.default_rng(1).integers(0, V, (3, 5)), "lengths": np.array([[5], [3], [4]])}
@@ -275,6 +277,7 @@ def test_an_encoder_is_read_once_and_the_text_is_that_of_the_full_forward():
             nx.generate(t, PROMPT, 1, inputs=inputs)
 
 
+@pytest.mark.slow
 def test_a_long_prompt_is_read_in_one_pass():
     length = 80
     t = trainer(L.PositionalEmbedding(length), L.Stack(block(rotary=True), 2), x_before, length=length)

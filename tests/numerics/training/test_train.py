@@ -112,6 +112,7 @@ def test_evaluate_and_predict_agree_and_train_nothing():
         np.testing.assert_array_equal(t.params[name], value)
 
 
+@pytest.mark.slow
 def test_other_losses_train_too():
     X, Y = blobs()
     onehot = np.eye(3, dtype=np.float32)[Y]

@@ -355,6 +355,7 @@ def test_a_forgotten_flatten_is_told_when_the_model_is_built():
         dv.Sequential([L.Dense(10)], input_shape=(8, 8, 1))  # no image that a convolution made
 
 
+@pytest.mark.slow
 def test_other_lengths_than_at_building_are_trained_on_and_evaluated():
     def built(length):
         layers = [L.SimpleRNN(4, return_sequences=True), L.Dense(3)]

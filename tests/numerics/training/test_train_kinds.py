@@ -282,6 +282,7 @@ def test_ignored_labels_are_left_out_of_loss_and_metrics():
 # -- saved and read again ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, loss, data",
     [

@@ -11,6 +11,7 @@ import numerics as nx
 from derive.networks import layers as L
 
 
+@pytest.mark.slow
 def test_the_page_runs(root, tmp_path, monkeypatch, capsys):
     text = (root / "docs" / "training.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
