@@ -257,4 +257,4 @@ def test_every_pattern_agrees(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_pattern_agrees_over_many_geometries(kind):
-    check(kind, 15 if kind == "blocks" else 30)
+    check(kind, 10 if kind == "blocks" else 18)
