@@ -34,8 +34,8 @@ from numerics.emit.time.time_first import TimeFirst, time_first
 
 from . import dense, equation
 from .loops import c
-from .loops.by_row import read_by
-from .loops.rows import Fused, Group, fused
+from .loops.chosen import Group, in_loops
+from .loops.windows import Tiled
 
 LOOPS = "LOOPS"  # what a module calls the text of its loops in C
 
@@ -85,13 +85,12 @@ def emit(
     groups: list[Group] = [*order.groups]
     if native and backend == "cpu" and not dense_fallback and checkpoint_every is None:
         pools = scope.record(Pools)
-        groups = fused(
-            order.groups, {t.name for t in returned}, scope.known, pools.skipped if pools is not None else ()
-        )
-    loops: dict[str, Fused] = {}
+        apart = pools.skipped if pools is not None else ()
+        groups = in_loops(order.groups, {t.name for t in returned}, scope.known, apart)
+    loops: dict[str, c.Group] = {}
     for group in groups:
-        if isinstance(group, Fused):
-            write_by_row(scope, group, d, loops)
+        if isinstance(group, c.Group):
+            write_loops(scope, group, d, loops)
         elif not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
     order.restore(scope, returned)
@@ -156,20 +155,19 @@ def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallb
     scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
-def write_by_row(scope: Scope, group: Fused, d: Derivation, loops: dict[str, Fused]) -> None:
+def write_loops(scope: Scope, group: c.Group, d: Derivation, loops: dict[str, c.Group]) -> None:
     """Equations as a function of their own, and the call of the loops that take its place on a CPU."""
     if not c.possible(group, scope.bound):
         for e in group.equations:
             write_group(scope, e, d, False)
         return
-    name = scope.fresh_everywhere(f"rows_{len(loops) + 1}")
+    name = scope.fresh_everywhere(f"{'tiles' if isinstance(group, Tiled) else 'rows'}_{len(loops) + 1}")
     loops[name] = group
-    reason = f"one pass over the rows in place of {group.saved:.1f} times as much that XLA reads and writes"
     inside = scope.inside()
     for e in group.equations:
-        scope.choice("loops in C", reason, e.number)
+        scope.choice("loops in C", group.reason, e.number)
         write_group(inside, e, d, False)
-    given = tuple(Name(scope.arrays[t.name]) for t in read_by(group))
+    given = tuple(Name(scope.arrays[t.name]) for t in c.given(group))
     made = tuple(Name(scope.arrays[n]) for n in group.kept)
     left: Code = made[0] if len(made) == 1 else Tuple(made)
     scope.write(FunctionDef(name, given, (*inside.lines, Return(left))))

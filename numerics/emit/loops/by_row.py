@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import sympy
-from sympy import Expr, Mul, Rational, floor
+from sympy import Expr, Mul
 
 from derive.language.index import Index, Size
-from derive.language.tensor import Read, Tensor
+from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
 from numerics.emit.source.names import Names
 
 from . import tree
-from .equations import Body, Equations, said
+from .equations import Body, said
+from .in_c import InC
 from .joining import joined_loops
 from .rows import Fused, Known, count
 from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
@@ -29,7 +29,7 @@ from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, V
 BLOCK = 256  # rows that are added up before they are added to those of other blocks
 
 
-class ByRow(Equations):
+class ByRow(InC):
     """Writes the loops of one group."""
 
     def __init__(
@@ -119,11 +119,7 @@ class ByRow(Equations):
         lane = self.lane(over, (), [f for t in terms for f in t.fac], [Read(e.tensor, *e.idx)], ())
 
         def put() -> Statement:
-            parts = []
-            for t in terms:
-                negative = t.coef.could_extract_minus_sign()
-                parts.append((negative, self.guarded(t, self.product([-t.coef if negative else t.coef, *t.fac]))))
-            return Put(self.element(e), tree.summed(parts))
+            return Put(self.element(e), self.plain(list(terms)))
 
         return self.looped_over([i for i in over if i != lane], lambda: self.along(lane, put))
 
@@ -206,20 +202,6 @@ class ByRow(Equations):
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
-    def value(self, e: Expr) -> tree.Expr:
-        """A value; a size that is rounded, or has parts that are no whole numbers, as one quotient."""
-        inside = e.args[0] if isinstance(e, floor) else e
-        broken = isinstance(e, floor) or (e.is_Add and any(not q.is_Integer for q in e.atoms(Rational)))
-        if broken and all(isinstance(s, Size) for s in e.free_symbols):
-            top, bottom = sympy.together(inside).as_numer_denom()
-            found = Op("/", super().value(sympy.expand(top)), super().value(bottom))
-            return Call("floor", (found,)) if isinstance(e, floor) else found
-        return super().value(e)
-
-    def guarded(self, t: Term, value: tree.Expr) -> tree.Expr:
-        tests = [self.condition(r.condition) for r in t.rows]
-        return Choose(joined("and", tests), value, Num(0)) if tests else value
-
     def read(self, r: Read) -> tree.Expr:
         """An element; of what only a row has, without the row."""
         if r.tensor.name not in self.inner:
@@ -236,10 +218,3 @@ class ByRow(Equations):
         inner = e.name in self.inner
         places = [self.places[i] for i in e.idx[inner:]]
         return At(self.parts.get(e.name, self.arrays[e.name]), self.place(places, e.tensor.axes[inner:]))
-
-
-def read_by(group: Fused) -> list[Tensor]:
-    """The arrays that a group is given, by first use."""
-    own = set(group.rows)
-    found = [t for e in group.equations for t in e.tensors() if t.name not in own]
-    return list(dict.fromkeys(found))

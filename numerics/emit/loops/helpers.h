@@ -29,3 +29,6 @@ static inline REAL power(REAL x, int n) {
   for (int k = 1; k < n; k++) found *= x;
   return found;
 }
+
+/* A quotient, rounded down. */
+static inline long down(long a, long b) { return a / b - (a % b < 0); }
