@@ -34,8 +34,7 @@ from numerics.emit.time.time_first import TimeFirst, time_first
 
 from . import dense, equation
 from .loops import c
-from .loops.chosen import Group, in_loops
-from .loops.windows import Tiled
+from .loops.rows import Fused, Group, fused
 
 LOOPS = "LOOPS"  # what a module calls the text of its loops in C
 
@@ -86,10 +85,10 @@ def emit(
     if native and backend == "cpu" and not dense_fallback and checkpoint_every is None:
         pools = scope.record(Pools)
         apart = pools.skipped if pools is not None else ()
-        groups = in_loops(order.groups, {t.name for t in returned}, scope.known, apart)
-    loops: dict[str, c.Group] = {}
+        groups = fused(order.groups, {t.name for t in returned}, scope.known, apart)
+    loops: dict[str, Fused] = {}
     for group in groups:
-        if isinstance(group, c.Group):
+        if isinstance(group, Fused):
             write_loops(scope, group, d, loops)
         elif not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
@@ -155,13 +154,13 @@ def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallb
     scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
-def write_loops(scope: Scope, group: c.Group, d: Derivation, loops: dict[str, c.Group]) -> None:
+def write_loops(scope: Scope, group: Fused, d: Derivation, loops: dict[str, Fused]) -> None:
     """Equations as a function of their own, and the call of the loops that take its place on a CPU."""
     if not c.possible(group, scope.bound):
         for e in group.equations:
             write_group(scope, e, d, False)
         return
-    name = scope.fresh_everywhere(f"{'tiles' if isinstance(group, Tiled) else 'rows'}_{len(loops) + 1}")
+    name = scope.fresh_everywhere(f"rows_{len(loops) + 1}")
     loops[name] = group
     inside = scope.inside()
     for e in group.equations:

@@ -22,9 +22,7 @@ from .by_row import ByRow
 from .in_c import InC
 from .javascript import PREFIX, STRENGTH, Printer, folded
 from .rows import Fused
-from .tiles import Tiles
-from .tree import Array, At, Call, Choose, Comment, Let, Loop, Minus, Num, Op, Put, Statement, Var
-from .windows import Tiled
+from .tree import Array, At, Call, Choose, Comment, Let, Lines, Loop, Minus, Num, Op, Put, Statement, Var
 
 _WORDS = """
 asked auto break case char const continue default do double else enum exit extern float for frame free goto if inline int
@@ -33,59 +31,65 @@ unsigned void volatile while j0 j1 jn y0 y1 yn gamma lgamma signgam div abs labs
 """
 _HELPERS = """
 ARGUMENT BLOCK BYTES LANES LENGTH Part Products REAL RESULT TILE UNROLLED VECTORS Work begin down end first four frame free here
-in_parts larger many_at memset n one one_at own part parts parts_of products sched_yield smaller sums taps tile two vector
+in_parts larger memset n one own part parts parts_of products sched_yield smaller tile two vector
 work
 """
 RESERVED = frozenset((_WORDS + _HELPERS).split())
 
-Group = Fused | Tiled
 
-
-def functions(groups: Mapping[str, Group], sizes: Mapping[Size, int]) -> str:
+def functions(groups: Mapping[str, Fused], sizes: Mapping[Size, int]) -> str:
     """The text of a library: one function for each group, by name."""
-    files = ["helpers.h", *(["tiles.h"] if any(isinstance(g, Tiled) for g in groups.values()) else [])]
+    files = ["helpers.h", *(["tiles.h"] if any(g.tiles for g in groups.values()) else [])]
     head = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in files]
     return "\n".join([*head, *(function(name, group, sizes) for name, group in groups.items())])
 
 
-def given(group: Group) -> list[Tensor]:
+def given(group: Fused) -> list[Tensor]:
     """The arrays that a group reads, by first use."""
     own = {e.name for e in group.equations}
     return list(dict.fromkeys(t for e in group.equations for t in e.tensors() if t.name not in own))
 
 
-def possible(group: Group, sizes: Mapping[Size, int]) -> bool:
+def possible(group: Fused, sizes: Mapping[Size, int]) -> bool:
     """Whether every size that the loops of a group need is fixed, or an argument tells it."""
     return all(s in sizes or size_place(s, given(group)) is not None for s in _sizes(group))
 
 
-def function(name: str, group: Group, sizes: Mapping[Size, int]) -> str:
-    """The function of one group, and the one of its parts where it has any."""
+def function(name: str, group: Fused, sizes: Mapping[Size, int]) -> str:
+    """The function of one group, and the one of its parts."""
     part = f"{name}_part"
     names = Names({*RESERVED, name, part})
     arrays = {t.name: names.fresh(t.name.replace("\0", "_"), "array") for t in given(group)}
     arrays |= {e.name: names.fresh(e.name, "array") for e in group.equations}
     used = {s: names.fresh(s.name, f"{s.name}_size") for s in _sizes(group)}
     printer = CPrinter({*used.values()})
-    lines = _taken(names, arrays, used, group, sizes, printer)
-    head = [f"XLA_FFI_Error *{name}(XLA_FFI_CallFrame *frame) {{", "  if (asked(frame)) return 0;"]
-    tail = ["  return 0;", "}", ""]
-    if isinstance(group, Tiled):
-        first, last = (Tiles(names, arrays, used, group, printer) for _ in range(2))
-        own = [f"static void {part}(XLA_FFI_CallFrame *frame, long part, REAL *own) {{", *lines, *first.part(), "}", ""]
-        return "\n".join([*own, *head, *lines, *last.whole(part), *tail])
-    write = ByRow(names, arrays, used, group, lambda e: e.xreplace({s: Integer(n) for s, n in sizes.items()}))
-    body = write.statements()
-    lines += [line for s in body for line in printer.statement(s, 1)]
-    lines += [f"  free({s.name});" for s in body if isinstance(s, Array)]
-    return "\n".join([*head, *lines, *tail])
+    taken = _taken(names, arrays, used, group, sizes, printer)
+    write = ByRow(names, arrays, used, group, printer, lambda e: e.xreplace({s: Integer(n) for s, n in sizes.items()}))
+    around = write.whole(part)
+    rows, whole = ([line for s in lines for line in printer.statement(s, 1)] for lines in (write.part(), around))
+    return "\n".join(
+        [
+            f"static void {part}(XLA_FFI_CallFrame *frame, long part, REAL *own) {{",
+            *taken,
+            *rows,
+            "}",
+            "",
+            f"XLA_FFI_Error *{name}(XLA_FFI_CallFrame *frame) {{",
+            "  if (asked(frame)) return 0;",
+            *taken,
+            *whole,
+            "  return 0;",
+            "}",
+            "",
+        ]
+    )
 
 
 def _taken(
     names: Names,
     arrays: dict[str, str],
     used: Mapping[Size, str],
-    group: Group,
+    group: Fused,
     sizes: Mapping[Size, int],
     printer: CPrinter,
 ) -> list[str]:
@@ -115,7 +119,7 @@ def _taken(
     return lines
 
 
-def _sizes(group: Group) -> list[Size]:
+def _sizes(group: Fused) -> list[Size]:
     found = {s for e in group.equations for t in (e.tensor, *e.tensors()) for a in t.axes for s in a.free_symbols}
     for e in group.equations:
         for t in e.terms:
@@ -158,6 +162,8 @@ class CPrinter(Printer):
 
     def statement(self, s: Statement, depth: int) -> list[str]:
         pad = "  " * depth
+        if isinstance(s, Lines):
+            return [pad + line for line in s.text]
         if isinstance(s, Comment):
             return [f"{pad}// {s.text.replace(chr(92), '/')}"]  # a backslash at its end would join the next line to it
         if isinstance(s, Loop):

@@ -1,7 +1,3 @@
-#include <sched.h>
-#include <stdint.h>
-#include <string.h>
-
 /* Sums of products, a tile of them in the registers at a time: each number that is read is used for a row or a column of it. */
 #if defined(__AVX512F__)
 #define BYTES 64
@@ -108,52 +104,5 @@ static void products(const Products p) {
 
 /* Where a place that grows by c in each step comes to 0, and where it comes to what is left of its axis. */
 static inline long larger(long a, long b) { return a > b ? a : b; }
-static inline long smaller(long a, long b) { return a < b ? a : b; }
 static inline long begin(long behind, long c) { return behind <= 0 ? 0 : (behind + c - 1) / c; }
 static inline long end(long left, long c) { return left <= 0 ? 0 : (left - 1) / c + 1; }
-
-/* Into how many parts a sum is cut: as many as have room, whatever the number of threads, so that its digits are the same. */
-static inline long parts_of(long length, long numbers) {
-  long parts = 1;
-  while (2 * parts <= length && parts < 16 && 2 * parts * numbers <= 1 << 20) parts *= 2;
-  return parts;
-}
-
-/* Parts on XLA's threads and this one; whoever comes first takes the next, so that none of them is waited for in vain. */
-typedef void Part(XLA_FFI_CallFrame *frame, long part, REAL *shared);
-typedef struct {
-  Part *run;
-  XLA_FFI_CallFrame *frame;
-  REAL *shared;
-  long parts, next, done, held;
-} Work;
-
-static void work(void *given) {
-  Work *all = given;
-  for (long part; (part = __atomic_fetch_add(&all->next, 1, __ATOMIC_ACQ_REL)) < all->parts;) {
-    all->run(all->frame, part, all->shared);
-    __atomic_fetch_add(&all->done, 1, __ATOMIC_ACQ_REL);
-  }
-  if (__atomic_fetch_sub(&all->held, 1, __ATOMIC_ACQ_REL) == 1) free(all);
-}
-
-static void in_parts(XLA_FFI_CallFrame *frame, long parts, Part *run, REAL *shared) {
-  int64_t threads = 1;
-  XLA_FFI_ThreadPool_NumThreads_Args count = {sizeof count, 0, frame->ctx, &threads};
-  XLA_FFI_Error *error = frame->api->XLA_FFI_ThreadPool_NumThreads(&count);
-  const long others = error ? 0 : smaller(threads, parts) - 1;
-  Work *all = malloc(sizeof *all);
-  *all = (Work){run, frame, shared, parts, 0, 0, others + 2};
-  for (long n = 0; n < others; n++) {
-    XLA_FFI_ThreadPool_Schedule_Args task = {sizeof task, 0, frame->ctx, work, all};
-    if (!error) error = frame->api->XLA_FFI_ThreadPool_Schedule(&task);
-    if (error) __atomic_fetch_sub(&all->held, 1, __ATOMIC_ACQ_REL);
-  }
-  if (error) {
-    XLA_FFI_Error_Destroy_Args gone = {sizeof gone, 0, error};
-    frame->api->XLA_FFI_Error_Destroy(&gone);
-  }
-  work(all);
-  while (__atomic_load_n(&all->done, __ATOMIC_ACQUIRE) < parts) sched_yield();
-  if (__atomic_fetch_sub(&all->held, 1, __ATOMIC_ACQ_REL) == 1) free(all);
-}

@@ -1,7 +1,6 @@
 """A sum of products over windows in C: around tiles, which a helper computes, the loops over all that a tile has not.
 
-    for each b, on whatever thread:  z[b] = bias
-      for blocks of o, for u:        z[b,u, v, o] += sum_{r,s,c} x[b,u+r, v+s, c] k[r,s,c, o]       tiles of v and o
+    z[b] = bias;  for blocks of o, for u:   z[b,u, v, o] += sum_{r,s,c} x[b,u+r, v+s, c] k[r,s,c,o]      tiles of v and o
 
 Where a place may lie outside of its array, the steps at which it does are left out of the innermost loop over its indices.
 """
@@ -15,12 +14,13 @@ from sympy import Expr, Integer, Mul
 
 from derive.language.affine import parts
 from derive.language.index import Index, Size
+from derive.language.tensor import Tensor
+from derive.program.program import Equation
 from numerics.emit.source.names import Names
 
-from .equations import said
 from .in_c import InC
 from .javascript import folded
-from .tree import At, Loop, Put, Statement
+from .tree import At, Lines, Loop, Put, Statement
 from .windows import Strides, Tiled
 
 if TYPE_CHECKING:
@@ -28,200 +28,122 @@ if TYPE_CHECKING:
 
 
 class Tiles(InC):
-    """Writes the C of one equation: what each part computes, and what is done before and after all of them."""
+    """Writes sums of products over windows, within a row that is open.
 
-    def __init__(
-        self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Tiled, printer: CPrinter
-    ):
+    Attributes
+    ----------
+    inner : dict of str to Tensor
+        What only a row has: it is kept without the axis of the rows.
+    results : dict of str to str
+        Equation -> the array that its tiles are added to.
+    copies : dict of str to str
+        Equation -> its factor with the columns, where that is copied with them at the end.
+    """
+
+    def __init__(self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], printer: CPrinter):
         super().__init__(names, arrays, sizes)
-        self.group, self.printer = group, printer
-        (self.written,) = group.equations
-        self.out, self.one, self.many = group.strides()
-        self.copied: list[Index] = []  # the order in which a factor is copied, where its columns are not at the end
-        if self.many[group.columns] != 1:
-            self.copied = [*(i for i in self.many.steps if i != group.columns), group.columns]
-            apart = {i: Mul(*(j.size for j in self.copied[n + 1 :])) for n, i in enumerate(self.copied)}
-            self.many, self.read_from = Strides(apart, Integer(0)), self.many
-        self.variables: list[str] = []
-        self.lines: list[str] = []
-        self.depth = 1
+        self.printer = printer
+        self.inner: dict[str, Tensor] = {}
+        self.results: dict[str, str] = {}
+        self.copies: dict[str, str] = {}
+        self.lists: dict[str, tuple[str, str, str]] = {}  # equation -> how many taps, and where they are in the factors
 
-    # -- a part ------------------------------------------------------------------------------------------------------
+    # -- before the rows -----------------------------------------------------------------------------------------------
 
-    def part(self) -> list[str]:
-        """The body of one part."""
-        g = self.group
-        listed = not any(p.free_symbols & set(g.taps) for p, _ in g.limits)  # whether the taps are always the same ones
-        self.put(said(self.written))
-        if g.taps:
-            self.write(f"long *one_at = malloc(sizeof(long) * 2 * {self.size(Mul(*(i.size for i in g.taps)), 7)});")
-            self.write(f"long *many_at = one_at + {self.size(Mul(*(i.size for i in g.taps)))}, taps = 0;")
-        else:
-            self.write("const long here = 0;")
-        if g.taps and listed:
-            self.taps()
-        index, length = self.variable(g.shared), self.size(g.shared.size, 7)
-        if g.summed:
-            numbers, before = self.size(self.numbers, 7), self.before()
-            self.write(f"const long parts = parts_of({length}, {numbers});")
-            self.write(f"REAL *restrict sums = own + {before}part * {numbers};")
-            self.write(f"memset(sums, 0, sizeof(REAL) * {numbers});")
-            first, last = f"{length} * part / parts", f"{length} * (part + 1) / parts"
-            self.begin(f"for (long {index} = {first}; {index} < {last}; {index}++)")
-        else:
-            self.write(f"const long {index} = part;")
-            self.start([i for i in self.written.idx if i != g.shared])
-        self.begin(f"for (long first = 0; first < {self.size(g.columns.size)}; first += BLOCK)")
-        for i in g.outer:
-            self.ranged(i)
-        if g.taps and not listed:
-            self.write("taps = 0;")
-            self.taps()
-        self.products()
-        while self.depth > 1:
-            self.end()
-        if g.taps:
-            self.write("free(one_at);")
-        self.names.taken -= {*self.variables}
-        return self.lines
+    def listed(self, e: Equation, t: Tiled) -> list[Statement]:
+        """Room for the places of the taps of a sum, which are listed here where they are always the same."""
+        name = self.arrays[e.name]
+        here, there, count = (self.names.fresh(f"{name}_{n}") for n in ("at", "beside", "taps"))
+        self.lists[e.name] = count, here, there
+        if not t.taps:
+            return [Lines((f"const long {count} = 1, {here}[1] = {{0}}, {there}[1] = {{0}};",))]
+        room = self.text(Mul(*(i.size for i in t.taps)), 7)
+        lines = Block(self)
+        lines.write(f"long {count} = 0, *{here} = malloc(sizeof(long) * 2 * {room}), *{there} = {here} + {room};")
+        if self.always(t):
+            lines.taps(e, t)
+        return [lines.statement((), ())]
 
-    def taps(self) -> None:
-        """The places of the taps that are inside."""
-        depth, taps = self.depth, self.group.taps
-        for i in taps:
-            self.ranged(i)
-        one, many = (self.size(_at(Strides(s.steps, Integer(0)), taps)) for s in (self.one, self.many))
-        self.write(f"one_at[taps] = {one};", f"many_at[taps++] = {many};")
-        while self.depth > depth:
-            self.end()
-        for i in taps:
-            del self.places[i]
+    def freed(self, e: Equation, t: Tiled) -> list[Statement]:
+        return [Lines((f"free({self.lists[e.name][1]});",))] if t.taps else []
 
-    def products(self) -> None:
-        """One tile of rows after the other, all that is inside."""
-        g = self.group
-        here = [g.shared, *g.outer]
-        counts = []
-        for i in (g.rows, g.depth):
-            low, high = self.limits(i)
-            counts.append(high)
-            if low != "0":
-                name = self.variable(i)
-                self.write(f"const long {name} = {low};")
-                counts[-1] = f"{high} - {name}"
-                here.append(i)
-        many = "own" if self.copied else self.arrays[g.many.tensor.name]
-        out = "sums" if g.summed else self.arrays[self.written.name]
-        taps, one_at, many_at = ("taps", "one_at", "many_at") if g.taps else ("1", "&here", "&here")
-        step = {
-            name: self.size(strides[i])
-            for name, strides, i in (
-                ("one_row", self.one, g.rows),
-                ("one_depth", self.one, g.depth),
-                ("many_depth", self.many, g.depth),
-                ("out_row", self.out, g.rows),
-            )
-        }
-        columns = self.size(g.columns.size)
-        self.write(
-            "products((Products){",
-            f"  .rows = {counts[0]}, .first = first, .columns = {columns}, .taps = {taps}, .depth = {counts[1]},",
-            f"  .one = {self.arrays[g.one.tensor.name]} + {self.at(self.one, here, 7)}, .one_at = {one_at},",
-            f"  .one_row = {step['one_row']}, .one_depth = {step['one_depth']},",
-            f"  .many = {many} + {self.at(self.many, here, 7)}, .many_at = {many_at}, .many_depth = {step['many_depth']},",
-            f"  .out = {out} + {self.at(self.out, here, 7)}, .out_row = {step['out_row']}",
-            "});",
-        )
+    def always(self, t: Tiled) -> bool:
+        """Whether the taps are the same at every place."""
+        return not any(p.free_symbols & set(t.taps) for p, _ in t.limits)
 
-    # -- before and after --------------------------------------------------------------------------------------------
+    def copied(self, e: Equation, t: Tiled) -> list[Statement]:
+        """The copy of a factor, its columns next to each other."""
+        order = self.order(t)
+        variables = [self.opened(i)[0] for i in order]
+        source = At(self.arrays[t.many.tensor.name], self.value(place(self.read_strides(t), order)))
+        body: list[Statement] = [Put(At(self.copies[e.name], self.value(place(self.strides(t)[2], order))), source)]
+        self.close(variables, order)
+        return self.nest(order, variables, body)
 
-    def whole(self, part: str) -> list[str]:
-        """The body of the function that XLA calls."""
-        g = self.group
-        length, numbers = self.size(g.shared.size), self.size(self.numbers, 7)
-        own = [self.size(Mul(*(i.size for i in self.copied)))] if self.copied else []
-        if g.summed:
-            self.write(f"const long parts = parts_of({length}, {numbers});")
-            own.append(f"parts * {numbers}")
-        self.write(f"REAL *own = malloc(sizeof(REAL) * ({' + '.join(own)}));" if own else "REAL *own = 0;")
-        if self.copied:
-            self.copy()
-        self.write(f"in_parts(frame, {'parts' if g.summed else length}, {part}, own);")
-        if g.summed:
-            self.start(self.written.idx)
-            result = self.arrays[self.written.name]
-            self.begin("for (long part = 0; part < parts; part++)")
-            self.write("#pragma omp simd")
-            sums = f"own[{self.before()}part * {numbers} + n]"
-            self.write(f"for (long n = 0; n < {numbers}; n++) {result}[n] += {sums};")
-            self.end()
-        self.write("free(own);")
-        return self.lines
+    # -- a row ---------------------------------------------------------------------------------------------------------
 
-    def copy(self) -> None:
-        """A factor in another order, its columns next to each other."""
-        variables = [self.opened(i)[0] for i in self.copied]
-        source = At(self.arrays[self.group.many.tensor.name], self.value(_at(self.read_from, self.copied)))
-        body: list[Statement] = [Put(At("own", self.value(_at(self.many, self.copied))), source)]
-        self.close(variables, self.copied)
-        self.put(*self.nest(self.copied, variables, body))
+    def tiled(self, e: Equation, t: Tiled) -> Statement:
+        """The products of one row added to what is there."""
+        lines = Block(self)
+        lines.begin(f"for (long first = 0; first < {self.text(t.columns.size)}; first += BLOCK)")
+        for i in t.outer:
+            lines.over(i, t)
+        if t.taps and not self.always(t):
+            lines.write(f"{self.lists[e.name][0]} = 0;")
+            lines.taps(e, t)
+        lines.products(e, t)
+        lines.close()
+        reads = (self.arrays[t.one.tensor.name], self.arrays[t.many.tensor.name])
+        return lines.statement(reads, (self.results[e.name],))
 
-    def start(self, over: Sequence[Index]) -> None:
-        """What the result has before products are added to it."""
+    def started(self, e: Equation, over: Sequence[Index]) -> list[Statement]:
+        """What a result has before products are added to it."""
         variables = [self.opened(i)[0] for i in over]
-        terms = [t for t in self.written.terms if not t.bnd]
-        inner = Put(self.element(self.written), self.plain(terms))
+        value = self.plain([t for t in e.terms if not t.bnd])
+        inner = Put(self.element(e), value)
         self.close(variables, over)
+        if not over:
+            return [inner]
         lane = Loop(variables[-1], self.value(over[-1].size), (inner,), lanes=True)
-        self.put(*self.nest(over[:-1], variables[:-1], [lane]))
+        return self.nest(over[:-1], variables[:-1], [lane])
 
-    # -- places ------------------------------------------------------------------------------------------------------
+    # -- places --------------------------------------------------------------------------------------------------------
 
-    @property
-    def numbers(self) -> Expr:
-        return Mul(*self.written.tensor.axes)
+    def order(self, t: Tiled) -> list[Index]:
+        """The order of a copy."""
+        return [*(i for i in self.read_strides(t).steps if i != t.columns), t.columns]
 
-    def before(self) -> str:
-        """What stands before the sums of the parts."""
-        return f"{self.size(Mul(*(i.size for i in self.copied)))} + " if self.copied else ""
+    def read_strides(self, t: Tiled) -> Strides:
+        """Those of the factor with the columns, as it is given."""
+        return self.access(t.many.tensor, t.many.idx)
 
-    def size(self, e: Expr, least: int = 0) -> str:
+    def strides(self, t: Tiled) -> tuple[Strides, Strides, Strides]:
+        """Those of the result and of both factors, as they are used."""
+        result = self.access(t.tensor, t.places)
+        many = self.read_strides(t)
+        if t.copied:
+            order = self.order(t)
+            many = Strides({i: Mul(*(j.size for j in order[n + 1 :])) for n, i in enumerate(order)}, Integer(0))
+        return result, self.access(t.one.tensor, t.one.idx), many
+
+    def access(self, tensor: Tensor, places: Sequence[Expr]) -> Strides:
+        own = tensor.name in self.inner
+        found = Strides.of(places[own:], tensor.axes[own:])
+        assert found is not None  # as the choice says
+        return found
+
+    def text(self, e: Expr, least: int = 0) -> str:
         return self.printer.integer(self.value(e), least)
 
-    def at(self, strides: Strides, over: Sequence[Index], least: int = 0) -> str:
-        return self.size(_at(strides, over), least)
 
-    def limits(self, i: Index) -> tuple[str, str]:
-        """The steps of an index, from and until, at which those places are inside that wait for no other index."""
-        low, high = "0", self.size(i.size)
-        for place, axis in self.group.limits:
-            split = parts(place)
-            assert split is not None  # as the choice says
-            if i not in split[0] or any(j != i and j not in self.places for j in split[0]):
-                continue
-            step = split[0][i]
-            behind, left = self.size(step * i - place), self.size(axis - place + step * i)
-            if step != 1:
-                behind, left = (f"{f}({x}, {self.size(step)})" for f, x in (("begin", behind), ("end", left)))
-            low, high = f"larger({low}, {behind})", f"smaller({high}, {left})"
-        return low, high
+class Block:
+    """Lines of C, within braces or not."""
 
-    # -- lines -------------------------------------------------------------------------------------------------------
-
-    def variable(self, i: Index) -> str:
-        name, _ = self.opened(i)
-        self.printer.integers.add(name)
-        self.variables.append(name)
-        return name
-
-    def ranged(self, i: Index) -> None:
-        """A loop over an index where its places are inside."""
-        low, high = self.limits(i)
-        name = self.variable(i)
-        self.begin(f"for (long {name} = {low}; {name} < {high}; {name}++)")
-
-    def put(self, *statements: Statement) -> None:
-        self.lines += [line for s in statements for line in self.printer.statement(s, self.depth)]
+    def __init__(self, tiles: Tiles):
+        self.tiles = tiles
+        self.lines: list[str] = []
+        self.variables: dict[Index, str] = {}
+        self.depth = 0
 
     def write(self, *lines: str) -> None:
         self.lines += [part for line in lines for part in folded("  " * self.depth + line)]
@@ -230,11 +152,86 @@ class Tiles(InC):
         self.write(head + " {")
         self.depth += 1
 
-    def end(self) -> None:
-        self.depth -= 1
-        self.write("}")
+    def close(self, depth: int = 0) -> None:
+        """The end of what was begun, with its indices."""
+        while self.depth > depth:
+            self.depth -= 1
+            self.write("}")
+        if not depth:
+            self.forget(list(self.variables))
+
+    def forget(self, these: Sequence[Index]) -> None:
+        self.tiles.close([self.variables.pop(i) for i in these], these)
+
+    def statement(self, reads: tuple[str, ...], changes: tuple[str, ...]) -> Lines:
+        return Lines(tuple(self.lines), reads, changes)
+
+    def variable(self, i: Index) -> str:
+        name, _ = self.tiles.opened(i)
+        self.tiles.printer.integers.add(name)
+        self.variables[i] = name
+        return name
+
+    def over(self, i: Index, t: Tiled) -> None:
+        """A loop over an index where its places are inside."""
+        low, high = self.limits(i, t)
+        name = self.variable(i)
+        self.begin(f"for (long {name} = {low}; {name} < {high}; {name}++)")
+
+    def limits(self, i: Index, t: Tiled) -> tuple[str, str]:
+        """The steps of an index, from and until, at which those places are inside that wait for no other index."""
+        text = self.tiles.text
+        low, high = "0", text(i.size)
+        for at, axis in t.limits:
+            split = parts(at)
+            assert split is not None  # as the choice says
+            if i not in split[0] or any(j != i and j not in self.tiles.places for j in split[0]):
+                continue
+            step = split[0][i]
+            behind, left = text(step * i - at), text(axis - at + step * i)
+            if step != 1:
+                behind, left = (f"{f}({x}, {text(step)})" for f, x in (("begin", behind), ("end", left)))
+            low, high = f"larger({low}, {behind})", f"smaller({high}, {left})"
+        return low, high
+
+    def taps(self, e: Equation, t: Tiled) -> None:
+        """The places of the taps that are inside."""
+        _, one, many = self.tiles.strides(t)
+        count, here, there = self.tiles.lists[e.name]
+        depth = self.depth
+        for i in t.taps:
+            self.over(i, t)
+        at, beside = (self.tiles.text(place(Strides(s.steps, Integer(0)), t.taps)) for s in (one, many))
+        self.write(f"{here}[{count}] = {at};", f"{there}[{count}++] = {beside};")
+        self.close(depth)
+        self.forget([i for i in t.taps if i in self.variables])
+
+    def products(self, e: Equation, t: Tiled) -> None:
+        """Tiles of rows, all that is inside."""
+        tiles, text = self.tiles, self.tiles.text
+        out, one, many = tiles.strides(t)
+        here = [t.shared, *t.outer]
+        counts = []
+        for i in (t.rows, t.depth):
+            low, high = self.limits(i, t)
+            if low != "0":
+                name = self.variable(i)
+                self.write(f"const long {name} = {low};")
+                here.append(i)
+            counts.append(high if low == "0" else f"{high} - {name}")
+        count, at, beside = tiles.lists[e.name]
+        self.write(
+            "products((Products){",
+            f"  .rows = {counts[0]}, .first = first, .columns = {text(t.columns.size)}, .taps = {count}, .depth = {counts[1]},",
+            f"  .one = {tiles.arrays[t.one.tensor.name]} + {text(place(one, here), 7)}, .one_at = {at},",
+            f"  .one_row = {text(one[t.rows])}, .one_depth = {text(one[t.depth])},",
+            f"  .many = {tiles.copies.get(e.name, tiles.arrays[t.many.tensor.name])} + {text(place(many, here), 7)},",
+            f"  .many_at = {beside}, .many_depth = {text(many[t.depth])},",
+            f"  .out = {tiles.results[e.name]} + {text(place(out, here), 7)}, .out_row = {text(out[t.rows])}",
+            "});",
+        )
 
 
-def _at(strides: Strides, over: Sequence[Index]) -> Expr:
-    """The place in a flat array of the indices that are open; the others are 0."""
+def place(strides: Strides, over: Sequence[Index]) -> Expr:
+    """Where the indices that are open are in a flat array; the others are 0."""
     return sum((strides[i] * i for i in over), strides.start)

@@ -21,11 +21,11 @@ from sympy import Expr, Integer, Mul, expand
 
 from derive.language.affine import bounds, nonnegative, parts
 from derive.language.index import Index
-from derive.language.tensor import Read
+from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Term
 
+from .costs import Known, arithmetic, count
 from .equations import solution
-from .rows import Known, arithmetic, count
 
 COLUMNS, ROWS, DEPTH = 16, 4, 16  # sizes from which on a tile fills the registers, and a sum is longer than what surrounds it
 WORK = 2**20  # products from which on a call outside XLA pays
@@ -67,14 +67,12 @@ class Strides:
 
 @dataclass(frozen=True)
 class Tiled:
-    """An equation with a sum of products that is computed in tiles.
+    """The roles of the indices of an equation whose sum of products is computed in tiles.
 
     Attributes
     ----------
-    term : Term
-        The sum; what else the equation has is what the result starts from.
-    places : tuple of Expr
-        Those of the result.
+    tensor : Tensor
+        The result; ``places``: where it is added to.
     one, many : Read
         The factors: an element of ``one`` is used for a row of columns of ``many``.
     rows, columns, depth : Index
@@ -84,11 +82,12 @@ class Tiled:
     outer : tuple of Index
         Those around a tile, from the outermost on.
     shared : Index
-        The index of the parts that run at the same time; ``summed``: it is summed over, and the parts are added.
+        The index around all, whose steps run on several threads; ``summed``: it is summed over.
+    limits : tuple of (Expr, Expr)
+        Places that may lie outside of their axes, with the axes.
     """
 
-    equations: tuple[Equation, ...]
-    term: Term
+    tensor: Tensor
     places: tuple[Expr, ...]
     one: Read
     many: Read
@@ -99,22 +98,18 @@ class Tiled:
     outer: tuple[Index, ...]
     shared: Index
     summed: bool
-    limits: tuple[tuple[Expr, Expr], ...]  # places that may lie outside of their axes, with the axes
-    kept: tuple[str, ...]
+    limits: tuple[tuple[Expr, Expr], ...]
 
-    def strides(self) -> tuple[Strides, Strides, Strides]:
-        """Those of the result and of both factors."""
-        accesses = [(self.places, self.equations[0].tensor)]
-        accesses += [(r.idx, r.tensor) for r in (self.one, self.many)]
-        out, one, many = (Strides.of(at, tensor.axes) for at, tensor in accesses)
-        assert out is not None and one is not None and many is not None  # as the choice says
-        return out, one, many
-
-    reason = "sums of products over windows by tiles in the registers, without copies of the patches"
+    @property
+    def copied(self) -> bool:
+        """Whether the columns of a factor are not next to each other, so that it is copied first."""
+        strides = Strides.of(self.many.idx, self.many.tensor.axes)
+        assert strides is not None  # as the choice says
+        return strides[self.columns] != 1
 
 
-def tiled(e: Equation, known: Known) -> Tiled | None:
-    """An equation in tiles, if its sum is one of products over windows and large enough."""
+def tiled(e: Equation, known: Known, shared: Index | None = None) -> Tiled | None:
+    """An equation in tiles, if its sum is one of products over windows and large enough; within the steps of ``shared``."""
     if e.reduce or e.guards or not e.idx or any(t.dtype != "float" for t in (e.tensor, *e.tensors())):
         return None
     sums = [t for t in e.terms if t.bnd]
@@ -127,7 +122,7 @@ def tiled(e: Equation, known: Known) -> Tiled | None:
     if given is None:
         return None
     first, second = (f.xreplace(given) for f in t.fac)
-    found = (_chosen(e, t, given, a, b, known) for a, b in ((first, second), (second, first)))
+    found = (_chosen(e, t, given, a, b, known, shared) for a, b in ((first, second), (second, first)))
     return next((f for f in found if f is not None), None)
 
 
@@ -142,7 +137,9 @@ def _given(e: Equation, t: Term) -> dict[Expr, Expr] | None:
     return None if any(s.free_symbols & set(given) for s in given.values()) else given
 
 
-def _chosen(e: Equation, t: Term, given: dict[Expr, Expr], a: Read, b: Read, known: Known) -> Tiled | None:
+def _chosen(
+    e: Equation, t: Term, given: dict[Expr, Expr], a: Read, b: Read, known: Known, around: Index | None
+) -> Tiled | None:
     """The roles of the indices, where ``b`` has the columns."""
     places = tuple(given.get(i, i) for i in e.idx)
     accesses = [(places, e.tensor.axes), (a.idx, a.tensor.axes), (b.idx, b.tensor.axes)]
@@ -157,13 +154,14 @@ def _chosen(e: Equation, t: Term, given: dict[Expr, Expr], a: Read, b: Read, kno
         return None
     size = {i: count(i.size, known) for i in over}
     fixed = [i for i in over if not known(i.size).free_symbols]
-    columns = [i for i in fixed if out[i] == 1 and i in many and i not in one and not _met(limits, {i})]
-    rows = [i for i in fixed if i in out and i in one and i not in many and size[i] >= ROWS]
+    columns = [i for i in fixed if i != around and out[i] == 1 and i in many and i not in one and not _met(limits, {i})]
+    rows = [i for i in fixed if i != around and i in out and i in one and i not in many and size[i] >= ROWS]
     column = max(columns, key=lambda i: (many[i] == 1, size[i]), default=None)
     row = min(rows, key=lambda i: count(one[i], known), default=None)
     if column is None or row is None or size[column] < COLUMNS:
         return None
-    shared, summed = _shared(places, [i for i in over if i not in (row, column)], limits, (out, one, many), size)
+    others = [i for i in over if i not in (row, column) and around in (i, None)]
+    shared, summed = _shared(places, others, limits, (out, one, many), size)
     inner = [i for i in over if i not in out and i != shared and i not in _met(limits, {row})]
     if shared is None or not inner:
         return None
@@ -180,7 +178,7 @@ def _chosen(e: Equation, t: Term, given: dict[Expr, Expr], a: Read, b: Read, kno
     if many[column] != 1 and (used < AGAIN or any(p in b.idx for p, _ in limits)):
         return None
     found = (row, column, depth, tuple(taps), tuple(outer), shared, summed, tuple(limits))
-    return Tiled((e,), t, places, a, b, *found, (e.name,))
+    return Tiled(e.tensor, places, a, b, *found)
 
 
 def _shared(
