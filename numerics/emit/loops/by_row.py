@@ -80,7 +80,11 @@ class ByRow(Tiles):
     def whole(self, part: str) -> list[Statement]:
         """The function that XLA calls: the parts, and their sums."""
         (parts, places), length = self.shared()
-        found = [parts, Lines((f"REAL *own = malloc(sizeof(REAL) * ({length}));" if length else "REAL *own = 0;",)), places]
+        found = [
+            parts,
+            Lines((f"REAL *own = malloc(sizeof(REAL) * ({length}));" if length else "REAL *own = 0;",)),
+            places,
+        ]
         for e, t in self.sums:
             found += self.copied(e, t) if t.copied else []
         found.append(Lines((f"in_parts(frame, parts, {part}, own);",)))

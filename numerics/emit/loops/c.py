@@ -31,7 +31,7 @@ unsigned void volatile while j0 j1 jn y0 y1 yn gamma lgamma signgam div abs labs
 """
 _HELPERS = """
 ARGUMENT BLOCK BYTES LANES LENGTH Part Products REAL RESULT TILE UNROLLED VECTORS Work begin down end first four frame free here
-in_parts larger memset n one own part parts parts_of products sched_yield smaller tile two vector
+in_parts larger memset n one own part parts parts_of products relu sched_yield smaller tile two vector
 work
 """
 RESERVED = frozenset((_WORDS + _HELPERS).split())
@@ -245,8 +245,8 @@ class CPrinter(Printer):
             return f"(REAL){self.integer(e, 10)}", PREFIX
         if isinstance(e, Choose):
             return f"{self.test(e.test, 2)} ? {self.text(e.yes, 2)} : {self.text(e.no, 1)}", 1
-        if isinstance(e, Call) and e.name == "sqrt":
-            return f"root({self.text(e.args[0])})", 10
+        if isinstance(e, Call) and e.name in ("sqrt", "relu"):
+            return f"{'root' if e.name == 'sqrt' else 'relu'}({self.text(e.args[0])})", 10
         if isinstance(e, Op) and e.op == "^":
             return f"power({self.text(e.left)}, {self.integer(e.right)})", 10
         if isinstance(e, Op) and e.op == "/" and self.whole(e.right):

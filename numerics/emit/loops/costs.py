@@ -12,7 +12,7 @@ from sympy.logic.boolalg import BooleanFunction, BooleanTrue
 
 from derive.language.affine import parts
 from derive.language.index import Index, Size
-from derive.language.nodes import Iverson
+from derive.language.nodes import Iverson, relu
 from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 
@@ -82,6 +82,6 @@ def arithmetic(e: Expr) -> bool:
         return True
     if isinstance(e, Pow):
         return e.exp in POWERS and arithmetic(e.base)
-    if isinstance(e, Add | Mul | Relational | BooleanFunction | Iverson | Piecewise):
+    if isinstance(e, Add | Mul | Relational | BooleanFunction | Iverson | Piecewise | relu):
         return all(arithmetic(a) for a in e.args)
     return isinstance(e, sympy.Tuple) and all(arithmetic(a) for a in e.args)

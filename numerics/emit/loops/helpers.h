@@ -27,6 +27,8 @@ static int asked(XLA_FFI_CallFrame *frame) {
 
 static inline REAL root(REAL x) { return sizeof(REAL) == 4 ? (REAL)sqrtf((float)x) : (REAL)sqrt((double)x); }
 
+static inline REAL relu(REAL x) { return x > 0 || x != x ? x : 0; } /* a NaN stays one */
+
 static inline REAL power(REAL x, int n) {
   REAL found = x;
   for (int k = 1; k < n; k++) found *= x;

@@ -28,23 +28,23 @@ typedef struct {
 } Products;
 
 static inline __attribute__((always_inline)) void tile(
-    const Products p, const int rows, const int vectors, long row, long column, long known) {
-  vector total[12][VECTORS];
-  const REAL *first = p.one + row * p.one_row, *beside = p.many + column;
+    const Products *const p, const int rows, const int vectors, long row, long column, long known) {
+  vector total[16][VECTORS];
+  const REAL *first = p->one + row * p->one_row, *beside = p->many + column;
   UNROLLED for (int r = 0; r < rows; r++) UNROLLED for (int v = 0; v < vectors; v++) total[r][v] = (vector){0};
-  for (long t = 0; t < p.taps; t++) {
-    const REAL *one = first + p.one_at[t], *many = beside + p.many_at[t];
-    for (long k = 0; k < p.depth; k++, one += p.one_depth, many += p.many_depth) {
+  for (long t = 0; t < p->taps; t++) {
+    const REAL *one = first + p->one_at[t], *many = beside + p->many_at[t];
+    for (long k = 0; k < p->depth; k++, one += p->one_depth, many += p->many_depth) {
       vector next[VECTORS];
       UNROLLED for (int v = 0; v < vectors; v++) next[v] = *(const vector *)(many + v * LANES);
       UNROLLED for (int r = 0; r < rows; r++) {
-        const REAL x = one[r * p.one_row];
+        const REAL x = one[r * p->one_row];
         UNROLLED for (int v = 0; v < vectors; v++) total[r][v] += x * next[v];
       }
     }
   }
   UNROLLED for (int r = 0; r < rows; r++) {
-    REAL *out = p.out + (row + r) * p.out_row + column;
+    REAL *out = p->out + (row + r) * p->out_row + column;
     if (known) { /* the first columns of the last vector are those of the one before it */
       for (long l = known; l < LANES; l++) out[l] += total[r][0][l];
     } else {
@@ -55,12 +55,12 @@ static inline __attribute__((always_inline)) void tile(
 
 /* Rows in tiles of nearly the same height, at most as many as the registers hold. */
 #define TILE(n, vectors) case n: tile(p, n, vectors, row, column, known); break;
-static void four(const Products p, int rows, long row, long column, long known) {
+static void four(const Products *p, int rows, long row, long column, long known) {
 #if VECTORS == 4
   switch (rows) { TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4) }
 #endif
 }
-static void two(const Products p, int rows, long row, long column, long known) {
+static void two(const Products *p, int rows, long row, long column, long known) {
   switch (rows) {
     TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
 #if VECTORS == 4
@@ -68,11 +68,11 @@ static void two(const Products p, int rows, long row, long column, long known) {
 #endif
   }
 }
-static void one(const Products p, int rows, long row, long column, long known) {
+static void one(const Products *p, int rows, long row, long column, long known) {
   switch (rows) {
     TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1)
 #if VECTORS == 4
-    TILE(9, 1) TILE(10, 1) TILE(11, 1) TILE(12, 1)
+    TILE(9, 1) TILE(10, 1) TILE(11, 1) TILE(12, 1) TILE(13, 1) TILE(14, 1) TILE(15, 1) TILE(16, 1)
 #endif
   }
 }
@@ -93,11 +93,11 @@ static void products(const Products p) {
     const long left = end - column;
     vectors = VECTORS == 4 && left >= 4 * LANES ? 4 : left >= 2 * LANES ? 2 : 1;
     const long known = left < LANES ? LANES - left : 0;
-    const long tallest = vectors == 4 ? 6 : vectors == 2 ? (VECTORS == 4 ? 12 : 6) : (VECTORS == 4 ? 12 : 8);
+    const long tallest = vectors == 4 ? 6 : vectors == 2 ? (VECTORS == 4 ? 12 : 6) : (VECTORS == 4 ? 16 : 8);
     const long tiles = (p.rows + tallest - 1) / tallest;
     for (long n = 0; n < tiles; n++) {
       const long row = p.rows * n / tiles, rows = p.rows * (n + 1) / tiles - row;
-      (vectors == 4 ? four : vectors == 2 ? two : one)(p, (int)rows, row, column - known, known);
+      (vectors == 4 ? four : vectors == 2 ? two : one)(&p, (int)rows, row, column - known, known);
     }
   }
 }

@@ -188,6 +188,9 @@ class Block:
             if i not in split[0] or any(j != i and j not in self.tiles.places for j in split[0]):
                 continue
             step = split[0][i]
+            if step == -1:  # it falls from its start
+                at = axis - 1 - at
+                step = -step
             behind, left = text(step * i - at), text(axis - at + step * i)
             if step != 1:
                 behind, left = (f"{f}({x}, {text(step)})" for f, x in (("begin", behind), ("end", left)))

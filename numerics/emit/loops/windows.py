@@ -4,9 +4,9 @@
     dk[r,s,c,o] = sum_buv x[b,u+r,v+s,c] dz[b,u,v,o]             rows c, columns o
     dx[b,u+r,v+s,c] += sum_o dz[b,u,v,o] k[r,s,c,o]              rows v, columns c of k with c moved to the end
 
-All of them are one form: the places of the result and of both factors are affine in the indices that are gone through.  An index
-of the result by which one factor is next to itself, and which the other has not, numbers the columns; one that only the other
-has numbers the rows; what the result has not is summed over.  After K. Goto and R. van de Geijn, Anatomy of high-performance
+All of them are one form: the places of the result and of both factors are affine in the indices that are gone through.  An
+index of the result by which one factor is next to itself, and which the other has not, numbers the columns; one that only the
+other has numbers the rows; what the result has not is summed over.  After K. Goto and R. van de Geijn, Anatomy of high-performance
 matrix multiplication (2008), and, without copies of the patches, J. Zhang et al., High performance zero-memory overhead direct
 convolutions (2018).
 """
@@ -27,7 +27,11 @@ from derive.program.program import Equation, Term
 from .costs import Known, arithmetic, count
 from .equations import solution
 
-COLUMNS, ROWS, DEPTH = 16, 4, 16  # sizes from which on a tile fills the registers, and a sum is longer than what surrounds it
+COLUMNS, ROWS, DEPTH = (
+    16,
+    4,
+    16,
+)  # sizes from which on a tile fills the registers, and a sum is longer than what surrounds it
 WORK = 2**20  # products from which on a call outside XLA pays
 PARTS = 8  # parts from which on several threads have about as many each
 PANEL = 2**16  # numbers of the factor with the columns that stay in the second cache
@@ -118,22 +122,29 @@ def tiled(e: Equation, known: Known, shared: Index | None = None) -> Tiled | Non
     (t,) = sums
     if t.coef != 1 or len(t.fac) != 2 or not all(isinstance(f, Read) and f.idx for f in t.fac):
         return None
-    given = _given(e, t)
-    if given is None:
-        return None
-    first, second = (f.xreplace(given) for f in t.fac)
-    found = (_chosen(e, t, given, a, b, known, shared) for a, b in ((first, second), (second, first)))
-    return next((f for f in found if f is not None), None)
+    found = []
+    for over in (e.idx, t.bnd):
+        given = _given(e, t, over, known)
+        first, second = (f.xreplace(given or {}) for f in t.fac)
+        pairs = ((first, second), (second, first)) if given is not None else ()
+        found += [made for a, b in pairs if (made := _chosen(e, t, given or {}, a, b, known, shared)) is not None]
+    return max(found, key=lambda made: math.prod(count(i.size, known) for i in (made.depth, *made.taps)), default=None)
 
 
-def _given(e: Equation, t: Term) -> dict[Expr, Expr] | None:
-    """What the equalities of a term say that indices are, those of the result where they can; None if not that alone."""
+def _given(e: Equation, t: Term, first: Sequence[Index], known: Known) -> dict[Expr, Expr] | None:
+    """What the equalities of a term say that indices are, rather the longest of ``first``; None if they say more than that.
+
+    Of ``p = u + r`` in a gradient: p, and products are added to u + r of the result, or u, and p - r of a factor is read.
+    """
     given: dict[Expr, Expr] = {}
     for r in t.rows:
-        found = [(i, s) for i in (*e.idx, *t.bnd) if i not in given and (s := solution(r, i)) is not None and _stepped(s)]
+        found = [
+            (i, s) for i in (*e.idx, *t.bnd) if i not in given and (s := solution(r, i)) is not None and _stepped(s)
+        ]
         if not found:
             return None
-        given[found[0][0]] = found[0][1]
+        i, s = max(found, key=lambda f: (f[0] in first, count(f[0].size, known)))
+        given[i] = s
     return None if any(s.free_symbols & set(given) for s in given.values()) else given
 
 
@@ -215,9 +226,9 @@ def _window(place: Expr) -> bool:
 
 
 def _stepped(place: Expr) -> bool:
-    """Whether a place grows with each of its indices: it is inside of its axis from one step of an index to another."""
+    """Whether a place grows with each of its indices, or falls by 1: what is inside of an axis is from one step to another."""
     split = parts(place)
-    return split is not None and bool(split[0]) and all(nonnegative(c - 1) for c in split[0].values())
+    return split is not None and bool(split[0]) and all(c == -1 or nonnegative(c - 1) for c in split[0].values())
 
 
 def _met(limits: Sequence[tuple[Expr, Expr]], these: set[Index]) -> set[Expr]:
