@@ -6,9 +6,9 @@
 
 All of them are one form: the places of the result and of both factors are affine in the indices that are gone through.  An
 index of the result by which one factor is next to itself, and which the other has not, numbers the columns; one that only the
-other has numbers the rows; what the result has not is summed over.  After K. Goto and R. van de Geijn, Anatomy of high-performance
-matrix multiplication (2008), and, without copies of the patches, J. Zhang et al., High performance zero-memory overhead direct
-convolutions (2018).
+other has numbers the rows; what the result has not is summed over.  After K. Goto and R. van de Geijn, Anatomy of
+high-performance matrix multiplication (2008), and, without copies of the patches, J. Zhang, F. Franchetti and T. M. Low, High
+performance zero-memory overhead direct convolutions (2018).
 """
 
 from __future__ import annotations
