@@ -131,6 +131,39 @@ def _over_bell(F: Field[V], y: V, x: Argument[V]) -> V:
     return F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),)))
 
 
+def _quantile(mp: Any, p: Any) -> Any:
+    """The quantile of the normal distribution, with as many digits more as 2 p - 1 has zeros or nines before its own."""
+    if not 0 < p < 1:
+        return mp.nan
+    with mp.workprec(mp.prec + max(0, -mp.mag(min(p, 1 - p)))):
+        return mp.sqrt(2) * mp.erfinv(2 * p - 1)
+
+
+def _over_normal(F: Field[V], y: V, x: Argument[V]) -> V:
+    """``sqrt(2 pi) exp(y**2/2)``, one over the normal density at y: the derivative of its quantile."""
+    return F.mul(_root_of_turn(F, HALF), F.exp(((HALF, _square(F, y)),)))
+
+
+def _log_normal(F: AtomField[V], x: Argument[V]) -> V:
+    """``log((1 + erf(x/sqrt(2)))/2)``"""
+    error = F.atom("erf", F.mul(F.total(x), F.power(F.rational(TWO), -HALF)), odd=True)
+    return F.log(F.mul(F.rational(HALF), F.add(F.one, error)))
+
+
+def _log_below(mp: Any, x: Any) -> Any:
+    return mp.log1p(-mp.ncdf(-x)) if x > 0 else mp.log(mp.ncdf(x))
+
+
+def _log_normal_slope(F: Field[V], y: V, x: Argument[V]) -> V:
+    """``exp(-x**2/2 - y) / sqrt(2 pi)``, the density by the distribution, whose log is y."""
+    return F.mul(_root_of_turn(F, -HALF), F.exp(((-HALF, _square(F, F.total(x))), (-ONE, y))))
+
+
+def _root_of_turn(F: Field[V], q: Fraction) -> V:
+    """``(2 pi)**q``"""
+    return F.mul(F.power(F.rational(TWO), q), F.power(F.pi, q))
+
+
 def _psi(F: Field[V], y: V, x: Argument[V]) -> V:
     return F.call("digamma", x)
 
@@ -317,6 +350,16 @@ _TABLE = (
         everywhere=True,
     ),
     Primitive("erfinv", _atom("erfinv", odd=True), lambda mp, x: mp.erfinv(x), (_over_bell,), known=(ZERO, ZERO)),
+    Primitive(
+        "ndtri",
+        lambda F, x: F.atom("ndtri", F.sub(F.total(x), F.rational(HALF)), odd=True),
+        _quantile,
+        (_over_normal,),
+        known=(HALF, ZERO),
+    ),
+    Primitive(
+        "log_ndtr", _log_normal, _log_below, (_log_normal_slope,), everywhere=True, linear=True
+    ),
     Primitive("loggamma", _atom("loggamma"), lambda mp, x: mp.loggamma(x), (_psi,), known=(ONE, ZERO)),
     Primitive(
         "digamma",
