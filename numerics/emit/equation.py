@@ -1,6 +1,6 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces | kink | sum of terms     EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
     terms       stack | running sums | matrix-vector | diagonal | class pairs | products     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
@@ -28,6 +28,7 @@ from numerics.emit.patterns import (
     affine,
     batched,
     groups,
+    kinks,
     matrices,
     pieces,
     planned,
@@ -90,6 +91,7 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
     EquationPattern("running product", products.applies, products.equation),
     EquationPattern("pieces", pieces.applies, pieces.equation),
+    EquationPattern("kink", kinks.applies, kinks.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )
 
@@ -113,7 +115,7 @@ LINES: tuple[LinePattern, ...] = (
     LinePattern("given", groups.is_given, groups.alone, groups.given),
     LinePattern("reshape", groups.is_folded, groups.alone, groups.folded),
     LinePattern("product", groups.is_product, groups.alone, partial(groups.contracted, ways=(symmetric.gram,))),
-    LinePattern("sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(rows.row_sum, rows.total))),
+    LinePattern("sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(kinks.total, rows.row_sum, rows.total))),
     LinePattern("pointwise", groups.is_pointwise, groups.always, groups.pointwise_sum),
     LinePattern("scatter", groups.is_scattered, groups.same_positions, onto=groups.scattered),
 )

@@ -18,6 +18,7 @@ from numerics.emit.patterns.exponentials import exponentials_once
 from numerics.emit.patterns.narrow import narrowed
 from numerics.emit.patterns.pools import Pools
 from numerics.emit.patterns.rows import vectors_in_sums
+from numerics.emit.patterns.kinks import Kinks
 from numerics.emit.patterns.signs import signs_of_parts
 from numerics.emit.patterns.sums import exchange_sums, reuse_sums
 from numerics.emit.source import choose, header, library, printer
@@ -130,6 +131,8 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     for part in (shared, reused, signs, exchanged, narrow, written):
         scope.choices += part.choices
     scope.records[Affine] = written
+    if scope.backend == "cpu":
+        scope.records[Kinks] = Kinks(written.program)
     scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:

@@ -25,7 +25,7 @@ from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Num
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union
 
-from . import accurate, each
+from . import accurate, each, masks
 from .arithmetic import (
     ONE,
     ZERO,
@@ -252,8 +252,13 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
 def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
     factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(scope, factors := list(factors)) else factors
-    conditions = [f.condition for f in factors if isinstance(f, Iverson)]
+    conditions = masks.together([f.condition for f in factors if isinstance(f, Iverson)])
     factors = [f for f in factors if not isinstance(f, Iverson)]
+    shared = scope.record(Shared)
+    numbers = masks.taken_out(factors, shared.scaled) if conditions and shared is not None else []
+    if numbers:
+        rest = [*(f for f in factors if f not in numbers), *map(Iverson, conditions)]
+        return plain_product(scope, numbers, order, first=product(scope, rest, order))
     with scope.assuming(conditions):
         body = plain_product(scope, factors, order) if factors else None
     if not conditions:

@@ -27,6 +27,7 @@ class Shared:
     def __init__(self, equations: Iterable[Equation]):
         self.errors: dict[Expr, None] = {}  # arguments of erf and erfc, as they are written
         self.summed: set[str] = set()  # tensors whose squares are summed
+        self.scaled: set[str] = set()  # tensors that are a number times one function of others
         self.largest: dict[str, Tensor] = {}  # an argmax -> the max that is computed before it
         maxima: list[Equation] = []
         for e in equations:
@@ -36,6 +37,8 @@ class Shared:
                 found = next((m for m in maxima if _same(m, e)), None)
                 if found is not None:
                     self.largest[e.name] = found.tensor
+            if len(e.terms) == 1 and not e.terms[0].bnd and e.terms[0].coef not in (1, -1) and len(e.terms[0].fac) == 1:
+                self.scaled.add(e.name)
             for t in e.terms:
                 for f in t.fac:
                     self.errors |= dict.fromkeys(_errors(f))
