@@ -18,8 +18,9 @@ from derive.language.tensor import Read
 
 def together(conditions: Sequence[Any]) -> list[Any]:
     """Conditions that all hold, the positive part of what one of them says is positive as itself in the others."""
-    positive = {relu(c.lhs): c.lhs for c in conditions if isinstance(c, sympy.Gt) and c.rhs == 0}
-    return [c if isinstance(c, sympy.Gt) and c.rhs == 0 else c.xreplace(positive) for c in conditions] if positive else [*conditions]
+    signs = [c for c in conditions if isinstance(c, sympy.Gt) and c.rhs == 0]
+    positive = {relu(c.lhs): c.lhs for c in signs}
+    return [c if c in signs else c.xreplace(positive) for c in conditions]
 
 
 def taken_out(factors: Sequence[Expr], scaled: set[str]) -> list[Expr]:

@@ -41,7 +41,7 @@ class Shared:
                 self.scaled.add(e.name)
             for t in e.terms:
                 for f in t.fac:
-                    self.errors |= dict.fromkeys(_errors(f))
+                    self.errors |= dict.fromkeys(errors_in(f))
                     if t.bnd and isinstance(f, Pow) and f.exp == 2 and isinstance(f.base, Read):
                         self.summed.add(f.base.tensor.name)
 
@@ -65,7 +65,7 @@ class Shared:
         return h if isinstance(h, Read) and h.tensor.name in self.summed else None
 
 
-def _errors(f: Any) -> Iterator[Expr]:
+def errors_in(f: Any) -> Iterator[Expr]:
     """The arguments of erf and erfc in an expression, with the sign that they are written with."""
     if isinstance(f, Add):
         found = accurate.cancelling(f)
@@ -75,7 +75,7 @@ def _errors(f: Any) -> Iterator[Expr]:
     if isinstance(f, sympy.erf | sympy.erfc):
         yield f.args[0]
     for a in getattr(f, "args", ()):
-        yield from _errors(a)
+        yield from errors_in(a)
 
 
 def _by_tensor(e: Expr) -> dict[str, Read] | None:
