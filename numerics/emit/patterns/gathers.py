@@ -43,10 +43,9 @@ def gathers_through(program: Program, returned: set[str]) -> Reused:
 
 def _difference(e: Equation) -> Add | None:
     """The sum and difference of tensors that an equation is, one of them over all of its axes and the others over fewer."""
-    t = e.terms[0] if len(e.terms) == 1 else None
-    if t is None or e.reduce or e.guards or t.bnd or t.rows or t.coef != 1 or len(t.fac) != 1:
+    if e.reduce or e.guards or any(t.bnd or t.rows or abs(t.coef) != 1 or len(t.fac) != 1 for t in e.terms):
         return None
-    (f,) = t.fac
+    f = Add(*(t.coef * t.fac[0] for t in e.terms))
     reads = [a.as_coeff_Mul() for a in f.args] if isinstance(f, Add) else []
     if not reads or not all(abs(c) == 1 and isinstance(r, Read) and r.tensor.dtype == "float" for c, r in reads):
         return None
