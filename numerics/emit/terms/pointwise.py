@@ -44,7 +44,7 @@ from .arithmetic import (
 )
 from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
-from .shared import Shared
+from .shared import HALF, Shared
 
 SHORT = 10**6  # the largest whole number that is written under a root
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
@@ -300,7 +300,7 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     for f in (g for factor in factors for g in Mul.make_args(factor)):
         if f.is_number and not f.is_infinite and _only_sizes(f):
             constant *= f
-        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
+        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and _divides(scope, f):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
         else:
             top.append(as_number(scope, expr(scope, f, order)))
@@ -316,6 +316,13 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
         top, constant = [scope.size(constant), *top], Integer(1)
     merged = ratio(scope, constant, top, bottom, order)
     return negate(merged) if minus else merged
+
+
+def _divides(scope: Scope, f: Pow) -> bool:
+    """Whether a negative power is written as a divisor; one over a root has a function of its own, where the root is not there."""
+    shared = scope.record(Shared)
+    there = f.exp == -HALF and shared is not None and shared.has_root(f.base)
+    return f.exp.is_Integer or there or _only_sizes(f.base)
 
 
 def _root(c: Expr) -> tuple[Expr, Expr] | None:
