@@ -357,9 +357,7 @@ _TABLE = (
         (_over_normal,),
         known=(HALF, ZERO),
     ),
-    Primitive(
-        "log_ndtr", _log_normal, _log_below, (_log_normal_slope,), everywhere=True, linear=True
-    ),
+    Primitive("log_ndtr", _log_normal, _log_below, (_log_normal_slope,), everywhere=True, linear=True),
     Primitive("loggamma", _atom("loggamma"), lambda mp, x: mp.loggamma(x), (_psi,), known=(ONE, ZERO)),
     Primitive(
         "digamma",

@@ -119,7 +119,9 @@ LINES: tuple[LinePattern, ...] = (
     LinePattern("given", groups.is_given, groups.alone, groups.given),
     LinePattern("reshape", groups.is_folded, groups.alone, groups.folded),
     LinePattern("product", groups.is_product, groups.alone, partial(groups.contracted, ways=(symmetric.gram,))),
-    LinePattern("sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(kinks.total, rows.row_sum, rows.total))),
+    LinePattern(
+        "sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(kinks.total, rows.row_sum, rows.total))
+    ),
     LinePattern("pointwise", groups.is_pointwise, groups.always, groups.pointwise_sum),
     LinePattern("scatter", groups.is_scattered, groups.same_positions, onto=groups.scattered),
 )

@@ -54,7 +54,11 @@ def _line(eqn: Any, function: str, file: str) -> int:
     trace = eqn.source_info.traceback
     frames = trace.frames if trace is not None else ()
     return next(
-        (f.line_num for f in frames if f.function_name == function and is_jax(f.file_name) and f.file_name.endswith(file)),
+        (
+            f.line_num
+            for f in frames
+            if f.function_name == function and is_jax(f.file_name) and f.file_name.endswith(file)
+        ),
         0,
     )
 

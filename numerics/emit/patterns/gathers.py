@@ -36,9 +36,14 @@ def gathers_through(program: Program, returned: set[str]) -> Reused:
         made.append(done if done.terms != e.terms else e)
     if not choices:
         return Reused(program, ())
-    while dead := {e.name for e in made if e.name in differences} - {t.name for e in made for t in e.tensors()} - returned:
-        made = [e for e in made if e.name not in dead]
-    return Reused(replace(program, equations=tuple(made)), tuple(choices))
+    return Reused(replace(program, equations=tuple(_read(made, differences, returned))), tuple(choices))
+
+
+def _read(equations: list[Equation], differences: dict[str, Add], returned: set[str]) -> list[Equation]:
+    """The equations without the differences that nothing reads."""
+    read = {t.name for e in equations for t in e.tensors()} | returned
+    kept = [e for e in equations if e.name in read or e.name not in differences]
+    return kept if len(kept) == len(equations) else _read(kept, differences, returned)
 
 
 def _difference(e: Equation) -> Add | None:

@@ -1,7 +1,7 @@
 """What stands under conditions: what these say of each other, and what number is taken out of a mask.
 
-    [u > 0] [relu(u) <= 6] g      jnp.where((u > 0) & (u <= 6), g, 0)      where u is positive it is its own positive part
-    [c] h / 3, of h = f / 6       jnp.where(c, h, 0) / 3                   1/6 and 1/3 would be one number, and h not there
+[u > 0] [relu(u) <= 6] g      jnp.where((u > 0) & (u <= 6), g, 0)      where u is positive it is its own positive part
+[c] h / 3, of h = f / 6       jnp.where(c, h, 0) / 3                   1/6 and 1/3 would be one number, and h not there
 """
 
 from __future__ import annotations

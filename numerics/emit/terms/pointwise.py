@@ -319,7 +319,7 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
 
 
 def _divides(scope: Scope, f: Pow) -> bool:
-    """Whether a negative power is written as a divisor; one over a root has a function of its own, where the root is not there."""
+    """Whether a negative power is written as a divisor; one over a root has its own function, where the root is not there."""
     shared = scope.record(Shared)
     there = f.exp == -HALF and shared is not None and shared.has_root(f.base)
     return f.exp.is_Integer or there or _only_sizes(f.base)
