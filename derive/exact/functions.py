@@ -22,6 +22,7 @@ from derive.language.functions import NAMES
 
 from .abstract import Argument, AtomField, Field, Rational, V
 
+SQUARED = 8  # terms of a sum whose square is multiplied out, see derive.exact.compile
 ZERO, HALF, ONE, TWO = Fraction(0), Fraction(1, 2), Fraction(1), Fraction(2)
 
 Law: TypeAlias = Callable[..., Any]
@@ -70,6 +71,13 @@ def scale(arg: Argument[V], factor: Fraction) -> Argument[V]:
 
 def _square(F: Field[V], v: V) -> V:
     return F.mul(v, v)
+
+
+def _squared(F: Field[V], x: Argument[V]) -> Argument[V]:
+    """The square of a sum, multiplied out as an exponent is, in which ``exp(-(x - y)**2)`` is ``exp(-x**2 + 2 x y - y**2)``."""
+    if len(x) > SQUARED:
+        return ((ONE, _square(F, F.total(x))),)
+    return tuple((Fraction(a) * b, F.mul(u, v)) for a, u in x for b, v in x)
 
 
 def _one_over(F: Field[V], v: V) -> V:
@@ -122,8 +130,7 @@ def _tan(F: AtomField[V], x: Argument[V]) -> V:
 
 def _bell(F: Field[V], y: V, x: Argument[V]) -> V:
     """``2/sqrt(pi) * exp(-x**2)``, the derivative of erf."""
-    v = F.total(x)
-    return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(((Fraction(-1), _square(F, v)),)))
+    return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(scale(_squared(F, x), -ONE)))
 
 
 def _over_bell(F: Field[V], y: V, x: Argument[V]) -> V:
@@ -156,7 +163,7 @@ def _log_below(mp: Any, x: Any) -> Any:
 
 def _log_normal_slope(F: Field[V], y: V, x: Argument[V]) -> V:
     """``exp(-x**2/2 - y) / sqrt(2 pi)``, the density by the distribution, whose log is y."""
-    return F.mul(_root_of_turn(F, -HALF), F.exp(((-HALF, _square(F, F.total(x))), (-ONE, y))))
+    return F.mul(_root_of_turn(F, -HALF), F.exp((*scale(_squared(F, x), -HALF), (-ONE, y))))
 
 
 def _root_of_turn(F: Field[V], q: Fraction) -> V:
