@@ -53,7 +53,7 @@ REASONS = {
     ),
     **dict.fromkeys(
         ("i0", "special_i0", "special_zeta", "igamma", "igammac"),
-        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, ndtri, lgamma, digamma, polygamma",
+        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, ndtri, lgamma, polygamma",
     ),
     **dict.fromkeys(("scatter", "scatter_reduce"), "places set may be one place; accepted: scatter_add, index_add"),
     **dict.fromkeys(

@@ -101,3 +101,22 @@ def test_a_gather_reads_through_differences():
     np.testing.assert_allclose(grads["x"], slope, rtol=1e-5, atol=1e-7)
     far, _ = kern(x=GIVEN["x"] + 1e6, a=GIVEN["a"])
     np.testing.assert_allclose(far, cross_entropy(GIVEN["x"] + np.float32(1e6), None, GIVEN["a"]), rtol=1e-6)
+
+
+def test_what_is_positive_in_each_branch_is_not_asked():
+    rel_entr = jax.scipy.special.rel_entr
+    a, c = np.abs(GIVEN["x"]) - 0.5, np.abs(GIVEN["y"]) + 0.1
+    vg = nx.value_and_grad(lambda p, q: jnp.where(p > 0, rel_entr(p, q), 0).sum())
+    kern = nx.compile(vg.trace(a, c).model.backprop())
+    assert "signs-known" in {rule for rule, _, _ in kern.choices} and "!= 0" not in kern.source
+    _, slope = vg(a, c)
+    wanted = jax.grad(lambda p: jnp.where(p > 0, rel_entr(p, c), 0).sum())(a)
+    np.testing.assert_allclose(slope, np.where(a > 0, wanted, 0), rtol=1e-5)
+    other = compiled("u[b,j] = where(y[b,j] > 0, x[b,j], 1); loss = sum[b,j](where(u[b,j] > 0, u[b,j]^2, 0))")
+    assert "u > 0" in other.source
+
+
+def test_scalars_are_multiplied_before_arrays():
+    kern = compiled("h = log(sum[b,j](exp(x[b,j]))); loss = h^2")
+    assert "2 * h / " in kern.source
+    same(kern, lambda x, y, a: jax.nn.logsumexp(x) ** 2)
