@@ -133,6 +133,8 @@ def index_array(scope: Scope, e: Expr, order: Order) -> Val:
 
 def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
+    if (one := accurate.as_tanh(e)) is not e:
+        return expr(scope, one, order)
     found = accurate.cancelling(e)
     if found is None:
         shared = scope.record(Shared)

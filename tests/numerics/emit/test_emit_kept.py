@@ -108,7 +108,7 @@ def test_what_is_positive_in_each_branch_is_not_asked():
     a, c = np.abs(GIVEN["x"]) - 0.5, np.abs(GIVEN["y"]) + 0.1
     vg = nx.value_and_grad(lambda p, q: jnp.where(p > 0, rel_entr(p, q), 0).sum())
     kern = nx.compile(vg.trace(a, c).model.backprop())
-    assert "signs-known" in {rule for rule, _, _ in kern.choices} and "!= 0" not in kern.source
+    assert "signs-known" in {rule for rule, _, _ in kern.choices} and "!= 0" not in kern.source.split("import jax\n")[1]
     _, slope = vg(a, c)
     wanted = jax.grad(lambda p: jnp.where(p > 0, rel_entr(p, c), 0).sum())(a)
     np.testing.assert_allclose(slope, np.where(a > 0, wanted, 0), rtol=1e-5)
