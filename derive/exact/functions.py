@@ -22,6 +22,7 @@ from derive.language.functions import NAMES
 
 from .abstract import Argument, AtomField, Field, Rational, V
 
+SQUARED = 8  # terms of a sum whose square is multiplied out, see derive.exact.compile
 ZERO, HALF, ONE, TWO = Fraction(0), Fraction(1, 2), Fraction(1), Fraction(2)
 
 Law: TypeAlias = Callable[..., Any]
@@ -70,6 +71,13 @@ def scale(arg: Argument[V], factor: Fraction) -> Argument[V]:
 
 def _square(F: Field[V], v: V) -> V:
     return F.mul(v, v)
+
+
+def _squared(F: Field[V], x: Argument[V]) -> Argument[V]:
+    """The square of a sum, multiplied out as an exponent is, in which ``exp(-(x - y)**2)`` is ``exp(-x**2 + 2 x y - y**2)``."""
+    if len(x) > SQUARED:
+        return ((ONE, _square(F, F.total(x))),)
+    return tuple((Fraction(a) * b, F.mul(u, v)) for a, u in x for b, v in x)
 
 
 def _one_over(F: Field[V], v: V) -> V:
@@ -122,13 +130,45 @@ def _tan(F: AtomField[V], x: Argument[V]) -> V:
 
 def _bell(F: Field[V], y: V, x: Argument[V]) -> V:
     """``2/sqrt(pi) * exp(-x**2)``, the derivative of erf."""
-    v = F.total(x)
-    return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(((Fraction(-1), _square(F, v)),)))
+    return F.mul(F.mul(F.rational(TWO), F.power(F.pi, -HALF)), F.exp(scale(_squared(F, x), -ONE)))
 
 
 def _over_bell(F: Field[V], y: V, x: Argument[V]) -> V:
     """``sqrt(pi)/2 * exp(y**2)``, the derivative of the inverse of erf."""
     return F.mul(F.mul(F.rational(HALF), F.power(F.pi, HALF)), F.exp(((ONE, _square(F, y)),)))
+
+
+def _quantile(mp: Any, p: Any) -> Any:
+    """The quantile of the normal distribution, with as many digits more as 2 p - 1 has zeros or nines before its own."""
+    if not 0 < p < 1:
+        return mp.nan
+    with mp.workprec(mp.prec + max(0, -mp.mag(min(p, 1 - p)))):
+        return mp.sqrt(2) * mp.erfinv(2 * p - 1)
+
+
+def _over_normal(F: Field[V], y: V, x: Argument[V]) -> V:
+    """``sqrt(2 pi) exp(y**2/2)``, one over the normal density at y: the derivative of its quantile."""
+    return F.mul(_root_of_turn(F, HALF), F.exp(((HALF, _square(F, y)),)))
+
+
+def _log_normal(F: AtomField[V], x: Argument[V]) -> V:
+    """``log((1 + erf(x/sqrt(2)))/2)``"""
+    error = F.atom("erf", F.mul(F.total(x), F.power(F.rational(TWO), -HALF)), odd=True)
+    return F.log(F.mul(F.rational(HALF), F.add(F.one, error)))
+
+
+def _log_below(mp: Any, x: Any) -> Any:
+    return mp.log1p(-mp.ncdf(-x)) if x > 0 else mp.log(mp.ncdf(x))
+
+
+def _log_normal_slope(F: Field[V], y: V, x: Argument[V]) -> V:
+    """``exp(-x**2/2 - y) / sqrt(2 pi)``, the density by the distribution, whose log is y."""
+    return F.mul(_root_of_turn(F, -HALF), F.exp((*scale(_squared(F, x), -HALF), (-ONE, y))))
+
+
+def _root_of_turn(F: Field[V], q: Fraction) -> V:
+    """``(2 pi)**q``"""
+    return F.mul(F.power(F.rational(TWO), q), F.power(F.pi, q))
 
 
 def _psi(F: Field[V], y: V, x: Argument[V]) -> V:
@@ -317,6 +357,14 @@ _TABLE = (
         everywhere=True,
     ),
     Primitive("erfinv", _atom("erfinv", odd=True), lambda mp, x: mp.erfinv(x), (_over_bell,), known=(ZERO, ZERO)),
+    Primitive(
+        "ndtri",
+        lambda F, x: F.atom("ndtri", F.sub(F.total(x), F.rational(HALF)), odd=True),
+        _quantile,
+        (_over_normal,),
+        known=(HALF, ZERO),
+    ),
+    Primitive("log_ndtr", _log_normal, _log_below, (_log_normal_slope,), everywhere=True, linear=True),
     Primitive("loggamma", _atom("loggamma"), lambda mp, x: mp.loggamma(x), (_psi,), known=(ONE, ZERO)),
     Primitive(
         "digamma",

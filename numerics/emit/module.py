@@ -14,9 +14,13 @@ from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
+from numerics.emit.patterns.errors import Errors
 from numerics.emit.patterns.exponentials import exponentials_once
+from numerics.emit.patterns.gathers import gathers_through
+from numerics.emit.patterns.kinks import Kinks
 from numerics.emit.patterns.narrow import narrowed
 from numerics.emit.patterns.pools import Pools
+from numerics.emit.patterns.positive import known_signs
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.signs import signs_of_parts
 from numerics.emit.patterns.sums import exchange_sums, reuse_sums
@@ -121,13 +125,18 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     for e in shared.program.equations:
         scope.arrays.setdefault(e.name, scope.names.of(("tensor", e.name), e.name, f"{e.name}_val"))
     reused = reuse_sums(shared.program)
-    signs = signs_of_parts(reused.program)
+    known = known_signs(reused.program)
+    signs = signs_of_parts(known.program)
     exchanged = exchange_sums(signs.program, scope.known)
-    narrow = narrowed(exchanged.program, names)
+    gathered = gathers_through(exchanged.program, names)
+    narrow = narrowed(gathered.program, names)
     written = affine_forms(scope, vectors_in_sums(scope, narrow.program), returned)
-    for part in (shared, reused, signs, exchanged, narrow, written):
+    for part in (shared, reused, known, signs, exchanged, gathered, narrow, written):
         scope.choices += part.choices
     scope.records[Affine] = written
+    if scope.backend == "cpu":
+        scope.records[Kinks] = Kinks(written.program)
+        scope.records[Errors] = Errors(written.program)
     scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:

@@ -120,6 +120,8 @@ for _name, _body in {
     "erf": sympy.erf,
     "erfc": sympy.erfc,
     "erf_inv": sympy.erfinv,
+    "ndtri": dv.ndtri,
+    "log_ndtr": dv.log_ndtr,
     "lgamma": loggamma,
     "digamma": digamma,
     "polygamma": polygamma,

@@ -25,7 +25,7 @@ from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Num
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union
 
-from . import accurate, each
+from . import accurate, each, masks
 from .arithmetic import (
     ONE,
     ZERO,
@@ -44,7 +44,7 @@ from .arithmetic import (
 )
 from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
-from .shared import Shared
+from .shared import HALF, Shared
 
 SHORT = 10**6  # the largest whole number that is written under a root
 RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
@@ -133,6 +133,8 @@ def index_array(scope: Scope, e: Expr, order: Order) -> Val:
 
 def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
+    if (one := accurate.as_tanh(e)) is not e:
+        return expr(scope, one, order)
     found = accurate.cancelling(e)
     if found is None:
         shared = scope.record(Shared)
@@ -252,8 +254,13 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
 def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
     factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(scope, factors := list(factors)) else factors
-    conditions = [f.condition for f in factors if isinstance(f, Iverson)]
+    conditions = masks.together([f.condition for f in factors if isinstance(f, Iverson)])
     factors = [f for f in factors if not isinstance(f, Iverson)]
+    shared = scope.record(Shared)
+    numbers = masks.taken_out(factors, shared.scaled) if conditions and shared is not None else []
+    if numbers:
+        rest = [*(f for f in factors if f not in numbers), *map(Iverson, conditions)]
+        return plain_product(scope, numbers, order, first=product(scope, rest, order))
     with scope.assuming(conditions):
         body = plain_product(scope, factors, order) if factors else None
     if not conditions:
@@ -295,7 +302,7 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     for f in (g for factor in factors for g in Mul.make_args(factor)):
         if f.is_number and not f.is_infinite and _only_sizes(f):
             constant *= f
-        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
+        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and _divides(scope, f):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
         else:
             top.append(as_number(scope, expr(scope, f, order)))
@@ -311,6 +318,13 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
         top, constant = [scope.size(constant), *top], Integer(1)
     merged = ratio(scope, constant, top, bottom, order)
     return negate(merged) if minus else merged
+
+
+def _divides(scope: Scope, f: Pow) -> bool:
+    """Whether a negative power is written as a divisor; one over a root has its own function, where the root is not there."""
+    shared = scope.record(Shared)
+    there = f.exp == -HALF and shared is not None and shared.has_root(f.base)
+    return f.exp.is_Integer or there or _only_sizes(f.base)
 
 
 def _root(c: Expr) -> tuple[Expr, Expr] | None:
