@@ -143,7 +143,8 @@ def _log_of_determinant(e: Expr) -> Expr | None:
     p, q = inside.binders
     if not isinstance(base, sympy.Abs) and (power.p % 2 or power.q % 2 == 0):
         return power * LogDet(inside.body, p, q)
-    r = Index(primed(p.name, {i.name for i in inside.body.free_symbols if isinstance(i, Index)} | {q.name}), p.size)
+    letters = {i.name for i in inside.body.free_symbols if isinstance(i, Index)}
+    r = Index(primed(p.name, letters | {p.name, q.name}), p.size)
     gram = Sum(inside.body.xreplace({q: r}) * inside.body.xreplace({p: q, q: r}), r)
     return power / 2 * LogDet(gram, p, q)
 

@@ -282,10 +282,15 @@ class Interpreter(Places):
         return self.named(value, op, self.fallback(op))
 
     def held(self, value: Value, op: Op) -> Value:
-        """A value as a tensor, for what reads all of it at once."""
-        if value.tensor is not None:
+        """A value as a tensor, for what reads all of it at once; in a loop, of one step."""
+        if value.tensor is not None or isinstance(value.body, Read) and self._is_of_step(value):
             return value
         return self.named(value, op, "A" if "A" not in self.names else self.fallback(op))
+
+    def _is_of_step(self, value: Value) -> bool:
+        """Whether a value is a tensor of the loop at hand, as it stands in each step."""
+        flat = [i for a in value.axes for i in a if i.size != 1]
+        return self.loop is not None and list(value.body.idx) == [self.loop.index, *flat]
 
     # -- what rows ask ------------------------------------------------------------------------------------------------
 
