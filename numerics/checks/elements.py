@@ -64,10 +64,22 @@ def _shared(e: Equation) -> Iterator[Element]:
         for other in (power - 1, power + 1):
             changed = e.xreplace({p: p.base**other for p in powers if p.exp == power})
             yield Element("power", f"the power {power} differs in every place; yours fits {other}", changed)
+    yield from _turned(e)
     for f in e.terms[0].fac if len(e.terms) > 1 else ():
         if all(f in t.fac for t in e.terms):
             bare = tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)
             yield Element("missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=bare))
+
+
+def _turned(e: Equation) -> Iterator[Element]:
+    """A tensor with the other sign wherever it stands, as the sine of a rotation that is not turned back."""
+    reads = e.reads()
+    for name in sorted({r.tensor.name for r in reads if r.tensor.dtype == "float"}):
+        holders = [t for t in e.terms if any(r.tensor.name == name for r in t.reads())]
+        inside = any(any(r.tensor.name == name for r in f.atoms(Read)) for t in holders for f in t.fac if f.args and not isinstance(f, Read))
+        if inside or 1 < len(holders) < len(e.terms):
+            changed = e.xreplace({r: -r for r in reads if r.tensor.name == name})
+            yield Element("sign", f"{name} has the wrong sign wherever it stands", changed)
 
 
 def shown(e: Equation, n: int) -> str:
