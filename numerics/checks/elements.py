@@ -76,7 +76,12 @@ def _turned(e: Equation) -> Iterator[Element]:
     reads = e.reads()
     for name in sorted({r.tensor.name for r in reads if r.tensor.dtype == "float"}):
         holders = [t for t in e.terms if any(r.tensor.name == name for r in t.reads())]
-        inside = any(any(r.tensor.name == name for r in f.atoms(Read)) for t in holders for f in t.fac if f.args and not isinstance(f, Read))
+        inside = any(
+            any(r.tensor.name == name for r in f.atoms(Read))
+            for t in holders
+            for f in t.fac
+            if f.args and not isinstance(f, Read)
+        )
         if inside or 1 < len(holders) < len(e.terms):
             changed = e.xreplace({r: -r for r in reads if r.tensor.name == name})
             yield Element("sign", f"{name} has the wrong sign wherever it stands", changed)
@@ -109,6 +114,8 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
         for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
             left_out = replace(term, rows=(*term.rows, Row("!=", b, at)))
             yield "range", f"the {word} position of the sum over {b.name} is left out in {here}", left_out
+            alone = replace(term, rows=(*term.rows, Row("==", b, at)))
+            yield "missing sum", f"of the sum over {b.name} in {here} only the {word} position is taken", alone
     if term.bnd and all(isinstance(f, Read) for f in term.fac):
         yield "missing sum", f"the sum {term_text(e, n)} is taken as 1", replace(term, fac=(), bnd=(), rows=())
     yield from _reversals(e, term, here)
