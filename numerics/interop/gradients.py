@@ -84,7 +84,7 @@ class ValueAndGrad:
 
     def _of_floats(self, loss: Any) -> Any:
         dtype = getattr(loss, "dtype", None)
-        if dtype is not None and (jnp.issubdtype(dtype, jnp.integer) or dtype == bool):
+        if dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.bool_)):
             raise InputError(
                 f"{self.__name__} returns {dtype}, and a gradient is of a float; accepted: a loss of floats, such as "
                 f"jnp.mean of what is counted, which has a gradient of zeros"

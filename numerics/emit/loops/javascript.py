@@ -82,6 +82,7 @@ FUNCTIONS = {
     "loggamma": "lgamma",
     "det": "determinant",
     "logdet": "logDeterminant",
+    "logabsdet": "logAbsDeterminant",
     "Mod": "modulo",
 }
 CONSTANTS = {"pi": "Math.PI", "e": "Math.E", "infinity": "Infinity"}
