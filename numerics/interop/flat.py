@@ -242,7 +242,7 @@ class _Flat:
             return env[vs[0]]
         values, dtype = [v.val for v in vs], getattr(vs[0].aval, "dtype", None)
         first = np.asarray(values[0], dtype)  # a Python number has a dtype here that NumPy would not give it
-        if first.ndim or first.dtype.kind in "bc":  # a complex number goes to an operation, which is refused
+        if first.ndim or first.dtype.kind not in "fiu" and "float" not in first.dtype.name:  # complex: refused by name
             return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
         exact = first.dtype.kind in "iu"
         numbers = [int(v) if exact else float(v) for v in values]

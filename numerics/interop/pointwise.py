@@ -316,6 +316,6 @@ def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         return elementwise(op, values, as_float)
     if before == "float" and after == "int":
         return elementwise(op, values, truncated)
-    if before == after == "float":
+    if before == after == "float" and any(r.tensor.name not in new.arrays for r in v.body.atoms(Read)):
         new.convert(op)
     return Value(v.axes, v.body, after)

@@ -224,6 +224,14 @@ function determinant(matrix, n) {
   return product;
 }
 
+// The logarithm of the magnitude of a determinant.
+function logAbsDeterminant(matrix, n) {
+  const {rows} = factored(matrix, n);
+  let sum = 0;
+  for (let k = 0; k < n; k++) sum += Math.log(Math.abs(rows[k * n + k]));
+  return sum;
+}
+
 // The logarithm of a positive determinant, and no number where it is not positive.
 function logDeterminant(matrix, n) {
   const {rows, sign} = factored(matrix, n);

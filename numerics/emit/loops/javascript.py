@@ -84,6 +84,7 @@ FUNCTIONS = {
     "log_ndtr": "logNdtr",
     "det": "determinant",
     "logdet": "logDeterminant",
+    "logabsdet": "logAbsDeterminant",
     "Mod": "modulo",
 }
 CONSTANTS = {"pi": "Math.PI", "e": "Math.E", "infinity": "Infinity"}

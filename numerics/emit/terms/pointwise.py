@@ -362,6 +362,8 @@ def power(scope: Scope, e: Pow, order: Order) -> Val:
     if exponent == Rational(-1, 2):
         return applied(f"{scope.module('lax')}.rsqrt", [v], order, v.kind)
     w = expr(scope, exponent, order)
+    if v.kind == "num":
+        w = as_float(scope, w)  # 2 to an array of negative integers is 0 in JAX
     axes = union([v, w], order)
     kind = joint_kind(v.kind, w.kind)
     return Val(Binary(align(v, axes).node, "**", align(w, axes).node), axes, kind)
