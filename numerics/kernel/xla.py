@@ -32,9 +32,12 @@ def options(source: str, backend: str) -> dict[str, str] | None:
 
 
 def default_backend() -> str:
-    """JAX's default backend, or a sentence on what is not there."""
+    """The backend of JAX's default device, or a sentence on what is not there."""
     try:
-        return jax.default_backend()
+        device = jax.config.jax_default_device  # a device, the name of a platform, or None
+        if isinstance(device, str):
+            device = jax.local_devices(backend=device)[0]
+        return jax.default_backend() if device is None else str(device.platform)
     except (AssertionError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else "none was initialized"
         asked = os.environ.get("JAX_PLATFORMS", "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
 
 from derive.language.hints import did_you_mean
 from numerics.errors import InputError, NumericsError
@@ -52,6 +54,53 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     if whole(accumulate, "accumulate", "Trainer") > 1:
         optimizer = optax.MultiSteps(optimizer, every_k_schedule=int(accumulate)).gradient_transformation()
     return optimizer
+
+
+def started(optimizer, params: dict):
+    """``optimizer.init(params)``, the arrays that it fills made by NumPy and handed to JAX together.
+
+    An ``init`` that runs has a program compiled for every shape it fills; nearly all only fill arrays, copy parameters and
+    compute a few numbers, which their trace shows.  Any other runs.
+    """
+    try:
+        traced, shapes = jax.make_jaxpr(optimizer.init, return_shape=True)(params)
+    except jax.errors.JAXTypeError:  # the values of parameters decide
+        return optimizer.init(params)
+    known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
+    known |= zip(traced.jaxpr.invars, jax.tree.leaves(params), strict=True)
+
+    def value(v):
+        return v.val if isinstance(v, core.Literal) else known[v]
+
+    for made in _needed(traced.jaxpr):
+        (out, *more), read = made.outvars, [v.aval.shape for v in made.invars]
+        if made.primitive.name == "broadcast_in_dim" and read == [()]:
+            known[out] = np.full(out.aval.shape, value(made.invars[0]), out.aval.dtype)
+        elif (
+            more
+            or out.aval.shape
+            or any(read)
+            or any(hasattr(p, "eqns") or hasattr(p, "jaxpr") for p in made.params.values())
+        ):
+            return optimizer.init(params)
+        else:
+            known[out] = made.primitive.bind(*map(value, made.invars), **made.params)
+    outs = traced.jaxpr.outvars
+    if any(v.aval.weak_type for v in outs):
+        return optimizer.init(params)
+    leaves = [np.asarray(v.val, v.aval.dtype) if isinstance(v, core.Literal) else known[v] for v in outs]
+    return jax.tree.structure(shapes).unflatten(jax.device_put(leaves))
+
+
+def _needed(jaxpr) -> list:
+    """The equations that the results are computed from."""
+    wanted = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
+    found = []
+    for made in reversed(jaxpr.eqns):
+        if not wanted.isdisjoint(made.outvars):
+            wanted |= {v for v in made.invars if not isinstance(v, core.Literal)}
+            found.append(made)
+    return found[::-1]
 
 
 # by name, each with the learning rate that it has in Keras
@@ -120,7 +169,7 @@ def regrafted(optimizer, old, was: dict, now: dict):
         The optimizer's state for the parameters ``was``.
     was, now : dict of str to array
     """
-    fresh = optimizer.init(now)
+    fresh = started(optimizer, now)
 
     def leaves(tree, names):
         return jax.tree.flatten(tree, is_leaf=lambda n: isinstance(n, dict) and set(n) == names)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from derive.language.errors import DeriveError
@@ -35,7 +34,7 @@ from . import use
 from .fit import Part
 from .labels import Labels
 from .lock import locked
-from .placement import on_host, together, writes
+from .placement import Placement, on_host, together, writes
 from .programs import Memory
 
 FORMAT = 4
@@ -56,6 +55,7 @@ class Saved(Protocol):
     step: int
     rows: list[dict]
     frozen: tuple[str, ...]
+    placement: Placement | None
 
     @property
     def kernel(self) -> Kernel: ...
@@ -212,15 +212,15 @@ def restore(trainer, described, arrays, folder) -> None:
         trainer._frozen(described["frozen"])
 
     def group(name, like):
-        return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
+        return {n: _one(arrays, f"{name}/{n}", a, folder) for n, a in like.items()}
 
-    carried = {n.removeprefix("carried/"): jnp.asarray(a) for n, a in arrays.items() if n.startswith("carried/")}
-    trainer.memory = trainer.memory._replace(
+    memory = Memory(
         params=group("params", trainer.params),
         state=group("state", trainer.state),
-        carried=carried,
+        carried={n.removeprefix("carried/"): a for n, a in arrays.items() if n.startswith("carried/")},
         opt_state=() if trainer.optimizer is None else _restored(trainer.opt_state, arrays, folder),
     )
+    trainer.memory = jax.device_put(memory) if trainer.placement is None else memory
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
     trainer.labels = Labels(described["classes"])
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
@@ -355,7 +355,7 @@ def _restored(state, arrays, folder):
             f"of optimizer"
         )
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state
+        lambda path, leaf: _one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder), state
     )
 
 

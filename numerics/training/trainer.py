@@ -148,8 +148,8 @@ class Trainer:
         self.placement = self._placed_on(mesh, shardings)
         self._derive((), self.losses)
         params = init(model, seed)
-        state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
-        gathered = () if self.optimizer is None else self.optimizer.init(self.programs.trained(params))
+        state = jax.device_put({s.name: np.asarray(draw(s, seed), np.float32) for s in model.state.values()})
+        gathered = () if self.optimizer is None else optimizers.started(self.optimizer, self.programs.trained(params))
         self.memory = Memory(params, gathered, state, {})
 
     def _placed_on(self, mesh, shardings) -> Placement | None:
