@@ -100,3 +100,16 @@ def test_a_program_is_for_the_devices_of_its_mesh(on_a_gpu):
 def test_a_program_is_for_the_device_that_is_made_the_default(on_a_gpu, device):
     with jax.default_device(jax.devices("cpu")[0] if device == "device" else device):
         assert "for cpu" in header(trainer())
+
+
+@pytest.mark.skipif(any(d.platform == "gpu" for d in jax.devices()), reason="there is a GPU")
+def test_a_default_device_that_is_not_there_is_said():
+    before = jax.config.jax_default_device
+    try:
+        jax.config.update("jax_default_device", "gpu")
+        with pytest.raises(
+            nx.NumericsError, match="no device of jax_default_device='gpu' here, accepted is a platform"
+        ):
+            trainer()
+    finally:
+        jax.config.update("jax_default_device", before)
