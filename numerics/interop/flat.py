@@ -99,6 +99,15 @@ def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
     return made
 
 
+def parameters(eqn: Any) -> dict[str, Any]:
+    """The parameters of an operation; of a scan how many it reads of each group, which JAX 0.11 keeps as the groups."""
+    if "ft_in" not in eqn.params:
+        return dict(eqn.params)
+    consts, carried, _ = (len(list(group)) for group in eqn.params["ft_in"].unpack())
+    others = {k: v for k, v in eqn.params.items() if k not in ("ft_in", "ft_out")}
+    return {**others, "num_consts": consts, "num_carry": carried}
+
+
 def shape_of(jaxpr: Any) -> tuple[Any, ...]:
     """What two traces of a function have in common if they differ in sizes alone."""
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
@@ -166,11 +175,8 @@ class _Flat:
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
                 self.scope, self.called = outside
                 continue
-            params = (
-                _leaf_params(eqns[0])
-                if leaf
-                else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
-            )
+            given = [parameters(e) for e in eqns]
+            params = _leaf_params(eqns[0]) if leaf else {k: self.param([p[k] for p in given], frames) for k in given[0]}
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
             outs = [
                 self.bind(env, vs, self.windowed(name, ins, params))
