@@ -25,12 +25,14 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
 
     Gradients are clipped after they are accumulated, by their common norm.
     """
-    import optax
-
     if optimizer is None:
         if learning_rate is not None or clip_norm is not None:
             raise NumericsError("Trainer: learning_rate and clip_norm belong to an optimizer, and none is given")
         return None
+    try:
+        import optax
+    except ModuleNotFoundError:
+        raise NumericsError("Trainer: optimizers are those of optax: pip install 'derive-numerics[train]'") from None
     if isinstance(optimizer, str):
         optimizer, learning_rate = _named(optimizer, learning_rate)
     given = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))

@@ -95,8 +95,7 @@ def write(
     strict: bool = True,
 ) -> None:
     """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
-    from safetensors.numpy import save as to_bytes
-
+    to_bytes = _safetensors().numpy.save
     described = describe(trainer, strict) | dict(also or {})
     raw = to_bytes(
         {
@@ -325,19 +324,30 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _read_arrays(folder: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    path = folder / described["arrays"]
+    safetensors, path = _safetensors(), folder / described["arrays"]
     try:
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != described["sha256"]:
             raise NumericsError(f"{path}: its content is not what was saved (the sha256 differs)")
-        return from_bytes(raw)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # KeyError: a dtype NumPy has not
+        return dict(safetensors.numpy.load(raw))
+    except (
+        OSError,
+        safetensors.SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # KeyError: a dtype NumPy has not
         if isinstance(error, NumericsError):
             raise
         raise NumericsError(f"{path}: cannot be read: {error}") from None
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        raise NumericsError("arrays are saved by safetensors: pip install 'derive-numerics[train]'") from None
+    return safetensors
 
 
 def _leaves(state):

@@ -1,5 +1,7 @@
 """What a trainer starts with: an optimizer's state made without a program for each shape, rules of the backend it runs on."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,3 +115,16 @@ def test_a_default_device_that_is_not_there_is_said():
             trainer()
     finally:
         jax.config.update("jax_default_device", before)
+
+
+def test_what_the_extra_train_brings_is_said(monkeypatch, tmp_path):
+    made = trainer()
+    for name in ("optax", "safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        nx.NumericsError, match=r"optimizers are those of optax: pip install 'derive-numerics\[train\]'"
+    ):
+        nx.Trainer(model(), "sparse_softmax_cross_entropy", "adam", cache=False)
+    assert nx.Trainer(model(), "sparse_softmax_cross_entropy", cache=False).predict(X).shape == (8, 3)
+    with pytest.raises(nx.NumericsError, match=r"saved by safetensors: pip install 'derive-numerics\[train\]'"):
+        made.save(tmp_path / "run")
