@@ -31,6 +31,7 @@ INLINED = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "custom_lin": "jaxpr",
+    "program_order": "call_jaxpr",
 }
 LEAVES = {  # functions that JAX computes by others, and that are one row here: its file, and the row
     **{n: ("linalg.py", f"linalg.{n}") for n in ("inv", "solve", "det", "slogdet")},
