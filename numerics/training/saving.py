@@ -32,9 +32,10 @@ from numerics.kernel.kernel import Kernel
 
 from . import use
 from .fit import Part
+from .init import on_device
 from .labels import Labels
 from .lock import locked
-from .placement import Placement, on_host, together, writes
+from .placement import on_host, together, writes
 from .programs import Memory
 
 FORMAT = 4
@@ -55,7 +56,6 @@ class Saved(Protocol):
     step: int
     rows: list[dict]
     frozen: tuple[str, ...]
-    placement: Placement | None
 
     @property
     def kernel(self) -> Kernel: ...
@@ -211,15 +211,15 @@ def restore(trainer, described, arrays, folder) -> None:
         trainer._frozen(described["frozen"])
 
     def group(name, like):
-        return {n: _one(arrays, f"{name}/{n}", a, folder) for n, a in like.items()}
+        return on_device({n: _one(arrays, f"{name}/{n}", a, folder) for n, a in like.items()})
 
-    memory = Memory(
+    carried = {n.removeprefix("carried/"): a for n, a in arrays.items() if n.startswith("carried/")}
+    trainer.memory = Memory(
         params=group("params", trainer.params),
         state=group("state", trainer.state),
-        carried={n.removeprefix("carried/"): a for n, a in arrays.items() if n.startswith("carried/")},
+        carried=on_device(carried),
         opt_state=() if trainer.optimizer is None else _restored(trainer.opt_state, arrays, folder),
     )
-    trainer.memory = jax.device_put(memory) if trainer.placement is None else memory
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
     trainer.labels = Labels(described["classes"])
     trainer.class_weight, trainer.fitted_size = arrays.get("class_weight"), described["batch_size"]
@@ -364,9 +364,10 @@ def _restored(state, arrays, folder):
             f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
             f"of optimizer"
         )
-    return jax.tree_util.tree_map_with_path(
+    found = jax.tree_util.tree_map_with_path(
         lambda path, leaf: _one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder), state
     )
+    return jax.device_put(found)
 
 
 def _floats(found: np.ndarray, name: str, folder: Path) -> np.ndarray:
