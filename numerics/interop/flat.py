@@ -305,7 +305,16 @@ def _leaf(eqn: Any) -> str | None:
 
 def _is_search(eqn: Any) -> bool:
     """Whether it is the search of numbers in one sorted vector, and not a comparison with all of it, which is read as it is."""
-    return len(eqn.invars) == 2 and eqn.invars[0].aval.ndim == 1 and {"le_to", "lt_to"} & _primitives(eqn) != set()
+    return len(eqn.invars) == 2 and eqn.invars[0].aval.ndim == 1 and _side(eqn) is not None
+
+
+def _side(eqn: Any) -> str | None:
+    """Whether a search counts the elements that are less ("left"), or the equal ones too; by JAX 0.12 it is one operation."""
+    for e in getattr(eqn.params["jaxpr"], "jaxpr", eqn.params["jaxpr"]).eqns:
+        if "side" in (told := getattr(e.params.get("_prim"), "params", {})):
+            return str(told["side"])
+    found = {"le_to", "lt_to"} & _primitives(eqn)
+    return None if not found else "left" if "le_to" in found else "right"
 
 
 def _primitives(eqn: Any) -> set[str]:
@@ -330,7 +339,7 @@ def _leaf_params(eqn: Any) -> dict[str, Any]:
     if "jaxpr" not in eqn.params:
         return {}
     if eqn.params["name"] == "searchsorted":
-        return {"side": "left" if "le_to" in _primitives(eqn) else "right"}
+        return {"side": _side(eqn)}
     inner = eqn.params["jaxpr"].jaxpr
     turned = any(e.primitive.name == "transpose" and e.invars[0] is inner.invars[-1] for e in inner.eqns)
     return {"vectors": not turned}

@@ -33,7 +33,8 @@ def options(source: str, backend: str) -> dict[str, str] | None:
 
 def default_backend() -> str:
     """The backend of JAX's default device, or a sentence on what is not there."""
-    device = jax.config.jax_default_device  # a device, the name of a platform, or None
+    # a device, the name of a platform, or None
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
     try:
         if isinstance(device, str):
             device = jax.local_devices(backend=device)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,11 +89,11 @@ def started(optimizer, params: dict):
             return optimizer.init(params)
         else:
             known[out] = made.primitive.bind(*map(value, made.invars), **made.params)
-    outs = traced.jaxpr.outvars
+    outs: list[Any] = traced.jaxpr.outvars
     if any(v.aval.weak_type for v in outs):
         return optimizer.init(params)
     leaves = [np.asarray(v.val, v.aval.dtype) if isinstance(v, core.Literal) else known[v] for v in outs]
-    return jax.tree.structure(shapes).unflatten(jax.device_put(leaves))
+    return jax.tree.unflatten(jax.tree.structure(shapes), jax.device_put(leaves))
 
 
 def _needed(jaxpr) -> list:
