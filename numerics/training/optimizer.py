@@ -92,11 +92,14 @@ def started(optimizer, params: dict):
     outs: list[Any] = traced.jaxpr.outvars
     if any(v.aval.weak_type for v in outs):
         return optimizer.init(params)
-    leaves = [np.asarray(v.val, v.aval.dtype) if isinstance(v, core.Literal) else known[v] for v in outs]
+    dtypes = [v.aval.dtype for v in outs]
+    leaves = [
+        np.asarray(v.val, t) if isinstance(v, core.Literal) else known[v] for v, t in zip(outs, dtypes, strict=True)
+    ]
     return jax.tree.unflatten(jax.tree.structure(shapes), jax.device_put(leaves))
 
 
-def _needed(jaxpr) -> list:
+def _needed(jaxpr) -> list[Any]:
     """The equations that the results are computed from."""
     wanted = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
     found = []
