@@ -68,7 +68,7 @@ def started(optimizer, params: dict):
     """
     try:
         traced, shapes = jax.make_jaxpr(optimizer.init, return_shape=True)(params)
-    except jax.errors.JAXTypeError:  # the values of parameters decide
+    except Exception:  # the values of parameters decide; or an error of its own, which comes again
         return optimizer.init(params)
     known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
     known |= zip(traced.jaxpr.invars, jax.tree.leaves(params), strict=True)

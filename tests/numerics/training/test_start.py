@@ -24,11 +24,17 @@ MAKERS = {
     "masked": lambda: optax.masked(optax.adam(1e-3), {"w": True, "b": False, "c": False}),
     "in bfloat16": lambda: optax.adam(1e-3, mu_dtype="bfloat16"),
     "factored": lambda: optax.adafactor(1e-3, min_dim_size_to_factor=2),
+    "an array from outside": lambda: optax.GradientTransformation(
+        lambda p: (jnp.asarray(np.arange(3.0, dtype="float32")), p), lambda g, s, p: (g, s)
+    ),
     "on plateaus": lambda: optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()),
 }
 BY_ITSELF = {
     "copies": lambda: optax.contrib.schedule_free_adamw(1e-3),
     "computes arrays": lambda: optax.GradientTransformation(lambda p: jax.tree.map(jnp.sin, p), lambda g, s, p: (g, s)),
+    "is a NumPy program": lambda: optax.GradientTransformation(
+        lambda p: jax.tree.map(lambda a: jnp.asarray(np.zeros_like(a)), p), lambda g, s, p: (g, s)
+    ),
     "looks at values": lambda: optax.GradientTransformation(lambda p: float(p["b"][0]), lambda g, s, p: (g, s)),
     "a weak type": lambda: optax.GradientTransformation(lambda p: jnp.asarray(0.5), lambda g, s, p: (g, s)),
 }
