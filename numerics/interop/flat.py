@@ -38,7 +38,10 @@ LEAVES = {  # functions that JAX computes by others, and that are one row here: 
     **{n: ("ufuncs.py", n) for n in ("floor_divide", "remainder", "signbit")},
     "searchsorted": ("lax_numpy.py", "searchsorted"),
 }
-LOG_SUMS = ("logaddexp", "logaddexp2")  # of jnp, which have a kink as they are computed and none as they are
+OPAQUE = {  # of JAX, with derivatives of their own: by its name there, the row
+    **{n: n for n in ("logaddexp", "logaddexp2")},  # they have a kink as they are computed and none as they are
+    "_ndtri": "ndtri",  # by the bits of numbers, from JAX 0.12 on
+}
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
 
@@ -293,7 +296,7 @@ def _leaf(eqn: Any) -> str | None:
     """The name of a function of JAX that is a leaf of the language, however JAX computes it."""
     if eqn.primitive.name == "custom_jvp_call":
         inner = eqn.params["call_jaxpr"]
-        return _name(inner) if _name(inner) in LOG_SUMS and not _own_rules(inner, ()) else None
+        return OPAQUE.get(_name(inner)) if not _own_rules(inner, ()) else None
     if eqn.primitive.name != "jit" or eqn.params.get("name") not in LEAVES:
         return None
     file, row = LEAVES[eqn.params["name"]]

@@ -123,6 +123,7 @@ for _name, _body in {
     "erf": sympy.erf,
     "erfc": sympy.erfc,
     "erf_inv": sympy.erfinv,
+    "ndtri": lambda x: sympy.sqrt(2) * sympy.erfinv(2 * x - 1),
     "lgamma": loggamma,
     "digamma": digamma,
     "polygamma": polygamma,
