@@ -14,6 +14,8 @@ import jax  # noqa: E402  (after the variables that it reads when imported)
 
 ROOT = Path(__file__).resolve().parent
 collect_ignore_glob = ["numerics/emit/source/helpers/*"]  # text that is copied into generated modules, never imported
+if importlib.util.find_spec("sphinx") is None:
+    collect_ignore_glob.append("numerics/sphinx/*")  # the extension, whose doctests need the extra "docs"
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,11 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec() if self._misfit(spec, shape) else spec)
 
     @property
+    def backend(self) -> str:
+        """The platform of its devices, which need not be JAX's default one."""
+        return str(self.mesh.devices.flat[0].platform)
+
+    @property
     def whole(self) -> NamedSharding:
         """On every device."""
         return NamedSharding(self.mesh, PartitionSpec())

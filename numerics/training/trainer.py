@@ -22,7 +22,7 @@ from . import optimizer as optimizers
 from .examples import Examples, check_examples
 from .fit import Part
 from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
-from .init import draw, init
+from .init import draw, init, on_device
 from .labels import Labels
 from .placement import Placement
 from .programs import Memory, Programs
@@ -148,8 +148,8 @@ class Trainer:
         self.placement = self._placed_on(mesh, shardings)
         self._derive((), self.losses)
         params = init(model, seed)
-        state = {s.name: jnp.asarray(draw(s, seed), jnp.float32) for s in model.state.values()}
-        gathered = () if self.optimizer is None else self.optimizer.init(self.programs.trained(params))
+        state = on_device({s.name: np.asarray(draw(s, seed), np.float32) for s in model.state.values()})
+        gathered = () if self.optimizer is None else optimizers.started(self.optimizer, self.programs.trained(params))
         self.memory = Memory(params, gathered, state, {})
 
     def _placed_on(self, mesh, shardings) -> Placement | None:

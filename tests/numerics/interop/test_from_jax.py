@@ -200,19 +200,20 @@ def test_every_primitive_of_jax_is_meant_or_refused_by_name():
 
     theirs = primitives_of_jax()
     if jax.__version__.startswith(
-        "0.10."
-    ):  # one that another version adds is refused by name, without a reason of its own
+        ("0.10.", "0.11.", "0.12.")
+    ):  # what another adds is refused by name, without a reason
         assert theirs <= known() | set(REASONS), sorted(theirs - known() - set(REASONS))
     assert not known() & set(REASONS)
 
 
 def test_primitives_are_those_of_jax_and_the_rest_is_known():
     """Every row names a primitive that JAX has, so that a renamed one is found."""
-    from numerics.interop.flat import LEAVES, SMOOTH
+    from numerics.interop.flat import LEAVES, OPAQUE
     from numerics.interop.table import PRIMITIVES
     from numerics.interop.whole import WRITTEN
 
-    theirs = primitives_of_jax()
-    ours = PRIMITIVES.keys() - {"zero", *SMOOTH, *WRITTEN, *(row for _, row in LEAVES.values())}
+    later = {"log2", "one_minus_square", "relayout", "polynomial"}  # than JAX 0.10
+    theirs = primitives_of_jax() | later
+    ours = PRIMITIVES.keys() - {"zero", *OPAQUE.values(), *WRITTEN, *(row for _, row in LEAVES.values())}
     assert ours <= theirs, sorted(ours - theirs)
     assert {"while", "sort", "top_k", "fft", "eig", "eigh", "svd"} <= theirs - ours
