@@ -6,8 +6,8 @@ of :mod:`derive.language.functions`; the two tables share nothing but names, and
 
 The rules here and in :mod:`.laws` are the checker's own.  The derivation differentiates with SymPy's ``fdiff``; the
 tangent rules are written by hand, over an abstract field ``F`` (see :mod:`derive.exact.field`), so that one cannot copy
-the mistake of the other.  An argument is a tuple of ``(rational, value)`` terms, because modulo a prime exp and the turns of a circle
-must know the additive structure of what they are given; ``F.total(x)`` is its plain value.
+the mistake of the other.  An argument is a tuple of ``(rational, value)`` terms, because modulo a prime exp and the
+turns of a circle must know the additive structure of what they are given; ``F.total(x)`` is its plain value.
 """
 
 from __future__ import annotations
