@@ -49,6 +49,7 @@ from typing import TypeAlias
 
 from sympy import Expr
 
+from derive.language.declare import tensor
 from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import (
@@ -68,7 +69,7 @@ from derive.language.facts import (
     upper_triangular,
 )
 from derive.language.index import Index, Size, as_size, index
-from derive.language.tensor import Recurrence, Tensor, tensor
+from derive.language.tensor import Recurrence, Tensor
 from derive.language.unknown import check_function
 
 from .expressions import Expressions
