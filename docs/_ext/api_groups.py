@@ -53,6 +53,7 @@ DERIVE = {
         ("DeriveError", "ShapeError", "IndexCaptureError", "UnsupportedError", "DerivationError", "ParseError"),
     ),
 }
+FAMILY = {"lstm": "recurrent", "gru": "recurrent"}  # layers of one kind in files of their own
 BASE = {  # modules that are no kind of layer
     "base": "What a layer is",
     "builder": "What a layer is given",
