@@ -68,7 +68,7 @@ NUMERICS = {
     ),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (
-        MEMBERS,
+        (*MEMBERS, "inherited-members"),
         ("init", "Trainer", "load", "transfer", "generate", "Callback", "EarlyStopping", "Player", "play"),
     ),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),
