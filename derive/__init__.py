@@ -49,7 +49,7 @@ from .language.nodes import (
     softplus,
     stop_gradient,
 )
-from .language.tensor import tensor
+from .language.declare import tensor
 from .language.text.parse import parse
 from .language.unknown import function
 from .networks import activations, examples, layers, losses

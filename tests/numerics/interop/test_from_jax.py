@@ -125,7 +125,9 @@ def test_second_order_and_vjp():
         m.backprop()
 
 
-def test_rules_of_ones_own_are_compared():
+def test_rules_of_ones_own_are_compared(x64):
+    values = X.astype("d")  # 1 - tanh(x)**2 of float32 has lost digits, how many is a matter of how it was compiled
+
     @jax.custom_vjp
     def straight_through(x):
         return jnp.tanh(x)
@@ -137,13 +139,15 @@ def test_rules_of_ones_own_are_compared():
         return jnp.log1p(jnp.exp(x))
 
     softplus.defjvp(lambda p, t: (softplus(p[0]), jax.nn.sigmoid(p[0]) * t[0]))
-    nx.value_and_grad(lambda x: jnp.sum(softplus(x)))(X)
+    nx.value_and_grad(lambda x: jnp.sum(softplus(x)))(values)
     f = lambda x: jnp.sum(straight_through(x))  # noqa: E731
     with pytest.raises(
         UnsupportedError, match="straight_through .*the gradients by x differ; accepted: custom_rules='primal'"
     ):
-        nx.value_and_grad(f)(X)
-    np.testing.assert_allclose(nx.value_and_grad(f, custom_rules="primal")(X)[1], 1 - np.tanh(X) ** 2, rtol=1e-5)
+        nx.value_and_grad(f)(values)
+    np.testing.assert_allclose(
+        nx.value_and_grad(f, custom_rules="primal")(values)[1], 1 - np.tanh(values) ** 2, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
