@@ -40,7 +40,9 @@ LEAVES = {  # functions that JAX computes by others, and that are one row here: 
     "searchsorted": ("lax_numpy.py", "searchsorted"),
 }
 OPAQUE = {  # of JAX, with derivatives of their own: by its name there, the row
-    **{n: n for n in ("logaddexp", "logaddexp2", "log_ndtr")},  # which JAX computes by branches: a kink, or a slope of series
+    **{
+        n: n for n in ("logaddexp", "logaddexp2", "log_ndtr")
+    },  # which JAX computes by branches: a kink, or a slope of series
     "_ndtri": "ndtri",  # by the bits of numbers, from JAX 0.12 on
 }
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
