@@ -62,7 +62,7 @@ def _room(e: Equation, t: Term, known: Known) -> int:
     reads = [r.idx for r in t.reads() if r.idx]
     tied |= {s for idx in reads for i in idx if _mixed(i) for s in i.free_symbols}
     moved = [r for r in t.reads() if any(i.free_symbols & tied for i in r.idx)]
-    rows = {r.idx[0] for r in moved if isinstance(r.idx[0], Index)}
+    rows = {r.idx[0] for r in moved if isinstance(r.idx[0], Index) and r.idx[0] not in tied}  # a window has none
     large = [set(idx) for idx in reads if idx[0] in rows]
     plain = [i for i in (*e.idx, *t.bnd) if i not in tied and i not in rows]
     if not rows or any(i not in idx for i in plain for idx in large):

@@ -27,6 +27,10 @@ typedef struct {
   long one_row, one_depth, many_depth, out_row;
 } Products;
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2") /* what is written in vectors gains nothing by more, which takes seconds */
+#endif
 static inline __attribute__((always_inline)) void tile(
     const Products *const p, const int rows, const int vectors, long row, long column, long known) {
   vector total[16][VECTORS];
@@ -76,6 +80,9 @@ static void one(const Products *p, int rows, long row, long column, long known) 
 #endif
   }
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* The columns from p.first on, as many as a block has. */
 static void products(const Products p) {
