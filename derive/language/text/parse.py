@@ -29,7 +29,7 @@
                 | NAME "(" expression { "," expression } ")"   a function
                 | "[" expression "]"                           1 where the condition holds, else 0
                 | matrix [ "[" NAME "," NAME "]" ] "(" expression ")" [ "[" expression "," expression "]" ]
-    matrix      = "inverse" | "inv" | "det" | "logdet" | "logabsdet"         inverse[p,q](A[b,p,q])[i,j]; of a matrix: inv(A)[i,j], logdet(A)
+    matrix      = "inverse" | "inv" | "det" | "logdet" | "logabsdet"         inverse[p,q](A[b,p,q])[i,j]; inv(A)[i,j], logdet(A)
     reduction   = "sum" | "mean" | "max" | "min" | "argmax" | "prod"
 
 Index letter ``b`` ranges over the size ``B`` unless an ``index`` line says otherwise; ``b'`` is another letter over the
