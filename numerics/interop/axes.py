@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from jax.extend import core
 
-from .flat import INLINED
+from .flat import INLINED, parameters
 
 Axes: TypeAlias = tuple["Axis", ...]
 
@@ -60,7 +60,7 @@ class Joined:
             if name in INLINED:
                 outs = self.inner(e.params[INLINED[name]], operands)
             elif name in _RULES:
-                _RULES[name](self, e.params, operands, outs)
+                _RULES[name](self, parameters(e), operands, outs)
             else:
                 _elementwise(self, e.params, operands, outs)
             self.env.update(zip(e.outvars, outs, strict=True))

@@ -18,6 +18,7 @@ from derive.networks.layers.sizes import quotient
 
 from .sizes import SizeDecides, Sizes
 from .source import Frame, frames_of, is_jax
+from .whole import Whole, wholes
 
 INLINED = {
     "jit": "jaxpr",
@@ -31,13 +32,19 @@ INLINED = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "custom_lin": "jaxpr",
+    "program_order": "call_jaxpr",
 }
 LEAVES = {  # functions that JAX computes by others, and that are one row here: its file, and the row
     **{n: ("linalg.py", f"linalg.{n}") for n in ("inv", "solve", "det", "slogdet")},
     **{n: ("ufuncs.py", n) for n in ("floor_divide", "remainder", "signbit")},
     "searchsorted": ("lax_numpy.py", "searchsorted"),
 }
-LOG_SUMS = ("logaddexp", "logaddexp2")  # of jnp, which have a kink as they are computed and none as they are
+OPAQUE = {  # of JAX, with derivatives of their own: by its name there, the row
+    **{
+        n: n for n in ("logaddexp", "logaddexp2", "log_ndtr")
+    },  # which JAX computes by branches: a kink, or a slope of series
+    "_ndtri": "ndtri",  # by the bits of numbers, from JAX 0.12 on
+}
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
 
@@ -99,6 +106,15 @@ def flatten(traces: Sequence[Any], sizes: Sizes) -> Block:
     return made
 
 
+def parameters(eqn: Any) -> dict[str, Any]:
+    """The parameters of an operation; of a scan how many it reads of each group, which JAX 0.11 keeps as the groups."""
+    if "ft_in" not in eqn.params:
+        return dict(eqn.params)
+    consts, carried, _ = (len(list(group)) for group in eqn.params["ft_in"].unpack())
+    others = {k: v for k, v in eqn.params.items() if k not in ("ft_in", "ft_out")}
+    return {**others, "num_consts": consts, "num_carry": carried}
+
+
 def shape_of(jaxpr: Any) -> tuple[Any, ...]:
     """What two traces of a function have in common if they differ in sizes alone."""
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
@@ -152,7 +168,14 @@ class _Flat:
     def ops(self, made: Block, jaxprs: Sequence[Any], env: dict[Any, Var], outer: tuple[Frame, ...]) -> None:
         if len({len(j.eqns) for j in jaxprs}) > 1:
             raise SizeDecides(self.sizes.names, "the number of operations depends on them")
-        for eqns in zip(*(j.eqns for j in jaxprs), strict=True):
+        whole = wholes(jaxprs[0])
+        inside = {n for w in whole.values() for n in w.inside}
+        for n, eqns in enumerate(zip(*(j.eqns for j in jaxprs), strict=True)):
+            if n in inside:
+                continue
+            if n in whole:
+                self.whole(made, whole[n], n, jaxprs, env, outer)
+                continue
             name = eqns[0].primitive.name
             frames = frames_of(eqns[0], outer)
             key = INLINED.get(name)
@@ -166,17 +189,23 @@ class _Flat:
                 self.inline(made, [e.params[key] for e in eqns], eqns, env, frames)
                 self.scope, self.called = outside
                 continue
-            params = (
-                _leaf_params(eqns[0])
-                if leaf
-                else {k: self.param([e.params[k] for e in eqns], frames) for k in eqns[0].params}
-            )
+            given = [parameters(e) for e in eqns]
+            params = _leaf_params(eqns[0]) if leaf else {k: self.param([p[k] for p in given], frames) for k in given[0]}
             ins = [self.read(env, vs) for vs in zip(*(e.invars for e in eqns), strict=True)]
             outs = [
                 self.bind(env, vs, self.windowed(name, ins, params))
                 for vs in zip(*(e.outvars for e in eqns), strict=True)
             ]
             made.ops.append(Op(name, ins, outs, params, frames, eqns[0], self.scoped(eqns[0]), self.called))
+
+    def whole(
+        self, made: Block, w: Whole, n: int, jaxprs: Sequence[Any], env: dict[Any, Var], outer: tuple[Frame, ...]
+    ) -> None:
+        """One operation for all those that JAX writes a function out in; its result is that of the last of them."""
+        last = jaxprs[0].eqns[n]
+        x = self.read(env, [j.eqns[w.first].invars[0] for j in jaxprs])
+        y = self.bind(env, [j.eqns[n].outvars[0] for j in jaxprs])
+        made.ops.append(Op(w.name, [x], [y], {}, frames_of(last, outer), last, self.scoped(last), self.called))
 
     def scoped(self, eqn: Any) -> str:
         """The named scopes of an operation; of one inside a function that JAX traced once and kept, the caller's."""
@@ -225,7 +254,7 @@ class _Flat:
             return env[vs[0]]
         values, dtype = [v.val for v in vs], getattr(vs[0].aval, "dtype", None)
         first = np.asarray(values[0], dtype)  # a Python number has a dtype here that NumPy would not give it
-        if first.ndim or first.dtype.kind not in "fiu" and "float" not in first.dtype.name:
+        if first.ndim or first.dtype.kind not in "fiu" and "float" not in first.dtype.name:  # complex: refused by name
             return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
         exact = first.dtype.kind in "iu"
         numbers = [int(v) if exact else float(v) for v in values]
@@ -286,7 +315,7 @@ def _leaf(eqn: Any) -> str | None:
     """The name of a function of JAX that is a leaf of the language, however JAX computes it."""
     if eqn.primitive.name == "custom_jvp_call":
         inner = eqn.params["call_jaxpr"]
-        return _name(inner) if _name(inner) in LOG_SUMS and not _own_rules(inner, ()) else None
+        return OPAQUE.get(_name(inner)) if not _own_rules(inner, ()) else None
     if eqn.primitive.name != "jit" or eqn.params.get("name") not in LEAVES:
         return None
     file, row = LEAVES[eqn.params["name"]]
@@ -298,7 +327,16 @@ def _leaf(eqn: Any) -> str | None:
 
 def _is_search(eqn: Any) -> bool:
     """Whether it is the search of numbers in one sorted vector, and not a comparison with all of it, which is read as it is."""
-    return len(eqn.invars) == 2 and eqn.invars[0].aval.ndim == 1 and {"le_to", "lt_to"} & _primitives(eqn) != set()
+    return len(eqn.invars) == 2 and eqn.invars[0].aval.ndim == 1 and _side(eqn) is not None
+
+
+def _side(eqn: Any) -> str | None:
+    """Whether a search counts the elements that are less ("left"), or the equal ones too; by JAX 0.12 it is one operation."""
+    for e in getattr(eqn.params["jaxpr"], "jaxpr", eqn.params["jaxpr"]).eqns:
+        if "side" in (told := getattr(e.params.get("_prim"), "params", {})):
+            return str(told["side"])
+    found = {"le_to", "lt_to"} & _primitives(eqn)
+    return None if not found else "left" if "le_to" in found else "right"
 
 
 def _primitives(eqn: Any) -> set[str]:
@@ -323,7 +361,7 @@ def _leaf_params(eqn: Any) -> dict[str, Any]:
     if "jaxpr" not in eqn.params:
         return {}
     if eqn.params["name"] == "searchsorted":
-        return {"side": "left" if "le_to" in _primitives(eqn) else "right"}
+        return {"side": _side(eqn)}
     inner = eqn.params["jaxpr"].jaxpr
     turned = any(e.primitive.name == "transpose" and e.invars[0] is inner.invars[-1] for e in inner.eqns)
     return {"vectors": not turned}

@@ -39,7 +39,7 @@ KINKS = {
     "is_finite": "isfinite is taken to hold: values that are not finite are refused as inputs",
 }
 SHORT = 15  # nodes up to which an expression is written again where it is used
-DEAR = (sympy.erf, sympy.erfc, sympy.erfinv, loggamma, digamma)  # computed once, however short
+DEAR = (sympy.erf, sympy.erfc, sympy.erfinv, dv.ndtri, dv.log_ndtr, loggamma, digamma)  # computed once, however short
 WIDE = 60  # nodes of an expression beyond which it gets a name
 
 

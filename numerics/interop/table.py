@@ -74,6 +74,7 @@ REASONS = {
             "pbroadcast_start pmax pmin ppermute ppermute_done ppermute_start precv psend preduced psum_done psum_invariant "
             "psum_invariant_start psum_start pvary ragged_all_to_all reduce_scatter reduce_scatter_done "
             "reduce_scatter_start reduced_vary_cast_p shard_map "
+            "pbroadcast_dynamic reduced_vary_cast vary_unreduced_cast unreduced_pmax unreduced_pmin "
             "unreduced_psum unreduced_psum_start unreduced_reduce_scatter unreduced_reduce_scatter_start "
             "vary_unreduced_cast_p with_memory_space_constraint after_all create_token "
             "global_array_to_host_local_array host_local_array_to_global_array",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numerics.errors import NumericsError
 
 VARIABLE = "DERIVE_CACHE"  # a folder, or "off"
 KEPT = 256  # entries; the oldest go first
+ENTRY = re.compile(r"[0-9a-f]{40}\.json")
 _TOLD: set[Path] = set()
 
 
@@ -44,15 +46,16 @@ class Store:
             named = os.environ.get(VARIABLE, "")
             if named.lower() in ("off", "0", "false"):
                 return None
-            own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derive"
-            return cls(Path(named) if named else own)
+            own = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+            folder = os.path.expanduser(named or os.path.join(own, "derive"))
+            return cls(Path(folder)) if named or folder[0] != "~" else None  # a user without a home keeps nothing
         if cache is False:
             return None
-        if not isinstance(cache, str | os.PathLike):
+        if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
             raise NumericsError(
                 f"cache={cache!r}: give a folder, or False to keep nothing; without it {VARIABLE} decides"
             )
-        return cls(Path(cache))
+        return cls(Path(os.path.expanduser(cache)))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
@@ -65,7 +68,7 @@ class Store:
                 return None
             found = json.loads(path.read_text(encoding="utf-8"))
             whole = found["key"] == key and found["checksum"] == _checksum(key, found["content"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return found["content"] if whole and isinstance(found["content"], dict) else None
 
@@ -76,16 +79,27 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             files.write(self._path(key), json.dumps(entry))
             self._forget()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
             if self.folder not in _TOLD:
                 _TOLD.add(self.folder)
-                said = f"nothing is kept in {self.folder}: {error.strerror or error}; cache=False keeps nothing"
+                why = getattr(error, "strerror", None) or error
+                said = f"nothing is kept in {self.folder}: {why}; cache=False keeps nothing"
                 warnings.warn(CacheWarning(said), stacklevel=2)
 
     def _forget(self) -> None:
-        entries = sorted(self.folder.glob("*.json"), key=lambda p: p.stat().st_mtime)
-        for path in entries[: max(0, len(entries) - KEPT)]:
-            path.unlink(missing_ok=True)
+        """Remove the oldest entries; what else is in the folder is somebody's own."""
+        with os.scandir(self.folder) as files_in:
+            entries = sorted((_age(f), f.path) for f in files_in if ENTRY.fullmatch(f.name))
+        for _, path in entries[: max(0, len(entries) - KEPT)]:
+            Path(path).unlink(missing_ok=True)
+
+
+def _age(entry: os.DirEntry[str]) -> float:
+    """When an entry was written; of one that another process has just removed, never."""
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _checksum(key: str, content: Any) -> str:

@@ -32,14 +32,19 @@ def options(source: str, backend: str) -> dict[str, str] | None:
 
 
 def default_backend() -> str:
-    """JAX's default backend, or a sentence on what is not there."""
+    """The backend of JAX's default device, or a sentence on what is not there."""
+    # a device, the name of a platform, or None
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
     try:
-        return jax.default_backend()
+        if isinstance(device, str):
+            device = jax.local_devices(backend=device)[0]
+        return jax.default_backend() if device is None else str(device.platform)
     except (AssertionError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else "none was initialized"
-        asked = os.environ.get("JAX_PLATFORMS", "")
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        asked = f"jax_default_device={device!r}" if device else f"JAX_PLATFORMS={platforms!r}"
         raise NumericsError(
-            f"JAX finds no device of JAX_PLATFORMS={asked!r} here, accepted is a platform that has one, such as cpu: {said}"
+            f"JAX finds no device of {asked} here, accepted is a platform that has one, such as cpu: {said}"
         ) from error
 
 

@@ -93,7 +93,7 @@ class Player:
 
     def start(self, params: dict):
         """The optimizer's state before the first turn."""
-        return self.optimizer.init({n: params[n] for n in self.own})
+        return optimizers.started(self.optimizer, {n: params[n] for n in self.own})
 
     def _pure(self, params, state, batch):
         import optax

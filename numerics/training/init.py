@@ -80,7 +80,14 @@ def init(model, seed: int = 0, dtype="float32") -> dict[str, jax.Array]:
         raise NumericsError(f"init: seed is {seed!r}; accepted is a whole number from 0")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise NumericsError(f"init: dtype {dtype!r} is not a float dtype")
-    return {p.name: jnp.asarray(draw(p, seed), dtype) for p in model.parameters.values()}
+    if np.dtype(dtype) == np.float64:
+        dtype = jnp.asarray(0.0, dtype).dtype  # JAX warns, and gives float32, where float64 is not switched on
+    return on_device({p.name: np.asarray(draw(p, seed), dtype) for p in model.parameters.values()})
+
+
+def on_device(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Arrays handed to JAX together, in their order."""
+    return dict(zip(arrays, jax.device_put(list(arrays.values())), strict=True))
 
 
 def draw(parameter, seed: int) -> np.ndarray:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
 
 from derive.language.hints import did_you_mean
 from numerics.errors import InputError, NumericsError
@@ -23,12 +27,14 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
 
     Gradients are clipped after they are accumulated, by their common norm.
     """
-    import optax
-
     if optimizer is None:
         if learning_rate is not None or clip_norm is not None:
             raise NumericsError("Trainer: learning_rate and clip_norm belong to an optimizer, and none is given")
         return None
+    try:
+        import optax
+    except ModuleNotFoundError:
+        raise NumericsError("Trainer: optimizers are those of optax: pip install 'derive-numerics[train]'") from None
     if isinstance(optimizer, str):
         optimizer, learning_rate = _named(optimizer, learning_rate)
     given = callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
@@ -52,6 +58,56 @@ def build(optimizer, learning_rate=None, clip_norm=None, accumulate: int = 1):
     if whole(accumulate, "accumulate", "Trainer") > 1:
         optimizer = optax.MultiSteps(optimizer, every_k_schedule=int(accumulate)).gradient_transformation()
     return optimizer
+
+
+def started(optimizer, params: dict):
+    """``optimizer.init(params)``, the arrays that it fills made by NumPy and handed to JAX together.
+
+    An ``init`` that runs has a program compiled for every shape it fills; nearly all only fill arrays, copy parameters and
+    compute a few numbers, which their trace shows.  Any other runs.
+    """
+    try:
+        traced, shapes = jax.make_jaxpr(optimizer.init, return_shape=True)(params)
+    except Exception:  # the values of parameters decide; or an error of its own, which comes again
+        return optimizer.init(params)
+    known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
+    known |= zip(traced.jaxpr.invars, jax.tree.leaves(params), strict=True)
+
+    def value(v):
+        return v.val if isinstance(v, core.Literal) else known[v]
+
+    for made in _needed(traced.jaxpr):
+        (out, *more), read = made.outvars, [v.aval.shape for v in made.invars]
+        if made.primitive.name == "broadcast_in_dim" and read == [()]:
+            known[out] = np.full(out.aval.shape, value(made.invars[0]), out.aval.dtype)
+        elif (
+            more
+            or out.aval.shape
+            or any(read)
+            or any(hasattr(p, "eqns") or hasattr(p, "jaxpr") for p in made.params.values())
+        ):
+            return optimizer.init(params)
+        else:
+            known[out] = made.primitive.bind(*map(value, made.invars), **made.params)
+    outs: list[Any] = traced.jaxpr.outvars
+    if any(v.aval.weak_type for v in outs):
+        return optimizer.init(params)
+    dtypes = [v.aval.dtype for v in outs]
+    leaves = [
+        np.asarray(v.val, t) if isinstance(v, core.Literal) else known[v] for v, t in zip(outs, dtypes, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(shapes), jax.device_put(leaves))
+
+
+def _needed(jaxpr) -> list[Any]:
+    """The equations that the results are computed from."""
+    wanted = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
+    found = []
+    for made in reversed(jaxpr.eqns):
+        if not wanted.isdisjoint(made.outvars):
+            wanted |= {v for v in made.invars if not isinstance(v, core.Literal)}
+            found.append(made)
+    return found[::-1]
 
 
 # by name, each with the learning rate that it has in Keras
@@ -120,7 +176,7 @@ def regrafted(optimizer, old, was: dict, now: dict):
         The optimizer's state for the parameters ``was``.
     was, now : dict of str to array
     """
-    fresh = optimizer.init(now)
+    fresh = started(optimizer, now)
 
     def leaves(tree, names):
         return jax.tree.flatten(tree, is_leaf=lambda n: isinstance(n, dict) and set(n) == names)

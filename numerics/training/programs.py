@@ -28,7 +28,7 @@ from numerics.kernel import stored
 from numerics.kernel.compile import compile
 from numerics.kernel.kernel import Kernel
 from numerics.kernel.store import Store
-from numerics.kernel.xla import outermost
+from numerics.kernel.xla import default_backend, outermost
 
 from .placement import Placement
 
@@ -86,7 +86,13 @@ class Programs:
         self.shapes = {n: model.shape(t)[1:] for n, t in model.inputs.items()}  # of an example
 
     def _compiled(self, derivation) -> Kernel:
-        return compile(derivation, sizes=unfixed(derivation, self.model.sizes), xla=True, native=self.native)
+        sizes = unfixed(derivation, self.model.sizes)
+        return compile(derivation, sizes=sizes, backend=self.backend, xla=True, native=self.native)
+
+    @functools.cached_property
+    def backend(self) -> str:
+        """Where they run: on the devices of the mesh, else on JAX's default one."""
+        return default_backend() if self.placement is None else self.placement.backend
 
     @functools.cached_property
     def _asked(self) -> tuple:
@@ -103,7 +109,7 @@ class Programs:
         return stored.kernel(
             self.store,
             [loss, *wrt, *outputs],
-            [self.model.name, sorted(self.model.sizes.items()), held is self.model, self.native],
+            [self.model.name, sorted(self.model.sizes.items()), held is self.model, self.native, self.backend],
             lambda: inputs_of([loss, *outputs]),
             lambda: self._compiled(self.derivation),
         )

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from derive.language.errors import DeriveError
@@ -33,6 +32,7 @@ from numerics.kernel.kernel import Kernel
 
 from . import use
 from .fit import Part
+from .init import on_device
 from .labels import Labels
 from .lock import locked
 from .placement import on_host, together, writes
@@ -95,8 +95,7 @@ def write(
     strict: bool = True,
 ) -> None:
     """Write a trainer, further entries and further arrays; not strict: functions of your own only by their names."""
-    from safetensors.numpy import save as to_bytes
-
+    to_bytes = _safetensors().numpy.save
     described = describe(trainer, strict) | dict(also or {})
     raw = to_bytes(
         {
@@ -212,13 +211,13 @@ def restore(trainer, described, arrays, folder) -> None:
         trainer._frozen(described["frozen"])
 
     def group(name, like):
-        return {n: jnp.asarray(_one(arrays, f"{name}/{n}", a, folder)) for n, a in like.items()}
+        return on_device({n: _one(arrays, f"{name}/{n}", a, folder) for n, a in like.items()})
 
-    carried = {n.removeprefix("carried/"): jnp.asarray(a) for n, a in arrays.items() if n.startswith("carried/")}
-    trainer.memory = trainer.memory._replace(
+    carried = {n.removeprefix("carried/"): a for n, a in arrays.items() if n.startswith("carried/")}
+    trainer.memory = Memory(
         params=group("params", trainer.params),
         state=group("state", trainer.state),
-        carried=carried,
+        carried=on_device(carried),
         opt_state=() if trainer.optimizer is None else _restored(trainer.opt_state, arrays, folder),
     )
     trainer.epoch, trainer.step, trainer.rows = described["epoch"], described["step"], described["history"]
@@ -325,19 +324,30 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _read_arrays(folder: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    path = folder / described["arrays"]
+    safetensors, path = _safetensors(), folder / described["arrays"]
     try:
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != described["sha256"]:
             raise NumericsError(f"{path}: its content is not what was saved (the sha256 differs)")
-        return from_bytes(raw)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:  # KeyError: a dtype NumPy has not
+        return dict(safetensors.numpy.load(raw))
+    except (
+        OSError,
+        safetensors.SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # KeyError: a dtype NumPy has not
         if isinstance(error, NumericsError):
             raise
         raise NumericsError(f"{path}: cannot be read: {error}") from None
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        raise NumericsError("arrays are saved by safetensors: pip install 'derive-numerics[train]'") from None
+    return safetensors
 
 
 def _leaves(state):
@@ -354,9 +364,10 @@ def _restored(state, arrays, folder):
             f"{len(wanted)} (first difference: {sorted(saved ^ wanted)[0]}); give the same kind "
             f"of optimizer"
         )
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(_one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder)), state
+    found = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: _one(arrays, f"optimizer/{jax.tree_util.keystr(path)}", leaf, folder), state
     )
+    return jax.device_put(found)
 
 
 def _floats(found: np.ndarray, name: str, folder: Path) -> np.ndarray:

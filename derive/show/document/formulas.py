@@ -48,7 +48,8 @@ class Formulas:
 
     def __init__(self, d: Derived, options: Options) -> None:
         self.d, self.options = d, options
-        adjoints = {t.name: primal for primal, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
+        # not `primal`, the function below: CPython 3.12.1 takes the one for the other
+        adjoints = {t.name: of for of, t in (*d.adjoints, *dict(d.results).get("grads", {}).items())}
         if d.seed is not None:
             adjoints.pop(d.seed.name, None)
         self.tensors = {t.name: t for t in (*d.source.inputs, *d.program.inputs)}
@@ -59,7 +60,7 @@ class Formulas:
         # what holds a derivative by all entries, for that by the free ones, is one of the way back
         helping = {e.name for s in d.steps if s.rule in ("named derivative", "free entries") for e in s.context}
         self.adjoints, self._of = frozenset(adjoints) | helping, dict(adjoints)
-        self._back = {primal: name for name, primal in adjoints.items()}
+        self._back = {of: name for name, of in adjoints.items()}
         ways = (e for e in (*d.source.equations, *(s.after for s in d.steps)) if e.name not in self.adjoints)
         gone = [n for n in dict.fromkeys(e.name for e in ways) if d.program.equation(n) is None]
         self._letters = dict(zip(gone, _alphabet(), strict=False))

