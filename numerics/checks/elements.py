@@ -48,6 +48,7 @@ def elements(e: Equation) -> Iterator[Element]:
     for m, guard in enumerate(e.guards):
         rest = e.guards[:m] + e.guards[m + 1 :]
         yield Element("missing condition", f"the condition {row_text(e, guard)} is missing", replace(e, guards=rest))
+    yield from _turned(e)
 
 
 def _shared(e: Equation) -> Iterator[Element]:
@@ -64,7 +65,6 @@ def _shared(e: Equation) -> Iterator[Element]:
         for other in (power - 1, power + 1):
             changed = e.xreplace({p: p.base**other for p in powers if p.exp == power})
             yield Element("power", f"the power {power} differs in every place; yours fits {other}", changed)
-    yield from _turned(e)
     for f in e.terms[0].fac if len(e.terms) > 1 else ():
         if all(f in t.fac for t in e.terms):
             bare = tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)

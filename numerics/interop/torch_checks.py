@@ -134,9 +134,10 @@ def refuse_export(error: Exception) -> NoReturn:
     )  # not the line that calls from_torch
     where = f" at {stands.shown} (in {stands.function})" if stands is not None and inside else ""
     if type(error).__name__ in _BY_VALUE:
+        asked = any("/torch/distributions/" in f.filename for f in frames)
         raise UnsupportedError(
             f"nx.from_torch: the value of a tensor decides what is computed{where}; accepted: torch.where(condition, a, b), "
-            f"or a Python number as an argument"
+            f"or a Python number as an argument{', or a distribution with validate_args=False' if asked else ''}"
         ) from error
     said = " ".join(str(error).partition("The error above")[0].split())
     raise InputError(
