@@ -1,5 +1,6 @@
 # make demo    a fresh machine to a trained, verified network
 # make test    environment, tests and doctests          make test-slow  the slow ones    make test-all  both
+# make test-optimized   the tests of emitted programs, compiled with all of XLA's optimization, which make test leaves out
 # make check   lint, format, types, all tests, docs     make format  the formatter's dialect, written
 # make docs    the documentation, warnings are errors (and the book as PDF where TeX is)   make golden  rewrite the golden files, then review the diff
 # make playground   the page that derives, proves and trains in a browser, on http://127.0.0.1:8000 (needs node and npm)
@@ -19,7 +20,7 @@ PY      = $(BIN)/python
 OUT    ?= out
 JOBS   ?= auto
 
-.PHONY: all demo test test-slow test-all check lint format types docs playground smoke golden bench bench-gpu mutants torch clean
+.PHONY: all demo test test-slow test-optimized test-all check lint format types docs playground smoke golden bench bench-gpu mutants torch clean
 all: test
 
 # One stamp per set of extras: a second run installs nothing until pyproject.toml changes.
@@ -41,6 +42,9 @@ test: $(VENV)/with-test
 
 test-slow: $(VENV)/with-test
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
+
+test-optimized: $(VENV)/with-test
+	XLA_FLAGS="$$XLA_FLAGS" $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not slow" tests/numerics/emit tests/numerics/kernel $(ARGS)
 
 test-all: $(VENV)/with-test
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)

@@ -1,7 +1,10 @@
 """Fixtures shared by the tests and the doctests."""
 
+import gc
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,27 @@ ROOT = Path(__file__).resolve().parent
 collect_ignore_glob = ["numerics/emit/source/helpers/*"]  # text that is copied into generated modules, never imported
 if importlib.util.find_spec("sphinx") is None:
     collect_ignore_glob.append("numerics/sphinx/*")  # the extension, whose doctests need the extra "docs"
+
+# The quick tests run small arrays once: more than half of their time was XLA's, in making code fast that runs once.  Of the
+# two options the second is unknown to later versions.  The slow tests, and any with XLA_FLAGS set, run what users run.
+QUICK_TO_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+
+
+def pytest_configure(config):
+    """The quick tests by themselves are compiled without optimization; workers inherit it."""
+    if config.option.markexpr != "not slow" or "XLA_FLAGS" in os.environ or hasattr(config, "workerinput"):
+        return
+    starts = [sys.executable, "-c", "import jax; jax.devices()"]  # an option that XLA does not know ends the process
+    for flags in (" ".join(QUICK_TO_COMPILE), QUICK_TO_COMPILE[0]):
+        if subprocess.run(starts, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0:
+            os.environ["XLA_FLAGS"] = flags
+            return
+
+
+def pytest_collection_finish(session):
+    """What is imported stays: the collector need not look at it again, which was a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

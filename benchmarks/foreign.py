@@ -106,11 +106,13 @@ def compare(name: str, f, args, rounds: int) -> Row | None:
 
 
 def _repeated(a):
-    """An array repeated along its axes, in float32; no two of its floats are equal, as they would tie at a maximum."""
+    """An array repeated along its axes, in float32; copies in a row differ, 1 added or not, as they would tie at a maximum."""
     a = np.tile(a, TIMES[: a.ndim])
     if not np.issubdtype(a.dtype, np.floating):
         return a
-    return (a * (1 - 0.01 * np.random.default_rng(0).uniform(size=a.shape))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    steps = rng.permuted(np.broadcast_to(np.arange(a.shape[-1]), a.shape), axis=-1) + 0.5 * rng.uniform(size=a.shape)
+    return (a * (1 - 0.01 * steps / a.shape[-1])).astype(np.float32)
 
 
 if __name__ == "__main__":

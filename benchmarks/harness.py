@@ -23,6 +23,8 @@ from numerics.kernel.allocator import pinned
 AUTODIFF, OPTION, TORCH = "step time", "step time, autodiff + option", "step time, torch eager"
 ELSEWHERE = 0.97  # of autodiff's speed, on a device other than a CPU
 SHORT = {AUTODIFF: "autodiff", OPTION: "option", TORCH: "torch"}
+UNTIMED = 2
+PAUSE = 0.05  # seconds before a turn, in which the threads of the one before go to sleep
 
 
 @dataclass
@@ -64,7 +66,9 @@ def interleaved(a: Callable, b: Callable, rounds: int = 15, inner: int = 10) -> 
 def in_turns(ours: Callable, others: dict[str, Callable], rounds: int, inner: int) -> dict[str, tuple[float, float]]:
     """Each opponent's median ratio to ours over rounds in which all take turns, and its median in seconds; "" is ours.
 
-    A round goes through all of them, the next one backwards, so that none always follows the same neighbour.
+    A round goes through all of them, the next one backwards, so that none always follows the same neighbour.  Each has a
+    pause and untimed calls first: torch's threads go on for some time after a step, waiting for the next one, and would take
+    a core from whoever comes then.
     """
     every = {"": ours, **others}
     times: dict[str, list[float]] = {name: [] for name in every}
@@ -72,6 +76,9 @@ def in_turns(ours: Callable, others: dict[str, Callable], rounds: int, inner: in
         function()
     for n in range(rounds):
         for name in list(every) if n % 2 == 0 else list(every)[::-1]:
+            time.sleep(PAUSE)
+            for _ in range(UNTIMED):
+                every[name]()
             start = time.perf_counter()
             for _ in range(inner):
                 every[name]()

@@ -37,17 +37,19 @@ from .language.nodes import (
     argmax,
     atan2,
     digamma,
+    log_ndtr,
     logaddexp,
     loggamma,
     maximum,
     minimum,
+    ndtri,
     polygamma,
     relu,
     sigmoid,
     softplus,
     stop_gradient,
 )
-from .language.tensor import tensor
+from .language.declare import tensor
 from .language.text.parse import parse
 from .language.unknown import function
 from .networks import activations, examples, layers, losses
@@ -66,8 +68,8 @@ __all__ = [
     "Program", "Row", "Sequential", "ShapeError", "Step", "Sum", "Term", "UnsupportedError", "activations", "argmax",
     "atan2", "backprop", "block", "define", "derive_matrix", "det", "diagonal", "digamma", "dropped_term", "examples",
     "free_entries", "from_matrix", "function", "gauss_newton", "hessian", "hvp", "index", "indices", "inverse",
-    "jacobian", "kron", "layers", "logaddexp", "logdet", "loggamma", "losses", "lower_triangular", "matrix",
-    "matrix_notation", "maximum", "minimum", "missing", "nonnegative", "norm2", "orthogonal", "parse", "polygamma",
+    "jacobian", "kron", "layers", "log_ndtr", "logaddexp", "logdet", "loggamma", "losses", "lower_triangular", "matrix",
+    "matrix_notation", "maximum", "minimum", "missing", "ndtri", "nonnegative", "norm2", "orthogonal", "parse", "polygamma",
     "positive", "positive_definite", "relu", "sigmoid", "size", "softplus", "solve", "solved", "stop_gradient",
     "sums_to", "symmetric", "taylor", "tensor", "toeplitz", "trace", "unit", "upper_triangular", "vjp", "with_update",
     "written_out",

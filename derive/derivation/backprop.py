@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from derive.language.declare import tensor
 from derive.language.errors import DerivationError
 from derive.language.naming import adjoint
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.passes.work import Backward
 
 from .derivation import Derivation, gradients_of, swept_back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from derive.language.errors import DeriveError
 from derive.language.tensor import Tensor
 from derive.passes.pipeline import run
 from derive.passes.work import Backward
@@ -44,4 +45,8 @@ def values_of(tensors: OneOrMore, caller: str, name: str | None = None) -> Deriv
         For what is no definition, an input, or one that is named twice.
     """
     found = tuple(_defined(t, caller, "an output") for t in _tensors(tensors, "outputs"))
+    names = [t.name for t in dict.fromkeys(found)]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise DeriveError(f"{caller}: two definitions are named {twice}; give one of them another name")
     return forward({t.name: t for t in found}, name or ", ".join(t.name for t in found))

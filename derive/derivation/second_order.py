@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 from sympy import Add
 
+from derive.language.declare import tensor
 from derive.language.define import define
 from derive.language.errors import DeriveError
 from derive.language.nodes import Sum, stop_gradient
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
 from derive.passes.work import Backward, Forward

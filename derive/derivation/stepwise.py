@@ -18,12 +18,13 @@ from dataclasses import dataclass
 
 from sympy import Basic, Dummy, Eq, Expr, Integer, Piecewise, expand
 
+from derive.language.declare import tensor
 from derive.language.define import block, define
 from derive.language.errors import UnsupportedError
 from derive.language.grouping import replaced
 from derive.language.index import Index, same_size
 from derive.language.nodes import Max, Reduction, Sum
-from derive.language.tensor import Read, Recurrence, Tensor, tensor
+from derive.language.tensor import Read, Recurrence, Tensor
 
 from .derivation import Derivation
 from .forward import forward

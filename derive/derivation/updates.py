@@ -15,12 +15,13 @@ from typing import Unpack
 import sympy
 from sympy import Eq, Expr, Piecewise
 
+from derive.language.declare import tensor
 from derive.language.define import define
 from derive.language.errors import DeriveError
 from derive.language.hints import did_you_mean
 from derive.language.index import index
 from derive.language.naming import numbered
-from derive.language.tensor import Read, Tensor, tensor
+from derive.language.tensor import Read, Tensor
 from derive.passes.adjoints import adjoint_letters
 from derive.passes.pipeline import run
 from derive.passes.work import Backward

@@ -60,9 +60,14 @@ def _determinant(F: Field[V], matrix: Matrix[V]) -> V:
     return eliminated(F, matrix, [[] for _ in matrix])[1]
 
 
+def _magnitude(F: Field[V], v: V) -> V:
+    return F.neg(v) if F.sign(v) < 0 else v
+
+
 # what ``Equation.reduce`` says -> ``(F, rows)`` of a matrix as lists of field elements: nested lists, or one element
 MATRIX_VALUES: dict[str, Callable[[Field[Any], Matrix[Any]], Any]] = {
     "inverse": _inverse,
     "det": _determinant,
     "logdet": lambda F, matrix: F.log(_determinant(F, matrix)),
+    "logabsdet": lambda F, matrix: F.log(_magnitude(F, _determinant(F, matrix))),
 }

@@ -101,6 +101,8 @@ _TABLE = (
     ScalarFunction(sympy.erfc, 1, ("erfc",), r"\operatorname{erfc}", "erfc", "lax.erfc", "special.erfc"),
     ScalarFunction(sympy.erfinv, 1, ("erfinv",), r"\operatorname{erf}^{-1}", "erfinv", "lax.erf_inv", "special.erfinv",
                    domain=(-1, 1)),
+    ScalarFunction(nodes.ndtri, 1, ("ndtri",), r"\Phi^{-1}", "Φ⁻¹", "jax.scipy.special.ndtri", "special.ndtri", domain=(0, 1)),
+    ScalarFunction(nodes.log_ndtr, 1, ("log_ndtr",), r"\log\Phi", "log Φ", "jax.scipy.special.log_ndtr", "special.log_ndtr"),
     ScalarFunction(nodes.loggamma, 1, ("loggamma",), r"\log\Gamma", "log Γ", "lax.lgamma", "special.gammaln",
                    domain=(0, inf)),
     ScalarFunction(nodes.digamma, 1, ("digamma",), r"\psi", "ψ", "lax.digamma", "special.digamma", domain=(0, inf)),

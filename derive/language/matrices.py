@@ -102,6 +102,16 @@ class LogDet(MatrixFunction):
     """
 
 
+class LogAbsDet(MatrixFunction):
+    r""":math:`\log|\det A|` of regular matrices, whatever the sign; what ``log(abs(det A))`` is read as.
+
+    >>> from derive import indices, tensor
+    >>> p, q = indices("p q", size="N")
+    >>> LogAbsDet(tensor("A", p, q)[p, q], p, q)
+    logabsdet[p,q](A[p, q])
+    """
+
+
 @dataclass(frozen=True)
 class MatrixPrimitive:
     """One matrix leaf.
@@ -122,7 +132,12 @@ class MatrixPrimitive:
         return self.node.ranks
 
 
-_TABLE = (MatrixPrimitive("inverse", Inverse), MatrixPrimitive("det", Determinant), MatrixPrimitive("logdet", LogDet))
+_TABLE = (
+    MatrixPrimitive("inverse", Inverse),
+    MatrixPrimitive("det", Determinant),
+    MatrixPrimitive("logdet", LogDet),
+    MatrixPrimitive("logabsdet", LogAbsDet),
+)
 
 MATRICES: dict[str, MatrixPrimitive] = {p.name: p for p in _TABLE}
 KINDS = {p.node: p.name for p in _TABLE}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Self
 
 import sympy
-from sympy import Dummy, Expr, Function, Integer, Symbol, Tuple
+from sympy import Dummy, Expr, Function, Integer, Rational, Symbol, Tuple
 from sympy.core.function import ArgumentIndexError
 from sympy.logic.boolalg import Boolean
 from sympy.printing.printer import Printer
@@ -266,6 +266,47 @@ class polygamma(Function):
         if argindex != 2:
             raise ArgumentIndexError(self, argindex)
         return polygamma(self.args[0] + 1, self.args[1])
+
+
+class ndtri(Function):
+    r""":math:`\Phi^{-1}(p)` for 0 < p < 1, the quantile of the standard normal distribution; SciPy's ``ndtri``."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, p: Expr) -> Expr | None:
+        if p == Rational(1, 2):
+            return Integer(0)
+        return -sympy.oo if p.is_zero else sympy.oo if p == 1 else None
+
+    @classmethod
+    def definition(cls, p: Expr) -> Expr:
+        """Its value; not how it is computed, which would lose a small p."""
+        return sympy.sqrt(2) * sympy.erfinv(2 * p - 1)
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return sympy.sqrt(2 * sympy.pi) * sympy.exp(self**2 / 2)
+
+
+class log_ndtr(Function):
+    r""":math:`\log\Phi(x)`, of the standard normal distribution; SciPy's ``log_ndtr``, which keeps its digits on both sides."""
+
+    nargs = 1
+    is_real = True
+    is_negative = True
+
+    @classmethod
+    def definition(cls, x: Expr) -> Expr:
+        """Its value; not how it is computed, which would be minus infinity from -38 on."""
+        return sympy.log(sympy.erfc(-x / sympy.sqrt(2)) / 2)
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return sympy.exp(-(self.args[0] ** 2) / 2 - self) / sympy.sqrt(2 * sympy.pi)
 
 
 class atan2(Function):

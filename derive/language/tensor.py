@@ -1,4 +1,4 @@
-"""Tensors and reads: ``dv.tensor``, ``dv.define``, and ``T[i, 2*j + 1]``.
+"""Tensors and their reads, ``T[i, 2*j + 1]``; ``dv.tensor`` and ``dv.define`` make them.
 
 A :class:`Tensor` is a name with axes, a dtype, a role and facts; a defined one also has a right-hand side.  Its
 identity (``digest``) includes its whole definition, canonically, so that a notebook cell that is run again never meets
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from sympy import Basic, Expr, Integer, Symbol
-from sympy.logic.boolalg import Boolean
 from sympy.printing.printer import Printer
 
-from .errors import DeriveError, ShapeError, UnsupportedError
-from .facts import Fact, check_facts
+from .errors import ShapeError, UnsupportedError
+from .facts import Fact
 from .finite import Finite
-from .index import Index, SizeLike, as_size, as_sympy, check_name
+from .index import Index, as_sympy, check_name
 from .keys import hash_text, key
 from .printing import latex
+from .scalar import Scalar
 
 _COUNT = itertools.count()  # of stand-ins: two recurrences of one name may read alike and are not the same
 ROLES = ("parameter", "data", "random", "state", "constant", "computed")
@@ -52,7 +52,7 @@ class _StandsAlone(ShapeError, AttributeError):
     """A tensor with axes where a scalar is needed; also what ``hasattr`` expects."""
 
 
-class Tensor(Basic):
+class Tensor(Scalar, Basic):
     """A named array read by indices: ``x[b, i]`` is a SymPy expression.
 
     Attributes
@@ -234,52 +234,6 @@ class Tensor(Basic):
 
     __str__ = __repr__
 
-    # a scalar tensor may stand for its own read
-    def __add__(self, other: object) -> Expr:
-        return self._sympy_() + other
-
-    def __radd__(self, other: object) -> Expr:
-        return other + self._sympy_()
-
-    def __sub__(self, other: object) -> Expr:
-        return self._sympy_() - other
-
-    def __rsub__(self, other: object) -> Expr:
-        return other - self._sympy_()
-
-    def __mul__(self, other: object) -> Expr:
-        return self._sympy_() * other
-
-    def __rmul__(self, other: object) -> Expr:
-        return other * self._sympy_()
-
-    def __truediv__(self, other: object) -> Expr:
-        return self._sympy_() / other
-
-    def __rtruediv__(self, other: object) -> Expr:
-        return other / self._sympy_()
-
-    def __pow__(self, other: object) -> Expr:
-        return self._sympy_() ** other
-
-    def __rpow__(self, other: object) -> Expr:
-        return other ** self._sympy_()
-
-    def __neg__(self) -> Expr:
-        return -self._sympy_()
-
-    def __lt__(self, other: object) -> Boolean:
-        return self._sympy_() < other
-
-    def __le__(self, other: object) -> Boolean:
-        return self._sympy_() <= other
-
-    def __gt__(self, other: object) -> Boolean:
-        return self._sympy_() > other
-
-    def __ge__(self, other: object) -> Boolean:
-        return self._sympy_() >= other
-
 
 class Recurrence:
     """Tensors whose definitions read one another at earlier steps, or one that reads itself.
@@ -374,58 +328,6 @@ def _index_argument(tensor: Tensor, e: object) -> Expr:
     if not isinstance(e, Expr):
         raise UnsupportedError(f"{tensor.name}[{e}]: an index is an integer expression of indices and sizes")
     return e
-
-
-def tensor(
-    name: str,
-    *axes: SizeLike,
-    dtype: str = "float",
-    below: SizeLike | None = None,
-    role: str = "data",
-    facts: Fact | list[Fact] | tuple[Fact, ...] = (),
-) -> Tensor:
-    """Declare an input: a named array with the given axes.
-
-    Parameters
-    ----------
-    name : str
-        Any name; it is never sympified.
-    *axes : Index, str, int or sympy.Expr
-        An index stands for an axis of its size; a size may be given as a name, an int or an expression.
-    dtype : {"float", "int", "bool"}
-        Integer tensors may be used as indices if ``below`` declares their range.
-    below : optional
-        For integers, the size that every value is below: ``0 <= value < below``.
-    role : {"data", "parameter", "random", "state", "constant"}
-        What the array is for.  Tensors differentiated by ``backprop`` count as parameters whatever is said here.
-    facts : sequence
-        Declared facts such as ``dv.positive`` or ``dv.sums_to(1, k)``.
-
-    >>> from derive import indices
-    >>> b, i = indices("b i")
-    >>> x = tensor("x", b, i, 3)
-    >>> x[b, i, 0]
-    x[b, i, 0]
-    """
-    if dtype not in ("float", "int", "bool"):
-        raise DeriveError(f"tensor {name!r}: dtype {dtype!r} is not one of 'float', 'int', 'bool'")
-    if role not in ROLES[:-1]:
-        raise DeriveError(f"tensor {name!r}: role {role!r} is not one of {', '.join(ROLES[:-1])}")
-    if below is not None and dtype != "int":
-        raise DeriveError(f"tensor {name!r}: below= declares the range of an integer tensor; this one is {dtype}")
-    letters = tuple(a if isinstance(a, Index) else None for a in axes)
-    sizes = tuple(as_size(a) for a in axes)
-    stated = tuple(facts) if isinstance(facts, (list, tuple)) else (facts,)
-    for f in stated:
-        if not isinstance(f, Fact):
-            raise DeriveError(
-                f"tensor {name!r}: {f!r} is not a fact; the facts are dv.positive, dv.nonnegative, "
-                f"dv.symmetric, dv.positive_definite, dv.orthogonal, dv.unit, dv.sums_to(value, index), dv.missing(value), "
-                f"dv.diagonal, dv.lower_triangular, dv.upper_triangular, dv.toeplitz and dv.free_entries"
-            )
-    made = Tensor(name, sizes, letters, dtype, None if below is None else as_size(below), role, stated)
-    check_facts(made)
-    return made
 
 
 def _digest(t: Tensor, known: Mapping[Tensor, str] | None = None) -> str:

@@ -8,7 +8,7 @@ holds no other bound index (or is one); otherwise it stays a row.  Solving ``v :
 
 from __future__ import annotations
 
-from sympy import Expr, Integer, Pow, acosh, expand, log
+from sympy import Expr, Integer, Pow, acosh, cosh, exp, expand, log, sinh
 
 from derive.language import affine
 from derive.language.index import Index, same_size
@@ -131,5 +131,10 @@ def _finite_at_zero(f: Expr) -> bool:
         zero = {r: Integer(0) for r in inside.atoms(Read) if not affine.safe_read(r)}
         at_zero = inside.xreplace(zero)
         if zero and not (at_zero.is_number and at_zero.is_positive):
+            return False
+    if isinstance(f, exp | cosh | sinh):
+        # e^(u[t] - m[t+1]) of a shift that is read outside is e^(u[t]), and that overflows
+        reads = f.args[0].atoms(Read)
+        if any(affine.safe_read(r) for r in reads) and not all(affine.safe_read(r) for r in reads):
             return False
     return all(_finite_at_zero(a) for a in f.args if isinstance(a, Expr))

@@ -125,6 +125,11 @@ def _in_range(e: Expr, size: Expr, rows: tuple[Row, ...]) -> bool:
     )
 
 
+def _is_whole(r: Read) -> bool:
+    """Whether single indices read all of a tensor: not one part of a split."""
+    return all(i.size == n for i, n in zip(r.idx, r.tensor.axes, strict=True))
+
+
 def _has_position(t: Term) -> bool:
     """Whether the conditions of a sum leave it a position whatever the other indices are: at its start, end or diagonal."""
     for b in t.bnd:
@@ -184,10 +189,10 @@ class Shift:
         return Equation(t, top.idx, (Term(Integer(1), (shift,)),))
 
     def _shifted(self) -> Equation:
-        """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if it is."""
+        """``v = u - m`` over the indices of ``u``, in the order in which ``u`` is stored if all of it is read."""
         idx = (*self.s.idx, *self.term.bnd)
         block = self.s.tensor.block
-        if isinstance(self.u, Read) and set(self.u.idx) == set(idx):
+        if isinstance(self.u, Read) and set(self.u.idx) == set(idx) and _is_whole(self.u):
             idx = self.u.idx
             t = self.work.tensor_like(self.u.tensor, self.work.unused(f"{self.u.tensor.name}_shifted"), block=block)
         else:

@@ -14,26 +14,26 @@ from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 import sympy
-from sympy import Add, Basic, Expr, Function, Integer, Mul, Number, Piecewise, Pow, Rational
+from sympy import Add, Basic, Expr, Function, Integer, Mul, Number, Piecewise, Pow
 
 from derive.language import affine
-from derive.language.errors import DeriveError, ShapeError, UnsupportedError
-from derive.language.facts import missing_value
+from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.grouping import cancels, holds_group, replaced
-from derive.language.index import Fresh, Index, Size, same_size
+from derive.language.index import Fresh, Index, Size
 from derive.language.keys import hash_text, key
 from derive.language.matrices import KINDS, Inverse, MatrixFunction, inherited
 from derive.language.naming import numbered, primed
-from derive.language.nodes import ArgMax, Iverson, Max, Prod, Reduction, Sum, maximum, minimum
+from derive.language.nodes import ArgMax, Max, Prod, Reduction, Sum
 from derive.language.tensor import Read, Tensor
-from derive.language.unknown import Unknown
 
+from .ancestors import ancestors
 from .check import check
 from .infinite import check_products
-from .inside import is_below
+from .nested import function_name, is_root, roots_first, splits, worth_naming
 from .normalise import normalise
 from .program import Equation, Program, Row, Term
-from .rows import implied, rows_of, split_guard, split_masked
+from .reads import refused
+from .rows import implied, ranges, split_guard, split_masked
 from .schedule import in_order
 from .terms import decide, drop_free_sums
 
@@ -49,7 +49,7 @@ def ingest(roots: Sequence[Tensor], fresh: Fresh | None = None) -> Program:
         With the equation, what is wrong in it, and what would be accepted.
     """
     work = Ingest(fresh or Fresh())
-    for tensor in _ancestors(roots):
+    for tensor in ancestors(roots):
         work.claim(tensor)
     for tensor in work.tensors:
         work.share(tensor)
@@ -66,34 +66,6 @@ def ingest(roots: Sequence[Tensor], fresh: Fresh | None = None) -> Program:
         raise UnsupportedError(wrong)
     program = Program(tuple(work.inputs), tuple(order), tuple(roots))
     return check(program, "ingest")
-
-
-def _ancestors(roots: Sequence[Tensor]) -> list[Tensor]:
-    """All tensors the roots need, each after those it reads; iterative, so that depth is no limit."""
-    done: dict[Tensor, None] = {}
-    opened: set[Tensor] = set()  # a derived recurrence reads itself: it is met again before it is done
-    stack = [(r, False) for r in reversed(roots)]
-    while stack:
-        t, ready = stack.pop()
-        if t in done or (not ready and t in opened):
-            continue
-        if ready:
-            done[t] = None
-            continue
-        partners = () if opened & set(t.partners) else t.partners  # a recurrence in the order in which it is written
-        opened.add(t)
-        stack.append((t, True))
-        others = (*partners, *(x.member for x in _read_by(t)))
-        stack += [(other, False) for other in reversed(others) if other not in done and other != t]
-    return list(done)
-
-
-def _read_by(t: Tensor) -> list[Tensor]:
-    if t.definition is None:
-        eq = t.origin.equation(t) if t.origin is not None else None
-        return [] if eq is None else [x for x in eq.tensors() if x != t]
-    found = {r.tensor for r in t.definition.body.atoms(Read)}
-    return sorted(found, key=lambda x: (x.name, x.digest))
 
 
 class Ingest:
@@ -157,73 +129,10 @@ class Ingest:
 
     def validate(self, body: Expr) -> None:
         for r in sorted(body.atoms(Read), key=str):
-            for n, (e, axis) in enumerate(zip(r.idx, r.tensor.axes, strict=True)):
-                self.validate_index(r, n, e, axis, body)
-
-    def validate_index(self, r: Read, n: int, e: Expr, axis: Expr, body: Expr) -> None:
-        if isinstance(e, Index):
-            fits = same_size(e.size, axis) or affine.in_range(e, axis)  # T - 1 of T, or M of 2*M: a prefix
-            if not fits and not is_below(body, r, e, axis):  # or a piece, as of {x[m] if m < M; y[m-M] otherwise}
-                shapes = ", ".join(map(str, r.tensor.axes))
-                self.fail(
-                    ShapeError,
-                    f"index {e} has size {e.size}, but axis {n} of {r.tensor.name} has size {axis}\n"
-                    f"  shapes: {r.tensor.name} ({shapes});  accepted there: an index of size {axis}, "
-                    f"made by dv.index({e.name!r}, size={str(axis)!r}), an affine read such as "
-                    f"2*{e} or {e} + 1, or a piece, as in Piecewise(({r}, {e} < {axis}), ...)",
-                )
-            return
-        if isinstance(e, Read) and e.tensor.dtype == "int":
-            below, none = e.tensor.below, missing_value(e.tensor)
-            if none is not None:
-                self.fail(
-                    UnsupportedError,
-                    f"{e} is used as an index of {r.tensor.name}, but may be {none}; say what is "
-                    f"read there instead: define('label', ..., Piecewise((0, Eq({e}, {none})), "
-                    f"({e}, True)))",
-                )
-            if below is None:
-                self.fail(
-                    UnsupportedError,
-                    f"{e.tensor.name} is used as an index of {r.tensor.name} without a declared "
-                    f"range; declare it: dv.tensor({e.tensor.name!r}, ..., dtype='int', "
-                    f"below={axis})",
-                )
-            if not same_size(below, axis):
-                self.fail(
-                    ShapeError,
-                    f"{e.tensor.name} ranges below {below}, but axis {n} of {r.tensor.name} has size "
-                    f"{axis}; accepted: an integer tensor below {axis}",
-                )
-            return
-        for inner in e.atoms(Read):
-            if inner.tensor.dtype != "int":
-                self.fail(
-                    UnsupportedError,
-                    f"{inner} is a {inner.tensor.dtype} and stands in an index of "
-                    f"{r.tensor.name}; accepted: indices, sizes and integer tensors",
-                )
-            if inner.tensor.below is None:
-                self.fail(
-                    UnsupportedError,
-                    f"{inner.tensor.name} is used as an index of {r.tensor.name} without a "
-                    f"declared range; declare it with below=",
-                )
-        linear = affine.parts(e)
-        if linear is None:
-            self.fail(
-                UnsupportedError,
-                f"{e} is not an affine index; axis {n} of {r.tensor.name} accepts sums of indices "
-                f"times whole numbers or sizes, such as 2*u + r - 1",
-            )
-        if e.is_number and not e.is_Integer:
-            self.fail(UnsupportedError, f"{e} is not a whole number; axis {n} of {r.tensor.name} accepts integers")
-        if any(not c.is_integer for c in linear[0].values()):
-            self.fail(
-                UnsupportedError,
-                f"{e} is not a whole number for every index value; axis {n} of {r.tensor.name} "
-                f"accepts integer coefficients",
-            )
+            for n, axis in enumerate(r.tensor.axes):
+                wrong = refused(r, n, axis, body)
+                if wrong is not None:
+                    self.fail(*wrong)
 
     # --- normal form ------------------------------------------------------------------------------------------
 
@@ -240,7 +149,7 @@ class Ingest:
         body = replaced(node.body, {first: opened})
         rows: list[Row] = []
         if rest:  # nested maxes: the first maximiser in row-major order, as for the flat one
-            rows = [r for r in _ranges(body) if not r.free_symbols & set(rest)]
+            rows = [r for r in ranges(body) if not r.free_symbols & set(rest)]
             body = Max(body, *rest)
         scope = (*idx, opened)
         outside, self.outside = self.outside, self.outside | set(rows)  # what this max sees to, those inside need not
@@ -250,7 +159,7 @@ class Ingest:
         if any(x.bnd for x in terms):
             terms = [Term(Integer(1), (self.name(body, scope, "in"),))]
         self.outside = outside
-        rows += [r for x in terms for f in x.fac for r in _ranges(f) if r not in outside and not implied(r, x.rows)]
+        rows += [r for x in terms for f in x.fac for r in ranges(f) if r not in outside and not implied(r, x.rows)]
         for r in rows:
             if decide(r) is False:
                 self.fail(
@@ -299,7 +208,7 @@ class Ingest:
             return [Term(coef * t.coef, t.fac, t.bnd, (*rows, *t.rows)) for t in self.terms(factors[0], scope)]
         alone = top and len(factors) == 1
         with self.under([r.condition for r in rows]):
-            fac = tuple(self.point(f, scope, keep=alone) for f in _roots_first(factors))
+            fac = tuple(self.point(f, scope, keep=alone) for f in roots_first(factors))
             fac = self.normalised(fac, scope)
         return [Term(coef, fac, (), tuple(rows))]
 
@@ -320,7 +229,7 @@ class Ingest:
             if e.tensor == t:
                 term = e.single()
                 f = term.only() if term is not None else None
-                return f is not None and _is_root(f)
+                return f is not None and is_root(f)
         return False
 
     def sum(self, node: Sum, scope: Letters) -> list[Term]:
@@ -330,7 +239,7 @@ class Ingest:
         inner = (*scope, *bound)
         if body.is_Add and cancels(body):
             terms = [Term(Integer(1), (self.name(body, inner, "in"),))]
-        elif body.is_Add and not _splits(body, bound):
+        elif body.is_Add and not splits(body, bound):
             terms = [Term(Integer(1), (self.point(body, inner),))]
         else:
             terms = self.terms(body, inner)
@@ -349,10 +258,10 @@ class Ingest:
         if holds_group(e):
             return self.name(e, scope, "in")
         holds = e.has(Reduction)
-        if _is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
+        if is_root(e) or (isinstance(e, Function) and type(e).__name__ != "stop_gradient"):
             letters = [s for s in scope if s in e.free_symbols]
-            if not keep and e.has(Read) and (holds or len(letters) < len(scope)) and _worth_naming(e):
-                return self.name(e, scope, _function_name(e))
+            if not keep and e.has(Read) and (holds or len(letters) < len(scope)) and worth_naming(e):
+                return self.name(e, scope, function_name(e))
         if not holds and not e.has(Function, Pow):
             return e
         if isinstance(e, Function) and len(e.args) == 1 and holds and e.args[0].is_Add:
@@ -384,7 +293,7 @@ class Ingest:
 
     def guarded(self, e: Expr, scope: Letters) -> Expr:
         """``{e if c; 0}`` for a quotient, a root or a logarithm that is read only where c holds: elsewhere it may not exist."""
-        if not (_is_root(e) or (isinstance(e, Pow) and e.exp.is_negative) or isinstance(e, sympy.log)) or e.has(
+        if not (is_root(e) or (isinstance(e, Pow) and e.exp.is_negative) or isinstance(e, sympy.log)) or e.has(
             sympy.exp
         ):
             return e
@@ -488,58 +397,3 @@ def _describe(t: Tensor) -> str:
     if t.definition is not None:
         return f"{t.name} = {t.definition.body}"
     return f"{t!r}"
-
-
-def _ranges(e: Basic) -> list[Row]:
-    """That every read in an expression is inside its tensor, where neither sizes nor its branch's own condition say so."""
-    if isinstance(e, Piecewise):
-        chosen = [r for v, c in e.args for r in _ranges(v) if not implied(r, rows_of(c) or ())]
-        return chosen + [r for _, c in e.args for r in _ranges(c)]
-    if e.has(Piecewise):
-        own = _range_rows(e) if isinstance(e, Read) else []
-        return own + [r for a in e.args for r in _ranges(a)]
-    return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
-
-
-def _range_rows(r: Read) -> list[Row]:
-    rows = []
-    for e, axis in zip(r.idx, r.tensor.axes, strict=True):
-        if not affine.in_range(e, axis):
-            rows += [Row("<=", Integer(0), e), Row("<", e, axis)]
-    return rows
-
-
-def _splits(body: Expr, bound: Letters) -> bool:
-    """Whether the sum of an ``Add`` is better taken addend by addend: one is a contraction or lacks a bound index."""
-    for a in Add.make_args(body):
-        if any(b not in a.free_symbols for b in bound) or a.has(Iverson):
-            return True
-        letters = [
-            frozenset(s for s in f.free_symbols if isinstance(s, Index))
-            for f in Mul.make_args(a)
-            if not affine.sizes_only(f)
-        ]
-        if len(set(letters)) > 1 and not any(x == frozenset().union(*letters) for x in letters):
-            return True
-    return False
-
-
-def _is_root(e: Expr) -> bool:
-    return isinstance(e, Pow) and e.exp.is_Rational and not e.exp.is_Integer
-
-
-def _worth_naming(e: Expr) -> bool:
-    return _is_root(e) or type(e) not in (maximum, minimum, sympy.Abs, sympy.sign, Piecewise)
-
-
-def _function_name(e: Expr) -> str:
-    if _is_root(e):
-        return "rsqrt" if e.exp == Rational(-1, 2) else "sqrt" if e.exp == Rational(1, 2) else "root"
-    if isinstance(e, Unknown):
-        return e.name_only
-    return type(e).__name__
-
-
-def _roots_first(factors: list[Expr]) -> list[Expr]:
-    """The factors as they are, with ``1/sqrt(v)`` before the sums it scales, so that it is named first."""
-    return sorted(factors, key=lambda f: not _is_root(f))

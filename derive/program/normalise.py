@@ -16,8 +16,7 @@ from derive.language.functions import NAMES
 from derive.language.grouping import float_in_exponent, rebuilt, replaced
 from derive.language.index import Index, Size
 from derive.language.keys import key
-from derive.language.matrices import Determinant, LogDet
-from derive.language.naming import primed
+from derive.language.matrices import Determinant, LogAbsDet, LogDet
 from derive.language.nodes import (
     Iverson,
     Prod,
@@ -132,7 +131,7 @@ def _own_nodes(e: Any, ingest: Asking) -> Any:
 
 
 def _log_of_determinant(e: Expr) -> Expr | None:
-    """``log det(A)^p = p log det A``; of an even power and of ``|det A|`` through ``det(A A') = det(A)^2``.
+    """``log det(A)^p = p log det A``; of an even power and of ``|det A|`` ``p log |det A|``.
 
     A determinant of a hundred rows is out of range of any float, its logarithm is not.
     """
@@ -143,9 +142,7 @@ def _log_of_determinant(e: Expr) -> Expr | None:
     p, q = inside.binders
     if not isinstance(base, sympy.Abs) and (power.p % 2 or power.q % 2 == 0):
         return power * LogDet(inside.body, p, q)
-    r = Index(primed(p.name, {i.name for i in inside.body.free_symbols if isinstance(i, Index)} | {q.name}), p.size)
-    gram = Sum(inside.body.xreplace({q: r}) * inside.body.xreplace({p: q, q: r}), r)
-    return power / 2 * LogDet(gram, p, q)
+    return power * LogAbsDet(inside.body, p, q)
 
 
 def _exp_of_branch(v: Expr) -> Expr:

@@ -3,7 +3,7 @@
 program   = inputs, equations, outputs
 equation  = tensor[idx] = term + term + ...              (plain)
           | tensor[idx] = max_{over} (terms | guards)    (reduce "max", "argmax")
-          | tensor[idx] = inverse of a read over ``over``  (reduce "inverse", "det", "logdet")
+          | tensor[idx] = inverse of a read over ``over``  (reduce "inverse", "det", "logdet", "logabsdet")
 term      = coef * sum_{bnd} fac * fac * ... * [row] * [row]
 row       = affine == affine | affine <= affine | ...    (kept as rows, solved only when a unit coefficient allows)
 fac       = a pointwise SymPy expression over reads; no Sum, Max or ArgMax inside

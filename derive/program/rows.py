@@ -147,3 +147,22 @@ def _support(f: Expr) -> Basic:
             leading.append(c)
         before.append(c)
     return parts[0] if len(parts) == 1 else sympy.And(*map(sympy.Not, leading))
+
+
+def ranges(e: Basic) -> list[Row]:
+    """That every read in an expression is inside its tensor, where neither sizes nor its branch's own condition say so."""
+    if isinstance(e, Piecewise):
+        chosen = [r for v, c in e.args for r in ranges(v) if not implied(r, rows_of(c) or ())]
+        return chosen + [r for _, c in e.args for r in ranges(c)]
+    if e.has(Piecewise):
+        own = _range_rows(e) if isinstance(e, Read) else []
+        return own + [r for a in e.args for r in ranges(a)]
+    return [row for r in sorted(e.atoms(Read), key=str) for row in _range_rows(r)]
+
+
+def _range_rows(r: Read) -> list[Row]:
+    rows = []
+    for e, axis in zip(r.idx, r.tensor.axes, strict=True):
+        if not affine.in_range(e, axis):
+            rows += [Row("<=", Integer(0), e), Row("<", e, axis)]
+    return rows

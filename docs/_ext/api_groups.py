@@ -53,6 +53,7 @@ DERIVE = {
         ("DeriveError", "ShapeError", "IndexCaptureError", "UnsupportedError", "DerivationError", "ParseError"),
     ),
 }
+FAMILY = {"lstm": "recurrent", "gru": "recurrent"}  # layers of one kind in files of their own
 BASE = {  # modules that are no kind of layer
     "base": "What a layer is",
     "builder": "What a layer is given",
@@ -67,7 +68,7 @@ NUMERICS = {
     ),
     "Newton's method": (MEMBERS, ("newton", "NewtonResult")),
     "Training": (
-        MEMBERS,
+        (*MEMBERS, "inherited-members"),
         ("init", "Trainer", "load", "transfer", "generate", "Callback", "EarlyStopping", "Player", "play"),
     ),
     "Logs and warnings of training": (MEMBERS, ("Log", "read_log", "TrainingWarning")),

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from api_groups import BASE, DERIVE, NUMERICS, PLAIN_DATA
+from api_groups import BASE, DERIVE, FAMILY, NUMERICS, PLAIN_DATA
 from sphinx.errors import ExtensionError
 
 DERIVATIONS = {
@@ -180,7 +180,8 @@ def api_layers() -> str:
     by_file: dict[str, list[str]] = {}
     for name, thing in vars(layers).items():
         if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
-            by_file.setdefault(thing.__module__.rsplit(".", 1)[-1], []).append(name)
+            file = thing.__module__.rsplit(".", 1)[-1]
+            by_file.setdefault(FAMILY.get(file, file), []).append(name)
     kinds = sorted(set(by_file) - set(BASE)) + [m for m in BASE if m in by_file]
     groups = {BASE.get(m, m.capitalize()): (("members",) if m in BASE else (), tuple(by_file[m])) for m in kinds}
     return api("derive.networks.layers", "Forward definitions only: `from derive import layers as L`.", groups, layers)

@@ -27,6 +27,7 @@ from .elements import equation_text, term_text, with_term
 from .mistakes import Case, Finder, Mistake
 from .paths import COEFFICIENTS, Definition, Definitions, number
 from .replay import Changes, Replay, points
+from .weighed import weighed
 
 BUDGET = 1500  # evaluations of altered programs for one report
 WORK = 600_000_000  # grid points that they may visit together: large inputs are searched less far
@@ -88,6 +89,7 @@ class Alterations:
         self._by_definition()
         self._stage(tried.tensors(self.suspects()))
         self._stage(tried.uses(self._users()))
+        self._by_coefficients()
         self._by_pairs()
         self._stage(tried.elsewhere(self.suspects(within=False), needed, self._numbers))
         self._settle(self.fallback)
@@ -204,6 +206,16 @@ class Alterations:
         self.fallback.setdefault(name, mistake)
         return None
 
+    def _by_coefficients(self) -> None:
+        limit = min(self.budget, self.spent + STAGE)
+        for name, case in list(self.pending.items()):
+            tried = weighed(case, self.right, self.upstream(name), self.d.program, self.sizes, self.evaluate)
+            for mistake in tried:
+                if mistake is not None:
+                    self._settle({name: mistake})
+                if mistake is not None or self.spent >= limit:
+                    break
+
     def coefficient_of(self, case: Case) -> str | None:
         """Where a constant factor comes from: a coefficient of a whole equation whose absence gives theirs."""
         for e in self.upstream(case.name):
@@ -228,7 +240,11 @@ class Alterations:
 
     def _solved(self, knob: Knob) -> float | None:
         """The value of a number at which a wrong gradient is theirs, by secants along what the number changes."""
-        case = max(self.pending.values(), key=lambda c: c.ours.size)
+        altered = set(knob.make(number(knob.start)))
+        moved = [c for n, c in self.pending.items() if any(e.name in altered for e in self.upstream(n))]
+        if not moved:
+            return None
+        case = max(moved, key=lambda c: c.ours.size)
         at, before, value = knob.start, case.ours, knob.start + knob.step
         for _ in range(6):
             if self.spent >= self.budget or not np.isfinite(value) or abs(value) > 1e6 * max(1.0, abs(knob.start)):
@@ -241,7 +257,7 @@ class Alterations:
             gap = case.theirs - here
             size = float(np.sum(slope * slope))
             if size == 0.0:
-                return None
+                return self._tried(knob, case) if at == knob.start else None
             if case.fits(here):
                 return value
             if at == knob.start and abs(float(np.sum(slope * gap))) < 0.5 * np.sqrt(size * float(np.sum(gap * gap))):
@@ -254,6 +270,15 @@ class Alterations:
                         return short
             if abs(value - at) <= 1e-13 * max(1.0, abs(value)):
                 return None
+        return None
+
+    def _tried(self, knob: Knob, case: Case) -> float | None:
+        """A number that moves nothing at this sample, as a threshold that none reaches: others that people write."""
+        start = knob.start
+        for value in (1.0, 2.0, 0.5, 2 * start, start / 2, 0.0) if knob.is_threshold else ():
+            gradients = self.evaluate(Candidate("", "", knob.make(number(value))))
+            if gradients is not None and case.fits(gradients[case.name]):
+                return value
         return None
 
     # -- the definitions -----------------------------------------------------------------------------------------------

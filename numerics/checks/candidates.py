@@ -16,7 +16,7 @@ from numerics.reference.grid import size_value
 from numerics.reference.programs import term_value
 
 from .axes import wrong_axes
-from .constants import Knob, added, free_constants, knobs, outside_the_root
+from .constants import Knob, added, free_constants, knobs, outside_the_root, scaled
 from .elements import Element, alike, condition_text, conditions, elements, equation_text, relations, unconditioned
 from .paths import number
 from .readings import displaced_reads, exchanged, other_sizes, other_tensors, shifted_reads
@@ -120,7 +120,7 @@ class Candidates:
         names = {e.name for e in suspects}
         everywhere = [e for e in self.d.program.equations if e.name in needed]
         some = [k for k in knobs(everywhere) if any(n in names for n in k.make(number(k.start)))]
-        some += [*free_constants(suspects), *(k for e in suspects for k in added(e))]
+        some += [*free_constants(suspects), *(k for e in suspects for k in (*added(e), *scaled(e)))]
         for knob in some:
             for v in numbers(knob):
                 text = f"in {equation_text(knob.equation)}, {knob.text(f'{v:.6g}')}"
@@ -175,20 +175,21 @@ def _differs(values: dict, base: dict, name: str) -> bool:
     return name in base and not np.array_equal(values[name], base[name])
 
 
-def _stand_in(t: Tensor, f: Equation) -> Tensor:
+def stand_in(t: Tensor, f: Equation) -> Tensor:
+    """What one consumer reads in the place of a tensor."""
     return Tensor(f"{t.name} as {f.name} reads it", t.axes, t.letters, digest=f"altered:{t.name}:{f.name}")
 
 
 def _seen(f: Equation, t: Tensor, value: np.ndarray) -> tuple[Changes, dict[str, np.ndarray]]:
     """One consumer reading another value of a tensor."""
-    wrong = _stand_in(t, f)
+    wrong = stand_in(t, f)
     reads = {r: Read(wrong, *r.idx) for r in f.reads() if r.tensor == t}
     return {f.name: (f.xreplace(reads),)}, {wrong.name: value}
 
 
 def _as_read(f: Equation, e: Equation, altered: Equation) -> tuple[Equation, ...]:
     """What one consumer becomes when it alone reads an altered equation."""
-    wrong = _stand_in(e.tensor, f)
+    wrong = stand_in(e.tensor, f)
     reads = {r: Read(wrong, *r.idx) for r in f.reads() if r.tensor == e.tensor}
     return replace(altered, tensor=wrong), f.xreplace(reads)
 

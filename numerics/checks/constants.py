@@ -12,6 +12,7 @@ from typing import Any
 
 import sympy
 from sympy import Expr, Integer, Number, Pow
+from sympy.core.relational import Relational
 from sympy.functions.elementary.piecewise import ExprCondPair
 
 from derive.language.tensor import Read
@@ -34,6 +35,7 @@ class Knob:
     make: Callable[[Expr], dict[str, tuple[Equation, ...]]]
     text: Callable[[str], str]
     most: float = float("inf")  # an epsilon is positive and small
+    is_threshold: bool = False  # whether it stands in a condition, too
 
     def allows(self, value: float) -> bool:
         return self.most == float("inf") or 0 < value <= self.most
@@ -67,7 +69,13 @@ def _repeated(e: Equation) -> Iterator[Knob]:
         def text(value: str, old: Number = old) -> str:
             return f"the constant {_plain_number(float(old))} differs in every place; yours fits {value}"
 
-        yield Knob("constant", e, float(old), SMALL * abs(float(old)), make, text)
+        compared = any(old in abs_of(c) for f in factors for c in f.atoms(Relational))
+        yield Knob("constant", e, float(old), SMALL * abs(float(old)), make, text, is_threshold=compared)
+
+
+def abs_of(c: Expr) -> set[Expr]:
+    """The magnitudes of the numbers that a relation compares with."""
+    return {abs(a) for side in c.args for a in sympy.Add.make_args(side) if a.is_number}
 
 
 def _with_number(f: Any, old: Number, new: Expr) -> Any:
@@ -157,6 +165,21 @@ def added(e: Equation) -> Iterator[Knob]:
     logs = {p for t in e.terms for f in t.fac for p in parts_of(f) if isinstance(p, sympy.log)}
     for log in sorted(logs, key=str):
         yield _within(e, log)
+
+
+def scaled(e: Equation) -> Iterator[Knob]:
+    """What a function is taken of, times a number: a deviation for a variance in ``exp(-v)``, a temperature."""
+    calls = {p for t in e.terms for f in t.fac for p in parts_of(f) if p.is_Function and len(p.args) == 1}
+    for call in sorted((c for c in calls if c.atoms(Read) and not isinstance(c, Read)), key=str):
+        said = expr_text(e, call)
+
+        def make(value: Expr, call: Expr = call) -> dict[str, tuple[Equation, ...]]:
+            return {e.name: (e.xreplace({call: call.func(value * call.args[0])}),)}
+
+        def text(value: str, said: str = said) -> str:
+            return f"the argument of {said} differs by a factor; yours fits {value} times it"
+
+        yield Knob("constant", e, 1.0, SMALL, make, text)
 
 
 def _within(e: Equation, log: Expr) -> Knob:

@@ -50,19 +50,21 @@ def has_rules(f: Callable[..., Any], args: Sequence[Any]) -> bool:
     return any(e.primitive.name.startswith("custom_vjp_call") for e in _operations(closed.jaxpr))
 
 
-def narrows(f: Callable[..., Any], *args: Any) -> bool:
-    """Whether a function computes in less than float64 what it is given in float64; no where JAX cannot trace it."""
+def narrows(f: Callable[..., Any], *args: Any) -> str | None:
+    """The narrowest float that a function rounds wider ones to, as of what it is given; None where JAX cannot trace it."""
     try:
         closed = jax.make_jaxpr(f)(*args)
     except Exception:  # whatever a function that is not JAX's raises
-        return False
-    return any(
-        e.primitive.name == "convert_element_type"
-        and jnp.issubdtype(e.invars[0].aval.dtype, jnp.float64)
-        and jnp.issubdtype(e.params["new_dtype"], jnp.floating)
-        and jnp.finfo(e.params["new_dtype"]).bits < 64
+        return None
+    found = [
+        e.params["new_dtype"]
         for e in _operations(closed.jaxpr)
-    )
+        if e.primitive.name == "convert_element_type"
+        and jnp.issubdtype(e.invars[0].aval.dtype, jnp.floating)
+        and jnp.issubdtype(e.params["new_dtype"], jnp.floating)
+        and jnp.finfo(e.params["new_dtype"]).bits < jnp.finfo(e.invars[0].aval.dtype).bits
+    ]
+    return str(np.dtype(max(found, key=lambda dtype: float(jnp.finfo(dtype).eps)))) if found else None
 
 
 def _operations(jaxpr: Any) -> Iterator[Any]:

@@ -64,10 +64,27 @@ def _shared(e: Equation) -> Iterator[Element]:
         for other in (power - 1, power + 1):
             changed = e.xreplace({p: p.base**other for p in powers if p.exp == power})
             yield Element("power", f"the power {power} differs in every place; yours fits {other}", changed)
+    yield from _turned(e)
     for f in e.terms[0].fac if len(e.terms) > 1 else ():
         if all(f in t.fac for t in e.terms):
             bare = tuple(replace(t, fac=tuple(g for g in t.fac if g != f)) for t in e.terms)
             yield Element("missing factor", f"the factor {expr_text(e, f)} is missing", replace(e, terms=bare))
+
+
+def _turned(e: Equation) -> Iterator[Element]:
+    """A tensor with the other sign wherever it stands, as the sine of a rotation that is not turned back."""
+    reads = e.reads()
+    for name in sorted({r.tensor.name for r in reads if r.tensor.dtype == "float"}):
+        holders = [t for t in e.terms if any(r.tensor.name == name for r in t.reads())]
+        inside = any(
+            any(r.tensor.name == name for r in f.atoms(Read))
+            for t in holders
+            for f in t.fac
+            if f.args and not isinstance(f, Read)
+        )
+        if inside or 1 < len(holders) < len(e.terms):
+            changed = e.xreplace({r: -r for r in reads if r.tensor.name == name})
+            yield Element("sign", f"{name} has the wrong sign wherever it stands", changed)
 
 
 def shown(e: Equation, n: int) -> str:
@@ -97,6 +114,8 @@ def _of_term(e: Equation, n: int, term: Term) -> Iterator[tuple[str, str, Term]]
         for at, word in ((Integer(0), "first"), (b.size - 1, "last")):
             left_out = replace(term, rows=(*term.rows, Row("!=", b, at)))
             yield "range", f"the {word} position of the sum over {b.name} is left out in {here}", left_out
+            alone = replace(term, rows=(*term.rows, Row("==", b, at)))
+            yield "missing sum", f"of the sum over {b.name} in {here} only the {word} position is taken", alone
     if term.bnd and all(isinstance(f, Read) for f in term.fac):
         yield "missing sum", f"the sum {term_text(e, n)} is taken as 1", replace(term, fac=(), bnd=(), rows=())
     yield from _reversals(e, term, here)

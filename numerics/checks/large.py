@@ -46,13 +46,20 @@ class Quantity:
 
 
 def truth(
-    d: Derivation, program: Program, arrays: Arrays, sizes: Mapping[Any, int], seed: int, only: str | None = None
+    d: Derivation,
+    program: Program,
+    arrays: Arrays,
+    sizes: Mapping[Any, int],
+    seed: int,
+    only: str | None = None,
+    within: bool = False,
 ) -> list[Quantity] | None:
     """What the results at these inputs are made to be by the definitions; None where a value is no number of the machine.
 
-    First derivatives are along all tensors at once, or along ``only`` one of them.
+    First derivatives are along all tensors at once, or along ``only`` one of them.  With ``within`` None also where a
+    function is asked at what is no number of the machine, as ``exp(-delta e^a)`` is at a = 1e4: no form of it is stable.
     """
-    field, rng = RealField(), np.random.default_rng(seed)
+    field, rng = _Within() if within else RealField(), np.random.default_rng(seed)
     exact = {t.name: _array(field, t, arrays[t.name]) for t in program.inputs if t.name in arrays}
     named = {s.name: n for s, n in sizes.items()}
     try:
@@ -78,6 +85,15 @@ def as_defined(bench: Any, at: Any, name: str, leaves: Leaves) -> bool:
     values = [(q.of(leaves), q.value) for q in found if q.labels == (name,)]
     bound = Model.of(bench.program, at.sizes).tolerance("float64")
     return bool(values) and all(abs(mine - v) <= bound * max(size, abs(v)) for (mine, size), v in values)
+
+
+class _Within(RealField):
+    """Reals whose functions are defined at numbers of the machine alone."""
+
+    def call(self, name: str, *args: Any) -> Any:
+        if any(not abs(self.total(a)) < REPRESENTABLE for a in args):
+            raise Undefined(f"{name} of what is no number of the machine")
+        return super().call(name, *args)
 
 
 def _representable(v: float) -> bool:

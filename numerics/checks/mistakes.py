@@ -204,6 +204,25 @@ def displaced(case: Case) -> Mistake | None:
     return None
 
 
+def off_by_padding(case: Case) -> Mistake | None:
+    """Shifted along one axis or two, with other values than zeros let in: a padding that was not cut off."""
+    axes = [n for n in range(case.ours.ndim) if case.ours.shape[n] > 3]
+    steps = (-1, 1, -2, 2, -3, 3)
+    tries = [{n: by} for n in axes for by in steps]
+    tries += [{n: by, m: other} for n, m in itertools.combinations(axes, 2) for by in steps for other in steps]
+    for by in tries:
+        moved, inside = case.theirs.copy(), [slice(None)] * case.ours.ndim
+        for n, b in by.items():
+            inside[n] = slice(b, None) if b > 0 else slice(0, b)
+        moved[tuple(inside)] = np.roll(case.ours, tuple(by.values()), tuple(by))[tuple(inside)]
+        if 2 * case.theirs[tuple(inside)].size > case.theirs.size and case.fits(moved):
+            where = " and ".join(f"by {b:+d} along {case.axis(n)}" for n, b in by.items())
+            return Mistake(
+                "index shift", f"shifted {where}, other values let in at the edge: a padding counted otherwise"
+            )
+    return None
+
+
 def _shift(array: np.ndarray, by: int, axis: int) -> np.ndarray:
     moved = np.roll(array, by, axis)
     edge: list[slice] = [slice(None)] * array.ndim
@@ -354,4 +373,4 @@ def _list(rows: np.ndarray) -> str:
 
 Finder = Callable[[Case], Mistake | None]
 ARRAY_FINDERS: tuple[Finder, ...] = (all_zero, factor, transposed, swapped, displaced, regrouped, spread)
-SLICE_FINDERS: tuple[Finder, ...] = (zeroed_slice, wrong_slices)
+SLICE_FINDERS: tuple[Finder, ...] = (off_by_padding, zeroed_slice, wrong_slices)

@@ -1,4 +1,4 @@
-"""Gradients of gathered rows in which repeated positions overwrite each other, where they should add.
+"""Gradients of gathered rows in which repeated positions overwrite each other or are averaged, where they should add.
 
 ``dE[idx] += dy`` in NumPy and ``.at[idx].set(dy)`` in JAX keep one of the contributions to a row that is read twice.
 """
@@ -20,7 +20,7 @@ from .replay import QuickEvaluator, Replay
 
 
 def overwritten(e: Equation | None, case: Case, replay: Replay) -> Mistake | None:
-    """Whether theirs has the last (or first) contribution to each row alone, where ours adds them."""
+    """Whether theirs has one contribution to each row alone, or their mean, where ours adds them."""
     found = None if e is None or len(e.terms) != 1 else _gathered(e)
     if e is None or found is None:
         return None
@@ -47,6 +47,14 @@ def overwritten(e: Equation | None, case: Case, replay: Replay) -> Mistake | Non
                 f"overwrite each other: jnp's .at[].add or np.add.at adds)"
             )
             return Mistake("repeated index", text)
+    count = np.bincount(positions, minlength=case.ours.shape[e.idx.index(place)])
+    along = [-1 if n == e.idx.index(place) else 1 for n in range(case.ours.ndim)]
+    if case.fits(case.ours / np.maximum(count, 1).reshape(along)):
+        text = (
+            f"repeated positions of {at.tensor.name} add up in {equation_text(e)}; yours has their mean, divided by how "
+            f"often each is read"
+        )
+        return Mistake("repeated index", text)
     return None
 
 

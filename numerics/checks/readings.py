@@ -16,7 +16,7 @@ from derive.language.index import Index, Size, same_size
 from derive.language.tensor import Read, Tensor
 from derive.program.program import Equation, Program, Row, Term
 
-from .elements import Element, expr_text, row_text, shown, with_term
+from .elements import Element, expr_text, row_text, shown, term_text, with_term
 
 COMBINED = 150  # changes of two axes at once that are looked at, for those of one kind
 OTHERS = 10  # other tensors tried for one that is read
@@ -281,6 +281,9 @@ def other_sizes(e: Equation, sizes: dict[Size, int]) -> Iterator[Element]:
             for n in holders:
                 changed = with_term(changed, n, replace(e.terms[n], coef=other))
             yield Element("another size", f"the coefficient is {coef}; yours fits {other}", changed)
+            for n in holders if len(holders) > 1 else ():
+                text = f"the coefficient of {term_text(e, n)} is {coef}; yours fits {other}"
+                yield Element("another size", text, with_term(e, n, replace(e.terms[n], coef=other)))
 
 
 def _other_coefficients(coef: Expr, sizes: dict[Size, int]) -> Iterator[Expr]:

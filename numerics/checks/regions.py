@@ -145,7 +145,7 @@ class _Regions:
         burst = [n for n, a in ours.items() if not np.all(np.isfinite(a)) and n not in self.failed]
         if not burst or points(bench.seen.program, draw.sizes) > FEW:
             return
-        if truth(bench.d, bench.program, draw.arrays, draw.sizes, bench.seed) is None:
+        if truth(bench.d, bench.program, draw.arrays, draw.sizes, bench.seed, within=True) is None:
             return
         where = Sample(draw.sizes, draw.arrays, draw.text)
         for n in burst:

@@ -1,6 +1,7 @@
 """One equation as one value: the ordered lists of patterns, and how they are gone through.
 
-    equation    affine form | inverse, determinant | max, argmax | running product | pieces | sum of terms     EQUATIONS
+    equation    affine form | inverse, determinant | max, argmax | running product | pieces
+                error function | kink | sum of terms                                         EQUATIONS
     term        gradient of a pool | windows | reshape | rows solved                         TERMS
     terms       stack | running sums | matrix-vector | diagonal | class pairs | products     SUMS
     lines       given | reshape | product | sum | pointwise | scatter                        LINES
@@ -21,13 +22,16 @@ from functools import partial
 from typing import Any
 
 import sympy
+from sympy import Integer
 
 from derive.language.index import Index
 from derive.program.program import Equation, Term
 from numerics.emit.patterns import (
     affine,
     batched,
+    errors,
     groups,
+    kinks,
     matrices,
     pieces,
     planned,
@@ -90,6 +94,8 @@ EQUATIONS: tuple[EquationPattern, ...] = (
     EquationPattern("max, argmax", lambda scope, e: bool(e.reduce), lambda scope, e, plain: _reduced(scope, e, plain)),
     EquationPattern("running product", products.applies, products.equation),
     EquationPattern("pieces", pieces.applies, pieces.equation),
+    EquationPattern("error function", errors.applies, errors.equation),
+    EquationPattern("kink", kinks.applies, kinks.equation),
     EquationPattern("sum of terms", lambda scope, e: True, lambda scope, e, plain: plain(scope, e.terms, e.idx)),
 )
 
@@ -113,7 +119,9 @@ LINES: tuple[LinePattern, ...] = (
     LinePattern("given", groups.is_given, groups.alone, groups.given),
     LinePattern("reshape", groups.is_folded, groups.alone, groups.folded),
     LinePattern("product", groups.is_product, groups.alone, partial(groups.contracted, ways=(symmetric.gram,))),
-    LinePattern("sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(rows.row_sum, rows.total))),
+    LinePattern(
+        "sum", groups.is_sum, groups.alike, partial(groups.summed, ways=(kinks.total, rows.row_sum, rows.total))
+    ),
     LinePattern("pointwise", groups.is_pointwise, groups.always, groups.pointwise_sum),
     LinePattern("scatter", groups.is_scattered, groups.same_positions, onto=groups.scattered),
 )
@@ -164,7 +172,7 @@ def together(scope: Scope, plans: list[Plan], order: Order) -> Val:
     lines = _lines(plans)
     if len(lines) == 1 and lines[0][0].name == "sum":  # which puts the coefficient where it makes a mean
         return _added(scope, lines, order)
-    shared = common_coefficient(plans)
+    shared = Integer(1) if any(map(groups.is_one_place, plans)) else common_coefficient(plans)
     for p in plans:
         p.coef = sympy.cancel(p.coef / shared) if shared != 1 else p.coef
     outer = common_factors(plans) if all(pattern.name == "pointwise" for pattern, _ in lines) else []

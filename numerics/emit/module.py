@@ -14,9 +14,13 @@ from derive.program.rows import singular
 from derive.program.schedule import Scan, schedule
 from numerics.emit.patterns import pooling, products
 from numerics.emit.patterns.affine import Affine, affine_forms
+from numerics.emit.patterns.errors import Errors
 from numerics.emit.patterns.exponentials import exponentials_once
+from numerics.emit.patterns.gathers import gathers_through
+from numerics.emit.patterns.kinks import Kinks
 from numerics.emit.patterns.narrow import narrowed
 from numerics.emit.patterns.pools import Pools
+from numerics.emit.patterns.positive import known_signs
 from numerics.emit.patterns.rows import vectors_in_sums
 from numerics.emit.patterns.signs import signs_of_parts
 from numerics.emit.patterns.sums import exchange_sums, reuse_sums
@@ -34,7 +38,6 @@ from numerics.emit.time.time_first import TimeFirst, time_first
 
 from . import dense, equation
 from .loops import c
-from .loops.by_row import read_by
 from .loops.rows import Fused, Group, fused
 
 LOOPS = "LOOPS"  # what a module calls the text of its loops in C
@@ -85,13 +88,12 @@ def emit(
     groups: list[Group] = [*order.groups]
     if native and backend == "cpu" and not dense_fallback and checkpoint_every is None:
         pools = scope.record(Pools)
-        groups = fused(
-            order.groups, {t.name for t in returned}, scope.known, pools.skipped if pools is not None else ()
-        )
+        apart = pools.skipped if pools is not None else ()
+        groups = fused(order.groups, {t.name for t in returned}, scope.known, apart)
     loops: dict[str, Fused] = {}
     for group in groups:
         if isinstance(group, Fused):
-            write_by_row(scope, group, d, loops)
+            write_loops(scope, group, d, loops)
         elif not kept.write(scope, group):
             write_group(scope, group, d, dense_fallback)
     order.restore(scope, returned)
@@ -123,13 +125,18 @@ def _prepared(scope: Scope, d: Derivation, returned: list[Tensor], checkpoint_ev
     for e in shared.program.equations:
         scope.arrays.setdefault(e.name, scope.names.of(("tensor", e.name), e.name, f"{e.name}_val"))
     reused = reuse_sums(shared.program)
-    signs = signs_of_parts(reused.program)
+    known = known_signs(reused.program)
+    signs = signs_of_parts(known.program)
     exchanged = exchange_sums(signs.program, scope.known)
-    narrow = narrowed(exchanged.program, names)
+    gathered = gathers_through(exchanged.program, names)
+    narrow = narrowed(gathered.program, names)
     written = affine_forms(scope, vectors_in_sums(scope, narrow.program), returned)
-    for part in (shared, reused, signs, exchanged, narrow, written):
+    for part in (shared, reused, known, signs, exchanged, gathered, narrow, written):
         scope.choices += part.choices
     scope.records[Affine] = written
+    if scope.backend == "cpu":
+        scope.records[Kinks] = Kinks(written.program)
+        scope.records[Errors] = Errors(written.program)
     scope.records[Shared] = Shared(written.program.equations)
     order = time_first(products.as_equations(scope, schedule(written.program)))
     if checkpoint_every is None:
@@ -156,7 +163,7 @@ def write_group(scope: Scope, group: Equation | Scan, d: Derivation, dense_fallb
     scope.assign(scope.arrays[group.name], scope.equation(group).node, f"({group.number})" if group.number else "")
 
 
-def write_by_row(scope: Scope, group: Fused, d: Derivation, loops: dict[str, Fused]) -> None:
+def write_loops(scope: Scope, group: Fused, d: Derivation, loops: dict[str, Fused]) -> None:
     """Equations as a function of their own, and the call of the loops that take its place on a CPU."""
     if not c.possible(group, scope.bound):
         for e in group.equations:
@@ -164,12 +171,11 @@ def write_by_row(scope: Scope, group: Fused, d: Derivation, loops: dict[str, Fus
         return
     name = scope.fresh_everywhere(f"rows_{len(loops) + 1}")
     loops[name] = group
-    reason = f"one pass over the rows in place of {group.saved:.1f} times as much that XLA reads and writes"
     inside = scope.inside()
     for e in group.equations:
-        scope.choice("loops in C", reason, e.number)
+        scope.choice("loops in C", group.reason, e.number)
         write_group(inside, e, d, False)
-    given = tuple(Name(scope.arrays[t.name]) for t in read_by(group))
+    given = tuple(Name(scope.arrays[t.name]) for t in c.given(group))
     made = tuple(Name(scope.arrays[n]) for n in group.kept)
     left: Code = made[0] if len(made) == 1 else Tuple(made)
     scope.write(FunctionDef(name, given, (*inside.lines, Return(left))))

@@ -23,6 +23,7 @@ from .value import is_heavy
 Stand: TypeAlias = "tuple[str, int, tuple[Frame, ...]]"  # a statement, reached by these calls
 LINEAR = ("add", "sub", "add_any")
 KINKED = ("max", "min", "clamp")
+NAMED = ("norm", "logsumexp", "softmax", "log_softmax", "var", "std", "gelu", "silu", "elu", "softplus", "sigmoid")
 
 
 class Titles:
@@ -91,6 +92,19 @@ class Titles:
         owners = [m for m in self.modules if all(name.startswith(f"{m}_") for name in found)]
         return max(owners, key=len, default="")
 
+    def function(self, op: Op) -> str:
+        """The function of the author's that returns a result, ``layer_norm``, or the function of JAX that is called."""
+        for depth, frame in enumerate(op.frames[:-1]):
+            if frame.is_library:
+                continue
+            name, outer = frame.function.rpartition(".")[2], op.frames[depth + 1 :]
+            inside = [_is_inside(r.frames, frame, outer) for v in op.outs for r in self.effective(v)]
+            returned = not statement(frame)[1] and not any(inside) and name.isidentifier()
+            if returned and name not in ("forward", "__call__"):
+                return name
+            break
+        return op.called if op.called in NAMED else ""
+
     def scope(self, op: Op) -> str:
         """The module in which an operation runs, as the library's named scopes tell."""
         parts = op.scope.split("/")
@@ -132,6 +146,14 @@ class Titles:
         if len(terms) < 2 or not biased:
             return False
         return any(r.name not in LINEAR for r in self.effective(var))
+
+
+def _is_inside(frames: tuple[Frame, ...], frame: Frame, outer: tuple[Frame, ...]) -> bool:
+    """Whether an operation stands in the same call of a function."""
+    at = len(frames) - len(outer) - 1
+    return (
+        at >= 0 and frames[at + 1 :] == outer and (frames[at].file, frames[at].function) == (frame.file, frame.function)
+    )
 
 
 def _is_bias(term: Expr, rank: int, of_sum: bool) -> bool:

@@ -18,6 +18,7 @@ from derive.networks.layers.sizes import quotient
 
 from .sizes import SizeDecides, Sizes
 from .source import Frame, frames_of, is_jax
+from .whole import Whole, wholes
 
 INLINED = {
     "jit": "jaxpr",
@@ -39,7 +40,9 @@ LEAVES = {  # functions that JAX computes by others, and that are one row here: 
     "searchsorted": ("lax_numpy.py", "searchsorted"),
 }
 OPAQUE = {  # of JAX, with derivatives of their own: by its name there, the row
-    **{n: n for n in ("logaddexp", "logaddexp2")},  # they have a kink as they are computed and none as they are
+    **{
+        n: n for n in ("logaddexp", "logaddexp2", "log_ndtr")
+    },  # which JAX computes by branches: a kink, or a slope of series
     "_ndtri": "ndtri",  # by the bits of numbers, from JAX 0.12 on
 }
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
@@ -165,7 +168,14 @@ class _Flat:
     def ops(self, made: Block, jaxprs: Sequence[Any], env: dict[Any, Var], outer: tuple[Frame, ...]) -> None:
         if len({len(j.eqns) for j in jaxprs}) > 1:
             raise SizeDecides(self.sizes.names, "the number of operations depends on them")
-        for eqns in zip(*(j.eqns for j in jaxprs), strict=True):
+        whole = wholes(jaxprs[0])
+        inside = {n for w in whole.values() for n in w.inside}
+        for n, eqns in enumerate(zip(*(j.eqns for j in jaxprs), strict=True)):
+            if n in inside:
+                continue
+            if n in whole:
+                self.whole(made, whole[n], n, jaxprs, env, outer)
+                continue
             name = eqns[0].primitive.name
             frames = frames_of(eqns[0], outer)
             key = INLINED.get(name)
@@ -187,6 +197,15 @@ class _Flat:
                 for vs in zip(*(e.outvars for e in eqns), strict=True)
             ]
             made.ops.append(Op(name, ins, outs, params, frames, eqns[0], self.scoped(eqns[0]), self.called))
+
+    def whole(
+        self, made: Block, w: Whole, n: int, jaxprs: Sequence[Any], env: dict[Any, Var], outer: tuple[Frame, ...]
+    ) -> None:
+        """One operation for all those that JAX writes a function out in; its result is that of the last of them."""
+        last = jaxprs[0].eqns[n]
+        x = self.read(env, [j.eqns[w.first].invars[0] for j in jaxprs])
+        y = self.bind(env, [j.eqns[n].outvars[0] for j in jaxprs])
+        made.ops.append(Op(w.name, [x], [y], {}, frames_of(last, outer), last, self.scoped(last), self.called))
 
     def scoped(self, eqn: Any) -> str:
         """The named scopes of an operation; of one inside a function that JAX traced once and kept, the caller's."""
@@ -235,7 +254,7 @@ class _Flat:
             return env[vs[0]]
         values, dtype = [v.val for v in vs], getattr(vs[0].aval, "dtype", None)
         first = np.asarray(values[0], dtype)  # a Python number has a dtype here that NumPy would not give it
-        if first.ndim or first.dtype == bool:
+        if first.ndim or first.dtype.kind not in "fiu" and "float" not in first.dtype.name:  # complex: refused by name
             return Literal(tuple(map(Integer, first.shape)), first.dtype, values[0])
         exact = first.dtype.kind in "iu"
         numbers = [int(v) if exact else float(v) for v in values]

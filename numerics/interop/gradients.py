@@ -34,6 +34,8 @@ class ValueAndGrad:
     def __init__(
         self, f: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, axes: Any, custom_rules: str | None
     ):
+        if not callable(f):
+            raise InputError(f"nx.value_and_grad: {type(f).__name__} is no function; accepted: a function of arrays")
         self._f, self._argnums, self._has_aux, self._axes = f, argnums, has_aux, axes
         self._custom_rules = custom_rules
         self._made: list[_Compiled] = []
@@ -72,13 +74,22 @@ class ValueAndGrad:
                     f"{self.__name__} returns no pair, and has_aux=True is of a pair (loss, aux); accepted: "
                     "return loss, aux, or has_aux=False"
                 )
-            return found[0]
+            return self._of_floats(found[0])
         if len(jax.tree_util.tree_leaves(found)) > 1:
             raise InputError(
                 f"{self.__name__} returns several arrays, and gradients need one scalar; accepted: "
                 "return loss, or return loss, aux with has_aux=True"
             )
-        return found
+        return self._of_floats(found)
+
+    def _of_floats(self, loss: Any) -> Any:
+        dtype = getattr(loss, "dtype", None)
+        if dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.bool_)):
+            raise InputError(
+                f"{self.__name__} returns {dtype}, and a gradient is of a float; accepted: a loss of floats, such as "
+                f"jnp.mean of what is counted, which has a gradient of zeros"
+            )
+        return loss
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """``(value, gradients)``, the gradients in the structure of the arguments that ``argnums`` names."""
@@ -181,8 +192,6 @@ class _Compiled:
 
 def _signed(loss: Callable[..., Any], f: Callable[..., Any], given: _Arguments) -> Callable[..., Any]:
     """The loss alone, under the names of the function's own arguments."""
-    if not callable(f):
-        raise InputError(f"nx.value_and_grad: {type(f).__name__} is no function; accepted: a function of arrays")
 
     def of(*arrays: Any) -> Any:
         return loss(*arrays)

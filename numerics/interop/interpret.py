@@ -39,7 +39,7 @@ KINKS = {
     "is_finite": "isfinite is taken to hold: values that are not finite are refused as inputs",
 }
 SHORT = 15  # nodes up to which an expression is written again where it is used
-DEAR = (sympy.erf, sympy.erfc, sympy.erfinv, loggamma, digamma)  # computed once, however short
+DEAR = (sympy.erf, sympy.erfc, sympy.erfinv, dv.ndtri, dv.log_ndtr, loggamma, digamma)  # computed once, however short
 WIDE = 60  # nodes of an expression beyond which it gets a name
 
 
@@ -60,6 +60,7 @@ class Interpreter(Places):
         self.uses: dict[Var, int] = {}
         self.titles = Titles()
         self.maker: dict[Var, Op] = {}
+        self.whole: Block | None = None  # the function's own, not that of a loop in it
         self.loop: Loop | None = None
         self.nested = False  # within a loop that is written out, whose steps have no names
         self.reserved: set[str] = set()  # names that the function's author uses
@@ -72,6 +73,7 @@ class Interpreter(Places):
     def run(self, block: Block, ins: Sequence[Value]) -> list[Value]:
         """The values of a block's results."""
         self.env.update(zip(block.ins, ins, strict=True))
+        self.whole = self.whole or block
         self.reserved |= {n for op in block.ops for f in op.frames if not f.is_library for n in statement(f)[1]}
         self.literals |= block.consts
         self._count(block)
@@ -175,7 +177,10 @@ class Interpreter(Places):
             name = ""
         line = self.titles.is_line(op, value, var)
         if holds and (used > 1 or name) or heavy and long > WIDE or used > 1 and long > SHORT or line:
-            return self.named(value, op, name or self.fallback(op, value.body))
+            is_result = (
+                escapes and not value.axes and self.loop is None and block is self.whole and var is block.outs[0]
+            )
+            return self.named(value, op, name or ("loss" if is_result else self.fallback(op, value.body)))
         return value
 
     def named(self, value: Value, op: Op | None, name: str) -> Value:
@@ -255,6 +260,8 @@ class Interpreter(Places):
         """A name for a value that its author gave none, which no name of theirs is."""
         if body is not None and op.frames and op.frames[0].is_library and (path := self.titles.path(body)):
             return path
+        if own := self.titles.function(op):
+            return own
         usual = {
             "dot_general": "z",
             "conv_general_dilated": "z",
@@ -282,10 +289,15 @@ class Interpreter(Places):
         return self.named(value, op, self.fallback(op))
 
     def held(self, value: Value, op: Op) -> Value:
-        """A value as a tensor, for what reads all of it at once."""
-        if value.tensor is not None:
+        """A value as a tensor, for what reads all of it at once; in a loop, of one step."""
+        if value.tensor is not None or isinstance(value.body, Read) and self._is_of_step(value):
             return value
         return self.named(value, op, "A" if "A" not in self.names else self.fallback(op))
+
+    def _is_of_step(self, value: Value) -> bool:
+        """Whether a value is a tensor of the loop at hand, as it stands in each step."""
+        flat = [i for a in value.axes for i in a if i.size != 1]
+        return self.loop is not None and list(value.body.idx) == [self.loop.index, *flat]
 
     # -- what rows ask ------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ def _matrix(v: Value) -> tuple[tuple[tuple[Index, ...], ...], Expr, tuple[Index,
 
 
 def _inverse_at(v: Value, at: Sequence[Expr], i: Expr, j: Expr) -> Expr:
+    if v.shape[-1] == 1:
+        return 1 / v.at([*at, Integer(0), Integer(0)])
     p, q = (opened(s) for s in v.shape[-2:])
     return dv.Inverse(v.at([*at, p, q]), (p, q), i, j)
 
@@ -61,14 +63,23 @@ def _solve(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
 
 @primitive("linalg.det")
 def _det(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
-    axes, body, (p, q) = _matrix(new.held(values[0], op))
-    return Value(axes, dv.Determinant(body, p, q), "float")
+    axes, found = _determinant(new, op, values[0])
+    return Value(axes, found, "float")
+
+
+def _determinant(new: Interpreter, op: Op, v: Value) -> tuple[tuple[tuple[Index, ...], ...], Expr]:
+    """The batch axes and the determinant; that of one row is its element."""
+    v = new.held(v, op)
+    if v.shape[-1] == 1:
+        axes = v.like()[:-2]
+        return axes, v.at([*map(merged, axes), Integer(0), Integer(0)])
+    axes, body, (p, q) = _matrix(v)
+    return axes, dv.Determinant(body, p, q)
 
 
 @primitive("linalg.slogdet")
 def _slogdet(new: Interpreter, op: Op, values: Sequence[Value]) -> list[Value]:
-    axes, body, (p, q) = _matrix(new.held(values[0], op))
-    found = dv.Determinant(body, p, q)
+    axes, found = _determinant(new, op, values[0])
     return [Value(axes, sympy.sign(found), "float"), Value(axes, sympy.log(sympy.Abs(found)), "float")]
 
 

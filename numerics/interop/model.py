@@ -62,9 +62,15 @@ class JaxModel:
             )
         self.function = f
         self._single = isinstance(argnums, int)
+        if not self._single and not (isinstance(argnums, tuple | list) and all(isinstance(n, int) for n in argnums)):
+            raise InputError(
+                f"nx.from_jax: argnums={argnums!r}; accepted: the place of an argument, or a tuple of them, such as (0, 2)"
+            )
         self._argnums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if not callable(f):
             raise InputError(f"nx.from_jax: {type(f).__name__} is no function; accepted: a function of arrays")
+        if not args:
+            raise InputError("nx.from_jax: no arguments were given; accepted: those that the function is called with")
         if not self._argnums or any(not -len(args) <= n < len(args) for n in self._argnums):
             raise InputError(
                 f"nx.from_jax: argnums={argnums} of a function of {len(args)} arguments; accepted are numbers from 0 to "

@@ -9,6 +9,8 @@ import numpy as np
 import sympy
 from sympy import Expr, Integer, Rational, log, pi, sqrt
 
+from derive.language.errors import UnsupportedError
+
 _KNOWN = tuple(
     (float(e), e)
     for base in (
@@ -45,6 +47,11 @@ def exact(value: Any, dtype: Any) -> Any:
         return sympy.true if bool(value) else sympy.false
     if kind in "iu":
         return Integer(int(value))
+    if kind == "c":
+        raise UnsupportedError(
+            f"nx.from_jax: the function holds the complex number {complex(value):g}, and complex numbers are not in the "
+            f"language; accepted: real and imaginary parts written out"
+        )
     number = np.asarray(value, dtype).reshape(())[()]
     v = float(number)
     if v != v:

@@ -123,7 +123,8 @@ for _name, _body in {
     "erf": sympy.erf,
     "erfc": sympy.erfc,
     "erf_inv": sympy.erfinv,
-    "ndtri": lambda x: sympy.sqrt(2) * sympy.erfinv(2 * x - 1),
+    "ndtri": dv.ndtri,
+    "log_ndtr": dv.log_ndtr,
     "lgamma": loggamma,
     "digamma": digamma,
     "polygamma": polygamma,
@@ -319,6 +320,6 @@ def _convert(new: Interpreter, op: Op, values: Sequence[Value]) -> Value:
         return elementwise(op, values, as_float)
     if before == "float" and after == "int":
         return elementwise(op, values, truncated)
-    if before == after == "float":
+    if before == after == "float" and any(r.tensor.name not in new.arrays for r in v.body.atoms(Read)):
         new.convert(op)
     return Value(v.axes, v.body, after)

@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from derive.language.nodes import Iverson, Reduction, Sum
 from derive.language.tensor import Read, Tensor
 
 _COUNT = itertools.count(1)
+_SMOOTH = (sympy.Add, Mul, sympy.exp, sympy.tanh, sympy.sin, sympy.cos)  # finite, with their slopes, at every number
 
 
 def kind_of(dtype: Any) -> str:
@@ -158,12 +159,14 @@ def as_float(value: Any) -> Expr:
 def chosen(cases: Sequence[tuple[Any, Any]]) -> Any:
     """``Piecewise`` of (value, condition), the last for all that is left; decided where the conditions are."""
     kept: list[tuple[Any, Any]] = []
+    decided: dict[Any, bool] = {}
     for value, condition in cases:
         if condition == sympy.false:
             continue
-        kept.append((value, condition))
+        kept.append((_where(value, decided | {condition: True}), condition))
         if condition == sympy.true:
             break
+        decided = decided | {condition: False}
     if len(kept) == 1 or all(v == kept[0][0] for v, _ in kept):
         return kept[0][0]
     if not isinstance(kept[0][0], Expr):
@@ -174,6 +177,27 @@ def chosen(cases: Sequence[tuple[Any, Any]]) -> Any:
             before = sympy.And(before, sympy.Not(condition))
         return out
     return Piecewise(*kept, evaluate=False)
+
+
+def _where(e: Any, decided: Mapping[Any, bool]) -> Any:
+    """``exp(u)`` for ``exp({0 if u > 0; u})`` where ``u > 0`` is known not to hold, as of the branches of ``jax.nn.elu``.
+
+    A guard of what is singular without it stays, and what a reduction binds is not looked into.
+    """
+    if not (isinstance(e, Expr) and e.has(Piecewise)) or isinstance(e, Reduction | Read):
+        return e
+    if isinstance(e, Piecewise):
+        return chosen([(_where(v, decided), _truth(c, decided)) for v, c in e.args])
+    power = isinstance(e, sympy.Pow) and e.exp.is_Integer and e.exp.is_positive
+    if not (power or isinstance(e, _SMOOTH)):
+        return e
+    after = [_where(a, decided) for a in e.args]
+    return e if all(a is b for a, b in zip(after, e.args, strict=True)) else e.func(*after)
+
+
+def _truth(c: Any, decided: Mapping[Any, bool]) -> Any:
+    holds = decided.get(c, {True: False, False: True}.get(decided.get(sympy.Not(c))))  # type: ignore[arg-type]
+    return c if holds is None else sympy.true if holds else sympy.false
 
 
 def is_heavy(e: Any) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from derive.language.errors import UnsupportedError
@@ -23,7 +24,7 @@ from numerics.reference.sampling import bind_sizes
 
 from .numbers import written
 from .vjp_calls import Caller, Equations, fixed_lengths
-from .vjp_forward import Drawn, Forward, shapes_of
+from .vjp_forward import Drawn, Forward, Lengths, shapes_of
 from .vjp_lines import located
 from .vjp_names import called
 from .vjp_report import VjpReport
@@ -139,7 +140,7 @@ class _Check:
         if forward is None and is_torch_function(f):
             raise InputError(f"nx.check_vjp: {called(f)} needs forward=, the same function in plain JAX or torch")
         plain = forward if forward is not None else custom.fun if custom is not None else f
-        given = _with_defaults(plain if custom is None else custom.fun, args)
+        given = _with_defaults(plain if custom is None else custom.fun, args, custom is not None)
         options = custom.nondiff_argnums if custom is not None else ()
         self.args = Arguments.of([jax.tree_util.tree_map(_from_torch, a) for a in given], options)
         if forward is not None and _is_torch(forward, self.args, any(hasattr(a, "detach") for a in given)):
@@ -170,7 +171,7 @@ class _Check:
         if own is None and not at.narrow:
             dtypes = ["float64"]
         verdicts = (*_joined(report, own), *at.verdicts.values())
-        notes = (*self.notes, *dict.fromkeys(report.notes))
+        notes = (*self.notes, *dict.fromkeys(report.notes), *([] if report.right else self._where_equal(at, fixed)))
         report = replace(report, verdicts=verdicts, notes=notes)
         wrong = [v.tensor for v in verdicts if not v.ok]
         return VjpReport.of(report, tuple(dtypes), self.f, self.forward.model, d, located(at, kern, wrong))
@@ -240,6 +241,35 @@ class _Check:
                     f"{gap:.1e} of {scale:.1e}: nothing can be said of yours; please report this with the function"
                 )
 
+    def _where_equal(self, at: Caller, fixed: Lengths) -> list[str]:
+        """That a wrong gradient is right where lengths are equal that are equal in the arguments, and how to say so."""
+        own = self.forward.lengths
+        free = [s for s in own if s not in fixed]
+        groups = [some for n in sorted(set(own.values())) if len(some := [s for s in free if own[s] == n]) > 1]
+        if not groups or not all(
+            self._agrees(at, {s: n + (more if s in free else 0) for s, n in own.items()}) for more in (0, 1)
+        ):
+            return []
+        one = {s: some[0] for some in groups for s in some}
+        equal = ", ".join(" = ".join(s.name for s in some) for some in groups)
+        pairs = [(n, t.axes) for n, t in zip(self.forward.names, self.forward.tensors, strict=True) if t is not None]
+        said = {n: " ".join(str(one.get(a, a)) for a in axes) for n, axes in pairs if any(a in one for a in axes)}
+        return [f"yours is right where {equal}, as in the arguments; if they are always equal, say so: axes={said}"]
+
+    def _agrees(self, at: Caller, lengths: Lengths) -> bool:
+        """Whether the backward gives JAX's own gradients of the forward at some lengths."""
+        try:
+            drawn = self.forward.drawn(lengths, 1)
+            with float64():
+                theirs, near = self._by_autodiff(drawn)
+                grads = at.rule(drawn.arrays, drawn.cotangents)[1]
+                pairs = [(np.asarray(a, float), grads[n]) for n, a in zip(self.forward.floats, theirs, strict=True)]
+                found = [(a, to_numpy(g).astype(float)) for a, g in pairs if g is not None]
+        except Exception:  # whatever somebody else's function raises at other lengths
+            return False
+        near = AGREES_NARROW if at.narrow else near
+        return all(a.shape == g.shape and np.allclose(a, g, rtol=near, atol=near * np.abs(a).max()) for a, g in found)
+
     def _by_autodiff(self, drawn: Drawn) -> tuple[list[Any], float]:
         """JAX's own gradients of the forward, and how near they are to be: without casts to narrower floats if that goes."""
 
@@ -266,7 +296,11 @@ class _Check:
         if points(kern.derivation.program, sizes) > LARGE:
             self.notes.append("the arguments are large: compared at drawn ones only")
             return None
-        return crosscheck(kern, at, given, self.seed)
+        rounds = narrows(self.rule, arrays, cots)
+        if rounds is None or jnp.finfo(rounds).bits >= 32:
+            return crosscheck(kern, at, given, self.seed)
+        self.notes.append(f"at the values given it rounds to {rounds} inside: compared as {rounds} arithmetic makes it")
+        return crosscheck(kern, lambda **x: {n: jnp.asarray(a, rounds) for n, a in at(**x).items()}, given, self.seed)
 
 
 def _joined(report: CrossReport, own: CrossReport | None) -> list[Any]:
@@ -280,8 +314,8 @@ def _joined(report: CrossReport, own: CrossReport | None) -> list[Any]:
     return found
 
 
-def _with_defaults(f: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
-    """The arguments with the defaults of those that were not given, as JAX hands them to rules."""
+def _with_defaults(f: Callable[..., Any], args: Sequence[Any], has_rules: bool) -> list[Any]:
+    """The arguments; with the defaults of those that were not given where JAX hands them to rules."""
     try:
         bound = inspect.signature(f).bind(*args)
     except ValueError:
@@ -290,7 +324,8 @@ def _with_defaults(f: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
         raise InputError(
             f"nx.check_vjp: {called(f)}{inspect.signature(f)} does not take the arguments given: {error}"
         ) from None
-    bound.apply_defaults()
+    if has_rules:
+        bound.apply_defaults()
     return list(bound.args)
 
 

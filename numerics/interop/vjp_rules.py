@@ -216,8 +216,9 @@ class Backward:
         return self._spread(code(residuals, dy))
 
     def _spread(self, returned: Any) -> list[Any]:
-        name, count = called(self.f), len(self.args.with_arrays(self.args.arrays))
-        if hasattr(returned, "keys") and count > 1:
+        whole = self.args.with_arrays(self.args.arrays)
+        name, count = called(self.f), len(whole)
+        if hasattr(returned, "keys") and (count > 1 or not hasattr(whole[0], "keys")):
             names = list(_parameters(self.forward, count))
             unknown = [k for k in returned if k not in names]
             if unknown:

@@ -71,4 +71,5 @@ MATRIX_VALUES = {
     "inverse": lambda xp, matrix: xp.linalg.inv(matrix),
     "det": lambda xp, matrix: xp.linalg.det(matrix),
     "logdet": _log_determinant,
+    "logabsdet": lambda xp, matrix: xp.linalg.slogdet(matrix)[1],
 }

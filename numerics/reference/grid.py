@@ -74,7 +74,7 @@ def coefficient(expr: Expr, sizes: Sizes) -> float:
     value = sympy.sympify(expr).xreplace({s: Integer(n) for s, n in sizes.items()})
     if value.free_symbols:
         raise ShapeError(f"coefficient {expr}: no value for {', '.join(sorted(map(str, value.free_symbols)))}")
-    return float(value)
+    return float(value) if value.is_extended_real else float("nan")  # 1/(B - 1) of one example is no number
 
 
 class Grid:

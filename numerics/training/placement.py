@@ -219,3 +219,14 @@ def together(what: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(what)
+
+
+def placed_on(mesh: Any, shardings: Any, model: Any, losses: Any) -> Placement | None:
+    """Where the arrays of a network and its targets are on a mesh; None without one."""
+    if mesh is None:
+        if shardings is not None:
+            raise NumericsError("Trainer: shardings say how arrays are spread over a mesh; give mesh= too")
+        return None
+    shapes = {n: tuple(int(a) for a in model.shape(p.tensor)) for n, p in model.parameters.items()}
+    targets = [t.name for t in model.targets(losses).values()]
+    return Placement(mesh, shardings, shapes, [*model.state, *model.inputs, *targets])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from html import escape
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from derive.language.printing import html_table
@@ -19,17 +17,19 @@ from numerics.kernel.store import Store
 
 from . import habits, saving, use
 from . import optimizer as optimizers
+from .base import TrainerBase
 from .examples import Examples, check_examples
 from .fit import Part
-from .fitting import NO_OPTIMIZER, Asked, batches_of, columns, fitted
+from .fitting import Asked, batches_of, columns, fitted
+from .freezing import left
 from .init import draw, init, on_device
 from .labels import Labels
-from .placement import Placement
+from .placement import placed_on
 from .programs import Memory, Programs
 from .source import Arrays
 
 
-class Trainer:
+class Trainer(TrainerBase):
     r"""Trains a network by the gradients derived from its definitions.
 
     .. math:: \theta_{n+1} = \theta_n + \mathrm{update}\big(\nabla_\theta L(\theta_n)\big)
@@ -145,21 +145,15 @@ class Trainer:
         self.fitted_size: int | None = None  # of the batches of the latest fit
         self._latest: tuple[Memory, dict, int] | None = None
         self._store = Store.of(cache)
-        self.placement = self._placed_on(mesh, shardings)
+        self.placement = placed_on(mesh, shardings, model, self.losses)
         self._derive((), self.losses)
         params = init(model, seed)
         state = on_device({s.name: np.asarray(draw(s, seed), np.float32) for s in model.state.values()})
         gathered = () if self.optimizer is None else optimizers.started(self.optimizer, self.programs.trained(params))
         self.memory = Memory(params, gathered, state, {})
 
-    def _placed_on(self, mesh, shardings) -> Placement | None:
-        if mesh is None:
-            if shardings is not None:
-                raise NumericsError("Trainer: shardings say how arrays are spread over a mesh; give mesh= too")
-            return None
-        shapes = {n: tuple(int(a) for a in self.model.shape(p.tensor)) for n, p in self.model.parameters.items()}
-        targets = [t.name for t in self.model.targets(self.losses).values()]
-        return Placement(mesh, shardings, shapes, [*self.model.state, *self.model.inputs, *targets])
+    def __getattr__(self, name: str):
+        raise habits.missing(name)
 
     def _derive(self, frozen, losses):
         """Derive and compile; nothing changes if that fails."""
@@ -169,128 +163,6 @@ class Trainer:
         programs.kernel  # noqa: B018  derived now: what cannot be trained is told here
         self.programs, self.losses, self.frozen = programs, losses, tuple(frozen)
         self._steps: dict[Programs, Callable] = {}
-
-    # -- what it holds -----------------------------------------------------------------------------------------------
-
-    @property
-    def memory(self) -> Memory:
-        """Everything that a step changes; on a mesh, spread over its devices."""
-        return self._memory
-
-    @memory.setter
-    def memory(self, memory: Memory):
-        self._memory = memory if self.placement is None else self.placement.put_memory(memory)
-
-    params = property(lambda self: self.memory.params, lambda self, v: self._put_params(v), doc="By name.")
-    state = property(lambda self: self.memory.state, lambda self, v: self._put(state=v), doc="Running averages.")
-    carried = property(lambda self: self.memory.carried, lambda self, v: self._put(carried=v), doc="Carried states.")
-    opt_state = property(lambda self: self.memory.opt_state, lambda self, v: self._put(opt_state=v), doc="Of optax.")
-
-    def _put_params(self, params: dict) -> None:
-        for name, p in self.model.parameters.items():
-            if name not in params:
-                raise NumericsError(
-                    f"params: {name} is missing; {self.model.name} has {', '.join(self.model.parameters)}"
-                )
-            wanted = tuple(int(a) for a in self.model.shape(p.tensor))
-            if np.shape(params[name]) != wanted:
-                raise NumericsError(
-                    f"params: {name} has shape {np.shape(params[name])}, and in {self.model.name} {wanted}"
-                )
-        self._put(params=params)
-
-    def __getattr__(self, name: str):
-        raise habits.missing(name)
-
-    def _put(self, **parts):
-        self.memory = self.memory._replace(**parts)
-
-    @property
-    def derivation(self):
-        return self.programs.derivation
-
-    @property
-    def kernel(self):
-        return self.programs.kernel
-
-    @property
-    def forward(self):
-        return self.programs.forward
-
-    @property
-    def loss(self):
-        """The loss of the only output; ``losses`` has those of several."""
-        if len(self.losses) > 1:
-            raise NumericsError(
-                f"{self.model.name} has {len(self.losses)} losses ({', '.join(self.losses)}); see trainer.losses"
-            )
-        return next(iter(self.losses.values()))
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        return columns(self.rows)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.labels.classes
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The current rate, where the optimizer keeps it in its state; it can be set unless a schedule sets it."""
-        return optimizers.rate(self.opt_state)
-
-    @learning_rate.setter
-    def learning_rate(self, value: float):
-        self._put(opt_state=optimizers.with_rate(self.opt_state, value))
-
-    # -- steps ---------------------------------------------------------------------------------------------------------
-
-    def advance(self, batch: dict):
-        """One step on a batch, arrays by the names of the inputs and targets; returns its loss and watched outputs.
-
-        The arrays are not checked; ``fit`` does that.  The loss is on the device: nothing waits for it.
-        """
-        if self.optimizer is None:
-            raise NumericsError(NO_OPTIMIZER)
-        batch = self.placed(batch)
-        self._latest = self.memory, batch, self.step
-        self._memory, loss, outputs = self._step(batch)(self.memory, batch, np.uint32(self.step))
-        self.step += 1
-        return loss, outputs
-
-    def _step(self, batch: dict) -> Callable:
-        """The jitted step for the lengths of a batch."""
-        programs = self.programs.of(batch)
-        if programs not in self._steps:
-            kept = (self.programs, *self.programs.others.values())
-            self._steps = {p: step for p, step in self._steps.items() if p in kept}
-            watched = {
-                n: partial(measures.kept, loss=self.losses[n], metrics=found)
-                for n, found in self.metrics.items()
-                if found
-            }
-            self._steps[programs] = programs.step(self.optimizer, watched)
-        return self._steps[programs]
-
-    def placed(self, batch: dict) -> dict:
-        """A batch where the step wants it: on a mesh, split over its devices."""
-        return batch if self.placement is None else self.placement.put_batch(batch, self.constants)
-
-    def inputs(self) -> dict:
-        """Every input of the latest step's program by name: its batch, its masks, and what was before that step.
-
-        ``trainer.kernel(**trainer.inputs())`` is the loss, the gradients and the outputs of that step.
-        """
-        if self._latest is None:
-            raise NumericsError("inputs: no step has been taken yet")
-        return self.programs.of(self._latest[1]).arrays(*self._latest)
-
-    @property
-    def constants(self) -> dict:
-        """Arrays that every batch has besides its examples: the weights of classes."""
-        if not any(one.class_weight for one in self.losses.values()):
-            return {}
-        return {"class_weight": jnp.asarray(self._class_weights())}
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -391,11 +263,6 @@ class Trainer:
         start = fitted(self, asked)
         return habits.Curves(columns(self.rows[start:]))
 
-    def new_epoch(self) -> Trainer:
-        """Leave an epoch that was interrupted; the next fit begins another."""
-        self.part = None
-        return self
-
     def weigh(self, sample_weight, class_weight, Y) -> None:
         """A loss that has no weights gets them when weights are given: derived again."""
         wanted = {"sample_weight": sample_weight is not None, "class_weight": class_weight is not None}
@@ -410,25 +277,10 @@ class Trainer:
                 raise InputError("fit: class_weight is for a model with one output")
             self.class_weight = data.check_class_weight(class_weight, self._classes(), Y, self.loss)
 
-    def _classes(self) -> int:
-        name = next(n for n, one in self.losses.items() if one.class_weight)
-        return int(self.model.shape(self.model.outputs[name])[-1])
-
-    def _class_weights(self) -> np.ndarray:
-        return np.ones(self._classes(), np.float32) if self.class_weight is None else self.class_weight
-
     def checked(self, X, Y, sample_weight=None, which="") -> Examples:
         """Arrays by name, of shapes, dtypes and ranges that fit."""
         model = use.fitting(self, X, which).model
         return check_examples(model, self.losses, X, self.labels.numbers(Y), sample_weight, which)
-
-    def metric_names(self, by_output: bool = False):
-        """The names the metrics were asked for by; by output, or all in a row."""
-        found = {
-            name: [m.removeprefix(f"{name}_") if len(self.losses) > 1 else m for m in metrics]
-            for name, metrics in self.metrics.items()
-        }
-        return found if by_output else [m for names in found.values() for m in names]
 
     # -- use -----------------------------------------------------------------------------------------------------------
 
@@ -495,17 +347,7 @@ class Trainer:
     def unfreeze(self, *names: str) -> Trainer:
         """Train these layers (or parameters) again, or all: their gradients are derived again, their optimizer's state
         starts afresh."""
-        for n in names:
-            self.model.trainable([n])  # an unknown name is refused
-        back = self._parameters(names) if names else set(self.model.parameters)
-        frozen = []
-        for n in self.frozen:
-            parts = self._parameters([n])
-            frozen += [n] if not parts & back else sorted(parts - back)
-        return self._frozen(frozen)
-
-    def _parameters(self, names) -> set[str]:
-        return {p for n in names for p in self.model.parameters_of(n)}
+        return self._frozen(left(self.model, self.frozen, names))
 
     def _frozen(self, frozen) -> Trainer:
         was = self.programs.trained(self.params)

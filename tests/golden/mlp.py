@@ -67,7 +67,7 @@ def loss_and_grads(W1, c1, W2, c2, x, label):
     lse_sum_shifted = z_shifted_exp.sum(axis=1)  # (6)
     lse_shifted = jnp.log(lse_sum_shifted)       # (7)
     loss = (lse_shifted - jax.vmap(lambda row, at: row[at])(z_shifted, label)).mean()  # (8)
-    dz = jax.vmap(lambda row, at: row.at[at].add(-1))(z_shifted_exp / lse_sum_shifted[:, None], label) / B  # (9)
+    dz = jax.vmap(lambda row, at: row.at[at].add(-1 / B))(z_shifted_exp / B / lse_sum_shifted[:, None], label)  # (9)
     dh = dz @ W2.T                               # (10)
     da = jnp.where(a > 0, dh, 0)                 # (11)
     dW2 = h.T @ dz                               # (12)

@@ -57,7 +57,7 @@ def loss_and_grads(W, c, x, label):
     lse_sum_shifted = z_shifted_exp.sum(axis=1)  # (4)
     lse_shifted = jnp.log(lse_sum_shifted)       # (5)
     loss = (lse_shifted - jax.vmap(lambda row, at: row[at])(z_shifted, label)).mean()  # (6)
-    dz = jax.vmap(lambda row, at: row.at[at].add(-1))(z_shifted_exp / lse_sum_shifted[:, None], label) / B  # (7)
+    dz = jax.vmap(lambda row, at: row.at[at].add(-1 / B))(z_shifted_exp / B / lse_sum_shifted[:, None], label)  # (7)
     dW = x.T @ dz                                # (8)
     dc = dz.sum(axis=0)                          # (9)
     return loss, {"W": dW, "c": dc}

@@ -77,6 +77,8 @@ class Reader:
                 raise NoClosedForm("a matrix function of a batch")
             matrix = self.tensor(read.tensor)
             matrix = matrix if read.idx == eq.over else transposed(matrix)
+            if eq.reduce == "logabsdet":
+                return log_determinant(times(matrix, transposed(matrix))).scaled(sympy.Rational(1, 2))
             return {"inverse": inverse, "det": determinant, "logdet": log_determinant}[eq.reduce](matrix)
         if eq.reduce == "max" and not eq.idx and not eq.guards:
             places = (*eq.over, None, None)[:2]

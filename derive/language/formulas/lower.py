@@ -14,6 +14,7 @@ from typing import TypeAlias
 import sympy
 from sympy import Eq, Expr, Integer, Mul, Rational, Symbol
 
+from derive.language.declare import tensor
 from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError, UnsupportedError
 from derive.language.facts import (
@@ -32,7 +33,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.index import Index, Size, as_sympy, size
 from derive.language.matrices import Determinant, Inverse, LogDet, MatrixFunction
 from derive.language.nodes import Iverson, Reduction, Sum
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.language.unknown import applied_function
 
 from .functions import kron

@@ -24,7 +24,7 @@ from derive.language.functions import FUNCTIONS
 from derive.language.grouping import is_group, scaled
 from derive.language.hints import did_you_mean
 from derive.language.index import Index, Size, index
-from derive.language.matrices import Determinant, Inverse, LogDet
+from derive.language.matrices import Determinant, Inverse, LogAbsDet, LogDet
 from derive.language.naming import primed
 from derive.language.tensor import Read, Tensor
 from derive.language.unknown import Unknown, applied_function
@@ -39,7 +39,7 @@ POINTWISE = {n: f.form for f in FUNCTIONS.values() if f.nargs == 2 for n in f.te
 CHOICES = ("where", "piecewise")
 FUNCTION_NAMES = (*UNARY, *POINTWISE, *CHOICES, *MATRICES)
 
-MATRIX = {"inverse": Inverse, "inv": Inverse, "det": Determinant, "logdet": LogDet}
+MATRIX = {"inverse": Inverse, "inv": Inverse, "det": Determinant, "logdet": LogDet, "logabsdet": LogAbsDet}
 REDUCED = {"sum": nodes.Sum, "max": nodes.Max, "argmax": nodes.ArgMax, "prod": nodes.Prod}
 
 RELATIONS = {"<": sympy.Lt, "<=": sympy.Le, ">": sympy.Gt, ">=": sympy.Ge, "==": sympy.Eq, "!=": sympy.Ne}

@@ -29,7 +29,7 @@
                 | NAME "(" expression { "," expression } ")"   a function
                 | "[" expression "]"                           1 where the condition holds, else 0
                 | matrix [ "[" NAME "," NAME "]" ] "(" expression ")" [ "[" expression "," expression "]" ]
-    matrix      = "inverse" | "inv" | "det" | "logdet"         inverse[p,q](A[b,p,q])[i,j]; of a matrix: inv(A)[i,j], logdet(A)
+    matrix      = "inverse" | "inv" | "det" | "logdet" | "logabsdet"       inverse[p,q](A[b,p,q])[i,j]; of a matrix: inv(A)[i,j]
     reduction   = "sum" | "mean" | "max" | "min" | "argmax" | "prod"
 
 Index letter ``b`` ranges over the size ``B`` unless an ``index`` line says otherwise; ``b'`` is another letter over the
@@ -49,6 +49,7 @@ from typing import TypeAlias
 
 from sympy import Expr
 
+from derive.language.declare import tensor
 from derive.language.define import define
 from derive.language.errors import DeriveError, UnsupportedError
 from derive.language.facts import (
@@ -68,7 +69,7 @@ from derive.language.facts import (
     upper_triangular,
 )
 from derive.language.index import Index, Size, as_size, index
-from derive.language.tensor import Recurrence, Tensor, tensor
+from derive.language.tensor import Recurrence, Tensor
 from derive.language.unknown import check_function
 
 from .expressions import Expressions

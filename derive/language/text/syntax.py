@@ -25,7 +25,7 @@ FACT_WORDS = (
 )  # fmt: skip
 SECOND_WORDS = {"positive": "definite", "lower": "triangular", "upper": "triangular"}  # of facts of two words
 REDUCTIONS = ("sum", "mean", "max", "min", "argmax", "prod")
-MATRICES = ("inverse", "inv", "det", "logdet")
+MATRICES = ("inverse", "inv", "det", "logdet", "logabsdet")
 RESERVED = ("and", "or", "not")
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 

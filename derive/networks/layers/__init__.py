@@ -22,7 +22,9 @@ from .normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
 from .penalty import Penalty
 from .pooling import AvgPool1D, AvgPool2D, AvgPool3D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, MaxPool3D
 from .radial import RBF
-from .recurrent import GRU, LSTM, FinalState, SimpleRNN
+from .recurrent import FinalState, SimpleRNN
+from .lstm import LSTM
+from .gru import GRU
 from .registry import LAYERS
 from .reshaping import Flatten, Reshape
 from .resizing import UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D

@@ -15,11 +15,12 @@ from typing import Any
 
 from sympy import Expr, Integer, expand
 
+from derive.language.declare import tensor
 from derive.language.define import block, define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.facts import nonnegative
 from derive.language.index import Index, Size
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.networks.activations import Activation
 from derive.networks.initializers import Initializer, initializer
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sympy import Eq, Expr, Piecewise, tanh
+from sympy import Eq, Expr, Piecewise
 
 from derive.language.define import block, define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.hints import did_you_mean
-from derive.language.index import Index, index
-from derive.language.nodes import Sum, sigmoid
+from derive.language.index import Index
+from derive.language.nodes import Sum
 from derive.language.tensor import Tensor
 from derive.networks.activations import Activation, GivenActivation
 from derive.networks.activations import activation as find_activation
@@ -68,7 +68,7 @@ class Steps:
 
 
 class Recurrent(Layer):
-    r"""What :class:`SimpleRNN`, :class:`LSTM` and :class:`GRU` have in common.
+    r"""What :class:`SimpleRNN`, :class:`~.lstm.LSTM` and :class:`~.gru.GRU` have in common.
 
     Parameters
     ----------
@@ -256,163 +256,12 @@ class SimpleRNN(Recurrent):
 
 
 @in_catalogue
-class LSTM(Recurrent):
-    r"""Long short-term memory with a forget gate, gate by gate; the gates are in the order i, f, g, o.
-
-    .. math::
-        z_{btql} &= \sum_i x_{bti} U_{iql} + \sum_m h_{b,t-1,m} W_{mql} + \beta_{ql} \\
-        i &= \sigma(z_0), \quad f = \sigma(z_1), \quad g = \tanh(z_2), \quad o = \sigma(z_3) \\
-        c_t &= f_t\, c_{t-1} + i_t\, g_t, \qquad s_t = \tanh(c_t), \qquad h_t = o_t\, s_t
-
-    With peepholes, :math:`p_0 c_{t-1}` is added in i, :math:`p_1 c_{t-1}` in f and :math:`p_2 c_t` in o.
-
-    Parameters
-    ----------
-    peepholes : bool
-        Whether the gates see the cell: a parameter ``<name>_peephole`` (3, L).
-    unit_forget_bias : bool
-        Whether the bias of the forget gate starts at 1.
-    Others : see :class:`Recurrent`
-        The parameters are ``<name>_kernel`` U (F, 4, L), ``<name>_recurrent`` W (L, 4, L), ``<name>_bias`` (4, L); the
-        states are h and c.
-
-    References
-    ----------
-    Hochreiter and Schmidhuber, *Long short-term memory*, Neural Computation 9 (1997).
-    Gers, Schmidhuber, Cummins, *Learning to forget*, Neural Computation 12 (2000).
-    Gers and Schmidhuber, *Recurrent nets that time and count*, IJCNN 2000, for the peepholes.
-    Jozefowicz, Zaremba, Sutskever, *An empirical exploration of recurrent network architectures*, ICML 2015, for the
-    bias of 1.
-
-    >>> from derive import Sequential
-    >>> model = Sequential([LSTM(4)], input_shape=(5, 3))
-    >>> {name: p.shape for name, p in model.parameters.items()}
-    {'lstm_1_kernel': (3, 4, 4), 'lstm_1_recurrent': (4, 4, 4), 'lstm_1_bias': (4, 4)}
-    """
-
-    kind = "lstm"
-    states = ("h", "c")
-
-    def __init__(self, units: int, peepholes: bool = False, unit_forget_bias: bool = True, **options: Any):
-        super().__init__(units, **options)
-        self.peepholes, self.unit_forget_bias = bool(peepholes), bool(unit_forget_bias)
-
-    def equations(self, s: Steps) -> tuple[Tensor, ...]:
-        q = index("q", 4)
-        b, t, l, at = s.b, s.t, s.l, (s.b, s.t, s.l)  # noqa: E741
-        U, W = self.weights(s, q)
-        z_x = Sum(s.x[b, t, s.i] * U[s.i, q, l], s.i)
-        if self.use_bias:
-            z_x += s.new.parameter(
-                "bias",
-                q,
-                l,
-                init=PerGate(self.bias_initializer, ((1, "ones"),) if self.unit_forget_bias else (), axis=0),
-            )[q, l]
-        P = s.new.parameter("peephole", 3, l, init="uniform") if self.peepholes else None
-
-        def gate(n: int, z: Tensor, cell: Expr | None = None) -> Expr:
-            return z[b, t, n, l] if P is None or cell is None else z[b, t, n, l] + P[min(n, 2), l] * cell
-
-        def step(
-            z: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor, c: Tensor, s_: Tensor, h: Tensor
-        ) -> tuple[Expr, ...]:
-            old = s.before(c, l)
-            return (
-                z_x + Sum(s.before(h, s.m) * W[s.m, q, l], s.m),
-                sigmoid(gate(0, z, old)),
-                sigmoid(gate(1, z, old)),
-                tanh(gate(2, z)),
-                sigmoid(gate(3, z, c[at])),
-                s.held(f[at] * old + i[at] * g[at], c),
-                tanh(c[at]),
-                s.held(o[at] * s_[at], h),
-            )
-
-        *_, c, _, h = s.define("z i f g o c s h", [(b, t, q, l), *[at] * 7], step)
-        return h, c
-
-
-@in_catalogue
-class GRU(Recurrent):
-    r"""Gated recurrent unit; the gates are in the order z (update), r (reset), n (candidate).
-
-    .. math::
-        z &= \sigma(a_0 + s_0), \quad r = \sigma(a_1 + s_1), \quad h_t = z\, h_{t-1} + (1 - z)\, n \\
-        a_{btql} &= \sum_i x_{bti} U_{iql} + \beta_{ql}, \qquad s_{btql} = \sum_m h_{b,t-1,m} W_{mql} + \beta'_{ql}
-
-    with the reset after the product, as in cuDNN, Keras and PyTorch (``reset_after=True``), or before it, as
-    in the paper:
-
-    .. math:: n = \tanh(a_2 + r\, s_2) \qquad\text{or}\qquad n = \tanh\Big(a_2 + \sum_m r_m h_{t-1,m} V_{ml}\Big)
-
-    Parameters
-    ----------
-    reset_after : bool
-    Others : see :class:`Recurrent`
-        The parameters are ``<name>_kernel`` U (F, 3, L), ``<name>_bias`` (3, L), and, with the reset after,
-        ``<name>_recurrent`` W (L, 3, L) and ``<name>_recurrent_bias`` (3, L); before, ``<name>_recurrent`` (L, 2, L)
-        and ``<name>_candidate`` V (L, L).
-
-    References
-    ----------
-    Cho et al., *Learning phrase representations using RNN encoder-decoder*, EMNLP 2014; there z and 1 - z swap places.
-
-    >>> from derive import Sequential
-    >>> model = Sequential([GRU(4, reset_after=False)], input_shape=(5, 3))
-    >>> {name: p.shape for name, p in model.parameters.items()}
-    {'gru_1_kernel': (3, 3, 4), 'gru_1_recurrent': (4, 2, 4), 'gru_1_bias': (3, 4), 'gru_1_candidate': (4, 4)}
-    """
-
-    kind = "gru"
-
-    def __init__(self, units: int, reset_after: bool = True, **options: Any):
-        super().__init__(units, **options)
-        if not isinstance(reset_after, bool):
-            raise DeriveError(
-                f"{self._where}: reset_after is {reset_after!r}; accepted are True (cuDNN, Keras) and False (the paper)"
-            )
-        self.reset_after = reset_after
-
-    def equations(self, s: Steps) -> tuple[Tensor, ...]:
-        after = self.reset_after
-        q, p = index("q", 3), index("q", 3 if after else 2)
-        b, t, l, at, new = s.b, s.t, s.l, (s.b, s.t, s.l), s.new  # noqa: E741
-        U = new.parameter("kernel", s.i, q, l, init=PerGate(self.kernel_initializer))
-        W = new.parameter("recurrent", s.m, p, l, init=PerGate(self.recurrent_initializer))
-        a_body = Sum(s.x[b, t, s.i] * U[s.i, q, l], s.i)
-        if self.use_bias:
-            a_body += new.parameter("bias", q, l, init=PerGate(self.bias_initializer, axis=0))[q, l]
-        a = new.define("a", (b, t, q, l), a_body)
-        beta = (
-            new.parameter("recurrent_bias", p, l, init=PerGate(self.bias_initializer, axis=0))[p, l]
-            if self.use_bias and after
-            else 0
-        )
-        V = None if after else new.parameter("candidate", s.m, l, init=self.recurrent_initializer)
-
-        def step(s_: Tensor, z: Tensor, r: Tensor, n: Tensor, h: Tensor) -> tuple[Expr, ...]:
-            old = s.before(h, l)
-            inner = r[at] * s_[b, t, 2, l] if V is None else Sum(r[b, t, s.m] * s.before(h, s.m) * V[s.m, l], s.m)
-            return (
-                Sum(s.before(h, s.m) * W[s.m, p, l], s.m) + beta,
-                sigmoid(a[b, t, 0, l] + s_[b, t, 0, l]),
-                sigmoid(a[b, t, 1, l] + s_[b, t, 1, l]),
-                tanh(a[b, t, 2, l] + inner),
-                s.held(z[at] * old + (1 - z[at]) * n[at], h),
-            )
-
-        *_, h = s.define("s z r n h", [(b, t, p, l), *[at] * 4], step)
-        return (h,)
-
-
-@in_catalogue
 class FinalState(Layer):
     """A state of a recurrent layer after its last step: ``h`` or, of an LSTM, ``c``; what ``return_state`` gives.
 
-    >>> from derive import Input, Model
+    >>> from derive import Input, Model, layers as L
     >>> x = Input((5, 3))
-    >>> y, h, c = LSTM(4, return_sequences=True, return_state=True)(x)
+    >>> y, h, c = L.LSTM(4, return_sequences=True, return_state=True)(x)
     >>> Model(x, {"y": y, "c": c}).shape_of("c")
     (4,)
     """

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sympy import Eq, Expr, Piecewise
 
+from derive.language.declare import tensor
 from derive.language.define import block as in_block
 from derive.language.define import define
 from derive.language.errors import DeriveError, ShapeError
@@ -15,7 +16,7 @@ from derive.language.grouping import replaced
 from derive.language.index import Index
 from derive.language.keys import hash_text
 from derive.language.nodes import Sum
-from derive.language.tensor import Definition, Read, Recurrence, Tensor, tensor
+from derive.language.tensor import Definition, Read, Recurrence, Tensor
 from derive.networks.initializers import Initializer, PerGate
 
 from .base import Function, Layer

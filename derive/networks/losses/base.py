@@ -23,12 +23,13 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from sympy import Eq, Expr, Integer, Mul, Ne, Piecewise, Rational
 
+from derive.language.declare import tensor
 from derive.language.define import _block, block, define
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.facts import Fact, missing, nonnegative, sums_to
 from derive.language.index import Index, as_sympy
 from derive.language.nodes import Iverson, Sum, maximum
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.networks import elsewhere
 from derive.networks.catalogue import GIVES, Entry, enter, own_name
 

@@ -58,6 +58,15 @@ def called(model: Any, given: Mapping[str, Node]) -> list[Node]:
     return [made[node] for node in plan.outputs.values()]
 
 
+def give_symbols(model: Any) -> None:
+    """``model.input`` and ``model.output`` stand for symbols where layers and models are called on them."""
+    for node in model._plan.inputs:
+        model.training.inputs[node.given["name"]].symbol = node
+    made = called(model, {n.given["name"]: n for n in model._plan.inputs})
+    for output, node in zip(model.training.outputs.values(), made, strict=True):
+        output.symbol = node
+
+
 def _by_input(model: Any, on: Any) -> dict[str, Node]:
     names = [node.given["name"] for node in model._plan.inputs]
     if isinstance(on, dict):

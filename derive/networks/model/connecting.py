@@ -8,9 +8,10 @@ from typing import Any
 
 from sympy import expand
 
+from derive.language.declare import tensor
 from derive.language.errors import DeriveError, ShapeError
 from derive.language.index import index
-from derive.language.tensor import Tensor, tensor
+from derive.language.tensor import Tensor
 from derive.networks.layers.base import Layer, Node, taken
 from derive.networks.layers.builder import Builder, Parameter, whole
 from derive.networks.layers.sizes import numbers, solve

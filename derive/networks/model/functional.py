@@ -19,10 +19,10 @@ from derive.networks.layers.graph import ordered
 from derive.networks.losses import Loss
 
 from . import habits, objective
-from .calling import Composable, called, parts_of
+from .calling import Composable, give_symbols, parts_of
 from .connecting import Placed, Plan
 from .given import check_graph, input_nodes, layer_names, nodes, only, output_names
-from .serialise import graph_from_dict, graph_to_dict
+from .serialise import graph_from_dict, graph_to_dict, readable
 from .summary import Summary, shape_text
 from .surgery import Regrown, regrown
 
@@ -92,16 +92,8 @@ class Model(Composable):
         by_name = dict(zip(outputs, wanted, strict=True)) if isinstance(outputs, dict) else output_names(wanted, names)
         self._plan = Plan(name, given, every, names, by_name, self._shape_said, parts_of(every, names))
         self.training, self.inference = self._plan.connect()
-        self._give_symbols()
+        give_symbols(self)
         habits.tell_unflattened(self)
-
-    def _give_symbols(self) -> None:
-        """``self.input`` and ``self.output`` stand for symbols where layers and models are called on them."""
-        for node in self._plan.inputs:
-            self.training.inputs[node.given["name"]].symbol = node
-        made = called(self, {n.given["name"]: n for n in self._plan.inputs})
-        for output, node in zip(self.training.outputs.values(), made, strict=True):
-            output.symbol = node
 
     def __getattr__(self, name: str) -> Any:
         raise habits.missing(self, name)
@@ -384,12 +376,8 @@ class Model(Composable):
         >>> Model.from_dict(model.to_dict()).output == model.output
         True
         """
-        try:
+        with readable():
             return next((c for c in Model.__subclasses__() if c._wrote(data)), Model)._from_dict(data, layers)
-        except DeriveError:
-            raise
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise DeriveError(f"from_dict: this is not what model.to_dict() writes: {error!r}") from error
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return Model.from_dict, (self.to_dict(),)

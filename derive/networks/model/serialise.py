@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from derive.language.errors import DeriveError
 from derive.networks.layers import layer_config, layer_from
 from derive.networks.layers.base import Layer, Node, call, taken
 from derive.networks.layers.graph import Input
@@ -38,3 +40,14 @@ def graph_from_dict(
         layer, on = layers[made["layer"]], [nodes[n] for n in made["of"]]
         nodes.append(call(layer, taken(layer, on)))
     return inputs, {name: nodes[n] for name, n in data["outputs"].items()}
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Whatever fails inside on data that nobody wrote by ``to_dict`` is told as that."""
+    try:
+        yield
+    except DeriveError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise DeriveError(f"from_dict: this is not what model.to_dict() writes: {error!r}") from error

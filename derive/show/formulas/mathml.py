@@ -14,7 +14,8 @@ from .names import GREEK, is_narrow
 
 SYMBOLS = {"==": "=", "!=": "≠", "<": "&lt;", "<=": "≤", ">": "&gt;", ">=": "≥"}
 APPLIED = {f.text[0]: f.mathml for f in FUNCTIONS.values()} | {  # what else a formula applies under another name
-    "logdet": "log det"
+    "logdet": "log det",
+    "logabsdet": "log abs det",
 }
 BIG = {"matrix": "mat", "sum": "∑", "prod": "∏", "max": "max", "argmax": "arg max"}
 FENCES = {

@@ -18,6 +18,7 @@ COMMANDS = {f.text[0]: f.latex for f in FUNCTIONS.values()} | {  # what else a f
     "onehot": r"\operatorname{onehot}",
     "det": r"\det",
     "logdet": r"\log\det",
+    "logabsdet": r"\log\operatorname{abs}\det",
     "tr": r"\operatorname{tr}",
     "diagonal": r"\operatorname{diagonal}",
     "vec": r"\operatorname{vec}",

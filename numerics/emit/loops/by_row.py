@@ -11,78 +11,156 @@ all that it adds up stands in numbers of its own (``lanes``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import sympy
-from sympy import Expr, Mul, Rational, floor
+from sympy import Expr, Mul
 
 from derive.language.index import Index, Size
-from derive.language.tensor import Read, Tensor
+from derive.language.tensor import Read
 from derive.program.program import Equation, Row, Term
 from numerics.emit.source.names import Names
 
 from . import tree
-from .equations import Body, Equations, said
+from .costs import Known, count
+from .equations import Body, said
 from .joining import joined_loops
-from .rows import Fused, Known, count
-from .tree import Array, At, Call, Choose, Let, Loop, Num, Op, Put, Statement, Var, joined
+from .rows import Fused
+from .tiles import Tiles
+from .tree import Array, At, Call, Choose, Let, Lines, Loop, Num, Op, Put, Statement, Var, joined
+
+if TYPE_CHECKING:
+    from .c import CPrinter
 
 BLOCK = 256  # rows that are added up before they are added to those of other blocks
 
 
-class ByRow(Equations):
-    """Writes the loops of one group."""
+class ByRow(Tiles):
+    """Writes the loops of one group: what each part of the rows computes, and what is done before and after all of them."""
 
     def __init__(
-        self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Fused, known: Known = lambda e: e
+        self,
+        names: Names,
+        arrays: dict[str, str],
+        sizes: Mapping[Size, str],
+        group: Fused,
+        printer: CPrinter,
+        known: Known = lambda e: e,
     ):
-        super().__init__(names, arrays, sizes)
+        super().__init__(names, arrays, sizes, printer)
         self.fused, self.known = group, known
-        self.parts: dict[str, str] = {}  # sums over the rows of a block, by which the digits of long sums are kept
+        self.totals = [e for e in group.equations if e.name in group.totals]
         self.inner = {e.name: e.tensor for e in group.equations if e.name not in {*group.kept, *group.totals}}
+        self.parts: dict[str, str] = {}  # sums over the rows of a block, by which the digits of long sums are kept
+        self.results = {e.name: self.arrays[e.name] for e in group.equations}
+        self.sums = [(e, group.tiles[e.name]) for e in group.equations if e.name in group.tiles]
+        turned = [e.name for e, t in self.sums if t.copied]
+        self.copies = {n: self.names.fresh(f"{self.arrays[n]}_turned") for n in turned}
+        self.own = {e.name: self.names.fresh(f"{self.arrays[e.name]}_sums") for e in self.totals}
 
-    def statements(self) -> list[Statement]:
-        """Everything between the arrays that are given and those that are left."""
+    # -- what is shared ------------------------------------------------------------------------------------------------
+
+    def shared(self) -> tuple[list[Statement], str]:
+        """Where copies and the sums of the parts stand in what all parts share, and its length."""
+        lines: list[str] = []
+        before: list[str] = []
+        for e, t in self.sums:
+            if t.copied:
+                lines.append(f"REAL *{self.copies[e.name]} = {' + '.join(['own', *before])};")
+                before.append(self.text(Mul(*(i.size for i in self.order(t)))))
+        for e in self.totals:
+            lines.append(f"REAL *{self.own[e.name]} = {' + '.join(['own', *before])};")
+            before.append(f"parts * {self.numbers(e)}")
+        count = [self.numbers(e) for e in self.totals]
+        parts = f"const long parts = parts_of({self.text(self.fused.size)}, {' + '.join(count) or '0'});"
+        return [Lines((parts,)), Lines(tuple(lines))], " + ".join(before)
+
+    def numbers(self, e: Equation) -> str:
+        return self.text(Mul(*e.tensor.axes), 7)
+
+    def whole(self, part: str) -> list[Statement]:
+        """The function that XLA calls: the parts, and their sums."""
+        (parts, places), length = self.shared()
+        found = [
+            parts,
+            Lines((f"REAL *own = malloc(sizeof(REAL) * ({length}));" if length else "REAL *own = 0;",)),
+            places,
+        ]
+        for e, t in self.sums:
+            found += self.copied(e, t) if t.copied else []
+        found.append(Lines((f"in_parts(frame, parts, {part}, own);",)))
+        for e in self.totals:
+            found += self.started(e, e.idx)
+            numbers = self.numbers(e)
+            add = f"{self.arrays[e.name]}[n] += {self.own[e.name]}[part * {numbers} + n];"
+            loop = f"for (long part = 0; part < parts; part++) for (long n = 0; n < {numbers}; n++) {add}"
+            found.append(Lines((loop,)))
+        return [*found, Lines(("free(own);",))]
+
+    # -- the rows of a part --------------------------------------------------------------------------------------------
+
+    def part(self) -> list[Statement]:
+        """The rows of one part, from the first to the last."""
         g = self.fused
-        buffers = [
+        (parts, places), _ = self.shared()
+        buffers: list[Statement] = [
             Array(self.arrays[n], "float", self.value(Mul(*t.axes[1:]))) for n, t in self.inner.items() if t.rank > 1
         ]
-        totals = [e for e in g.equations if e.name in g.totals]
-        start = [s for e in totals for s in self.each(e, lambda at: Put(at, Num(0)))]
-        block = self.names.fresh("block")
+        start = [s for e, t in self.sums for s in self.listed(e, t)]
+        for e in self.totals:
+            numbers = self.numbers(e)
+            start.append(Lines((f"memset({self.own[e.name]} += part * {numbers}, 0, sizeof(REAL) * {numbers});",)))
+            self.results[e.name] = self.own[e.name]
+        plain = [e for e in self.totals if e.name not in g.tiles]
         row, place = self.opened(g.rows[g.equations[0].name])
-        step = self.names.fresh("step") if totals else row
-        self.parts = {e.name: self.names.fresh(f"{self.arrays[e.name]}_part") for e in totals}
-        buffers += [Array(self.parts[e.name], "float", self.value(Mul(*e.tensor.axes))) for e in totals]
-        zeroed = [s for e in totals for s in self.filled(e, e.idx, ())]
+        first, last, step = (self.names.fresh(n) for n in ("from", "until", "step"))
+        self.printer.integers |= {"part", "parts", row}
+        rows = self.value(g.size)
+
+        def share(n: tree.Expr) -> tree.Expr:
+            return Call("floor", (Op("/", Op("*", rows, n), Var("parts")),))
+
+        ends = [Let(first, share(Var("part"))), Let(last, share(Op("+", Var("part"), Num(1))))]
+        self.parts = {e.name: self.names.fresh(f"{self.arrays[e.name]}_part") for e in plain}
+        buffers += [Array(self.parts[e.name], "float", self.value(Mul(*e.tensor.axes))) for e in plain]
+        zeroed = [s for e in plain for s in self.filled(e, e.idx, ())]
         body: list[Statement] = []
         for e in g.equations:
             self.places[g.rows[e.name]] = place
             body += [said(e), *self.one(e)]
         self.close([row, *self.beside], set(g.rows.values()))
         body = joined_loops(body)
-        rows = self.value(g.size)
-        if not totals:
-            return [*buffers, Loop(row, rows, tuple(body))]
-        first = Op("*", Var(block), Num(BLOCK))
-        left = Op("-", rows, first)
-        here = Let(row, Op("+", first, Var(step)))
-        steps = Loop(step, Choose(Op("<", left, Num(BLOCK)), left, Num(BLOCK)), (here, *body))
-        after = [s for e in totals for s in self.each(e, lambda at: Put(at, self.element(e), adds=True))]  # noqa: B023
-        blocks = Call("floor", (Op("/", Op("+", rows, Num(BLOCK - 1)), Num(BLOCK)),))
-        return [*buffers, *start, Loop(block, blocks, (*zeroed, steps, *after))]
+        end = [s for e, t in self.sums for s in self.freed(e, t)]
+        end += [Lines((f"free({s.name});",)) for s in buffers if isinstance(s, Array)]
+        left = Op("-", Var(last), Var(first))
+        if not plain:
+            loop = Loop(step, left, (Let(row, Op("+", Var(first), Var(step))), *body))
+            return [parts, places, *start, *buffers, *ends, loop, *end]
+        block, begin = self.names.fresh("block"), self.names.fresh("begin")
+        here = Let(begin, Op("+", Var(first), Op("*", Var(block), Num(BLOCK))))
+        rest = Op("-", Var(last), Var(begin))
+        steps = Choose(Op("<", rest, Num(BLOCK)), rest, Num(BLOCK))
+        loop = Loop(step, steps, (Let(row, Op("+", Var(begin), Var(step))), *body))
+        after = [s for e in plain for s in self.each(e)]
+        blocks = Call("floor", (Op("/", Op("+", left, Num(BLOCK - 1)), Num(BLOCK)),))
+        return [parts, places, *start, *buffers, *ends, Loop(block, blocks, (here, *zeroed, loop, *after)), *end]
 
-    def each(self, e: Equation, put: Callable[[tree.Expr], Statement]) -> list[Statement]:
-        """A statement for each element of a sum over the rows, as it is returned."""
+    def each(self, e: Equation) -> list[Statement]:
+        """The sum over the rows of a block, added to that of the part."""
         lane = e.idx[-1] if e.idx else None
 
         def inner() -> Statement:
-            return put(At(self.arrays[e.name], self.place([self.places[i] for i in e.idx], e.tensor.axes)))
+            at = At(self.own[e.name], self.place([self.places[i] for i in e.idx], e.tensor.axes))
+            return Put(at, self.element(e), adds=True)
 
         return self.looped_over(e.idx[:-1], lambda: self.along(lane, inner))
 
     # -- one equation at one row -----------------------------------------------------------------------------------
 
     def one(self, e: Equation) -> list[Statement]:
+        tiles = self.fused.tiles.get(e.name)
+        if tiles is not None:
+            start = [] if tiles.summed else self.started(e, [i for i in e.idx if i != tiles.shared])
+            return [*start, self.tiled(e, tiles)]
         if e.name in self.fused.totals:
             row = self.fused.rows[e.name]
             return [s for t in e.terms for s in self.added(e, t, e.idx, [i for i in t.bnd if i != row])]
@@ -119,11 +197,7 @@ class ByRow(Equations):
         lane = self.lane(over, (), [f for t in terms for f in t.fac], [Read(e.tensor, *e.idx)], ())
 
         def put() -> Statement:
-            parts = []
-            for t in terms:
-                negative = t.coef.could_extract_minus_sign()
-                parts.append((negative, self.guarded(t, self.product([-t.coef if negative else t.coef, *t.fac]))))
-            return Put(self.element(e), tree.summed(parts))
+            return Put(self.element(e), self.plain(list(terms)))
 
         return self.looped_over([i for i in over if i != lane], lambda: self.along(lane, put))
 
@@ -206,20 +280,6 @@ class ByRow(Equations):
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
-    def value(self, e: Expr) -> tree.Expr:
-        """A value; a size that is rounded, or has parts that are no whole numbers, as one quotient."""
-        inside = e.args[0] if isinstance(e, floor) else e
-        broken = isinstance(e, floor) or (e.is_Add and any(not q.is_Integer for q in e.atoms(Rational)))
-        if broken and all(isinstance(s, Size) for s in e.free_symbols):
-            top, bottom = sympy.together(inside).as_numer_denom()
-            found = Op("/", super().value(sympy.expand(top)), super().value(bottom))
-            return Call("floor", (found,)) if isinstance(e, floor) else found
-        return super().value(e)
-
-    def guarded(self, t: Term, value: tree.Expr) -> tree.Expr:
-        tests = [self.condition(r.condition) for r in t.rows]
-        return Choose(joined("and", tests), value, Num(0)) if tests else value
-
     def read(self, r: Read) -> tree.Expr:
         """An element; of what only a row has, without the row."""
         if r.tensor.name not in self.inner:
@@ -236,10 +296,3 @@ class ByRow(Equations):
         inner = e.name in self.inner
         places = [self.places[i] for i in e.idx[inner:]]
         return At(self.parts.get(e.name, self.arrays[e.name]), self.place(places, e.tensor.axes[inner:]))
-
-
-def read_by(group: Fused) -> list[Tensor]:
-    """The arrays that a group is given, by first use."""
-    own = set(group.rows)
-    found = [t for e in group.equations for t in e.tensors() if t.name not in own]
-    return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""C of groups of equations that go over the same rows: functions that XLA calls on a CPU, for floats or doubles.
+"""C of groups of equations: functions that XLA calls on a CPU, for floats or doubles.
 
     XLA_FFI_Error *rows_1(XLA_FFI_CallFrame *frame)      arguments and results are the frame's, in order
 
@@ -13,47 +13,90 @@ from pathlib import Path
 from sympy import Expr, Integer, Symbol
 
 from derive.language.index import Size
+from derive.language.tensor import Tensor
 from numerics.emit.source.names import Names
 from numerics.emit.source.sizes import UNKNOWN, size_place
 
 from . import tree
-from .by_row import ByRow, read_by
+from .by_row import ByRow
+from .in_c import InC
 from .javascript import PREFIX, STRENGTH, Printer, folded
 from .rows import Fused
-from .tree import Array, At, Call, Choose, Comment, Let, Loop, Minus, Num, Op, Put, Statement, Var
+from .tree import Array, At, Call, Choose, Comment, Let, Lines, Loop, Minus, Num, Op, Put, Statement, Var
 
 _WORDS = """
 asked auto break case char const continue default do double else enum exit extern float for frame free goto if inline int
 long main malloc malloc power register restrict return root short signed sizeof sqrt static struct switch typedef union
 unsigned void volatile while j0 j1 jn y0 y1 yn gamma lgamma signgam div abs labs
 """
-RESERVED = frozenset(_WORDS.split())
+_HELPERS = """
+ARGUMENT BLOCK BYTES LANES LENGTH Part Products REAL RESULT TILE UNROLLED VECTORS Work begin down end first four frame free here
+in_parts larger memset n one own part parts parts_of products relu sched_yield smaller tile two vector
+work
+"""
+RESERVED = frozenset((_WORDS + _HELPERS).split())
 
 
 def functions(groups: Mapping[str, Fused], sizes: Mapping[Size, int]) -> str:
     """The text of a library: one function for each group, by name."""
-    head = (Path(__file__).parent / "helpers.h").read_text(encoding="utf-8")
-    return "\n".join([head, *(function(name, group, sizes) for name, group in groups.items())])
+    files = ["helpers.h", *(["tiles.h"] if any(g.tiles for g in groups.values()) else [])]
+    head = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in files]
+    return "\n".join([*head, *(function(name, group, sizes) for name, group in groups.items())])
+
+
+def given(group: Fused) -> list[Tensor]:
+    """The arrays that a group reads, by first use."""
+    own = {e.name for e in group.equations}
+    return list(dict.fromkeys(t for e in group.equations for t in e.tensors() if t.name not in own))
 
 
 def possible(group: Fused, sizes: Mapping[Size, int]) -> bool:
     """Whether every size that the loops of a group need is fixed, or an argument tells it."""
-    given = read_by(group)
-    return all(s in sizes or size_place(s, given) is not None for s in _sizes(group))
+    return all(s in sizes or size_place(s, given(group)) is not None for s in _sizes(group))
 
 
 def function(name: str, group: Fused, sizes: Mapping[Size, int]) -> str:
-    """The function of one group."""
-    names = Names({*RESERVED, name})
-    given = read_by(group)
-    arrays = {t.name: names.fresh(t.name.replace("\0", "_"), "array") for t in given}
+    """The function of one group, and the one of its parts."""
+    part = f"{name}_part"
+    names = Names({*RESERVED, name, part})
+    arrays = {t.name: names.fresh(t.name.replace("\0", "_"), "array") for t in given(group)}
     arrays |= {e.name: names.fresh(e.name, "array") for e in group.equations}
     used = {s: names.fresh(s.name, f"{s.name}_size") for s in _sizes(group)}
-    write = ByRow(names, arrays, used, group, lambda e: e.xreplace({s: Integer(n) for s, n in sizes.items()}))
-    body = write.statements()
     printer = CPrinter({*used.values()})
-    lines = [f"XLA_FFI_Error *{name}(XLA_FFI_CallFrame *frame) {{", "  if (asked(frame)) return 0;"]
-    for n, t in enumerate(given):
+    taken = _taken(names, arrays, used, group, sizes, printer)
+    write = ByRow(names, arrays, used, group, printer, lambda e: e.xreplace({s: Integer(n) for s, n in sizes.items()}))
+    around = write.whole(part)
+    rows, whole = ([line for s in lines for line in printer.statement(s, 1)] for lines in (write.part(), around))
+    return "\n".join(
+        [
+            f"static void {part}(XLA_FFI_CallFrame *frame, long part, REAL *own) {{",
+            *taken,
+            *rows,
+            "}",
+            "",
+            f"XLA_FFI_Error *{name}(XLA_FFI_CallFrame *frame) {{",
+            "  if (asked(frame)) return 0;",
+            *taken,
+            *whole,
+            "  return 0;",
+            "}",
+            "",
+        ]
+    )
+
+
+def _taken(
+    names: Names,
+    arrays: dict[str, str],
+    used: Mapping[Size, str],
+    group: Fused,
+    sizes: Mapping[Size, int],
+    printer: CPrinter,
+) -> list[str]:
+    """The arrays of a call, and the sizes."""
+    lines: list[str] = []
+    read = given(group)
+    for n, t in enumerate(read):
         if t.rank:
             lines.append(f"  const REAL *restrict {arrays[t.name]} = ARGUMENT({n});")
         else:
@@ -63,19 +106,17 @@ def function(name: str, group: Fused, sizes: Mapping[Size, int]) -> str:
         if s in sizes:
             lines.append(f"  const long {variable} = {sizes[s]};")
             continue
-        place = size_place(s, given)
+        place = size_place(s, read)
         assert place is not None  # as possible() says
         t, axis, formula = place
-        length = f"LENGTH({given.index(t)}, {axis})"
+        length = f"LENGTH({read.index(t)}, {axis})"
         if formula is not None:
-            formula_of = Formula(names, arrays, used, group)
+            formula_of = Formula(names, arrays, used)
             printer.integers.add(formula_of.measured)
             lines.append(f"  const long {formula_of.measured} = {length};")
             length = printer.integer(formula_of.value(formula))
         lines.append(f"  const long {variable} = {length};")
-    lines += [line for s in body for line in printer.statement(s, 1)]
-    lines += [f"  free({s.name});" for s in body if isinstance(s, Array)]
-    return "\n".join([*lines, "  return 0;", "}", ""])
+    return lines
 
 
 def _sizes(group: Fused) -> list[Size]:
@@ -92,11 +133,11 @@ def _sizes(group: Fused) -> list[Size]:
     return sorted((s for s in found if isinstance(s, Size)), key=lambda s: s.name)
 
 
-class Formula(ByRow):
+class Formula(InC):
     """Writes a size from the length of an axis that is linear in it."""
 
-    def __init__(self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str], group: Fused):
-        super().__init__(names, arrays, sizes, group)
+    def __init__(self, names: Names, arrays: dict[str, str], sizes: Mapping[Size, str]):
+        super().__init__(names, arrays, sizes)
         self.measured = names.fresh("length")
 
     def value(self, e: Expr) -> tree.Expr:
@@ -121,6 +162,8 @@ class CPrinter(Printer):
 
     def statement(self, s: Statement, depth: int) -> list[str]:
         pad = "  " * depth
+        if isinstance(s, Lines):
+            return [pad + line for line in s.text]
         if isinstance(s, Comment):
             return [f"{pad}// {s.text.replace(chr(92), '/')}"]  # a backslash at its end would join the next line to it
         if isinstance(s, Loop):
@@ -194,14 +237,16 @@ class CPrinter(Printer):
             return f"{e.array}[{self.integer(e.place)}]", 10
         if self.counting:
             if isinstance(e, Call) and e.name == "floor":
-                return self.written(e.args[0])
+                quotient = e.args[0]
+                assert isinstance(quotient, Op)  # as whole() says
+                return f"down({self.text(quotient.left)}, {self.text(quotient.right)})", 10
             return super().written(e)
         if isinstance(e, Num) or (self.whole(e) and not isinstance(e, Minus)):
             return f"(REAL){self.integer(e, 10)}", PREFIX
         if isinstance(e, Choose):
             return f"{self.test(e.test, 2)} ? {self.text(e.yes, 2)} : {self.text(e.no, 1)}", 1
-        if isinstance(e, Call) and e.name == "sqrt":
-            return f"root({self.text(e.args[0])})", 10
+        if isinstance(e, Call) and e.name in ("sqrt", "relu"):
+            return f"{'root' if e.name == 'sqrt' else 'relu'}({self.text(e.args[0])})", 10
         if isinstance(e, Op) and e.op == "^":
             return f"power({self.text(e.left)}, {self.integer(e.right)})", 10
         if isinstance(e, Op) and e.op == "/" and self.whole(e.right):

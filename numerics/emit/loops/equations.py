@@ -228,7 +228,7 @@ def _planned(over: Sequence[Index], rows: Sequence[Row]) -> tuple[Plan, list[Row
     plan: Plan = []
     left, waiting = list(over), list(rows)
     while left:
-        solved = [(i, r, v) for i in left for r in waiting if (v := _solution(r, i)) is not None]
+        solved = [(i, r, v) for i in left for r in waiting if (v := solution(r, i)) is not None]
         found = next((s for s in solved if not s[2].free_symbols & set(left)), None)
         if found is None:  # one that no equality gives comes first, for it may be what gives the others
             i = next((j for j in left if all(j != s[0] for s in solved)), left[0])
@@ -241,7 +241,7 @@ def _planned(over: Sequence[Index], rows: Sequence[Row]) -> tuple[Plan, list[Row
     return plan, waiting
 
 
-def _solution(row: Row, i: Index) -> Expr | None:
+def solution(row: Row, i: Index) -> Expr | None:
     """``i`` from ``lhs == rhs``, if it stands there once with the coefficient 1 or -1."""
     split = parts(sympy.expand(row.lhs - row.rhs)) if row.op == "==" else None
     if split is None or split[0].get(i) not in (1, -1):

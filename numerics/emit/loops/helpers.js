@@ -79,9 +79,10 @@ function errorSeries(x) {
   return (sum * x * Math.exp(-x * x)) / Math.sqrt(Math.PI);
 }
 
-// erfc by its continued fraction: for x >= 1.5.
+// erfc(x) e^(x^2) by its continued fraction, far out by its asymptotic series: for x >= 1.5.
 function errorFraction(x) {
-  if (x >= 30) return 0;
+  const far = 1 / (x * x);
+  if (x > 500) return (1 - far * (0.5 - far * (0.75 - far * 1.875))) / (x * Math.sqrt(Math.PI));
   let a = 0, step = 0.5, p = 1, before = 0, q = 0.5 + x * x, below = 1;
   for (let k = 0; k < 50; k++) {
     a += step;
@@ -90,17 +91,25 @@ function errorFraction(x) {
     [p, before] = [b * p - a * before, p];
     [q, below] = [b * q - a * below, q];
   }
-  return ((p / q) * x * Math.exp(-x * x)) / Math.sqrt(Math.PI);
+  return ((p / q) * x) / Math.sqrt(Math.PI);
 }
 
 function erf(x) {
   if (x !== x || Math.abs(x) < 1.5) return errorSeries(x);
-  return x > 0 ? 1 - errorFraction(x) : errorFraction(-x) - 1;
+  const tail = errorFraction(Math.abs(x)) * Math.exp(-x * x);
+  return x > 0 ? 1 - tail : tail - 1;
 }
 
 function erfc(x) {
   if (x !== x || Math.abs(x) < 1.5) return 1 - errorSeries(x);
-  return x > 0 ? errorFraction(x) : 2 - errorFraction(-x);
+  const tail = errorFraction(Math.abs(x)) * Math.exp(-x * x);
+  return x > 0 ? tail : 2 - tail;
+}
+
+// log Phi(x) of the normal distribution: what is missing to 1 on the right, without e^(-x^2/2) on the left.
+function logNdtr(x) {
+  if (x > 0) return Math.log1p(-erfc(x / Math.SQRT2) / 2);
+  return x > -3 ? Math.log(erfc(-x / Math.SQRT2) / 2) : Math.log(errorFraction(-x / Math.SQRT2) / 2) - (x * x) / 2;
 }
 
 // The inverse of erf: a first guess of three digits (Winitzki), then Halley's steps, which treble them.
@@ -114,6 +123,19 @@ function erfinv(y) {
     x -= u / (1 + x * u);
   }
   return y < 0 ? -x : x;
+}
+
+// The quantile of the normal distribution; in the tails a first guess (Abramowitz and Stegun 26.2.23), then Halley's steps.
+function ndtri(p) {
+  if (!(p > 0 && p < 1)) return p === 0 ? -Infinity : p === 1 ? Infinity : NaN;
+  if (Math.abs(p - 0.5) < 0.25) return Math.SQRT2 * erfinv(2 * (p - 0.5));
+  const tail = Math.min(p, 1 - p), t = Math.sqrt(-2 * Math.log(tail));
+  let x = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+  for (let k = 0; k < 3; k++) {
+    const half = Math.exp((x * x) / 4), u = (erfc(x / Math.SQRT2) / 2 - tail) * half * half * Math.sqrt(2 * Math.PI);
+    x += u / (1 - (x * u) / 2);
+  }
+  return p < 0.5 ? -x : x;
 }
 
 const BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330];
@@ -200,6 +222,14 @@ function determinant(matrix, n) {
   let product = sign;
   for (let k = 0; k < n; k++) product *= rows[k * n + k];
   return product;
+}
+
+// The logarithm of the magnitude of a determinant.
+function logAbsDeterminant(matrix, n) {
+  const {rows} = factored(matrix, n);
+  let sum = 0;
+  for (let k = 0; k < n; k++) sum += Math.log(Math.abs(rows[k * n + k]));
+  return sum;
 }
 
 // The logarithm of a positive determinant, and no number where it is not positive.

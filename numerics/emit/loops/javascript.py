@@ -66,6 +66,7 @@ FUNCTIONS = {
             "erf",
             "erfc",
             "erfinv",
+            "ndtri",
             "digamma",
             "polygamma",
             "sigmoid",
@@ -80,8 +81,10 @@ FUNCTIONS = {
     "maximum": "Math.max",
     "minimum": "Math.min",
     "loggamma": "lgamma",
+    "log_ndtr": "logNdtr",
     "det": "determinant",
     "logdet": "logDeterminant",
+    "logabsdet": "logAbsDeterminant",
     "Mod": "modulo",
 }
 CONSTANTS = {"pi": "Math.PI", "e": "Math.E", "infinity": "Infinity"}

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from .tree import Array, At, Comment, Let, Loop, Put, Statement, Var
+from .tree import Array, At, Comment, Let, Lines, Loop, Put, Statement, Var
 
 
 def joined_loops(statements: Sequence[Statement]) -> list[Statement]:
@@ -68,6 +68,9 @@ class _Uses:
                 found.reads.add(node.array)
             elif isinstance(node, Var):
                 found.reads.add(node.name)
+            elif isinstance(node, Lines):
+                found.reads.update(node.reads)
+                found.changes.update(node.changes)
             elif isinstance(node, Let | Array):
                 found.changes.add(node.name)
             elif isinstance(node, Put):

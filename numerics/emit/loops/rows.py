@@ -10,30 +10,23 @@ over rows move, in numbers read and written; it counts a size that is not fixed 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import sympy
-from sympy import Add, Expr, Mul, Piecewise, Pow, Rational
-from sympy.core.relational import Relational
-from sympy.logic.boolalg import BooleanFunction, BooleanTrue
+from sympy import Expr, Mul
 
-from derive.language.affine import parts
-from derive.language.index import Index, Size
-from derive.language.nodes import Iverson
+from derive.language.index import Index
 from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 from derive.program.schedule import Scan, members
 
-UNKNOWN = 64  # what a size counts as that is not fixed
-TAPS = 16  # operations of a window for each number of the largest array, up to which reading and writing is what costs
-ONCE = 2  # the same where nothing is read twice: a product of matrices is XLA's
+from .costs import Known, count, largest, simple, work
+from .windows import Tiled, tiled
+
 WORTH = 2.0  # times less to be moved, from which a call outside XLA pays
 TOTALS = 65_536  # numbers of a sum over rows that stay in the cache
-POWERS = {Rational(n) for n in (2, 3, 4, -1, -2, -3, -4)} | {Rational(1, 2), Rational(-1, 2)}
-
-Known = Callable[[Expr], Expr]
+TILES = 2**20  # the same of those that are added to once for each sum over a window
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,8 @@ class Fused:
         The equations that something else reads, or that are returned.
     saved : float
         How many times less is moved than by XLA.
+    tiles : dict of str to Tiled
+        The equations whose sums over windows are computed in tiles.
     """
 
     equations: tuple[Equation, ...]
@@ -60,6 +55,14 @@ class Fused:
     size: Expr
     kept: tuple[str, ...] = ()
     saved: float = 0.0
+    tiles: dict[str, Tiled] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        found = ["sums over windows in tiles of registers, no patches copied"] if self.tiles else []
+        if self.saved:
+            found.append(f"one pass over the rows in place of {self.saved:.1f} times as much that XLA reads and writes")
+        return ", ".join(found)
 
 
 Group = Equation | Scan | Fused
@@ -74,18 +77,30 @@ def fused(
     while left:
         first = left[0]
         best: tuple[Fused, list[Equation | Scan], list[Equation | Scan]] | None = None
-        if isinstance(first, Equation) and first.name not in apart and simple(first, known):
+        free = isinstance(first, Equation) and first.name not in apart
+        alone = _alone(first, known) if isinstance(first, Equation) and free else None
+        if isinstance(first, Equation) and free and (alone is not None or simple(first, known)):
             for size in _sizes(first):
                 taken, before, after = _gathered(left, size, known, apart)
                 made = _judged(taken, [*found, *before, *after], results, known)
                 if made is not None and made.saved >= WORTH and (best is None or made.saved > best[0].saved):
                     best = made, before, after
         if best is None:
-            found.append(left.pop(0))
+            found.append(alone or left[0])
+            left.pop(0)
         else:
             found += [*best[1], best[0]]
             left = best[2]
     return found
+
+
+def _alone(e: Equation, known: Known) -> Fused | None:
+    """A sum over windows, by itself in tiles."""
+    made = tiled(e, known)
+    if made is None:
+        return None
+    totals = frozenset({e.name} if made.summed else ())
+    return Fused((e,), {e.name: made.shared}, totals, made.shared.size, (e.name,), tiles={e.name: made})
 
 
 def _gathered(
@@ -93,6 +108,7 @@ def _gathered(
 ) -> tuple[Fused, list[Equation | Scan], list[Equation | Scan]]:
     """The equations that can go over rows of this size together, what must come before them, and what after."""
     rows: dict[str, Index] = {}
+    in_tiles: dict[str, Tiled] = {}
     taken: list[Equation] = []
     before: list[Equation | Scan] = []
     after: list[Equation | Scan] = []
@@ -102,10 +118,13 @@ def _gathered(
         read = {t.name for e in members(g) for t in e.tensors()}
         made = None
         free = isinstance(g, Equation) and g.name not in apart and not read & (late | totals)
-        if free and isinstance(g, Equation) and simple(g, known):
+        if free and isinstance(g, Equation):
             made = _by_rows(g, size, rows)
-        if made is not None:
+        tiles = tiled(made[0], known, made[1]) if made is not None else None
+        if made is not None and (tiles is not None or simple(made[0], known)):
             e, row = made
+            if tiles is not None:
+                in_tiles[e.name] = tiles
             taken.append(e)
             rows[e.name] = row
             totals |= {e.name} - {e.name for i in e.idx if i == row}
@@ -114,7 +133,7 @@ def _gathered(
             late |= {e.name for e in members(g)}
         else:
             before.append(g)
-    return Fused(tuple(taken), rows, frozenset(totals), size), before, after
+    return Fused(tuple(taken), rows, frozenset(totals), size, tiles=in_tiles), before, after
 
 
 def _by_rows(e: Equation, size: Expr, rows: dict[str, Index]) -> tuple[Equation, Index] | None:
@@ -172,7 +191,8 @@ def _judged(made: Fused, others: Sequence[Group], results: set[str], known: Know
         if not e.is_pointwise or e.name in kept:
             moved += (sum(numbers[n] for n in found) + numbers[e.name]) * (2 if _windows(e, known) else 1)
     given = {n for found in behind.values() for n in found} - set(inside)
-    if not kept or not given or sum(numbers[n] for n in made.totals) > TOTALS:
+    plain, tiles = ([n for n in made.totals if (n in made.tiles) is own] for own in (False, True))
+    if sum(numbers[n] for n in plain) > TOTALS or sum(numbers[n] for n in tiles) > TILES or not kept or not given:
         return None
     return replace(made, kept=kept, saved=moved / sum(numbers[n] for n in {*given, *kept}))
 
@@ -181,69 +201,6 @@ def _equations(g: Group) -> tuple[Equation, ...]:
     return g.equations if isinstance(g, Fused) else members(g)
 
 
-def count(e: Expr, known: Known) -> int:
-    """A size in numbers."""
-    e = known(e)
-    return max(1, int(e.xreplace({s: sympy.Integer(UNKNOWN) for s in e.free_symbols if isinstance(s, Size)})))
-
-
-def _work(e: Equation, t: Term, known: Known) -> int:
-    """How often the product of a term is computed; an equality of indices takes one loop away."""
-    tied = [[i.size for i in r.free_symbols if isinstance(i, Index)] for r in t.rows if r.op == "=="]
-    away = math.prod(max((count(n, known) for n in sizes), default=1) for sizes in tied)
-    return math.prod(count(i.size, known) for i in (*e.idx, *t.bnd)) // away
-
-
 def _windows(e: Equation, known: Known) -> bool:
     """Whether its sums meet each number several times."""
-    return any(_work(e, t, known) > 2 * _largest(e, known) for t in e.terms)
-
-
-def _largest(e: Equation, known: Known) -> int:
-    return max(count(Mul(*t.axes), known) for t in (e.tensor, *e.tensors()))
-
-
-def simple(e: Equation, known: Known) -> bool:
-    """Whether an equation is a few operations of arithmetic for each number that it reads or writes."""
-    if e.reduce or e.guards or e.tensor.dtype != "float" or any(t.dtype != "float" for t in e.tensors()):
-        return False
-    if not all(arithmetic(f) for t in e.terms for f in t.fac):
-        return False
-    if any(parts(x) is None for t in e.terms for r in t.rows for x in (r.lhs, r.rhs)):
-        return False
-    return all(_work(e, t, known) <= _room(e, t, known) for t in e.terms)
-
-
-def _room(e: Equation, t: Term, known: Known) -> int:
-    """How many products of a term cost less than what it reads and writes.
-
-    A window goes over each number of an array several times.  Where it does so for each of several channels of another, as
-    everywhere else, it is a product of matrices, which XLA is for.
-    """
-    tied = {i for r in t.rows for i in r.free_symbols}
-    reads = [r.idx for r in t.reads() if r.idx]
-    tied |= {s for idx in reads for i in idx if _mixed(i) for s in i.free_symbols}
-    moved = [r for r in t.reads() if any(i.free_symbols & tied for i in r.idx)]
-    rows = {r.idx[0] for r in moved if isinstance(r.idx[0], Index)}
-    large = [set(idx) for idx in reads if idx[0] in rows]
-    plain = [i for i in (*e.idx, *t.bnd) if i not in tied and i not in rows]
-    if not rows or any(i not in idx for i in plain for idx in large):
-        return ONCE * _largest(e, known)
-    return TAPS * min(count(Mul(*r.tensor.axes), known) for r in moved if r.idx[0] in rows)
-
-
-def _mixed(place: Expr) -> bool:
-    return sum(isinstance(s, Index) for s in place.free_symbols) > 1
-
-
-def arithmetic(e: Expr) -> bool:
-    """Whether a C compiler turns an expression into vector instructions: arithmetic, roots and choices."""
-    if isinstance(e, Read):
-        return not any(i.has(Read) or parts(i) is None for i in e.idx)
-    if isinstance(e, Rational | Size | BooleanTrue):
-        return True
-    if isinstance(e, Pow):
-        return e.exp in POWERS and arithmetic(e.base)
-    if isinstance(e, Add | Mul | Relational | BooleanFunction | Iverson | Piecewise):
-        return all(arithmetic(a) for a in e.args)
-    return isinstance(e, sympy.Tuple) and all(arithmetic(a) for a in e.args)
+    return any(work(e, t, known) > 2 * largest(e, known) for t in e.terms)

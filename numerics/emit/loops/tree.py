@@ -134,6 +134,15 @@ class If(Statement):
 
 
 @dataclass(frozen=True)
+class Lines(Statement):
+    """Text as it is, with the names that it reads and those that it changes."""
+
+    text: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Given(Statement):
     """An input is taken from what is given, by its own name, and its number of axes checked."""
 

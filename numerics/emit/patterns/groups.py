@@ -173,10 +173,18 @@ def is_pointwise(p: Plan) -> bool:
     return not p.bnd and not p.scatter
 
 
+def is_one_place(p: Plan) -> bool:
+    """Whether a term is added to one element of each row; a number that all terms share then is not taken out of their sum.
+
+    ``(p / s - [k = label]) / B`` would go over the array once more, after the element was added.
+    """
+    return is_pointwise(p) and pointwise.one_hot((*p.fac, *(Iverson(c) for c in p.conditions))) is not None
+
+
 def pointwise_sum(scope: Scope, plans: list[Plan], order: Order, together: Together) -> list[Addend]:
     """``2*h - 2*y`` as ``2 * (h - y)``: a coefficient that all share is written once."""
     shared = plans[0].coef if len(plans) > 1 and len({abs(p.coef) for p in plans}) == 1 else Integer(1)
-    shared = abs(shared) if shared.is_Rational else Integer(1)
+    shared = abs(shared) if shared.is_Rational and not any(map(is_one_place, plans)) else Integer(1)
     each = [signed(p.coef / shared, [*p.fac, *(Iverson(c) for c in p.conditions)]) for p in plans]
     pairs = pointwise.rounded(scope, each, order)
     if shared == 1:

@@ -3,7 +3,7 @@
 A matrix that is declared positive definite goes through its Cholesky factor L, A = L L':
 
     inverse   jax.scipy.linalg.cho_solve((L, True), jnp.eye(N))
-    logdet    2 * jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)).sum(-1)
+    logdet    2 * jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)).sum(-1)     logabsdet, too
 
 Any other goes through its LU factors; the log-determinant is NaN where the determinant is not positive, and
 ``kern.validate`` says which matrix that is.
@@ -14,7 +14,19 @@ from __future__ import annotations
 from derive.language.index import Index
 from derive.language.matrices import split_at
 from derive.program.program import Equation
-from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Tuple, call, dotted, method, number_of
+from numerics.emit.source.code import (
+    Attribute,
+    Binary,
+    Code,
+    Compare,
+    Constant,
+    Name,
+    Tuple,
+    call,
+    dotted,
+    method,
+    number_of,
+)
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, full
 from numerics.emit.terms.plan import Plain
@@ -81,4 +93,8 @@ def _logdet(scope: Scope, e: Equation, array: Code, definite: bool) -> Code:
     return call("jnp.where", Compare(sign, ">", number_of(0)), size, dotted("jnp.nan"))
 
 
-EMISSIONS = {"inverse": _inverse, "det": _det, "logdet": _logdet}
+def _logabsdet(scope: Scope, e: Equation, array: Code, definite: bool) -> Code:
+    return _logdet(scope, e, array, definite) if definite else Attribute(call("jnp.linalg.slogdet", array), "logabsdet")
+
+
+EMISSIONS = {"inverse": _inverse, "det": _det, "logdet": _logdet, "logabsdet": _logabsdet}

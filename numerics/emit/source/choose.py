@@ -109,7 +109,7 @@ def _kernel_gradient(scope: Scope, ins: Expr, rows: Expr) -> tuple[str, str]:
         return "conv", OWN
     if rows.is_Integer and rows <= SMALL:
         return "rows", "one matrix product for each row of taps; a convolution over the batch is slow on a CPU"
-    return "blocks", "products of the patches of 8 images, added up; a convolution over the batch is slow on a CPU"
+    return "conv", "XLA's convolution over the batch, as fast as any where its own cannot be asked for"
 
 
 def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
@@ -121,7 +121,7 @@ def _on_cpu(name: str, otherwise: str, reason: str) -> Rule:
 def _total(scope: Scope, size: Expr, rows: Expr) -> tuple[str, str]:
     if scope.backend != "cpu":
         return "plain", f"one plain operation is best on {scope.backend}"
-    if scope.own_convolutions and "convolution" in scope.helpers and "depthwise" not in scope.helpers:
+    if "convolution" in scope.helpers and "depthwise" not in scope.helpers:
         return "plain", "what a convolution leaves is read once and its product with another is not written out"
     return "products", "a sum over all axes by a vector-matrix product: XLA's own is serial, what leads to it included"
 

@@ -6,6 +6,7 @@
     1 + erf(u)        lax.erfc(-u)            u very negative; also 2 - erfc(u)
     1 - erf(u)        lax.erfc(u)             u large
     1 - sigmoid(u)    jax.nn.sigmoid(-u)      u large
+    sigmoid(u) - sigmoid(-u)    jnp.tanh(u / 2)    u near 0; one function for two
 
 Each is the same function of the same argument, so no equation changes: this is about how it is computed.
 """
@@ -64,6 +65,23 @@ def together(terms: Sequence[Term]) -> list[Term]:
             terms[n] = Term(t.coef, (whole,))
             return [x for x in terms if x is not number]
     return terms
+
+
+def as_tanh(e: Add) -> Expr:
+    """A sum with ``c sigmoid(u) - c sigmoid(-u)`` as ``c tanh(u/2)``; one without is what it was.
+
+    >>> from derive import tensor
+    >>> x = tensor("x")[()]
+    >>> as_tanh(x + sigmoid(2*x) - sigmoid(-2*x))
+    tanh(x) + x
+    """
+    for a in e.args:
+        c, f = a.as_coeff_Mul()
+        if isinstance(f, sigmoid) and (other := -c * sigmoid(-f.args[0])) in e.args:
+            positive = -c if f.args[0].could_extract_minus_sign() else c
+            u = f.args[0] if positive == c else -f.args[0]
+            return Add(*(b for b in e.args if b not in (a, other)), positive * sympy.tanh(u / 2))
+    return e
 
 
 def _apart(name: str, sign: int, u: Expr) -> bool:

@@ -103,8 +103,9 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
     top = ([constant(scope, coef)] if coef != 1 or not top else []) + sorted(top, key=place_in_product)
     if bottom:
         top, bottom = [as_float(scope, v) for v in top], [as_float(scope, as_number(scope, v)) for v in bottom]
-    axes = union([*top, *bottom], order)
     kind = joint_kind(*(v.kind for v in (*top, *bottom)))
+    top, bottom = _scalars_first(top, bottom)
+    axes = union([*top, *bottom], order)
     if len(top) == 2 and not bottom and top[0] == top[1] and top[0].node.is_operation:
         return elementwise(top[0], square, kind)
     whole_numbers = all(v.kind == "num" for v in bottom)
@@ -119,6 +120,17 @@ def ratio(scope: Scope, coef: Rational, top: list[Val], bottom: list[Val], order
         return elementwise(array, around, kind)
     above, below = ([align(v, axes).node for v in many] for many in (top, bottom))
     return Val(_quotient(above, below, whole_numbers), axes, kind)
+
+
+def _scalars_first(top: list[Val], bottom: list[Val]) -> tuple[list[Val], list[Val]]:
+    """``2 * h / s * e`` of scalars h, s and an array e: what is one number is computed once, not for each element."""
+    scalars = [v for v in (*top, *bottom) if not v.axes and v.kind != "num"]
+    arrays = [v for v in top if v.axes]
+    small = [v for v in top if not v.axes]
+    if len(scalars) < 2 or not arrays or not small or any(v.axes for v in bottom):
+        return top, bottom
+    one = Val(_quotient([v.node for v in small], [v.node for v in bottom], all(v.kind == "num" for v in bottom)))
+    return [one, *arrays], []
 
 
 def constant(scope: Scope, value: Rational) -> Val:

@@ -11,21 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import sympy
 from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from derive.language.errors import UnsupportedError
 from derive.language.functions import STRUCTURAL
-from derive.language.index import Index, Size
+from derive.language.index import Index
 from derive.language.nodes import Iverson
 from derive.language.tensor import Read
-from derive.program.rows import guard_of, may_be_singular
 from numerics.emit.source.code import Binary, Code, Compare, Constant, Name, Number, Unary, number_of, updated
 from numerics.emit.source.scope import Scope
 from numerics.emit.source.value import Val, align, elementwise, joint_kind, union
 
-from . import accurate, each
+from . import accurate, each, masks
 from .arithmetic import (
     ONE,
     ZERO,
@@ -42,13 +40,23 @@ from .arithmetic import (
     square,
     where,
 )
+from .forms import (
+    RELATIONS,
+    Factors,
+    addends,
+    is_guarded,
+    one_hot,
+    only_sizes,
+    sides,
+    signed,
+    simple_root,
+    tidy,
+    unguarded,
+)
 from .functions import FUNCTIONS, MACHINE
 from .positions import is_index_array, is_position, labels
-from .shared import Shared
+from .shared import HALF, Shared
 
-SHORT = 10**6  # the largest whole number that is written under a root
-RELATIONS = {sympy.Eq: "==", sympy.Ne: "!=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
-Factors = Sequence[Expr]
 Addend = tuple[int, Factors | Val]  # a sign, and what it stands before
 
 
@@ -58,7 +66,7 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
         return scope.read(e, order)
     if isinstance(e, Index):
         return scope.place(e)
-    if _only_sizes(e):
+    if only_sizes(e):
         return constant(scope, e) if isinstance(e, Rational) else scope.size(e)
     if isinstance(e, Add):
         if is_index_array(e):
@@ -89,12 +97,6 @@ def expr(scope: Scope, e: Expr, order: Order) -> Val:
         f"{e}: no source is known for the function {name}; the functions are "
         f"{', '.join(sorted([*FUNCTIONS, *STRUCTURAL]))}"
     )
-
-
-def _only_sizes(e: Any) -> bool:
-    if not isinstance(e, Expr) or e.has(Read) or not all(isinstance(s, Size) for s in e.free_symbols):
-        return False
-    return all(isinstance(f, sympy.floor) for f in e.atoms(sympy.Function, Piecewise, Iverson))
 
 
 def _is_long(node: Code) -> bool:
@@ -133,6 +135,8 @@ def index_array(scope: Scope, e: Expr, order: Order) -> Val:
 
 def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     """A sum; a part of it that would cancel is computed by the function that does not, see :mod:`.accurate`."""
+    if (one := accurate.as_tanh(e)) is not e:
+        return expr(scope, one, order)
     found = accurate.cancelling(e)
     if found is None:
         shared = scope.record(Shared)
@@ -143,7 +147,7 @@ def sum_of(scope: Scope, e: Add, order: Order) -> Val:
     minus = coef.could_extract_minus_sign()
     v = call(scope, name, [expr(scope, argument, order)], order)
     v = plain_product(scope, (-coef if minus else coef,), order, first=v) if abs(coef) != 1 else v
-    return add(scope, [*(_signed(a) for a in rest), (-1 if minus else 1, v)], order)
+    return add(scope, [*(signed(a) for a in rest), (-1 if minus else 1, v)], order)
 
 
 def _conjugates(scope: Scope, h: Expr, order: Order) -> Val:
@@ -174,17 +178,6 @@ def _with_conjugate(scope: Scope, factors: Factors, order: Order) -> Val | None:
     return None
 
 
-def addends(e: Expr) -> list[tuple[int, Factors]]:
-    """The ``(sign, factors)`` pairs of an expression, longer indices first."""
-    return [_signed(a) for a in Add.make_args(e)]
-
-
-def _signed(e: Expr) -> tuple[int, Factors]:
-    """``(sign, factors)`` of an addend."""
-    coef = e.as_coeff_Mul()[0]
-    return (-1, Mul.make_args(-e)) if coef.is_negative else (1, Mul.make_args(e))
-
-
 def add(scope: Scope, addends: Iterable[Addend], order: Order) -> Val:
     """``+a - b + ...`` of ``(sign, factors or value)`` pairs; one-hot rows are scattered onto the dense terms."""
     values: list[tuple[int, Val]] = []
@@ -203,18 +196,6 @@ def add(scope: Scope, addends: Iterable[Addend], order: Order) -> Val:
     for sign, f in kept:
         total = _scatter_one_hot(scope, total, sign, f, order)
     return total
-
-
-def one_hot(factors: Factors) -> tuple[Index, Read, Factors] | None:
-    """``(label, integer read, other factors)`` of ``rest * [label = integer read]``, else None."""
-    for n, f in enumerate(factors):
-        if isinstance(f, Iverson) and isinstance(f.condition, sympy.Eq):
-            for label, value in (f.condition.args, f.condition.args[::-1]):
-                if isinstance(label, Index) and isinstance(value, Read) and label not in value.free_symbols:
-                    rest = (*factors[:n], *factors[n + 1 :])
-                    if not any(r.has(Iverson) for r in rest):
-                        return label, value, tuple(r.xreplace({label: value}) for r in rest)
-    return None
 
 
 def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, order: Order) -> Val:
@@ -251,31 +232,19 @@ def _scatter_one_hot(scope: Scope, total: Val, sign: int, factors: Factors, orde
 
 def product(scope: Scope, factors: Iterable[Expr], order: Order) -> Val:
     """A product: numerators, then denominators; brackets ``[condition]`` become one ``jnp.where``."""
-    factors = [g for f in factors for g in _unguarded(f)] if _is_guarded(scope, factors := list(factors)) else factors
-    conditions = [f.condition for f in factors if isinstance(f, Iverson)]
+    factors = [g for f in factors for g in unguarded(f)] if is_guarded(scope, factors := list(factors)) else factors
+    conditions = masks.together([f.condition for f in factors if isinstance(f, Iverson)])
     factors = [f for f in factors if not isinstance(f, Iverson)]
+    shared = scope.record(Shared)
+    numbers = masks.taken_out(factors, shared.scaled) if conditions and shared is not None else []
+    if numbers:
+        rest = [*(f for f in factors if f not in numbers), *map(Iverson, conditions)]
+        return plain_product(scope, numbers, order, first=product(scope, rest, order))
     with scope.assuming(conditions):
         body = plain_product(scope, factors, order) if factors else None
     if not conditions:
         return body if body is not None else ONE
     return masked(scope, conditions, body, order)
-
-
-def _is_guarded(scope: Scope, factors: Factors) -> bool:
-    """Whether a factor ``{g if c; 0}`` stands beside one that may be infinite where c is false."""
-
-    def infinite(g: Expr) -> bool:
-        return may_be_singular(g) or any(r.tensor.name in scope.singular for r in g.atoms(Read))
-
-    return len(factors) > 1 and any(
-        guard_of(f) is not None and any(infinite(g) for g in factors if g is not f) for f in factors
-    )
-
-
-def _unguarded(f: Expr) -> Factors:
-    """``g [c]`` of ``{g if c; 0}``: the condition masks the whole product."""
-    condition = guard_of(f)
-    return (f,) if condition is None or isinstance(f, Iverson) else (f.args[0][0], Iverson(condition))
 
 
 def masked(scope: Scope, conditions: list[Any], body: Val | None, order: Order) -> Val:
@@ -293,15 +262,15 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     constant = Integer(1)
     top, bottom = [] if first is None else [first], []
     for f in (g for factor in factors for g in Mul.make_args(factor)):
-        if f.is_number and not f.is_infinite and _only_sizes(f):
+        if f.is_number and not f.is_infinite and only_sizes(f):
             constant *= f
-        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and (f.exp.is_Integer or _only_sizes(f.base)):
+        elif isinstance(f, Pow) and f.exp.is_Rational and f.exp < 0 and _divides(scope, f):
             bottom.append(expr(scope, Pow(f.base, -f.exp), order))
         else:
             top.append(as_number(scope, expr(scope, f, order)))
     minus = constant.could_extract_minus_sign()
     constant = -constant if minus else constant
-    root = _root(constant)
+    root = simple_root(constant)
     if root is not None:
         above, below = root
         top = ([scope.size(above)] if above != 1 else []) + top
@@ -313,23 +282,11 @@ def plain_product(scope: Scope, factors: Iterable[Expr], order: Order, first: Va
     return negate(merged) if minus else merged
 
 
-def _root(c: Expr) -> tuple[Expr, Expr] | None:
-    """``(above, below)`` of an irrational ``c = above / below`` whose square is simple, such as ``1 / (2*pi)**(1/2)``."""
-    if c.is_Rational:
-        return None
-    squared = c**2
-    top, bottom = sympy.fraction(squared)
-    if any(abs(n.p * n.q) > SHORT for n in squared.atoms(Rational)):  # of decimals: their squares are no simpler
-        return None
-    if not (squared.is_Rational or all(a.is_Rational or a in (sympy.pi, sympy.E) for a in Mul.make_args(top * bottom))):
-        return None
-    return _square_root(top), _square_root(bottom)
-
-
-def _square_root(e: Expr) -> Expr:
-    if e == 1:
-        return Integer(1)
-    return Pow(e, Rational(1, 2), evaluate=e.is_Rational and sympy.sqrt(e).is_Rational)
+def _divides(scope: Scope, f: Pow) -> bool:
+    """Whether a negative power is written as a divisor; one over a root has its own function, where the root is not there."""
+    shared = scope.record(Shared)
+    there = f.exp == -HALF and shared is not None and shared.has_root(f.base)
+    return f.exp.is_Integer or there or only_sizes(f.base)
 
 
 def power(scope: Scope, e: Pow, order: Order) -> Val:
@@ -348,6 +305,8 @@ def power(scope: Scope, e: Pow, order: Order) -> Val:
     if exponent == Rational(-1, 2):
         return applied(f"{scope.module('lax')}.rsqrt", [v], order, v.kind)
     w = expr(scope, exponent, order)
+    if v.kind == "num":
+        w = as_float(scope, w)  # 2 to an array of negative integers is 0 in JAX
     axes = union([v, w], order)
     kind = joint_kind(v.kind, w.kind)
     return Val(Binary(align(v, axes).node, "**", align(w, axes).node), axes, kind)
@@ -405,30 +364,7 @@ def condition(scope: Scope, c: Any, order: Order) -> Val:
     op = next((text for cls, text in RELATIONS.items() if isinstance(c, cls)), None)
     if op is None:
         raise UnsupportedError(f"condition {c}: accepted are ==, !=, <, <=, >, >=, And, Or and Not of scalars")
-    left, right, op = _tidy(*_sides(c), op)
+    left, right, op = tidy(*sides(c), op)
     a, b = expr(scope, left, order), expr(scope, right, order)
     axes = union([a, b], order)
     return Val(Compare(align(a, axes).node, op, align(b, axes).node), axes, "bool")
-
-
-def _sides(c: Any) -> tuple[Expr, Expr]:
-    """Both sides of a relation; ``a - b == 0`` with an index in ``b`` is shown as ``a == b``."""
-    left, right = c.args
-    if right == 0 and isinstance(left, Add):
-        minus = [a for a in left.args if a.could_extract_minus_sign()]
-        if any(labels(a) for a in minus) and len(minus) < len(left.args):
-            return Add(*(a for a in left.args if a not in minus)), Add(*(-a for a in minus))
-    return left, right
-
-
-FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
-def _tidy(left: Expr, right: Expr, op: str) -> tuple[Expr, Expr, str]:
-    """``0 <= q - 1`` as ``q >= 1``: the index alone on the left, where one index and numbers are all there is."""
-    if not labels(left) and labels(right):
-        left, right, op = right, left, FLIPPED[op]
-    shift = left.as_coeff_Add()[0]
-    if isinstance(left, Add) and shift.is_Integer and isinstance(left - shift, Index) and right.is_Integer:
-        return left - shift, right - shift, op
-    return left, right, op

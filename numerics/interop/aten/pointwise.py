@@ -51,6 +51,8 @@ _SAME: dict[str, Row] = {
     "special_expit": jax.nn.sigmoid,
     "erfinv": lax.erf_inv,
     "special_erfinv": lax.erf_inv,
+    "special_ndtri": jax.scipy.special.ndtri,
+    "special_log_ndtr": jax.scipy.special.log_ndtr,
     "atan2": jnp.arctan2,
     "round": jnp.round,
     "sinc": jnp.sinc,

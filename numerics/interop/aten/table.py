@@ -52,8 +52,8 @@ REASONS = {
         "singular values are not in the language; accepted: inv, solve, slogdet, cholesky",
     ),
     **dict.fromkeys(
-        ("i0", "special_i0", "special_log_ndtr", "special_zeta", "igamma", "igammac"),
-        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, lgamma, digamma, polygamma",
+        ("i0", "special_i0", "special_zeta", "igamma", "igammac"),
+        "this function is not in the closed set of the language; accepted: exp, log, erf, erfinv, ndtri, lgamma, polygamma",
     ),
     **dict.fromkeys(("scatter", "scatter_reduce"), "places set may be one place; accepted: scatter_add, index_add"),
     **dict.fromkeys(

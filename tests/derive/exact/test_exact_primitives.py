@@ -43,6 +43,8 @@ def sympy_value(name, *points):
         "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)),
         "logaddexp": lambda a, b: sympy.log(sympy.exp(a) + sympy.exp(b)),
         "softplus": lambda x: sympy.log(1 + sympy.exp(x)),
+        "ndtri": lambda p: sympy.sqrt(2) * sympy.erfinv(2 * p - 1),
+        "log_ndtr": lambda x: sympy.log(sympy.erfc(-x / sympy.sqrt(2)) / 2),
     }.get(name) or getattr(sympy, name)
     return meaning(*(sympy.Rational(p) for p in points)).evalf(60)
 

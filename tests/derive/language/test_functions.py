@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sympy
 from jax import lax
+from jax.scipy import special
 
 import derive as dv
 from derive.exact.functions import FUNCTIONS as CHECKER
@@ -49,7 +50,7 @@ def test_jax_and_numpy_columns_are_the_function(name):
     at[0] = ORDERS.get(name, at[0])
     home, _, call = f.jax.rpartition(".")
     with float64():
-        called = {"jnp": jnp, "lax": lax, "jax.nn": jax.nn}[home] if home else None
+        called = {"jnp": jnp, "lax": lax, "jax.nn": jax.nn, "jax.scipy.special": special}[home] if home else None
         ours = at[0] if called is None else getattr(called, call)(*map(jnp.asarray, at), *f.jax_more)
         np.testing.assert_allclose(ours, RULES[name](np, *at), rtol=1e-12)
     np.testing.assert_allclose(ours, [meant(f.form, p) for p in zip(*at, strict=True)], rtol=1e-9)

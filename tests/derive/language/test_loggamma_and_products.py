@@ -44,6 +44,11 @@ POSITIVE = np.array([0.3, 1.0, 4.5])
         ("polygamma(1, x[i])", lambda x: special.polygamma(1, x), POSITIVE),
         ("polygamma(0, x[i])", special.digamma, POSITIVE),
         ("erfinv(x[i])", special.erfinv, np.array([-0.9, 0.0, 0.4])),
+        ("ndtri(x[i])", special.ndtri, np.array([1e-6, 0.3, 0.9])),
+        ("log_ndtr(x[i])", special.log_ndtr, np.array([-7.0, 0.2, 3.0])),
+        ("log_ndtr(2*x[i] - 1/3)", lambda x: special.log_ndtr(2 * x - 1 / 3), A),
+        ("erf(2*x[i] - 1/3)", lambda x: special.erf(2 * x - 1 / 3), A),
+        ("(log_ndtr(ndtri(x[i])) + log(x[i]))", lambda x: 2 * jnp.log(x), np.array([1e-6, 0.3, 0.9])),
         ("exp(loggamma(x[i]) + loggamma(2) - loggamma(x[i] + 2))", lambda x: special.beta(x, 2.0), POSITIVE),
     ],
 )

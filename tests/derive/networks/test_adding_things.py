@@ -96,9 +96,9 @@ BUMP = (
  _TABLE = (
 +    Primitive(
 +        "bump",
-+        lambda F, x: _one_over(F, F.add(F.one, _square(F, F.total(x)))),
++        lambda F, x: laws.one_over(F, F.add(F.one, laws.square(F, F.total(x)))),
 +        lambda mp, x: 1 / (1 + x**2),
-+        (lambda F, y, x: F.neg(F.mul(F.mul(F.rational(TWO), F.total(x)), _square(F, y))),),
++        (lambda F, y, x: F.neg(F.mul(F.mul(F.rational(laws.TWO), F.total(x)), laws.square(F, y))),),
 +        everywhere=True,
 +    ),
 """,

@@ -155,7 +155,7 @@ FAULTS = {
     "guards: a row shifted": (distances, ingest, "split_guard", shifted_rows),
     "guards: a row lost": (distances, ingest, "split_guard", without_rows),
     "guards: of a mask": (largest, ingest, "split_masked", shifted_rows),
-    "guards: positions that do not exist": (pooled, ingest, "_ranges", lambda right: lambda e: []),
+    "guards: positions that do not exist": (pooled, ingest, "ranges", lambda right: lambda e: []),
     "pass: a slope": (network, adjoints, "partial", negative(tanh)),
     "pass: a range of a contraction": (neighbours, pipeline, "contract", without_ranges),
     "pass: a saved value": (

@@ -85,7 +85,7 @@ def test_the_backend_decides_between_emissions():
     d = dv.Sequential([L.Conv2D(4, 3), L.Flatten(), L.Dense(2)], input_shape=(8, 8, 3)).backprop("mean_squared_error")
     cpu, gpu = nx.source(d), nx.source(d, backend="gpu")
     assert cpu == nx.source(d, backend="cpu") == nx.compile(d, backend="cpu").source
-    assert "kernel_gradient_by_blocks(x" in cpu and "kernel_convolution(x" in gpu and "best on gpu" in gpu
+    assert "best on gpu" in gpu and "best on gpu" not in cpu
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def test_blocks_of_images_and_what_is_left_over(examples):
     agrees(LINE, sizes, {"kernel-gradient": "blocks"})
 
 
-def test_without_xlas_own_convolutions_large_ones_go_by_blocks():
+def test_without_xlas_own_convolutions_large_ones_go_to_its_library():
     kern = nx.compile(LINE, sizes={"S": 2, "D": 1, "P": 1})
-    assert any(rule == "kernel-gradient as blocks" for rule, _, _ in kern.choices)
+    assert any(rule == "kernel-gradient as conv" for rule, _, _ in kern.choices)
 
 
 def test_channels_first_and_two_batches_are_brought_into_order():

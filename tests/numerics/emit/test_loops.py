@@ -13,6 +13,7 @@ from reference_layers import LAYERS, derivation
 
 import derive as dv
 import numerics as nx
+from derive.exact.functions import FUNCTIONS as CHECKER
 from derive.language.functions import FUNCTIONS as LANGUAGE
 from derive.language.matrices import MATRICES
 from derive.networks import examples
@@ -26,6 +27,7 @@ from numerics.reference.programs import evaluate
 TEXTS = {
     "gamma": "x: float[i] positive; loss = sum[i](loggamma(x[i]) + digamma(x[i])*polygamma(2, x[i]))",
     "errors": "x: float[i]; loss = sum[i](erf(3*x[i])*erfc(x[i]) + erfinv(x[i]/9))",
+    "normal": "x: float[i]; loss = sum[i](ndtri(x[i]^2/(1 + x[i]^2)) * log_ndtr(x[i]))",
     "product": "x: float[b,i]; a: float[b]; loss = sum[b](a[b]*log(1 + prod[i](x[b,i])^2))",
     "running": "index k : I; x: float[b,i]; loss = sum[b,i](tanh(sum[k](x[b,k]*[k <= i])))",
     "pieces": "index m : I+J; x: float[i]; z: float[j]; w: float[m]; y[m] = where(m < I, x[m], z[m-I]); "
@@ -155,6 +157,8 @@ MEANT = {
     "erf": mpmath.erf,
     "erfc": mpmath.erfc,
     "erfinv": mpmath.erfinv,
+    "ndtri": lambda p: CHECKER["ndtri"].real(mpmath.mp, p),
+    "logNdtr": lambda x: CHECKER["log_ndtr"].real(mpmath.mp, x),
     "lgamma": lambda x: mpmath.log(abs(mpmath.gamma(x))),
     "digamma": lambda x: mpmath.psi(0, x),
     "polygamma1": lambda x: mpmath.psi(1, x),
@@ -165,8 +169,10 @@ MEANT = {
 def test_special_functions_have_the_digits_of_a_double(tmp_path):
     everywhere = np.concatenate([np.linspace(-6, 6, 97), [1e-9, -1e-9, 1.4999, 1.5001, 20.5]])
     positive = np.concatenate([np.linspace(0.02, 25, 101), [1e-6, 1, 2, 1e3, 1e9]])
-    at = {n: everywhere if n in ("erf", "erfc") else positive for n in MEANT}
+    at = {n: everywhere if n in ("erf", "erfc", "logNdtr") else positive for n in MEANT}
     at["erfinv"] = np.concatenate([np.linspace(-0.999, 0.999, 101), [1 - 1e-12, 1e-300]])
+    at["ndtri"] = np.concatenate([np.linspace(0.001, 0.999, 101), [1e-300, 1e-17, 1 - 1e-15, 0.5 + 1e-12]])
+    at["logNdtr"] = np.concatenate([everywhere, [-40, -1e5, 30]])
     at["lgamma"] = np.concatenate([positive, [-0.5, -3.3, -20.1]])
     calls = {
         n: f"inputs.x.data.map((x) => {n.rstrip('14')}({f'{n[-1]}, ' if n[-1].isdigit() else ''}x))" for n in MEANT

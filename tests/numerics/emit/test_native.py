@@ -53,8 +53,15 @@ PROGRAMS = {
     "depthwise, strides, same": lambda: layer(L.DepthwiseConv2D(3, strides=2, padding="same"), shape=(9, 8, 6)),
     "depthwise, several": lambda: layer(L.DepthwiseConv2D((3, 2), depth_multiplier=2), shape=(9, 8, 5)),
     "written": guarded,
+    "convolution": lambda: layer(L.Conv2D(20, 3, activation="relu"), shape=(9, 8, 16)),
+    "convolution, strides, same": lambda: layer(L.Conv2D(33, (5, 4), strides=3, padding="same"), shape=(17, 16, 18)),
+    "convolution, groups": lambda: layer(L.Conv2D(36, 3, groups=2), shape=(9, 8, 34)),
+    "convolution, dilation, same": lambda: layer(L.Conv2D(16, 3, dilation_rate=2, padding="same"), shape=(9, 8, 17)),
+    "convolution, transposed": lambda: layer(L.Conv2DTranspose(17, 3, strides=2), shape=(6, 7, 16)),
+    "convolutions of sequences": lambda: layer(L.Conv1D(64, 5, padding="same"), L.Conv1D(16, 3), shape=(40, 24)),
 }
-FIRST = ("layer norm", "depthwise, strides, same", "written")
+TILED = ("convolution, strides, same", "convolution, groups", "convolution, dilation, same", "convolution, transposed")
+FIRST = ("layer norm", "depthwise, strides, same", "written", "convolution")
 
 
 def arrays(kern, dtype, batch=3):
@@ -80,6 +87,7 @@ def test_equal_to_the_plain_lines(name):
     plain, native = nx.compile(d, sizes=sizes), nx.compile(d, sizes=sizes, native=True)
     assert "loops in C" in {rule for rule, *_ in native.choices} and "LOOPS" in native.source
     assert "LOOPS" not in plain.source
+    assert name not in TILED or native.source.count("products((Products){") == 3  # the image, and both gradients
     assert native.checked.startswith("not checked") or "its loops in C against its plain lines" in native.checked
     for dtype, close in ((np.float32, 2e-5), (np.float64, 1e-13)):
         with jax.enable_x64(dtype is np.float64):

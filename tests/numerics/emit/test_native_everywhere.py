@@ -11,7 +11,7 @@ from reference_layers import LAYERS, alone, derivation
 
 import numerics as nx
 from numerics.checks.ground import float64
-from numerics.emit.loops import rows
+from numerics.emit.loops import rows, windows
 from numerics.reference.grid import size_value
 from numerics.reference.sampling import draw_sizes
 
@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("cc") is None, r
 @pytest.fixture(autouse=True)
 def everything(monkeypatch, tmp_path):
     monkeypatch.setattr(rows, "WORTH", 0.0)
+    for least in ("COLUMNS", "ROWS", "DEPTH", "WORK", "AGAIN", "PARTS"):
+        monkeypatch.setattr(windows, least, 1)
     monkeypatch.setenv("DERIVE_CACHE", str(tmp_path))
 
 

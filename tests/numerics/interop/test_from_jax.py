@@ -125,7 +125,9 @@ def test_second_order_and_vjp():
         m.backprop()
 
 
-def test_rules_of_ones_own_are_compared():
+def test_rules_of_ones_own_are_compared(x64):
+    values = X.astype("d")  # 1 - tanh(x)**2 of float32 has lost digits, how many is a matter of how it was compiled
+
     @jax.custom_vjp
     def straight_through(x):
         return jnp.tanh(x)
@@ -137,13 +139,15 @@ def test_rules_of_ones_own_are_compared():
         return jnp.log1p(jnp.exp(x))
 
     softplus.defjvp(lambda p, t: (softplus(p[0]), jax.nn.sigmoid(p[0]) * t[0]))
-    nx.value_and_grad(lambda x: jnp.sum(softplus(x)))(X)
+    nx.value_and_grad(lambda x: jnp.sum(softplus(x)))(values)
     f = lambda x: jnp.sum(straight_through(x))  # noqa: E731
     with pytest.raises(
         UnsupportedError, match="straight_through .*the gradients by x differ; accepted: custom_rules='primal'"
     ):
-        nx.value_and_grad(f)(X)
-    np.testing.assert_allclose(nx.value_and_grad(f, custom_rules="primal")(X)[1], 1 - np.tanh(X) ** 2, rtol=1e-5)
+        nx.value_and_grad(f)(values)
+    np.testing.assert_allclose(
+        nx.value_and_grad(f, custom_rules="primal")(values)[1], 1 - np.tanh(values) ** 2, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,9 +214,10 @@ def test_primitives_are_those_of_jax_and_the_rest_is_known():
     """Every row names a primitive that JAX has, so that a renamed one is found."""
     from numerics.interop.flat import LEAVES, OPAQUE
     from numerics.interop.table import PRIMITIVES
+    from numerics.interop.whole import WRITTEN
 
     later = {"log2", "one_minus_square", "relayout", "polynomial"}  # than JAX 0.10
     theirs = primitives_of_jax() | later
-    ours = PRIMITIVES.keys() - {"zero", *OPAQUE.values(), *(row for _, row in LEAVES.values())}
+    ours = PRIMITIVES.keys() - {"zero", *OPAQUE.values(), *WRITTEN, *(row for _, row in LEAVES.values())}
     assert ours <= theirs, sorted(ours - theirs)
     assert {"while", "sort", "top_k", "fft", "eig", "eigh", "svd"} <= theirs - ours

@@ -47,6 +47,8 @@ FUNCTIONS = {
     "xlogy": lambda x: torch.xlogy(x.abs(), x.abs()),
     "logit": lambda x: torch.logit(x.sigmoid()),
     "erfinv": lambda x: torch.erfinv(x.tanh() * 0.9),
+    "ndtri": lambda x: torch.special.ndtri(x.sigmoid()),
+    "log_ndtr": torch.special.log_ndtr,
     "sinc": torch.sinc,
     "softplus with a threshold": lambda x: F.softplus(x, 2.0, 1.0),
 }

@@ -63,8 +63,8 @@ def native_library(code, real):
         if not find_spec("ziglang"):
             raise OSError("no C compiler is found; set CC, install one as cc, or pip install derive-numerics[native]")
         command = [sys.executable, "-m", "ziglang", "cc"]
-    command += ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
-    command += [f"-DREAL={real}", f"-I{jax.ffi.include_dir()}", "-x", "c", "-"]
+    command += ["-O2", "-ftree-vectorize", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
+    command += ["-shared", "-fPIC", f"-DREAL={real}", f"-I{jax.ffi.include_dir()}", "-x", "c", "-"]
     cpu = Path("/proc/cpuinfo")
     flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if cpu.exists() else []
     made_of = "\0".join([code, *command, jax.__version__, platform.platform(), platform.processor(), *flags])
