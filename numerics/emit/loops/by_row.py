@@ -11,7 +11,6 @@ all that it adds up stands in numbers of its own (``lanes``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sympy import Expr, Mul
 
@@ -21,15 +20,13 @@ from derive.program.program import Equation, Row, Term
 from numerics.emit.source.names import Names
 
 from . import tree
+from .c_printer import CPrinter
 from .costs import Known, count
 from .equations import Body, said
 from .joining import joined_loops
 from .rows import Fused
 from .tiles import Tiles
 from .tree import Array, At, Call, Choose, Let, Lines, Loop, Num, Op, Put, Statement, Var, joined
-
-if TYPE_CHECKING:
-    from .c import CPrinter
 
 BLOCK = 256  # rows that are added up before they are added to those of other blocks
 

@@ -17,9 +17,8 @@
 
 /* XLA asks first for which version of its interface a function was built. */
 static int asked(XLA_FFI_CallFrame *frame) {
-  XLA_FFI_Extension_Base *first = frame->extension_start;
-  if (!first || first->type != XLA_FFI_Extension_Metadata) return 0;
-  XLA_FFI_Metadata *found = ((XLA_FFI_Metadata_Extension *)first)->metadata;
+  if (!frame->extension_start || frame->extension_start->type != XLA_FFI_Extension_Metadata) return 0;
+  XLA_FFI_Metadata *found = ((XLA_FFI_Metadata_Extension *)frame->extension_start)->metadata;
   found->api_version.major_version = XLA_FFI_API_MAJOR;
   found->api_version.minor_version = XLA_FFI_API_MINOR;
   return 1;

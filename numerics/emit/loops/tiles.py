@@ -8,7 +8,6 @@ Where a place may lie outside of its array, the steps at which it does are left 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sympy import Expr, Integer, Mul
 
@@ -18,13 +17,11 @@ from derive.language.tensor import Tensor
 from derive.program.program import Equation
 from numerics.emit.source.names import Names
 
+from .c_printer import CPrinter
 from .in_c import InC
 from .javascript import folded
 from .tree import At, Lines, Loop, Put, Statement
 from .windows import Strides, Tiled
-
-if TYPE_CHECKING:
-    from .c import CPrinter
 
 
 class Tiles(InC):

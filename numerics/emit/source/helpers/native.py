@@ -48,7 +48,11 @@ def native_target(code, name, real, known={}):  # noqa: B006  what this process 
     target = f"{name}_{real}_{hashlib.sha256(code.encode()).hexdigest()[:20]}"
     if target not in known:
         known[target] = jax.ffi.pycapsule(getattr(known[real], name))
-        jax.ffi.register_ffi_target(target, known[target], platform="cpu")
+        try:
+            jax.ffi.register_ffi_target(target, known[target], platform="cpu")
+        except jax.errors.JaxRuntimeError as error:
+            if "Duplicate" not in str(error):
+                raise  # else another module of this process has brought the same loops, from a library of its own
     return target
 
 
