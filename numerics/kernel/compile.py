@@ -72,7 +72,8 @@ def compile(
         is the whole: results add up over the parts (``lax.psum``).  Refused where they do not, at small sizes.
     native : bool
         Equations that go over the same rows may be one loop over them in C, generated from the same equations and called by
-        XLA on a CPU, where that moves much less; ``kern.choices`` says which.  It is built when it is checked or first
+        XLA on a CPU, where that moves much less, and sums of products over windows (convolutions and their gradients) tiles
+        within one, on XLA's threads; ``kern.choices`` says which.  It is built when it is checked or first
         called, by the C compiler that ``CC`` names (else ``cc``, else that of the extra ``native``), once for a machine, into
         the folder of ``DERIVE_CACHE``.  Without a compiler the plain lines run, which is said once; arrays that are neither
         float32 nor float64 run by them always.

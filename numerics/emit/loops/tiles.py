@@ -212,7 +212,7 @@ class Block:
         out, one, many = tiles.strides(t)
         here = [t.shared, *t.outer]
         counts = []
-        for i in (t.rows, t.depth):
+        for i in (t.rows, t.columns, t.depth):
             low, high = self.limits(i, t)
             if low != "0":
                 name = self.variable(i)
@@ -222,7 +222,7 @@ class Block:
         count, at, beside = tiles.lists[e.name]
         self.write(
             "products((Products){",
-            f"  .rows = {counts[0]}, .first = first, .columns = {text(t.columns.size)}, .taps = {count}, .depth = {counts[1]},",
+            f"  .rows = {counts[0]}, .first = first, .columns = {counts[1]}, .taps = {count}, .depth = {counts[2]},",
             f"  .one = {tiles.arrays[t.one.tensor.name]} + {text(place(one, here), 7)}, .one_at = {at},",
             f"  .one_row = {text(one[t.rows])}, .one_depth = {text(one[t.depth])},",
             f"  .many = {tiles.copies.get(e.name, tiles.arrays[t.many.tensor.name])} + {text(place(many, here), 7)},",

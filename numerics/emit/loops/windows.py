@@ -165,15 +165,16 @@ def _chosen(
         return None
     size = {i: count(i.size, known) for i in over}
     fixed = [i for i in over if not known(i.size).free_symbols]
-    columns = [i for i in fixed if i != around and out[i] == 1 and i in many and i not in one and not _met(limits, {i})]
+    columns = [i for i in fixed if i != around and out[i] == 1 and i in many and i not in one]
     rows = [i for i in fixed if i != around and i in out and i in one and i not in many and size[i] >= ROWS]
-    column = max(columns, key=lambda i: (many[i] == 1, size[i]), default=None)
+    column = max(columns, key=lambda i: (many[i] == 1, not _met(limits, {i}), size[i]), default=None)
+    rows = [i for i in rows if column is not None and i not in _met(limits, {column})]
     row = min(rows, key=lambda i: count(one[i], known), default=None)
     if column is None or row is None or size[column] < COLUMNS:
         return None
     others = [i for i in over if i not in (row, column) and around in (i, None)]
     shared, summed = _shared(places, others, limits, (out, one, many), size)
-    inner = [i for i in over if i not in out and i != shared and i not in _met(limits, {row})]
+    inner = [i for i in over if i not in out and i != shared and i not in _met(limits, {row, column})]
     if shared is None or not inner:
         return None
     depth = min(inner, key=lambda i: (size[i] < ROWS, count(one[i], known) + count(many[i], known)))
@@ -201,10 +202,10 @@ def _shared(
 ) -> tuple[Index | None, bool]:
     """The index of the parts: one that the result has by itself, else one that is summed over."""
     out, one, many = strides
-    free = [i for i in over if i in one and not _met(limits, {i})]
+    free = [i for i in over if not _met(limits, {i})]
     alone = [i for i in free if i in places and sum(i in p.free_symbols for p in places) == 1]
-    plain = [i for i in alone if i not in many]
-    inner = [i for i in free if i not in out and i in many]
+    plain = [i for i in alone if (i in one) != (i in many)]
+    inner = [i for i in free if i not in out and i in one and i in many]
     for found, summed in ((plain, False), (inner, True), (alone, False)):
         many_parts = [i for i in found if size[i] >= PARTS]
         if many_parts:
