@@ -21,12 +21,12 @@ from derive.language.tensor import Read
 from derive.program.program import Equation, Term
 from derive.program.schedule import Scan, members
 
+from . import windows
 from .costs import Known, count, largest, simple, work
 from .windows import Tiled, tiled
 
 WORTH = 2.0  # times less to be moved, from which a call outside XLA pays
 TOTALS = 65_536  # numbers of a sum over rows that stay in the cache
-TILES = 2**20  # the same of those that are added to once for each sum over a window
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,12 @@ def _judged(made: Fused, others: Sequence[Group], results: set[str], known: Know
             moved += (sum(numbers[n] for n in found) + numbers[e.name]) * (2 if _windows(e, known) else 1)
     given = {n for found in behind.values() for n in found} - set(inside)
     plain, tiles = ([n for n in made.totals if (n in made.tiles) is own] for own in (False, True))
-    if sum(numbers[n] for n in plain) > TOTALS or sum(numbers[n] for n in tiles) > TILES or not kept or not given:
+    if (
+        sum(numbers[n] for n in plain) > TOTALS
+        or sum(numbers[n] for n in tiles) > windows.TOTALS
+        or not kept
+        or not given
+    ):
         return None
     return replace(made, kept=kept, saved=moved / sum(numbers[n] for n in {*given, *kept}))
 

@@ -34,6 +34,7 @@ COLUMNS, ROWS, DEPTH = (
 )  # sizes from which on a tile fills the registers, and a sum is longer than what surrounds it
 WORK = 2**20  # products from which on a call outside XLA pays
 PARTS = 8  # parts from which on several threads have about as many each
+TOTALS = 2**18  # numbers of a sum over what the parts share, of which each part has its own
 PANEL = 2**16  # numbers of the factor with the columns that stay in the second cache
 AGAIN = 64  # times that each number of a factor is used, from which on it is worth a copy in another order
 
@@ -186,6 +187,8 @@ def _chosen(
     work = math.prod(size.values())
     used = work / math.prod(size[i] for i in many.steps)
     if math.prod(size[i] for i in (*taps, depth)) < DEPTH or work < WORK:
+        return None
+    if summed and count(Mul(*e.tensor.axes), known) > TOTALS:
         return None
     if many[column] != 1 and (used < AGAIN or any(p in b.idx for p, _ in limits)):
         return None
