@@ -88,10 +88,10 @@ def as_defined(bench: Any, at: Any, name: str, leaves: Leaves) -> bool:
 
 
 class _Within(RealField):
-    """Reals whose functions are defined at numbers of the machine alone."""
+    """Reals whose functions are defined at numbers of the machine alone; but a log has a stable form of what is none."""
 
     def call(self, name: str, *args: Any) -> Any:
-        if any(not abs(self.total(a)) < REPRESENTABLE for a in args):
+        if name != "log" and any(not abs(self.total(a)) < REPRESENTABLE for a in args):
             raise Undefined(f"{name} of what is no number of the machine")
         return super().call(name, *args)
 

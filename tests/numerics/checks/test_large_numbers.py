@@ -54,3 +54,12 @@ def test_a_value_that_no_float_holds_is_no_fault():
     d = dv.backprop(dv.define("loss", (), dv.Sum(sympy.exp(x[i]) - x[i], i)), [x])
     report = nx.verify(nx.compile(d), dtypes=("float64",))
     assert report.ok and "exponents of +-1e4" in report.coverage.absent
+
+
+def test_what_no_form_computes_is_no_fault():
+    """At a = 1e4, e^a is no number of the machine, and exp(-d^2 e^a) has no other form; a log of it would have one."""
+    i = dv.index("i")
+    a, d = dv.tensor("a", i), dv.tensor("d", i)
+    body = sympy.exp(-(d[i] ** 2) * sympy.exp(a[i]))
+    report = nx.verify(nx.compile(dv.backprop(dv.define("loss", (), dv.Sum(body, i)), [a, d])), dtypes=("float64",))
+    assert report.ok, report
