@@ -166,7 +166,7 @@ FAULTS = {
     ),
     "pass: a log-sum-exp": (softmax, log_domain, "_in_lse", twice),
     "emitter: a function": (network, pointwise, "call", other_call),
-    "emitter: a condition": (masked, pointwise, "_tidy", strict),
+    "emitter: a condition": (masked, pointwise, "tidy", strict),
     "emitter: strides": (
         convolved,
         convolution,
