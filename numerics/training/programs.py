@@ -87,6 +87,9 @@ class Programs:
 
     def _compiled(self, derivation) -> Kernel:
         sizes = unfixed(derivation, self.model.sizes)
+        if self.native:  # loops in C count on the lengths of weights, which are what they are
+            own = {s.name for p in self.model.parameters.values() for a in p.tensor.axes for s in a.free_symbols}
+            sizes = {**sizes, **{n: size for n, size in self.model.sizes.items() if n in own}}
         return compile(derivation, sizes=sizes, backend=self.backend, xla=True, native=self.native)
 
     @functools.cached_property

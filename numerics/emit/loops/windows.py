@@ -167,7 +167,7 @@ def _chosen(
     size = {i: count(i.size, known) for i in over}
     fixed = [i for i in over if not known(i.size).free_symbols]
     columns = [i for i in fixed if i != around and out[i] == 1 and i in many and i not in one]
-    rows = [i for i in fixed if i != around and i in out and i in one and i not in many and size[i] >= ROWS]
+    rows = [i for i in over if i != around and i in out and i in one and i not in many and size[i] >= ROWS]
     column = max(columns, key=lambda i: (many[i] == 1, not _met(limits, {i}), size[i]), default=None)
     rows = [i for i in rows if column is not None and i not in _met(limits, {column})]
     row = min(rows, key=lambda i: count(one[i], known), default=None)

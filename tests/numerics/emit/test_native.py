@@ -188,3 +188,20 @@ def test_products_of_matrices_stay_with_xla():
     assert len(numbers) == 5
     assert not numbers & {number for rule, number, _ in kern.choices if rule == "loops in C"}
     assert "LOOPS" not in nx.compile(d, sizes=model.sizes, native=True, backend="gpu", check=False).source
+
+
+@compiler
+@pytest.mark.slow
+def test_a_trainer_has_its_convolutions_in_tiles():
+    import optax
+
+    layers = [L.Conv2D(16, 3, padding="same", activation="relu"), L.Conv2D(16, 3), L.GlobalAvgPool(), L.Dense(3)]
+    model = dv.Sequential(layers, input_shape=(12, 12, 1))
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(32, 12, 12, 1)).astype("float32"), rng.integers(0, 3, 32)
+    losses = []
+    for native in (False, True):
+        t = nx.Trainer(model, "sparse_softmax_cross_entropy", optax.sgd(0.1), native=native, cache=False)
+        losses.append(t.fit(X, y, batch_size=8, epochs=2, verbose=False)["loss"])
+        assert ("products((Products){" in t.kernel.source) is native
+    assert np.allclose(*losses, rtol=1e-4)
