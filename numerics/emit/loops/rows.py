@@ -77,10 +77,10 @@ def fused(
     while left:
         first = left[0]
         best: tuple[Fused, list[Equation | Scan], list[Equation | Scan]] | None = None
-        free = isinstance(first, Equation) and first.name not in apart
-        alone = _alone(first, known) if isinstance(first, Equation) and free else None
-        if isinstance(first, Equation) and free and (alone is not None or simple(first, known)):
-            for size in _sizes(first):
+        alone: Fused | None = None
+        if isinstance(first, Equation) and first.name not in apart:
+            alone = _alone(first, known)
+            for size in _sizes(first) if alone is not None or simple(first, known) else ():
                 taken, before, after = _gathered(left, size, known, apart)
                 made = _judged(taken, [*found, *before, *after], results, known)
                 if made is not None and made.saved >= WORTH and (best is None or made.saved > best[0].saved):

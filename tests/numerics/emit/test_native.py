@@ -161,22 +161,33 @@ def test_without_a_compiler_the_plain_lines_run_and_it_is_said_once(monkeypatch,
     assert np.array_equal(found[0], plain(**given)[0])
 
 
+NETWORKS = {
+    "norms": (lambda: [L.Dense(64), L.LayerNorm(), L.Dense(3)], (4,), "LOOPS"),
+    "convolutions": (
+        lambda: [L.Conv2D(16, 3), L.Conv2D(16, 3), L.GlobalAvgPool(), L.Dense(3)],
+        (12, 12, 1),
+        "products(",
+    ),
+}
+
+
 @compiler
-def test_a_network_is_trained_by_them():
+@pytest.mark.parametrize("name", ["norms", pytest.param("convolutions", marks=pytest.mark.slow)])
+def test_a_network_is_trained_by_them(name):
     import optax
 
-    model = dv.Sequential([L.Dense(64), L.LayerNorm(), L.Dense(3)], input_shape=(4,))
+    layers, shape, said = NETWORKS[name]
+    model = dv.Sequential(layers(), input_shape=shape)
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(32, 4)).astype("float32"), rng.integers(0, 3, 32)
+    X, y = rng.normal(size=(32, *shape)).astype("float32"), rng.integers(0, 3, 32)
     losses = []
     for native in (False, True):
         t = nx.Trainer(model, "sparse_softmax_cross_entropy", optax.sgd(0.1), native=native, cache=False)
         losses.append(t.fit(X, y, batch_size=8, epochs=2, verbose=False)["loss"])
-        assert ("LOOPS" in t.kernel.source) is native
+        assert (said in t.kernel.source) is native
     assert np.allclose(*losses, rtol=1e-4)
-    mesh = jax.make_mesh((1,), ("data",))
     with pytest.raises(nx.NumericsError, match="whole arrays of one device"):
-        nx.Trainer(model, "sparse_softmax_cross_entropy", optax.sgd(0.1), native=True, mesh=mesh)
+        nx.Trainer(model, "sparse_softmax_cross_entropy", native=True, mesh=jax.make_mesh((1,), ("data",)))
 
 
 def test_products_of_matrices_stay_with_xla():
@@ -188,20 +199,3 @@ def test_products_of_matrices_stay_with_xla():
     assert len(numbers) == 5
     assert not numbers & {number for rule, number, _ in kern.choices if rule == "loops in C"}
     assert "LOOPS" not in nx.compile(d, sizes=model.sizes, native=True, backend="gpu", check=False).source
-
-
-@compiler
-@pytest.mark.slow
-def test_a_trainer_has_its_convolutions_in_tiles():
-    import optax
-
-    layers = [L.Conv2D(16, 3, padding="same", activation="relu"), L.Conv2D(16, 3), L.GlobalAvgPool(), L.Dense(3)]
-    model = dv.Sequential(layers, input_shape=(12, 12, 1))
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(32, 12, 12, 1)).astype("float32"), rng.integers(0, 3, 32)
-    losses = []
-    for native in (False, True):
-        t = nx.Trainer(model, "sparse_softmax_cross_entropy", optax.sgd(0.1), native=native, cache=False)
-        losses.append(t.fit(X, y, batch_size=8, epochs=2, verbose=False)["loss"])
-        assert ("products((Products){" in t.kernel.source) is native
-    assert np.allclose(*losses, rtol=1e-4)
